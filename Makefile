@@ -1,0 +1,54 @@
+# Every target makes the environment first, if it has to. Nothing needs root, and no network but the package index.
+
+PYTHON      ?= python3 python3.14 python3.13 python3.12 python3.11# the first that will do makes .venv
+PYTEST_ARGS ?= -q -n 2 --benchmark-disable
+LOCK_ARGS   ?=# e.g. --upgrade
+
+BIN   = .venv/bin
+STAMP = .venv/.installed
+
+.PHONY: help demo test lint speed lock clean env
+
+help:
+	@echo 'make demo    run the quick benchmark and build the report'
+	@echo 'make test    run all tests                       PYTEST_ARGS="-q tests/unit"'
+	@echo 'make lint    ruff and mypy'
+	@echo 'make speed   the speed tests, timed'
+	@echo 'make env     only make .venv                     PYTHON=/path/to/python3'
+	@echo 'make lock    update requirements/lock.txt        LOCK_ARGS=--upgrade'
+	@echo 'make clean   remove .venv, caches and the generated site; runs and records stay'
+
+demo: $(STAMP)
+	$(BIN)/gauntlet run benchmarks/quick --executor local
+	$(BIN)/gauntlet report
+
+# One thread each: the tests run side by side, and threads on top of that only get in each other's way.
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+speed: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/speed --benchmark-only
+
+env: $(STAMP)
+
+# The lock has wheels for these Pythons; `venv` and `ensurepip` are what Debian leaves out.
+FIND_PYTHON = for python in $(PYTHON); do \
+	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null; \
+	    then break; fi; python=; done; \
+	if [ -z "$$python" ]; then echo 'make: Python 3.11 to 3.14 with venv is needed, and none of these is: $(PYTHON).' \
+	    'Install one (Debian: python3-venv too) or name it: make PYTHON=/path/to/python3' >&2; exit 1; fi
+
+$(STAMP): requirements/lock.txt pyproject.toml
+	@$(FIND_PYTHON); "$$python" ci/environment.py
+
+lock:
+	@$(FIND_PYTHON); sh ci/lock.sh "$$python" $(LOCK_ARGS)
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .benchmarks reports/site build gauntlet.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Makes requirements/lock.txt from pyproject.toml: `make lock` keeps the pins that still fit,
+# `make lock LOCK_ARGS=--upgrade` takes the newest, `LOCK_ARGS='--upgrade-package torch'` one of them.
+# Use: ci/lock.sh PYTHON [argument of uv pip compile]...
+set -eu
+python=$1
+shift
+cd "$(dirname "$0")/.."
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+trap 'exit 130' INT TERM
+
+echo "lock: fetching uv into a throw-away environment"
+"$python" -m venv "$scratch/venv"
+"$scratch/venv/bin/pip" install --quiet --disable-pip-version-check uv
+
+# uv reads the present pins from the file that it is about to write.
+if [ -f requirements/lock.txt ]; then cp requirements/lock.txt "$scratch/pins.txt"; fi
+"$scratch/venv/bin/uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+    --override requirements/overrides.txt --generate-hashes \
+    --no-emit-index-url --no-annotate --no-header --quiet "$@" -o "$scratch/pins.txt"
+
+if grep -n '://' "$scratch/pins.txt"; then
+    echo "lock: the lines above name a host; a lock file names packages and hashes only" >&2
+    exit 1
+fi
+{
+    echo "# Made by 'make lock' from pyproject.toml and requirements/overrides.txt: change those, not this file."
+    echo "# One lock for demo, tests and lint, so that what is tested is what runs; for every Python and platform at once."
+    grep -v '^#' "$scratch/pins.txt"
+} >"$scratch/lock.txt"
+# A rename within the folder, so that nobody ever reads half a lock.
+cp "$scratch/lock.txt" requirements/lock.txt.new
+mv requirements/lock.txt.new requirements/lock.txt
+echo "lock: $(grep -c '==' requirements/lock.txt) pins in requirements/lock.txt"

@@ -1,0 +1,223 @@
+"""The command line. Parses arguments, calls ``harness.commands``, turns errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from harness.errors import UserError
+from harness.workspace import Workspace
+
+app = typer.Typer(
+    name="gauntlet",
+    help="Every attack against every defence on every victim, judged by nobody's own code.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+console = Console()
+
+Bench = Annotated[str, typer.Argument(help="a benchmark's name, or a path", metavar="BENCH")]
+Device = Annotated[str, typer.Option(help="cpu or cuda")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(help="column=label, such as attack=pgd; may be repeated", metavar="COLUMN=LABEL"),
+]
+
+
+def parse_only(only: list[str] | None) -> dict[str, str]:
+    """``["attack=pgd"]`` → ``{"attack": "pgd"}``.
+
+    Raises:
+        UserError: not of that form, or no such column.
+    """
+    columns = ("matrix", "victim", "defense", "attack", "seed", "budget_label")
+    found = {}
+    for text in only or []:
+        column, equals, label = text.partition("=")
+        if not equals or column not in columns:
+            fix = f"write COLUMN=LABEL with one of {', '.join(columns)}"
+            raise UserError("--only", f"cannot read {text!r}", fix)
+        found[column] = label
+    return found
+
+
+@app.command()
+def run(
+    bench: Bench,
+    executor: Annotated[str, typer.Option(help="local or auto")] = "auto",
+    jobs: Annotated[int | None, typer.Option(min=1, help="stages at once; default: cores")] = None,
+    device: Device = "cpu",
+    only: Only = None,
+    retry_failed: Annotated[bool, typer.Option(help="run failed stages again")] = False,
+    keep_all: Annotated[bool, typer.Option(help="keep attacked batches and edited sets")] = False,
+) -> None:
+    """Run what a benchmark is missing; what is recorded is not run again."""
+    from harness.commands import run as command  # noqa: PLC0415
+
+    command.run(
+        Workspace.here(),
+        bench,
+        executor=executor,
+        jobs=jobs,
+        device=device,
+        only=parse_only(only),
+        retry_failed=retry_failed,
+        keep_all=keep_all,
+        console=console,
+    )
+
+
+@app.command()
+def plan(
+    bench: Bench,
+    why: Annotated[str | None, typer.Option(help="explain one cell's stages", metavar="CELL")] = None,
+    only: Only = None,
+    device: Device = "cpu",
+) -> None:
+    """Say what a run would do: cells, stages, what is cached, expected time and disk."""
+    from harness.commands import plan as command  # noqa: PLC0415
+
+    command.plan(
+        Workspace.here(), bench, why=why, only=parse_only(only), device=device, console=console
+    )
+
+
+@app.command("list")
+def list_() -> None:
+    """List modules, benchmarks and data sets."""
+    from harness.commands import show as command  # noqa: PLC0415
+
+    command.list_all(Workspace.here(), console)
+
+
+@app.command()
+def show(cell: Annotated[str, typer.Argument(help="a cell's id, or a part of it")]) -> None:
+    """Show one cell's newest record."""
+    from harness.commands import show as command  # noqa: PLC0415
+
+    command.show(Workspace.here(), cell, console)
+
+
+@app.command()
+def report(
+    open_: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
+) -> None:
+    """Build the leaderboard pages and print the first rows of each table."""
+    from harness.commands import report as command  # noqa: PLC0415
+
+    command.report(Workspace.here(), open_=open_, console=console)
+
+
+@app.command()
+def check(
+    path: Annotated[
+        Path | None, typer.Argument(help="a module's or benchmark's folder; default: everything")
+    ] = None,
+) -> None:
+    """Check a module's folder with the conformance tests, or every manifest, benchmark and record."""
+    from harness.commands import check as command  # noqa: PLC0415
+
+    command.check(Workspace.here(), path, console)
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="attack, defense or victim")],
+    name: Annotated[str, typer.Argument(help="the new folder's name")],
+) -> None:
+    """Write a module's folder that passes check at once."""
+    from harness.commands import new as command  # noqa: PLC0415
+
+    command.new(Workspace.here(), kind, name, console)
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(help="write the schemas into this folder")] = None,
+) -> None:
+    """Print the JSON Schemas of manifests and benchmarks, for editors."""
+    from harness.commands import schema as command  # noqa: PLC0415
+
+    command.schema(out, console)
+
+
+@data_app.callback(invoke_without_command=True)
+def data(context: typer.Context) -> None:
+    """Show the data cards; ``fetch`` gets a data set."""
+    if context.invoked_subcommand is None:
+        from harness.commands import data as command  # noqa: PLC0415
+
+        command.cards(Workspace.here(), console)
+
+
+@data_app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="a data set's name")],
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="read from this folder instead of downloading")
+    ] = None,
+) -> None:
+    """Download a data set, or read it from a folder."""
+    from harness.commands import data as command  # noqa: PLC0415
+
+    command.fetch(Workspace.here(), name, from_, console)
+
+
+@app.command()
+def reproduce(
+    cell: Annotated[str, typer.Argument(help="a recorded cell's id, or a part of it")],
+) -> None:
+    """Run a recorded cell again from nothing and compare."""
+    from harness.commands import reproduce as command  # noqa: PLC0415
+
+    if not command.reproduce(Workspace.here(), cell, console):
+        raise typer.Exit(1)
+
+
+@app.command()
+def clean(
+    everything: Annotated[bool, typer.Option(help="empty the whole store")] = False,
+) -> None:
+    """Remove artefacts that no plan needs; records stay."""
+    from harness.commands import clean as command  # noqa: PLC0415
+
+    command.clean(Workspace.here(), everything=everything, console=console)
+
+
+def main() -> None:
+    """Entry point: 0 fine, 1 a person's mistake, 2 wrong usage, 3 a bug of ours, 130 Ctrl-C.
+
+    This is one of the two places where everything is caught.
+    """
+    errors = Console(stderr=True)
+    try:
+        code = app(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except UserError as error:
+        errors.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(1)
+    except typer.TyperException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        errors.print("stopped; what was computed is kept", highlight=False)
+        sys.exit(130)
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+        errors.print(
+            "This is a bug in gauntlet: please report it with the lines above.", highlight=False
+        )
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    main()

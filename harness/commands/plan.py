@@ -1,0 +1,116 @@
+"""``gauntlet plan``: cells, stages, what is cached, what it will take."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+
+from harness import records
+from harness.commands.run import pending, workers
+from harness.errors import UserError
+from harness.executors.local import LocalExecutor
+from harness.plan import Cell, Plan
+from harness.recorder import Recorder
+from harness.scheduler import Scheduler
+from harness.strict_yaml import nearest
+from harness.timings import Timings
+from harness.workspace import Workspace
+
+
+def plan(
+    workspace: Workspace,
+    name: str,
+    *,
+    why: str | None,
+    only: dict[str, str] | None,
+    device: str,
+    console: Console,
+) -> None:
+    """Print what a run would do; nothing is run."""
+    planned = workspace.plan(workspace.benchmark(name), only, device)
+    found, _ = records.load_all(workspace.local_records)
+    cells = pending(planned, found, retry_failed=False)
+    store = workspace.store()
+    executor = LocalExecutor()
+    scheduler = Scheduler(
+        planned,
+        catalog=workspace.catalog,
+        store=store,
+        executor=executor,
+        recorder=Recorder(store, workspace.local_records, "local", device),
+        data_root=workspace.data,
+        jobs=1,
+        device=device,
+    )
+    executor.close()
+    if why is not None:
+        explain(planned, cell_named(planned, why), scheduler, console)
+        return
+    missing = scheduler.missing(cells)
+    reachable = planned.graph.ancestors(planned.needed(list(planned.cells.values())))
+    table = Table(title=f"{planned.benchmark.name}: {len(planned.cells)} cells")
+    for column in ("stage", "planned", "cached", "to run", "expected"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    timings = Timings(workspace.home)
+    total, size, unknown = 0.0, 0.0, 0
+    for kind, count in Counter(s.kind for s in reachable.values()).items():
+        todo = [s for s in missing.values() if s.kind == kind]
+        known = [e for e in map(timings.expect, todo) if e is not None]
+        unknown += len(todo) - len(known)
+        seconds = sum(e[0] for e in known)
+        total, size = total + seconds, size + sum(e[1] for e in known)
+        shown = f"{seconds:.0f} s" if known else ("unknown" if todo else "")
+        table.add_row(kind, str(count), str(count - len(todo)), str(len(todo)), shown)
+    console.print(table)
+    ruled_out = sum(cell.reason is not None for cell in planned.cells.values())
+    done = len(planned.cells) - len(cells)
+    console.print(
+        f"{done} cells recorded, {len(cells)} to do, of all {ruled_out} not applicable. "
+        f"Expected: {total / workers():.0f} s on {workers()} cores, {size / 1e6:.0f} MB"
+        + (f"; {unknown} stages never ran here, so unknown." if unknown else "."),
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def cell_named(planned: Plan, text: str) -> Cell:
+    """A cell by its id, or by the end of it.
+
+    Raises:
+        UserError: none or several.
+    """
+    if text in planned.cells:
+        return planned.cells[text]
+    found = [cell for cell in planned.cells.values() if text in cell.id]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UserError(text, "no cell of this id", nearest(text, list(planned.cells)))
+    raise UserError(
+        text, f"{len(found)} cells match", f"give more of the id, such as {found[0].id}"
+    )
+
+
+def explain(planned: Plan, cell: Cell, scheduler: Scheduler, console: Console) -> None:
+    """Print a cell's stages, inputs first, with the reason why each would run or not."""
+    say = lambda text: console.print(text, soft_wrap=True, highlight=False, markup=False)  # noqa: E731
+    say(cell.id)
+    if cell.reason is not None:
+        say(f"  not applicable: {cell.reason}")
+        return
+    if cell.members:
+        say(f"  derived from {', '.join(cell.members)}")
+        return
+    missing = scheduler.missing([cell])
+    for key, stage in planned.graph.ancestors(list(cell.stages.values())).items():
+        receipt = scheduler.store.receipt(key)
+        if key in missing:
+            state = "to run" if receipt is None else "to run again: its passing artefact is gone"
+        elif receipt is None:
+            state = "not needed: what it leads to is cached"
+        else:
+            state = f"cached, {receipt['status']}"
+        roles = {r: m["module"] for r, m in stage.recipe.get("modules", {}).items()}
+        say(f"  {stage.kind:9} {key[:12]}  {state}  {' '.join(roles.values())}")

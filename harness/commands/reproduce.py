@@ -1,0 +1,123 @@
+"""``gauntlet reproduce``: a recorded cell again, from nothing, in a scratch store."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.commands.run import executor_named, workers
+from harness.commands.show import find_record
+from harness.errors import UserError
+from harness.judge import METHOD
+from harness.plan import Cell, Plan
+from harness.progress import Meter
+from harness.recorder import Recorder
+from harness.scheduler import Scheduler
+from harness.store import Store
+from harness.workspace import Workspace
+
+TOLERANCE = 0.005
+"""On the same kind of machine a result is equal to the bit; across machines float rounding may turn
+a few examples, so a metric within half a point counts as reproduced."""
+
+
+def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
+    """Run a recorded cell again and compare every figure.
+
+    Returns:
+        Whether every figure is within tolerance.
+
+    Raises:
+        UserError: no such record, or the modules have changed since: names the commit to check out.
+    """
+    record = find_record(workspace, text)
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    info = record["cell"]
+    plan = workspace.plan(
+        workspace.benchmark(info["benchmark"]),
+        {"matrix": info["matrix"]},
+        record["environment"]["device"],
+    )
+    cell = plan.cells.get(record["id"])
+    refuse_stale(record, cell, workspace)
+    assert cell is not None
+    again = run_again(workspace, plan, cell, record, console)
+    if again["result"] == record["result"]:
+        say(f"{record['id']}: reproduced exactly (result {record['result'][:16]})")
+        return True
+    if again["status"] != record["status"]:
+        say(f"{record['id']}: status was {record['status']}, is now {again['status']}: {again['reason']}")
+        return False
+    within = True
+    for name in sorted(record["metrics"].keys() | again["metrics"].keys()):
+        old, new = record["metrics"].get(name, {}), again["metrics"].get(name, {})
+        if ("value" in old) != ("value" in new):
+            say(f"  {name}: OUTSIDE: defined in one of the two only")
+            within = False
+        elif "value" in old:
+            difference = new["value"] - old["value"]
+            fine = abs(difference) <= TOLERANCE
+            within &= fine
+            say(
+                f"  {name}: {old['value']:.4f} recorded, {new['value']:.4f} now, "
+                f"{difference:+.4f}: {'within' if fine else 'OUTSIDE'} {TOLERANCE}"
+            )
+    say(f"{record['id']}: {'within' if within else 'OUTSIDE'} tolerance")
+    return within
+
+
+def refuse_stale(record: dict[str, Any], cell: Cell | None, workspace: Workspace) -> None:
+    """Refuse a record whose code is not the code here.
+
+    Raises:
+        UserError: says what differs and which commit to check out.
+    """
+    if cell is not None and cell.key == record["key"]:
+        return
+    changed = []
+    if cell is None:
+        changed.append("the benchmark no longer plans it")
+    else:
+        changed += [ref for ref, known in record["modules"].items()
+                    if cell.modules.get(ref) != known]  # fmt: skip
+        if record["method"] != METHOD:
+            changed.append(f"the judge's method ({record['method']} → {METHOD})")
+    what = ", ".join(changed) or "the harness, the data or the environment"
+    commit = record["run"]["commit"]
+    fix = (
+        f"git checkout {commit}" + (" (that run had changed files)" if record["run"]["dirty"] else "")
+        if commit
+        else "the record names no commit; run the benchmark again"
+    )
+    raise UserError(record["id"], f"stale: {what} changed since", fix)
+
+
+def run_again(
+    workspace: Workspace, plan: Plan, cell: Cell, record: dict[str, Any], console: Console
+) -> dict[str, Any]:
+    """Run the cell, and an ensemble's members, in a scratch store; returns the new record."""
+    executor = record["environment"]["executor"]
+    with tempfile.TemporaryDirectory(prefix="gauntlet-reproduce-") as folder:
+        home = Path(folder)
+        store = Store(home / "store")
+        recorder = Recorder(store, home / "records", executor, record["environment"]["device"])
+        with Meter("reproduce: stages", console) as meter:
+            scheduler = Scheduler(
+                plan,
+                catalog=workspace.catalog,
+                store=store,
+                executor=executor_named(executor),
+                recorder=recorder,
+                data_root=workspace.data,
+                jobs=workers(),
+                device=record["environment"]["device"],
+                tell=meter.update,
+            )
+            scheduler.run([*(plan.cells[member] for member in cell.members), cell])
+        return recorder.by_key[cell.key]

@@ -1,0 +1,134 @@
+"""``gauntlet run``: run what a benchmark is missing."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections import Counter
+from typing import Any
+
+from rich.console import Console
+
+from harness import records
+from harness.errors import UserError
+from harness.executors.base import Executor
+from harness.plan import Cell, Plan
+from harness.progress import Meter
+from harness.recorder import Recorder
+from harness.scheduler import Scheduler, Tally
+from harness.timings import Timings
+from harness.workspace import Workspace
+
+
+def workers() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def executor_named(name: str) -> Executor:
+    """An executor by name; ``auto`` takes the one that works here and the caller says which.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    if name in ("auto", "local"):
+        from harness.executors.local import LocalExecutor  # noqa: PLC0415
+
+        return LocalExecutor()
+    raise UserError("--executor", f"no executor {name!r}", "use local (docker is not built yet)")
+
+
+def pending(plan: Plan, found: list[dict[str, Any]], *, retry_failed: bool) -> list[Cell]:
+    """Cells without a record of their key; with ``retry_failed`` also those that failed."""
+    newest = records.newest_by_key(found)
+    final = ("ok", "not_applicable")
+
+    def done(cell: Cell) -> bool:
+        record = newest.get(cell.key)
+        if record is None or record["status"] in ("infra_error", "missing"):
+            return False
+        return record["status"] in final or not retry_failed
+
+    cells = [cell for cell in plan.cells.values() if not done(cell)]
+    chosen = {cell.id for cell in cells}
+    # a pending ensemble is judged from its members' records, so they are read again
+    return [c for c in plan.cells.values() if c.id in chosen]
+
+
+def run(
+    workspace: Workspace,
+    name: str,
+    *,
+    executor: str = "auto",
+    jobs: int | None = None,
+    device: str = "cpu",
+    only: dict[str, str] | None = None,
+    retry_failed: bool = False,
+    keep_all: bool = False,
+    console: Console,
+) -> Tally:
+    """Run a benchmark's missing cells and say what came of it."""
+    plan = workspace.plan(workspace.benchmark(name), only, device)
+    found, broken = records.load_all(workspace.local_records)
+    for error in broken:
+        console.print(f"ignored: {error}", soft_wrap=True, style="yellow", highlight=False)
+    cells = pending(plan, found, retry_failed=retry_failed)
+    store = workspace.store()
+    place = executor_named(executor)
+    recorder = Recorder(store, workspace.local_records, place.name, device)
+    recorder.by_key = records.newest_by_key(found)
+    with Meter(f"{plan.benchmark.name}: stages") as meter:
+        scheduler = Scheduler(
+            plan,
+            catalog=workspace.catalog,
+            store=store,
+            executor=place,
+            recorder=recorder,
+            data_root=workspace.data,
+            jobs=jobs or workers(),
+            device=device,
+            keep_all=keep_all,
+            tell=meter.update,
+        )
+        if retry_failed:
+            scheduler.forget_failures(cells)
+        tally = scheduler.run(cells)
+    Timings(workspace.home).learn(store, scheduler.done)
+    say(console, plan, recorder, tally, place.name)
+    return tally
+
+
+def say(console: Console, plan: Plan, recorder: Recorder, tally: Tally, executor: str) -> None:
+    """One paragraph: what was run, what every cell ended in."""
+    statuses = Counter(
+        recorder.by_key[cell.key]["status"] if cell.key in recorder.by_key else "missing"
+        for cell in plan.cells.values()
+    )
+    overhead = (
+        f", median {statistics.median(tally.overheads):.2f} s a stage beyond its hook"
+        if tally.overheads
+        else ""
+    )
+    console.print(
+        f"{plan.benchmark.name}: {tally.stages} stages run in {tally.seconds:.1f} s "
+        f"({executor}{overhead}), {tally.failed} failed, {tally.records} records written.",
+        soft_wrap=True,
+        highlight=False,
+    )
+    parts = ", ".join(f"{count} {status}" for status, count in statuses.most_common())
+    console.print(f"{len(plan.cells)} cells: {parts}", soft_wrap=True, highlight=False)
+    failed = [
+        recorder.by_key[cell.key]
+        for cell in plan.cells.values()
+        if cell.key in recorder.by_key
+        and recorder.by_key[cell.key]["status"] not in ("ok", "not_applicable")
+    ]
+    for record in failed[:10]:
+        console.print(
+            f"  {record['status']}: {record['id']}: {record['reason']}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+    if len(failed) > 10:
+        console.print(f"  … and {len(failed) - 10} more; see gauntlet show CELL")

@@ -1,0 +1,25 @@
+"""``gauntlet schema``: JSON Schemas of both file formats, for editors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.benchmark import benchmark_schema
+from harness.files import write_json
+from harness.manifest import manifest_schema
+
+SCHEMAS = {"manifest": manifest_schema, "benchmark": benchmark_schema}
+
+
+def schema(out: Path | None, console: Console) -> None:
+    """Print both schemas as one JSON object, or write a file each."""
+    made = {name: make() for name, make in SCHEMAS.items()}
+    if out is None:
+        console.print_json(json.dumps(made))
+        return
+    for name, value in made.items():
+        write_json(out / f"{name}.schema.json", value)
+        console.print(f"{out / f'{name}.schema.json'}", soft_wrap=True, highlight=False)

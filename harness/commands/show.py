@@ -1,0 +1,90 @@
+"""``gauntlet list`` and ``gauntlet show``: what there is, and one cell's record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from harness import records
+from harness.catalog import FOLDERS
+from harness.errors import UserError
+from harness.workspace import Workspace
+
+
+def list_all(workspace: Workspace, console: Console) -> None:
+    """Modules, benchmarks and data sets, a line each."""
+    from harness.datasets import DATASETS  # noqa: PLC0415
+
+    for kind, folder in FOLDERS.items():
+        table = Table("name", "tasks", "variants", "what it is", title=folder)
+        for module in workspace.catalog.of(kind):
+            m = module.manifest
+            table.add_row(m.name, ", ".join(m.tasks), ", ".join(m.variants), m.summary)
+        console.print(table)
+    table = Table("name", "matrices", "what it is", title="benchmarks")
+    for benchmark in workspace.benchmarks():
+        names = ", ".join(matrix.name for matrix in benchmark.matrices)
+        table.add_row(benchmark.name, names, benchmark.summary or "")
+    console.print(table)
+    table = Table("name", "task", "bundled", "size", title="data sets")
+    for data in DATASETS.values():
+        table.add_row(data.name, data.task, "yes" if data.bundled else "fetch", data.card.size)
+    console.print(table)
+
+
+def find_record(workspace: Workspace, text: str) -> dict[str, Any]:
+    """The newest record of a cell, by its id or a part of it that fits one cell only.
+
+    Raises:
+        UserError: none or several cells fit.
+    """
+    found, _ = records.load_all(workspace.local_records, workspace.published_records)
+    newest: dict[str, dict[str, Any]] = {}
+    for record in sorted(found, key=lambda r: r["run"]["finished"]):
+        newest[record["id"]] = record
+    if text in newest:
+        return newest[text]
+    fitting = [cell for cell in newest if text in cell]
+    if len(fitting) == 1:
+        return newest[fitting[0]]
+    if not fitting:
+        raise UserError(text, "no record of such a cell", "see gauntlet plan BENCH for cell ids")
+    raise UserError(text, f"{len(fitting)} cells match", f"give more, such as {fitting[0]}")
+
+
+def show(workspace: Workspace, text: str, console: Console) -> None:
+    """One record for people."""
+    record = find_record(workspace, text)
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    say(record["id"])
+    say(f"status: {record['status']}" + (f" – {record['reason']}" if record["reason"] else ""))
+    for name, metric in record["metrics"].items():
+        say(f"  {name:26} {number(metric)}")
+    for flag in record["flags"]:
+        say(f"  flag {flag['name']}: {flag['text']}")
+    for note in record["notes"]:
+        say(f"  note: {note}")
+    for role, key in record["stages"].items():
+        seconds = record["run"]["seconds"].get(role)
+        say(f"  {role:15} {key[:12]}" + (f"  {seconds:.2f} s" if seconds is not None else ""))
+    run = record["run"]
+    say(f"made {run['finished']} by {record['environment']['executor']} on {run['machine']}")
+    say(f"commit {run['commit']}{' (changed files)' if run['dirty'] else ''}")
+    say(f"result {record['result'][:16]}")
+
+
+def number(metric: dict[str, Any]) -> str:
+    """A figure with interval and counts, or why there is none."""
+    if "absent" in metric:
+        return f"– ({metric['absent']})"
+    text = f"{metric['value']:.4f}"
+    if metric.get("lo") is not None:
+        text += f"  {metric['lo']:.4f}–{metric['hi']:.4f} ({metric['method']}, 95 %)"
+    if metric.get("n") is not None:
+        text += f"  {metric['k']}/{metric['n']}"
+    return text

@@ -1,0 +1,109 @@
+"""What a data set is, and the two sources of chance that data sets may use.
+
+Splits, pairs and scenes must be the same on every machine and under every version of numpy, so
+nothing here draws from ``numpy.random``: order and chance both come from SHA-2 and SHA-3 of names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import UserError
+
+Array = NDArray[np.generic]
+Ids = NDArray[np.int64]
+
+
+class DataMissing(UserError):
+    """A data set that has to be fetched is not under the data root, or not whole."""
+
+
+def missing(name: str, what: str) -> DataMissing:
+    """The error for a data set that is not there; it names the command that fetches it."""
+    return DataMissing(f"data set {name}", what, f"run `gauntlet data fetch {name}`")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set, in the form in which it is stored.
+
+    Attributes:
+        x: uint8 ``[N, C, H, W]``; in ranking these are the items, not the comparisons.
+        y: classification int64 ``[N]``; segmentation uint8 ``[N, H, W]``; ranking int64
+            ``[n, arity + 2]``: item rows, label ±1, attribute.
+        ids: int64, one a row of ``y``: unique over the data set's splits, and never reassigned.
+    """
+
+    x: Array
+    y: Array
+    ids: Ids
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A whole data set: ``spec`` has the JSON-able fields of ``runtime.contracts.Spec``."""
+
+    spec: dict[str, object]
+    train: Split
+    val: Split
+    test: Split
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a person has to know before using a data set; ``size`` is one line."""
+
+    title: str
+    licence: str
+    citation: str
+    source: str
+    size: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A row of the table of data sets.
+
+    Attributes:
+        version: raised by hand when the same source gives other arrays than before.
+        load: data root → splits; bundled data sets ignore the root. Raises ``DataMissing``.
+        fetch: data root, and a folder to read from (``None`` downloads). Bundled: ``None``.
+    """
+
+    name: str
+    task: str
+    version: int
+    card: Card
+    load: Callable[[Path], Splits]
+    bundled: bool
+    fetch: Callable[[Path, Path | None], None] | None
+
+
+def hash_order(ids: Ids, salt: str) -> NDArray[np.intp]:
+    """Rows in an order that depends on each id and the salt alone.
+
+    The order of two ids never depends on which others are there, so a prefix of a longer order
+    contains the prefix of a shorter one.
+
+    >>> hash_order(np.array([10, 11, 12]), "a").tolist()
+    [1, 2, 0]
+    """
+    marks = [hashlib.sha256(f"{salt}:{i}".encode()).digest() for i in ids.tolist()]
+    return np.array(sorted(range(len(marks)), key=marks.__getitem__), dtype=np.intp)
+
+
+def draws(name: str, count: int) -> NDArray[np.float64]:
+    """``count`` numbers in [0, 1) that depend on the name alone; evenly spread, 53 bits each.
+
+    >>> draws("a", 2).round(3).tolist()
+    [0.859, 0.613]
+    """
+    raw = np.frombuffer(hashlib.shake_256(name.encode()).digest(8 * count), dtype="<u8")
+    return np.asarray((raw >> np.uint64(11)) * 2.0**-53, dtype=np.float64)

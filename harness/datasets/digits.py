@@ -1,0 +1,106 @@
+"""Scikit-learn's handwritten digits: all ten, 0-4 (public data) and 5-9 (student data)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from harness.datasets.base import Card, Dataset, Split, Splits, hash_order
+
+TRAIN, VAL = 1000, 297
+LICENCE = "CC BY 4.0"
+CITATION = (
+    "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits. "
+    "UCI Machine Learning Repository, 1998. https://doi.org/10.24432/C50P49"
+)
+SOURCE = "scikit-learn, sklearn.datasets.load_digits: the test set of the UCI collection"
+
+
+def load(root: Path) -> Splits:
+    """All ten digits; ids are scikit-learn's row numbers."""
+    return digit_splits(range(10))
+
+
+def load_public(root: Path) -> Splits:
+    """Digits 0-4 of the same splits."""
+    return digit_splits(range(5))
+
+
+def load_student(root: Path) -> Splits:
+    """Digits 5-9 of the same splits, labels 0-4."""
+    return digit_splits(range(5, 10))
+
+
+def digit_splits(digits: range) -> Splits:
+    """The fixed splits, with only these digits, renumbered from 0."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    x = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, np.newaxis]
+    y = bunch.target.astype(np.int64)
+    ids = np.arange(len(y), dtype=np.int64)
+    wanted = (y >= digits.start) & (y < digits.stop)
+
+    def part(rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Split:
+        kept = np.sort(rows[wanted[rows]])
+        return Split(x=x[kept], y=y[kept] - digits.start, ids=ids[kept])
+
+    train, val, test = np.split(hash_order(ids, "digits"), [TRAIN, TRAIN + VAL])
+    spec: dict[str, object] = {
+        "task": "classification",
+        "outputs": len(digits),
+        "shape": [1, 8, 8],
+        "items": None,
+        "arity": None,
+        "void": None,
+        "classes": [str(digit) for digit in digits],
+    }
+    return Splits(spec=spec, train=part(train), val=part(val), test=part(test))
+
+
+def _card(title: str, size: str, note: str = "") -> Card:
+    return Card(title, LICENCE, CITATION, SOURCE, size, note)
+
+
+DATASETS = (
+    Dataset(
+        name="digits",
+        task="classification",
+        version=1,
+        card=_card(
+            "Handwritten digits",
+            "1,000 train, 297 validation, 500 test; 8x8 grey, 10 classes",
+            "Pixel values 0-16 are stretched to 0-255.",
+        ),
+        load=load,
+        bundled=True,
+        fetch=None,
+    ),
+    Dataset(
+        name="digits-0-4",
+        task="classification",
+        version=1,
+        card=_card(
+            "Handwritten digits 0-4",
+            "496 train, 166 validation, 239 test; 8x8 grey, 5 classes",
+            "The splits of `digits`, filtered by class.",
+        ),
+        load=load_public,
+        bundled=True,
+        fetch=None,
+    ),
+    Dataset(
+        name="digits-5-9",
+        task="classification",
+        version=1,
+        card=_card(
+            "Handwritten digits 5-9",
+            "504 train, 131 validation, 261 test; 8x8 grey, 5 classes",
+            "The splits of `digits`, filtered by class; labels are numbered from 0.",
+        ),
+        load=load_student,
+        bundled=True,
+        fetch=None,
+    ),
+)

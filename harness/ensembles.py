@@ -1,0 +1,81 @@
+"""Derived cells: the worst of several attacks on each example, judged from the members' outcomes."""
+
+from __future__ import annotations
+
+import base64
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from harness.judge.metrics import worst_case_miou
+from harness.judge.segmentation import segmentation
+from harness.judge.values import proportion
+from harness.plan import Cell
+from harness.scoring import Score, pack_counts, unpack_bits, unpack_counts
+
+
+def score_ensemble(cell: Cell, members: list[dict[str, Any]]) -> Score:
+    """Judge an ensemble from its members' records; no stage runs.
+
+    An example is right under the ensemble only if it is right under every member. A member that
+    cannot play (``not_applicable``) is left out; one that failed leaves the ensemble without a result.
+    """
+    playing = [m for m in members if m["status"] != "not_applicable"]
+    if not playing:
+        return Score("not_applicable", "no member of the ensemble applies")
+    broken = [m for m in playing if m["status"] != "ok"]
+    if broken:
+        names = ", ".join(f"{m['cell']['attack']} ({m['status']})" for m in broken)
+        return Score("blocked", f"members without a result: {names}")
+    task = cell.info["task"]
+    if task == "segmentation":
+        return _segmentation(playing)
+    return _outcomes(playing)
+
+
+def _outcomes(members: list[dict[str, Any]]) -> Score:
+    first = members[0]["outcomes"]
+    n = int(first["n"])
+
+    def bits(field: str) -> list[Any]:
+        return [unpack_bits(m["outcomes"][field], n) for m in members]
+
+    before = bits("before")[0]
+    after = reduce(np.logical_and, bits("after"))
+    success = reduce(np.logical_or, bits("success"))
+    eligible = bits("eligible")[0]
+    rates = {
+        "clean_accuracy": proportion(int(before.sum()), n, "the slice is empty"),
+        "accuracy": proportion(int(after.sum()), n, "the slice is empty"),
+        "robust_accuracy": proportion(int((before & after).sum()), n, "the slice is empty"),
+        "attack_success_rate": proportion(
+            int(success.sum()), int(eligible.sum()), "no input was right before the attack"
+        ),
+    }
+    packed = {
+        name: base64.b64encode(np.packbits(b).tobytes()).decode()
+        for name, b in (
+            ("before", before), ("after", after), ("success", success), ("eligible", eligible),
+        )
+    }  # fmt: skip
+    return Score(
+        metrics={name: rate.to_json() for name, rate in rates.items()},
+        outcomes={"ids": first["ids"], "n": n} | packed,
+    )
+
+
+def _segmentation(members: list[dict[str, Any]]) -> Score:
+    shape = members[0]["confusions"]["shape"]
+    before = unpack_counts(members[0]["confusions"]["before"], shape)
+    after = np.stack([unpack_counts(m["confusions"]["after"], shape) for m in members])
+    choice = worst_case_miou(after).choice
+    worst = after[choice, np.arange(len(choice))]
+    judged = segmentation(before, worst)
+    return Score(
+        metrics={name: value.to_json() for name, value in sorted(judged.metrics.items())},
+        parts={name: value.to_json() for name, value in sorted(judged.parts.items())},
+        confusions={
+            "shape": shape, "before": pack_counts(before), "after": pack_counts(worst),
+        },  # fmt: skip
+    )

@@ -1,0 +1,44 @@
+"""Errors of people, as opposed to bugs: one line and exit code 1, without a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something a person can put right.
+
+    Attributes:
+        where: file, line, command or name at fault. what: what is wrong with it. fix: what to do.
+    """
+
+    def __init__(self, where: str, what: str, fix: str) -> None:
+        super().__init__(where, what, fix)
+        self.where = where
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; {self.fix}"
+
+
+class UserErrors(UserError):
+    """Several mistakes reported at once, one line each.
+
+    Attributes:
+        errors: the single mistakes, in the order in which a person meets them; never empty.
+    """
+
+    def __init__(self, errors: Iterable[UserError]) -> None:
+        self.errors = tuple(one for error in errors for one in split(error))
+        first = self.errors[0]
+        super().__init__(first.where, first.what, first.fix)
+        self.args = (self.errors,)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.errors))
+
+
+def split(error: UserError) -> tuple[UserError, ...]:
+    """The single mistakes in an error: its own list for ``UserErrors``, else just itself."""
+    return error.errors if isinstance(error, UserErrors) else (error,)

@@ -1,0 +1,92 @@
+"""Plan ⟕ records → one tidy row a planned cell; nothing vanishes by failing. The home of pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness import records
+from harness.errors import UserError
+from harness.judge import METHOD
+from harness.plan import Cell, Plan
+from harness.threat import CONTROLS, THREATS
+
+INFO = ("benchmark", "matrix", "task", "threat_model", "victim", "defense", "attack",
+        "budget_label", "goal", "seed")  # fmt: skip
+
+
+def build(plans: Iterable[Plan], found: list[dict[str, Any]]) -> pd.DataFrame:
+    """Join planned cells with their records.
+
+    A cell's record is the one of its key; failing that, the latest of the same cell id, which is
+    then *stale*; failing that, the cell is ``missing``.
+
+    Args:
+        plans: every planned benchmark. found: records from anywhere.
+    """
+    by_key = records.newest_by_key(found)
+    by_id: dict[str, dict[str, Any]] = {}
+    for record in sorted(found, key=lambda r: (r["status"] == "ok", r["run"]["finished"])):
+        by_id[record["id"]] = record
+    rows = [
+        row(cell, by_key.get(cell.key) or by_id.get(cell.id), cell.key in by_key)
+        for plan in plans
+        for cell in plan.cells.values()
+    ]
+    return pd.DataFrame(rows)
+
+
+def row(cell: Cell, record: dict[str, Any] | None, fresh: bool) -> dict[str, Any]:
+    """One row of the frame."""
+    info = cell.info
+    status, stage, reason = "missing", None, "not run yet"
+    if record is not None:
+        status, stage, reason = record["status"], record["stage"], record["reason"]
+    elif cell.reason is not None:
+        status, reason = "not_applicable", cell.reason
+    names = {kind: info[kind].partition("/")[0] for kind in ("attack", "defense")}
+    result: dict[str, Any] = {
+        "key": cell.key,
+        "cell_id": cell.id,
+        **{name: info[name] for name in INFO},
+        "access": THREATS[info["threat_model"]].access,
+        "budget": info["budget"],
+        "eps": info["budget"].get("eps"),
+        "status": status,
+        "stage": stage,
+        "reason": reason,
+        "stale": record is not None and not (fresh and record["method"] == METHOD),
+        "contained": record is not None and record["environment"]["executor"] == "docker",
+        "ensemble": bool(cell.members),
+        "attack_control": names["attack"] in CONTROLS["attack"],
+        "defense_control": names["defense"] in CONTROLS["defense"],
+        "record": record,
+    }
+    for name, metric in (record["metrics"] if record else {}).items():
+        for field, column in (("value", name), ("lo", f"{name}_lo"), ("hi", f"{name}_hi"),
+                              ("k", f"{name}_k"), ("n", f"{name}_n")):  # fmt: skip
+            if metric.get(field) is not None:
+                result[column] = metric[field]
+    return result
+
+
+def load(path: str | Path) -> pd.DataFrame:
+    """The tidy table of every record below a folder, for people who prefer pandas.
+
+    Only what was recorded: without a plan, nothing is ``missing`` here.
+
+    Raises:
+        UserError: there is no record there, or one is broken.
+    """
+    found, errors = records.load_all(Path(path))
+    if errors:
+        raise errors[0]
+    if not found:
+        raise UserError(str(path), "no records", "run a benchmark first, or name its records folder")
+    newest = {record["id"]: record for record in records.newest_by_key(found).values()}
+    cells = [Cell(r["id"], r["cell"], r["key"], r["stages"], members=tuple(r["members"]))
+             for r in newest.values()]  # fmt: skip
+    return pd.DataFrame([row(c, newest[c.id], True) for c in cells])

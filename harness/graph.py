@@ -1,0 +1,94 @@
+"""Stages and their keys: a de-duplicated graph in which equal key means same run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from harness.keys import KEY_VERSION, code_digest, digest, environment_digest, runtime_digest
+
+HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure"})
+"""Stage kinds that are ours: no third-party code, run inside the harness."""
+
+PASSING = {"apply": "train", "attack": "attacked"}
+"""Kind → the part of its artefact that is removed once every planned reader is done."""
+
+HOST_CODE: dict[str, tuple[str, ...]] = {
+    "data": ("datasets",),
+    "slice": ("hoststages.py",),
+    "goal": ("hoststages.py",),
+    "clean": ("hoststages.py",),
+    "apply": ("hoststages.py", "judge/budget.py"),
+    "measure": ("hoststages.py", "judge/budget.py"),
+}
+"""Which of our files decide a host stage's result; their digest is in its key."""
+
+
+class Input(NamedTuple):
+    """A granted part of another stage's artefact."""
+
+    key: str
+    part: str
+
+
+@dataclass(slots=True, frozen=True)
+class Stage:
+    """One node: what is hashed, and nothing that is not.
+
+    Attributes:
+        kind: the stage kind. key: hexadecimal digest of everything below.
+        inputs: name → granted part. recipe: all else that decides the result.
+    """
+
+    kind: str
+    key: str
+    inputs: Mapping[str, Input]
+    recipe: Mapping[str, Any]
+
+    @property
+    def passing(self) -> str | None:
+        """The part of the artefact that goes when its readers are done, if any."""
+        return PASSING.get(self.kind)
+
+    def reads(self) -> Iterator[str]:
+        """Keys of the stages that this one reads, each once."""
+        yield from dict.fromkeys(one.key for one in self.inputs.values())
+
+
+class Graph:
+    """Stages by key; adding an equal stage twice gives the first."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.stages: dict[str, Stage] = {}
+        self._host_code = {kind: code_digest(names) for kind, names in HOST_CODE.items()}
+        self._base = {
+            "version": KEY_VERSION,
+            "environment": environment_digest(),
+            "device": device,
+            "runtime": runtime_digest(),
+        }
+
+    def add(self, kind: str, inputs: Mapping[str, Input], recipe: Mapping[str, Any]) -> str:
+        """Add a stage and return its key."""
+        base = {"version": KEY_VERSION, "code": self._host_code[kind]} if kind in HOST else self._base
+        key = digest([kind, base, inputs, recipe])
+        if key not in self.stages:
+            self.stages[key] = Stage(kind, key, inputs, recipe)
+        return key
+
+    def ancestors(self, keys: Iterator[str] | list[str]) -> dict[str, Stage]:
+        """The stages of ``keys`` and everything that they read, inputs first."""
+        found: dict[str, Stage] = {}
+        stack = [(key, False) for key in keys]
+        while stack:
+            key, ready = stack.pop()
+            if key in found:
+                continue
+            stage = self.stages[key]
+            if ready:
+                found[key] = stage
+                continue
+            stack.append((key, True))
+            stack += [(read, False) for read in stage.reads() if read not in found]
+        return found

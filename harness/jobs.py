@@ -1,0 +1,114 @@
+"""Turns a planned stage into the job that an executor runs: paths, limits, resolved modules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.catalog import Catalog, Module
+from harness.executors.base import StageJob
+from harness.files import load_array, read_json
+from harness.graph import Stage
+from harness.hoststages import counted
+from harness.manifest import Manifest
+from harness.store import Store
+from harness.validation import Limits
+
+GIB = 1 << 30
+
+ORACLE_SIDE = ("weights",)
+"""Inputs that stay with the oracle; the attack's side never sees them."""
+
+ORACLE_ROLES = ("victim", "defense")
+"""Modules that answer inside the oracle."""
+
+
+def make_job(
+    stage: Stage,
+    *,
+    catalog: Catalog,
+    store: Store,
+    work: Path,
+    checkpoints: Path,
+    ceiling: Limits,
+    device: str,
+) -> StageJob:
+    """The job of a stage that runs module code, with its oracle's where it has one."""
+    inputs = {
+        name: str(store.part(one.key, one.part).resolve())
+        for name, one in stage.inputs.items()
+        if name != "spec"
+    }
+    modules = {
+        role: resolved(_module(catalog, ref["module"]), ref)
+        for role, ref in stage.recipe["modules"].items()
+    }
+    seconds, memory_gb = limits(stage, catalog, ceiling)
+    budget = dict(stage.recipe["budget"])
+    if "train" in inputs:
+        budget = counted(budget, len(load_array(Path(inputs["train"]) / "ids.npy")))
+    job: dict[str, Any] = {
+        "stage": stage.kind,
+        "spec": read_json(store.part(stage.inputs["spec"].key, "spec.json")),
+        "device": device,
+        "seed_root": [stage.recipe["seed"], stage.kind, *sorted(m["name"] for m in modules.values())],
+        "deadline": seconds,
+        "modules": modules,
+        "inputs": inputs,
+        "options": dict(stage.recipe["options"])
+        | {"threads": stage.recipe["threads"], "budget": budget},
+        "checkpoint": str((checkpoints / stage.key).resolve()),
+    }
+    folder = work / stage.key[:32]
+    if stage.recipe["options"].get("access") != "oracle":
+        return StageJob(stage.key, folder, job, seconds, memory_gb)
+    attack_side = job | {
+        "inputs": {k: v for k, v in inputs.items() if k not in ORACLE_SIDE},
+        "modules": {k: v for k, v in modules.items() if k not in ORACLE_ROLES},
+    }
+    oracle_side = job | {
+        "stage": "oracle",
+        "inputs": {k: inputs[k] for k in (*ORACLE_SIDE, "slice_x")},
+        "modules": {k: v for k, v in modules.items() if k in ORACLE_ROLES},
+        "checkpoint": str(folder / "oracle-checkpoint"),
+    }
+    service = StageJob(stage.key + "-oracle", folder / "oracle", oracle_side, seconds, memory_gb)
+    return StageJob(stage.key, folder, attack_side, seconds, memory_gb, service)
+
+
+def resolved(module: Module, ref: dict[str, Any]) -> dict[str, Any]:
+    """What the worker needs to construct a module; never its whole manifest."""
+    manifest = module.manifest
+    entry = {
+        "name": manifest.name,
+        "folder": str(module.folder.resolve()),
+        "entry": manifest.entry,
+        "kind": manifest.kind,
+        "hooks": list(manifest.hooks),
+        "params": ref["params"],
+        "needs": list(manifest.needs),
+    }
+    return entry if "budget" not in ref else entry | {"budget": ref["budget"]}
+
+
+def limits(stage: Stage, catalog: Catalog, ceiling: Limits) -> tuple[float, float]:
+    """Seconds and GiB: the largest wish of the stage's modules, under the benchmark's ceiling."""
+    wishes = [
+        manifest.limits
+        for manifest in (manifest_of(catalog, r["module"]) for r in stage.recipe["modules"].values())
+        if manifest.limits is not None
+    ]
+    minutes = max((w.minutes for w in wishes), default=ceiling.minutes)
+    memory = max((w.memory_gb for w in wishes), default=ceiling.memory_gb)
+    return 60 * min(minutes, ceiling.minutes), min(memory, ceiling.memory_gb)
+
+
+def manifest_of(catalog: Catalog, ref: str) -> Manifest:
+    """The manifest behind ``attacks/pgd``."""
+    return _module(catalog, ref).manifest
+
+
+def _module(catalog: Catalog, ref: str) -> Module:
+    folder, _, name = ref.partition("/")
+    kind = {"attacks": "attack", "defenses": "defense", "victims": "victim"}[folder]
+    return catalog.modules[kind, name]

@@ -1,0 +1,244 @@
+"""What an attack changed in its inputs, and whether it was allowed to.
+
+Recomputed from artefacts, never believed. Distances are taken in float64 between what the network
+sees clean (uint8 / 255 in float32) and what the attack handed in. Over budget is reported, never
+clipped: a repaired input is one that nobody attacked with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bits = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+BudgetFields = Mapping[str, Any]
+
+TOLERANCE = 1e-6
+"""Slack of L∞ and of the box [0, 1], and the smallest change that makes a pixel a changed one. Some
+ten roundings of float32 at 1: a device that divides by 255 through the reciprocal is off by one at
+many pixels, and must not make a patch look as large as the picture."""
+
+L2_TOLERANCE = 1e-5
+"""Slack of L2, relative to eps: a projection in float32 ends above eps by its rounding."""
+
+_CHUNK = 1_000_000  # numbers held as float64 at once
+
+
+@dataclass(frozen=True)
+class Distances:
+    """How far each attacked example is from its clean one; arrays ``[N]``.
+
+    Attributes:
+        linf: largest change of one number. l2: Euclidean over all numbers. mse: mean square.
+        changed: pixels where any channel changes by more than ``TOLERANCE``.
+        box_height: height of the smallest upright box around the changed pixels, 0 for none.
+        box_width: its width.
+        low: smallest value of the attacked example. high: largest.
+        finite: whether all its values are finite; where not, the other fields mean nothing.
+    """
+
+    linf: Floats
+    l2: Floats
+    mse: Floats
+    changed: Floats
+    box_height: Floats
+    box_width: Floats
+    low: Floats
+    high: Floats
+    finite: Bits
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.linf)
+
+    def take(self, rows: NDArray[Any]) -> Distances:
+        """Some examples, by mask or by row numbers."""
+        return Distances(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+
+def join(parts: Sequence[Distances]) -> Distances:
+    """Distances of consecutive batches as one."""
+    return Distances(
+        **{
+            f.name: np.concatenate([getattr(part, f.name) for part in parts])
+            for f in fields(Distances)
+        }
+    )
+
+
+def as_seen(stored: NDArray[Any]) -> NDArray[Any]:
+    """Stored inputs as modules see them: uint8 becomes float32 in [0, 1], others stay.
+
+    >>> as_seen(np.array([0, 51, 255], np.uint8)).tolist()
+    [0.0, 0.20000000298023224, 1.0]
+    """
+    return stored.astype(np.float32) / np.float32(255) if stored.dtype == np.uint8 else stored
+
+
+def measure(clean: NDArray[Any], attacked: NDArray[Any]) -> Distances:
+    """Distances between stored clean examples and attacked ones.
+
+    Args:
+        clean: as stored, uint8 ``[N, C, H, W]`` (float32 ``[N, C, H, W]`` or ``[N, F]`` too);
+            memory-mapped arrays are read a few rows at a time.
+        attacked: float32 of the same shape.
+
+    Raises:
+        ValueError: the shapes differ, or are neither images nor features (the harness's fault: the
+            worker has checked what modules return).
+
+    >>> clean = np.zeros((1, 3, 4, 4), np.uint8)
+    >>> attacked = np.zeros((1, 3, 4, 4), np.float32)
+    >>> attacked[0, 1, 1:3, 2] = 0.5
+    >>> d = measure(clean, attacked)
+    >>> d.linf.tolist(), d.changed.tolist(), d.box_height.tolist(), d.box_width.tolist()
+    ([0.5], [2.0], [2.0], [1.0])
+    """
+    if clean.shape != attacked.shape or clean.ndim not in (2, 4):
+        raise ValueError(
+            f"expected [N, C, H, W] or [N, F] twice, got {clean.shape} and {attacked.shape}"
+        )
+    size = max(1, int(np.prod(clean.shape[1:])))
+    step = max(1, _CHUNK // size)
+    starts = range(0, max(1, len(clean)), step)
+    return join([_measure(clean[s : s + step], attacked[s : s + step]) for s in starts])
+
+
+def _measure(clean: NDArray[Any], attacked: NDArray[Any]) -> Distances:
+    n = len(clean)
+    # Features are a picture one pixel high, so that one rule serves both.
+    shape = clean.shape if clean.ndim == 4 else (n, 1, 1, clean.shape[1])
+    seen = as_seen(np.asarray(clean)).astype(np.float64).reshape(shape)
+    given = np.asarray(attacked).astype(np.float64).reshape(shape)
+    every = (1, 2, 3)
+    with np.errstate(invalid="ignore", over="ignore"):
+        change = np.abs(given - seen)
+        square = np.square(change)
+        touched: Bits = np.any(change > TOLERANCE, axis=1)
+    return Distances(
+        linf=change.max(axis=every),
+        l2=np.sqrt(square.sum(axis=every)),
+        mse=square.mean(axis=every),
+        changed=touched.sum(axis=(1, 2)).astype(np.float64),
+        box_height=_extent(np.any(touched, axis=2)),
+        box_width=_extent(np.any(touched, axis=1)),
+        low=given.min(axis=every),
+        high=given.max(axis=every),
+        finite=np.all(np.isfinite(given), axis=every),
+    )
+
+
+def _extent(touched: Bits) -> Floats:
+    """From the first to the last true of each row, both counted."""
+    first = touched.argmax(axis=1)
+    last = touched.shape[1] - 1 - touched[:, ::-1].argmax(axis=1)
+    return np.where(touched.any(axis=1), last - first + 1, 0).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """One limit: which figure of an example, what it may be, and how to say that it is more."""
+
+    what: str
+    value: Callable[[Distances], Floats]
+    limit: float
+    slack: float = 0.0
+
+    def broken(self, distances: Distances) -> str | None:
+        values = self.value(distances)
+        over = values > self.limit + self.slack
+        if not over.any():
+            return None
+        slack = f" (tolerance {self.slack:.3g})" if self.slack else ""
+        return (
+            f"{self.what} is {values.max():.8g}, the limit is {self.limit:.8g}{slack}: {_of(over)}"
+        )
+
+
+def check_perturbation(distances: Distances, budget: BudgetFields) -> str | None:
+    """Whether attacked inputs are within the budget.
+
+    Args:
+        distances: of all attacked inputs of the cell.
+        budget: ``norm`` with ``eps``, or ``patch``, or both, or ``unbounded: true``; other fields
+            and ``None`` are ignored.
+
+    Returns:
+        ``None``, or one sentence: what, the worst value, the limit, how many examples.
+
+    Raises:
+        ValueError: the budget limits nothing and does not say ``unbounded`` (the harness's fault).
+
+    >>> clean = np.zeros((2, 1, 2, 2), np.uint8)
+    >>> d = measure(clean, np.full((2, 1, 2, 2), 0.04, np.float32))
+    >>> check_perturbation(d, {"norm": "linf", "eps": 0.03})
+    'L∞ distance is 0.039999999, the limit is 0.03 (tolerance 1e-06): 2 of 2 examples'
+    """
+    if not distances.finite.all():
+        return f"values are not finite: {_of(~distances.finite)}"
+    rules = [
+        _Rule("the smallest value's distance below 0", lambda d: -d.low, 0.0, TOLERANCE),
+        _Rule("the largest value", lambda d: d.high, 1.0, TOLERANCE),
+        *_limits(budget),
+    ]
+    found = (rule.broken(distances) for rule in rules)
+    return next((sentence for sentence in found if sentence), None)
+
+
+def _limits(budget: BudgetFields) -> list[_Rule]:
+    if budget.get("unbounded"):
+        return []
+    norm, eps, patch = (budget.get(name) for name in ("norm", "eps", "patch"))
+    rules = []
+    if norm == "linf" and eps is not None:
+        rules.append(_Rule("L∞ distance", lambda d: d.linf, eps, TOLERANCE))
+    elif norm == "l2" and eps is not None:
+        rules.append(_Rule("L2 distance", lambda d: d.l2, eps, eps * L2_TOLERANCE))
+    elif norm is not None or eps is not None:
+        raise ValueError(f"cannot check norm {norm!r} with eps {eps!r}")
+    if patch is not None:
+        rules.append(_Rule("height of the changed box", lambda d: d.box_height, patch))
+        rules.append(_Rule("width of the changed box", lambda d: d.box_width, patch))
+    if not rules:
+        raise ValueError(f"a budget without norm, patch or unbounded limits no input: {budget}")
+    return rules
+
+
+def _of(bits: Bits) -> str:
+    return f"{int(bits.sum())} of {len(bits)} examples"
+
+
+def summary(distances: Distances) -> dict[str, float]:
+    """The record's ``perturbation``: only finite numbers, a figure that has none is left out.
+
+    ``linf_max``, ``linf_mean``, ``l2_max``, ``l2_mean``; ``rmse``: mean over examples of √mse;
+    ``psnr``: mean over examples of ``−10 log10(mse)`` in dB, over those that changed at all;
+    ``changed``: mean number of changed pixels; ``identical``: examples without any change, whose
+    PSNR would be infinite; ``examples``: how many were measured (finite ones).
+
+    >>> clean = np.zeros((2, 1, 2, 2), np.uint8)
+    >>> attacked = np.stack([np.zeros((1, 2, 2)), np.full((1, 2, 2), 0.1)]).astype(np.float32)
+    >>> {k: round(v, 3) for k, v in summary(measure(clean, attacked)).items()}["psnr"]
+    20.0
+    """
+    kept = distances.take(distances.finite)
+    if not len(kept):
+        return {}
+    moved = kept.mse > 0
+    figures = {
+        "linf_max": kept.linf.max(),
+        "linf_mean": kept.linf.mean(),
+        "l2_max": kept.l2.max(),
+        "l2_mean": kept.l2.mean(),
+        "rmse": np.sqrt(kept.mse).mean(),
+        "changed": kept.changed.mean(),
+    }
+    if moved.any():
+        figures["psnr"] = (-10 * np.log10(kept.mse[moved])).mean()
+    numbers = {name: float(value) for name, value in figures.items()}
+    return numbers | {"identical": int(np.sum(~moved)), "examples": len(kept)}

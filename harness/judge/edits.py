@@ -1,0 +1,160 @@
+"""Whether the edits of a training set were allowed: how many, of what kind, how far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.judge.budget import TOLERANCE, BudgetFields, check_perturbation, measure
+
+Array = NDArray[Any]
+Integers = NDArray[np.int64]
+SpecFields = Mapping[str, Any]
+
+
+def check_edits(
+    ids: Integers,
+    x: Array | None,
+    y: Array | None,
+    *,
+    train_ids: Integers,
+    train_x: Array,
+    train_y: Array,
+    budget: BudgetFields,
+    spec: SpecFields,
+) -> str | None:
+    """Whether edits keep the budget and the form of the labels.
+
+    Every id counts, also one whose example comes back unchanged: the attacker was given that many
+    examples to touch. What counts as a change of kind (labels, inputs) is a change of value.
+
+    Args:
+        ids: ``[E]``, which examples.
+        x: replaced inputs float32 ``[E, …]``, or ``None``.
+        y: replaced labels ``[E]`` or ``[E, …]``, or ``None``.
+        train_ids: ``[N]``, ids of the whole training set.
+        train_x: its stored inputs ``[N, …]``; read only at the edited rows, and not at all in
+            ranking, where inputs are items and cannot be edited.
+        train_y: its labels ``[N, …]``.
+        budget: ``edits`` (a count), ``labels``, ``features``, and where inputs may change
+            optionally ``norm`` with ``eps``, or ``patch``.
+        spec: ``task``, ``outputs``, ``void``.
+
+    Returns:
+        ``None``, or one sentence: what is wrong, the worst value, the limit, how many edits.
+
+    >>> labels, known = np.array([0, 1, 2]), np.array([10, 11, 12])
+    >>> check_edits(np.array([11]), None, np.array([3]), train_ids=known,
+    ...     train_x=np.zeros((3, 1, 2, 2), np.uint8), train_y=labels,
+    ...     budget={"edits": 1, "labels": True}, spec={"task": "classification", "outputs": 3})
+    'a label is not one of the 3 classes: 1 of 1 edits'
+    """
+    rows_or_fault = _rows(ids, train_ids, int(budget["edits"]))
+    if isinstance(rows_or_fault, str):
+        return rows_or_fault
+    rows = rows_or_fault
+    if y is not None and (fault := _labels(y, train_y[rows], budget, spec)):
+        return fault
+    if x is None:
+        return None
+    if spec["task"] == "ranking":
+        return "inputs were edited, but a ranking edit may only turn a label or swap two items"
+    if x.shape != (len(rows), *train_x.shape[1:]):
+        return f"edited inputs have shape {x.shape}, expected {(len(rows), *train_x.shape[1:])}"
+    return _inputs(x, train_x[rows], budget)
+
+
+def _rows(ids: Integers, train_ids: Integers, limit: int) -> Integers | str:
+    """Rows of the training set that are edited, or what is wrong with the ids."""
+    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+        return f"ids of edits must be whole numbers [E], got {ids.dtype} of shape {ids.shape}"
+    if len(ids) > limit:
+        return f"{len(ids)} edits, the limit is {limit}"
+    repeated = len(ids) - len(np.unique(ids))
+    if repeated:
+        return f"an id is edited more than once: {repeated} of {len(ids)} edits"
+    order = np.argsort(train_ids, kind="stable")
+    place = np.searchsorted(train_ids, ids, sorter=order)
+    rows: Integers = order[np.minimum(place, len(order) - 1)] if len(order) else place
+    unknown = train_ids[rows] != ids if len(order) else np.ones(len(ids), bool)
+    if unknown.any():
+        return f"an id is not in the training set: {int(unknown.sum())} of {len(ids)} edits"
+    return rows
+
+
+def _inputs(x: Array, original: Array, budget: BudgetFields) -> str | None:
+    distances = measure(original, x)
+    limited = any(budget.get(name) is not None for name in ("norm", "patch"))
+    fault = check_perturbation(distances, budget if limited else {"unbounded": True})
+    if fault:
+        return f"edited inputs: {fault}"
+    moved = int(np.sum(distances.linf > TOLERANCE))
+    if moved and not budget.get("features"):
+        return f"inputs change, but the budget allows labels only: {moved} of {len(x)} edits"
+    return None
+
+
+def _labels(y: Array, original: Array, budget: BudgetFields, spec: SpecFields) -> str | None:
+    if y.shape != original.shape:
+        return f"edited labels have shape {y.shape}, expected {original.shape}"
+    if not np.issubdtype(y.dtype, np.integer):
+        return f"edited labels must be whole numbers, got {y.dtype}"
+    changed = _per_edit(y != original)
+    if changed.any() and not budget.get("labels"):
+        return f"labels change, but the budget allows none: {_count(changed)}"
+    return _LABELS[spec["task"]](y, original, spec)
+
+
+def _class_labels(y: Array, original: Array, spec: SpecFields) -> str | None:
+    outside = (y < 0) | (y >= spec["outputs"])
+    if outside.any():
+        return f"a label is not one of the {spec['outputs']} classes: {_count(outside)}"
+    return None
+
+
+def _map_labels(y: Array, original: Array, spec: SpecFields) -> str | None:
+    void = spec.get("void")
+    empty, was_empty = (
+        np.zeros(m.shape, bool) if void is None else m == void for m in (y, original)
+    )
+    outside = _per_edit(~empty & ((y < 0) | (y >= spec["outputs"])))
+    if outside.any():
+        return f"a pixel's label is not one of the {spec['outputs']} classes: {_count(outside)}"
+    moved = _per_edit(empty != was_empty)
+    if moved.any():
+        return f"the void pixels change: {_count(moved)}"
+    return None
+
+
+def _comparisons(y: Array, original: Array, spec: SpecFields) -> str | None:
+    """An anchor, an attribute and the two compared items stay; sign and order are free."""
+    same = np.delete(y, _FREE, axis=1) == np.delete(original, _FREE, axis=1)
+    items = np.sort(y[:, -4:-2], axis=1) == np.sort(original[:, -4:-2], axis=1)
+    sign = np.abs(y[:, -2]) == np.abs(original[:, -2])
+    broken = ~(same.all(axis=1) & items.all(axis=1) & sign)
+    if broken.any():
+        return (
+            "a ranking edit may only turn a label's sign or swap the two compared items: "
+            f"{_count(broken)}"
+        )
+    return None
+
+
+_FREE = (-4, -3, -2)  # columns: the two compared items and the label, for pairs and triplets alike
+
+_LABELS = {
+    "classification": _class_labels,
+    "segmentation": _map_labels,
+    "ranking": _comparisons,
+}
+
+
+def _per_edit(bits: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return np.asarray(np.any(bits, axis=tuple(range(1, bits.ndim))))
+
+
+def _count(bits: NDArray[np.bool_]) -> str:
+    return f"{int(bits.sum())} of {len(bits)} edits"

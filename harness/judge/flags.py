@@ -1,0 +1,227 @@
+"""What looks wrong about a number although every rule was kept: sentences, never verdicts.
+
+A flag stands beside the number; it changes no score. Thresholds are here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.judge.traits import CLEAN, RANKING, SEGMENTATION
+from harness.judge.values import Judged, Rate
+
+POINTS = 0.02
+"""A difference of rates that is worth a sentence (2 points)."""
+
+COLLAPSED = 0.05
+"""How far above chance a clean score must be to count as having learnt anything."""
+
+DIFFERENT = 0.01
+"""Share of predictions that may differ between two runs of one network. Attacked inputs sit on the
+decision boundary, where the rounding of another batch size turns a few of them."""
+
+CONTROLS = ("noop", "random_noise")
+"""Attacks whose success is *meant* to equal the control's."""
+
+_SLACK = 1e-9  # 0.52 − 0.50 is above 0.02 in floating point
+
+
+class Flag(NamedTuple):
+    """A name for filters and a sentence for people; ``_asdict()`` is the record's form."""
+
+    name: str
+    text: str
+
+
+def chance(task: str, outputs: int) -> float:
+    """The score of knowing nothing: one half for comparisons, else one in so many classes.
+
+    A constant class map reaches at most 1/K mIoU, so the same bound serves segmentation.
+
+    >>> chance("classification", 10)
+    0.1
+    """
+    return 0.5 if task == RANKING else 1 / outputs
+
+
+def disagreement(a: NDArray[np.generic], b: NDArray[np.generic], task: str) -> float | None:
+    """Share of predictions that differ between two stored outputs of one network.
+
+    Args:
+        a: classification logits ``[N, K]`` (rows), segmentation class maps ``[N, H, W]`` (pixels),
+            or ranking outputs ``[M, D]`` (items whose outputs differ by more than 1e-3 of their
+            spread).
+        b: the same, of the other run.
+        task: which of the three.
+
+    Returns:
+        A fraction, or ``None`` where there is nothing to compare. A logit or output that is not
+        finite equals only another that is not.
+
+    >>> disagreement(np.eye(2), np.eye(2)[[0, 0]], "classification")
+    0.5
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"outputs of different shapes: {a.shape} and {b.shape}")
+    if a.size == 0:
+        return None
+    if task == SEGMENTATION:
+        return float(np.mean(a != b))
+    first, second = a.astype(np.float64), b.astype(np.float64)
+    sound, sound_too = np.isfinite(first).all(axis=1), np.isfinite(second).all(axis=1)
+    if task == RANKING:
+        spread = float(np.ptp(first[sound])) if sound.any() else 0.0
+        with np.errstate(invalid="ignore"):
+            differ = (np.abs(first - second) > 1e-3 * spread).any(axis=1)
+    else:
+        differ = first.argmax(axis=1) != second.argmax(axis=1)
+    return float(np.mean(np.where(sound & sound_too, differ, sound != sound_too)))
+
+
+def record_flags(
+    judged: Judged, *, task: str, outputs: int, attack: str, different: float | None = None
+) -> list[Flag]:
+    """Flags of one cell.
+
+    Args:
+        judged: its figures.
+        task: its task.
+        outputs: classes, or scores per item.
+        attack: the attack *module's* name (``noop`` whatever its row is called).
+        different: share of predictions that differ between the outputs the attack stage stored
+            and ``predict``'s on the same inputs; ``None`` where the two must not be compared (the
+            defence is declared random) or one is missing.
+    """
+    found = (
+        _clean_collapsed(judged, task, outputs),
+        _noop_differs(judged, attack),
+        _control_same(judged, attack),
+        _nonfinite_outputs(judged),
+        _different_under_attack(different),
+    )
+    return _present(found)
+
+
+def _clean_collapsed(judged: Judged, task: str, outputs: int) -> Flag | None:
+    clean, floor = judged.metrics.get(CLEAN[task]), chance(task, outputs)
+    if not isinstance(clean, Rate) or clean.value > floor + COLLAPSED + _SLACK:
+        return None
+    return Flag(
+        "clean_collapsed",
+        f"the clean score is {clean.value:.1%}, within {COLLAPSED * 100:.0f} points of chance "
+        f"({floor:.1%}): the network has learnt next to nothing, so robustness means nothing",
+    )
+
+
+def _noop_differs(judged: Judged, attack: str) -> Flag | None:
+    flipped = judged.metrics.get("flip_rate")
+    if attack != "noop" or not isinstance(flipped, Rate) or flipped.value == 0:
+        return None
+    return Flag(
+        "noop_differs",
+        f"nothing was attacked, yet {flipped.value:.1%} of the predictions changed: "
+        "the pipeline or the defence is not deterministic",
+    )
+
+
+def _control_same(judged: Judged, attack: str) -> Flag | None:
+    success = judged.metrics.get("attack_success_rate")
+    control = judged.metrics.get("control_success_rate")
+    if attack in CONTROLS or not isinstance(success, Rate) or not isinstance(control, Rate):
+        return None
+    near = control.value + POINTS + _SLACK >= success.value
+    overlap = control.hi is not None and success.lo is not None and control.hi >= success.lo
+    # Where nothing succeeded there is no success to doubt.
+    if success.value == 0 or not (near or overlap):
+        return None
+    return Flag(
+        "control_same",
+        f"success is {success.value:.1%}, and {control.value:.1%} for the same inputs against a "
+        "network trained without the attack: it cannot be credited to the attack",
+    )
+
+
+def _nonfinite_outputs(judged: Judged) -> Flag | None:
+    if not judged.nonfinite:
+        return None
+    counts = " and ".join(f"{count} {when} the attack" for when, count in judged.nonfinite.items())
+    return Flag("nonfinite_outputs", f"outputs that are not finite count as wrong: {counts}")
+
+
+def _different_under_attack(share: float | None) -> Flag | None:
+    if share is None or share <= DIFFERENT:
+        return None
+    return Flag(
+        "different_under_attack",
+        f"{share:.1%} of the predictions on the final inputs differ from those the attack was "
+        "given: the defence answers differently while it is being attacked",
+    )
+
+
+def success_falls_with_budget(points: Sequence[tuple[float, float]]) -> Flag | None:
+    """A larger budget contains the smaller one, so success must not fall with it.
+
+    Args:
+        points: (eps, success) of one attack on one network, in any order; success grows with the
+            damage (for scores that fall, pass one minus the score).
+
+    >>> success_falls_with_budget([(4, 0.5), (8, 0.4)]).name
+    'success_falls_with_budget'
+    """
+    best = None
+    for eps, success in sorted(points):
+        if best is not None and success < best[1] - POINTS - _SLACK:
+            return Flag(
+                "success_falls_with_budget",
+                f"success falls from {best[1]:.1%} at eps {best[0]:.4g} to {success:.1%} at eps "
+                f"{eps:.4g}: the attack is held up by something other than robustness",
+            )
+        if best is None or success > best[1]:
+            best = (eps, success)
+    return None
+
+
+def query_beats_whitebox(*, query: float, whitebox: float) -> Flag | None:
+    """Who sees more must not do worse: a sign of masked gradients.
+
+    Args:
+        query: success of the best query attack.
+        whitebox: of the best white-box attack, at the same budget on the same network.
+
+    >>> query_beats_whitebox(query=0.5, whitebox=0.49) is None
+    True
+    """
+    if query <= whitebox + POINTS + _SLACK:
+        return None
+    return Flag(
+        "query_beats_whitebox",
+        f"an attack that only asks succeeds on {query:.1%}, the best that sees gradients on "
+        f"{whitebox:.1%}: the gradients are masked",
+    )
+
+
+def not_converged(*, steps: float, twice: float) -> Flag | None:
+    """Whether an attack still gains when given twice the steps.
+
+    Args:
+        steps: its success.
+        twice: its success with twice the steps.
+
+    >>> not_converged(steps=0.40, twice=0.45).name
+    'not_converged'
+    """
+    if twice <= steps + POINTS + _SLACK:
+        return None
+    return Flag(
+        "not_converged",
+        f"twice the steps raise success from {steps:.1%} to {twice:.1%}: "
+        "the attack has not converged",
+    )
+
+
+def _present(flags: Iterable[Flag | None]) -> list[Flag]:
+    return [flag for flag in flags if flag is not None]

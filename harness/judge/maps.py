@@ -1,0 +1,83 @@
+"""From class maps to counts per image: all that scoring a segmentation network needs of them.
+
+Pixels whose *label* is void are dropped; a prediction that names no class (void, or a number beyond
+the classes) stays in as a miss of the true class. Dropping such predictions instead would let an
+attack hide its damage there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Maps = NDArray[np.integer]
+
+_CHUNK = 2_000_000  # pixels held as int64 at once
+
+
+def confusion(maps: Maps, y: Maps, classes: int, void: int | None = 255) -> NDArray[np.uint32]:
+    """Confusion matrix of each image; the last column counts predictions that name no class.
+
+    Args:
+        maps: predicted classes ``[N, H, W]``.
+        y: labels ``[N, H, W]``, 0..classes−1 or ``void``.
+        classes: K.
+        void: the label that is dropped, or ``None`` where every pixel has a class.
+
+    Returns:
+        uint32 ``[N, K, K + 1]``: true class, predicted class.
+
+    >>> confusion(np.array([[[0, 9, 1]]]), np.array([[[0, 0, 255]]]), classes=2).tolist()
+    [[[1, 0, 1], [0, 0, 0]]]
+    """
+    if maps.shape != y.shape or maps.ndim != 3:
+        raise ValueError(f"class maps {maps.shape} and labels {y.shape} must both be [N, H, W]")
+    cells = classes * (classes + 1)
+    counts = np.zeros((len(y), cells), np.uint32)
+    step = max(1, _CHUNK // max(1, y[0].size if len(y) else 1))
+    for start in range(0, len(y), step):
+        truth = y[start : start + step].reshape(-1, y[0].size).astype(np.int64)
+        seen = maps[start : start + step].reshape(truth.shape).astype(np.int64)
+        kept = truth != void if void is not None else np.ones(truth.shape, bool)
+        if np.any(kept & ((truth < 0) | (truth >= classes))):
+            raise ValueError(f"a label is neither void ({void}) nor one of {classes} classes")
+        seen[(seen < 0) | (seen >= classes)] = classes
+        code = truth * (classes + 1) + seen + cells * np.arange(len(truth))[:, None]
+        binned = np.bincount(code[kept], minlength=cells * len(truth))
+        counts[start : start + step] = binned.reshape(len(truth), cells)
+    return counts.reshape(len(y), classes, classes + 1)
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Pixels of each image that matter to an attack; int64 ``[N]`` each, void left out.
+
+    Attributes:
+        kept: labelled. changed: the prediction changes. right: right before the attack.
+        broken: right before and wrong after.
+    """
+
+    kept: NDArray[np.int64]
+    changed: NDArray[np.int64]
+    right: NDArray[np.int64]
+    broken: NDArray[np.int64]
+
+
+def flips(before: Maps, after: Maps, y: Maps, void: int | None = 255) -> Flips:
+    """Count what changes between two predictions; the class maps need not be kept afterwards.
+
+    Args:
+        before: predicted classes ``[N, H, W]`` before the attack.
+        after: under attack.
+        y: labels ``[N, H, W]``.
+        void: the label that is dropped, or ``None``.
+    """
+    rows = np.zeros((4, len(y)), np.int64)
+    for i, (first, last, truth) in enumerate(zip(before, after, y, strict=True)):
+        kept = truth != void if void is not None else np.ones(truth.shape, bool)
+        right = kept & (first == truth)
+        rows[:, i] = [kept.sum(), (kept & (first != last)).sum(), right.sum(),
+                      (right & (last != truth)).sum()]  # fmt: skip
+    return Flips(*rows)

@@ -1,0 +1,124 @@
+"""Judging of ranking: outputs per item and comparisons in, figures and outcome bits out."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.judge.outcomes import Bits, of_right, right_and_held, share, wrong_outputs
+from harness.judge.statistics import Interval, auc_interval, wilson
+from harness.judge.values import Absent, Judged, Metrics, Rate, proportion, with_interval
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Outputs = NDArray[np.floating]
+
+
+def decisions(outputs: Outputs, y: Integers) -> Floats:
+    """Decision value of each comparison; the prediction is +1 exactly where it is above 0.
+
+    Pairs (u, v): ``f(u)[attribute] − f(v)[attribute]``. Triplets (a, p, q), "a is nearer to p":
+    ``d(a, q) − d(a, p)`` with the Euclidean distance over all outputs. So a tie predicts −1.
+
+    Args:
+        outputs: ``[M, D]``, per item.
+        y: ``[n, arity + 2]``: item rows (2 or 3), label ±1, attribute.
+
+    Returns:
+        float64 ``[n]``; not finite where an output is not.
+
+    >>> decisions(np.array([[1.0], [3.0]]), np.array([[0, 1, 1, 0]])).tolist()
+    [-2.0]
+    """
+    arity = y.shape[1] - 2
+    scores = outputs.astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if arity == 2:
+            u, v, attribute = y[:, 0], y[:, 1], y[:, 3]
+            return np.asarray(scores[u, attribute] - scores[v, attribute])
+        if arity != 3:
+            raise ValueError(f"comparisons are pairs or triplets, got y of shape {y.shape}")
+        a, p, q = (scores[y[:, column]] for column in range(3))
+        return np.asarray(np.linalg.norm(a - q, axis=1) - np.linalg.norm(a - p, axis=1))
+
+
+def ranking(before: Outputs, after: Outputs | None, y: Integers) -> Judged:
+    """Judge a ranker over the slice's comparisons.
+
+    A comparison is right where its decision's sign is its label (a tie predicts −1; a decision that
+    is not finite is wrong either way). Success: wrong after, of the comparisons right before.
+
+    Args:
+        before: outputs per item ``[M, D]`` before the attack.
+        after: outputs per item under attack, or ``None`` where no such prediction exists.
+        y: ``[n, arity + 2]``: item rows (2 or 3), label ±1, attribute.
+
+    Returns:
+        Figures and outcome bits ``[n]``; ``parts`` holds accuracies per attribute.
+    """
+    first = decisions(before, y)
+    last = None if after is None else decisions(after, y)
+    label = y[:, -2]
+    right = _signs(first) == label
+    held = None if last is None else _signs(last) == label
+    metrics, outcomes = right_and_held(right, held)
+    metrics |= {"clean_auc": _auc(first, label), "clean_f1": _f1(_signs(first), label)}
+    parts = _per_attribute("clean_accuracy", right, y, before.shape[1])
+    if last is not None and held is not None:
+        outcomes |= {"success": right & ~held, "eligible": right}
+        metrics["attack_success_rate"] = of_right(~held, right)
+        metrics["flip_rate"] = share(_signs(first) != _signs(last))
+        metrics |= {"auc": _auc(last, label), "f1": _f1(_signs(last), label)}
+        parts |= _per_attribute("accuracy", held, y, before.shape[1])
+    return Judged(
+        metrics=metrics,
+        parts=parts,
+        outcomes=outcomes,
+        nonfinite=wrong_outputs(~np.isfinite(first), None if last is None else ~np.isfinite(last)),
+    )
+
+
+def _signs(decision: Floats) -> Integers:
+    """Predicted labels: +1, −1, and 0 (never right) where the decision is not finite."""
+    return np.where(np.isfinite(decision), np.where(decision > 0, 1, -1), 0)
+
+
+def _per_attribute(name: str, right: Bits, y: Integers, outputs: int) -> Metrics:
+    """Accuracy by attribute: every output of a pair ranker, the named ones for triplets."""
+    attribute = y[:, -1]
+    every = range(outputs) if y.shape[1] == 4 else np.unique(attribute).tolist()
+    return {
+        f"{name}[attr {k}]": proportion(
+            int(right[attribute == k].sum()),
+            int(np.sum(attribute == k)),
+            f"no comparison is about attribute {k}",
+        )
+        for k in every
+    }
+
+
+def _auc(decision: Floats, label: Integers) -> Rate | Absent:
+    """Share of (+1, −1) couples that the decision orders rightly, a tie counting one half."""
+    positive, negative = decision[label == 1], np.sort(decision[label == -1])
+    if not len(positive) or not len(negative):
+        return Absent("all labels are equal")
+    if not np.isfinite(decision).all():
+        return Absent("a decision is not finite")
+    below = np.searchsorted(negative, positive, side="left")
+    upto = np.searchsorted(negative, positive, side="right")
+    auc = float((below + upto).sum()) / (2 * len(positive) * len(negative))
+    return with_interval(auc, auc_interval(auc, len(positive), len(negative)), "newcombe")
+
+
+def _f1(predicted: Integers, label: Integers) -> Rate | Absent:
+    """``2 tp / (2 tp + fp + fn)`` of the label +1.
+
+    F1 = 2J / (1 + J) with the proportion J = tp / (tp + fp + fn), so Wilson's limits of J carry
+    over (Hand, Christen & Kirielle 2021 name J F*). A decision that is not finite misses its label.
+    """
+    tp = int(np.sum((predicted == 1) & (label == 1)))
+    union = int(np.sum((predicted == 1) | (label == 1)))
+    if union == 0:
+        return Absent("no label and no prediction is +1")
+    value, lo, hi = (2 * j / (1 + j) for j in (tp / union, *wilson(tp, union)))
+    return with_interval(value, Interval(lo, hi), "wilson")

@@ -1,0 +1,123 @@
+"""The table of metrics: what a record, a table and a page must know of each figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CLASSIFICATION, RANKING, SEGMENTATION = "classification", "ranking", "segmentation"
+
+HEADLINE = {CLASSIFICATION: "robust_accuracy", RANKING: "accuracy", SEGMENTATION: "miou"}
+"""Task → the metric that ranks defences."""
+
+CLEAN = {CLASSIFICATION: "clean_accuracy", RANKING: "clean_accuracy", SEGMENTATION: "clean_miou"}
+"""Task → the clean figure that stands beside the headline."""
+
+_RANGE = {CLASSIFICATION: 1.0, RANKING: 0.5, SEGMENTATION: 1.0}
+"""Task → the distance from perfect to broken: a ranker at one half knows nothing."""
+
+
+@dataclass(frozen=True)
+class Trait:
+    """One row of the table.
+
+    Attributes:
+        name: key in records.
+        title: for people.
+        of: the denominator, in words; empty where the figure is no share of anything.
+        unit: ``%`` (a fraction, shown in per cent), ``points`` (a signed difference of fractions)
+            or empty.
+        higher_is_better: from the defender's side.
+        tasks: where the metric is defined.
+        damage: the rule that turns a value into a damage fraction: ``lost`` (what is missing to 1,
+            over the task's range), ``broken`` (the value itself), ``relative`` (the share of the
+            clean value that is gone), or ``None``: never coloured.
+    """
+
+    name: str
+    title: str
+    of: str
+    unit: str
+    higher_is_better: bool
+    tasks: tuple[str, ...]
+    damage: str | None = None
+
+
+_RATES = (CLASSIFICATION, RANKING)
+_CLASS = (CLASSIFICATION,)
+_RANK = (RANKING,)
+_MAPS = (SEGMENTATION,)
+_ALL = (CLASSIFICATION, RANKING, SEGMENTATION)
+_SLICE = "examples of the slice"
+_RIGHT = "inputs right before the attack"
+_OTHER = "inputs right before the attack (targeted: and not of the target class)"
+_PIXELS = "labelled pixels"
+_CLASSES = "mean over classes with a pixel in labels or predictions, pooled over images"
+
+# fmt: off
+_TABLE = (
+    Trait("clean_accuracy", "Clean accuracy", _SLICE, "%", True, _RATES),
+    Trait("accuracy", "Accuracy under attack", _SLICE, "%", True, _RATES, "lost"),
+    Trait("robust_accuracy", "Right clean and attacked", _SLICE, "%", True, _RATES, "lost"),
+    Trait("attack_success_rate", "Attack success", _OTHER, "%", False, _ALL, "broken"),
+    Trait("attack_success_rate_all", "Attack success, target class kept", _RIGHT, "%", False,
+          _CLASS, "broken"),
+    Trait("untargeted_success_rate", "Made wrong in any way", _RIGHT, "%", False,
+          _CLASS, "broken"),
+    Trait("control_success_rate", "Success on the control", _OTHER, "%", False, _CLASS, "broken"),
+    Trait("accuracy_drop", "Accuracy drop", _SLICE, "points", False, _RATES),
+    Trait("flip_rate", "Predictions that change", f"{_SLICE}, or {_PIXELS}", "%", False, _ALL),
+    Trait("clean_auc", "Clean AUC", "", "", True, _RANK),
+    Trait("auc", "AUC under attack", "", "", True, _RANK, "lost"),
+    Trait("clean_f1", "Clean F1 of label +1", "", "", True, _RANK),
+    Trait("f1", "F1 of label +1 under attack", "", "", True, _RANK),
+    Trait("clean_miou", "Clean mIoU", _CLASSES, "%", True, _MAPS),
+    Trait("miou", "mIoU under attack", _CLASSES, "%", True, _MAPS, "relative"),
+    Trait("miou_drop", "mIoU drop", "", "points", False, _MAPS),
+    Trait("miou_drop_relative", "Relative mIoU drop", "clean mIoU", "%", False, _MAPS, "broken"),
+    Trait("clean_pixel_accuracy", "Clean pixel accuracy", _PIXELS, "%", True, _MAPS),
+    Trait("pixel_accuracy", "Pixel accuracy under attack", _PIXELS, "%", True, _MAPS, "lost"),
+    Trait("clean_class_accuracy", "Clean mean class accuracy", "mean over classes with a label",
+          "%", True, _MAPS),
+    Trait("class_accuracy", "Mean class accuracy under attack", "mean over classes with a label",
+          "%", True, _MAPS, "lost"),
+    Trait("clean_image_mean_iou", "Clean image-mean mIoU",
+          "mean over images of the mean over classes labelled there", "%", True, _MAPS),
+    Trait("image_mean_iou", "Image-mean mIoU under attack",
+          "mean over images of the mean over classes labelled there", "%", True, _MAPS, "relative"),
+)
+# fmt: on
+
+METRICS: dict[str, Trait] = {row.name: row for row in _TABLE}
+"""THE table: name → trait."""
+
+
+def damage(metric: str, task: str, value: float, clean: float | None = None) -> float | None:
+    """How broken a value is: 0 untouched, 1 nothing left; one scale for the whole site.
+
+    Args:
+        metric: a key of ``METRICS``.
+        task: decides the range of ``lost``.
+        value: the metric's value.
+        clean: the clean value, which the rule ``relative`` needs.
+
+    Returns:
+        A fraction in [0, 1], or ``None`` where the metric has no rule or the clean value is missing
+        or not positive.
+
+    >>> damage("robust_accuracy", "classification", 0.25)
+    0.75
+    >>> damage("accuracy", "ranking", 0.45)
+    1.0
+    >>> damage("miou", "segmentation", 0.2, clean=0.8)
+    0.75
+    """
+    rule = METRICS[metric].damage
+    if rule is None or (rule == "relative" and not (clean and clean > 0)):
+        return None
+    if rule == "lost":
+        raw = (1 - value) / _RANGE[task]
+    elif rule == "relative":
+        raw = 1 - value / (clean or 1.0)
+    else:
+        raw = value
+    return min(1.0, max(0.0, raw))

@@ -1,0 +1,131 @@
+"""The frame's rows as typed values: the one place where leaderboard and site read pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+Record = Mapping[str, Any]
+
+_AVOIDED_BY = ("defence", "defense")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How one status is said.
+
+    Attributes:
+        word: in a cell. meaning: one sentence for the legend.
+        cannot: the thing cannot be, as opposed to: was not done.
+    """
+
+    word: str
+    meaning: str
+    cannot: bool = False
+
+
+AVOIDED = "avoided"
+STATUSES: dict[str, Status] = {
+    "ok": Status("ok", "has a result"),
+    "not_applicable": Status("n/a", "ruled out by the threat table; does not count", cannot=True),
+    AVOIDED: Status(
+        "avoided", "made impossible by the defence itself; counts as a gap", cannot=True
+    ),
+    "module_error": Status("error", "a module raised an exception"),
+    "contract_violation": Status("contract", "a module broke its contract"),
+    "budget_violation": Status("over budget", "the attack changed more than the budget allows"),
+    "timeout": Status("timeout", "stopped at its time limit"),
+    "out_of_memory": Status("no memory", "stopped at its memory limit"),
+    "blocked": Status("blocked", "a stage that it needs has failed"),
+    "infra_error": Status("infra", "the machinery failed, not a module"),
+    "missing": Status("missing", "planned, not run yet"),
+}
+"""The one table from status to words, for pages, CSV and legend (its reason tells ``avoided``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One planned cell.
+
+    Attributes:
+        status: a key of ``STATUSES``; ``avoided`` is split off here.
+        budget: its label. limits: its fields. derived: an ensemble, judged from its members.
+    """
+
+    key: str
+    cell_id: str
+    benchmark: str
+    matrix: str
+    task: str
+    threat_model: str
+    access: str
+    victim: str
+    defense: str
+    attack: str
+    budget: str
+    eps: float | None
+    goal: str
+    seed: int
+    status: str
+    stage: str | None
+    reason: str | None
+    stale: bool
+    contained: bool
+    defense_control: bool
+    attack_control: bool
+    derived: bool
+    limits: Mapping[str, Any]
+    record: Record | None
+
+    @property
+    def word(self) -> str:
+        """The status in words."""
+        return STATUSES[self.status].word
+
+
+def lines(frame: pd.DataFrame) -> list[Line]:
+    """One value a row, in the frame's order."""
+    read = {*Line.__slots__, "budget_label", "ensemble"}
+    columns = {name: frame[name].tolist() for name in map(str, frame.columns) if name in read}
+    return [_line({name: values[i] for name, values in columns.items()}) for i in range(len(frame))]
+
+
+def _line(row: dict[str, Any]) -> Line:
+    status, reason = str(row["status"]), _optional(row["reason"])
+    if status == "not_applicable" and (reason or "").lower().startswith(_AVOIDED_BY):
+        status = AVOIDED
+    eps = row["eps"]
+    return Line(
+        key=str(row["key"]),
+        cell_id=str(row["cell_id"]),
+        benchmark=str(row["benchmark"]),
+        matrix=str(row["matrix"]),
+        task=str(row["task"]),
+        threat_model=str(row["threat_model"]),
+        access=str(row["access"]),
+        victim=str(row["victim"]),
+        defense=str(row["defense"]),
+        attack=str(row["attack"]),
+        goal=str(row["goal"]),
+        stale=bool(row["stale"]),
+        contained=bool(row["contained"]),
+        defense_control=bool(row["defense_control"]),
+        attack_control=bool(row["attack_control"]),
+        budget=str(row["budget_label"]),
+        eps=None if eps is None or eps != eps else float(eps),
+        seed=int(row["seed"]),
+        status=status,
+        stage=_optional(row["stage"]),
+        reason=reason,
+        derived=bool(row["ensemble"]),
+        limits=row["budget"] if isinstance(row["budget"], Mapping) else {},
+        record=row["record"] if isinstance(row["record"], Mapping) else None,
+    )
+
+
+def _optional(value: object) -> str | None:
+    """Text or ``None``; pandas writes NaN for both a missing text and a missing number."""
+    return value if isinstance(value, str) and value else None

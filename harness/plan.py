@@ -1,0 +1,261 @@
+"""Matrix → cells → stages: the whole plan, with keys, before anything runs."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import datasets
+from harness.applicable import reason_not
+from harness.benchmark import Benchmark, Entry, Matrix
+from harness.budget import BudgetEntry
+from harness.catalog import Catalog, Module
+from harness.errors import UserError, UserErrors
+from harness.graph import Graph
+from harness.judge import METHOD
+from harness.keys import digest, judge_digest
+from harness.recipes import Recipes, Subject
+from harness.threat import THREATS
+
+ROLES = ("before", "after", "control_before", "control_after")
+"""Predictions that the judge compares."""
+
+
+@dataclass(slots=True)
+class Cell:
+    """One planned number.
+
+    Attributes:
+        id: ``benchmark/matrix/victim/defense/attack/budget/seed``, for people and commands.
+        info: the record's ``cell`` part. key: names the record: judge, cell and inputs.
+        stages: role → stage key, of what the score reads. own: stage keys that the cell's attack or
+            defence runs; a failure there is the cell's own status, elsewhere it blocks the cell.
+        reason: why the cell cannot be, or ``None``. members: cell ids of an ensemble.
+        modules: reference → digest of the modules in play.
+    """
+
+    id: str
+    info: dict[str, Any]
+    key: str
+    stages: dict[str, str]
+    own: frozenset[str] = frozenset()
+    reason: str | None = None
+    members: tuple[str, ...] = ()
+    modules: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """Every cell of a benchmark and the stages behind them."""
+
+    benchmark: Benchmark
+    graph: Graph
+    cells: dict[str, Cell]
+
+    def needed(self, cells: list[Cell]) -> list[str]:
+        """Keys of the stages that these cells' scores read."""
+        return list(dict.fromkeys(key for cell in cells for key in cell.stages.values()))
+
+
+def slug(budget: BudgetEntry) -> str:
+    """The budget in a cell's id: ``linf-8_255``, ``linf-8_255-queries-100``.
+
+    Letters of the label that have no place in a path or a command become ``-``.
+    """
+    text = budget.label.replace("L∞", "linf").replace("×", "x").replace("/", "_").lower()
+    return re.sub(r"[^a-z0-9_.]+", "-", text).strip("-")
+
+
+def make_plan(
+    benchmark: Benchmark,
+    catalog: Catalog,
+    data_root: Path,
+    only: Mapping[str, str] | None = None,
+    device: str = "cpu",
+) -> Plan:
+    """Plan a benchmark; runs no module code.
+
+    Args:
+        benchmark: what to plan. catalog: the modules. data_root: where fetched data lie.
+        only: column → label (``attack=pgd``): plan only these cells.
+        device: ``cpu`` or ``cuda``; results differ, so keys do.
+
+    Raises:
+        UserErrors: every module, variant or parameter that the benchmark names and that is not there.
+    """
+    planner = _Planner(benchmark, catalog, data_root, dict(only or {}), device)
+    return planner.plan()
+
+
+class _Planner:
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        catalog: Catalog,
+        data_root: Path,
+        only: dict[str, str],
+        device: str,
+    ) -> None:
+        self.benchmark, self.catalog, self.only = benchmark, catalog, only
+        self.graph = Graph(device)
+        self.recipes = Recipes(self.graph, data_root)
+        self.cells: dict[str, Cell] = {}
+        self.errors: list[UserError] = []
+        self._judge = {"judge": judge_digest(), "method": METHOD}
+
+    def plan(self) -> Plan:
+        for index, matrix in enumerate(self.benchmark.matrices):
+            subjects = self._subjects(index, matrix)
+            if not self.errors:
+                for cell in self._cells(matrix, subjects):
+                    self.cells[cell.id] = cell
+        if self.errors:
+            raise UserErrors(self.errors)
+        if self.only and not self.cells:
+            chosen = " ".join(f"{k}={v}" for k, v in self.only.items())
+            raise UserError(f"--only {chosen}", "no cell of the plan matches", "see gauntlet plan")
+        return Plan(self.benchmark, self.graph, self.cells)
+
+    def _subjects(self, index: int, matrix: Matrix) -> dict[str, list[Subject]]:
+        groups = {"victim": matrix.victims, "defense": matrix.defenses, "attack": matrix.attacks}
+        words = {"victim": "victims", "defense": "defenses", "attack": "attacks"}
+        found: dict[str, list[Subject]] = {}
+        for kind, entries in groups.items():
+            found[kind] = []
+            for place, entry in enumerate(entries):
+                where = self.benchmark.where(("matrices", index, words[kind], place))
+                subject = self._subject(kind, entry, where)
+                if subject is not None:
+                    found[kind].append(subject)
+        if matrix.knowledge.surrogate is not None:
+            where = self.benchmark.where(("matrices", index, "knowledge"))
+            subject = self._subject("victim", Entry(name=matrix.knowledge.surrogate), where)
+            found["surrogate"] = [subject] if subject else []
+        for role, data in matrix.data.items():
+            try:
+                datasets.get(data.name)
+            except UserError as error:
+                where = self.benchmark.where(("matrices", index, "data", role))
+                self.errors.append(UserError(where, error.what, error.fix))
+        return found
+
+    def _subject(self, kind: str, entry: Entry, where: str) -> Subject | None:
+        try:
+            module = self.catalog.get(kind, entry.name, where)
+            adversary = None
+            if entry.adversary is not None:
+                attack = self.catalog.get("attack", entry.adversary.attack, where)
+                adversary = Subject(
+                    attack,
+                    attack.manifest.name,
+                    attack.manifest.resolve(entry.adversary.variant, entry.adversary.params),
+                    budget=entry.adversary.budget.to_json(),
+                )
+            params = module.manifest.resolve(entry.variant, entry.params)
+        except UserError as error:
+            parts = error.errors if isinstance(error, UserErrors) else (error,)
+            self.errors += [UserError(where, f"{e.where}: {e.what}", e.fix) for e in parts]
+            return None
+        return Subject(module, entry.label, params, adversary=adversary)
+
+    def _cells(self, matrix: Matrix, subjects: dict[str, list[Subject]]) -> Iterator[Cell]:
+        ensembles = [Subject.ensemble(name, members) for name, members in matrix.ensembles.items()]
+        for victim, defense, budget, seed in itertools.product(
+            subjects["victim"], subjects["defense"], matrix.budgets, matrix.seeds
+        ):
+            for attack in [*subjects["attack"], *ensembles]:
+                info = self._info(matrix, victim, defense, attack, budget, seed)
+                if not self._chosen(info):
+                    continue
+                surrogate = next(iter(subjects.get("surrogate", [])), None)
+                yield self._cell(matrix, victim, defense, attack, budget, seed, info, surrogate)
+
+    def _chosen(self, info: dict[str, Any]) -> bool:
+        return all(str(info.get(k)) == v for k, v in self.only.items())
+
+    def _info(
+        self,
+        matrix: Matrix,
+        victim: Subject,
+        defense: Subject,
+        attack: Subject,
+        budget: BudgetEntry,
+        seed: int,
+    ) -> dict[str, Any]:
+        return {
+            "benchmark": self.benchmark.name,
+            "matrix": matrix.name,
+            "task": datasets.get(matrix.data["student"].name).task,
+            "threat_model": matrix.threat_model,
+            "victim": victim.label,
+            "defense": defense.label,
+            "attack": attack.label,
+            "budget": budget.to_json(),
+            "budget_label": budget.label,
+            "goal": matrix.goal.label,
+            "knowledge": matrix.knowledge.label,
+            "data": {role: entry.name for role, entry in matrix.data.items()},
+            "seed": seed,
+        }
+
+    def _cell(
+        self,
+        matrix: Matrix,
+        victim: Subject,
+        defense: Subject,
+        attack: Subject,
+        budget: BudgetEntry,
+        seed: int,
+        info: dict[str, Any],
+        surrogate: Subject | None,
+    ) -> Cell:
+        labels = (victim.label, defense.label, attack.label)
+        cell_id = "/".join(
+            [
+                self.benchmark.name,
+                matrix.name,
+                *(label.replace("/", ".") for label in labels),
+                slug(budget),
+                f"s{seed}",
+            ]
+        )
+        if attack.members:
+            prefix, _, tail = cell_id.rpartition(f"/{attack.label}/")
+            members = tuple(f"{prefix}/{m.replace('/', '.')}/{tail}" for m in attack.members)
+            key = digest([self._judge, info, [self.cells[m].key for m in members if m in self.cells]])
+            return Cell(cell_id, info, key, {}, members=members)
+        assert attack.module and victim.module and defense.module
+        reason = reason_not(
+            threat=THREATS[matrix.threat_model],
+            task=info["task"],
+            victim=victim.module.manifest,
+            defense=defense.module.manifest,
+            attack=attack.module.manifest,
+            defense_label=defense.label,
+            same_labels="public" not in matrix.data or surrogate is not None,
+            least_likely=matrix.goal.targeted == "least_likely",
+        )
+        modules = modules_of(victim, defense, attack, surrogate)
+        if reason is not None:
+            key = digest([self._judge, info, reason])
+            return Cell(cell_id, info, key, {}, reason=reason, modules=modules)
+        stages, own = self.recipes.cell(
+            matrix, victim, defense, attack, surrogate, budget.to_json(), seed
+        )
+        return Cell(
+            cell_id, info, digest([self._judge, info, stages]), stages, own, modules=modules
+        )
+
+
+def modules_of(*subjects: Subject | None) -> dict[str, str]:
+    """Reference → digest of every module in play, adversaries too."""
+    found: dict[str, str] = {}
+    for subject in subjects:
+        for one in (subject, subject.adversary if subject else None):
+            if one is not None and isinstance(one.module, Module):
+                found[one.module.ref] = one.module.digest
+    return found

@@ -1,0 +1,378 @@
+"""Which stages a cell is made of, by the threat table: the chain from data to predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness import datasets
+from harness.benchmark import Matrix
+from harness.catalog import Module
+from harness.graph import Graph, Input
+from harness.threat import THREATS, ThreatModel
+
+TRAINING = ("build", "fit", "loss")
+"""A defence with one of these hooks trains a network of its own."""
+
+ANSWERING = ("build", "guard", "loss")
+"""A defence with one of these hooks changes the network that others hold."""
+
+THREADS = 1
+"""Threads of a stage. Part of the plan: 1 and 2 threads differ after two dozen steps."""
+
+ONE_PASS = 100
+"""Batch of ``predict`` where the matrix has none to give."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A module in a role, with its resolved parameters and its row's label."""
+
+    module: Module | None
+    label: str
+    params: dict[str, Any]
+    adversary: Subject | None = None
+    budget: dict[str, Any] | None = None
+    members: tuple[str, ...] = ()
+
+    @classmethod
+    def ensemble(cls, label: str, members: tuple[str, ...]) -> Subject:
+        """A derived row: the worst of its members."""
+        return cls(None, label, {}, members=members)
+
+    def ref(self) -> dict[str, Any]:
+        """What of the module enters a key and a job."""
+        assert self.module is not None
+        ref: dict[str, Any] = {
+            "module": self.module.ref,
+            "digest": self.module.digest,
+            "params": self.params,
+        }
+        return ref if self.budget is None else ref | {"budget": self.budget}
+
+    def has(self, *hooks: str) -> bool:
+        """Whether the module implements one of the hooks."""
+        return self.module is not None and bool(set(hooks) & set(self.module.manifest.hooks))
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What the chain of one cell needs to know; ``attack`` is ``None`` in the control."""
+
+    matrix: Matrix
+    threat: ThreatModel
+    victim: Subject
+    defense: Subject
+    attack: Subject | None
+    surrogate: Subject | None
+    budget: dict[str, Any]
+    seed: int
+
+
+class Recipes:
+    """Adds the stages of cells to a graph; equal stages are added once."""
+
+    def __init__(self, graph: Graph, data_root: Path) -> None:
+        self.graph, self.data_root = graph, data_root
+        self._digests: dict[str, str] = {}
+        self._apply_of: dict[str, str] = {}  # network key → the stage that applied its edits
+
+    def cell(
+        self,
+        matrix: Matrix,
+        victim: Subject,
+        defense: Subject,
+        attack: Subject,
+        surrogate: Subject | None,
+        budget: dict[str, Any],
+        seed: int,
+    ) -> tuple[dict[str, str], frozenset[str]]:
+        """Stage keys by role, and the keys that the cell's own attack or defence runs."""
+        threat = THREATS[matrix.threat_model]
+        s = _Setting(matrix, threat, victim, defense, attack, surrogate, budget, seed)
+        data = self.data(matrix, "student")
+        slice_key = self.slice(matrix, data)
+        clean_x = Input(slice_key, "x")
+        roles = {"slice": slice_key}
+        net, own = self.network(s)
+        roles["network"] = net
+        goal = self.goal(matrix, slice_key, budget)
+        if goal:
+            roles["goal"] = goal
+        attacked = clean_x
+        if threat.at_test and attack.has(threat.at_test):
+            attack_key, more = self.attack(s, net, slice_key, goal)
+            own |= more
+            roles["attack"] = attack_key
+            roles["measure"] = self.graph.add(
+                "measure",
+                {"clean": clean_x, "attacked": Input(attack_key, "attacked")},
+                {"keep": matrix.keep.examples},
+            )
+            attacked = Input(attack_key, "attacked")
+        if threat.control:
+            control = replace(s, attack=None)
+            clean_net, _ = self.network(control)
+            first = self.predict(control, clean_net, clean_x, seed)
+            if threat.at_test:
+                roles["control_before"] = first
+                roles["control_after"] = self.predict(control, clean_net, attacked, seed)
+                roles["before"] = self.predict(s, net, clean_x, seed)
+            else:
+                roles["before"] = first
+        else:
+            roles["before"] = self.predict(s, net, clean_x, seed)
+        roles["after"] = self.predict(s, net, attacked, seed)
+        if threat.poisons:
+            roles["apply"] = self._apply_of[net]
+        return roles, own | {roles["after"]}
+
+    # -- data ---------------------------------------------------------------------------------
+
+    def data(self, matrix: Matrix, role: str) -> str:
+        """The data stage of a role; the attacker's falls back on the public data."""
+        entry = matrix.data.get(role) or matrix.data["public"]  # type: ignore[call-overload]
+        if entry.name not in self._digests:
+            self._digests[entry.name] = datasets.digest(entry.name, self.data_root)
+        recipe = {
+            "name": entry.name,
+            "digest": self._digests[entry.name],
+            "train_fraction": float(entry.train_fraction),
+        }
+        return self.graph.add("data", {}, recipe)
+
+    def slice(self, matrix: Matrix, data: str) -> str:
+        """The test examples that cells are judged on."""
+        recipe = {"examples": matrix.slice.examples}
+        return self.graph.add("slice", {"data": Input(data, "test"), "spec": Input(data, "")}, recipe)
+
+    def goal(self, matrix: Matrix, slice_key: str, budget: dict[str, Any]) -> str | None:
+        """Targets per example: the matrix's goal, or the backdoor's target; none if untargeted."""
+        chosen = budget.get("target", matrix.goal.targeted)
+        if chosen is None or chosen == "least_likely":
+            return None
+        return self.graph.add("goal", {"slice": Input(slice_key, "")}, {"goal": chosen})
+
+    # -- networks -----------------------------------------------------------------------------
+
+    def network(self, s: _Setting) -> tuple[str, frozenset[str]]:
+        """The defended, trained, repaired network, and the keys that attack or defence ran."""
+        data = self.data(s.matrix, "student")
+        own: set[str] = set()
+        start, applied = None, None
+        if "public" in s.matrix.data:
+            start, applied = self.public(s, own)
+        if s.threat.delivers and s.attack is not None:
+            assert start is not None
+            start = self.deliver(s, start)
+            own.add(start)
+        train = Input(data, "train")
+        if s.threat.poisons and s.matrix.strikes == "train" and s.attack is not None:
+            edits = self.poison(s, data)
+            applied = self.apply(s, data, train, Input(edits, "edits"), s.budget)
+            own |= {edits, applied}
+            train = Input(applied, "train")
+        if s.defense.has("sanitize") and "sanitize" in s.threat.defense_hooks:
+            keep = self._stage(
+                "sanitize",
+                s,
+                {"train": train, **self._start(start), **self._spec(data)},
+                {"victim": s.victim, "defense": s.defense},
+            )
+            own.add(keep)
+            sanitized = self.apply(s, data, train, Input(keep, "keep"), None)
+            train = Input(sanitized, "train")
+        trains = s.defense.has(*TRAINING)
+        net = self._stage(
+            "train",
+            s,
+            {
+                "train": train,
+                "val": Input(data, "val"),
+                **self._start(start),
+                **self._spec(data),
+            },
+            {"victim": s.victim, **({"defense": s.defense} if trains else {})},
+        )
+        if trains:
+            own.add(net)
+        if s.defense.has("repair") and "repair" in s.threat.defense_hooks:
+            net = self._repair(s, data, net)
+            own.add(net)
+        if applied is not None:
+            self._apply_of[net] = applied
+        return net, frozenset(own)
+
+    def _repair(self, s: _Setting, data: str, net: str) -> str:
+        clean = self.graph.add(
+            "clean",
+            {"data": Input(data, "val"), "spec": Input(data, "")},
+            {"examples": s.matrix.clean},
+        )
+        return self._stage(
+            "repair",
+            s,
+            {"weights": Input(net, ""), "clean": Input(clean, "clean"), **self._spec(data)},
+            {"victim": s.victim, "defense": s.defense},
+        )
+
+    def public(self, s: _Setting, own: set[str]) -> tuple[str, str | None]:
+        """The public network: the victim on public data, which a matrix may let the edits strike."""
+        data = self.data(s.matrix, "public")
+        train, applied = Input(data, "train"), None
+        if s.threat.poisons and s.matrix.strikes == "public" and s.attack is not None:
+            edits = self.poison(s, data)
+            applied = self.apply(s, data, train, Input(edits, "edits"), s.budget)
+            own |= {edits, applied}
+            train = Input(applied, "train")
+        return self.clean_network("public", s, data, s.victim, train), applied
+
+    def clean_network(
+        self, kind: str, s: _Setting, data: str, victim: Subject, train: Input | None = None
+    ) -> str:
+        """A victim trained without any defence."""
+        inputs = {
+            "train": train or Input(data, "train"),
+            "val": Input(data, "val"),
+            **self._spec(data),
+        }
+        return self._stage(kind, s, inputs, {"victim": victim})
+
+    def deliver(self, s: _Setting, start: str) -> str:
+        """The attacker's teacher, trained from the public network on the attacker's data."""
+        assert s.attack is not None
+        data = self.data(s.matrix, "attacker")
+        inputs = {
+            "train": Input(data, "train"),
+            "val": Input(data, "val"),
+            "start": Input(start, ""),
+            **self._spec(data),
+        }
+        return self._stage(
+            "deliver", s, inputs, {"victim": s.victim, "attack": s.attack}, budget=s.budget
+        )
+
+    def poison(self, s: _Setting, data: str) -> str:
+        """Proposed edits to a training set."""
+        assert s.attack is not None
+        inputs = {"train": Input(data, "train"), "val": Input(data, "val"), **self._spec(data)}
+        roles = {"attack": s.attack}
+        if s.matrix.knowledge.kind != "none":
+            granted = s.surrogate or s.victim
+            inputs["knowledge"] = Input(self.clean_network("train", s, data, granted), "")
+            roles["victim"] = granted
+        return self._stage("poison", s, inputs, roles, budget=s.budget)
+
+    def apply(
+        self, s: _Setting, data: str, train: Input, changes: Input, budget: dict[str, Any] | None
+    ) -> str:
+        """The harness applies edits or keeps; over-budget edits end here."""
+        inputs = {"train": train, "changes": changes, **self._spec(data)}
+        return self.graph.add("apply", inputs, {"budget": budget})
+
+    # -- attack and predict -------------------------------------------------------------------
+
+    def attack(
+        self, s: _Setting, net: str, slice_key: str, goal: str | None
+    ) -> tuple[str, frozenset[str]]:
+        """The stage that makes attacked inputs, with what it learned before."""
+        assert s.attack is not None and s.attack.module is not None and s.threat.at_test
+        manifest = s.attack.module.manifest
+        student = self.data(s.matrix, "student")
+        inputs: dict[str, Input] = {}
+        roles: dict[str, Subject] = {"attack": s.attack}
+        model_data = student
+        if s.threat.access in ("victim", "oracle"):
+            inputs["weights"] = Input(net, "")
+            roles |= {"victim": s.victim} | self._answering(s)
+        elif s.threat.access == "source":
+            if s.surrogate is not None:
+                roles["victim"] = s.surrogate
+                source = self.clean_network("train", s, student, s.surrogate)
+            else:
+                roles["victim"] = s.victim
+                model_data = self.data(s.matrix, "public")
+                source = self.clean_network("public", s, model_data, s.victim)
+            inputs["weights"] = Input(source, "")
+        inputs |= self._spec(model_data)
+        own: set[str] = set()
+        options = {"access": s.threat.access, "blind": manifest.blind, "hook": s.threat.at_test}
+        if s.attack.has("learn") and "learn" in s.threat.optional:
+            learn_inputs = inputs | {
+                "train": Input(model_data, "train"),
+                "val": Input(model_data, "val"),
+            }
+            learned = self._stage(
+                "learn", s, learn_inputs, roles, budget=s.budget, options=options
+            )
+            own.add(learned)
+            inputs = inputs | {"state": Input(learned, "state")}
+        for kind in ("poison", "deliver"):
+            if s.attack.has(kind) and s.threat.at_test == "trigger":
+                state = self._earlier(s, kind)
+                if state is not None:
+                    inputs = inputs | {"state": Input(state, "state")}
+        inputs["slice_x"] = Input(slice_key, "x")
+        if s.threat.labels and not manifest.blind:
+            inputs["slice_y"] = Input(slice_key, "y")
+            if goal:
+                inputs["goal"] = Input(goal, "goal")
+        options = options | {
+            "batch": s.matrix.slice.batch,
+            "least_likely": s.matrix.goal.targeted == "least_likely",
+        }
+        key = self._stage("attack", s, inputs, roles, budget=s.budget, options=options)
+        return key, frozenset({*own, key})
+
+    def _earlier(self, s: _Setting, kind: str) -> str | None:
+        """The stage in which the attack wrote the state that its trigger reads."""
+        if kind == "poison" and s.threat.poisons:
+            role = "public" if s.matrix.strikes == "public" else "student"
+            return self.poison(s, self.data(s.matrix, role))
+        if kind == "deliver" and s.threat.delivers:
+            public = self.clean_network("public", s, self.data(s.matrix, "public"), s.victim)
+            return self.deliver(s, public)
+        return None
+
+    def predict(self, s: _Setting, net: str, x: Input, seed: int) -> str:
+        """Outputs on inputs without labels."""
+        data = self.data(s.matrix, "student")
+        return self._stage(
+            "predict",
+            s,
+            {"weights": Input(net, ""), "x": x, **self._spec(data)},
+            {"victim": s.victim} | self._answering(s),
+            options={"batch": s.matrix.slice.batch},
+        )
+
+    def _answering(self, s: _Setting) -> dict[str, Subject]:
+        return {"defense": s.defense} if s.defense.has(*ANSWERING) else {}
+
+    def _spec(self, data: str) -> dict[str, Input]:
+        return {"spec": Input(data, "")}
+
+    def _start(self, start: str | None) -> dict[str, Input]:
+        return {} if start is None else {"start": Input(start, "")}
+
+    def _stage(
+        self,
+        kind: str,
+        s: _Setting,
+        inputs: dict[str, Input],
+        roles: dict[str, Subject],
+        budget: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> str:
+        modules = {role: subject.ref() for role, subject in roles.items()}
+        for subject in roles.values():
+            if subject.adversary is not None and kind == "train":
+                modules["adversary"] = subject.adversary.ref()
+        recipe = {
+            "modules": modules,
+            "seed": s.seed,
+            "threads": THREADS,
+            "budget": budget or {},
+            "options": options or {},
+        }
+        return self.graph.add(kind, inputs, recipe)

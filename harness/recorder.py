@@ -1,0 +1,161 @@
+"""Turns a cell whose stages have ended into its one record."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+import uuid
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from harness import records
+from harness.ensembles import score_ensemble
+from harness.judge import METHOD
+from harness.keys import ROOT, environment_digest
+from harness.plan import Cell, Plan
+from harness.recipes import THREADS
+from harness.scoring import Score, score
+from harness.store import Store
+
+
+class Recorder:
+    """Writes records of one run.
+
+    Attributes:
+        run_id: the run's name in records, labels and receipts.
+        written: records of this run by cell id.
+    """
+
+    def __init__(self, store: Store, root: Path, executor: str, device: str) -> None:
+        self.store, self.root = store, root
+        self.executor, self.device = executor, device
+        self.run_id = uuid.uuid4().hex[:12]
+        self.by_key: dict[str, dict[str, Any]] = {}
+
+    def record(self, cell: Cell, plan: Plan) -> dict[str, Any]:
+        """Score a cell and write its record; failures are recorded as what they are."""
+        status, stage, reason, judged = self._judge(cell, plan)
+        receipts = self._receipts(cell)
+        record = records.finish(
+            {
+                "key": cell.key,
+                "id": cell.id,
+                "cell": cell.info,
+                "status": status,
+                "stage": stage,
+                "reason": reason,
+                "metrics": judged.metrics,
+                "parts": judged.parts,
+                "outcomes": judged.outcomes,
+                "confusions": judged.confusions,
+                "perturbation": judged.perturbation,
+                "queries": judged.queries,
+                "cost": {role: r["passes"] for role, r in receipts.items() if r["passes"]},
+                "flags": judged.flags,
+                "notes": judged.notes,
+                "stages": dict(cell.stages),
+                "members": list(cell.members),
+                "modules": dict(cell.modules),
+                "method": METHOD,
+                "environment": self._environment,
+                "run": {
+                    "id": self.run_id,
+                    **self._commit,
+                    "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                    "seconds": {role: r["seconds"] for role, r in receipts.items()},
+                    "hook_seconds": {role: r["hook_seconds"] for role, r in receipts.items()},
+                    "peak_memory": {role: r["peak_memory"] for role, r in receipts.items()},
+                    "machine": self._machine,
+                },
+            }
+        )
+        records.write(self.root, record)
+        self.by_key[cell.key] = record
+        return record
+
+    def _judge(self, cell: Cell, plan: Plan) -> tuple[str, str | None, str | None, Score]:
+        if cell.reason is not None:
+            return "not_applicable", None, cell.reason, Score()
+        if cell.members:
+            judged = score_ensemble(cell, [self._member(plan.cells[m]) for m in cell.members])
+            return judged.status, None, judged.reason, judged
+        failure = self._failure(cell, plan)
+        if failure is not None:
+            return (*failure, Score())
+        judged = score(cell.info, cell.stages, self.store)
+        return judged.status, None if judged.status == "ok" else "score", judged.reason, judged
+
+    def _member(self, cell: Cell) -> dict[str, Any]:
+        return self.by_key[cell.key]
+
+    def _failure(self, cell: Cell, plan: Plan) -> tuple[str, str, str] | None:
+        """Status, stage and reason of the first failed stage behind a cell.
+
+        A failure of the attack or defence under test is the cell's own status; a failure of
+        anything else – data, the undefended victim, a control – blocks it.
+        """
+        for key, stage in plan.graph.ancestors(list(cell.stages.values())).items():
+            receipt = self.store.receipt(key)
+            if receipt is None or receipt["status"] == "ok":
+                continue
+            status, reason = str(receipt["status"]), str(receipt["reason"])
+            who = ", ".join(dict.fromkeys(m["module"] for m in
+                            stage.recipe.get("modules", {}).values()))  # fmt: skip
+            if key in cell.own or status in ("not_applicable", "missing"):
+                return status, stage.kind, f"{reason}"
+            return "blocked", stage.kind, f"{stage.kind} ({who or 'harness'}) {status}: {reason}"
+        return None
+
+    def _receipts(self, cell: Cell) -> dict[str, dict[str, Any]]:
+        found = {role: self.store.receipt(key) for role, key in cell.stages.items()}
+        return {role: receipt for role, receipt in found.items() if receipt is not None}
+
+    @cached_property
+    def _environment(self) -> dict[str, Any]:
+        return {
+            "executor": self.executor,
+            "device": self.device,
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "lock": environment_digest(),
+            "threads": THREADS,
+        }
+
+    @cached_property
+    def _commit(self) -> dict[str, Any]:
+        """The checkout's commit, and whether it was changed; ``None`` outside git."""
+        commit = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no") if commit else None
+        return {"commit": commit, "dirty": bool(changed) if commit else None}
+
+    @cached_property
+    def _machine(self) -> str:
+        return f"{platform.system()} {platform.machine()}, {cpu_name()}"
+
+
+def git(*arguments: str) -> str | None:
+    """A git query on the checkout, or ``None`` where there is no git or no repository."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            ["git", "-C", str(ROOT), *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def cpu_name() -> str:
+    """The processor's name, as Linux tells it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    return names[0] if names else "unknown processor"

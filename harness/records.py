@@ -1,0 +1,203 @@
+"""Records: one JSON file a cell, write-once, named by its content; the schema and the whole tree."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import UserError
+from harness.keys import digest
+
+SCHEMA = "record/1"
+RESULT_LEAVES_OUT = ("run", "result")
+
+Status = Literal[
+    "ok",
+    "not_applicable",
+    "module_error",
+    "contract_violation",
+    "budget_violation",
+    "timeout",
+    "out_of_memory",
+    "blocked",
+    "infra_error",
+    "missing",
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class CellInfo(_Strict):
+    """Which cell it is, in the benchmark's words."""
+
+    benchmark: str
+    matrix: str
+    task: Literal["classification", "ranking", "segmentation"]
+    threat_model: str
+    victim: str
+    defense: str
+    attack: str
+    budget: dict[str, str | int | float | bool]
+    budget_label: str
+    goal: str
+    knowledge: str
+    data: dict[str, str]
+    seed: int
+
+
+class Metric(_Strict):
+    """A figure with its interval and counts, or the reason for its absence."""
+
+    value: float | None = None
+    k: int | None = None
+    n: int | None = None
+    lo: float | None = None
+    hi: float | None = None
+    level: float | None = None
+    method: str | None = None
+    absent: str | None = None
+
+
+class Flag(_Strict):
+    """Something that looks wrong, as a sentence."""
+
+    name: str
+    text: str
+
+
+class Environment(_Strict):
+    """What the stages ran in; part of the result."""
+
+    executor: Literal["local", "docker"]
+    device: str
+    python: str
+    torch: str
+    lock: str
+    threads: int
+
+
+class Run(_Strict):
+    """Run id, times, memory and machine: everything that may differ between equal results."""
+
+    id: str
+    commit: str | None
+    dirty: bool | None
+    finished: str
+    seconds: dict[str, float]
+    hook_seconds: dict[str, float]
+    peak_memory: dict[str, int]
+    machine: str
+
+
+class Record(_Strict):
+    """One cell's record, as stored."""
+
+    schema_: Literal["record/1"] = Field(alias="schema")
+    key: str
+    id: str
+    cell: CellInfo
+    status: Status
+    stage: str | None
+    reason: str | None
+    metrics: dict[str, Metric]
+    parts: dict[str, Metric]
+    outcomes: dict[str, str | int] | None
+    confusions: dict[str, str | list[int]] | None
+    perturbation: dict[str, float | int] | None
+    queries: dict[str, float | int] | None
+    cost: dict[str, dict[str, int]]
+    flags: list[Flag]
+    notes: list[str]
+    stages: dict[str, str]
+    members: list[str]
+    modules: dict[str, str]
+    method: int
+    environment: Environment
+    run: Run
+    result: str
+
+
+def result_digest(record: dict[str, Any]) -> str:
+    """Digest of everything but run id, times, memory and machine: equal means equal ``result``."""
+    return digest({k: v for k, v in record.items() if k not in RESULT_LEAVES_OUT})
+
+
+def finish(record: dict[str, Any]) -> dict[str, Any]:
+    """Add schema and ``result``, and validate; a record that is not valid is a bug of ours."""
+    record = {"schema": SCHEMA, **record}
+    record["result"] = result_digest(record)
+    Record.model_validate(record)
+    return record
+
+
+def write(root: Path, record: dict[str, Any]) -> Path:
+    """Write a record once, under its content's digest; an equal one is left as it is."""
+    text = json.dumps(record, allow_nan=False, sort_keys=True, indent=1)
+    folder = root / record["cell"]["benchmark"]
+    path = folder / f"{digest(record)[:32]}.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".part")
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read and validate one record.
+
+    Raises:
+        UserError: not JSON, not of the schema, or changed since it was written.
+    """
+    fix = "delete the file and run the benchmark again; a published one: restore it from git"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict):
+            raise ValueError("not a JSON object")
+        schema = record.get("schema")
+        if schema != SCHEMA:
+            raise UserError(str(path), f"schema {schema!r}, expected {SCHEMA!r}", "upgrade gauntlet")
+        Record.model_validate(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UserError(str(path), f"not a valid record: {what}", fix) from error
+    except (OSError, ValueError) as error:
+        raise UserError(str(path), f"not a readable record: {error}", fix) from error
+    if record["result"] != result_digest(record) or path.stem != digest(record)[:32]:
+        raise UserError(str(path), "the content does not match its digest", fix)
+    return record
+
+
+def walk(*roots: Path) -> Iterator[Path]:
+    """Every record file below the roots, sorted."""
+    for root in roots:
+        yield from sorted(root.glob("*/*.json"))
+
+
+def load_all(*roots: Path) -> tuple[list[dict[str, Any]], list[UserError]]:
+    """Every readable record, and what is wrong with the others."""
+    good, errors = [], []
+    for path in walk(*roots):
+        try:
+            good.append(read(path))
+        except UserError as error:
+            errors.append(error)
+    return good, errors
+
+
+def newest_by_key(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Key → record; of several, a result beats a failure, then the latest counts."""
+    best: dict[str, dict[str, Any]] = {}
+    for record in sorted(found, key=lambda r: (r["status"] == "ok", r["run"]["finished"])):
+        best[record["key"]] = record
+    return best
+
+

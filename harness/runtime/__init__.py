@@ -1,0 +1,4 @@
+"""The only code of ours that runs beside a module: contracts, training, gradients and the worker.
+
+It needs torch, numpy and safetensors, and imports nothing else of the harness.
+"""

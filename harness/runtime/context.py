@@ -1,0 +1,57 @@
+"""What a hook gets of its surroundings; see ``contracts.Context``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+
+from harness.runtime.contracts import Spec
+
+
+class StageContext:
+    """The context of one stage, made by the worker."""
+
+    def __init__(
+        self,
+        *,
+        device: torch.device,
+        spec: Spec,
+        seed_root: list[str | int],
+        deadline: float,
+        scratch: Path,
+        state: Path,
+        checkpoint: Path,
+        curves: Path,
+    ) -> None:
+        self.device, self.spec = device, spec
+        self.scratch, self.state, self.checkpoint = scratch, state, checkpoint
+        self._seed_root, self._deadline, self._curves = seed_root, deadline, curves
+
+    def seed(self, *dims: object) -> int:
+        """A 63-bit seed from the cell's seed, the stage, the module, and ``dims`` (as text)."""
+        text = json.dumps([*self._seed_root, *map(str, dims)])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+    def generator(self, *dims: object, device: torch.device | str = "cpu") -> torch.Generator:
+        """A generator seeded by ``seed(*dims)``."""
+        return torch.Generator(device).manual_seed(self.seed(*dims))
+
+    def remaining(self) -> float:
+        """Seconds left before the stage is stopped."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def log(self, message: str) -> None:
+        """A line in the stage's log (standard output, which nothing parses)."""
+        print(message, flush=True)  # noqa: T201 - the stage's log is its standard output
+
+    def metric(self, name: str, value: float, step: int) -> None:
+        """Append a point to ``curves.jsonl``; a value that is not finite is written as null."""
+        number = float(value)
+        point = {"name": name, "step": int(step), "value": number if math.isfinite(number) else None}
+        with self._curves.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(point) + "\n")

@@ -1,0 +1,118 @@
+"""A process that imports torch once, runs nothing in it, and forks one child a stage.
+
+Started by the local executor as ``python -m harness.runtime.forkserver``. It reads one JSON line per
+order from standard input (``{"start": PATH}``, where PATH is a ``job.json``) and writes one JSON
+line per event: ``{"started": PATH, "pid": N}`` and ``{"ended": PATH, "code": N, "signal": N}``.
+
+The forking process only imports and sets one thread: a child forked after its parent ran a real
+multi-threaded operation hangs in its first parallel region. When standard input closes – the
+harness has ended, even by ``kill -9`` – every child's process group is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import selectors
+import signal
+import sys
+from pathlib import Path
+
+import torch
+
+from harness.runtime import worker
+
+PR_SET_CHILD_SUBREAPER = 36
+FILE_BYTES = 8 << 30
+"""No single file of a stage may grow beyond this; a log that runs wild ends here too."""
+
+
+def child(path: Path) -> None:
+    """Become the stage: own session, standard streams to the log, then the worker. Never returns."""
+    code = 1
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        log = os.open(path.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((null, 0), (log, 1), (log, 2)):
+            os.dup2(source, target)
+        os.closerange(3, 256)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
+        scratch = path.parent / "scratch"
+        scratch.mkdir(exist_ok=True)
+        os.chdir(scratch)
+        code = worker.run(path)
+    finally:
+        # skip exit handlers: they belong to the parent's copy of every library
+        os._exit(code)
+
+
+def say(event: dict[str, object]) -> None:
+    """One event on standard output."""
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+def reap(children: dict[int, str]) -> None:
+    """Report ended children; kill what is left of their process groups first."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        path = children.pop(pid, None)
+        if path is None:
+            continue  # an orphan of a stage, adopted because this process is the subreaper
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(status)
+        say({"ended": path, "code": max(code, 0), "signal": max(-code, 0)})
+
+
+def main() -> None:
+    """Serve orders until standard input closes."""
+    torch.set_num_threads(1)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    children: dict[int, str] = {}
+    read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(write_end)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    watch = selectors.DefaultSelector()
+    watch.register(0, selectors.EVENT_READ)
+    watch.register(read_end, selectors.EVENT_READ)
+    pending = b""
+    say({"ready": os.getpid()})
+    while True:
+        ready = {key.fd for key, _ in watch.select()}
+        if read_end in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(read_end, 4096)
+            reap(children)
+        if 0 in ready:
+            text = os.read(0, 65536)
+            if not text:
+                break
+            *lines, pending = (pending + text).split(b"\n")
+            for line in lines:
+                path = json.loads(line)["start"]
+                pid = os.fork()
+                if pid == 0:
+                    child(Path(path))
+                children[pid] = path
+                say({"started": path, "pid": pid})
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Gradients and norm balls: what gradient attacks share, and the way around guards without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from harness.runtime.contracts import Budget, NotApplicable
+
+
+class Ball(NamedTuple):
+    """The inputs that a budget allows around each clean input: a norm and a radius."""
+
+    norm: str
+    eps: float
+
+
+def ball(budget: Budget) -> Ball:
+    """The ball of a budget; an unbounded one is the whole box [0, 1], an L∞ ball of radius 1.
+
+    Raises:
+        NotApplicable: the budget limits something else, for example a patch.
+
+    >>> ball(Budget(norm="l2", eps=0.5))
+    Ball(norm='l2', eps=0.5)
+    """
+    if budget.norm is not None and budget.eps is not None:
+        return Ball(budget.norm, budget.eps)
+    if budget.unbounded:
+        return Ball("linf", 1.0)
+    raise NotApplicable("this attack needs a norm budget (linf or l2)")
+
+
+def project(x_adv: Tensor, x: Tensor, norm: str, eps: float) -> Tensor:
+    """The nearest allowed inputs: inside the ball around ``x`` and inside [0, 1].
+
+    An L2 result is within ``eps`` when measured in float64, which a plain float32 renormalisation
+    is not: on photographs it exceeds eps by up to 3e-5.
+
+    Args:
+        x_adv: float32 ``[B, …]``. x: the clean inputs, of the same shape, in [0, 1].
+        norm: ``linf`` or ``l2``. eps: radius.
+
+    >>> project(torch.tensor([[0.9, 0.5]]), torch.tensor([[0.5, 0.5]]), "linf", 0.25)
+    tensor([[0.7500, 0.5000]])
+    """
+    if norm == "linf":
+        return torch.minimum(torch.maximum(x_adv, x - eps), x + eps).clamp_(0, 1)
+    _known(norm)
+    step = x_adv.clamp(0, 1) - x
+    scale = (eps / _lengths(step).clamp_min(1e-30)).clamp_max(1)
+    result = (x + step * _rows(scale, step)).clamp_(0, 1)
+    # rounding of x + step can leave the ball by an ulp; the last round reaches x itself
+    for power in range(23, -1, -1):
+        over = _lengths(result.double() - x.double()) > eps
+        if not bool(over.any()):
+            break
+        scale = torch.where(over, scale * (1 - 2.0**-power), scale)
+        result = (x + step * _rows(scale, step)).clamp_(0, 1)
+    return result
+
+
+def steepest(gradient: Tensor, norm: str) -> Tensor:
+    """The direction of length 1 (in the norm) along which a linear function rises most.
+
+    A non-finite entry counts as zero: that a defence's gradient is broken is for the conformance
+    check to say, and must not turn the attack's output invalid.
+    """
+    gradient = gradient.nan_to_num(0, 0, 0)
+    if norm == "linf":
+        return gradient.sign()
+    _known(norm)
+    return gradient / _rows(_lengths(gradient).clamp_min(1e-30), gradient)
+
+
+def random_start(x: Tensor, norm: str, eps: float, generator: torch.Generator) -> Tensor:
+    """Inputs drawn uniformly from the ball around ``x``, then projected.
+
+    The numbers are drawn on the generator's device, so that a CPU generator gives every device
+    the same ones.
+    """
+    if norm == "linf":
+        noise = torch.rand(x.shape, generator=generator, device=generator.device) * 2 - 1
+    else:
+        _known(norm)
+        noise = torch.randn(x.shape, generator=generator, device=generator.device)
+        reach = torch.rand(len(x), generator=generator, device=generator.device)
+        reach = reach ** (1 / max(1, x[0].numel()))
+        noise = noise * _rows(reach / _lengths(noise).clamp_min(1e-30), noise)
+    return project(x + eps * noise.to(x.device), x, norm, eps)
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
+        y = f(x.detach())
+        if y.shape != x.shape:
+            raise ValueError(
+                f"straight_through needs f to keep the shape: {list(x.shape)} became "
+                f"{list(y.shape)}"
+            )
+        # autograd must not mistake an output that is its input for an in-place change
+        return y.clone() if y.data_ptr() == x.data_ptr() else y
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def straight_through(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``f(x)``, exactly, with the identity's gradient (BPDA; Athalye et al. 2018).
+
+    Args:
+        f: keeps the shape; need not be differentiable and is never differentiated.
+        x: float32, any shape.
+
+    >>> x = torch.tensor([0.2, 0.7], requires_grad=True)
+    >>> straight_through(torch.round, x).sum().backward()
+    >>> x.grad
+    tensor([1., 1.])
+    """
+    result: Tensor = _StraightThrough.apply(x, f)  # type: ignore[no-untyped-call]
+    return result
+
+
+def zero_share(gradient: Tensor) -> float:
+    """The share of entries that are exactly zero or not finite: what an attack cannot use.
+
+    >>> zero_share(torch.tensor([0.0, 1.0, float("nan"), -2.0]))
+    0.5
+    """
+    useless = (gradient == 0) | ~gradient.isfinite()
+    return float(useless.float().mean())
+
+
+def _lengths(x: Tensor) -> Tensor:
+    """L2 length of each row, in the input's precision at least float64 where it is exact."""
+    return torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.float64).to(x.dtype)
+
+
+def _rows(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (like.ndim - 1)).to(like.dtype)
+
+
+def _known(norm: str) -> None:
+    if norm != "l2":
+        raise NotApplicable(f"norm {norm!r} is not known here; linf and l2 are")

@@ -1,0 +1,211 @@
+"""A stage's job as the worker reads it: ``job.json``, fully resolved, and the objects it names."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file as load_tensors
+from torch import Tensor, nn
+
+from harness.runtime import arrays, loader
+from harness.runtime.context import StageContext
+from harness.runtime.contracts import Adversary, Budget, ContractError, Data, Loss, Spec
+from harness.runtime.model import LiveModel, evaluating
+from harness.runtime.tasks import loss_for
+
+@dataclass
+class Job:
+    """A resolved job.
+
+    Attributes:
+        stage: the stage kind. task, device, threads, seed: as planned.
+        deadline: seconds from the start until the stage is stopped.
+        modules: role (attack, defense, victim, adversary) → folder, entry, kind, hooks, params, needs.
+        inputs: name → path of what was granted. options: the rest that the stage kind needs.
+    """
+
+    stage: str
+    spec: Spec
+    device: torch.device
+    seed_root: list[str | int]
+    deadline: float
+    modules: dict[str, dict[str, Any]]
+    inputs: dict[str, Path]
+    options: dict[str, Any]
+    folder: Path
+    checkpoint: Path
+    passes: dict[str, int] = field(default_factory=dict)
+    loaded: dict[str, Any] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+    hook_seconds: float = 0.0
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Read ``job.json``."""
+        raw = arrays.read_json(path)
+        spec = raw["spec"]
+        return cls(
+            stage=raw["stage"],
+            spec=Spec(**spec | {"shape": tuple(spec["shape"]), "classes": tuple(spec["classes"])}),
+            device=torch.device(raw["device"]),
+            seed_root=raw["seed_root"],
+            deadline=raw["deadline"],
+            modules=raw["modules"],
+            inputs={name: Path(value) for name, value in raw["inputs"].items()},
+            options=raw["options"],
+            folder=path.parent,
+            checkpoint=Path(raw["checkpoint"]),
+        )
+
+    @property
+    def out(self) -> Path:
+        """Where artefacts go."""
+        return self.folder / "out"
+
+    @cached_property
+    def ctx(self) -> StageContext:
+        """The hook's context; made once."""
+        state = self.inputs.get("state", self.out / "state")
+        for path in (self.out, self.folder / "scratch", self.checkpoint):
+            path.mkdir(parents=True, exist_ok=True)
+        if "state" not in self.inputs:
+            state.mkdir(exist_ok=True)
+        return StageContext(
+            device=self.device,
+            spec=self.spec,
+            seed_root=self.seed_root,
+            deadline=self.started + self.deadline,
+            scratch=self.folder / "scratch",
+            state=state,
+            checkpoint=self.checkpoint,
+            curves=self.out / "curves.jsonl",
+        )
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The budget fields that this stage sees."""
+        return Budget(**self.options.get("budget", {}))
+
+    def module(self, role: str) -> Any:  # noqa: ANN401
+        """A module by its role, constructed once; ``None`` when the job has none."""
+        if role not in self.modules:
+            return None
+        if role not in self.loaded:
+            m = self.modules[role]
+            self.loaded[role] = loader.construct(
+                Path(m["folder"]), m["entry"], m["kind"], m["hooks"], m["params"]
+            )
+        return self.loaded[role]
+
+    def hook(self, role: str, name: str) -> Any:  # noqa: ANN401
+        """A bound hook of a module, or ``None`` when it has none of that name."""
+        return getattr(self.module(role), name, None) if role in self.modules else None
+
+    def data(self, name: str) -> Data:
+        """A granted set: ``x.npy y.npy ids.npy``, memory-mapped."""
+        folder = self.inputs[name]
+        return Data(
+            raw=arrays.load_tensor(folder / "x.npy"),
+            y=arrays.load_tensor(folder / "y.npy").to(self.device),
+            ids=arrays.load_tensor(folder / "ids.npy"),
+            spec=self.spec,
+            device=self.device,
+        )
+
+    def tensor(self, name: str, file: str) -> Tensor:
+        """One granted array."""
+        return arrays.load_tensor(self.inputs[name] / file)
+
+    def build(self) -> nn.Module:
+        """An untrained network, by the defence's ``build`` where it has one."""
+        torch.manual_seed(self.ctx.seed("build"))
+        builder = self.hook("defense", "build")
+        victim = self.module("victim")
+        network = builder(victim, self.spec) if builder else victim.build(self.spec)
+        if not isinstance(network, nn.Module):
+            raise ContractError(f"build() returned {type(network).__name__}, expected nn.Module")
+        return network.to(self.device)
+
+    def start(self) -> nn.Module:
+        """A network to train: built, with every public or delivered tensor but the head."""
+        network = self.build()
+        if "start" in self.inputs:
+            copy_all_but_head(self.inputs["start"], network, self.module("victim").head)
+        return network
+
+    def trained(self, weights: str = "weights") -> nn.Module:
+        """The network of an earlier stage, rebuilt and loaded strictly."""
+        network = self.build()
+        arrays.load_weights(self.inputs[weights] / "network.safetensors", network)
+        return network
+
+    def guard(self, network: nn.Module) -> nn.Module:
+        """The defence's guard around a trained network, or the network itself."""
+        guard = self.hook("defense", "guard")
+        guarded = guard(network, self.ctx) if guard else network
+        if not isinstance(guarded, nn.Module):
+            raise ContractError(f"guard() returned {type(guarded).__name__}, expected nn.Module")
+        return guarded
+
+    def loss(self) -> Loss:
+        """The training loss: the defence's, else the victim's, else the task's."""
+        chosen: Loss | None = self.hook("defense", "loss") or self.hook("victim", "loss")
+        return chosen or loss_for(self.spec.task)
+
+    def live(self, network: nn.Module, guarded: nn.Module, needs: list[str]) -> LiveModel:
+        """White-box access to a network for an attack."""
+        return LiveModel(
+            network, guarded, self.module("victim"), self.spec, self.build, self.loss(), needs
+        )
+
+    def granted(self) -> LiveModel | None:
+        """The clean victim or surrogate that a benchmark's ``knowledge`` grants to ``poison``."""
+        if "knowledge" not in self.inputs:
+            return None
+        network = self.trained("knowledge")
+        return self.live(network, network, self.modules["attack"]["needs"])
+
+    def adversary(self) -> Adversary | None:
+        """The attack that the defence's matrix entry names, as ``adversary(network, x, y)``."""
+        attack = self.module("adversary")
+        if attack is None:
+            return None
+        entry = self.modules["adversary"]
+        budget = Budget(**entry["budget"])
+        live: dict[int, LiveModel] = {}
+
+        def adversary(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+            with evaluating(network):
+                if id(network) not in live:
+                    # the count hooks stay on the network; making a model a batch would pile them up
+                    live[id(network)] = self.live(network, network, entry["needs"])
+                result: Tensor = attack.perturb(
+                    live[id(network)], x.detach(), y, None, budget, self.ctx
+                )
+            return result.detach()
+
+        return adversary
+
+def copy_all_but_head(folder: Path, network: nn.Module, head: str) -> None:
+    """Copy every stored tensor but the head's into ``network``; anything else that differs is an error."""
+    stored = load_tensors(folder / "network.safetensors")
+    own = network.state_dict()
+    wrong = [
+        name
+        for name in own.keys() | stored.keys()
+        if not name.startswith(head + ".")
+        and (name not in own or name not in stored or own[name].shape != stored[name].shape)
+    ]
+    if wrong:
+        raise ContractError(
+            "the public or delivered network differs from the student outside its head: "
+            f"{', '.join(sorted(wrong)[:3])}"
+        )
+    own |= {name: value for name, value in stored.items() if not name.startswith(head + ".")}
+    network.load_state_dict(own)
+

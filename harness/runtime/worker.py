@@ -1,0 +1,84 @@
+"""Runs one stage: reads ``job.json``, calls the hook, writes artefacts and ``outcome.json`` last."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+
+from harness.runtime import arrays
+from harness.runtime.contracts import ContractError, NotApplicable
+from harness.runtime.job import Job
+from harness.runtime.stages import STAGES
+
+EXIT_CODES = {
+    "ok": 0,
+    "contract_violation": 10,
+    "module_error": 11,
+    "out_of_memory": 13,
+    "not_applicable": 99,
+}
+"""Status → exit code. The host trusts the code and the file only together."""
+
+
+def blame(error: BaseException) -> tuple[str, str]:
+    """Status and one-line reason for what a hook raised."""
+    line = (str(error).strip().splitlines() or [""])[0][:400]
+    if isinstance(error, ContractError):
+        return "contract_violation", line
+    if isinstance(error, NotApplicable):
+        return "not_applicable", line
+    if isinstance(error, torch.OutOfMemoryError):
+        return "out_of_memory", f"device memory: {line}"
+    if isinstance(error, MemoryError):
+        return "out_of_memory", f"host memory: {line}"
+    return "module_error", f"{type(error).__name__}: {line}{raised_at(error)}"
+
+
+def raised_at(error: BaseException) -> str:
+    """Where a module raised: the last frame that is not ours and not a library's."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if "site-packages" not in frame.filename and "/harness/" not in frame.filename:
+            return f" ({Path(frame.filename).name}:{frame.lineno})"
+    return ""
+
+
+def run(path: Path) -> int:
+    """Run the job at ``path``; returns the exit code.
+
+    This is one of the two places where everything is caught: whatever a module raises becomes a
+    status, with its traceback in the stage's log.
+    """
+    job: Job | None = None
+    status, reason = "ok", ""
+    try:
+        job = Job.read(path)
+        torch.set_num_threads(int(job.options["threads"]))
+        STAGES[job.stage](job)
+    except BaseException as error:  # noqa: BLE001
+        traceback.print_exc()
+        status, reason = blame(error)
+    outcome = {
+        "status": status,
+        "reason": reason,
+        "hook_seconds": round(job.hook_seconds, 4) if job else 0.0,
+        "passes": job.passes if job else {},
+        "device_memory": device_memory(job),
+    }
+    sys.stdout.flush()
+    sys.stderr.flush()
+    arrays.write_json(path.parent / "outcome.json", outcome)
+    return EXIT_CODES[status]
+
+
+def device_memory(job: Job | None) -> int | None:
+    """Peak bytes allocated on the GPU, or ``None`` on the CPU."""
+    if job is None or job.device.type != "cuda":
+        return None
+    return int(torch.cuda.max_memory_allocated(job.device))
+
+
+if __name__ == "__main__":
+    sys.exit(run(Path(sys.argv[1])))

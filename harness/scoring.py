@@ -1,0 +1,199 @@
+"""Scores one cell from artefacts: budgets first, then metrics. Module code is long gone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.files import load_array, read_json
+from harness.judge import budget as budgets
+from harness.judge import flags, metrics
+from harness.judge.values import Absent, Judged
+from harness.store import Store
+from harness.threat import THREATS
+
+Array = NDArray[Any]
+
+
+@dataclass
+class Score:
+    """The judged part of a record.
+
+    Attributes:
+        status, reason: ``ok``, or a violation found by the judge.
+    """
+
+    status: str = "ok"
+    reason: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, Any] = field(default_factory=dict)
+    outcomes: dict[str, Any] | None = None
+    confusions: dict[str, Any] | None = None
+    perturbation: dict[str, Any] | None = None
+    queries: dict[str, float] | None = None
+    flags: list[dict[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def score(info: Mapping[str, Any], stages: Mapping[str, str], store: Store) -> Score:
+    """Judge a cell.
+
+    Args:
+        info: the record's ``cell`` part. stages: role → stage key; all are in the store.
+        store: where the artefacts lie.
+    """
+    threat = THREATS[info["threat_model"]]
+    result = Score()
+    if "measure" in stages:
+        distances = load_distances(store.part(stages["measure"], "distances"))
+        result.perturbation = budgets.summary(distances)
+        violation = budgets.check_perturbation(distances, dict(info["budget"]))
+        if violation is not None:
+            return Score("budget_violation", violation, perturbation=result.perturbation)
+    if "queries" in threat.judged:
+        result.queries, refused = count_queries(store, stages["attack"])
+        if refused:
+            result.notes.append(f"the oracle refused {refused} queries over budget; none was answered")
+    slice_key = stages["slice"]
+    y = np.array(load_array(store.part(slice_key, "y") / "y.npy"))
+    ids = np.array(load_array(store.part(slice_key, "y") / "ids.npy"))
+    spec = read_json(store.part(slice_key, "spec.json"))
+    outputs = {
+        role: np.array(load_array(store.part(stages[role], "outputs") / "outputs.npy"))
+        for role in ("before", "after", "control_before", "control_after")
+        if role in stages
+    }
+    judged = JUDGES[info["task"]](outputs, y, spec, goal_of(info, stages, store, outputs), result)
+    result.metrics = {name: value.to_json() for name, value in sorted(judged.metrics.items())}
+    result.parts = {name: value.to_json() for name, value in sorted(judged.parts.items())}
+    result.notes += judged.notes
+    if judged.outcomes:
+        result.outcomes = pack(judged.outcomes, ids)
+    result.flags = [
+        {"name": flag.name, "text": flag.text}
+        for flag in flags.record_flags(
+            judged,
+            attack=info["attack"].partition("/")[0],
+            task=info["task"],
+            outputs=int(spec["outputs"]),
+            different=different(stages, store, outputs["after"], info["task"]),
+        )
+    ]
+    return result
+
+
+def goal_of(
+    info: Mapping[str, Any], stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array]
+) -> Array | Absent | None:
+    """The targets of a cell, or ``None`` when it is untargeted."""
+    if "goal" in stages:
+        return np.array(load_array(store.part(stages["goal"], "goal") / "goal.npy"))
+    if info["goal"] == "targeted: least_likely":
+        return np.asarray(outputs["before"].argmin(axis=1))
+    return None
+
+
+def judge_classification(
+    outputs: Mapping[str, Array], y: Array, spec: Mapping[str, Any], goal: Any, result: Score  # noqa: ANN401
+) -> Judged:
+    """Right or wrong per example."""
+    return metrics.classification(
+        outputs["before"],
+        outputs["after"],
+        y,
+        goal=goal,
+        control_before=outputs.get("control_before"),
+        control_after=outputs.get("control_after"),
+    )
+
+
+def judge_ranking(
+    outputs: Mapping[str, Array], y: Array, spec: Mapping[str, Any], goal: Any, result: Score  # noqa: ANN401
+) -> Judged:
+    """Right or wrong per comparison."""
+    return metrics.ranking(outputs["before"], outputs["after"], y)
+
+
+def judge_segmentation(
+    outputs: Mapping[str, Array], y: Array, spec: Mapping[str, Any], goal: Any, result: Score  # noqa: ANN401
+) -> Judged:
+    """Confusion matrices per image; the record keeps them, so that any figure can be recomputed."""
+    classes, void = int(spec["outputs"]), spec["void"]
+    counts = {
+        role: metrics.confusion(outputs[role], y, classes, void) for role in ("before", "after")
+    }
+    result.confusions = {"shape": list(counts["before"].shape)} | {
+        role: pack_counts(array) for role, array in counts.items()
+    }
+    changed = metrics.flips(outputs["before"], outputs["after"], y, void)
+    return metrics.segmentation(counts["before"], counts["after"], pixels=changed)
+
+
+JUDGES = {
+    "classification": judge_classification,
+    "ranking": judge_ranking,
+    "segmentation": judge_segmentation,
+}
+"""Task → judge."""
+
+
+def load_distances(folder: Path) -> budgets.Distances:
+    """Distances as the ``measure`` stage stored them."""
+    return budgets.Distances(
+        **{p.stem: np.array(load_array(p)) for p in sorted(folder.glob("*.npy"))}
+    )
+
+
+def count_queries(store: Store, attack: str) -> tuple[dict[str, float], int]:
+    """Largest and median number of queries per example, counted by the oracle; and refusals."""
+    counts = load_array(store.part(attack, "oracle") / "counts.npy")
+    receipt = store.receipt(attack) or {}
+    refused = int(receipt.get("oracle", {}).get("refused", 0))
+    return {"max": int(counts.max()), "median": float(np.median(counts))}, refused
+
+
+def different(
+    stages: Mapping[str, str], store: Store, after: Array, task: str
+) -> float | None:
+    """Share of inputs on which the defence answered the attack otherwise than it answered us."""
+    if "attack" not in stages:
+        return None
+    shown = store.part(stages["attack"], "shown") / "outputs.npy"
+    return flags.disagreement(load_array(shown), after, task) if shown.is_file() else None
+
+
+def pack(outcomes: Mapping[str, Array], ids: Array) -> dict[str, Any]:
+    """Outcome bits for the record: packed, base64, with a digest of the ids that they belong to."""
+    return {"ids": hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest(), "n": len(ids)} | {
+        name: base64.b64encode(np.packbits(bits).tobytes()).decode()
+        for name, bits in sorted(outcomes.items())
+    }
+
+
+def pack_counts(counts: Array) -> str:
+    """Confusion matrices for the record: little-endian uint32, zlib, base64."""
+    return base64.b64encode(zlib.compress(counts.astype("<u4").tobytes(), 9)).decode()
+
+
+def unpack_bits(text: str, n: int) -> NDArray[np.bool_]:
+    """The inverse of ``pack`` for one field.
+
+    >>> unpack_bits(base64.b64encode(np.packbits([1, 0, 1]).tobytes()).decode(), 3).tolist()
+    [True, False, True]
+    """
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=n)
+    return bits.astype(bool)
+
+
+def unpack_counts(text: str, shape: list[int]) -> NDArray[np.uint32]:
+    """The inverse of ``pack_counts``."""
+    raw = zlib.decompress(base64.b64decode(text))
+    return np.frombuffer(raw, "<u4").reshape(shape).astype(np.uint32)

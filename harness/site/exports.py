@@ -1,0 +1,131 @@
+"""The same tables as CSV and JSON: fractions with all digits, counts and status always beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harness.board import Row, Table
+from harness.lines import Line, Record
+from harness.site.format import spreadsheet
+from harness.worst_case import Estimate
+
+_FIELDS = ("value", "lo", "hi", "level", "method", "k", "n", "sd", "seeds")
+_LEFT_OUT = ("outcomes", "confusions")
+
+
+def ranking_csv(tables: Iterable[Table]) -> str:
+    """One line a defence, victim and budget."""
+    rows = []
+    for table in tables:
+        for row in (*table.rows, *table.unranked):
+            rows.append(
+                {
+                    "benchmark": table.benchmark,
+                    "matrix": table.matrix,
+                    "task": table.task,
+                    "threat_model": table.threat_model,
+                    "victim": table.victim,
+                    "budget": table.budget,
+                    "eps": table.eps,
+                    "defense": row.defense,
+                    "status": "ranked" if row.rank else "not ranked",
+                    "rank": row.rank,
+                    "tied": row.tied,
+                    "metric": table.headline.metric,
+                    "rule": table.headline.rule,
+                    "bound": row.bound,
+                    **_estimate("score", row.score),
+                    **_estimate("clean", row.clean),
+                    **_estimate("control", row.control),
+                    "strongest": row.strongest,
+                    "covered": row.covered,
+                    "applicable": row.applicable,
+                    "gaps": "; ".join(f"{gap.attack}: {gap.word}" for gap in row.gaps),
+                    "flags": "; ".join(f"{flag.attack}: {flag.name}" for flag in row.flags),
+                    "stale": row.stale,
+                    "contained": row.contained,
+                    "training_seconds": row.seconds,
+                }
+            )
+    return table_csv(rows)
+
+
+def _estimate(name: str, estimate: Estimate | None) -> dict[str, object]:
+    return {
+        name if part == "value" else f"{name}_{part}": getattr(estimate, part, None)
+        for part in _FIELDS
+    }
+
+
+def cells_csv(lines: Iterable[Line]) -> str:
+    """One line a planned cell, whatever became of it."""
+    rows = []
+    for line in lines:
+        row: dict[str, object] = {
+            "cell": line.cell_id,
+            "key": line.key,
+            "benchmark": line.benchmark,
+            "matrix": line.matrix,
+            "task": line.task,
+            "threat_model": line.threat_model,
+            "victim": line.victim,
+            "defense": line.defense,
+            "attack": line.attack,
+            "budget": line.budget,
+            "eps": line.eps,
+            "goal": line.goal,
+            "seed": line.seed,
+            "status": "not_applicable" if line.status == "avoided" else line.status,
+            "stage": line.stage,
+            "reason": line.reason,
+            "stale": line.stale,
+            "contained": line.contained,
+        }
+        metrics = line.record.get("metrics", {}) if line.record else {}
+        for name, metric in sorted(metrics.items()):
+            row[name] = metric.get("value")
+            row |= {f"{name}_{part}": metric.get(part) for part in ("lo", "hi", "k", "n")}
+            row[f"{name}_absent"] = metric.get("absent")
+        rows.append(row)
+    return table_csv(rows)
+
+
+def table_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as CSV; columns in the order of their first use, text safe for spreadsheets."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([spreadsheet(name) for name in columns])
+    writer.writerows([[_field(row.get(name)) for name in columns] for row in rows])
+    return text.getvalue()
+
+
+def _field(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return spreadsheet(value) if isinstance(value, str) else value
+
+
+def results_json(tables: Sequence[Table]) -> str:
+    """The tables as they are."""
+    return _json({"schema": "results/1", "tables": [asdict(table) for table in tables]})
+
+
+def records_json(lines: Iterable[Line]) -> str:
+    """Records of one cell page, without the per-example outcomes, which fill most of a record."""
+    return _json([_brief(line.record) for line in lines if line.record])
+
+
+def _brief(record: Record) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in _LEFT_OUT}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1) + "\n"

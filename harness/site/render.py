@@ -1,0 +1,216 @@
+"""Builds the static site: views through templates into files, aside, then in one rename."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from harness.errors import UserError
+from harness.judge.metrics import METRICS, Trait
+from harness.lines import STATUSES, Line
+from harness.site import exports, format, views
+from harness.site.views import CellPage, MatrixPage, SiteMeta
+from harness.threat import THREATS
+from harness.worst_case import Estimate
+
+_HERE = Path(__file__).parent
+_STATIC = ("site.css", "site.js")
+_ROLES = ("public", "deliver", "poison", "sanitize", "train", "repair", "network", "learn", "attack")
+
+
+def build(frame: pd.DataFrame, out: Path, meta: SiteMeta | None = None) -> Path:
+    """Write the site of a frame; an unchanged frame gives identical bytes.
+
+    Args:
+        frame: see ``harness.frame``.
+        out: the site's folder; an older site there is replaced, nothing else ever is.
+        meta: what is in no record.
+
+    Returns:
+        The path of ``index.html``.
+
+    Raises:
+        UserError: ``out`` holds something that is no site.
+    """
+    if out.exists() and not ((out / "site.css").is_file() or _is_empty(out)):
+        raise UserError(str(out), "not empty, and not a site of ours", "name another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        _write(aside / "new", views.pages(frame, meta or SiteMeta()), meta or SiteMeta())
+        if out.exists():
+            out.rename(aside / "old")
+        (aside / "new").rename(out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return out / "index.html"
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _write(out: Path, pages: Sequence[MatrixPage], meta: SiteMeta) -> None:
+    environment = _environment(meta)
+    out.mkdir()
+    for name in _STATIC:
+        shutil.copyfile(_HERE / "static" / name, out / name)
+    page = partial(_render, environment, out)
+    benchmarks: dict[str, list[MatrixPage]] = {}
+    for one in pages:
+        benchmarks.setdefault(one.benchmark, []).append(one)
+    threats = [t for t in THREATS.values() if any(one.threat is t for one in pages)]
+    page("index.html", "overview", benchmarks=benchmarks, threats=threats)
+    for one in pages:
+        siblings = benchmarks[one.benchmark]
+        page(f"{one.path}/index.html", "benchmark", page=one, siblings=siblings)
+        tables = [board.table for board in one.boards]
+        _save(out / one.path / "ranking.csv", exports.ranking_csv(tables))
+        _save(out / one.path / "cells.csv", exports.cells_csv(one.planned))
+        _save(out / one.path / "results.json", exports.results_json(tables))
+        for cell in views.cell_pages(one):
+            page(f"{one.path}/{cell.path}", "cell", cell=cell, page=one)
+            told = [line for section in cell.sections for line in section.lines]
+            path = out / one.path / cell.path
+            _save(path.with_name(f"{path.stem}.records.json"), exports.records_json(told))
+
+
+def _render(
+    environment: jinja2.Environment, out: Path, path: str, template: str, **values: object
+) -> None:
+    root = "../" * path.count("/")
+    text = environment.get_template(f"{template}.html.j2").render(root=root, **values)
+    _save(out / path, text)
+
+
+def _save(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A lone surrogate in a submitter's text must not stop the whole site.
+    path.write_bytes(text.encode("utf-8", "backslashreplace"))
+
+
+def _environment(meta: SiteMeta) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=format.finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    for name in (
+        "anchor", "breakable", "count", "date", "duration", "number", "percent", "points", "ratio",
+        "size", "slug",
+    ):  # fmt: skip
+        environment.filters[name] = getattr(format, name)
+    environment.filters |= {"rate": rate, "range": between, "figure": figure, "css": css_class}
+    environment.globals |= {
+        "meta": meta,
+        "statuses": STATUSES,
+        "metrics": METRICS,
+        "cell_path": views.cell_path,
+        "facts": facts,
+        "metric_rows": metric_rows,
+    }
+    return environment
+
+
+def rate(estimate: Estimate) -> str:
+    """A rate's value in per cent, as fine as its interval and count allow."""
+    return format.percent(estimate.value, _places(estimate))
+
+
+def between(estimate: Estimate) -> str:
+    """A rate's interval in per cent, or a dash."""
+    if estimate.lo is None or estimate.hi is None:
+        return "no interval"
+    return format.interval(estimate.lo, estimate.hi, _places(estimate))
+
+
+def _places(estimate: Estimate) -> int:
+    return format.decimals(n=estimate.examples, lo=estimate.lo, hi=estimate.hi)
+
+
+def css_class(word: str) -> str:
+    """A status as a class name."""
+    return STATUSES[word].word.replace("/", "").replace(" ", "-") if word in STATUSES else "other"
+
+
+def figure(metric: Mapping[str, object], trait: Trait | None) -> Markup | str:
+    """One recorded metric with its interval and counts, in its unit."""
+    if "value" not in metric:
+        return f"absent: {metric.get('absent', 'no reason given')}"
+    value, lo, hi, n = (metric.get(name) for name in ("value", "lo", "hi", "n"))
+    ends = [float(end) for end in (lo, hi) if isinstance(end, int | float)]
+    if trait is None or trait.unit == "":
+        shown = format.number(value)
+        span = "–".join(format.number(end) for end in ends)
+    else:
+        to_text = format.points if trait.unit == "points" else format.percent
+        places = format.decimals(n=n if isinstance(n, int) else None)
+        shown = to_text(float(str(value)), places)
+        span = (" to " if trait.unit == "points" else "–").join(to_text(e, places) for e in ends)
+    counts = f"{format.number(metric['k'])} of {format.number(n)}" if n and "k" in metric else ""
+    note = " · ".join(part for part in (span, counts) if part)
+    return Markup("{}<small>{}</small>").format(shown, note)
+
+
+def metric_rows(lines: Sequence[Line]) -> list[tuple[Trait | None, str, list[Mapping[str, object]]]]:
+    """Every metric of some records: trait, name, and one figure a line; traits' order first."""
+    held = [line.record.get("metrics", {}) if line.record else {} for line in lines]
+    names = dict.fromkeys([*METRICS, *(name for metrics in held for name in metrics)])
+    empty: Mapping[str, object] = {"absent": "no record"}
+    return [
+        (METRICS.get(name), name, [metrics.get(name, empty) for metrics in held])
+        for name in names
+        if any(name in metrics for metrics in held)
+    ]
+
+
+def facts(lines: Sequence[Line]) -> list[tuple[str, list[str], bool]]:
+    """How records came about: name, one text a line, and whether all lines say the same."""
+    told = [_facts(line) for line in lines]
+    names = dict.fromkeys(name for one in told for name in one)
+    rows = []
+    for name in names:
+        values = [one.get(name, "–") for one in told]
+        rows.append((name, values, len(set(values)) == 1))
+    return rows
+
+
+def _facts(line: Line) -> dict[str, str]:
+    record = line.record
+    if record is None:
+        return {"key": line.key[:12]}
+    run, place = record.get("run", {}), record.get("environment", {})
+    found = {"key": line.key[:12], "result": str(record.get("result", ""))[:12]}
+    found |= {f"stage {name}": key[:12] for name, key in record.get("stages", {}).items()}
+    found |= {f"module {name}": key[:12] for name, key in record.get("modules", {}).items()}
+    found |= {name: format.number(value) for name, value in place.items() if name != "lock"}
+    found["lock file"] = str(place.get("lock", ""))[:12]
+    found["method"] = format.number(record.get("method"))
+    for name, value in (record.get("perturbation") or {}).items():
+        found[f"perturbation {name.replace('_', ' ')}"] = format.number(value)
+    for name, value in (record.get("queries") or {}).items():
+        found[f"queries {name}"] = format.number(value)
+    for stage, passes in (record.get("cost") or {}).items():
+        text = ", ".join(f"{format.number(n)} {what}" for what, n in passes.items())
+        found[f"rows through the network, {stage}"] = text
+    found |= {f"time {s}": format.duration(t) for s, t in run.get("seconds", {}).items()}
+    found |= {f"memory {s}": format.size(m) for s, m in run.get("peak_memory", {}).items()}
+    commit = f"{str(run.get('commit') or 'no commit')[:12]}{', changed' if run.get('dirty') else ''}"
+    return found | {
+        "run": str(run.get("id", "")),
+        "commit": commit,
+        "machine": str(run.get("machine", "")),
+        "finished": str(run.get("finished", "")),
+    }

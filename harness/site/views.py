@@ -1,0 +1,336 @@
+"""What the pages show, as plain data: one value a page, no HTML and no numbers made into text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from harness.board import AttackRow, Cell, Flag, Row, Table
+from harness.leaderboard import tables
+from harness.lines import STATUSES, Line, lines
+from harness.site import figures
+from harness.site.format import anchor, listing, slug
+from harness.threat import THREATS, ThreatModel
+
+ACCESS = {
+    "victim": "White-box",
+    "oracle": "Query",
+    "source": "Transfer",
+    "none": "Before training",
+}
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class SiteMeta:
+    """What the site says that is in no record.
+
+    Attributes:
+        version: of Gauntlet. note: a line on every page, such as a warning, or empty.
+        benchmarks: benchmark → a sentence about it.
+        summaries: module folder (``attacks/pgd``) → its manifest's summary.
+    """
+
+    version: str = ""
+    note: str = ""
+    benchmarks: Mapping[str, str] = field(default_factory=dict)
+    summaries: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Says:
+    """A piece of a generated sentence; ``strong`` pieces are names and never break."""
+
+    text: str
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring columns of the matrix; ``places`` index the table's attacks."""
+
+    title: str
+    attacks: tuple[AttackRow, ...]
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Absence:
+    """One status of a board's legend, with the reason when all cells share it."""
+
+    status: str
+    word: str
+    count: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """One table and what is drawn beside it. ``i``: place of its budget; ``j``: of its victim."""
+
+    i: int
+    j: int
+    table: Table
+    finding: tuple[Says, ...]
+    dumbbells: Mapping[str, figures.Dumbbell | None]
+    groups: tuple[Group, ...]
+    folded: tuple[tuple[AttackRow, str], ...]
+    absences: tuple[Absence, ...]
+    plots: tuple[figures.Scatter, ...]
+
+    @property
+    def best(self) -> Row | None:
+        """The first ranked defence."""
+        return self.table.rows[0] if self.table.rows else None
+
+    @property
+    def undefended(self) -> Row | None:
+        """The undefended control, wherever it stands."""
+        every = (*self.table.rows, *self.table.unranked)
+        return next((row for row in every if row.is_control and row.score), None)
+
+
+@dataclass(frozen=True)
+class MatrixPage:
+    """One benchmark × matrix.
+
+    Attributes:
+        path: its folder below the site's root. counts: status → planned cells, seeds one by one.
+        what: defence, attack, victim labels → summary.
+        empty: no cell has a record. reasons: then, why not.
+        mixed: only some cells ran in a container, so rows must say which.
+    """
+
+    benchmark: str
+    matrix: str
+    task: str
+    threat: ThreatModel
+    path: str
+    boards: tuple[Board, ...]
+    budgets: tuple[str, ...]
+    victims: tuple[str, ...]
+    counts: Mapping[str, int]
+    bar: tuple[figures.Segment, ...]
+    measured: str | None
+    contained: bool
+    mixed: bool
+    empty: bool
+    reasons: tuple[str, ...]
+    flags: tuple[Flag, ...]
+    flagged: int
+    what: Mapping[str, str]
+    planned: tuple[Line, ...]
+
+    @property
+    def total(self) -> int:
+        """Planned cells that could have a result."""
+        return sum(n for status, n in self.counts.items() if status != "not_applicable")
+
+    @property
+    def headline(self) -> Table:
+        """A table to take the words from."""
+        return self.boards[0].table
+
+
+@dataclass(frozen=True)
+class Section:
+    """One budget of a cell page."""
+
+    anchor: str
+    cell: Cell
+    row: Row
+    table: Table
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class CellPage:
+    """One defence × attack × victim."""
+
+    page: MatrixPage
+    defense: str
+    attack: str
+    victim: str
+    path: str
+    sections: tuple[Section, ...]
+
+
+def cell_path(victim: str, defense: str, attack: str) -> str:
+    """Where a cell's page lies below its matrix's folder."""
+    return f"{slug(victim)}/{slug(defense)}/{slug(attack)}.html"
+
+
+def pages(frame: pd.DataFrame, meta: SiteMeta) -> list[MatrixPage]:
+    """One page a benchmark × matrix, as planned."""
+    planned: dict[tuple[str, str], list[Line]] = {}
+    for line in lines(frame):
+        planned.setdefault((line.benchmark, line.matrix), []).append(line)
+    found: dict[tuple[str, str], list[Table]] = {}
+    for table in tables(frame):
+        found.setdefault((table.benchmark, table.matrix), []).append(table)
+    return [_page(planned[key], found[key], meta) for key in planned]
+
+
+def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> MatrixPage:
+    first = planned[0]
+    budgets = tuple(dict.fromkeys(table.budget for table in found))
+    victims = tuple(dict.fromkeys(table.victim for table in found))
+    counts = Counter(line.status for line in planned)
+    ran = [line for line in planned if line.record]
+    boards = tuple(
+        _board(table, budgets.index(table.budget), victims.index(table.victim)) for table in found
+    )
+    flagged = [
+        flag
+        for board in boards
+        for row in (*board.table.rows, *board.table.unranked)
+        for flag in row.flags
+    ]
+    return MatrixPage(
+        benchmark=first.benchmark,
+        matrix=first.matrix,
+        task=first.task,
+        threat=THREATS[first.threat_model],
+        path=f"{slug(first.benchmark)}/{slug(first.matrix)}",
+        boards=boards,
+        budgets=budgets,
+        victims=victims,
+        counts=counts,
+        bar=tuple(figures.status_bar(counts)),
+        measured=max((table.measured for table in found if table.measured), default=None),
+        contained=all(line.contained for line in ran),
+        mixed=len({line.contained for line in ran}) > 1,
+        empty=not ran,
+        reasons=_reasons(planned),
+        flags=tuple({flag.name: flag for flag in flagged}.values()),
+        flagged=len({line.key for line in ran if line.record and line.record.get("flags")}),
+        what=_summaries(planned, meta),
+        planned=tuple(planned),
+    )
+
+
+def _reasons(planned: Iterable[Line]) -> tuple[str, ...]:
+    """Why cells have no result, each reason once, the most frequent first."""
+    told = Counter(
+        line.reason or STATUSES[line.status].meaning for line in planned if line.status != "ok"
+    )
+    return tuple(reason for reason, _ in told.most_common(6))
+
+
+def _summaries(planned: Iterable[Line], meta: SiteMeta) -> dict[str, str]:
+    """Label → summary of its module; records say which folder a label stands for."""
+    found: dict[str, str] = {}
+    for line in planned:
+        for kind, label in (("defenses", line.defense), ("attacks", line.attack)):
+            if label not in found and (text := meta.summaries.get(_folder(line, kind, label))):
+                found[label] = text
+    return found
+
+
+def _folder(line: Line, kind: str, label: str) -> str:
+    modules = line.record.get("modules", {}) if line.record else {}
+    own = [name for name in modules if name.startswith(f"{kind}/")]
+    # An adversarially trained defence names a second attack; then only the label can tell.
+    return own[0] if len(own) == 1 else f"{kind}/{label.split('/')[0]}"
+
+
+def _board(table: Table, i: int, j: int) -> Board:
+    rows = (*table.rows, *table.unranked)
+    plots = (figures.scatter(table, 620, 390), figures.scatter(table, 344, 360))
+    return Board(
+        i=i,
+        j=j,
+        table=table,
+        finding=tuple(_finding(table)),
+        dumbbells={row.defense: figures.dumbbell(row, table.headline) for row in rows},
+        groups=tuple(_groups(table)),
+        folded=tuple(_folded(table)),
+        absences=tuple(_absences(table)),
+        plots=tuple(plot for plot in plots if plot),
+    )
+
+
+def _finding(table: Table) -> list[Says]:
+    """The section's first sentence: who leads, and how sure that is."""
+    if not table.rows:
+        return [Says("No defence is ranked yet: each lacks a result of an attack that applies.")]
+    first = [row.defense for row in table.rows if row.rank == 1]
+    others = [row for row in table.rows if row.rank != 1]
+    if len(first) > 1:
+        said = [*_names(first), Says(" share first place: a paired test cannot tell them apart.")]
+    elif others and all(first[0] in row.beaten_by for row in others):
+        said = [*_names(first), Says(" leads: a paired test sets it apart from every other.")]
+    else:
+        said = [*_names(first), Says(" leads.")]
+    left_out = len(table.unranked)
+    if left_out:
+        many = "defence is" if left_out == 1 else "defences are"
+        said.append(Says(f" {left_out} {many} not ranked: an attack that applies has no result."))
+    return said
+
+
+def _names(names: Sequence[str]) -> list[Says]:
+    return [Says(listing(list(names)), strong=True)]
+
+
+def _groups(table: Table) -> list[Group]:
+    """Columns by access, controls and ensembles apart; those without a number are folded."""
+    titled: dict[str, list[int]] = {}
+    for place, attack in enumerate(table.attacks):
+        if not attack.folded:
+            title = ACCESS.get(attack.access, attack.access)
+            title = "Controls" if attack.is_control else title
+            titled.setdefault("Ensembles" if attack.derived else title, []).append(place)
+    return [
+        Group(title, tuple(table.attacks[place] for place in places), tuple(places))
+        for title, places in titled.items()
+    ]
+
+
+def _folded(table: Table) -> list[tuple[AttackRow, str]]:
+    rows = (*table.rows, *table.unranked)
+    return [
+        (attack, rows[0].cells[place].reason or rows[0].cells[place].word)
+        for place, attack in enumerate(table.attacks)
+        if attack.folded and rows
+    ]
+
+
+def _absences(table: Table) -> list[Absence]:
+    cells = [cell for row in (*table.rows, *table.unranked) for cell in row.cells]
+    missing = [cell for cell in cells if cell.score is None]
+    found = []
+    for (status, word), count in sorted(Counter((c.status, c.word) for c in missing).items()):
+        reasons = {cell.reason for cell in missing if (cell.status, cell.word) == (status, word)}
+        shared = reasons.pop() if len(reasons) == 1 else None
+        text = shared or (STATUSES[status].meaning if status != "ok" else "see the cell")
+        found.append(Absence(status, word, count, text))
+    return found
+
+
+def cell_pages(page: MatrixPage) -> list[CellPage]:
+    """The pages of a matrix's cells, one a defence × attack × victim."""
+    found: dict[tuple[str, str, str], dict[str, list[Line]]] = {}
+    for line in page.planned:
+        budgets = found.setdefault((line.victim, line.defense, line.attack), {})
+        budgets.setdefault(line.budget, []).append(line)
+    rows = {
+        (board.table.victim, row.defense, board.table.budget): (row, board.table)
+        for board in page.boards
+        for row in (*board.table.rows, *board.table.unranked)
+    }
+    anchors = {budget: anchor(budget, page.budgets) for budget in page.budgets}
+    made = []
+    for (victim, defense, attack), budgets in found.items():
+        sections = []
+        for budget in (b for b in page.budgets if b in budgets):
+            row, table = rows[victim, defense, budget]
+            cell = next(cell for cell in row.cells if cell.attack == attack)
+            told = tuple(sorted(budgets[budget], key=lambda line: line.seed))
+            sections.append(Section(anchors[budget], cell, row, table, told))
+        path = cell_path(victim, defense, attack)
+        made.append(CellPage(page, defense, attack, victim, path, tuple(sections)))
+    return made

@@ -1,0 +1,187 @@
+"""THE threat table: what each threat model runs, grants, withholds and judges.
+
+Nothing else in the harness branches on a threat model's name; a new one is a new row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STATUSES = (
+    "ok",
+    "not_applicable",
+    "module_error",
+    "contract_violation",
+    "budget_violation",
+    "timeout",
+    "out_of_memory",
+    "blocked",
+    "infra_error",
+    "missing",
+)
+"""The closed list: every planned cell ends in exactly one of these."""
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """One row of the table.
+
+    Attributes:
+        name: as benchmarks and manifests write it.
+        title: for people. sentence: what the attacker may do, for the site.
+        tasks: tasks it is defined for.
+        hooks: attack hooks that must exist. optional: hooks that are used when they exist.
+        at_test: the hook that makes test inputs, ``perturb`` or ``trigger``, or ``None``.
+        access: whose network the at-test hook (and ``learn``) holds: ``victim``, ``oracle``,
+            ``source`` (public or surrogate weights) or ``none``.
+        labels: whether the at-test hook sees labels.
+        poisons: the attack edits a training set. delivers: the attack delivers a teacher.
+        needs_public: a public network must be in the benchmark's data roles.
+        control: the cell also plans the same defence trained without the attack.
+        defense_hooks: hooks of a defence that apply.
+        judged: which budget fields are checked, ``perturbation`` and/or ``edits``.
+        withheld: what the attacker never sees, for the site.
+    """
+
+    name: str
+    title: str
+    sentence: str
+    tasks: tuple[str, ...]
+    hooks: tuple[str, ...]
+    optional: tuple[str, ...]
+    at_test: str | None
+    access: str
+    labels: bool
+    poisons: bool
+    delivers: bool
+    needs_public: bool
+    control: bool
+    defense_hooks: tuple[str, ...]
+    judged: tuple[str, ...]
+    withheld: str
+
+
+IMAGES = ("classification", "segmentation")
+AFTER_TRAINING = ("build", "fit", "loss", "repair", "guard")
+
+THREATS: dict[str, ThreatModel] = {
+    row.name: row
+    for row in (
+        ThreatModel(
+            name="evasion",
+            title="Evasion, white-box",
+            sentence="The attacker holds the defended network with its gradients and changes "
+            "test inputs within the budget.",
+            tasks=IMAGES,
+            hooks=("perturb",),
+            optional=("learn",),
+            at_test="perturb",
+            access="victim",
+            labels=True,
+            poisons=False,
+            delivers=False,
+            needs_public=False,
+            control=False,
+            defense_hooks=AFTER_TRAINING,
+            judged=("perturbation",),
+            withheld="nothing",
+        ),
+        ThreatModel(
+            name="evasion-query",
+            title="Evasion by queries",
+            sentence="The attacker may only ask a process that holds the defended network, "
+            "so many times per input; the process counts.",
+            tasks=IMAGES,
+            hooks=("perturb",),
+            optional=(),
+            at_test="perturb",
+            access="oracle",
+            labels=True,
+            poisons=False,
+            delivers=False,
+            needs_public=False,
+            control=False,
+            defense_hooks=AFTER_TRAINING,
+            judged=("perturbation", "queries"),
+            withheld="the weights and gradients",
+        ),
+        ThreatModel(
+            name="evasion-transfer",
+            title="Evasion by transfer",
+            sentence="The attacker holds public or surrogate weights only and changes test "
+            "inputs before the student exists.",
+            tasks=IMAGES,
+            hooks=("perturb",),
+            optional=("learn",),
+            at_test="perturb",
+            access="source",
+            labels=True,
+            poisons=False,
+            delivers=False,
+            needs_public=False,
+            control=False,
+            defense_hooks=AFTER_TRAINING,
+            judged=("perturbation",),
+            withheld="the victim's weights and outputs",
+        ),
+        ThreatModel(
+            name="poisoning",
+            title="Poisoning",
+            sentence="The attacker edits a share of the training set; nothing changes at test time.",
+            tasks=("classification", "ranking"),
+            hooks=("poison",),
+            optional=(),
+            at_test=None,
+            access="none",
+            labels=False,
+            poisons=True,
+            delivers=False,
+            needs_public=False,
+            control=True,
+            defense_hooks=("build", "sanitize", "fit", "loss", "repair"),
+            judged=("edits",),
+            withheld="test data and the trained victim",
+        ),
+        ThreatModel(
+            name="backdoor",
+            title="Backdoor",
+            sentence="The attacker edits a share of the training set and later puts a trigger "
+            "into test inputs, whose labels it never sees.",
+            tasks=("classification",),
+            hooks=("poison", "trigger"),
+            optional=(),
+            at_test="trigger",
+            access="none",
+            labels=False,
+            poisons=True,
+            delivers=False,
+            needs_public=False,
+            control=True,
+            defense_hooks=("build", "sanitize", "fit", "loss", "repair", "guard"),
+            judged=("edits", "perturbation"),
+            withheld="the trained victim, test labels",
+        ),
+        ThreatModel(
+            name="supply-chain",
+            title="Supply chain",
+            sentence="The attacker delivers the pre-trained network that the student starts "
+            "from, and later puts a trigger into test inputs.",
+            tasks=("classification",),
+            hooks=("deliver",),
+            optional=("trigger",),
+            at_test="trigger",
+            access="none",
+            labels=False,
+            poisons=False,
+            delivers=True,
+            needs_public=True,
+            control=True,
+            defense_hooks=("build", "fit", "loss", "repair", "guard"),
+            judged=("perturbation",),
+            withheld="the student's data and weights",
+        ),
+    )
+}
+
+CONTROLS = {"attack": ("noop", "random_noise"), "defense": ("none",)}
+"""Module names that are controls: always in the tables, never hidden."""

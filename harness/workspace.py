@@ -1,0 +1,88 @@
+"""Where everything lies: the checkout with its modules, and the ignored folder of local work."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from harness.benchmark import Benchmark, check_benchmarks, load_benchmark
+from harness.catalog import Catalog
+from harness.errors import UserErrors
+from harness.plan import Plan, make_plan
+from harness.store import Store, default_root
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A checkout and its local folder.
+
+    Attributes:
+        root: the checkout: benchmarks, attacks, defenses, victims, reports.
+        home: ``.gauntlet``: store, local records, fetched data, work in progress.
+    """
+
+    root: Path
+    home: Path
+
+    @classmethod
+    def here(cls) -> Workspace:
+        """The checkout around the current folder, else the one that the harness lies in."""
+        from harness.keys import ROOT  # noqa: PLC0415
+
+        for folder in (Path.cwd(), *Path.cwd().parents):
+            if all((folder / name).is_dir() for name in ("benchmarks", "attacks", "victims")):
+                home = os.environ.get("GAUNTLET_HOME")
+                return cls(folder, Path(home) if home else folder / ".gauntlet")
+        return cls(ROOT, default_root())
+
+    @property
+    def data(self) -> Path:
+        """Fetched data sets."""
+        return self.home / "data"
+
+    @property
+    def local_records(self) -> Path:
+        """Records of runs on this machine."""
+        return self.home / "records"
+
+    @property
+    def published_records(self) -> Path:
+        """Records in git."""
+        return self.root / "reports" / "records"
+
+    @property
+    def site(self) -> Path:
+        """The generated pages."""
+        return self.root / "reports" / "site"
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Every module of the checkout."""
+        return Catalog.load(self.root)
+
+    def store(self) -> Store:
+        """The artefact store; made if need be."""
+        return Store(self.home / "store")
+
+    def benchmark(self, name: str) -> Benchmark:
+        """A benchmark by name or path."""
+        return load_benchmark(name, self.root)
+
+    def benchmarks(self) -> list[Benchmark]:
+        """Every benchmark of the checkout.
+
+        Raises:
+            UserErrors: every mistake of every file.
+        """
+        found, errors = check_benchmarks(sorted((self.root / "benchmarks").glob("*/benchmark.yaml")))
+        if errors:
+            raise UserErrors(errors)
+        return found
+
+    def plan(
+        self, benchmark: Benchmark, only: dict[str, str] | None = None, device: str = "cpu"
+    ) -> Plan:
+        """Plan a benchmark with this checkout's modules and data."""
+        return make_plan(benchmark, self.catalog, self.data, only, device)

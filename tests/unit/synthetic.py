@@ -1,0 +1,321 @@
+"""Invented suites for tests of the leaderboard and the site: plausible, deterministic, labelled so.
+
+A suite is a small description; ``frame`` turns it into the frame that ``harness.frame`` makes of a
+plan and its records. Nothing here was ever measured.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.judge.values import Absent, Rate, proportion
+from harness.threat import CONTROLS, THREATS
+
+Gap = tuple[str, str]  # status, reason
+EVASION_DEFENSES = {
+    "awp-trades": 0.60,
+    "mart": 0.59,
+    "trades": 0.58,
+    "pgd-training": 0.50,
+    "free-training": 0.40,
+    "bit-depth": 0.02,
+    "jpeg/q75": 0.015,
+    "none": 0.0,
+    "diffusion-purify": 0.55,
+    "random-resize": 0.03,
+}
+EVASION_ATTACKS = {
+    "apgd-t": 1.0,
+    "pgd-40": 0.97,
+    "square": 0.85,
+    "fgsm": 0.7,
+    "random_noise": 0.08,
+    "noop": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One matrix of an invented benchmark.
+
+    Attributes:
+        defenses: label → share of examples that survives the strongest attack at full strength.
+        attacks: label → power in [0, 1].
+        budgets: label and epsilon; a smaller epsilon is a weaker attack.
+        gaps: (defence, attack) → status and reason in place of a result.
+        flags: (defence, attack) → name and sentence.
+    """
+
+    benchmark: str = "invented"
+    matrix: str = "linf"
+    task: str = "classification"
+    threat_model: str = "evasion"
+    victims: Sequence[str] = ("small-cnn",)
+    defenses: Mapping[str, float] = field(default_factory=lambda: EVASION_DEFENSES)
+    attacks: Mapping[str, float] = field(default_factory=lambda: EVASION_ATTACKS)
+    budgets: Sequence[tuple[str, float | None]] = (("L∞ 8/255", 8 / 255), ("L∞ 4/255", 4 / 255))
+    seeds: Sequence[int] = (0, 1, 2)
+    examples: int = 500
+    clean: float = 0.92
+    gaps: Mapping[tuple[str, str], Gap] = field(default_factory=dict)
+    flags: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    executor: str = "local"
+    stale: bool = False
+
+
+def frame(*suites: Suite) -> pd.DataFrame:
+    """The frame of invented suites, one row a planned cell."""
+    return pd.DataFrame([row for suite in suites for row in _rows(suite)])
+
+
+def without_records(suite: Suite) -> pd.DataFrame:
+    """The frame of a suite that was planned and never run."""
+    never = ("missing", "not run yet")
+    pairs = {(d, a): never for d in suite.defenses for a in suite.attacks}
+    return frame(replace(suite, gaps=pairs))
+
+
+def _rows(suite: Suite) -> list[dict[str, Any]]:
+    rows = []
+    for victim in suite.victims:
+        for label, eps in suite.budgets:
+            for defense, strength in suite.defenses.items():
+                for seed in suite.seeds:
+                    world = _World(suite, victim, defense, strength, eps, seed)
+                    rows += [world.row(label, attack) for attack in suite.attacks]
+    return rows
+
+
+def digest(*parts: object) -> str:
+    """Sixty-four hex digits that depend on all parts."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def pack(bits: np.ndarray) -> str:
+    """Bits as records hold them."""
+    return base64.b64encode(np.packbits(bits)).decode()
+
+
+def pack_confusions(counts: np.ndarray) -> str:
+    """Confusions as records hold them."""
+    return base64.b64encode(zlib.compress(counts.astype("<u4").tobytes(), 1)).decode()
+
+
+class _World:
+    """One defended network: the same examples, one difficulty each."""
+
+    def __init__(
+        self, suite: Suite, victim: str, defense: str, strength: float, eps: float | None, seed: int
+    ) -> None:
+        self.suite, self.victim, self.defense, self.seed, self.eps = (
+            suite,
+            victim,
+            defense,
+            seed,
+            eps,
+        )
+        shared = np.random.default_rng(7)
+        own = np.random.default_rng(int(digest(victim, defense, seed)[:8], 16))
+        n = suite.examples
+        jitter = 0.05 * own.standard_normal(n)
+        self.difficulty = np.clip(shared.random(n) + jitter, 0, 1)
+        self.before = shared.random(n) < suite.clean - 0.12 * strength + 0.01 * own.random()
+        full = max((e or 1.0) for _, e in suite.budgets)
+        self.scale = (eps or 1.0) / full
+        self.strength = strength
+
+    def row(self, label: str, attack: str) -> dict[str, Any]:
+        suite = self.suite
+        status, reason = suite.gaps.get((self.defense, attack), ("ok", None))
+        threat = THREATS[suite.threat_model]
+        cell = {
+            "benchmark": suite.benchmark,
+            "matrix": suite.matrix,
+            "task": suite.task,
+            "threat_model": suite.threat_model,
+            "victim": self.victim,
+            "defense": self.defense,
+            "attack": attack,
+            "budget": {"norm": "linf", "eps": self.eps},
+            "budget_label": label,
+            "goal": "untargeted",
+            "data": {"student": "digits"},
+            "seed": self.seed,
+        }
+        key = digest(cell)
+        ran = status not in {"missing", "not_applicable"}
+        record = self._record(cell, key, attack, status, reason) if ran else None
+        metrics = record["metrics"] if record else {}
+        row: dict[str, Any] = {name: cell[name] for name in cell if name not in {"data"}}
+        row |= {
+            "key": key,
+            "cell_id": "/".join(
+                [suite.benchmark, suite.matrix, self.victim, self.defense, attack]
+                + [label.replace(" ", "-"), str(self.seed)]
+            ),
+            "access": threat.access,
+            "eps": self.eps,
+            "status": status,
+            "stage": None if status in {"ok", "missing", "not_applicable"} else "attack",
+            "reason": reason,
+            "stale": suite.stale and record is not None,
+            "contained": suite.executor != "local",
+            "record": record,
+            "defense_control": self.defense in CONTROLS["defense"],
+            "attack_control": attack in CONTROLS["attack"],
+        }
+        for name, metric in metrics.items():
+            row[name] = metric.get("value")
+            row |= {f"{name}_{end}": metric.get(end) for end in ("lo", "hi", "k", "n")}
+        return row
+
+    def _record(
+        self, cell: dict[str, Any], key: str, attack: str, status: str, reason: str | None
+    ) -> dict[str, Any]:
+        suite = self.suite
+        figures: dict[str, Any] = {"metrics": {}, "outcomes": None, "confusions": None}
+        if status == "ok":
+            figures = self._maps(attack) if suite.task == "segmentation" else self._bits(attack)
+        flag = suite.flags.get((self.defense, attack))
+        spent = round(0.2 + 4 * suite.attacks[attack], 3)
+        body = {
+            "schema": "record/1",
+            "key": key,
+            "cell": cell,
+            "status": status,
+            "stage": None if status == "ok" else "attack",
+            "reason": reason,
+            **figures,
+            "perturbation": {"linf_max": self.eps, "linf_mean": self.eps, "psnr": 31.2}
+            if status == "ok"
+            else None,
+            "cost": {
+                "forward": int(40 * suite.examples * suite.attacks[attack]),
+                "backward": int(40 * suite.examples * suite.attacks[attack]),
+                "queries_max": None,
+                "queries_median": None,
+                "attack_seconds": spent,
+            },
+            "flags": [{"name": flag[0], "text": flag[1]}] if flag else [],
+            "stages": {
+                "data": digest("data", suite.matrix),
+                "slice": digest("slice", suite.matrix),
+            }
+            | {
+                stage: digest(stage, self.victim, self.defense, self.seed, attack)
+                for stage in ("train", "attack", "predict", "score")
+            },
+            "modules": {
+                f"attacks/{attack.split('/')[0]}": digest(attack),
+                f"defenses/{self.defense.split('/')[0]}": digest(self.defense),
+                f"victims/{self.victim}": digest(self.victim),
+            },
+            "method": 1,
+            "environment": {
+                "executor": suite.executor,
+                "device": "cpu",
+                "python": "3.11.7",
+                "torch": "2.15.0",
+                "lock": digest("lock"),
+                "threads": 1,
+            },
+            "pictures": [],
+        }
+        run = {
+            "id": "run-1",
+            "commit": "0123abc",
+            "dirty": False,
+            "finished": f"2026-11-{14 + self.seed:02d}T09:30:00+00:00",
+            "seconds": {"train": 30 + 60 * self.strength, "attack": spent, "predict": 0.1},
+            "peak_memory": {"train": 410_000_000, "attack": 350_000_000},
+            "machine": "a laptop",
+        }
+        return {**body, "run": run, "result": digest(body)}
+
+    def _held(self, attack: str) -> np.ndarray:
+        power = self.suite.attacks[attack] * self.scale
+        alone = np.random.default_rng(int(digest(attack)[:8], 16)).random(self.suite.examples)
+        return self.difficulty + 0.04 * alone > power * (1 - self.strength)
+
+    def _bits(self, attack: str) -> dict[str, Any]:
+        suite = self.suite
+        n, before = suite.examples, self.before
+        after = before & self._held(attack)
+        if THREATS[suite.threat_model].at_test == "trigger":
+            eligible = before & (np.arange(n) % 10 != 3)
+            success = eligible & ~self._held(attack)
+            after = before & ~success
+        else:
+            eligible, success = before, before & ~after
+        metrics: dict[str, Rate | Absent] = {
+            "clean_accuracy": proportion(int(before.sum()), n, "empty"),
+            "accuracy": proportion(int(after.sum()), n, "empty"),
+            "robust_accuracy": proportion(int((before & after).sum()), n, "empty"),
+            "attack_success_rate": proportion(
+                int(success.sum()), int(eligible.sum()), "no input was right before the attack"
+            ),
+        }
+        if THREATS[suite.threat_model].at_test == "trigger":
+            control = int(0.06 * eligible.sum())
+            metrics["control_success_rate"] = proportion(control, int(eligible.sum()), "none")
+        outcomes = {"ids": digest("ids", n), "n": n}
+        outcomes |= {
+            name: pack(bits)
+            for name, bits in (
+                ("before", before),
+                ("after", after),
+                ("success", success),
+                ("eligible", eligible),
+            )
+        }
+        return {
+            "metrics": {name: metric.to_json() for name, metric in metrics.items()},
+            "outcomes": outcomes,
+            "confusions": None,
+        }
+
+    def _maps(self, attack: str) -> dict[str, Any]:
+        n, classes, pixels = self.suite.examples, 3, 120
+        held = self._held(attack)
+        before = np.zeros((n, classes, classes + 1), np.uint32)
+        after = before.copy()
+        for k in range(classes):
+            good = pixels - 8 - 2 * k
+            before[:, k, k], before[:, k, (k + 1) % classes] = good, pixels - good
+            left = np.where(held, good - 4, 20)
+            after[:, k, k], after[:, k, (k + 1) % classes] = left, pixels - left
+        metrics = {}
+        for name, counts in (("clean_miou", before), ("miou", after)):
+            value = miou(counts.sum(axis=0))
+            metrics[name] = {
+                "value": value,
+                "lo": max(0.0, value - 0.03),
+                "hi": min(1.0, value + 0.03),
+                "level": 0.95,
+                "method": "bootstrap",
+            }
+        return {
+            "metrics": metrics,
+            "outcomes": None,
+            "confusions": {
+                "shape": list(before.shape),
+                "before": pack_confusions(before),
+                "after": pack_confusions(after),
+            },
+        }
+
+
+def miou(counts: np.ndarray) -> float:
+    """Plain mean IoU of one pooled confusion matrix ``[K, K+1]``."""
+    square = counts[:, :-1].astype(float)
+    inside = np.diag(square)
+    union = square.sum(axis=0) + counts.sum(axis=1) - inside
+    return float(np.mean(inside / union))

@@ -1,0 +1,121 @@
+"""Each flag at both sides of its threshold."""
+
+import numpy as np
+import pytest
+
+from harness.judge.flags import (
+    chance,
+    disagreement,
+    not_converged,
+    query_beats_whitebox,
+    record_flags,
+    success_falls_with_budget,
+)
+from harness.judge.values import Absent, Judged, proportion
+
+
+def _names(judged: Judged, **changes: object) -> list[str]:
+    settings = {
+        "task": "classification",
+        "outputs": 10,
+        "attack": "pgd",
+        "different": None,
+    } | changes
+    return [flag.name for flag in record_flags(judged, **settings)]  # type: ignore[arg-type]
+
+
+def _judged(**counts: tuple[int, int]) -> Judged:
+    counts = {"clean_accuracy": (90, 100)} | counts
+    return Judged(metrics={name: proportion(k, n, "empty") for name, (k, n) in counts.items()})
+
+
+def test_nothing_is_flagged_without_a_reason() -> None:
+    assert _names(_judged(attack_success_rate=(80, 90), flip_rate=(80, 100))) == []
+
+
+@pytest.mark.parametrize(
+    ("k", "task", "outputs", "flagged"),
+    [
+        (15, "classification", 10, True),
+        (16, "classification", 10, False),
+        (55, "ranking", 1, True),
+        (56, "ranking", 1, False),
+    ],
+)
+def test_clean_collapsed(k: int, task: str, outputs: int, flagged: bool) -> None:
+    names = _names(_judged(clean_accuracy=(k, 100)), task=task, outputs=outputs)
+    assert ("clean_collapsed" in names) is flagged
+
+
+def test_clean_collapsed_needs_a_clean_score() -> None:
+    assert _names(Judged(metrics={"clean_accuracy": Absent("the slice is empty")})) == []
+    assert chance("segmentation", 4) == 0.25
+
+
+def test_noop_differs() -> None:
+    assert _names(_judged(flip_rate=(1, 100)), attack="noop") == ["noop_differs"]
+    assert _names(_judged(flip_rate=(0, 100)), attack="noop") == []
+
+
+@pytest.mark.parametrize(
+    ("success", "control", "flagged"),
+    [
+        ((90, 100), (5, 100), False),
+        ((90, 100), (95, 100), True),
+        ((9000, 10000), (8850, 10000), True),
+        ((9000, 10000), (8700, 10000), False),
+        ((6, 50), (3, 50), True),
+        ((0, 50), (0, 50), False),
+    ],
+)
+def test_control_same(success: tuple[int, int], control: tuple[int, int], flagged: bool) -> None:
+    judged = _judged(attack_success_rate=success, control_success_rate=control)
+    assert ("control_same" in _names(judged)) is flagged
+    assert _names(judged, attack="noop") == []
+
+
+def test_nonfinite_outputs() -> None:
+    judged = Judged(metrics={}, nonfinite={"before": 1, "after": 3})
+    (flag,) = record_flags(judged, task="classification", outputs=10, attack="pgd")
+    assert flag._asdict() == {
+        "name": "nonfinite_outputs",
+        "text": "outputs that are not finite count as wrong: "
+        "1 before the attack and 3 after the attack",
+    }
+
+
+def test_different_under_attack() -> None:
+    assert _names(_judged(), different=0.01) == []
+    assert _names(_judged(), different=0.011) == ["different_under_attack"]
+
+
+def test_disagreement_by_task() -> None:
+    logits = np.array([[1.0, 2.0], [2.0, 1.0], [np.nan, 0.0], [np.nan, 0.0]])
+    other = np.array([[1.0, 3.0], [1.0, 2.0], [np.nan, 1.0], [0.0, 1.0]])
+    assert disagreement(logits, other, "classification") == 0.5
+    maps = np.zeros((1, 2, 2), np.uint8)
+    assert disagreement(maps, maps + np.array([[0, 1], [0, 0]], np.uint8), "segmentation") == 0.25
+    scores = np.array([[0.0], [10.0]])
+    assert disagreement(scores, scores + 1e-6, "ranking") == 0.0
+    assert disagreement(scores, scores + np.array([[0.0], [1.0]]), "ranking") == 0.5
+    assert disagreement(scores[:0], scores[:0], "ranking") is None
+    with pytest.raises(ValueError, match="different shapes"):
+        disagreement(maps, maps[0], "segmentation")
+
+
+def test_success_falls_with_budget() -> None:
+    assert success_falls_with_budget([]) is None
+    assert success_falls_with_budget([(8, 0.52), (4, 0.5), (16, 0.50)]) is None
+    flag = success_falls_with_budget([(16, 0.47), (4, 0.3), (8, 0.5)])
+    assert flag is not None
+    assert flag.text.startswith("success falls from 50.0% at eps 8 to 47.0% at eps 16")
+
+
+def test_query_beats_whitebox() -> None:
+    assert query_beats_whitebox(query=0.52, whitebox=0.5) is None
+    assert query_beats_whitebox(query=0.53, whitebox=0.5) is not None
+
+
+def test_not_converged() -> None:
+    assert not_converged(steps=0.5, twice=0.52) is None
+    assert not_converged(steps=0.5, twice=0.53) is not None

@@ -1,0 +1,72 @@
+"""A small convolutional classifier: three stages, global average pooling, one linear head."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from harness.runtime.contracts import Context, Data, Loss, Spec
+from harness.runtime.training import fit
+
+
+class Network(nn.Module):
+    """Logits ``[B, K]`` of images in [0, 1]."""
+
+    def __init__(self, channels: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.stages = nn.Sequential(
+            stage(channels, width, stride=1),
+            stage(width, 2 * width, stride=2),
+            stage(2 * width, 4 * width, stride=2),
+        )
+        self.head = nn.Linear(4 * width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.stages((x - 0.5) / 0.25)
+        logits: Tensor = self.head(maps.mean(dim=(2, 3)))
+        return logits
+
+
+def stage(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
+    """Convolution, batch norm, ReLU; every stride of 2 halves the picture."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+class SmallCNN:
+    """Trained by SGD with a cosine schedule."""
+
+    head = "head"
+    stages = ("stages.0", "stages.1", "stages.2")
+
+    def __init__(self, *, width: int, steps: int, batch: int, lr: float, weight_decay: float):
+        self.width, self.steps, self.batch = width, steps, batch
+        self.lr, self.weight_decay = lr, weight_decay
+
+    def build(self, spec: Spec) -> nn.Module:
+        return Network(spec.shape[0], spec.outputs, self.width)
+
+    def fit(
+        self,
+        network: nn.Module,
+        train: Data,
+        val: Data,
+        loss: Loss,
+        ctx: Context,
+        steps: int | None = None,
+    ) -> None:
+        fit(
+            network,
+            train,
+            loss,
+            ctx,
+            steps=self.steps if steps is None else steps,
+            batch=self.batch,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            schedule="cosine",
+            val=val,
+            log_every=100,
+        )

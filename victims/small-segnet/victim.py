@@ -1,0 +1,85 @@
+"""A small segmentation network: an encoder, a decoder, and skips between equal sizes."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.runtime.contracts import Context, Data, Loss, Spec
+from harness.runtime.training import fit
+
+
+class Network(nn.Module):
+    """Logits ``[B, K, H, W]`` of images in [0, 1].
+
+    The decoder ends at half size; the head gives four logits a class there, which are laid out as
+    a 2x2 block of pixels. No bilinear resizing: its gradient is not deterministic on a GPU.
+    """
+
+    def __init__(self, channels: int, outputs: int, width: int) -> None:
+        super().__init__()
+        middle, deep = 3 * width, 5 * width
+        self.stages = nn.ModuleList(
+            [
+                nn.Sequential(*layer(channels, width)),
+                nn.Sequential(*layer(width, middle, stride=2), *layer(middle, middle)),
+                nn.Sequential(
+                    *layer(middle, deep, stride=2), *layer(deep, deep), *layer(deep, deep)
+                ),
+            ]
+        )
+        self.narrow = nn.Conv2d(deep, middle, 1)
+        self.join = nn.Sequential(*layer(middle, middle))
+        self.head = nn.Conv2d(middle, 4 * outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = self.stages[1](self.stages[0]((x - 0.5) / 0.25))
+        deep = self.narrow(self.stages[2](half))
+        joined = self.join(half + F.interpolate(deep, size=half.shape[2:]))
+        blocks = F.pixel_shuffle(self.head(joined), 2)
+        return blocks[:, :, : x.shape[2], : x.shape[3]]  # an odd side was rounded up
+
+
+def layer(inputs: int, outputs: int, *, stride: int = 1) -> tuple[nn.Module, ...]:
+    """Convolution, batch norm, ReLU; a stride of 2 halves the picture."""
+    return (
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+class SmallSegNet:
+    """Trained by Adam with a cosine schedule."""
+
+    head = "head"
+    stages = ("stages.0", "stages.1", "stages.2")
+
+    def __init__(self, *, width: int, steps: int, batch: int, lr: float) -> None:
+        self.width, self.steps, self.batch, self.lr = width, steps, batch, lr
+
+    def build(self, spec: Spec) -> nn.Module:
+        return Network(spec.shape[0], spec.outputs, self.width)
+
+    def fit(
+        self,
+        network: nn.Module,
+        train: Data,
+        val: Data,
+        loss: Loss,
+        ctx: Context,
+        steps: int | None = None,
+    ) -> None:
+        fit(
+            network,
+            train,
+            loss,
+            ctx,
+            steps=self.steps if steps is None else steps,
+            batch=self.batch,
+            lr=self.lr,
+            optimizer="adam",
+            schedule="cosine",
+            val=val,
+            log_every=100,
+        )
