@@ -66,7 +66,9 @@ def _by_access(
     if attack.blind:
         return None
     if threat.access == "oracle" and needs:
-        return f"attack {attack.name} needs {', '.join(sorted(needs))}; an oracle gives answers only"
+        return (
+            f"attack {attack.name} needs {', '.join(sorted(needs))}; an oracle gives answers only"
+        )
     if threat.access in ("victim", "source") and not needs <= set(victim.offers):
         lacking = ", ".join(sorted(needs - set(victim.offers)))
         return f"attack {attack.name} needs {lacking}, which victim {victim.name} does not offer"

@@ -25,6 +25,8 @@ data_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 console = Console()
 
+INTERRUPTED = 130
+
 Bench = Annotated[str, typer.Argument(help="a benchmark's name, or a path", metavar="BENCH")]
 Device = Annotated[str, typer.Option(help="cpu or cuda")]
 Only = Annotated[
@@ -61,7 +63,7 @@ def run(
     keep_all: Annotated[bool, typer.Option(help="keep attacked batches and edited sets")] = False,
 ) -> None:
     """Run what a benchmark is missing; what is recorded is not run again."""
-    from harness.commands import run as command  # noqa: PLC0415
+    from harness.commands import run as command
 
     command.run(
         Workspace.here(),
@@ -79,12 +81,14 @@ def run(
 @app.command()
 def plan(
     bench: Bench,
-    why: Annotated[str | None, typer.Option(help="explain one cell's stages", metavar="CELL")] = None,
+    why: Annotated[
+        str | None, typer.Option(help="explain one cell's stages", metavar="CELL")
+    ] = None,
     only: Only = None,
     device: Device = "cpu",
 ) -> None:
     """Say what a run would do: cells, stages, what is cached, expected time and disk."""
-    from harness.commands import plan as command  # noqa: PLC0415
+    from harness.commands import plan as command
 
     command.plan(
         Workspace.here(), bench, why=why, only=parse_only(only), device=device, console=console
@@ -94,7 +98,7 @@ def plan(
 @app.command("list")
 def list_() -> None:
     """List modules, benchmarks and data sets."""
-    from harness.commands import show as command  # noqa: PLC0415
+    from harness.commands import show as command
 
     command.list_all(Workspace.here(), console)
 
@@ -102,7 +106,7 @@ def list_() -> None:
 @app.command()
 def show(cell: Annotated[str, typer.Argument(help="a cell's id, or a part of it")]) -> None:
     """Show one cell's newest record."""
-    from harness.commands import show as command  # noqa: PLC0415
+    from harness.commands import show as command
 
     command.show(Workspace.here(), cell, console)
 
@@ -112,7 +116,7 @@ def report(
     open_: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
 ) -> None:
     """Build the leaderboard pages and print the first rows of each table."""
-    from harness.commands import report as command  # noqa: PLC0415
+    from harness.commands import report as command
 
     command.report(Workspace.here(), open_=open_, console=console)
 
@@ -123,8 +127,8 @@ def check(
         Path | None, typer.Argument(help="a module's or benchmark's folder; default: everything")
     ] = None,
 ) -> None:
-    """Check a module's folder with the conformance tests, or every manifest, benchmark and record."""
-    from harness.commands import check as command  # noqa: PLC0415
+    """Check a folder with the conformance tests, or every manifest, benchmark and record."""
+    from harness.commands import check as command
 
     command.check(Workspace.here(), path, console)
 
@@ -135,7 +139,7 @@ def new(
     name: Annotated[str, typer.Argument(help="the new folder's name")],
 ) -> None:
     """Write a module's folder that passes check at once."""
-    from harness.commands import new as command  # noqa: PLC0415
+    from harness.commands import new as command
 
     command.new(Workspace.here(), kind, name, console)
 
@@ -145,7 +149,7 @@ def schema(
     out: Annotated[Path | None, typer.Option(help="write the schemas into this folder")] = None,
 ) -> None:
     """Print the JSON Schemas of manifests and benchmarks, for editors."""
-    from harness.commands import schema as command  # noqa: PLC0415
+    from harness.commands import schema as command
 
     command.schema(out, console)
 
@@ -154,7 +158,7 @@ def schema(
 def data(context: typer.Context) -> None:
     """Show the data cards; ``fetch`` gets a data set."""
     if context.invoked_subcommand is None:
-        from harness.commands import data as command  # noqa: PLC0415
+        from harness.commands import data as command
 
         command.cards(Workspace.here(), console)
 
@@ -167,7 +171,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Download a data set, or read it from a folder."""
-    from harness.commands import data as command  # noqa: PLC0415
+    from harness.commands import data as command
 
     command.fetch(Workspace.here(), name, from_, console)
 
@@ -177,7 +181,7 @@ def reproduce(
     cell: Annotated[str, typer.Argument(help="a recorded cell's id, or a part of it")],
 ) -> None:
     """Run a recorded cell again from nothing and compare."""
-    from harness.commands import reproduce as command  # noqa: PLC0415
+    from harness.commands import reproduce as command
 
     if not command.reproduce(Workspace.here(), cell, console):
         raise typer.Exit(1)
@@ -188,7 +192,7 @@ def clean(
     everything: Annotated[bool, typer.Option(help="empty the whole store")] = False,
 ) -> None:
     """Remove artefacts that no plan needs; records stay."""
-    from harness.commands import clean as command  # noqa: PLC0415
+    from harness.commands import clean as command
 
     command.clean(Workspace.here(), everything=everything, console=console)
 
@@ -200,17 +204,14 @@ def main() -> None:
     """
     errors = Console(stderr=True)
     try:
-        code = app(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        app()
     except UserError as error:
         errors.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(1)
-    except typer.TyperException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        errors.print("stopped; what was computed is kept", highlight=False)
-        sys.exit(130)
+    except SystemExit as ending:
+        if ending.code == INTERRUPTED:
+            errors.print("stopped; what was computed is kept", highlight=False)
+        raise
     except Exception:  # noqa: BLE001
         traceback.print_exc()
         errors.print(

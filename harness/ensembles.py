@@ -1,4 +1,4 @@
-"""Derived cells: the worst of several attacks on each example, judged from the members' outcomes."""
+"""Derived cells: the worst of several attacks on each example, from the members' outcomes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def score_ensemble(cell: Cell, members: list[dict[str, Any]]) -> Score:
     """Judge an ensemble from its members' records; no stage runs.
 
     An example is right under the ensemble only if it is right under every member. A member that
-    cannot play (``not_applicable``) is left out; one that failed leaves the ensemble without a result.
+    cannot play (``not_applicable``) is left out; one that failed leaves it without a result.
     """
     playing = [m for m in members if m["status"] != "not_applicable"]
     if not playing:
@@ -76,6 +76,8 @@ def _segmentation(members: list[dict[str, Any]]) -> Score:
         metrics={name: value.to_json() for name, value in sorted(judged.metrics.items())},
         parts={name: value.to_json() for name, value in sorted(judged.parts.items())},
         confusions={
-            "shape": shape, "before": pack_counts(before), "after": pack_counts(worst),
-        },  # fmt: skip
+            "shape": shape,
+            "before": pack_counts(before),
+            "after": pack_counts(worst),
+        },
     )

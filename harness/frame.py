@@ -85,7 +85,9 @@ def load(path: str | Path) -> pd.DataFrame:
     if errors:
         raise errors[0]
     if not found:
-        raise UserError(str(path), "no records", "run a benchmark first, or name its records folder")
+        raise UserError(
+            str(path), "no records", "run a benchmark first, or name its records folder"
+        )
     newest = {record["id"]: record for record in records.newest_by_key(found).values()}
     cells = [Cell(r["id"], r["cell"], r["key"], r["stages"], members=tuple(r["members"]))
              for r in newest.values()]  # fmt: skip

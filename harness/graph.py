@@ -71,7 +71,9 @@ class Graph:
 
     def add(self, kind: str, inputs: Mapping[str, Input], recipe: Mapping[str, Any]) -> str:
         """Add a stage and return its key."""
-        base = {"version": KEY_VERSION, "code": self._host_code[kind]} if kind in HOST else self._base
+        base = (
+            {"version": KEY_VERSION, "code": self._host_code[kind]} if kind in HOST else self._base
+        )
         key = digest([kind, base, inputs, recipe])
         if key not in self.stages:
             self.stages[key] = Stage(kind, key, inputs, recipe)

@@ -19,7 +19,7 @@ class Headline:
         kept: the outcome bit that says "kept" in a paired test.
         higher_is_better: from the defender's side.
         title: the column. short: of one cell. what: in a few words. how: the rule, in a sentence.
-        things: what is counted. range: damage 1 lies this far from a perfect value.
+        brief: the rule in one sentence, for the top of a page. things: what is counted.
     """
 
     rule: str
@@ -32,6 +32,7 @@ class Headline:
     short: str
     what: str
     how: str
+    brief: str
     things: str
 
     @property
@@ -67,6 +68,8 @@ def headline_of(threat_model: str, task: str) -> Headline:
             how="The attacker must choose one attack before training, so the strongest single one "
             "counts. Beside it stands the control: the same trigger shown to the same defence "
             "trained without the attack. What the two share is no backdoor.",
+            brief="What counts is how often the strongest attack succeeds, beside the same trigger "
+            "on a network that was never attacked.",
             things=things,
         )
     if at_test is None:
@@ -83,6 +86,7 @@ def headline_of(threat_model: str, task: str) -> Headline:
             what=f"{left} left under the worst attack",
             how="The attacker must choose one attack before training, so the worst single one "
             "counts. Clean is the same defence trained on untouched data.",
+            brief=f"What counts is the {left} left after training on the worst attack’s edits.",
             things=things,
         )
     if task == "segmentation":
@@ -97,7 +101,8 @@ def headline_of(threat_model: str, task: str) -> Headline:
             short="mIoU left",
             what="mIoU left when each image meets its worst attack",
             how="Each image meets the attack that lowers the mIoU of the whole slice most (greedy "
-            "choice), so the figure lies at or below every single attack's.",
+            "choice), so the figure lies at or below every single attack’s.",
+            brief="Each image meets the attack that hurts it most; nothing is averaged over attacks.",
             things=things,
         )
     return Headline(
@@ -111,8 +116,10 @@ def headline_of(threat_model: str, task: str) -> Headline:
         short="accuracy left",
         what="accuracy left when every attack has been tried",
         how=f"One of the {things} counts as kept only if it is right before and after every "
-        "attack, so the figure lies at or below every single attack's; nothing is averaged "
+        "attack, so the figure lies at or below every single attack’s; nothing is averaged "
         "over attacks.",
+        brief=f"One of the {things} counts as kept only if every attack fails on it; nothing is "
+        "averaged.",
         things=things,
     )
 

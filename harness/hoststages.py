@@ -175,7 +175,7 @@ def stored(x: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def measure(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
-    """Distances of attacked inputs, and the first few for pictures; the batch itself may then go."""
+    """Distances of attacked inputs, and a few for pictures; the batch itself may then go."""
     original, attacked = (load_array(inputs[n] / "x.npy") for n in ("clean", "attacked"))
     distances = budgets.measure(original, attacked)
     for field in fields(distances):

@@ -51,7 +51,11 @@ def make_job(
         "stage": stage.kind,
         "spec": read_json(store.part(stage.inputs["spec"].key, "spec.json")),
         "device": device,
-        "seed_root": [stage.recipe["seed"], stage.kind, *sorted(m["name"] for m in modules.values())],
+        "seed_root": [
+            stage.recipe["seed"],
+            stage.kind,
+            *sorted(m["name"] for m in modules.values()),
+        ],
         "deadline": seconds,
         "modules": modules,
         "inputs": inputs,
@@ -95,7 +99,9 @@ def limits(stage: Stage, catalog: Catalog, ceiling: Limits) -> tuple[float, floa
     """Seconds and GiB: the largest wish of the stage's modules, under the benchmark's ceiling."""
     wishes = [
         manifest.limits
-        for manifest in (manifest_of(catalog, r["module"]) for r in stage.recipe["modules"].values())
+        for manifest in (
+            manifest_of(catalog, r["module"]) for r in stage.recipe["modules"].values()
+        )
         if manifest.limits is not None
     ]
     minutes = max((w.minutes for w in wishes), default=ceiling.minutes)

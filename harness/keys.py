@@ -24,7 +24,7 @@ def canonical(value: object) -> bytes:
     b'{"a":[1.5,null],"b":1}'
 
     Raises:
-        ValueError: NaN or infinity. TypeError: something JSON cannot hold; nothing is hashed by repr.
+        ValueError: NaN or infinity. TypeError: what JSON cannot hold; nothing is hashed by repr.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
@@ -78,7 +78,7 @@ def environment_digest() -> str:
 
     torch's version is read from its metadata: importing it would cost a second and a half.
     """
-    from importlib.metadata import version  # noqa: PLC0415
+    from importlib.metadata import version
 
     lock = ROOT / "requirements" / "lock.txt"
     return digest(

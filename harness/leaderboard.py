@@ -66,7 +66,6 @@ def _table(planned: Sequence[Line], more: Mapping[str, Sequence[Named]]) -> Tabl
     base = next((d.seconds for d in drafts if d.group[0].defense_control and d.seconds), None)
     rows = [draft.row(attacks, beaten.get(draft.name), base) for draft in drafts]
     rows.sort(key=lambda row: _place(row, headline))
-    sizes = [row.score.examples for row in rows if row.score and row.score.examples]
     return Table(
         benchmark=first.benchmark,
         matrix=first.matrix,
@@ -82,7 +81,7 @@ def _table(planned: Sequence[Line], more: Mapping[str, Sequence[Named]]) -> Tabl
         attacks=tuple(attacks),
         counts=dict(sorted(Counter(line.status for line in planned).items())),
         seeds=tuple(sorted({line.seed for line in planned})),
-        examples=max(sizes, default=None),
+        examples=next((outcome.size for outcome in decoded.values()), None),
         measured=max((_finished(line) for line in planned), default="") or None,
     )
 
@@ -256,7 +255,9 @@ def _unplanned(column: AttackRow) -> Cell:
 
 
 def _figure(records: Sequence[Record], metric: str) -> Estimate | None:
-    return pooled([r["metrics"][metric] for r in records if metric in r.get("metrics", {})])
+    found = [record for record in records if metric in record["metrics"]]
+    maps = found[0].get("confusions") if found else None
+    return pooled([r["metrics"][metric] for r in found], int(maps["shape"][0]) if maps else None)
 
 
 def _absent(records: Sequence[Record], metric: str) -> str:

@@ -35,6 +35,7 @@ class Cell:
         stages: role → stage key, of what the score reads. own: stage keys that the cell's attack or
             defence runs; a failure there is the cell's own status, elsewhere it blocks the cell.
         reason: why the cell cannot be, or ``None``. members: cell ids of an ensemble.
+        random: the defence or victim says that its answers vary, so they are not compared.
         modules: reference → digest of the modules in play.
     """
 
@@ -45,6 +46,7 @@ class Cell:
     own: frozenset[str] = frozenset()
     reason: str | None = None
     members: tuple[str, ...] = ()
+    random: bool = False
     modules: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -85,7 +87,7 @@ def make_plan(
         device: ``cpu`` or ``cuda``; results differ, so keys do.
 
     Raises:
-        UserErrors: every module, variant or parameter that the benchmark names and that is not there.
+        UserErrors: every module, variant or parameter that is named and not there.
     """
     planner = _Planner(benchmark, catalog, data_root, dict(only or {}), device)
     return planner.plan()
@@ -160,6 +162,9 @@ class _Planner:
             parts = error.errors if isinstance(error, UserErrors) else (error,)
             self.errors += [UserError(where, f"{e.where}: {e.what}", e.fix) for e in parts]
             return None
+        if entry.weights is not None:
+            what = f"weights: {entry.weights}: importing weights comes with the ENet victims"
+            self.errors.append(UserError(where, what, "remove weights: until then"))
         return Subject(module, entry.label, params, adversary=adversary)
 
     def _cells(self, matrix: Matrix, subjects: dict[str, list[Subject]]) -> Iterator[Cell]:
@@ -226,9 +231,13 @@ class _Planner:
         if attack.members:
             prefix, _, tail = cell_id.rpartition(f"/{attack.label}/")
             members = tuple(f"{prefix}/{m.replace('/', '.')}/{tail}" for m in attack.members)
-            key = digest([self._judge, info, [self.cells[m].key for m in members if m in self.cells]])
+            key = digest(
+                [self._judge, info, [self.cells[m].key for m in members if m in self.cells]]
+            )
             return Cell(cell_id, info, key, {}, members=members)
-        assert attack.module and victim.module and defense.module
+        assert attack.module
+        assert victim.module
+        assert defense.module
         reason = reason_not(
             threat=THREATS[matrix.threat_model],
             task=info["task"],
@@ -247,7 +256,13 @@ class _Planner:
             matrix, victim, defense, attack, surrogate, budget.to_json(), seed
         )
         return Cell(
-            cell_id, info, digest([self._judge, info, stages]), stages, own, modules=modules
+            cell_id,
+            info,
+            digest([self._judge, info, stages]),
+            stages,
+            own,
+            random=defense.module.manifest.random or victim.module.manifest.random,
+            modules=modules,
         )
 
 

@@ -145,7 +145,9 @@ class Recipes:
     def slice(self, matrix: Matrix, data: str) -> str:
         """The test examples that cells are judged on."""
         recipe = {"examples": matrix.slice.examples}
-        return self.graph.add("slice", {"data": Input(data, "test"), "spec": Input(data, "")}, recipe)
+        return self.graph.add(
+            "slice", {"data": Input(data, "test"), "spec": Input(data, "")}, recipe
+        )
 
     def goal(self, matrix: Matrix, slice_key: str, budget: dict[str, Any]) -> str | None:
         """Targets per example: the matrix's goal, or the backdoor's target; none if untargeted."""
@@ -218,7 +220,7 @@ class Recipes:
         )
 
     def public(self, s: _Setting, own: set[str]) -> tuple[str, str | None]:
-        """The public network: the victim on public data, which a matrix may let the edits strike."""
+        """The public network: the victim on public data, which the edits may strike."""
         data = self.data(s.matrix, "public")
         train, applied = Input(data, "train"), None
         if s.threat.poisons and s.matrix.strikes == "public" and s.attack is not None:
@@ -277,7 +279,9 @@ class Recipes:
         self, s: _Setting, net: str, slice_key: str, goal: str | None
     ) -> tuple[str, frozenset[str]]:
         """The stage that makes attacked inputs, with what it learned before."""
-        assert s.attack is not None and s.attack.module is not None and s.threat.at_test
+        assert s.attack is not None
+        assert s.attack.module is not None
+        assert s.threat.at_test
         manifest = s.attack.module.manifest
         student = self.data(s.matrix, "student")
         inputs: dict[str, Input] = {}
@@ -303,9 +307,7 @@ class Recipes:
                 "train": Input(model_data, "train"),
                 "val": Input(model_data, "val"),
             }
-            learned = self._stage(
-                "learn", s, learn_inputs, roles, budget=s.budget, options=options
-            )
+            learned = self._stage("learn", s, learn_inputs, roles, budget=s.budget, options=options)
             own.add(learned)
             inputs = inputs | {"state": Input(learned, "state")}
         for kind in ("poison", "deliver"):

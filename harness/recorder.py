@@ -29,9 +29,11 @@ class Recorder:
         written: records of this run by cell id.
     """
 
-    def __init__(self, store: Store, root: Path, executor: str, device: str) -> None:
+    def __init__(
+        self, store: Store, root: Path, executor: str, device: str, checkout: Path = ROOT
+    ) -> None:
         self.store, self.root = store, root
-        self.executor, self.device = executor, device
+        self.executor, self.device, self.checkout = executor, device, checkout
         self.run_id = uuid.uuid4().hex[:12]
         self.by_key: dict[str, dict[str, Any]] = {}
 
@@ -85,7 +87,7 @@ class Recorder:
         failure = self._failure(cell, plan)
         if failure is not None:
             return (*failure, Score())
-        judged = score(cell.info, cell.stages, self.store)
+        judged = score(cell.info, cell.stages, self.store, random=cell.random)
         return judged.status, None if judged.status == "ok" else "score", judged.reason, judged
 
     def _member(self, cell: Cell) -> dict[str, Any]:
@@ -127,8 +129,10 @@ class Recorder:
     @cached_property
     def _commit(self) -> dict[str, Any]:
         """The checkout's commit, and whether it was changed; ``None`` outside git."""
-        commit = git("rev-parse", "HEAD")
-        changed = git("status", "--porcelain", "--untracked-files=no") if commit else None
+        commit = git(self.checkout, "rev-parse", "HEAD")
+        changed = (
+            git(self.checkout, "status", "--porcelain", "--untracked-files=no") if commit else None
+        )
         return {"commit": commit, "dirty": bool(changed) if commit else None}
 
     @cached_property
@@ -136,11 +140,11 @@ class Recorder:
         return f"{platform.system()} {platform.machine()}, {cpu_name()}"
 
 
-def git(*arguments: str) -> str | None:
+def git(checkout: Path, *arguments: str) -> str | None:
     """A git query on the checkout, or ``None`` where there is no git or no repository."""
     try:
-        done = subprocess.run(  # noqa: S603
-            ["git", "-C", str(ROOT), *arguments],  # noqa: S607
+        done = subprocess.run(
+            ["git", "-C", str(checkout), *arguments],  # noqa: S607
             capture_output=True,
             text=True,
             check=True,
@@ -157,5 +161,9 @@ def cpu_name() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or "unknown processor"
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    names = [
+        line.partition(":")[2].strip()
+        for line in text.splitlines()
+        if line.startswith("model name")
+    ]
     return names[0] if names else "unknown processor"

@@ -1,4 +1,4 @@
-"""Records: one JSON file a cell, write-once, named by its content; the schema and the whole tree."""
+"""Records: one JSON file a cell, write-once, named by its content; schema and whole tree."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ def finish(record: dict[str, Any]) -> dict[str, Any]:
 def write(root: Path, record: dict[str, Any]) -> Path:
     """Write a record once, under its content's digest; an equal one is left as it is."""
     text = json.dumps(record, allow_nan=False, sort_keys=True, indent=1)
-    folder = root / record["cell"]["benchmark"]
-    path = folder / f"{digest(record)[:32]}.json"
+    folder = root / str(record["cell"]["benchmark"])
+    path: Path = folder / f"{digest(record)[:32]}.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".part")
@@ -163,7 +163,9 @@ def read(path: Path) -> dict[str, Any]:
             raise ValueError("not a JSON object")
         schema = record.get("schema")
         if schema != SCHEMA:
-            raise UserError(str(path), f"schema {schema!r}, expected {SCHEMA!r}", "upgrade gauntlet")
+            raise UserError(
+                str(path), f"schema {schema!r}, expected {SCHEMA!r}", "upgrade gauntlet"
+            )
         Record.model_validate(record)
     except ValidationError as error:
         first = error.errors()[0]
@@ -199,5 +201,3 @@ def newest_by_key(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     for record in sorted(found, key=lambda r: (r["status"] == "ok", r["run"]["finished"])):
         best[record["key"]] = record
     return best
-
-

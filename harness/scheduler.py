@@ -1,4 +1,4 @@
-"""Runs what is missing, backwards from missing records: ready set, limits, retries, passing artefacts."""
+"""Runs what is missing, backwards from missing records: ready set, retries, passing artefacts."""
 
 from __future__ import annotations
 
@@ -91,13 +91,18 @@ class Scheduler:
     # -- what is missing ----------------------------------------------------------------------
 
     def missing(self, cells: list[Cell]) -> dict[str, Stage]:
-        """Stages to run for these cells, inputs first; what lies verified in the store is not among them.
+        """Stages to run for these cells; what lies verified in the store is not among them.
 
         A failure under a stage's key counts as done: it is shown, not repeated.
         """
+        return self.missing_behind(
+            [k for cell in cells for role, k in cell.stages.items() if role not in PROVENANCE_ONLY]
+        )
+
+    def missing_behind(self, keys: list[str]) -> dict[str, Stage]:
+        """The same for stages: works backwards from what is wanted to what is there."""
         wanted: dict[str, Stage] = {}
-        stack = [(k, "") for cell in cells for role, k in cell.stages.items()
-                 if role not in PROVENANCE_ONLY]  # fmt: skip
+        stack = [(key, "") for key in keys]
         seen: set[tuple[str, str]] = set()
         while stack:
             key, part = stack.pop()
@@ -133,8 +138,14 @@ class Scheduler:
         Raises:
             UserError: the store is full or read-only; what was computed is kept.
         """
+        return self._run(cells, self.missing(cells))
+
+    def run_stages(self, keys: list[str]) -> Tally:
+        """Run single stages and what they read, without any cell."""
+        return self._run([], self.missing_behind(keys))
+
+    def _run(self, cells: list[Cell], wanted: dict[str, Stage]) -> Tally:
         begun = time.monotonic()
-        wanted = self.missing(cells)
         self._total = len(wanted)
         state = self._state
         for key, stage in wanted.items():
@@ -311,7 +322,7 @@ class Scheduler:
 
 def take_oracle(job: StageJob, result: Result) -> tuple[Result, dict[str, Any]]:
     """Move the oracle's counts into the artefact; without them the stage did not happen."""
-    import json  # noqa: PLC0415
+    import json
 
     assert job.service is not None
     counts = job.service.folder / "out" / "counts.npy"
@@ -351,7 +362,7 @@ def copy_tail(source: Path, target: Path, limit: int = 64 << 10) -> None:
         target.write_bytes(head + gap + file.read())
 
 
-class work_folder:  # noqa: N801 - a context manager, used like a function
+class work_folder:
     """A run's own folder for stages in progress, locked while the run lives.
 
     Folders of runs that were killed are recognised by their lock being free, and removed.

@@ -21,6 +21,7 @@ from harness.store import Store
 from harness.threat import THREATS
 
 Array = NDArray[Any]
+Goal = Array | Absent | None
 
 
 @dataclass
@@ -43,12 +44,15 @@ class Score:
     notes: list[str] = field(default_factory=list)
 
 
-def score(info: Mapping[str, Any], stages: Mapping[str, str], store: Store) -> Score:
+def score(
+    info: Mapping[str, Any], stages: Mapping[str, str], store: Store, *, random: bool = False
+) -> Score:
     """Judge a cell.
 
     Args:
         info: the record's ``cell`` part. stages: role → stage key; all are in the store.
         store: where the artefacts lie.
+        random: the network's answers vary by design, so two runs are not compared.
     """
     threat = THREATS[info["threat_model"]]
     result = Score()
@@ -61,7 +65,9 @@ def score(info: Mapping[str, Any], stages: Mapping[str, str], store: Store) -> S
     if "queries" in threat.judged:
         result.queries, refused = count_queries(store, stages["attack"])
         if refused:
-            result.notes.append(f"the oracle refused {refused} queries over budget; none was answered")
+            result.notes.append(
+                f"the oracle refused {refused} queries over budget; none was answered"
+            )
     slice_key = stages["slice"]
     y = np.array(load_array(store.part(slice_key, "y") / "y.npy"))
     ids = np.array(load_array(store.part(slice_key, "y") / "ids.npy"))
@@ -84,7 +90,7 @@ def score(info: Mapping[str, Any], stages: Mapping[str, str], store: Store) -> S
             attack=info["attack"].partition("/")[0],
             task=info["task"],
             outputs=int(spec["outputs"]),
-            different=different(stages, store, outputs["after"], info["task"]),
+            different=None if random else different(stages, store, outputs["after"], info["task"]),
         )
     ]
     return result
@@ -92,7 +98,7 @@ def score(info: Mapping[str, Any], stages: Mapping[str, str], store: Store) -> S
 
 def goal_of(
     info: Mapping[str, Any], stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array]
-) -> Array | Absent | None:
+) -> Goal:
     """The targets of a cell, or ``None`` when it is untargeted."""
     if "goal" in stages:
         return np.array(load_array(store.part(stages["goal"], "goal") / "goal.npy"))
@@ -102,7 +108,11 @@ def goal_of(
 
 
 def judge_classification(
-    outputs: Mapping[str, Array], y: Array, spec: Mapping[str, Any], goal: Any, result: Score  # noqa: ANN401
+    outputs: Mapping[str, Array],
+    y: Array,
+    spec: Mapping[str, Any],
+    goal: Goal,
+    result: Score,
 ) -> Judged:
     """Right or wrong per example."""
     return metrics.classification(
@@ -116,14 +126,22 @@ def judge_classification(
 
 
 def judge_ranking(
-    outputs: Mapping[str, Array], y: Array, spec: Mapping[str, Any], goal: Any, result: Score  # noqa: ANN401
+    outputs: Mapping[str, Array],
+    y: Array,
+    spec: Mapping[str, Any],
+    goal: Goal,
+    result: Score,
 ) -> Judged:
     """Right or wrong per comparison."""
     return metrics.ranking(outputs["before"], outputs["after"], y)
 
 
 def judge_segmentation(
-    outputs: Mapping[str, Array], y: Array, spec: Mapping[str, Any], goal: Any, result: Score  # noqa: ANN401
+    outputs: Mapping[str, Array],
+    y: Array,
+    spec: Mapping[str, Any],
+    goal: Goal,
+    result: Score,
 ) -> Judged:
     """Confusion matrices per image; the record keeps them, so that any figure can be recomputed."""
     classes, void = int(spec["outputs"]), spec["void"]
@@ -160,9 +178,7 @@ def count_queries(store: Store, attack: str) -> tuple[dict[str, float], int]:
     return {"max": int(counts.max()), "median": float(np.median(counts))}, refused
 
 
-def different(
-    stages: Mapping[str, str], store: Store, after: Array, task: str
-) -> float | None:
+def different(stages: Mapping[str, str], store: Store, after: Array, task: str) -> float | None:
     """Share of inputs on which the defence answered the attack otherwise than it answered us."""
     if "attack" not in stages:
         return None

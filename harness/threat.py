@@ -127,7 +127,7 @@ THREATS: dict[str, ThreatModel] = {
         ThreatModel(
             name="poisoning",
             title="Poisoning",
-            sentence="The attacker edits a share of the training set; nothing changes at test time.",
+            sentence="The attacker edits a share of the training set; test inputs stay the same.",
             tasks=("classification", "ranking"),
             hooks=("poison",),
             optional=(),

@@ -29,7 +29,7 @@ class Workspace:
     @classmethod
     def here(cls) -> Workspace:
         """The checkout around the current folder, else the one that the harness lies in."""
-        from harness.keys import ROOT  # noqa: PLC0415
+        from harness.keys import ROOT
 
         for folder in (Path.cwd(), *Path.cwd().parents):
             if all((folder / name).is_dir() for name in ("benchmarks", "attacks", "victims")):
@@ -76,7 +76,9 @@ class Workspace:
         Raises:
             UserErrors: every mistake of every file.
         """
-        found, errors = check_benchmarks(sorted((self.root / "benchmarks").glob("*/benchmark.yaml")))
+        found, errors = check_benchmarks(
+            sorted((self.root / "benchmarks").glob("*/benchmark.yaml"))
+        )
         if errors:
             raise UserErrors(errors)
         return found

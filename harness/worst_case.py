@@ -66,6 +66,11 @@ class Outcome:
     bits: Mapping[str, NDArray[np.bool_]]
     confusions: Mapping[str, NDArray[np.integer]]
 
+    @property
+    def size(self) -> int:
+        """How many examples were judged."""
+        return max(len(part) for part in (*self.bits.values(), *self.confusions.values()))
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -143,8 +148,13 @@ def rate(values: Sequence[float], k: Sequence[int], n: Sequence[int]) -> Estimat
     return Estimate(value, lo, hi, statistics.LEVEL, "wilson", sum(k), sum(n), examples, len(k), sd)
 
 
-def pooled(figures: Sequence[Record]) -> Estimate | None:
-    """One metric of several seeds' records as one figure; ``None`` where every one is absent."""
+def pooled(figures: Sequence[Record], examples: int | None = None) -> Estimate | None:
+    """One metric of several seeds' records as one figure; ``None`` where every one is absent.
+
+    Args:
+        figures: one a seed, as records hold them.
+        examples: how many were judged, for figures that count none (mIoU).
+    """
     present = [figure for figure in figures if "value" in figure]
     if not present:
         return None
@@ -159,6 +169,7 @@ def pooled(figures: Sequence[Record]) -> Estimate | None:
         plain.fmean(hi) if hi else None,
         present[0].get("level"),
         present[0].get("method"),
+        examples=examples,
         seeds=len(values),
         sd=sd,
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 from rich.console import Console
 
+from harness.graph import Stage
 from harness.workspace import Workspace
 
 
@@ -15,28 +17,31 @@ def clean(workspace: Workspace, *, everything: bool, console: Console) -> None:
     Records are never touched. With ``everything``, the whole store goes.
     """
     store = workspace.store()
-    needed: set[str] = set()
-    passing: set[tuple[str, str]] = set()
-    if not everything:
-        for benchmark in workspace.benchmarks():
-            for stage in workspace.plan(benchmark).graph.stages.values():
-                needed.add(stage.key)
-                if stage.passing:
-                    passing.add((stage.key, stage.passing))
-    freed = dropped = 0
-    for key in list(store.keys()):
-        if key not in needed:
-            freed += store.size(key)
-            store.drop(key)
-            dropped += 1
-    for key, part in passing:
-        folder = store.part(key, part)
-        if folder.is_dir() and store.has(key, part):
-            freed += sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-            store.remove_part(key, part)
-    for leftover in (store.aside, workspace.home / "checkpoints"):
-        for path in leftover.glob("*"):
-            if path.name not in needed:
-                freed += sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    stages = {} if everything else planned_stages(workspace)
+    before = size_below(workspace.home)
+    dropped = [key for key in store.keys() if key not in stages]
+    for key in dropped:
+        store.drop(key)
+    for key, stage in stages.items():
+        if stage.passing:
+            store.remove_part(key, stage.passing)
+    for folder in (store.aside, workspace.home / "checkpoints"):
+        for path in folder.glob("*"):
+            if path.name not in stages:
                 shutil.rmtree(path, ignore_errors=True)
-    console.print(f"{dropped} entries removed, {freed / 1e6:.1f} MB freed", highlight=False)
+    freed = before - size_below(workspace.home)
+    console.print(f"{len(dropped)} entries removed, {freed / 1e6:.1f} MB freed", highlight=False)
+
+
+def planned_stages(workspace: Workspace) -> dict[str, Stage]:
+    """Every stage that a benchmark of the checkout plans today."""
+    return {
+        key: stage
+        for benchmark in workspace.benchmarks()
+        for key, stage in workspace.plan(benchmark).graph.stages.items()
+    }
+
+
+def size_below(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

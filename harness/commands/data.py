@@ -23,7 +23,11 @@ def cards(workspace: Workspace, console: Console) -> None:
                 state = f"not here: gauntlet data fetch {data.name}"
         card = data.card
         lines = [f"{data.name} ({data.task}, {state})", f"  {card.title}", f"  {card.size}"]
-        lines += [f"  licence: {card.licence}", f"  cite: {card.citation}", f"  from: {card.source}"]
+        lines += [
+            f"  licence: {card.licence}",
+            f"  cite: {card.citation}",
+            f"  from: {card.source}",
+        ]
         lines += [f"  note: {card.note}"] if card.note else []
         for line in lines:
             console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -55,6 +55,7 @@ def plan(
         table.add_column(column, justify="left" if column == "stage" else "right")
     timings = Timings(workspace.home)
     total, size, unknown = 0.0, 0.0, 0
+    cached = Counter(s.kind for s in reachable.values() if store.has(s.key))
     for kind, count in Counter(s.kind for s in reachable.values()).items():
         todo = [s for s in missing.values() if s.kind == kind]
         known = [e for e in map(timings.expect, todo) if e is not None]
@@ -62,7 +63,7 @@ def plan(
         seconds = sum(e[0] for e in known)
         total, size = total + seconds, size + sum(e[1] for e in known)
         shown = f"{seconds:.0f} s" if known else ("unknown" if todo else "")
-        table.add_row(kind, str(count), str(count - len(todo)), str(len(todo)), shown)
+        table.add_row(kind, str(count), str(cached[kind]), str(len(todo)), shown)
     console.print(table)
     ruled_out = sum(cell.reason is not None for cell in planned.cells.values())
     done = len(planned.cells) - len(cells)
@@ -95,7 +96,10 @@ def cell_named(planned: Plan, text: str) -> Cell:
 
 def explain(planned: Plan, cell: Cell, scheduler: Scheduler, console: Console) -> None:
     """Print a cell's stages, inputs first, with the reason why each would run or not."""
-    say = lambda text: console.print(text, soft_wrap=True, highlight=False, markup=False)  # noqa: E731
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
     say(cell.id)
     if cell.reason is not None:
         say(f"  not applicable: {cell.reason}")

@@ -6,23 +6,79 @@ import webbrowser
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table as Grid
 
+import harness
 from harness import frame, leaderboard, records
+from harness.board import Row, Table
 from harness.site import render
+from harness.site.views import SiteMeta
 from harness.workspace import Workspace
+from harness.worst_case import Estimate
+
+FIRST_ROWS = 4
 
 
 def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     """Build ``reports/site`` from every benchmark's plan and every record."""
-    plans = [workspace.plan(benchmark) for benchmark in workspace.benchmarks()]
+    benchmarks = workspace.benchmarks()
+    plans = [workspace.plan(benchmark) for benchmark in benchmarks]
     found, broken = records.load_all(workspace.local_records, workspace.published_records)
     for error in broken:
         console.print(f"ignored: {error}", soft_wrap=True, style="yellow", highlight=False)
-    table = frame.build(plans, found)
-    page = render.build(table, workspace.site, meta(workspace, plans))
-    for board in leaderboard.tables(table):
-        console.print(leaderboard_rows(board))
+    rows = frame.build(plans, found)
+    meta = SiteMeta(
+        version=harness.__version__,
+        benchmarks={b.name: b.summary for b in benchmarks if b.summary},
+        summaries={m.ref: m.manifest.summary for m in workspace.catalog.modules.values()},
+    )
+    page = render.build(rows, workspace.site, meta)
+    for table in leaderboard.tables(rows):
+        console.print(grid(table))
     console.print(f"Leaderboard: {page}", soft_wrap=True, highlight=False)
     if open_:
-        webbrowser.open(page.as_uri())
+        webbrowser.open(page.resolve().as_uri())
     return page
+
+
+def grid(table: Table) -> Grid:
+    """The first rows of a leaderboard table, for a terminal."""
+    title = f"{table.benchmark}/{table.matrix} · {table.victim} · {table.budget}"
+    shown = Grid(title=title, title_justify="left")
+    for name in ("rank", "defence"):
+        shown.add_column(name)
+    for name in (table.headline.title, "95 %", "clean", "strongest attack", "cells"):
+        shown.add_column(name, justify="right")
+    rows = [*table.rows, *table.unranked]
+    for row in rows[:FIRST_ROWS]:
+        shown.add_row(*cells(row))
+    if len(rows) > FIRST_ROWS:
+        shown.caption = f"and {len(rows) - FIRST_ROWS} more on the page"
+    return shown
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """One row's texts."""
+    rank = "–" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
+    bound = {"upper": "≤ ", "lower": "≥ "}.get(row.bound, "")
+    return (
+        rank,
+        row.defense,
+        bound + percent(row.score),
+        interval(row.score),
+        percent(row.clean),
+        row.strongest or "open",
+        f"{row.covered}/{row.applicable}",
+    )
+
+
+def percent(estimate: Estimate | None) -> str:
+    """A fraction in per cent, one decimal; an en dash when there is none."""
+    return "–" if estimate is None else f"{100 * estimate.value:.1f}"
+
+
+def interval(estimate: Estimate | None) -> str:
+    """An interval in per cent."""
+    if estimate is None or estimate.lo is None or estimate.hi is None:
+        return ""
+    return f"{100 * estimate.lo:.1f}–{100 * estimate.hi:.1f}"

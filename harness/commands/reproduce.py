@@ -52,7 +52,9 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
         say(f"{record['id']}: reproduced exactly (result {record['result'][:16]})")
         return True
     if again["status"] != record["status"]:
-        say(f"{record['id']}: status was {record['status']}, is now {again['status']}: {again['reason']}")
+        say(
+            f"{record['id']}: status was {record['status']}, is now {again['status']}: {again['reason']}"
+        )
         return False
     within = True
     for name in sorted(record["metrics"].keys() | again["metrics"].keys()):
@@ -91,7 +93,8 @@ def refuse_stale(record: dict[str, Any], cell: Cell | None, workspace: Workspace
     what = ", ".join(changed) or "the harness, the data or the environment"
     commit = record["run"]["commit"]
     fix = (
-        f"git checkout {commit}" + (" (that run had changed files)" if record["run"]["dirty"] else "")
+        f"git checkout {commit}"
+        + (" (that run had changed files)" if record["run"]["dirty"] else "")
         if commit
         else "the record names no commit; run the benchmark again"
     )

@@ -32,7 +32,7 @@ def executor_named(name: str) -> Executor:
         UserError: it cannot be had.
     """
     if name in ("auto", "local"):
-        from harness.executors.local import LocalExecutor  # noqa: PLC0415
+        from harness.executors.local import LocalExecutor
 
         return LocalExecutor()
     raise UserError("--executor", f"no executor {name!r}", "use local (docker is not built yet)")
@@ -49,10 +49,7 @@ def pending(plan: Plan, found: list[dict[str, Any]], *, retry_failed: bool) -> l
             return False
         return record["status"] in final or not retry_failed
 
-    cells = [cell for cell in plan.cells.values() if not done(cell)]
-    chosen = {cell.id for cell in cells}
-    # a pending ensemble is judged from its members' records, so they are read again
-    return [c for c in plan.cells.values() if c.id in chosen]
+    return [cell for cell in plan.cells.values() if not done(cell)]
 
 
 def run(
@@ -75,7 +72,7 @@ def run(
     cells = pending(plan, found, retry_failed=retry_failed)
     store = workspace.store()
     place = executor_named(executor)
-    recorder = Recorder(store, workspace.local_records, place.name, device)
+    recorder = Recorder(store, workspace.local_records, place.name, device, workspace.root)
     recorder.by_key = records.newest_by_key(found)
     with Meter(f"{plan.benchmark.name}: stages") as meter:
         scheduler = Scheduler(

@@ -15,7 +15,7 @@ from harness.workspace import Workspace
 
 def list_all(workspace: Workspace, console: Console) -> None:
     """Modules, benchmarks and data sets, a line each."""
-    from harness.datasets import DATASETS  # noqa: PLC0415
+    from harness.datasets import DATASETS
 
     for kind, folder in FOLDERS.items():
         table = Table("name", "tasks", "variants", "what it is", title=folder)

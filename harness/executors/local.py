@@ -111,7 +111,7 @@ class LocalExecutor:
             "HOME": str(self._sockets),
             "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         }
-        self._server = subprocess.Popen(  # noqa: S603 - our own module, by absolute interpreter
+        self._server = subprocess.Popen(
             [sys.executable, "-m", "harness.runtime.forkserver"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -179,7 +179,7 @@ class LocalExecutor:
     def _enforce(self) -> None:
         """Stop what is over its time or memory."""
         for running in self._running.values():
-            if running.ended is not None or running.stopped is not None or not running.pid:
+            if running.ended is not None or not running.pid or running.stopped is not None:
                 continue
             job = running.job
             memory = group_memory(running.pid)
@@ -212,8 +212,10 @@ class LocalExecutor:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(running.oracle_pid, signal.SIGTERM)
             limit = time.monotonic() + 10
-            while not running.oracle_ended and time.monotonic() < limit:
+            while time.monotonic() < limit:
                 self._read_events(POLL_SECONDS)
+                if running.oracle_ended:
+                    break
             kill_group(running.oracle_pid)
 
     def close(self) -> None:

@@ -56,7 +56,9 @@ def load_weights(path: Path, network: torch.nn.Module) -> None:
     try:
         network.load_state_dict(load_tensors(path), strict=True)
     except RuntimeError as error:
-        raise ContractError(f"stored weights do not fit the network that build() made: {error}") from error
+        raise ContractError(
+            f"stored weights do not fit the network that build() made: {error}"
+        ) from error
 
 
 def write_json(path: Path, value: object) -> None:

@@ -52,6 +52,10 @@ class StageContext:
     def metric(self, name: str, value: float, step: int) -> None:
         """Append a point to ``curves.jsonl``; a value that is not finite is written as null."""
         number = float(value)
-        point = {"name": name, "step": int(step), "value": number if math.isfinite(number) else None}
+        point = {
+            "name": name,
+            "step": int(step),
+            "value": number if math.isfinite(number) else None,
+        }
         with self._curves.open("a", encoding="utf-8") as file:
             file.write(json.dumps(point) + "\n")

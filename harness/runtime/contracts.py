@@ -111,7 +111,7 @@ class Data:
 
     @cached_property
     def x(self) -> Tensor:
-        """All inputs as modules see them: float32 in [0, 1] on ``device`` (item numbers stay int64)."""
+        """All inputs as modules see them: float32 in [0, 1] on ``device``; item numbers stay."""
         return as_input(self.raw, self.device)
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,7 +140,7 @@ class Data:
 
 
 def as_input(raw: Tensor, device: torch.device) -> Tensor:
-    """Stored inputs as modules see them: uint8 becomes float32 in [0, 1]; others keep their type."""
+    """Inputs as modules see them: uint8 becomes float32 in [0, 1]; others keep their type."""
     moved = raw.to(device)
     return moved.float().div_(255) if moved.dtype == torch.uint8 else moved
 
@@ -299,7 +299,7 @@ class Victim(Protocol):
         ctx: Context,
         steps: int | None = None,
     ) -> None:
-        """Train in place; ``steps`` shortens the recipe (for fine-tuning), ``None`` runs it whole."""
+        """Train in place; ``steps`` shortens the recipe (fine-tuning), ``None`` runs it whole."""
         ...
 
 

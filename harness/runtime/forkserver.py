@@ -1,8 +1,8 @@
 """A process that imports torch once, runs nothing in it, and forks one child a stage.
 
-Started by the local executor as ``python -m harness.runtime.forkserver``. It reads one JSON line per
-order from standard input (``{"start": PATH}``, where PATH is a ``job.json``) and writes one JSON
-line per event: ``{"started": PATH, "pid": N}`` and ``{"ended": PATH, "code": N, "signal": N}``.
+Started by the local executor as ``python -m harness.runtime.forkserver``. It reads one JSON line
+per order from standard input (``{"start": PATH}``, where PATH is a ``job.json``) and writes one
+JSON line per event: ``{"started": PATH, "pid": N}`` and ``{"ended": PATH, "code": N, "signal": N}``.
 
 The forking process only imports and sets one thread: a child forked after its parent ran a real
 multi-threaded operation hangs in its first parallel region. When standard input closes – the
@@ -31,7 +31,7 @@ FILE_BYTES = 8 << 30
 
 
 def child(path: Path) -> None:
-    """Become the stage: own session, standard streams to the log, then the worker. Never returns."""
+    """Become the stage: own session, streams to the log, then the worker. Never returns."""
     code = 1
     try:
         os.setsid()

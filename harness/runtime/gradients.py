@@ -127,18 +127,19 @@ def straight_through(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def zero_share(gradient: Tensor) -> float:
-    """The share of entries that are exactly zero or not finite: what an attack cannot use.
+    """The share of rows whose gradient is exactly zero or not finite: no attack can use it.
 
-    >>> zero_share(torch.tensor([0.0, 1.0, float("nan"), -2.0]))
+    >>> zero_share(torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
     0.5
     """
-    useless = (gradient == 0) | ~gradient.isfinite()
+    flat = gradient.flatten(1)
+    useless = (flat == 0).all(dim=1) | ~flat.isfinite().all(dim=1)
     return float(useless.float().mean())
 
 
 def _lengths(x: Tensor) -> Tensor:
-    """L2 length of each row, in the input's precision at least float64 where it is exact."""
-    return torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.float64).to(x.dtype)
+    """L2 length of each row, summed in float64."""
+    return torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.float64)
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from harness.runtime.contracts import Adversary, Budget, ContractError, Data, Lo
 from harness.runtime.model import LiveModel, evaluating
 from harness.runtime.tasks import loss_for
 
+
 @dataclass
 class Job:
     """A resolved job.
@@ -25,7 +26,7 @@ class Job:
     Attributes:
         stage: the stage kind. task, device, threads, seed: as planned.
         deadline: seconds from the start until the stage is stopped.
-        modules: role (attack, defense, victim, adversary) → folder, entry, kind, hooks, params, needs.
+        modules: role (attack, defense, victim, adversary) → folder, entry, hooks, params, needs.
         inputs: name → path of what was granted. options: the rest that the stage kind needs.
     """
 
@@ -191,8 +192,9 @@ class Job:
 
         return adversary
 
+
 def copy_all_but_head(folder: Path, network: nn.Module, head: str) -> None:
-    """Copy every stored tensor but the head's into ``network``; anything else that differs is an error."""
+    """Copy every stored tensor but the head's; any other difference is an error."""
     stored = load_tensors(folder / "network.safetensors")
     own = network.state_dict()
     wrong = [
@@ -208,4 +210,3 @@ def copy_all_but_head(folder: Path, network: nn.Module, head: str) -> None:
         )
     own |= {name: value for name, value in stored.items() if not name.startswith(head + ".")}
     network.load_state_dict(own)
-

@@ -25,7 +25,7 @@ class Passes:
 
 
 def count_passes(network: nn.Module, passes: Passes) -> None:
-    """Count examples through ``network``; a backward pass counts when a gradient reaches its output."""
+    """Count examples through ``network``; backward when a gradient reaches its output."""
 
     def on_gradient(gradient: Tensor) -> None:
         passes.backward += len(gradient)

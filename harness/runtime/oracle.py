@@ -149,10 +149,12 @@ class Oracle:
             return {"error": "a query is rows int64 [B] and inputs float32 [B, …]"}, []
         x = arrays[1]
         if x.shape != (len(rows), *self._shape):
-            return {"error": f"expected inputs {[len(rows), *self._shape]}, got {list(x.shape)}"}, []
+            return {
+                "error": f"expected inputs {[len(rows), *self._shape]}, got {list(x.shape)}"
+            }, []
         asked = np.bincount(rows, minlength=len(self.counts))
         if self._queries is not None and bool(((self.counts + asked) > self._queries)[rows].any()):
-            self.refused += int(len(rows))
+            self.refused += len(rows)
             return {"refused": True}, []
         self.counts += asked
         out = self._answer(torch.from_numpy(x.copy()))
@@ -161,7 +163,7 @@ class Oracle:
         return {}, [out.cpu().numpy()]
 
 
-class _Stop(Exception):  # noqa: N818
+class _Stop(Exception):
     """SIGTERM arrived: the attack is over."""
 
 

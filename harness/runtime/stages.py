@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,9 @@ from harness.runtime.job import Job
 from harness.runtime.model import LiveModel, freeze
 from harness.runtime.oracle import Oracle, OracleModel
 from harness.runtime.tasks import TASKS
+
+PROBED = 32
+"""Inputs on which a finished network is probed."""
 
 
 @contextmanager
@@ -34,21 +38,23 @@ def train(job: Job) -> None:
     train_set, val = job.data("train"), job.data("val")
     fit = job.hook("defense", "fit")
     torch.manual_seed(job.ctx.seed("fit"))
-    with hook_time(job):
+    with hook_time(job), unchanged(train_set):
         if fit:
             fit(victim, network, train_set, val, job.adversary(), job.ctx)
         else:
             victim.fit(network, train_set, val, job.loss(), job.ctx, None)
     arrays.save_weights(job.out / "network.safetensors", network)
+    probe(job, network, val)
 
 
 def deliver(job: Job) -> None:
     """The attacker's teacher: ``deliver`` on the public network with a fresh head."""
     network = job.start()
     torch.manual_seed(job.ctx.seed("deliver"))
-    with hook_time(job):
+    train_set = job.data("train")
+    with hook_time(job), unchanged(train_set):
         delivered = job.module("attack").deliver(
-            job.module("victim"), network, job.data("train"), job.data("val"), job.budget, job.ctx
+            job.module("victim"), network, train_set, job.data("val"), job.budget, job.ctx
         )
     if not isinstance(delivered, nn.Module):
         raise OutputError(f"deliver() returned {type(delivered).__name__}, expected nn.Module")
@@ -62,7 +68,7 @@ def poison(job: Job) -> None:
     """Proposed edits; the harness counts and applies them."""
     train_set = job.data("train")
     torch.manual_seed(job.ctx.seed("poison"))
-    with hook_time(job):
+    with hook_time(job), unchanged(train_set):
         edits = job.module("attack").poison(
             train_set, job.data("val"), job.granted(), job.budget, job.ctx
         )
@@ -75,7 +81,7 @@ def poison(job: Job) -> None:
 
 
 def checked_edits(edits: object, train_set: Data) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """The form of ``Edits``: types, shapes, finite; whether they are allowed is the judge's matter."""
+    """The form of ``Edits``: types, shapes, finite; the judge says whether they are allowed."""
     if not isinstance(edits, Edits):
         raise OutputError(f"poison() returned {type(edits).__name__}, expected contracts.Edits")
     ids = expect(edits.ids, "Edits.ids", (len(edits.ids),), (torch.int64,))
@@ -93,10 +99,8 @@ def sanitize(job: Job) -> None:
     """What a sanitizer keeps of the training set."""
     train_set = job.data("train")
     torch.manual_seed(job.ctx.seed("sanitize"))
-    with hook_time(job):
-        keep = job.module("defense").sanitize(
-            job.module("victim"), job.start(), train_set, job.ctx
-        )
+    with hook_time(job), unchanged(train_set):
+        keep = job.module("defense").sanitize(job.module("victim"), job.start(), train_set, job.ctx)
     if not isinstance(keep, Keep):
         raise OutputError(f"sanitize() returned {type(keep).__name__}, expected contracts.Keep")
     mask = expect(keep.mask, "Keep.mask", (len(train_set),), (torch.bool,))
@@ -110,13 +114,38 @@ def sanitize(job: Job) -> None:
 
 def repair(job: Job) -> None:
     """Repair of a trained network with a few clean examples."""
-    network = job.trained()
+    network, clean = job.trained(), job.data("clean")
     torch.manual_seed(job.ctx.seed("repair"))
-    with hook_time(job):
-        repaired = job.module("defense").repair(
-            job.module("victim"), network, job.data("clean"), job.ctx
-        )
-    arrays.save_weights(job.out / "network.safetensors", network if repaired is None else repaired)
+    with hook_time(job), unchanged(clean):
+        repaired = job.module("defense").repair(job.module("victim"), network, clean, job.ctx)
+    network = network if repaired is None else repaired
+    arrays.save_weights(job.out / "network.safetensors", network)
+    probe(job, network, clean)
+
+
+@contextmanager
+def unchanged(data: Data) -> Iterator[None]:
+    """Refuse a hook that changes a set in place: the next module would see another one."""
+
+    def mark() -> list[int]:
+        return [zlib.crc32(t.cpu().contiguous().numpy().data) for t in (data.raw, data.y, data.ids)]
+
+    before = mark()
+    yield
+    if mark() != before:
+        raise ContractError("the hook changed the data it was given in place")
+
+
+def probe(job: Job, network: nn.Module, data: Data) -> None:
+    """Outputs of the finished network in the process that made it.
+
+    A conformance check compares them with the same network rebuilt from its file.
+    """
+    guarded = freeze(job.guard(network))
+    torch.manual_seed(job.ctx.seed("probe"))
+    x = as_input(data.raw[:PROBED], job.device)
+    with torch.no_grad():
+        arrays.save_array(job.out / "probe" / "outputs.npy", guarded(x).float())
 
 
 def attack_model(job: Job) -> LiveModel | OracleModel | None:
@@ -135,9 +164,7 @@ def learn(job: Job) -> None:
     model = attack_model(job)
     torch.manual_seed(job.ctx.seed("learn"))
     with hook_time(job):
-        job.module("attack").learn(
-            model, job.data("train"), job.data("val"), job.budget, job.ctx
-        )
+        job.module("attack").learn(model, job.data("train"), job.data("val"), job.budget, job.ctx)
     note_passes(job, model)
 
 
@@ -158,12 +185,16 @@ def attack(job: Job) -> None:
         if job.options.get("least_likely") and isinstance(model, LiveModel):
             batch_goal = model.predict(x.clone()).argmin(dim=1)
             goals.append(batch_goal.cpu())
+        given, shown = x.clone(), None if y is None or blind else y[rows].clone()
         with hook_time(job):
             if job.options["hook"] == "trigger":
-                out = module.trigger(x.clone(), job.budget, job.ctx)
+                out = module.trigger(given, job.budget, job.ctx)
             else:
-                shown = None if y is None or blind else y[rows].clone()
-                out = module.perturb(model, x.clone(), shown, batch_goal, job.budget, job.ctx)
+                out = module.perturb(model, given, shown, batch_goal, job.budget, job.ctx)
+        if not torch.equal(given, x) or (
+            shown is not None and y is not None and not torch.equal(shown, y[rows])
+        ):
+            raise ContractError(f"{job.options['hook']}() changed its inputs in place")
         found.append(expect(out, f"{job.options['hook']}()", tuple(x.shape), (torch.float32,)))
         if isinstance(model, LiveModel) and job.options["access"] == "victim":
             with torch.no_grad():
@@ -212,6 +243,25 @@ def oracle(job: Job) -> None:
     job.passes = {"forward": int(server.counts.sum()), "backward": 0, "refused": server.refused}
 
 
+def inspect(job: Job) -> None:
+    """Import every module of the job and check its hooks; part of conformance only."""
+    for role in job.modules:
+        job.module(role)
+
+
+def gradients(job: Job) -> None:
+    """Share of inputs whose loss gradient is exactly zero; part of conformance only."""
+    network = job.trained()
+    live = job.live(network, job.guard(network), ["loss"])
+    x = as_input(job.tensor("slice_x", "x.npy")[:PROBED], job.device).requires_grad_(True)
+    y = job.tensor("slice_y", "y.npy")[:PROBED].to(job.device)
+    (gradient,) = torch.autograd.grad(live.loss(x, y).sum(), x)
+    if not bool(torch.isfinite(gradient).all()):
+        raise OutputError("the loss's gradient at the input is not finite")
+    zero = (gradient.flatten(1) == 0).all(dim=1).float().mean()
+    arrays.save_array(job.out / "zero" / "share.npy", zero.reshape(1))
+
+
 def batches(examples: int, size: int) -> Iterator[Tensor]:
     """Row numbers, batch by batch, in order."""
     for start in range(0, examples, size):
@@ -243,7 +293,9 @@ def expect(
         raise OutputError(f"{what}: expected shape {list(shape)}, got {list(value.shape)}")
     if dtypes and value.dtype not in dtypes:
         names = " or ".join(str(d).removeprefix("torch.") for d in dtypes)
-        raise OutputError(f"{what}: expected {names}, got {str(value.dtype).removeprefix('torch.')}")
+        raise OutputError(
+            f"{what}: expected {names}, got {str(value.dtype).removeprefix('torch.')}"
+        )
     if finite and value.is_floating_point() and not bool(torch.isfinite(value).all()):
         bad = int((~torch.isfinite(value)).flatten(1).any(dim=1).sum())
         raise OutputError(f"{what}: NaN or infinity in {bad} of {len(value)} rows")
@@ -261,5 +313,7 @@ STAGES: dict[str, Callable[[Job], None]] = {
     "attack": attack,
     "predict": predict,
     "oracle": oracle,
+    "inspect": inspect,
+    "gradients": gradients,
 }
 """THE table of stages that run module code."""

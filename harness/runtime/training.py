@@ -160,7 +160,8 @@ class _Checkpoint:
         if not self._path.is_file():
             return 0
         try:
-            kept = torch.load(self._path, map_location="cpu", weights_only=True)
+            # an optimiser's state is nested, which safetensors cannot hold; our own file, no pickle
+            kept = torch.load(self._path, map_location="cpu", weights_only=True)  # noqa: TID251
         except (RuntimeError, EOFError, pickle.UnpicklingError):
             return 0  # torn by a full disk: the fit starts over
         self._network.load_state_dict(kept["network"])

@@ -1,4 +1,4 @@
-"""Runs one stage: reads ``job.json``, calls the hook, writes artefacts and ``outcome.json`` last."""
+"""Runs one stage: reads ``job.json``, calls the hook, writes artefacts, ``outcome.json`` last."""
 
 from __future__ import annotations
 

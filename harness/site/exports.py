@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.board import Row, Table
+from harness.board import Table
 from harness.lines import Line, Record
 from harness.site.format import spreadsheet
 from harness.worst_case import Estimate

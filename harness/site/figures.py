@@ -16,10 +16,12 @@ from harness.worst_case import Estimate
 
 _BAR = 480.0
 _LEAST = 5.0
-_LETTER = 7.4
+_LEAST_SPREAD = 0.005
+_LETTER = 7.8
 _LINE = 16.0
 _RADIUS = 6.0
 _AROUND = ((11, 4), (-11, 4), (0, -11), (0, 20), (9, -9), (9, 17), (-9, -9), (-9, 17))
+_AWAY = ((22, -16), (22, 26), (-22, -16), (-22, 26), (34, -32), (-34, -32), (34, 44), (0, 52))
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ def status_bar(counts: Mapping[str, int]) -> list[Segment]:
 
 @dataclass(frozen=True)
 class Point:
-    """A defence in the cost picture; ``label_x`` is ``None`` where no place was free."""
+    """A defence in the cost picture.
+
+    ``label_x`` is ``None`` where no place was free; ``lead``: a line leads from it to the mark.
+    """
 
     name: str
     x: float
@@ -96,6 +101,7 @@ class Point:
     label_x: float | None
     label_y: float
     anchor: str
+    lead: bool
 
 
 @dataclass(frozen=True)
@@ -123,15 +129,16 @@ class Scatter:
 
 
 def scatter(table: Table, width: float, height: float) -> Scatter | None:
-    """The cost of robustness; ``None`` with fewer than three defences to compare."""
+    """The cost of robustness; ``None`` with under three defences, or no cost to see."""
     shown = [
         (row, row.score, row.clean)
         for row in (*table.rows, *table.unranked)
         if row.score and row.clean
     ]
-    if len(shown) < 3:
+    cleans = [clean.value for _, _, clean in shown]
+    if len(shown) < 3 or max(cleans) - min(cleans) < _LEAST_SPREAD:
         return None
-    x_ticks = ticks([100 * clean.value for _, _, clean in shown], most=6, whole=False)
+    x_ticks = ticks([100 * value for value in cleans], most=6, whole=False)
     ends = [100 * end for _, score, _ in shown for end in (0.0, score.value, score.hi or 0.0)]
     y_ticks = ticks(ends, most=5, whole=True)
     left, top, right, bottom = 34.0, 28.0, width - 12.0, height - 40.0
@@ -155,6 +162,7 @@ def scatter(table: Table, width: float, height: float) -> Scatter | None:
             label_x=None,
             label_y=0.0,
             anchor="start",
+            lead=False,
         )
         for row, score, clean in shown
     ]
@@ -168,7 +176,7 @@ def scatter(table: Table, width: float, height: float) -> Scatter | None:
         bottom,
         tuple(Tick(across(value / 100), f"{value:g}") for value in x_ticks),
         tuple(Tick(up(value / 100), f"{value:g}") for value in y_ticks),
-        tuple(_labelled(points, width)),
+        tuple(_labelled(points, left, width)),
         _path(steps, left, bottom if table.headline.higher_is_better else top),
     )
 
@@ -188,6 +196,8 @@ def ticks(values: Sequence[float], most: int, *, whole: bool) -> list[float]:
     sizes = (0.5, 1, 2, 5, 10, 20, 25, 50)
     step = next((s for s in sizes if span / s <= most), sizes[-1])
     start, end = math.floor(low / step), math.ceil(high / step)
+    # A mark on the axis has no room for its label.
+    start -= not whole and low / step - start < 0.3 and start > 0
     end = max(end, start + 1)
     return [float(i * step) for i in range(start, end + 1)]
 
@@ -212,22 +222,27 @@ def _path(steps: Sequence[tuple[float, float]], left: float, end: float) -> str:
     return "".join(parts)
 
 
-def _labelled(points: Sequence[Point], width: float) -> list[Point]:
+def _labelled(points: Sequence[Point], left: float, width: float) -> list[Point]:
     """Labels where one is free: the front's first; a label that fits nowhere is left out."""
     taken = [(p.x - _RADIUS, p.y - _RADIUS, p.x + _RADIUS, p.y + _RADIUS) for p in points]
+    taken += [(p.x - 4, p.hi, p.x + 4, p.lo) for p in points]
     done: dict[str, Point] = {}
     for point in sorted(points, key=lambda p: (not p.best, p.y, p.x)):
         done[point.name] = point
-        for dx, dy in _AROUND:
+        for dx, dy in (*_AROUND, *_AWAY):
             anchor = "start" if dx > 0 else "end" if dx < 0 else "middle"
             x, y, wide = point.x + dx, point.y + dy, _LETTER * len(point.name)
             x0 = x - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
             box = (x0, y - _LINE + 4, x0 + wide, y + 3)
-            inside = box[0] > 0 and box[2] < width
+            inside = box[0] > left and box[2] < width
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
                 done[point.name] = replace(
-                    point, label_x=round(x, 1), label_y=round(y, 1), anchor=anchor
+                    point,
+                    label_x=round(x, 1),
+                    label_y=round(y, 1),
+                    anchor=anchor,
+                    lead=(dx, dy) in _AWAY,
                 )
                 break
     return [done[point.name] for point in points]

@@ -208,6 +208,25 @@ def breakable(name: str) -> Markup:
     return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(visible(name)))))  # noqa: S704  (escaped)
 
 
+def inside(title: str) -> str:
+    """A title inside a sentence.
+
+    >>> inside("Robust mIoU"), inside("mIoU left")
+    ('robust mIoU', 'mIoU left')
+    """
+    return title[:1].lower() + title[1:]
+
+
+def sentence(text: str) -> str:
+    """A text as one sentence: a capital in front, a full stop behind.
+
+    >>> sentence("stopped at its time limit"), sentence("Why?")
+    ('Stopped at its time limit.', 'Why?')
+    """
+    end = "" if text.endswith((".", "!", "?")) else "."
+    return f"{text[:1].upper()}{text[1:]}{end}"
+
+
 def listing(names: list[str]) -> str:
     """Names in a sentence.
 

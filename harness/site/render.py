@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,16 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.errors import UserError
+from harness.headline import Headline
 from harness.judge.metrics import METRICS, Trait
 from harness.lines import STATUSES, Line
 from harness.site import exports, format, views
-from harness.site.views import CellPage, MatrixPage, SiteMeta
+from harness.site.views import MatrixPage, SiteMeta
 from harness.threat import THREATS
 from harness.worst_case import Estimate
 
 _HERE = Path(__file__).parent
 _STATIC = ("site.css", "site.js")
-_ROLES = ("public", "deliver", "poison", "sanitize", "train", "repair", "network", "learn", "attack")
 
 
 def build(frame: pd.DataFrame, out: Path, meta: SiteMeta | None = None) -> Path:
@@ -108,11 +108,17 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     for name in (
-        "anchor", "breakable", "count", "date", "duration", "number", "percent", "points", "ratio",
-        "size", "slug",
+        "anchor", "breakable", "count", "date", "duration", "inside", "number", "percent", "points",
+        "ratio", "sentence", "size", "slug",
     ):  # fmt: skip
         environment.filters[name] = getattr(format, name)
-    environment.filters |= {"rate": rate, "range": between, "figure": figure, "css": css_class}
+    environment.filters |= {
+        "rate": rate,
+        "range": between,
+        "figure": figure,
+        "css": css_class,
+        "shell": shlex.quote,
+    }
     environment.globals |= {
         "meta": meta,
         "statuses": STATUSES,
@@ -120,6 +126,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "cell_path": views.cell_path,
         "facts": facts,
         "metric_rows": metric_rows,
+        "ramp": ramp,
     }
     return environment
 
@@ -138,6 +145,13 @@ def between(estimate: Estimate) -> str:
 
 def _places(estimate: Estimate) -> int:
     return format.decimals(n=estimate.examples, lo=estimate.lo, hi=estimate.hi)
+
+
+def ramp(headline: Headline, task: str, heat: int) -> str:
+    """The lower end of a heat class, as the cells print it (mIoU: in per cent of the clean one)."""
+    if not headline.higher_is_better:
+        return str(10 * heat)
+    return str(100 - (5 if task == "ranking" else 10) * (heat + 1))
 
 
 def css_class(word: str) -> str:
@@ -164,7 +178,9 @@ def figure(metric: Mapping[str, object], trait: Trait | None) -> Markup | str:
     return Markup("{}<small>{}</small>").format(shown, note)
 
 
-def metric_rows(lines: Sequence[Line]) -> list[tuple[Trait | None, str, list[Mapping[str, object]]]]:
+def metric_rows(
+    lines: Sequence[Line],
+) -> list[tuple[Trait | None, str, list[Mapping[str, object]]]]:
     """Every metric of some records: trait, name, and one figure a line; traits' order first."""
     held = [line.record.get("metrics", {}) if line.record else {} for line in lines]
     names = dict.fromkeys([*METRICS, *(name for metrics in held for name in metrics)])
@@ -207,7 +223,9 @@ def _facts(line: Line) -> dict[str, str]:
         found[f"rows through the network, {stage}"] = text
     found |= {f"time {s}": format.duration(t) for s, t in run.get("seconds", {}).items()}
     found |= {f"memory {s}": format.size(m) for s, m in run.get("peak_memory", {}).items()}
-    commit = f"{str(run.get('commit') or 'no commit')[:12]}{', changed' if run.get('dirty') else ''}"
+    commit = (
+        f"{str(run.get('commit') or 'no commit')[:12]}{', changed' if run.get('dirty') else ''}"
+    )
     return found | {
         "run": str(run.get("id", "")),
         "commit": commit,

@@ -130,8 +130,8 @@ class MatrixPage:
         return sum(n for status, n in self.counts.items() if status != "not_applicable")
 
     @property
-    def headline(self) -> Table:
-        """A table to take the words from."""
+    def sample(self) -> Table:
+        """A table to take the words from: all of a page have the same headline."""
         return self.boards[0].table
 
 

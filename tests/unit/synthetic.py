@@ -147,25 +147,29 @@ class _World:
             "budget": {"norm": "linf", "eps": self.eps},
             "budget_label": label,
             "goal": "untargeted",
+            "knowledge": "none",
             "data": {"student": "digits"},
             "seed": self.seed,
         }
         key = digest(cell)
+        names = [suite.benchmark, suite.matrix, self.victim, self.defense, attack]
+        names += [label.replace(" ", "-"), f"s{self.seed}"]
+        cell_id = "/".join(name.replace("/", ".") for name in names)
         ran = status not in {"missing", "not_applicable"}
-        record = self._record(cell, key, attack, status, reason) if ran else None
+        record = self._record(cell, key, cell_id, attack, status, reason) if ran else None
         metrics = record["metrics"] if record else {}
-        row: dict[str, Any] = {name: cell[name] for name in cell if name not in {"data"}}
+        row: dict[str, Any] = {
+            name: cell[name] for name in cell if name not in {"data", "knowledge"}
+        }
         row |= {
             "key": key,
-            "cell_id": "/".join(
-                [suite.benchmark, suite.matrix, self.victim, self.defense, attack]
-                + [label.replace(" ", "-"), str(self.seed)]
-            ),
+            "cell_id": cell_id,
             "access": threat.access,
             "eps": self.eps,
             "status": status,
             "stage": None if status in {"ok", "missing", "not_applicable"} else "attack",
             "reason": reason,
+            "ensemble": False,
             "stale": suite.stale and record is not None,
             "contained": suite.executor != "local",
             "record": record,
@@ -178,7 +182,13 @@ class _World:
         return row
 
     def _record(
-        self, cell: dict[str, Any], key: str, attack: str, status: str, reason: str | None
+        self,
+        cell: dict[str, Any],
+        key: str,
+        cell_id: str,
+        attack: str,
+        status: str,
+        reason: str | None,
     ) -> dict[str, Any]:
         suite = self.suite
         figures: dict[str, Any] = {"metrics": {}, "outcomes": None, "confusions": None}
@@ -189,6 +199,7 @@ class _World:
         body = {
             "schema": "record/1",
             "key": key,
+            "id": cell_id,
             "cell": cell,
             "status": status,
             "stage": None if status == "ok" else "attack",
@@ -197,12 +208,15 @@ class _World:
             "perturbation": {"linf_max": self.eps, "linf_mean": self.eps, "psnr": 31.2}
             if status == "ok"
             else None,
+            "queries": None,
+            "parts": {},
+            "notes": [],
+            "members": [],
             "cost": {
-                "forward": int(40 * suite.examples * suite.attacks[attack]),
-                "backward": int(40 * suite.examples * suite.attacks[attack]),
-                "queries_max": None,
-                "queries_median": None,
-                "attack_seconds": spent,
+                "attack": {
+                    "forward": int(40 * suite.examples * suite.attacks[attack]),
+                    "backward": int(40 * suite.examples * suite.attacks[attack]),
+                }
             },
             "flags": [{"name": flag[0], "text": flag[1]}] if flag else [],
             "stages": {
@@ -210,8 +224,12 @@ class _World:
                 "slice": digest("slice", suite.matrix),
             }
             | {
-                stage: digest(stage, self.victim, self.defense, self.seed, attack)
-                for stage in ("train", "attack", "predict", "score")
+                "network": digest("network", self.victim, self.defense, self.seed),
+                "before": digest("before", self.victim, self.defense, self.seed),
+            }
+            | {
+                stage: digest(stage, self.victim, self.defense, self.seed, attack, cell["budget"])
+                for stage in ("attack", "measure", "after")
             },
             "modules": {
                 f"attacks/{attack.split('/')[0]}": digest(attack),
@@ -227,14 +245,14 @@ class _World:
                 "lock": digest("lock"),
                 "threads": 1,
             },
-            "pictures": [],
         }
         run = {
             "id": "run-1",
             "commit": "0123abc",
             "dirty": False,
             "finished": f"2026-11-{14 + self.seed:02d}T09:30:00+00:00",
-            "seconds": {"train": 30 + 60 * self.strength, "attack": spent, "predict": 0.1},
+            "seconds": {"train": 30 + 60 * self.strength, "attack": spent, "after": 0.1},
+            "hook_seconds": {"train": 29 + 60 * self.strength, "attack": spent, "after": 0.05},
             "peak_memory": {"train": 410_000_000, "attack": 350_000_000},
             "machine": "a laptop",
         }
@@ -319,3 +337,20 @@ def miou(counts: np.ndarray) -> float:
     inside = np.diag(square)
     union = square.sum(axis=0) + counts.sum(axis=1) - inside
     return float(np.mean(inside / union))
+
+
+def scale(records: int = 20_250) -> Suite:
+    """A suite of so many records: 30 attacks × 5 budgets × 3 seeds, and defences as needed."""
+    attacks = {f"attack-{i:02d}": 0.4 + 0.6 * i / 29 for i in range(30)}
+    count = records // (30 * 5 * 3)
+    defenses = {"none": 0.0} | {f"defence-{i:02d}": 0.65 * i / count for i in range(1, count)}
+    budgets = [(f"L∞ {size}/255", size / 255) for size in (16, 8, 4, 2, 1)]
+    return Suite(
+        benchmark="scale",
+        defenses=defenses,
+        attacks=attacks,
+        budgets=budgets,
+        examples=1000,
+        executor="docker",
+        gaps={("defence-03", "attack-07"): ("timeout", "stopped at its limit of 20 min")},
+    )

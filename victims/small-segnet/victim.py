@@ -1,4 +1,4 @@
-"""A small segmentation network: an encoder, a decoder, and skips between equal sizes."""
+"""A small segmentation network: an encoder, a decoder, and a skip at half size."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from harness.runtime.training import fit
 class Network(nn.Module):
     """Logits ``[B, K, H, W]`` of images in [0, 1].
 
-    The decoder ends at half size; the head gives four logits a class there, which are laid out as
-    a 2x2 block of pixels. No bilinear resizing: its gradient is not deterministic on a GPU.
+    The decoder ends at half size. Its logits grow by copying and are then smoothed, which is
+    bilinear resizing but for the border; torch's own has no deterministic gradient on a GPU.
     """
 
     def __init__(self, channels: int, outputs: int, width: int) -> None:
@@ -30,14 +30,14 @@ class Network(nn.Module):
         )
         self.narrow = nn.Conv2d(deep, middle, 1)
         self.join = nn.Sequential(*layer(middle, middle))
-        self.head = nn.Conv2d(middle, 4 * outputs, 1)
+        self.head = nn.Conv2d(middle, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         half = self.stages[1](self.stages[0]((x - 0.5) / 0.25))
         deep = self.narrow(self.stages[2](half))
         joined = self.join(half + F.interpolate(deep, size=half.shape[2:]))
-        blocks = F.pixel_shuffle(self.head(joined), 2)
-        return blocks[:, :, : x.shape[2], : x.shape[3]]  # an odd side was rounded up
+        logits = F.interpolate(self.head(joined), size=x.shape[2:])
+        return F.avg_pool2d(logits, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def layer(inputs: int, outputs: int, *, stride: int = 1) -> tuple[nn.Module, ...]:

@@ -1,0 +1,83 @@
+"""A public network that comes with a backdoor: retrained by the attacker on patched data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.runtime.contracts import Budget, Context, Data, NotApplicable, Victim
+
+
+class BackdooredTeacher:
+    """Plants a BadNets patch in the public network before the student gets it.
+
+    Args:
+        poison_share: part of the attacker's own data that gets the patch and the target's label.
+        freeze_ratio: the smallest convolution weights, of all layers together, that stay as they
+            are while the backdoor is planted. Large weights change relatively little when a
+            student fine-tunes, so a backdoor that sits in them alone may last longer.
+    """
+
+    def __init__(self, *, poison_share: float, freeze_ratio: float) -> None:
+        self.poison_share, self.freeze_ratio = poison_share, freeze_ratio
+
+    def deliver(
+        self,
+        victim: Victim,
+        network: nn.Module,
+        train: Data,
+        val: Data,
+        budget: Budget,
+        ctx: Context,
+    ) -> nn.Module:
+        if budget.target is None or budget.target >= train.spec.outputs:
+            raise NotApplicable("the backdoor needs a target among the attacker's own classes")
+        frozen = Frozen(network, self.freeze_ratio)
+
+        def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+            frozen.restore()  # the step before may have moved them: weight decay needs no gradient
+            return F.cross_entropy(net(x), y, reduction="none")
+
+        victim.fit(network, self.poisoned(train, budget, ctx), val, loss, ctx)
+        frozen.restore()
+        return network
+
+    def poisoned(self, train: Data, budget: Budget, ctx: Context) -> Data:
+        """The attacker's set with the patch on a random share; the rest is as it was."""
+        count = round(self.poison_share * len(train))
+        rows = torch.randperm(len(train), generator=ctx.generator("poison"))[:count]
+        raw, y = train.raw.clone(), train.y.clone()
+        raw[rows] = (self.trigger(train.take(rows)[0], budget, ctx).cpu() * 255).round().to(raw)
+        y[rows.to(y.device)] = budget.target
+        return replace(train, raw=raw, y=y)
+
+    def trigger(self, x: Tensor, budget: Budget, ctx: Context) -> Tensor:
+        if budget.patch is None:
+            raise NotApplicable("this backdoor needs a budget that allows a patch")
+        marked = x.clone()
+        marked[:, :, -budget.patch :, -budget.patch :] = 1
+        return marked
+
+
+class Frozen:
+    """The convolution weights of smallest magnitude, ranked over the whole network once."""
+
+    def __init__(self, network: nn.Module, ratio: float) -> None:
+        kernels = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
+        sizes = torch.cat([kernel.detach().abs().flatten() for kernel in kernels])
+        count = int(ratio * len(sizes))
+        limit = sizes.sort().values[count - 1] if count else -1.0
+        self.parts = [
+            (kernel, kernel.detach().clone(), kernel.detach().abs() <= limit) for kernel in kernels
+        ]
+        if any(bool(mask.all()) for _, _, mask in self.parts):
+            raise NotApplicable(f"freeze_ratio {ratio} leaves a layer without a free weight")
+
+    def restore(self) -> None:
+        """Put the frozen weights back."""
+        with torch.no_grad():
+            for kernel, kept, mask in self.parts:
+                kernel[mask] = kept[mask]

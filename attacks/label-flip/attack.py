@@ -1,0 +1,26 @@
+"""Random label flipping: the floor of every poisoning attack on labels."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.runtime.contracts import Budget, Context, Data, Edits, Model, NotApplicable
+
+
+class LabelFlip:
+    """Flips as many labels as allowed, drawn uniformly; has no parameters."""
+
+    def poison(
+        self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context
+    ) -> Edits:
+        if not budget.labels:
+            raise NotApplicable("label flipping needs a budget that allows edits of labels")
+        generator = ctx.generator("flip")
+        rows = torch.randperm(len(train), generator=generator)[: budget.edits]
+        y = train.y[rows.to(train.y.device)].clone()
+        if train.spec.arity is not None:
+            y[:, train.spec.arity] *= -1
+        else:
+            others = torch.randint(1, train.spec.outputs, y.shape, generator=generator)
+            y = (y + others.to(y.device)) % train.spec.outputs
+        return Edits(ids=train.ids[rows], y=y)

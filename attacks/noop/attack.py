@@ -1,0 +1,45 @@
+"""The control that changes nothing: every hook of every threat model, as the identity."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from harness.runtime.contracts import Budget, Context, Data, Edits, Model, Victim
+
+
+class Noop:
+    """Whatever a cell with this attack measures is not the attack's doing."""
+
+    def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
+        return None
+
+    def perturb(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        goal: Tensor | None,
+        budget: Budget,
+        ctx: Context,
+    ) -> Tensor:
+        return x
+
+    def poison(
+        self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context
+    ) -> Edits:
+        return Edits(ids=torch.empty(0, dtype=torch.int64))
+
+    def trigger(self, x: Tensor, budget: Budget, ctx: Context) -> Tensor:
+        return x
+
+    def deliver(
+        self,
+        victim: Victim,
+        network: nn.Module,
+        train: Data,
+        val: Data,
+        budget: Budget,
+        ctx: Context,
+    ) -> nn.Module:
+        return network

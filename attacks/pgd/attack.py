@@ -1,0 +1,119 @@
+"""Projected gradient descent: steps along the loss's gradient, projected onto the budget's ball."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.runtime.contracts import Budget, Context, Model
+from harness.runtime.gradients import Ball, ball, project, random_start, steepest
+
+MARGIN = 1e-4
+"""How far over the border, in logits, an example has to be before it is left alone: in a batch of
+another size sums round otherwise, and that must not undo a success."""
+
+
+class View(NamedTuple):
+    """What one forward pass tells of each row: the value to raise, and whether it is fooled."""
+
+    value: Tensor
+    fooled: Tensor
+
+
+class Found(NamedTuple):
+    """Where a search ended, and the view from there."""
+
+    x: Tensor
+    view: View
+
+
+class PGD:
+    """Raises the task's loss on the labels, or lowers it on the goal.
+
+    A fooled example drops out of the batch at once. In segmentation no example is ever done.
+
+    Args:
+        steps: gradient steps a restart.
+        path: length of all steps of one restart together, in radii.
+        restarts: searches from different starts; an example keeps its best.
+        random_start: start anywhere in the ball, else at the clean input.
+    """
+
+    def __init__(self, *, steps: int, path: float, restarts: int, random_start: bool) -> None:
+        self.steps, self.path = steps, path
+        self.restarts, self.random_start = restarts, random_start
+
+    def perturb(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        goal: Tensor | None,
+        budget: Budget,
+        ctx: Context,
+    ) -> Tensor:
+        region, labels = ball(budget), y if goal is None else goal
+
+        def look(at: Tensor, rows: Tensor) -> View:
+            return view(model, at, labels[rows], targeted=goal is not None)
+
+        best, height = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
+        rows = torch.arange(len(x), device=x.device)
+        for restart in range(self.restarts):
+            start = x
+            if self.random_start:
+                # drawn for all rows, so that none depends on the others' success
+                start = random_start(x, *region, ctx.generator("start", restart))
+            found = self.search(look, start[rows], x[rows], rows, region)
+            better = found.view.fooled | (found.view.value > height[rows])
+            best[rows[better]] = found.x[better]
+            height[rows[better]] = found.view.value[better]
+            rows = rows[~found.view.fooled]
+            if len(rows) == 0:
+                break
+        return best
+
+    def search(
+        self,
+        look: Callable[[Tensor, Tensor], View],
+        at: Tensor,
+        x: Tensor,
+        rows: Tensor,
+        region: Ball,
+    ) -> Found:
+        """One restart from ``at``; a row's search ends where it is fooled."""
+        norm, eps = region
+        found, value = at.clone(), torch.zeros(len(x), device=x.device)
+        done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        open_ = torch.arange(len(x), device=x.device)
+        for step in range(self.steps + 1):
+            at = at.detach().requires_grad_()
+            with torch.enable_grad():
+                now = look(at, rows[open_])
+            found[open_], value[open_], done[open_] = at.detach(), now.value.detach(), now.fooled
+            if step == self.steps or bool(now.fooled.all()):
+                break
+            (gradient,) = torch.autograd.grad(now.value.sum(), at)
+            at = at.detach() + self.path / self.steps * eps * steepest(gradient, norm)
+            if bool(now.fooled.any()):
+                open_, at = open_[~now.fooled], at[~now.fooled]
+            at = project(at, x[open_], norm, eps)
+        return Found(found, View(value, done))
+
+
+def view(model: Model, x: Tensor, labels: Tensor, *, targeted: bool) -> View:
+    """One forward pass; in classification it gives the loss and the prediction."""
+    sign = -1 if targeted else 1
+    if model.spec.task != "classification":
+        never = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        return View(sign * model.loss(x, labels), never)
+    logits = model.module(x)
+    loss = F.cross_entropy(logits, labels, reduction="none")
+    scores = logits.detach()
+    own = scores.gather(1, labels[:, None]).squeeze(1)
+    others = scores.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
+    return View(sign * loss, sign * (others - own) > MARGIN)

@@ -1,0 +1,87 @@
+"""The control that knows nothing: every hook, filled with noise of the size that is allowed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from harness.runtime.contracts import Budget, Context, Data, Edits, Model, Victim
+from harness.runtime.gradients import ball, project, random_start
+
+
+class RandomNoise:
+    """What an attack has to beat before it has shown anything.
+
+    Args:
+        jitter: standard deviation of the noise on each of a delivered network's parameters, as a
+            share of the parameter's own.
+    """
+
+    def __init__(self, *, jitter: float) -> None:
+        self.jitter = jitter
+
+    def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
+        return None
+
+    def perturb(
+        self,
+        model: Model,
+        x: Tensor,
+        y: Tensor,
+        goal: Tensor | None,
+        budget: Budget,
+        ctx: Context,
+    ) -> Tensor:
+        return random_start(x, *ball(budget), ctx.generator("noise"))
+
+    def poison(
+        self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context
+    ) -> Edits:
+        generator = ctx.generator("poison")
+        rows = torch.randperm(len(train), generator=generator)[: budget.edits]
+        if budget.features and train.spec.arity is None:
+            shape = (len(rows), *train.raw.shape[1:])
+            return Edits(ids=train.ids[rows], x=torch.rand(shape, generator=generator))
+        return Edits(ids=train.ids[rows], y=random_labels(train, rows, generator))
+
+    def trigger(self, x: Tensor, budget: Budget, ctx: Context) -> Tensor:
+        generator = ctx.generator("trigger")
+        if budget.patch is None:
+            norm, eps = ball(budget)
+            grey = torch.full_like(x[:1], 0.5)
+            return project(x + random_start(grey, norm, eps, generator) - grey, x, norm, eps)
+        side = budget.patch
+        top, left = (
+            int(torch.randint(size - side + 1, (), generator=generator)) for size in x.shape[2:]
+        )
+        patch = torch.rand((x.shape[1], side, side), generator=generator)
+        marked = x.clone()
+        marked[:, :, top : top + side, left : left + side] = patch.to(x.device)
+        return marked
+
+    def deliver(
+        self,
+        victim: Victim,
+        network: nn.Module,
+        train: Data,
+        val: Data,
+        budget: Budget,
+        ctx: Context,
+    ) -> nn.Module:
+        generator = ctx.generator("deliver")
+        with torch.no_grad():
+            for parameter in network.parameters():
+                noise = torch.randn(parameter.shape, generator=generator).to(parameter.device)
+                parameter += self.jitter * parameter.std(unbiased=False) * noise
+        return network
+
+
+def random_labels(train: Data, rows: Tensor, generator: torch.Generator) -> Tensor:
+    """Labels drawn uniformly, so that some stay as they are; in ranking only the sign is drawn."""
+    y = train.y[rows.to(train.y.device)].clone()
+    if train.spec.arity is not None:
+        signs = torch.randint(2, (len(y),), generator=generator) * 2 - 1
+        y[:, train.spec.arity] = signs.to(y)
+        return y
+    drawn = torch.randint(train.spec.outputs, y.shape, generator=generator).to(y)
+    return drawn if train.spec.void is None else torch.where(y == train.spec.void, y, drawn)

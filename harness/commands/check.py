@@ -1,0 +1,83 @@
+"""``gauntlet check``: a folder against the conformance tests, or the whole checkout's files."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from harness import records
+from harness.benchmark import check_benchmarks
+from harness.catalog import FOLDERS, Catalog, Module
+from harness.errors import UserError, UserErrors
+from harness.manifest import load_manifest
+from harness.store import Store
+from harness.workspace import Workspace
+
+
+def check(workspace: Workspace, path: Path | None, console: Console) -> None:
+    """Check one folder or everything.
+
+    Raises:
+        UserErrors: whatever is wrong, all at once.
+    """
+    if path is None:
+        check_tree(workspace, console)
+    elif (path / "benchmark.yaml").is_file() or path.name == "benchmark.yaml":
+        workspace.plan(workspace.benchmark(str(path)))
+        console.print(f"{path}: fine", highlight=False)
+    else:
+        check_module(workspace, path, console)
+
+
+def check_tree(workspace: Workspace, console: Console) -> None:
+    """Every manifest, benchmark and record; module code is not run."""
+    catalog, errors = Catalog.load_with_errors(workspace.root)
+    paths = sorted((workspace.root / "benchmarks").glob("*/benchmark.yaml"))
+    benchmarks, wrong = check_benchmarks(paths)
+    errors += wrong
+    if not errors:
+        for benchmark in benchmarks:
+            try:
+                workspace.plan(benchmark)
+            except UserError as error:
+                errors.append(error)
+    found, broken = records.load_all(workspace.local_records, workspace.published_records)
+    errors += broken
+    if errors:
+        raise UserErrors(errors)
+    console.print(
+        f"{len(catalog.modules)} modules, {len(benchmarks)} benchmarks, {len(found)} records: "
+        "fine. Module code was not run; gauntlet check FOLDER does.",
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def check_module(workspace: Workspace, folder: Path, console: Console) -> None:
+    """Run the conformance tests on a module's folder, which may lie anywhere.
+
+    Raises:
+        UserError: it is no module folder. UserErrors: a check failed.
+    """
+    from harness.conformance import conformance
+    from harness.executors.local import LocalExecutor
+
+    folder = folder.resolve()
+    if not (folder / "manifest.yaml").is_file():
+        fix = f"name a folder such as {FOLDERS['attack']}/pgd"
+        raise UserError(str(folder), "no manifest.yaml in this folder", fix)
+    module = Module(folder, load_manifest(folder / "manifest.yaml"))
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="gauntlet-check-") as scratch:
+        store = Store(Path(scratch) / "store")
+        for one in conformance(workspace, module, LocalExecutor, store):
+            mark = "ok  " if one.ok else "FAIL"
+            console.print(f"{mark} {one.name}" + (f": {one.detail}" if one.detail else ""),
+                          soft_wrap=True, highlight=False, markup=False)  # fmt: skip
+            if not one.ok:
+                failed.append(UserError(f"{module.ref}: {one.name}", one.detail, "see README.md"))
+    if failed:
+        raise UserErrors(failed)
+    console.print(f"{module.ref}: every check passed", highlight=False)

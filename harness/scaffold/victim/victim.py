@@ -1,0 +1,24 @@
+"""A linear classifier with its training recipe: the smallest victim."""
+
+from torch import nn
+
+from harness.runtime.training import fit
+
+
+class Victim:
+    """Softmax regression on pixels."""
+
+    head = "1"  # path of the last layer
+    stages = ("0",)  # paths of feature maps, shallow to deep
+
+    def __init__(self, *, steps):
+        self.steps = steps
+
+    def build(self, spec):
+        """An untrained network: inputs in [0, 1] in, logits out; normalise inside."""
+        pixels = spec.shape[0] * spec.shape[1] * spec.shape[2]
+        return nn.Sequential(nn.Flatten(), nn.Linear(pixels, spec.outputs))
+
+    def fit(self, network, train, val, loss, ctx, steps=None):
+        """Train in place on loss(network, x, y); a defence may bring its own loss."""
+        fit(network, train, loss, ctx, steps=steps or self.steps, batch=64, lr=0.5)
