@@ -252,10 +252,11 @@ def _smoke_variant(module: Module) -> str | None:
 
 def _smoke_budget(module: Module, threat: str) -> dict[str, Any]:
     smoke = module.manifest.smoke
-    if smoke is not None and smoke.budget is not None:
-        if smoke.threat_model in (None, threat) and not list(smoke.budget.problems_under(threat)):  # type: ignore[arg-type]
-            return dict(smoke.budget.to_json())
-    return BUDGETS[threat]
+    budget = smoke.budget if smoke is not None else None
+    if smoke is None or budget is None or smoke.threat_model not in (None, threat):
+        return BUDGETS[threat]
+    fits = not list(budget.problems_under(threat))  # type: ignore[arg-type]
+    return dict(budget.to_json()) if fits else BUDGETS[threat]
 
 
 def _label(module: Module, variant: str | None) -> str:

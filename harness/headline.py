@@ -102,7 +102,7 @@ def headline_of(threat_model: str, task: str) -> Headline:
             what="mIoU left when each image meets its worst attack",
             how="Each image meets the attack that lowers the mIoU of the whole slice most (greedy "
             "choice), so the figure lies at or below every single attack’s.",
-            brief="Each image meets the attack that hurts it most; nothing is averaged over attacks.",
+            brief="Each image meets the attack that hurts it most; nothing is averaged.",
             things=things,
         )
     return Headline(

@@ -365,7 +365,8 @@ def copy_tail(source: Path, target: Path, limit: int = 64 << 10) -> None:
 class work_folder:
     """A run's own folder for stages in progress, locked while the run lives.
 
-    Folders of runs that were killed are recognised by their lock being free, and removed.
+    Folders of runs that were killed are recognised by their lock being free, and removed. The lock
+    lies beside its folder and is taken first, so that no live run's folder is ever without one.
     """
 
     def __init__(self, root: Path) -> None:
@@ -375,19 +376,28 @@ class work_folder:
 
     def __enter__(self) -> Path:
         self.root.mkdir(parents=True, exist_ok=True)
-        for old in self.root.iterdir():
-            with (old / "lock").open("a", encoding="utf-8") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                shutil.rmtree(old, ignore_errors=True)
+        for lock in self.root.glob("*.lock"):
+            if (held := locked(lock)) is not None:
+                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+                lock.unlink(missing_ok=True)
+                held.close()
+        self._lock = locked(self.path.with_suffix(".lock"))
         self.path.mkdir()
-        self._lock = (self.path / "lock").open("w", encoding="utf-8")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
         return self.path
 
     def __exit__(self, *exc: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.path.with_suffix(".lock").unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.close()
-        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def locked(path: Path) -> IO[str] | None:
+    """An open file that holds the lock, or ``None`` while another process holds it."""
+    file = path.open("a", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file

@@ -138,7 +138,7 @@ class Store:
             self.path(key).rename(grave)
             shutil.rmtree(grave, ignore_errors=True)
 
-    def keys(self) -> Iterator[str]:
+    def entries(self) -> Iterator[str]:
         """Every key that has an entry."""
         for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]/*")):
             yield folder.name

@@ -104,7 +104,8 @@ def decode(record: Record) -> Outcome | None:
         if bits:
             n = int(bits["n"])
             found = {name: _unpack(bits[name], n) for name in _BITS if bits.get(name)}
-            return Outcome(f"{bits['ids']}:{n}", found, {})
+            whole = {"before", "after"} <= set(found)
+            return Outcome(f"{bits['ids']}:{n}", found, {}) if whole else None
         if maps:
             shape = [int(side) for side in maps["shape"]]
             counts = {name: _inflate(maps[name], shape) for name in ("before", "after")}

@@ -19,7 +19,7 @@ def clean(workspace: Workspace, *, everything: bool, console: Console) -> None:
     store = workspace.store()
     stages = {} if everything else planned_stages(workspace)
     before = size_below(workspace.home)
-    dropped = [key for key in store.keys() if key not in stages]
+    dropped = [key for key in store.entries() if key not in stages]
     for key in dropped:
         store.drop(key)
     for key, stage in stages.items():

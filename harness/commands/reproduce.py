@@ -52,9 +52,7 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
         say(f"{record['id']}: reproduced exactly (result {record['result'][:16]})")
         return True
     if again["status"] != record["status"]:
-        say(
-            f"{record['id']}: status was {record['status']}, is now {again['status']}: {again['reason']}"
-        )
+        say(f"{record['id']}: was {record['status']}, is {again['status']}: {again['reason']}")
         return False
     within = True
     for name in sorted(record["metrics"].keys() | again["metrics"].keys()):

@@ -3,29 +3,36 @@
 Started by the local executor as ``python -m harness.runtime.forkserver``. It reads one JSON line
 per order from standard input (``{"start": PATH}``, where PATH is a ``job.json``) and writes one
 JSON line per event: ``{"started": PATH, "pid": N}`` and ``{"ended": PATH, "code": N, "signal": N}``.
+``ended`` is said when every process of the stage is dead, also one that left its process group.
 
 The forking process only imports and sets one thread: a child forked after its parent ran a real
 multi-threaded operation hangs in its first parallel region. When standard input closes – the
-harness has ended, even by ``kill -9`` – every child's process group is killed.
+harness has ended, even by ``kill -9`` – every process below this one is killed, and the folder that
+the first argument names (sockets, the stages' home) is removed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import resource
 import selectors
+import shutil
 import signal
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
 
 from harness.runtime import worker
 
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+TRAINING = ("train", "public", "deliver", "repair")
+"""Stages that make an optimiser; see ``warm``."""
 FILE_BYTES = 8 << 30
 """No single file of a stage may grow beyond this; a log that runs wild ends here too."""
 
@@ -35,6 +42,7 @@ def child(path: Path) -> None:
     code = 1
     try:
         os.setsid()
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stage that kills the fork server dies with it
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
@@ -53,6 +61,17 @@ def child(path: Path) -> None:
         os._exit(code)
 
 
+def prctl(option: int, value: int) -> None:
+    """Set a property of this process (Linux)."""
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def warm(path: Path) -> None:
+    """Import what the first optimiser of a process imports: a second that no stage need spend."""
+    if json.loads(path.read_text(encoding="utf-8"))["stage"] in TRAINING:
+        importlib.import_module("torch._dynamo")
+
+
 def say(event: dict[str, object]) -> None:
     """One event on standard output."""
     sys.stdout.write(json.dumps(event) + "\n")
@@ -60,7 +79,7 @@ def say(event: dict[str, object]) -> None:
 
 
 def reap(children: dict[int, str]) -> None:
-    """Report ended children; kill what is left of their process groups first."""
+    """Report ended children, once whatever they left behind is dead."""
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -70,17 +89,32 @@ def reap(children: dict[int, str]) -> None:
             return
         path = children.pop(pid, None)
         if path is None:
-            continue  # an orphan of a stage, adopted because this process is the subreaper
+            continue  # an orphan that ended by itself
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
+        bury(children)
         code = os.waitstatus_to_exitcode(status)
         say({"ended": path, "code": max(code, 0), "signal": max(-code, 0)})
+
+
+def bury(stages: Collection[int]) -> None:
+    """Kill and await every child that is no stage.
+
+    This process is the subreaper, so it adopts what a stage leaves behind when it ends, whatever
+    session that has moved to. Killing one may bring its own children here, hence the loop.
+    """
+    listed = Path(f"/proc/self/task/{os.getpid()}/children")
+    while orphans := [p for p in map(int, listed.read_text().split()) if p not in stages]:
+        for pid in orphans:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def main() -> None:
     """Serve orders until standard input closes."""
     torch.set_num_threads(1)
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     children: dict[int, str] = {}
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -104,6 +138,7 @@ def main() -> None:
             *lines, pending = (pending + text).split(b"\n")
             for line in lines:
                 path = json.loads(line)["start"]
+                warm(Path(path))
                 pid = os.fork()
                 if pid == 0:
                     child(Path(path))
@@ -112,6 +147,8 @@ def main() -> None:
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
+    bury(())
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The same tables as CSV and JSON: fractions with all digits, counts and status always beside them."""
+"""The same tables as CSV and JSON: fractions with all digits, counts and status beside them."""
 
 from __future__ import annotations
 
@@ -128,4 +128,4 @@ def _brief(record: Record) -> dict[str, Any]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from harness.board import Row, Table
 from harness.headline import Headline
@@ -166,7 +167,11 @@ def scatter(table: Table, width: float, height: float) -> Scatter | None:
         )
         for row, score, clean in shown
     ]
-    steps = sorted((p.x, p.y) for p in points if p.best)
+    corners = _corners(
+        sorted((p.x, p.y) for p in points if p.best),
+        left,
+        bottom if table.headline.higher_is_better else top,
+    )
     return Scatter(
         width,
         height,
@@ -176,8 +181,8 @@ def scatter(table: Table, width: float, height: float) -> Scatter | None:
         bottom,
         tuple(Tick(across(value / 100), f"{value:g}") for value in x_ticks),
         tuple(Tick(up(value / 100), f"{value:g}") for value in y_ticks),
-        tuple(_labelled(points, left, width)),
-        _path(steps, left, bottom if table.headline.higher_is_better else top),
+        tuple(_labelled(points, left, width, _strokes(corners))),
+        "M" + "L".join(f"{x:g} {y:g}" for x, y in corners) if corners else "",
     )
 
 
@@ -212,20 +217,33 @@ def _front(shown: Sequence[tuple[Row, Estimate, Estimate]], headline: Headline) 
     }
 
 
-def _path(steps: Sequence[tuple[float, float]], left: float, end: float) -> str:
+def _corners(
+    steps: Sequence[tuple[float, float]], left: float, end: float
+) -> list[tuple[float, float]]:
     """The front as a staircase, from the left edge to the axis."""
     if not steps:
-        return ""
-    parts = [f"M{left:g} {steps[0][1]:g}"]
-    for (x, _), (_, y) in zip(steps, [*steps[1:], (0.0, end)], strict=True):
-        parts.append(f"H{x:g}V{y:g}")
-    return "".join(parts)
+        return []
+    corners = [(left, steps[0][1])]
+    for (x, y), (_, following) in zip(steps, [*steps[1:], (0.0, end)], strict=True):
+        corners += [(x, y), (x, following)]
+    return corners
 
 
-def _labelled(points: Sequence[Point], left: float, width: float) -> list[Point]:
+def _strokes(corners: Sequence[tuple[float, float]]) -> list[_Box]:
+    """What the staircase covers, so that no label is struck through."""
+    pairs = pairwise(corners)
+    return [
+        (min(x, u) - 2, min(y, v) - 2, max(x, u) + 2, max(y, v) + 2) for (x, y), (u, v) in pairs
+    ]
+
+
+def _labelled(
+    points: Sequence[Point], left: float, width: float, lines: Sequence[_Box]
+) -> list[Point]:
     """Labels where one is free: the front's first; a label that fits nowhere is left out."""
     taken = [(p.x - _RADIUS, p.y - _RADIUS, p.x + _RADIUS, p.y + _RADIUS) for p in points]
     taken += [(p.x - 4, p.hi, p.x + 4, p.lo) for p in points]
+    taken += lines
     done: dict[str, Point] = {}
     for point in sorted(points, key=lambda p: (not p.best, p.y, p.x)):
         done[point.name] = point

@@ -6,6 +6,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from harness.headline import Headline
 from harness.judge.metrics import METRICS, Trait
 from harness.lines import STATUSES, Line
 from harness.site import exports, format, views
-from harness.site.views import MatrixPage, SiteMeta
+from harness.site.views import CellPage, MatrixPage, SiteMeta
 from harness.threat import THREATS
 from harness.worst_case import Estimate
 
@@ -124,7 +125,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "statuses": STATUSES,
         "metrics": METRICS,
         "cell_path": views.cell_path,
-        "facts": facts,
+        "provenance": provenance,
         "metric_rows": metric_rows,
         "ramp": ramp,
     }
@@ -163,7 +164,9 @@ def figure(metric: Mapping[str, object], trait: Trait | None) -> Markup | str:
     """One recorded metric with its interval and counts, in its unit."""
     if "value" not in metric:
         return f"absent: {metric.get('absent', 'no reason given')}"
-    value, lo, hi, n = (metric.get(name) for name in ("value", "lo", "hi", "n"))
+    value, lo, hi, k, n = (metric.get(name) for name in ("value", "lo", "hi", "k", "n"))
+    if not all(part is None or isinstance(part, int | float) for part in (value, lo, hi, k, n)):
+        return "no number"
     ends = [float(end) for end in (lo, hi) if isinstance(end, int | float)]
     if trait is None or trait.unit == "":
         shown = format.number(value)
@@ -173,40 +176,77 @@ def figure(metric: Mapping[str, object], trait: Trait | None) -> Markup | str:
         places = format.decimals(n=n if isinstance(n, int) else None)
         shown = to_text(float(str(value)), places)
         span = (" to " if trait.unit == "points" else "–").join(to_text(e, places) for e in ends)
-    counts = f"{format.number(metric['k'])} of {format.number(n)}" if n and "k" in metric else ""
+    counts = f"{format.number(k)} of {format.number(n)}" if n and k is not None else ""
     note = " · ".join(part for part in (span, counts) if part)
-    return Markup("{}<small>{}</small>").format(shown, note)
+    # Numbers only, and 140,000 of them on a large site: ``Markup.format`` would take seconds.
+    return Markup(f"{shown}<small>{note}</small>")  # noqa: S704
 
 
-def metric_rows(
-    lines: Sequence[Line],
-) -> list[tuple[Trait | None, str, list[Mapping[str, object]]]]:
-    """Every metric of some records: trait, name, and one figure a line; traits' order first."""
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric of a budget's seeds, printed: one text a line."""
+
+    name: str
+    trait: Trait | None
+    figures: tuple[Markup | str, ...]
+
+
+def metric_rows(lines: Sequence[Line]) -> list[MetricRow]:
+    """Every metric of some records, in the traits' order; a line without a record says so."""
     held = [line.record.get("metrics", {}) if line.record else {} for line in lines]
-    names = dict.fromkeys([*METRICS, *(name for metrics in held for name in metrics)])
+    present = {name for metrics in held for name in metrics}
+    order = [name for name in METRICS if name in present]
     empty: Mapping[str, object] = {"absent": "no record"}
     return [
-        (METRICS.get(name), name, [metrics.get(name, empty) for metrics in held])
-        for name in names
-        if any(name in metrics for metrics in held)
+        MetricRow(
+            name,
+            METRICS.get(name),
+            tuple(figure(metrics.get(name, empty), METRICS.get(name)) for metrics in held),
+        )
+        for name in [*order, *sorted(present - set(order))]
     ]
 
 
-def facts(lines: Sequence[Line]) -> list[tuple[str, list[str], bool]]:
-    """How records came about: name, one text a line, and whether all lines say the same."""
-    told = [_facts(line) for line in lines]
-    names = dict.fromkeys(name for one in told for name in one)
-    rows = []
-    for name in names:
-        values = [one.get(name, "–") for one in told]
-        rows.append((name, values, len(set(values)) == 1))
-    return rows
+@dataclass(frozen=True)
+class Fact:
+    """Something about how records came about: one text a line, or one for all."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a page's records came about: what all say alike, and the rest by budget."""
+
+    common: tuple[Fact, ...]
+    own: Mapping[str, tuple[Fact, ...]]
+
+
+def provenance(cell: CellPage) -> Provenance:
+    """What a cell page says of its records' making, each thing once."""
+    told = {s.anchor: [_facts(line) for line in s.lines if line.record] for s in cell.sections}
+    every = [one for facts in told.values() for one in facts]
+    first = every[0] if every else {}
+    alike = {name for name, v in first.items() if all(one.get(name) == v for one in every)}
+    own = {
+        anchor: tuple(
+            _fact(name, facts)
+            for name in dict.fromkeys(name for one in facts for name in one)
+            if name not in alike
+        )
+        for anchor, facts in told.items()
+    }
+    return Provenance(tuple(Fact(n, (v,)) for n, v in first.items() if n in alike), own)
+
+
+def _fact(name: str, facts: Sequence[Mapping[str, str]]) -> Fact:
+    values = tuple(one.get(name, "–") for one in facts)
+    return Fact(name, values[:1] if len(set(values)) == 1 else values)
 
 
 def _facts(line: Line) -> dict[str, str]:
-    record = line.record
-    if record is None:
-        return {"key": line.key[:12]}
+    record = line.record or {}
     run, place = record.get("run", {}), record.get("environment", {})
     found = {"key": line.key[:12], "result": str(record.get("result", ""))[:12]}
     found |= {f"stage {name}": key[:12] for name, key in record.get("stages", {}).items()}

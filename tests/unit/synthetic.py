@@ -144,7 +144,7 @@ class _World:
             "victim": self.victim,
             "defense": self.defense,
             "attack": attack,
-            "budget": {"norm": "linf", "eps": self.eps},
+            "budget": {"edits": 0.05} if self.eps is None else {"norm": "linf", "eps": self.eps},
             "budget_label": label,
             "goal": "untargeted",
             "knowledge": "none",
@@ -206,7 +206,7 @@ class _World:
             "reason": reason,
             **figures,
             "perturbation": {"linf_max": self.eps, "linf_mean": self.eps, "psnr": 31.2}
-            if status == "ok"
+            if status == "ok" and self.eps
             else None,
             "queries": None,
             "parts": {},

@@ -16,7 +16,7 @@ from harness.judge.metrics import (
     damage,
     predicted_classes,
 )
-from harness.judge.statistics import wilson
+from harness.judge.statistics import paired_difference, wilson
 
 
 def _logits(classes: list[int], outputs: int = 3) -> np.ndarray:
@@ -71,6 +71,9 @@ def test_untargeted_by_hand() -> None:
     figure = judged.metrics["robust_accuracy"]
     assert isinstance(figure, Rate)
     assert (figure.lo, figure.hi, figure.level, figure.method) == (*wilson(1, 5), 0.95, "wilson")
+    drop = judged.metrics["accuracy_drop"]
+    assert isinstance(drop, Rate)
+    assert (drop.lo, drop.hi) == paired_difference(both=1, first=2, second=1, neither=1)
 
 
 def test_targeted_leaves_the_target_class_out() -> None:

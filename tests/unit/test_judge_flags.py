@@ -98,6 +98,7 @@ def test_disagreement_by_task() -> None:
     scores = np.array([[0.0], [10.0]])
     assert disagreement(scores, scores + 1e-6, "ranking") == 0.0
     assert disagreement(scores, scores + np.array([[0.0], [1.0]]), "ranking") == 0.5
+    assert disagreement(scores * 1000, scores * 1000 + 5, "ranking") == 0.0
     assert disagreement(scores[:0], scores[:0], "ranking") is None
     with pytest.raises(ValueError, match="different shapes"):
         disagreement(maps, maps[0], "segmentation")
