@@ -41,17 +41,17 @@ def _by_task(
         return f"{threat.name} is not defined for {task}"
     for module in (victim, defense, attack):
         if task not in module.tasks:
-            return f"{module.kind} {module.name} does not do {task}"
+            return f"{task} is not a task of {module.kind} {module.name}"
     return None
 
 
 def _by_threat(threat: ThreatModel, defense: Manifest, attack: Manifest) -> str | None:
     if not attack.plays(threat.name):
-        return f"attack {attack.name} is not made for {threat.name}"
+        return f"{threat.name} is not a threat model of attack {attack.name}"
     if missing := [hook for hook in threat.hooks if hook not in attack.hooks]:
         return f"attack {attack.name} has no {missing[0]} hook, which {threat.name} needs"
     if not defense.plays(threat.name):
-        return f"defence {defense.name} is not made for {threat.name}"
+        return f"{threat.name} is not a threat model of defence {defense.name}"
     if defense.hooks and not set(defense.hooks) & set(threat.defense_hooks):
         return f"no hook of defence {defense.name} plays a part in {threat.name}"
     return None

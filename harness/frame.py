@@ -47,7 +47,6 @@ def row(cell: Cell, record: dict[str, Any] | None, fresh: bool) -> dict[str, Any
         status, stage, reason = record["status"], record["stage"], record["reason"]
     elif cell.reason is not None:
         status, reason = "not_applicable", cell.reason
-    names = {kind: info[kind].partition("/")[0] for kind in ("attack", "defense")}
     result: dict[str, Any] = {
         "key": cell.key,
         "cell_id": cell.id,
@@ -61,8 +60,8 @@ def row(cell: Cell, record: dict[str, Any] | None, fresh: bool) -> dict[str, Any
         "stale": record is not None and not (fresh and record["method"] == METHOD),
         "contained": record is not None and record["environment"]["executor"] == "docker",
         "ensemble": bool(cell.members),
-        "attack_control": names["attack"] in CONTROLS["attack"],
-        "defense_control": names["defense"] in CONTROLS["defense"],
+        "attack_control": info["attack_module"] in CONTROLS["attack"],
+        "defense_control": info["defense_module"] in CONTROLS["defense"],
         "record": record,
     }
     for name, metric in (record["metrics"] if record else {}).items():

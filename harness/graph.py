@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from harness.keys import KEY_VERSION, code_digest, digest, environment_digest, runtime_digest
+from harness.keys import KEY_VERSION, canonical, code_digest, environment_digest, runtime_digest
 
 HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure"})
 """Stage kinds that are ours: no third-party code, run inside the harness."""
@@ -68,13 +69,16 @@ class Graph:
             "device": device,
             "runtime": runtime_digest(),
         }
+        self._heads: dict[str, bytes] = {}
 
     def add(self, kind: str, inputs: Mapping[str, Input], recipe: Mapping[str, Any]) -> str:
         """Add a stage and return its key."""
-        base = (
-            {"version": KEY_VERSION, "code": self._host_code[kind]} if kind in HOST else self._base
-        )
-        key = digest([kind, base, inputs, recipe])
+        if kind not in self._heads:
+            base = {"version": KEY_VERSION, "code": self._host_code[kind]} if kind in HOST else None
+            self._heads[kind] = canonical([kind, base or self._base]).removesuffix(b"]")
+        # the digest of [kind, base, inputs, recipe], whose beginning is encoded once
+        text = b"%b,%b,%b]" % (self._heads[kind], canonical(inputs), canonical(recipe))
+        key = hashlib.sha256(text).hexdigest()
         if key not in self.stages:
             self.stages[key] = Stage(kind, key, inputs, recipe)
         return key

@@ -17,6 +17,9 @@ IGNORED = {"__pycache__", ".DS_Store", ".ipynb_checkpoints"}
 ROOT = Path(__file__).resolve().parents[1]
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical(value: object) -> bytes:
     """The one JSON text of a value: sorted keys, no spaces, no NaN.
 
@@ -26,7 +29,7 @@ def canonical(value: object) -> bytes:
     Raises:
         ValueError: NaN or infinity. TypeError: what JSON cannot hold; nothing is hashed by repr.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def digest(value: object) -> str:
@@ -47,8 +50,8 @@ def tree_digest(folder: Path) -> str:
 
 def files_below(folder: Path) -> list[Path]:
     """Regular files below a folder, sorted by relative name."""
-    found = [p for p in folder.rglob("*") if p.is_file() and not IGNORED & set(p.parts)]
-    return sorted(found, key=lambda p: str(p.relative_to(folder)))
+    names = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    return [folder / name for name in sorted(names, key=str) if not IGNORED & set(name.parts)]
 
 
 def code_digest(names: Iterable[str]) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from harness import datasets
 from harness.benchmark import Matrix
 from harness.catalog import Module
 from harness.graph import Graph, Input
 from harness.threat import THREATS, ThreatModel
+
+T = TypeVar("T")
 
 TRAINING = ("build", "fit", "loss")
 """A defence with one of these hooks trains a network of its own."""
@@ -41,6 +45,12 @@ class Subject:
         """A derived row: the worst of its members."""
         return cls(None, label, {}, members=members)
 
+    @property
+    def name(self) -> str:
+        """The module's name, whatever its row is called; an ensemble's is its label."""
+        return self.module.manifest.name if self.module is not None else self.label
+
+    @cached_property
     def ref(self) -> dict[str, Any]:
         """What of the module enters a key and a job."""
         assert self.module is not None
@@ -69,6 +79,26 @@ class _Setting:
     budget: dict[str, Any]
     seed: int
 
+    @property
+    def network(self) -> tuple[Hashable, ...]:
+        """What the trained network depends on; most cells share theirs with others."""
+        early = self.attack is not None and (self.threat.poisons or self.threat.delivers)
+        attack = (self.attack.label, *self.budget.items()) if early and self.attack else ()
+        return (self.matrix.name, self.victim.label, self.defense.label, self.seed, *attack)
+
+
+class Network(NamedTuple):
+    """A planned network.
+
+    Attributes:
+        key: the stage that has its final weights.
+        own: keys that the attack or the defence ran on the way. made: kind → key of those stages.
+    """
+
+    key: str
+    own: frozenset[str]
+    made: dict[str, str]
+
 
 class Recipes:
     """Adds the stages of cells to a graph; equal stages are added once."""
@@ -76,7 +106,7 @@ class Recipes:
     def __init__(self, graph: Graph, data_root: Path) -> None:
         self.graph, self.data_root = graph, data_root
         self._digests: dict[str, str] = {}
-        self._apply_of: dict[str, str] = {}  # network key → the stage that applied its edits
+        self._made: dict[Hashable, Any] = {}
 
     def cell(
         self,
@@ -95,8 +125,8 @@ class Recipes:
         slice_key = self.slice(matrix, data)
         clean_x = Input(slice_key, "x")
         roles = {"slice": slice_key}
-        net, own = self.network(s)
-        roles["network"] = net
+        net, own, made = self._once(s.network, lambda: self.network(s))
+        roles |= made | {"network": net}
         goal = self.goal(matrix, slice_key, budget)
         if goal:
             roles["goal"] = goal
@@ -113,20 +143,28 @@ class Recipes:
             attacked = Input(attack_key, "attacked")
         if threat.control:
             control = replace(s, attack=None)
-            clean_net, _ = self.network(control)
-            first = self.predict(control, clean_net, clean_x, seed)
+            clean_net = self._once(control.network, lambda: self.network(control)).key
+            first = self._on_clean(control, clean_net, clean_x)
             if threat.at_test:
                 roles["control_before"] = first
                 roles["control_after"] = self.predict(control, clean_net, attacked, seed)
-                roles["before"] = self.predict(s, net, clean_x, seed)
+                roles["before"] = self._on_clean(s, net, clean_x)
             else:
                 roles["before"] = first
         else:
-            roles["before"] = self.predict(s, net, clean_x, seed)
+            roles["before"] = self._on_clean(s, net, clean_x)
         roles["after"] = self.predict(s, net, attacked, seed)
-        if threat.poisons:
-            roles["apply"] = self._apply_of[net]
         return roles, own | {roles["after"]}
+
+    def _once(self, what: Hashable, make: Callable[[], T]) -> T:
+        """Made for the first cell that asks, remembered for the others."""
+        if what not in self._made:
+            self._made[what] = make()
+        made: T = self._made[what]
+        return made
+
+    def _on_clean(self, s: _Setting, net: str, clean_x: Input) -> str:
+        return self._once(("clean", *s.network), lambda: self.predict(s, net, clean_x, s.seed))
 
     # -- data ---------------------------------------------------------------------------------
 
@@ -140,13 +178,15 @@ class Recipes:
             "digest": self._digests[entry.name],
             "train_fraction": float(entry.train_fraction),
         }
-        return self.graph.add("data", {}, recipe)
+        what = ("data", entry.name, recipe["train_fraction"])
+        return self._once(what, lambda: self.graph.add("data", {}, recipe))
 
     def slice(self, matrix: Matrix, data: str) -> str:
         """The test examples that cells are judged on."""
         recipe = {"examples": matrix.slice.examples}
-        return self.graph.add(
-            "slice", {"data": Input(data, "test"), "spec": Input(data, "")}, recipe
+        inputs = {"data": Input(data, "test"), "spec": Input(data, "")}
+        return self._once(
+            ("slice", matrix.name), lambda: self.graph.add("slice", inputs, recipe)
         )
 
     def goal(self, matrix: Matrix, slice_key: str, budget: dict[str, Any]) -> str | None:
@@ -154,39 +194,37 @@ class Recipes:
         chosen = budget.get("target", matrix.goal.targeted)
         if chosen is None or chosen == "least_likely":
             return None
-        return self.graph.add("goal", {"slice": Input(slice_key, "")}, {"goal": chosen})
+        inputs = {"slice": Input(slice_key, "")}
+        return self._once(
+            ("goal", slice_key, chosen), lambda: self.graph.add("goal", inputs, {"goal": chosen})
+        )
 
     # -- networks -----------------------------------------------------------------------------
 
-    def network(self, s: _Setting) -> tuple[str, frozenset[str]]:
-        """The defended, trained, repaired network, and the keys that attack or defence ran."""
+    def network(self, s: _Setting) -> Network:
+        """The defended, trained, repaired network of a cell, or of its control."""
         data = self.data(s.matrix, "student")
-        own: set[str] = set()
-        start, applied = None, None
+        made: dict[str, str] = {}
+        start = None
         if "public" in s.matrix.data:
-            start, applied = self.public(s, own)
+            start = self.public(s, made)
         if s.threat.delivers and s.attack is not None:
             assert start is not None
-            start = self.deliver(s, start)
-            own.add(start)
+            start = made["deliver"] = self.deliver(s, start)
         train = Input(data, "train")
         if s.threat.poisons and s.matrix.strikes == "train" and s.attack is not None:
-            edits = self.poison(s, data)
-            applied = self.apply(s, data, train, Input(edits, "edits"), s.budget)
-            own |= {edits, applied}
-            train = Input(applied, "train")
+            train = self.poisoned(s, data, made)
         if s.defense.has("sanitize") and "sanitize" in s.threat.defense_hooks:
-            keep = self._stage(
+            keep = made["sanitize"] = self._stage(
                 "sanitize",
                 s,
                 {"train": train, **self._start(start), **self._spec(data)},
                 {"victim": s.victim, "defense": s.defense},
             )
-            own.add(keep)
             sanitized = self.apply(s, data, train, Input(keep, "keep"), None)
             train = Input(sanitized, "train")
         trains = s.defense.has(*TRAINING)
-        net = self._stage(
+        net = made["train"] = self._stage(
             "train",
             s,
             {
@@ -197,14 +235,16 @@ class Recipes:
             },
             {"victim": s.victim, **({"defense": s.defense} if trains else {})},
         )
-        if trains:
-            own.add(net)
         if s.defense.has("repair") and "repair" in s.threat.defense_hooks:
-            net = self._repair(s, data, net)
-            own.add(net)
-        if applied is not None:
-            self._apply_of[net] = applied
-        return net, frozenset(own)
+            net = made["repair"] = self._repair(s, data, net)
+        own = frozenset(key for kind, key in made.items() if kind != "train" or trains)
+        return Network(net, own, made)
+
+    def poisoned(self, s: _Setting, data: str, made: dict[str, str]) -> Input:
+        """The training set of ``data`` after the attack's edits."""
+        edits = made["poison"] = self.poison(s, data)
+        made["apply"] = self.apply(s, data, Input(data, "train"), Input(edits, "edits"), s.budget)
+        return Input(made["apply"], "train")
 
     def _repair(self, s: _Setting, data: str, net: str) -> str:
         clean = self.graph.add(
@@ -219,16 +259,12 @@ class Recipes:
             {"victim": s.victim, "defense": s.defense},
         )
 
-    def public(self, s: _Setting, own: set[str]) -> tuple[str, str | None]:
+    def public(self, s: _Setting, made: dict[str, str]) -> str:
         """The public network: the victim on public data, which the edits may strike."""
         data = self.data(s.matrix, "public")
-        train, applied = Input(data, "train"), None
-        if s.threat.poisons and s.matrix.strikes == "public" and s.attack is not None:
-            edits = self.poison(s, data)
-            applied = self.apply(s, data, train, Input(edits, "edits"), s.budget)
-            own |= {edits, applied}
-            train = Input(applied, "train")
-        return self.clean_network("public", s, data, s.victim, train), applied
+        struck = s.threat.poisons and s.matrix.strikes == "public" and s.attack is not None
+        train = self.poisoned(s, data, made) if struck else None
+        return self.clean_network("public", s, data, s.victim, train)
 
     def clean_network(
         self, kind: str, s: _Setting, data: str, victim: Subject, train: Input | None = None
@@ -366,10 +402,10 @@ class Recipes:
         budget: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
     ) -> str:
-        modules = {role: subject.ref() for role, subject in roles.items()}
+        modules = {role: subject.ref for role, subject in roles.items()}
         for subject in roles.values():
             if subject.adversary is not None and kind == "train":
-                modules["adversary"] = subject.adversary.ref()
+                modules["adversary"] = subject.adversary.ref
         recipe = {
             "modules": modules,
             "seed": s.seed,

@@ -21,6 +21,10 @@ from harness.scoring import Score, score
 from harness.store import Store
 
 
+DEFENSE_STAGES = ("train", "sanitize", "repair")
+"""Where a defence can rule a cell out by itself; what it avoids so counts as a gap of its row."""
+
+
 class Recorder:
     """Writes records of one run.
 
@@ -106,8 +110,10 @@ class Recorder:
             status, reason = str(receipt["status"]), str(receipt["reason"])
             who = ", ".join(dict.fromkeys(m["module"] for m in
                             stage.recipe.get("modules", {}).values()))  # fmt: skip
+            if status == "not_applicable" and stage.kind in DEFENSE_STAGES:
+                reason = f"defence {cell.info['defense']}: {reason}"
             if key in cell.own or status in ("not_applicable", "missing"):
-                return status, stage.kind, f"{reason}"
+                return status, stage.kind, reason
             return "blocked", stage.kind, f"{stage.kind} ({who or 'harness'}) {status}: {reason}"
         return None
 

@@ -44,6 +44,8 @@ class CellInfo(_Strict):
     victim: str
     defense: str
     attack: str
+    defense_module: str
+    attack_module: str
     budget: dict[str, str | int | float | bool]
     budget_label: str
     goal: str

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness.catalog import Catalog
 from harness.errors import UserError
@@ -19,16 +16,18 @@ from harness.executors.base import Executor, Result, StageJob
 from harness.graph import HOST, Stage
 from harness.hoststages import HOST_STAGES, StageFailure
 from harness.jobs import make_job
+from harness.outputs import check_output
 from harness.plan import Cell, Plan
 from harness.recorder import Recorder
-from harness.store import Store
+from harness.store import Store, told
+from harness.work import WorkFolder, remove
 
 INFRA_RETRIES = 2
 
 ORDER = {"measure": 0, "predict": 0, "public": 1, "train": 1, "deliver": 1, "poison": 1}
 """Which of several ready stages goes first: what frees disk, then what unlocks most."""
 
-PROVENANCE_ONLY = ("network", "apply")
+PROVENANCE_ONLY = ("train", "sanitize", "repair", "poison", "deliver", "learn", "apply")
 """Roles of a cell that say where it came from; its score does not read them."""
 
 
@@ -59,7 +58,8 @@ class Scheduler:
     """Runs a plan's missing cells.
 
     Args:
-        plan: what could run. catalog: modules. store: artefacts. executor: where stages run.
+        plan: what could run. catalog: modules. store: artefacts.
+        executor: where stages run; whoever made it closes it. ``None`` to only plan.
         recorder: turns finished cells into records. data_root: fetched data.
         jobs: stages at once. device: ``cpu`` or ``cuda``.
         keep_all: leave passing artefacts. tell: called after each event, for progress.
@@ -71,7 +71,7 @@ class Scheduler:
         *,
         catalog: Catalog,
         store: Store,
-        executor: Executor,
+        executor: Executor | None,
         recorder: Recorder,
         data_root: Path,
         jobs: int,
@@ -79,14 +79,20 @@ class Scheduler:
         keep_all: bool = False,
         tell: Callable[[int, int, str], None] | None = None,
     ) -> None:
-        self.plan, self.catalog, self.store, self.executor = plan, catalog, store, executor
+        self.plan, self.catalog, self.store, self._place = plan, catalog, store, executor
         self.recorder, self.data_root, self.jobs, self.device = recorder, data_root, jobs, device
         self.keep_all, self.tell = keep_all, tell or (lambda done, total, what: None)
         self.tally = Tally()
         self.done: list[str] = []
         self._state = _State()
         self._running: dict[str, Stage] = {}
+        self._shared: set[str] = set()  # passing artefacts that another run may be reading
         self._total = 0
+
+    @property
+    def _executor(self) -> Executor:
+        assert self._place is not None, "a scheduler without an executor can plan, not run"
+        return self._place
 
     # -- what is missing ----------------------------------------------------------------------
 
@@ -95,9 +101,7 @@ class Scheduler:
 
         A failure under a stage's key counts as done: it is shown, not repeated.
         """
-        return self.missing_behind(
-            [k for cell in cells for role, k in cell.stages.items() if role not in PROVENANCE_ONLY]
-        )
+        return self.missing_behind(read_by(cells))
 
     def missing_behind(self, keys: list[str]) -> dict[str, Stage]:
         """The same for stages: works backwards from what is wanted to what is there."""
@@ -138,14 +142,31 @@ class Scheduler:
         Raises:
             UserError: the store is full or read-only; what was computed is kept.
         """
-        return self._run(cells, self.missing(cells))
+        return self._run(cells, read_by(cells))
 
     def run_stages(self, keys: list[str]) -> Tally:
         """Run single stages and what they read, without any cell."""
-        return self._run([], self.missing_behind(keys))
+        return self._run([], keys)
 
-    def _run(self, cells: list[Cell], wanted: dict[str, Stage]) -> Tally:
+    def _run(self, cells: list[Cell], keys: list[str]) -> Tally:
         begun = time.monotonic()
+        home = self.store.root.parent
+        with told(home), WorkFolder(home / "work", self.store.aside) as self._work:
+            # only now: from here on, no other run removes what this one may read
+            self._set_out(cells, self.missing_behind(keys))
+            self._close_cells()
+            while self._state.ready or self._running:
+                self._start_ready()
+                for job, result in self._executor.wait(1.0) if self._running else []:
+                    self._ended(job, result)
+                self._close_cells()
+            for key in list(self._shared):
+                self._let_go(key)
+        self.tally.seconds = time.monotonic() - begun
+        return self.tally
+
+    def _set_out(self, cells: list[Cell], wanted: dict[str, Stage]) -> None:
+        """Fill the state: what waits for what, and what an earlier run's failures rule out."""
         self._total = len(wanted)
         state = self._state
         for key, stage in wanted.items():
@@ -157,20 +178,9 @@ class Scheduler:
                 if receipt is not None and receipt["status"] != "ok":
                     self._fail_downstream(key, read)
         for cell in cells:
-            state.open_cells[cell.id] = set(cell.stages.values()) & wanted.keys()
+            ahead = wanted.keys() - state.failed.keys()
+            state.open_cells[cell.id] = ahead & set(cell.stages.values())
         self._make_ready()
-        with work_folder(self.store.root.parent / "work") as work:
-            try:
-                self._close_cells()
-                while state.ready or self._running:
-                    self._start_ready(work)
-                    for job, result in self.executor.wait(1.0) if self._running else []:
-                        self._ended(job, result)
-                    self._close_cells()
-            finally:
-                self.executor.close()
-        self.tally.seconds = time.monotonic() - begun
-        return self.tally
 
     def _make_ready(self) -> None:
         state = self._state
@@ -180,33 +190,35 @@ class Scheduler:
         state.ready += now
         state.ready.sort(key=lambda key: ORDER.get(self.plan.graph.stages[key].kind, 2))
 
-    def _start_ready(self, work: Path) -> None:
+    def _start_ready(self) -> None:
         state = self._state
         for key in list(state.ready):
             stage = self.plan.graph.stages[key]
             if stage.kind in HOST:
                 state.ready.remove(key)
-                self._run_host(stage, work)
+                self._run_host(stage)
                 self._make_ready()
             elif len(self._running) < self.jobs:
                 state.ready.remove(key)
                 self._running[key] = stage
+                with self._work.alone() as alone:  # two runs must not write one checkpoint
+                    home = self.store.root.parent if alone else self._work.path
                 job = make_job(
                     stage,
                     catalog=self.catalog,
                     store=self.store,
-                    work=work,
-                    checkpoints=self.store.root.parent / "checkpoints",
+                    work=self._work.path,
+                    checkpoints=home / "checkpoints",
                     ceiling=self.plan.benchmark.ceiling,
                     device=self.device,
                 )
                 shutil.rmtree(job.folder, ignore_errors=True)
                 job.folder.mkdir(parents=True)
-                self.executor.start(job)
+                self._executor.start(job)
 
-    def _run_host(self, stage: Stage, work: Path) -> None:
+    def _run_host(self, stage: Stage) -> None:
         begun = time.monotonic()
-        out = work / f"{stage.key[:32]}-host"
+        out = self._work.path / f"{stage.key[:32]}-host"
         out.mkdir(parents=True)
         inputs = {name: self.store.part(one.key, one.part) for name, one in stage.inputs.items()}
         status, reason = "ok", ""
@@ -221,15 +233,19 @@ class Scheduler:
     def _ended(self, job: StageJob, result: Result) -> None:
         stage = self._running.pop(job.key)
         state = self._state
+        extra: dict[str, Any] = {}
+        if result.status == "ok" and (wrong := check_output(job)):
+            result = replace(result, status="contract_violation", reason=wrong)
+        if result.status == "ok" and job.service is not None:
+            result, extra = take_oracle(job, result)
         if result.status == "infra_error" and state.tries[job.key] < INFRA_RETRIES:
             state.tries[job.key] += 1
             state.ready.append(job.key)
             return
         out = job.folder / "out"
+        if result.status != "ok":
+            remove(out)
         out.mkdir(exist_ok=True)
-        extra: dict[str, Any] = {}
-        if job.service is not None and result.status == "ok":
-            result, extra = take_oracle(job, result)
         if (job.folder / "log.txt").is_file():
             copy_tail(job.folder / "log.txt", out / "log.txt")
         self._commit(stage, out, result, extra)
@@ -256,17 +272,16 @@ class Scheduler:
             **(extra or {}),
         }
         try:
-            self.store.commit(stage.key, out, receipt)
+            kept = self.store.commit(stage.key, out, receipt)
         except ValueError as error:
-            shutil.rmtree(out, ignore_errors=True)
+            remove(out)
             out.mkdir()
-            result = Result("contract_violation", str(error), result.seconds)
-            receipt |= {"status": result.status, "reason": result.reason}
-            self.store.commit(stage.key, out, receipt)
+            receipt |= {"status": "contract_violation", "reason": str(error)}
+            kept = self.store.commit(stage.key, out, receipt)
         self.tally.stages += 1
         self.done.append(stage.key)
         state = self._state
-        if result.status == "ok":
+        if kept["status"] == "ok":
             for unmet in state.waiting.values():
                 unmet.discard(stage.key)
         else:
@@ -276,7 +291,7 @@ class Scheduler:
                 self._fail_downstream(key, stage.key)
         self._settle(stage)
         self._make_ready()
-        self.tell(self.tally.stages, self._total, f"{stage.kind} {result.status}")
+        self.tell(self.tally.stages, self._total, f"{stage.kind} {kept['status']}")
 
     def _fail_downstream(self, key: str, cause: str) -> None:
         """Mark a stage that can no longer run, and all that wait for it."""
@@ -303,9 +318,16 @@ class Scheduler:
             waiting.discard(stage.key)
 
     def _let_go(self, key: str) -> None:
+        """Remove a passing artefact without readers, unless another run may be reading it."""
         part = self.plan.graph.stages[key].passing
-        if part and self._state.readers[key] <= 0 and not self.keep_all:
-            self.store.remove_part(key, part)
+        if not part or self._state.readers[key] > 0 or self.keep_all:
+            return
+        with self._work.alone() as alone:
+            if alone:
+                self.store.remove_part(key, part)
+                self._shared.discard(key)
+            else:
+                self._shared.add(key)
 
     def _close_cells(self) -> None:
         """Record every cell that waits for nothing any more, at once: a kill loses nothing."""
@@ -318,6 +340,11 @@ class Scheduler:
             self.recorder.record(cell, self.plan)
             self.tally.records += 1
             self.tell(self.tally.stages, self._total, cell_id)
+
+
+def read_by(cells: list[Cell]) -> list[str]:
+    """Keys of the stages that these cells' scores read."""
+    return [k for cell in cells for role, k in cell.stages.items() if role not in PROVENANCE_ONLY]
 
 
 def take_oracle(job: StageJob, result: Result) -> tuple[Result, dict[str, Any]]:
@@ -360,44 +387,3 @@ def copy_tail(source: Path, target: Path, limit: int = 64 << 10) -> None:
         file.seek(size - limit)
         gap = f"\n… {size - 2 * limit} bytes left out …\n".encode()
         target.write_bytes(head + gap + file.read())
-
-
-class work_folder:
-    """A run's own folder for stages in progress, locked while the run lives.
-
-    Folders of runs that were killed are recognised by their lock being free, and removed. The lock
-    lies beside its folder and is taken first, so that no live run's folder is ever without one.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.path = root / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._lock: IO[str] | None = None
-
-    def __enter__(self) -> Path:
-        self.root.mkdir(parents=True, exist_ok=True)
-        for lock in self.root.glob("*.lock"):
-            if (held := locked(lock)) is not None:
-                shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-                lock.unlink(missing_ok=True)
-                held.close()
-        self._lock = locked(self.path.with_suffix(".lock"))
-        self.path.mkdir()
-        return self.path
-
-    def __exit__(self, *exc: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        self.path.with_suffix(".lock").unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.close()
-
-
-def locked(path: Path) -> IO[str] | None:
-    """An open file that holds the lock, or ``None`` while another process holds it."""
-    file = path.open("a", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file

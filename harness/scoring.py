@@ -87,7 +87,7 @@ def score(
         {"name": flag.name, "text": flag.text}
         for flag in flags.record_flags(
             judged,
-            attack=info["attack"].partition("/")[0],
+            attack=info["attack_module"],
             task=info["task"],
             outputs=int(spec["outputs"]),
             different=None if random else different(stages, store, outputs["after"], info["task"]),
@@ -99,12 +99,23 @@ def score(
 def goal_of(
     info: Mapping[str, Any], stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array]
 ) -> Goal:
-    """The targets of a cell, or ``None`` when it is untargeted."""
+    """The targets of a cell, ``None`` when it is untargeted, absent when they mean nothing."""
+    if "goal" in stages and foreign_labels(info):
+        return Absent("the attacker's classes are not the student's: a target class means nothing")
     if "goal" in stages:
         return np.array(load_array(store.part(stages["goal"], "goal") / "goal.npy"))
     if info["goal"] == "targeted: least_likely":
         return np.asarray(outputs["before"].argmin(axis=1))
     return None
+
+
+def foreign_labels(info: Mapping[str, Any]) -> bool:
+    """Whether the attacker worked with other classes than the student's."""
+    threat, data = THREATS[info["threat_model"]], info["data"]
+    if threat.delivers:
+        return bool(data.get("attacker", data.get("public")) != data["student"])
+    public = threat.access == "source" and not info["knowledge"].startswith("surrogate")
+    return public and data.get("public") != data["student"]
 
 
 def judge_classification(

@@ -31,10 +31,17 @@ class Store:
 
     Two harnesses may share it: an entry appears by one rename, and whoever comes second throws
     his own copy away – equal key, same run.
+
+    Args:
+        root: the folder. below: a store to read what is not here; it is never written.
+        hidden: keys that are not to be found below, so that their stages run again.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, below: Store | None = None, hidden: frozenset[str] = frozenset()
+    ) -> None:
         self.root = root
+        self._below, self._hidden = below, hidden
         self._verified: set[str] = set()
         try:
             self.aside.mkdir(parents=True, exist_ok=True)
@@ -55,6 +62,12 @@ class Store:
 
     def path(self, key: str) -> Path:
         """Where an entry lies, whether it exists or not."""
+        own = self._own(key)
+        if self._below is None or key in self._hidden or own.exists():
+            return own
+        return self._below.path(key) if self._below.has(key) else own
+
+    def _own(self, key: str) -> Path:
         return self.root / key[:2] / key
 
     def part(self, key: str, name: str) -> Path:
@@ -93,8 +106,13 @@ class Store:
         self._verified.add(key)
         return True
 
-    def commit(self, key: str, out: Path, receipt: dict[str, Any]) -> None:
+    def commit(self, key: str, out: Path, receipt: dict[str, Any]) -> dict[str, Any]:
         """Make an entry of a stage's output folder, which is moved.
+
+        An entry that is there stays; a passing part that was removed from it comes back.
+
+        Returns:
+            The receipt of the entry that lies there now, which another harness may have made.
 
         Raises:
             UserError: the disk is full or not writable.
@@ -102,31 +120,46 @@ class Store:
         """
         files = {str(p.relative_to(out)): file_digest(p) for p in plain_files(out)}
         receipt = receipt | {"schema": RECEIPT_SCHEMA, "key": key, "files": files, "removed": []}
-        target = self.path(key)
+        target = self._own(key)
         aside = self.aside / f"{key[:16]}-{uuid.uuid4().hex[:8]}"
         with told(self.root):
             shutil.move(out, aside)
             write_json(aside / RECEIPT, receipt)
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                if self.has(key):
-                    shutil.rmtree(aside)
-                    return
+            while not renamed(aside, target):
+                first = self.receipt(key)
+                failed_again = receipt["status"] != "ok" and first is not None and first["removed"]
+                if first is not None and not failed_again:
+                    receipt = self._restored(key, first, aside, receipt["files"])
+                    break
                 self.drop(key)
-            try:
-                aside.rename(target)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                shutil.rmtree(aside)  # another harness was first
         self._verified.add(key)
+        return receipt
+
+    def _restored(
+        self, key: str, first: dict[str, Any], aside: Path, made: dict[str, str]
+    ) -> dict[str, Any]:
+        """Give an entry the parts back that were removed from it; returns its receipt."""
+        back = [part for part in first["removed"] if (aside / part).is_dir()]
+        for part in back:
+            shutil.rmtree(self._own(key) / part, ignore_errors=True)
+            (aside / part).rename(self._own(key) / part)
+            files = {name: d for name, d in made.items() if name.partition("/")[0] == part}
+            first = first | {
+                "files": first["files"] | files,
+                "removed": [one for one in first["removed"] if one != part],
+            }
+        if back:
+            write_json(self._own(key) / RECEIPT, first)
+        shutil.rmtree(aside, ignore_errors=True)
+        return first
 
     def remove_part(self, key: str, part: str) -> None:
         """Drop a part that has no reader left, and say so in the receipt first."""
         receipt = self.receipt(key)
         if receipt is None or part in receipt["removed"]:
             return
-        folder = self.path(key)
+        folder = self._own(key)
         write_json(folder / RECEIPT, receipt | {"removed": [*receipt["removed"], part]})
         shutil.rmtree(folder / part, ignore_errors=True)
 
@@ -135,7 +168,7 @@ class Store:
         self._verified.discard(key)
         grave = self.aside / f"dropped-{uuid.uuid4().hex}"
         with contextlib.suppress(FileNotFoundError):
-            self.path(key).rename(grave)
+            self._own(key).rename(grave)
             shutil.rmtree(grave, ignore_errors=True)
 
     def entries(self) -> Iterator[str]:
@@ -146,6 +179,17 @@ class Store:
     def size(self, key: str) -> int:
         """Bytes of an entry."""
         return sum(p.stat().st_size for p in self.path(key).rglob("*") if p.is_file())
+
+
+def renamed(source: Path, target: Path) -> bool:
+    """Rename a folder, unless there is one already."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -169,6 +213,8 @@ def plain_files(folder: Path) -> list[Path]:
     Raises:
         ValueError: something there is not a plain file or folder, or a file has two names.
     """
+    if folder.is_symlink():
+        raise ValueError(f"{folder.name} is a link, not a folder")
     found = []
     for path in sorted(folder.rglob("*")):
         mode = path.lstat()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +12,6 @@ from harness.benchmark import check_benchmarks
 from harness.catalog import FOLDERS, Catalog, Module
 from harness.errors import UserError, UserErrors
 from harness.manifest import load_manifest
-from harness.store import Store
 from harness.workspace import Workspace
 
 
@@ -70,9 +69,8 @@ def check_module(workspace: Workspace, folder: Path, console: Console) -> None:
         raise UserError(str(folder), "no manifest.yaml in this folder", fix)
     module = Module(folder, load_manifest(folder / "manifest.yaml"))
     failed = []
-    with tempfile.TemporaryDirectory(prefix="gauntlet-check-") as scratch:
-        store = Store(Path(scratch) / "store")
-        for one in conformance(workspace, module, LocalExecutor, store):
+    with closing(LocalExecutor()) as executor:
+        for one in conformance(workspace, module, executor, workspace.store()):
             mark = "ok  " if one.ok else "FAIL"
             console.print(f"{mark} {one.name}" + (f": {one.detail}" if one.detail else ""),
                           soft_wrap=True, highlight=False, markup=False)  # fmt: skip

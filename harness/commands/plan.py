@@ -10,7 +10,6 @@ from rich.table import Table
 from harness import records
 from harness.commands.run import pending, workers
 from harness.errors import UserError
-from harness.executors.local import LocalExecutor
 from harness.plan import Cell, Plan
 from harness.recorder import Recorder
 from harness.scheduler import Scheduler
@@ -33,18 +32,16 @@ def plan(
     found, _ = records.load_all(workspace.local_records)
     cells = pending(planned, found, retry_failed=False)
     store = workspace.store()
-    executor = LocalExecutor()
     scheduler = Scheduler(
         planned,
         catalog=workspace.catalog,
         store=store,
-        executor=executor,
+        executor=None,
         recorder=Recorder(store, workspace.local_records, "local", device),
         data_root=workspace.data,
         jobs=1,
         device=device,
     )
-    executor.close()
     if why is not None:
         explain(planned, cell_named(planned, why), scheduler, console)
         return

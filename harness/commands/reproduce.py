@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
     cell = plan.cells.get(record["id"])
     refuse_stale(record, cell, workspace)
     assert cell is not None
-    again = run_again(workspace, plan, cell, record, console)
+    again = run_again(workspace, plan, cell, record)
     if again["result"] == record["result"]:
         say(f"{record['id']}: reproduced exactly (result {record['result'][:16]})")
         return True
@@ -100,7 +101,7 @@ def refuse_stale(record: dict[str, Any], cell: Cell | None, workspace: Workspace
 
 
 def run_again(
-    workspace: Workspace, plan: Plan, cell: Cell, record: dict[str, Any], console: Console
+    workspace: Workspace, plan: Plan, cell: Cell, record: dict[str, Any]
 ) -> dict[str, Any]:
     """Run the cell, and an ensemble's members, in a scratch store; returns the new record."""
     executor = record["environment"]["executor"]
@@ -108,12 +109,12 @@ def run_again(
         home = Path(folder)
         store = Store(home / "store")
         recorder = Recorder(store, home / "records", executor, record["environment"]["device"])
-        with Meter("reproduce: stages", console) as meter:
+        with closing(executor_named(executor)) as place, Meter("reproduce: stages") as meter:
             scheduler = Scheduler(
                 plan,
                 catalog=workspace.catalog,
                 store=store,
-                executor=executor_named(executor),
+                executor=place,
                 recorder=recorder,
                 data_root=workspace.data,
                 jobs=workers(),

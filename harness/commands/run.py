@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 from collections import Counter
+from contextlib import closing
 from typing import Any
 
 from rich.console import Console
@@ -74,7 +75,7 @@ def run(
     place = executor_named(executor)
     recorder = Recorder(store, workspace.local_records, place.name, device, workspace.root)
     recorder.by_key = records.newest_by_key(found)
-    with Meter(f"{plan.benchmark.name}: stages") as meter:
+    with closing(place), Meter(f"{plan.benchmark.name}: stages") as meter:
         scheduler = Scheduler(
             plan,
             catalog=workspace.catalog,

@@ -15,20 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.executors.base import Result, StageJob
+from harness.executors.outcome import read_outcome, tame
 
 POLL_SECONDS = 0.05
-EXIT_STATUSES = {
-    0: "ok",
-    10: "contract_violation",
-    11: "module_error",
-    13: "out_of_memory",
-    99: "not_applicable",
-}
+GIB = 1 << 30
 ENVIRONMENT_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
 
 
@@ -39,8 +35,9 @@ class _Running:
     job: StageJob
     begun: float
     pid: int = 0
+    socket: Path | None = None  # of the oracle that has to listen before the attack is ordered
     oracle_pid: int = 0
-    oracle_ended: bool = False
+    oracle_ended: tuple[int, int] | None = None
     ended: tuple[int, int] | None = None
     peak: int = 0
     stopped: tuple[str, str] | None = None
@@ -64,18 +61,14 @@ class LocalExecutor:
         server = self._ensure_server()
         running = _Running(job, time.monotonic())
         self._running[job.key] = running
-        jobs = [job]
-        if job.service is not None:
-            path = str(self._sockets / f"{job.key[:24]}.sock")
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            for part in (job, job.service):
-                part.job["inputs"]["socket"] = path
-            self._launch(server, job.service, running)
-            if not self._await_socket(Path(path), running):
-                return
-        for part in jobs:
-            self._launch(server, part, running)
+        if job.service is None:
+            self._launch(server, job, running)
+            return
+        running.socket = self._sockets / f"{job.key[:24]}.sock"
+        running.socket.unlink(missing_ok=True)
+        for part in (job, job.service):
+            part.job["inputs"]["socket"] = str(running.socket)
+        self._launch(server, job.service, running)
 
     def _launch(self, server: subprocess.Popen[bytes], job: StageJob, owner: _Running) -> None:
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -84,23 +77,29 @@ class LocalExecutor:
         self._by_path[str(path)] = owner
         if server.stdin is None:  # pragma: no cover - Popen was asked for a pipe
             raise RuntimeError("fork server without standard input")
-        server.stdin.write(json.dumps({"start": str(path)}).encode() + b"\n")
-        server.stdin.flush()
+        try:
+            server.stdin.write(json.dumps({"start": str(path)}).encode() + b"\n")
+            server.stdin.flush()
+        except BrokenPipeError:
+            self._server_died()
 
-    def _await_socket(self, path: Path, running: _Running) -> bool:
-        limit = time.monotonic() + 120
-        while not path.exists():
-            self._read_events(POLL_SECONDS)
-            if running.oracle_ended or time.monotonic() > limit:
-                reason = last_line(running.job.service)
-                running.stopped = ("infra_error", f"the oracle did not start: {reason}")
-                running.ended = (1, 0)
-                return False
-        return True
+    def _join_oracles(self) -> None:
+        """Order an attack once its oracle listens; stop it when its oracle has ended."""
+        for running in self._running.values():
+            service = running.job.service
+            if service is None or running.ended is not None:
+                continue
+            if running.oracle_ended is not None:
+                self._stop(running, *oracle_failure(service, *running.oracle_ended))
+            elif running.socket is not None and running.socket.exists():
+                running.socket = None
+                self._launch(self._ensure_server(), running.job, running)
 
     def _ensure_server(self) -> subprocess.Popen[bytes]:
         if self._server is not None and self._server.poll() is None:
             return self._server
+        if self._server is not None:
+            self._server_died()  # before a new one takes its place: its stages end with it
         environment = {k: os.environ[k] for k in ENVIRONMENT_KEPT if k in os.environ}
         environment |= {
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
@@ -108,11 +107,13 @@ class LocalExecutor:
             "PYTHONHASHSEED": "0",
             "OMP_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
+            "PYTHONUTF8": "1",
             "HOME": str(self._sockets),
+            "TMPDIR": str(self._sockets),  # short: names of sockets may have 107 bytes
             "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         }
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "harness.runtime.forkserver"],
+            [sys.executable, "-m", "harness.runtime.forkserver", str(self._sockets)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
@@ -129,6 +130,7 @@ class LocalExecutor:
         limit = time.monotonic() + timeout
         while True:
             self._read_events(min(POLL_SECONDS, max(0.0, limit - time.monotonic())))
+            self._join_oracles()
             self._enforce()
             done = [r for r in self._running.values() if r.ended is not None]
             if done or time.monotonic() >= limit:
@@ -158,6 +160,8 @@ class LocalExecutor:
             return
         own = str(running.job.folder / "job.json") == path
         if "started" in event:
+            if not running.oracle_pid:  # earlier, the fork server may have been importing
+                running.begun = time.monotonic()
             if own:
                 running.pid = event["pid"]
             else:
@@ -167,54 +171,65 @@ class LocalExecutor:
         if own:
             running.ended = (event["code"], event["signal"])
         else:
-            running.oracle_ended = True
+            running.oracle_ended = (event["code"], event["signal"])
 
     def _server_died(self) -> None:
         for running in self._running.values():
-            running.stopped = ("infra_error", "the fork server died")
-            running.ended = (1, 0)
+            self._stop(running, "infra_error", "the fork server died")
+            running.ended, running.oracle_ended = (1, 0), running.oracle_ended or (1, 0)
         self._by_path.clear()
-        self._server = None
+        self._server, self._pending = None, b""
 
     def _enforce(self) -> None:
         """Stop what is over its time or memory."""
         for running in self._running.values():
-            if running.ended is not None or not running.pid or running.stopped is not None:
+            begun = running.oracle_pid if running.socket else running.pid
+            if not begun or running.ended is not None or running.stopped is not None:
                 continue
             job = running.job
-            memory = group_memory(running.pid)
+            groups = [pid for pid in (running.pid, running.oracle_pid) if pid]
+            memory = group_memory(groups)
+            if memory > job.memory_gb * GIB:
+                memory = group_memory(groups, exact=True)
             running.peak = max(running.peak, memory)
-            if memory > job.memory_gb * (1 << 30):
-                running.stopped = (
-                    "out_of_memory",
-                    f"host memory: used more than its limit of {job.memory_gb:g} GiB",
-                )
+            if memory > job.memory_gb * GIB:
+                reason = f"host memory: used more than its limit of {job.memory_gb:g} GiB"
+                self._stop(running, "out_of_memory", reason)
             elif time.monotonic() - running.begun > job.seconds:
-                running.stopped = ("timeout", f"stopped at its limit of {job.seconds:g} s")
-            if running.stopped:
-                kill_group(running.pid)
+                self._stop(running, "timeout", f"stopped at its limit of {job.seconds:g} s")
+
+    def _stop(self, running: _Running, status: str, reason: str) -> None:
+        """Kill a stage; it has ended when the fork server says so, or now if it was not ordered."""
+        running.stopped = running.stopped or (status, reason)
+        for pid in (running.pid, running.oracle_pid):
+            if pid:
+                kill_group(pid)
+        if running.socket is not None:
+            running.ended = (1, 0)
 
     def _finish(self, running: _Running) -> Result:
         """Read the outcome after every process of the stage is dead."""
         del self._running[running.job.key]
-        if running.pid:
-            kill_group(running.pid)
         if running.job.service is not None:
+            if running.oracle_ended is not None and running.stopped is None:
+                running.stopped = oracle_failure(running.job.service, *running.oracle_ended)
             self._stop_oracle(running)
+            tame(running.job.service.folder)
         seconds = time.monotonic() - running.begun
+        refused = tame(running.job.folder)
         if running.stopped:
             return Result(*running.stopped, seconds=seconds, peak_memory=running.peak)
         code, number = running.ended or (1, 0)
-        return read_outcome(running.job, code, number, seconds, running.peak)
+        return read_outcome(running.job, code, number, seconds, running.peak, refused)
 
     def _stop_oracle(self, running: _Running) -> None:
-        if running.oracle_pid and not running.oracle_ended:
+        if running.oracle_pid and running.oracle_ended is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(running.oracle_pid, signal.SIGTERM)
             limit = time.monotonic() + 10
             while time.monotonic() < limit:
                 self._read_events(POLL_SECONDS)
-                if running.oracle_ended:
+                if running.oracle_ended is not None:
                     break
             kill_group(running.oracle_pid)
 
@@ -238,36 +253,12 @@ class LocalExecutor:
         shutil.rmtree(self._sockets, ignore_errors=True)
 
 
-def read_outcome(job: StageJob, code: int, number: int, seconds: float, peak: int) -> Result:
-    """Join the exit code with ``outcome.json``; either alone is not believed."""
-    if number:
-        reason = f"killed by {signal.Signals(number).name}"
-        return Result("module_error", reason, seconds, peak_memory=peak, exit_code=-number)
-    try:
-        outcome = json.loads((job.folder / "outcome.json").read_text(encoding="utf-8"))
-        status, reason = str(outcome["status"]), str(outcome["reason"])
-        hook_seconds, passes = float(outcome["hook_seconds"]), dict(outcome["passes"])
-        device_memory = outcome["device_memory"]
-    except (OSError, ValueError, KeyError, TypeError):
-        reason = f"ended with exit code {code} and left no outcome: {last_line(job)}"
-        return Result("module_error", reason, seconds, peak_memory=peak, exit_code=code)
-    if EXIT_STATUSES.get(code) != status:
-        reason = f"exit code {code} contradicts its outcome, which claims {status!r}"
-        return Result("contract_violation", reason, seconds, peak_memory=peak, exit_code=code)
-    return Result(status, reason, seconds, hook_seconds, peak, passes, device_memory, code)
-
-
-def last_line(job: StageJob | None) -> str:
-    """The last line of a stage's log, for a reason."""
-    if job is None:
-        return "no job"
-    try:
-        with (job.folder / "log.txt").open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
-            lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    except OSError:
-        return "no log"
-    return lines[-1][:300] if lines else "empty log"
+def oracle_failure(service: StageJob, code: int, number: int) -> tuple[str, str]:
+    """Why an oracle ended before it was told to: the stage's failure."""
+    result = read_outcome(service, code, number, 0.0, 0)
+    if result.status == "ok":
+        return "infra_error", "the oracle ended before the attack did"
+    return result.status, f"in the oracle: {result.reason}"
 
 
 def kill_group(pid: int) -> None:
@@ -276,18 +267,26 @@ def kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def group_memory(group: int) -> int:
-    """Bytes of private resident memory of a process group.
+def group_memory(groups: Iterable[int], *, exact: bool = False) -> int:
+    """Bytes of private and shared memory of process groups.
 
-    RLIMIT_AS will not do: torch maps 3 GB of address space before it does anything.
+    Without ``exact``, pages that processes share since a fork count for each: too much, but a
+    thousand times faster. RLIMIT_AS will not do: torch maps 3 GB before it does anything.
     """
     total = 0
-    for pid in group_members(group):
-        with contextlib.suppress(OSError, ValueError):
-            for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-                if line.startswith(("RssAnon:", "RssShmem:")):
-                    total += int(line.split()[1]) * 1024
-    return total
+    for pid in (pid for group in groups for pid in group_members(group)):
+        shares = exact and kibibytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss_Anon:", "Pss_Shmem:")
+        total += shares or kibibytes(Path(f"/proc/{pid}/status"), "RssAnon:", "RssShmem:")
+    return total * 1024
+
+
+def kibibytes(path: Path, *fields: str) -> int:
+    """Sum of some fields of a file of ``/proc``; 0 when it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(fields))
 
 
 def group_members(group: int) -> list[int]:
@@ -297,6 +296,7 @@ def group_members(group: int) -> list[int]:
         pid = queue.pop()
         found.append(pid)
         with contextlib.suppress(OSError):
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-            queue += [int(child) for child in children.split()]
+            for thread in Path(f"/proc/{pid}/task").iterdir():  # each has children of its own
+                children = (thread / "children").read_text(encoding="ascii")
+                queue += [int(child) for child in children.split()]
     return found

@@ -67,7 +67,9 @@ def segmentation(
         figures["attack_success_rate"] = _over(changed[:, 3], changed[:, 2])
     metrics = {name: _rate(name, row, len(first)) for name, row in figures.items()}
     if after is None:
-        metrics |= {name: Absent(NO_AFTER) for name in (*_FIGURES, "miou_drop")}
+        metrics |= {
+            name: Absent(NO_AFTER) for name in (*_FIGURES, "miou_drop", "miou_drop_relative")
+        }
     return Judged(metrics=metrics, parts=parts, notes=notes)
 
 
@@ -211,7 +213,7 @@ def _rate(name: str, samples: Floats, images: int) -> Rate | Absent:
 
 
 _UNDEFINED = {
-    "miou_drop_relative": "clean mIoU is below 1 %",
+    "miou_drop_relative": "clean mIoU is undefined or below 1 %",
     "attack_success_rate": "no pixel was right before the attack",
 }
 

@@ -30,7 +30,7 @@ import torch
 
 from harness.runtime import worker
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
 TRAINING = ("train", "public", "deliver", "repair")
 """Stages that make an optimiser; see ``warm``."""
 FILE_BYTES = 8 << 30
@@ -43,6 +43,8 @@ def child(path: Path) -> None:
     try:
         os.setsid()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stage that kills the fork server dies with it
+        prctl(PR_SET_CHILD_SUBREAPER, 1)  # what it detaches stays below it: counted, and its own
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
@@ -52,6 +54,7 @@ def child(path: Path) -> None:
             os.dup2(source, target)
         os.closerange(3, 256)
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         scratch = path.parent / "scratch"
         scratch.mkdir(exist_ok=True)
         os.chdir(scratch)
@@ -100,8 +103,9 @@ def reap(children: dict[int, str]) -> None:
 def bury(stages: Collection[int]) -> None:
     """Kill and await every child that is no stage.
 
-    This process is the subreaper, so it adopts what a stage leaves behind when it ends, whatever
-    session that has moved to. Killing one may bring its own children here, hence the loop.
+    Every stage is a subreaper, and so is this process: it adopts what a stage leaves behind when
+    that ends, whatever session it has moved to. Killing one may bring its own children here, hence
+    the loop.
     """
     listed = Path(f"/proc/self/task/{os.getpid()}/children")
     while orphans := [p for p in map(int, listed.read_text().split()) if p not in stages]:
@@ -149,6 +153,7 @@ def main() -> None:
             os.killpg(pid, signal.SIGKILL)
     bury(())
     shutil.rmtree(sys.argv[1], ignore_errors=True)
+    os._exit(0)  # taking torch down in good order takes a second
 
 
 if __name__ == "__main__":

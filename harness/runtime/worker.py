@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import traceback
 from pathlib import Path
@@ -18,6 +19,7 @@ EXIT_CODES = {
     "contract_violation": 10,
     "module_error": 11,
     "out_of_memory": 13,
+    "infra_error": 14,
     "not_applicable": 99,
 }
 """Status → exit code. The host trusts the code and the file only together."""
@@ -34,6 +36,8 @@ def blame(error: BaseException) -> tuple[str, str]:
         return "out_of_memory", f"device memory: {line}"
     if isinstance(error, MemoryError):
         return "out_of_memory", f"host memory: {line}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return "infra_error", f"{type(error).__name__}: {line}"
     return "module_error", f"{type(error).__name__}: {line}{raised_at(error)}"
 
 
@@ -67,9 +71,13 @@ def run(path: Path) -> int:
         "passes": job.passes if job else {},
         "device_memory": device_memory(job),
     }
-    sys.stdout.flush()
-    sys.stderr.flush()
-    arrays.write_json(path.parent / "outcome.json", outcome)
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
+        arrays.write_json(path.parent / "outcome.json", outcome)
+    except OSError:  # the disk is full: the exit code says so
+        return EXIT_CODES["infra_error"]
     return EXIT_CODES[status]
 
 

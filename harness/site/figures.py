@@ -144,6 +144,8 @@ def scatter(table: Table, width: float, height: float) -> Scatter | None:
     y_ticks = ticks(ends, most=5, whole=True)
     left, top, right, bottom = 34.0, 28.0, width - 12.0, height - 40.0
 
+    margins = [(0.0, -height, width, 18.0), (0.0, bottom + 4, width, 2 * height)]
+
     def across(value: float) -> float:
         return round(left + (right - left) * _share(100 * value, x_ticks), 1)
 
@@ -181,7 +183,7 @@ def scatter(table: Table, width: float, height: float) -> Scatter | None:
         bottom,
         tuple(Tick(across(value / 100), f"{value:g}") for value in x_ticks),
         tuple(Tick(up(value / 100), f"{value:g}") for value in y_ticks),
-        tuple(_labelled(points, left, width, _strokes(corners))),
+        tuple(_labelled(points, left, width, [*_strokes(corners), *margins])),
         "M" + "L".join(f"{x:g} {y:g}" for x, y in corners) if corners else "",
     )
 
@@ -240,7 +242,7 @@ def _strokes(corners: Sequence[tuple[float, float]]) -> list[_Box]:
 def _labelled(
     points: Sequence[Point], left: float, width: float, lines: Sequence[_Box]
 ) -> list[Point]:
-    """Labels where one is free: the front's first; a label that fits nowhere is left out."""
+    """Labels where one is free, the front's first; ``lines``: what else no label may cover."""
     taken = [(p.x - _RADIUS, p.y - _RADIUS, p.x + _RADIUS, p.y + _RADIUS) for p in points]
     taken += [(p.x - 4, p.hi, p.x + 4, p.lo) for p in points]
     taken += lines

@@ -17,6 +17,7 @@ _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 _SLUG_LENGTH = 80
+_FEW = 200
 _MINUTE, _HOUR = 60, 3600
 
 
@@ -78,11 +79,9 @@ def _fragment(label: str) -> str:
     return "-".join(re.findall(r"[a-z0-9.]+", plain)) or "budget"
 
 
-def decimals(*, n: int | None, lo: float | None = None, hi: float | None = None) -> int:
-    """Decimals of a percentage: one; none below 200 examples or when the interval is very wide."""
-    few = n is not None and n < 200
-    wide = lo is not None and hi is not None and hi - lo > 0.2
-    return 0 if few or wide else 1
+def decimals(*, n: int | None) -> int:
+    """Decimals of a percentage of ``n`` examples: one; none below 200."""
+    return 0 if n is not None and n < _FEW else 1
 
 
 def percent(value: float, places: int = 1) -> str:
@@ -181,15 +180,6 @@ def ratio(value: float) -> str:
     return f"{value:.1f} ×" if value < 10 else f"{value:,.0f} ×"
 
 
-def p_value(value: float) -> str:
-    """A p-value.
-
-    >>> p_value(0.0301), p_value(0.00002)
-    ('p = 0.03', 'p < 0.001')
-    """
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
-
-
 def date(moment: str) -> str:
     """The day of an ISO moment; what is no moment stays as it is.
 
@@ -225,15 +215,6 @@ def sentence(text: str) -> str:
     """
     end = "" if text.endswith((".", "!", "?")) else "."
     return f"{text[:1].upper()}{text[1:]}{end}"
-
-
-def listing(names: list[str]) -> str:
-    """Names in a sentence.
-
-    >>> listing(["a"]), listing(["a", "b", "c"])
-    ('a', 'a, b and c')
-    """
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def spreadsheet(text: str) -> str:

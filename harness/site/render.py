@@ -14,6 +14,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from harness.board import Table
 from harness.errors import UserError
 from harness.headline import Headline
 from harness.judge.metrics import METRICS, Trait
@@ -127,25 +128,27 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "cell_path": views.cell_path,
         "provenance": provenance,
         "metric_rows": metric_rows,
+        "places": places,
         "ramp": ramp,
     }
     return environment
 
 
-def rate(estimate: Estimate) -> str:
-    """A rate's value in per cent, as fine as its interval and count allow."""
-    return format.percent(estimate.value, _places(estimate))
+def places(table: Table) -> int:
+    """Decimals of a table's rates: the same for all, so that they stand under each other."""
+    return format.decimals(n=table.examples)
 
 
-def between(estimate: Estimate) -> str:
-    """A rate's interval in per cent, or a dash."""
+def rate(estimate: Estimate, table: Table) -> str:
+    """A rate's value in per cent."""
+    return format.percent(estimate.value, places(table))
+
+
+def between(estimate: Estimate, table: Table) -> str:
+    """A rate's interval in per cent."""
     if estimate.lo is None or estimate.hi is None:
         return "no interval"
-    return format.interval(estimate.lo, estimate.hi, _places(estimate))
-
-
-def _places(estimate: Estimate) -> int:
-    return format.decimals(n=estimate.examples, lo=estimate.lo, hi=estimate.hi)
+    return format.interval(estimate.lo, estimate.hi, places(table))
 
 
 def ramp(headline: Headline, task: str, heat: int) -> str:
@@ -173,9 +176,9 @@ def figure(metric: Mapping[str, object], trait: Trait | None) -> Markup | str:
         span = "–".join(format.number(end) for end in ends)
     else:
         to_text = format.points if trait.unit == "points" else format.percent
-        places = format.decimals(n=n if isinstance(n, int) else None)
-        shown = to_text(float(str(value)), places)
-        span = (" to " if trait.unit == "points" else "–").join(to_text(e, places) for e in ends)
+        fine = format.decimals(n=n if isinstance(n, int) else None)
+        shown = to_text(float(str(value)), fine)
+        span = (" to " if trait.unit == "points" else "–").join(to_text(e, fine) for e in ends)
     counts = f"{format.number(k)} of {format.number(n)}" if n and k is not None else ""
     note = " · ".join(part for part in (span, counts) if part)
     # Numbers only, and 140,000 of them on a large site: ``Markup.format`` would take seconds.

@@ -12,7 +12,7 @@ from harness.board import AttackRow, Cell, Flag, Row, Table
 from harness.leaderboard import tables
 from harness.lines import STATUSES, Line, lines
 from harness.site import figures
-from harness.site.format import anchor, listing, slug
+from harness.site.format import anchor, slug
 from harness.threat import THREATS, ThreatModel
 
 ACCESS = {
@@ -21,7 +21,6 @@ ACCESS = {
     "source": "Transfer",
     "none": "Before training",
 }
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -221,20 +220,18 @@ def _reasons(planned: Iterable[Line]) -> tuple[str, ...]:
 
 
 def _summaries(planned: Iterable[Line], meta: SiteMeta) -> dict[str, str]:
-    """Label → summary of its module; records say which folder a label stands for."""
+    """Label → summary of its module; records say which module a label stands for."""
     found: dict[str, str] = {}
     for line in planned:
-        for kind, label in (("defenses", line.defense), ("attacks", line.attack)):
-            if label not in found and (text := meta.summaries.get(_folder(line, kind, label))):
+        cell = line.record["cell"] if line.record else {}
+        for folder, label, module in (
+            ("defenses", line.defense, cell.get("defense_module")),
+            ("attacks", line.attack, cell.get("attack_module")),
+        ):
+            name = module or label.split("/")[0]
+            if label not in found and (text := meta.summaries.get(f"{folder}/{name}")):
                 found[label] = text
     return found
-
-
-def _folder(line: Line, kind: str, label: str) -> str:
-    modules = line.record.get("modules", {}) if line.record else {}
-    own = [name for name in modules if name.startswith(f"{kind}/")]
-    # An adversarially trained defence names a second attack; then only the label can tell.
-    return own[0] if len(own) == 1 else f"{kind}/{label.split('/')[0]}"
 
 
 def _board(table: Table, i: int, j: int) -> Board:
@@ -273,7 +270,13 @@ def _finding(table: Table) -> list[Says]:
 
 
 def _names(names: Sequence[str]) -> list[Says]:
-    return [Says(listing(list(names)), strong=True)]
+    """Names in a sentence, each a piece of its own: it is the name that must not break."""
+    said: list[Says] = []
+    for i, name in enumerate(names):
+        if i:
+            said.append(Says(" and " if i == len(names) - 1 else ", "))
+        said.append(Says(name, strong=True))
+    return said
 
 
 def _groups(table: Table) -> list[Group]:

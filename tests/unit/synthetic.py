@@ -20,6 +20,7 @@ from harness.judge.values import Absent, Rate, proportion
 from harness.threat import CONTROLS, THREATS
 
 Gap = tuple[str, str]  # status, reason
+_UNLISTED = {"data", "knowledge", "defense_module", "attack_module"}
 EVASION_DEFENSES = {
     "awp-trades": 0.60,
     "mart": 0.59,
@@ -144,6 +145,8 @@ class _World:
             "victim": self.victim,
             "defense": self.defense,
             "attack": attack,
+            "defense_module": self.defense.split("/")[0],
+            "attack_module": attack.split("/")[0],
             "budget": {"edits": 0.05} if self.eps is None else {"norm": "linf", "eps": self.eps},
             "budget_label": label,
             "goal": "untargeted",
@@ -158,9 +161,7 @@ class _World:
         ran = status not in {"missing", "not_applicable"}
         record = self._record(cell, key, cell_id, attack, status, reason) if ran else None
         metrics = record["metrics"] if record else {}
-        row: dict[str, Any] = {
-            name: cell[name] for name in cell if name not in {"data", "knowledge"}
-        }
+        row: dict[str, Any] = {name: cell[name] for name in cell if name not in _UNLISTED}
         row |= {
             "key": key,
             "cell_id": cell_id,

@@ -57,7 +57,8 @@ def test_a_tie_predicts_minus_one() -> None:
 
 def test_triplets_are_strict() -> None:
     # Item 0 is the anchor; 1 is near, 2 is far, 3 is as far as 2.
-    outputs = np.array([[0.0, 0.0], [1.0, 0.0], [3.0, 4.0], [0.0, 5.0]]) + [8.0, -2.0]
+    outputs = np.array([[0.0, 0.0], [1.0, 0.0], [3.0, 4.0], [0.0, 5.0]])
+    outputs += np.array([8.0, -2.0])  # no anchor at the origin
     y = np.array([[0, 1, 2, 1, 0], [0, 2, 1, 1, 0], [0, 2, 3, 1, 0], [0, 2, 1, -1, 0]])
     assert decisions(outputs, y).tolist() == [4.0, -4.0, 0.0, -4.0]
     judged = ranking(outputs, outputs, y)

@@ -160,11 +160,20 @@ def test_a_class_without_pixels_is_absent_and_said() -> None:
     )
 
 
+def test_an_images_mean_is_over_the_classes_labelled_there() -> None:
+    y = np.zeros((2, 2, 2), np.uint8)
+    seen = y.copy()
+    seen[0, 0] = 1
+    judged = segmentation(confusion(seen, y, 2), None, draws=10)
+    assert _value(judged, "clean_image_mean_iou") == pytest.approx((0.5 + 1) / 2)
+    assert _value(judged, "clean_miou") == pytest.approx(0.75 / 2)
+
+
 def test_undefined_figures_are_absent() -> None:
     y = np.zeros((2, 3, 3), np.uint8)
     wrong = confusion(y + 1, y, 2)
     judged = segmentation(wrong, wrong, pixels=flips(y + 1, y + 1, y), draws=10)
-    assert judged.metrics["miou_drop_relative"] == Absent("clean mIoU is below 1 %")
+    assert judged.metrics["miou_drop_relative"] == Absent("clean mIoU is undefined or below 1 %")
     assert judged.metrics["attack_success_rate"] == Absent("no pixel was right before the attack")
     assert _value(judged, "flip_rate") == 0.0
     void = np.full((2, 3, 3), VOID, np.uint8)

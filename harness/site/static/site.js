@@ -30,6 +30,12 @@
     });
   }
 
+  /* A long row of matrices scrolls in itself; the present one should be in view. */
+  function nav() {
+    var here = document.querySelector(".top nav [aria-current]");
+    if (here) here.parentNode.scrollLeft = here.offsetLeft - here.parentNode.offsetLeft - 40;
+  }
+
   function filter() {
     var field = document.getElementById("filter");
     if (!field) return;
@@ -86,5 +92,5 @@
     });
   }
 
-  addEventListener("DOMContentLoaded", function () { themeButton(); filter(); links(); copying(); });
+  addEventListener("DOMContentLoaded", function () { themeButton(); nav(); filter(); links(); copying(); });
 })();

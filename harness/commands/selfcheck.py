@@ -1,0 +1,44 @@
+"""``gauntlet selfcheck``: try every promise that an executor makes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import partial
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.commands.run import executor_named
+from harness.executors.selfcheck import CHECKS, selfcheck
+from harness.progress import Meter
+from harness.work import WorkFolder
+from harness.workspace import Workspace
+
+STYLES = {"known": "dim", "outdated": "yellow", "untold": "yellow", "broken": "bold red"}
+WORDS = {
+    "holds": "hold",
+    "known": "known exceptions",
+    "outdated": "known exceptions that hold after all",
+    "untold": "could not be told here",
+    "broken": "BROKEN",
+}
+
+
+def run(workspace: Workspace, executor: str, console: Console) -> bool:
+    """Print a line for every promise; returns whether none is broken."""
+    make = partial(executor_named, executor)
+    findings = []
+    folder = WorkFolder(workspace.home / "work", workspace.store().aside)
+    with folder as work, Meter("self-check") as meter:
+        for finding in selfcheck(make, executor, work.path):
+            findings.append(finding)
+            meter.update(len(findings), len(CHECKS), finding.check.name)
+    table = Table("name", "promise", "result", title=f"executor {executor}")
+    for finding in findings:
+        row = (finding.check.name, finding.check.promise, str(finding))
+        table.add_row(*row, style=STYLES.get(finding.state))
+    console.print(table, markup=False)
+    counts = Counter(finding.state for finding in findings)
+    said = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
+    console.print(f"{len(findings)} promises: {said}", soft_wrap=True, highlight=False)
+    return not counts["broken"]

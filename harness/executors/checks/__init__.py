@@ -1,0 +1,1 @@
+"""The named promises of every executor, by theme."""

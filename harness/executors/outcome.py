@@ -1,0 +1,204 @@
+"""What a stage left behind, read as a stranger's: plain files only, bounded, checked, cleaned.
+
+Every executor uses this, after the stage's last process is dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from harness.executors.base import Result, StageJob
+
+DISK_FULL = 14
+"""The one exit code that speaks for itself: the worker could not write its outcome."""
+EXIT_STATUSES = {
+    0: "ok",
+    10: "contract_violation",
+    11: "module_error",
+    13: "out_of_memory",
+    DISK_FULL: "infra_error",
+    99: "not_applicable",
+}
+OUTCOME_BYTES = 1 << 20
+DEPTH = 32
+"""Folders inside folders in an output; library functions that recurse die of a thousand."""
+REASON_LENGTH = 500
+COUNT_LIMIT = 1 << 63
+
+
+def tame(folder: Path) -> str:
+    """Make a stage's folder safe to open with ordinary code; returns what was refused, or ``""``.
+
+    Output that holds a link, a FIFO, a device or something unreadable is emptied, because the host
+    would follow it with its own rights: a log copied to ``out/log.txt`` lands where that points to.
+    """
+    remove_tree(folder / "scratch")
+    for name in ("outcome.json", "log.txt"):
+        path = folder / name
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            remove_tree(path)
+    refused = strange(folder / "out")
+    if refused:
+        remove_tree(folder / "out")
+        (folder / "out").mkdir()
+    return one_line(refused)
+
+
+def strange(out: Path) -> str:
+    """What in an output folder the host will not open, or ``""``; walks without recursion."""
+    if not os.path.lexists(out):
+        return ""
+    if not stat.S_ISDIR(out.lstat().st_mode):
+        return "the output folder was replaced by something else"
+    stack = [(out, 0)]
+    try:
+        while stack:
+            folder, depth = stack.pop()
+            if depth > DEPTH:
+                return f"the output holds folders more than {DEPTH} deep"
+            for entry in os.scandir(folder):
+                if entry.is_dir(follow_symlinks=False):
+                    stack.append((Path(entry.path), depth + 1))
+                elif wrong := odd_file(entry):
+                    return f"the output holds {entry.name}, {wrong}"
+    except OSError as error:
+        return f"the output cannot be read ({error.strerror})"
+    return ""
+
+
+def odd_file(entry: os.DirEntry[str]) -> str:
+    """Why an entry is no plain, readable file with one name, or ``""``."""
+    found = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(found.st_mode):
+        return "which is not a plain file"
+    if found.st_nlink > 1:
+        return "a hard link"
+    return "" if os.access(entry.path, os.R_OK) else "which cannot be read"
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file, a link or a folder, however deep, as far as it can be removed.
+
+    ``shutil.rmtree`` recurses before Python 3.13, and a path may be longer than the system takes.
+    So what lies in a folder is moved beside ``path`` before it is looked into.
+    """
+    with contextlib.suppress(OSError):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
+            return
+        pending = [path]
+        for folder in pending:  # grows meanwhile
+            folder.chmod(0o700)
+            for entry in list(os.scandir(folder)):
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(path.with_name(f"{path.name}~{len(pending)}"))
+                    os.rename(entry.path, pending[-1])
+                else:
+                    os.unlink(entry.path)
+            folder.rmdir()
+
+
+def read_outcome(
+    job: StageJob, code: int, number: int, seconds: float, peak: int, refused: str = ""
+) -> Result:
+    """Join exit code (or signal) with ``outcome.json``; neither alone is believed.
+
+    Args:
+        job: whose folder has been tamed. code: exit code. number: the signal that killed it, or 0.
+        seconds: wall time. peak: bytes. refused: what ``tame`` returned.
+    """
+    if number:
+        reason = f"killed by {signal_name(number)}"
+        return Result("module_error", reason, seconds, peak_memory=peak, exit_code=-number)
+    try:
+        with open_plain(job.folder / "outcome.json") as file:
+            claim = checked(json.loads(file.read(OUTCOME_BYTES)))
+    except (OSError, ValueError, RecursionError):
+        status = "infra_error" if code == DISK_FULL else "module_error"
+        reason = f"ended with exit code {code} and left no outcome: {last_line(job)}"
+        return Result(status, reason, seconds, peak_memory=peak, exit_code=code)
+    status = claim["status"]
+    if EXIT_STATUSES.get(code) != status:
+        reason = f"exit code {code} contradicts its outcome, which claims {one_line(status)!r}"
+        return Result("contract_violation", reason, seconds, peak_memory=peak, exit_code=code)
+    if status == "ok" and refused:
+        return Result("contract_violation", refused, seconds, peak_memory=peak, exit_code=code)
+    return Result(
+        status,
+        one_line(claim["reason"]),
+        seconds,
+        min(claim["hook_seconds"], seconds),
+        peak,
+        claim["passes"],
+        claim["device_memory"],
+        code,
+    )
+
+
+def checked(claim: dict[str, Any]) -> dict[str, Any]:
+    """An outcome whose fields have the types that the rest of the host relies on.
+
+    Raises:
+        ValueError: they have not; module code may have written it.
+    """
+    match claim:
+        case {
+            "status": str(),
+            "reason": str(),
+            "hook_seconds": int() | float() as took,
+            "passes": dict(passes),
+            "device_memory": int() | None as device_memory,
+        } if 0 <= took < COUNT_LIMIT and all(map(is_count, (*passes.values(), device_memory or 0))):
+            return claim
+    raise ValueError("not an outcome")
+
+
+def is_count(value: object) -> bool:
+    """Whether a value is a whole number that fits in 63 bits."""
+    return type(value) is int and 0 <= value < COUNT_LIMIT
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file for reading; a link is not followed and a FIFO not waited for.
+
+    Raises:
+        OSError: there is no plain file of that name.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(f"{path.name} is not a plain file")
+    return os.fdopen(file, "rb")
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL`` for 9; real-time signals have no names of their own."""
+    names = {one.value: one.name for one in signal.Signals}
+    return names.get(number, f"signal {number}")
+
+
+def one_line(text: str) -> str:
+    r"""One printable line of what a module said; it goes to terminals, pages and JSON.
+
+    >>> one_line("a\x1b[31mb\nc")
+    'a\ufffd[31mb c'
+    """
+    words = " ".join(text[: 4 * REASON_LENGTH].split())
+    return "".join(c if c.isprintable() else "\ufffd" for c in words)[:REASON_LENGTH]
+
+
+def last_line(job: StageJob) -> str:
+    """The last line of a stage's log, for a reason."""
+    try:
+        with open_plain(job.folder / "log.txt") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return "no log"
+    return one_line(lines[-1])[:300] if lines else "empty log"

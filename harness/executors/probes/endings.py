@@ -1,0 +1,109 @@
+"""Probes that end their stage: well, badly, or with a lie about it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from harness.runtime.contracts import Context, ContractError, NotApplicable
+
+HONEST = {"status": "ok", "reason": "", "hook_seconds": 0.1, "passes": {}, "device_memory": None}
+
+
+def fine() -> dict[str, bool]:
+    """End well."""
+    return {"fine": True}
+
+
+def raises() -> NoReturn:
+    """Raise, as a faulty module would."""
+    raise RuntimeError("raised on purpose")
+
+
+def breaks_contract() -> NoReturn:
+    """Break the contract."""
+    raise ContractError("broken on purpose")
+
+
+def declines() -> NoReturn:
+    """Find that it cannot play this cell."""
+    raise NotApplicable("declined on purpose")
+
+
+def leaves_politely() -> NoReturn:
+    """Claim success by ``sys.exit``."""
+    sys.exit(0)
+
+
+def leaves_at_once(code: int) -> NoReturn:
+    """End without an outcome."""
+    os._exit(code)
+
+
+def dies(number: int) -> None:
+    """Be killed by a signal."""
+    os.kill(os.getpid(), number)
+    signal.pause()
+
+
+def crashes() -> None:
+    """Read from address 0."""
+    ctypes.string_at(0)
+
+
+def kills_parent() -> None:
+    """Kill the process that started this one."""
+    os.kill(os.getppid(), signal.SIGKILL)
+
+
+def prints_success() -> NoReturn:
+    """Print what a success would look like, then fail."""
+    print(json.dumps(HONEST | {"ended": "job.json", "code": 0, "signal": 0}), flush=True)  # noqa: T201
+    raise RuntimeError("not a success")
+
+
+def speaks_oddly(ctx: Context) -> NoReturn:
+    """Raise with a text that is long, many lines, and full of what terminals obey."""
+    ctx.log("unicode: ε ≤ 8/255, 你好, \U0001f600")
+    raise RuntimeError("\x1b[31mred\x07 \udcff \u202e " + "x" * 5_000_000 + "\nsecond line")
+
+
+def forges(outcome: dict[str, object], code: int) -> NoReturn:
+    """Write ``outcome.json`` like the worker would, and end."""
+    path = job_folder() / "outcome.json"
+    path.write_text(json.dumps(HONEST | outcome), encoding="utf-8")
+    os._exit(code)
+
+
+def forges_and_dies() -> None:
+    """Write a success, then be killed."""
+    (job_folder() / "outcome.json").write_text(json.dumps(HONEST), encoding="utf-8")
+    dies(signal.SIGKILL)
+
+
+def pipes_outcome(kind: str) -> NoReturn:
+    """Put a FIFO, a link or a flood where the host will read."""
+    path = job_folder() / "outcome.json"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/dev/zero")
+    else:
+        path.write_text("[" * 200_000, encoding="ascii")
+    os._exit(0)
+
+
+def job_folder() -> Path:
+    """Where ``job.json`` lies, as the worker's own frame says: the same for every executor."""
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+        folder = getattr(frame.f_locals.get("job"), "folder", None)
+        if folder is not None:
+            return Path(folder)
+    raise RuntimeError("no worker above this frame")

@@ -1,0 +1,98 @@
+"""Probes that look around: what a stage finds, reaches and may change."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import stat
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from harness.runtime.contracts import Context
+
+
+def facts(ctx: Context) -> dict[str, Any]:
+    """Everything that can be seen without touching anything."""
+    status = dict(
+        line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines()
+    )
+    return {
+        "environment": dict(os.environ),
+        "descriptors": descriptors(),
+        "temporary": Path(tempfile.mkstemp(prefix="gauntlet-selfcheck-")[1]).name,
+        "scratch_is_here": ctx.scratch.samefile(Path.cwd()),
+        "files": os.listdir(),
+        "stdin": os.read(0, 1).decode(),
+        "stdin_is_null": os.fstat(0).st_rdev == os.stat(os.devnull).st_rdev,
+        "clock": time.time(),
+        "zone": time.strftime("%z"),
+        "encodings": [sys.getfilesystemencoding(), sys.stdout.encoding, sys.stderr.encoding],
+        "uid": os.getuid(),
+        "capabilities": int(status["CapEff"], 16),
+        "no_new_privileges": status["NoNewPrivs"] == "1",
+        "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
+    }
+
+
+def descriptors() -> dict[str, str]:
+    """Open files beyond the three streams; the listing's own is closed again by then."""
+    found = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            if int(number) > 2 and not stat.S_ISDIR(os.fstat(int(number)).st_mode):
+                found[number] = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:
+            continue
+    return found
+
+
+def connects(port: int) -> dict[str, str]:
+    """Connect to a port of the host."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as link:
+            return {"reached": link.recv(64).decode()}
+    except OSError as error:
+        return {"refused": str(error)}
+
+
+def resolves(name: str) -> dict[str, str]:
+    """Ask for a name's address."""
+    try:
+        return {"address": str(socket.getaddrinfo(name, 80)[0][4][0])}
+    except OSError as error:
+        return {"refused": str(error)}
+
+
+def writes(paths: list[str]) -> dict[str, list[str]]:
+    """Try to put a file into each folder (``{module}`` is the probe's own); removed at once."""
+    done = []
+    for path in paths:
+        target = Path(path.replace("{module}", str(Path(__file__).parent)))
+        file = target / f"gauntlet-selfcheck-{os.getpid()}"
+        try:
+            file.touch()
+            file.unlink()
+        except OSError:
+            continue
+        done.append(path)
+    return {"written": done}
+
+
+def reads(path: str) -> dict[str, str]:
+    """Read a file of the host by its path."""
+    try:
+        return {"text": Path(path).read_text(encoding="utf-8")}
+    except OSError as error:
+        return {"refused": str(error)}
+
+
+def watches(pid: int) -> dict[str, str]:
+    """Look for a process of the host."""
+    try:
+        return {"born": Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]}
+    except OSError as error:
+        return {"refused": str(error)}

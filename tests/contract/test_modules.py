@@ -1,0 +1,33 @@
+"""Every module folder gets the conformance tests; nobody lists them anywhere."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from harness.catalog import Catalog, Module
+from harness.conformance import conformance
+from harness.executors.local import LocalExecutor
+from harness.keys import ROOT
+from harness.store import Store
+from harness.workspace import Workspace
+
+MODULES = sorted(Catalog.load(ROOT).modules.values(), key=lambda module: module.ref)
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return Workspace(ROOT, tmp_path_factory.mktemp("conformance"))
+
+
+@pytest.fixture(scope="session")
+def executor() -> Iterator[LocalExecutor]:
+    with closing(LocalExecutor()) as one:
+        yield one
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.ref)
+def test_module_conforms(module: Module, workspace: Workspace, executor: LocalExecutor) -> None:
+    checks = list(conformance(workspace, module, executor, Store(workspace.home / "store")))
+    assert [f"{c.name}: {c.detail}" for c in checks if not c.ok] == []
+    assert len(checks) >= 3
