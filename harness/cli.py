@@ -197,6 +197,17 @@ def clean(
     command.clean(Workspace.here(), everything=everything, console=console)
 
 
+@app.command()
+def selfcheck(
+    executor: Annotated[str, typer.Option(help="whose promises to try")] = "local",
+) -> None:
+    """Try every promise that an executor makes, with stages that misbehave."""
+    from harness.commands import selfcheck as command
+
+    if not command.run(Workspace.here(), executor, console):
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Entry point: 0 fine, 1 a person's mistake, 2 wrong usage, 3 a bug of ours, 130 Ctrl-C.
 

@@ -169,13 +169,14 @@ def read(path: Path) -> dict[str, Any]:
                 str(path), f"schema {schema!r}, expected {SCHEMA!r}", "upgrade gauntlet"
             )
         Record.model_validate(record)
+        whole = record["result"] == result_digest(record) and path.stem == digest(record)[:32]
     except ValidationError as error:
         first = error.errors()[0]
         what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise UserError(str(path), f"not a valid record: {what}", fix) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(str(path), f"not a readable record: {error}", fix) from error
-    if record["result"] != result_digest(record) or path.stem != digest(record)[:32]:
+    if not whole:
         raise UserError(str(path), "the content does not match its digest", fix)
     return record
 

@@ -13,6 +13,7 @@ from typing import Any
 from harness.catalog import Catalog
 from harness.errors import UserError
 from harness.executors.base import Executor, Result, StageJob
+from harness.executors.outcome import remove_tree
 from harness.graph import HOST, Stage
 from harness.hoststages import HOST_STAGES, StageFailure
 from harness.jobs import make_job
@@ -20,7 +21,7 @@ from harness.outputs import check_output
 from harness.plan import Cell, Plan
 from harness.recorder import Recorder
 from harness.store import Store, told
-from harness.work import WorkFolder, remove
+from harness.work import WorkFolder
 
 INFRA_RETRIES = 2
 
@@ -244,7 +245,7 @@ class Scheduler:
             return
         out = job.folder / "out"
         if result.status != "ok":
-            remove(out)
+            remove_tree(out)
         out.mkdir(exist_ok=True)
         if (job.folder / "log.txt").is_file():
             copy_tail(job.folder / "log.txt", out / "log.txt")
@@ -274,7 +275,7 @@ class Scheduler:
         try:
             kept = self.store.commit(stage.key, out, receipt)
         except ValueError as error:
-            remove(out)
+            remove_tree(out)
             out.mkdir()
             receipt |= {"status": "contract_violation", "reason": str(error)}
             kept = self.store.commit(stage.key, out, receipt)

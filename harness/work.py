@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from harness.executors.outcome import remove_tree
+
 
 class WorkFolder:
     """A run's own folder for stages in progress, locked while the run lives.
@@ -38,7 +40,8 @@ class WorkFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         with self._gate():
             if self._sweep():
-                empty(self.aside)
+                for left in self.aside.glob("*"):
+                    remove_tree(left)
             self._lock = locked(self.path.with_suffix(".lock"))
             self.path.mkdir()
         return self
@@ -86,17 +89,3 @@ def locked(path: Path) -> IO[str] | None:
         file.close()
         return None
     return file
-
-
-def empty(folder: Path) -> None:
-    """Remove everything in a folder."""
-    for path in folder.glob("*"):
-        remove(path)
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a link or a whole folder, whatever it is."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

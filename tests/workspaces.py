@@ -11,10 +11,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from rich.console import Console
 
@@ -263,7 +263,6 @@ class Checkout:
     """A folder with modules and benchmarks, and everything that a test does with it."""
 
     root: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for kind, name, code, fields in MODULES:
@@ -322,7 +321,8 @@ class Checkout:
         """``gauntlet run`` in this process."""
         said = io.StringIO()
         console = Console(file=said, width=200)
-        tally = run_command.run(self.workspace(), name, console=console, **{"jobs": 2} | options)
+        with patch.dict(os.environ, self.variables):
+            tally = run_command.run(self.workspace(), name, console=console, **{"jobs": 2} | options)
         return Done(tally, said.getvalue())
 
     def command(self, *arguments: str) -> list[str]:
@@ -330,9 +330,28 @@ class Checkout:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment of a command line in another process."""
+        """The environment of a run: every process below it can be told by the path in it."""
         kept = {k: v for k, v in os.environ.items() if k != "GAUNTLET_HOME"}
-        return kept | {"OMP_NUM_THREADS": "1"} | dict(self.environment)
+        return kept | {"OMP_NUM_THREADS": "1", "PATH": f"{os.environ['PATH']}:{self.root}"}
+
+    def processes(self) -> list[int]:
+        """Living processes of this checkout's runs, except this one."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                here = str(self.root).encode() in (entry / "environ").read_bytes()
+                dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+            except OSError:
+                continue
+            if here and not dead and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+        return found
+
+    def leftovers(self) -> list[str]:
+        """What a run should have taken away with it: work in progress, half entries."""
+        folders = [self.home / "work", self.home / "store" / "aside", self.home / "checkpoints"]
+        left = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        return [str(path) for path in left if path.name != "gate"]
 
     def gauntlet(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """The command line in a process of its own."""
@@ -380,17 +399,3 @@ def kinds(plan: Plan) -> dict[str, int]:
     for stage in plan.graph.stages.values():
         counts[stage.kind] = counts.get(stage.kind, 0) + 1
     return counts
-
-
-def processes_with(variable: str) -> list[int]:
-    """Living processes whose environment holds this text, except this one."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            here = variable.encode() in (entry / "environ").read_bytes()
-            dead = (entry / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-        except OSError:
-            continue
-        if here and not dead and int(entry.name) != os.getpid():
-            found.append(int(entry.name))
-    return found

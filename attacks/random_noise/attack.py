@@ -39,25 +39,15 @@ class RandomNoise:
     ) -> Edits:
         generator = ctx.generator("poison")
         rows = torch.randperm(len(train), generator=generator)[: budget.edits]
-        if budget.features and train.spec.arity is None:
-            shape = (len(rows), *train.raw.shape[1:])
-            return Edits(ids=train.ids[rows], x=torch.rand(shape, generator=generator))
-        return Edits(ids=train.ids[rows], y=random_labels(train, rows, generator))
+        if not budget.features or train.spec.arity is not None:
+            return Edits(ids=train.ids[rows], y=random_labels(train, rows, generator))
+        x = train.take(rows)[0]
+        if budget.patch is None and budget.norm is None:
+            return Edits(ids=train.ids[rows], x=torch.rand(x.shape, generator=generator).to(x))
+        return Edits(ids=train.ids[rows], x=noisy(x, budget, generator))
 
     def trigger(self, x: Tensor, budget: Budget, ctx: Context) -> Tensor:
-        generator = ctx.generator("trigger")
-        if budget.patch is None:
-            norm, eps = ball(budget)
-            grey = torch.full_like(x[:1], 0.5)
-            return project(x + random_start(grey, norm, eps, generator) - grey, x, norm, eps)
-        side = budget.patch
-        top, left = (
-            int(torch.randint(size - side + 1, (), generator=generator)) for size in x.shape[2:]
-        )
-        patch = torch.rand((x.shape[1], side, side), generator=generator)
-        marked = x.clone()
-        marked[:, :, top : top + side, left : left + side] = patch.to(x.device)
-        return marked
+        return noisy(x, budget, ctx.generator("trigger"))
 
     def deliver(
         self,
@@ -85,3 +75,19 @@ def random_labels(train: Data, rows: Tensor, generator: torch.Generator) -> Tens
         return y
     drawn = torch.randint(train.spec.outputs, y.shape, generator=generator).to(y)
     return drawn if train.spec.void is None else torch.where(y == train.spec.void, y, drawn)
+
+
+def noisy(x: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
+    """The same noise on every input: a random square at a random place, or noise of the ball."""
+    if budget.patch is None:
+        norm, eps = ball(budget)
+        grey = torch.full_like(x[:1], 0.5)
+        return project(x + random_start(grey, norm, eps, generator) - grey, x, norm, eps)
+    side = budget.patch
+    top, left = (
+        int(torch.randint(size - side + 1, (), generator=generator)) for size in x.shape[2:]
+    )
+    patch = torch.rand((x.shape[1], side, side), generator=generator)
+    marked = x.clone()
+    marked[:, :, top : top + side, left : left + side] = patch.to(x)
+    return marked

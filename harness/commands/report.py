@@ -11,6 +11,7 @@ from rich.table import Table as Grid
 import harness
 from harness import frame, leaderboard, records
 from harness.board import Row, Table
+from harness.commands.run import say_ignored
 from harness.site import render
 from harness.site.views import SiteMeta
 from harness.workspace import Workspace
@@ -24,8 +25,7 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     benchmarks = workspace.benchmarks()
     plans = [workspace.plan(benchmark) for benchmark in benchmarks]
     found, broken = records.load_all(workspace.local_records, workspace.published_records)
-    for error in broken:
-        console.print(f"ignored: {error}", soft_wrap=True, style="yellow", highlight=False)
+    say_ignored(broken, console)
     rows = frame.build(plans, found)
     meta = SiteMeta(
         version=harness.__version__,

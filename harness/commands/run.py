@@ -68,8 +68,7 @@ def run(
     """Run a benchmark's missing cells and say what came of it."""
     plan = workspace.plan(workspace.benchmark(name), only, device)
     found, broken = records.load_all(workspace.local_records)
-    for error in broken:
-        console.print(f"ignored: {error}", soft_wrap=True, style="yellow", highlight=False)
+    say_ignored(broken, console)
     cells = pending(plan, found, retry_failed=retry_failed)
     store = workspace.store()
     place = executor_named(executor)
@@ -94,6 +93,14 @@ def run(
     Timings(workspace.home).learn(store, scheduler.done)
     say(console, plan, recorder, tally, place.name)
     return tally
+
+
+def say_ignored(broken: list[UserError], console: Console) -> None:
+    """Say which records could not be read; the cells behind them count as not run."""
+    for error in broken[:3]:
+        console.print(f"ignored: {error}", soft_wrap=True, style="yellow", highlight=False)
+    if len(broken) > 3:
+        console.print(f"ignored: {len(broken) - 3} more; gauntlet check lists all", style="yellow")
 
 
 def say(console: Console, plan: Plan, recorder: Recorder, tally: Tally, executor: str) -> None:

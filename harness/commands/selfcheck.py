@@ -6,7 +6,7 @@ from collections import Counter
 from functools import partial
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from harness.commands.run import executor_named
 from harness.executors.selfcheck import CHECKS, selfcheck
@@ -33,7 +33,8 @@ def run(workspace: Workspace, executor: str, console: Console) -> bool:
         for finding in selfcheck(make, executor, work.path):
             findings.append(finding)
             meter.update(len(findings), len(CHECKS), finding.check.name)
-    table = Table("name", "promise", "result", title=f"executor {executor}")
+    name = Column("name", no_wrap=True)
+    table = Table(name, "promise", "result", title=f"executor {executor}")
     for finding in findings:
         row = (finding.check.name, finding.check.promise, str(finding))
         table.add_row(*row, style=STYLES.get(finding.state))

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.errors import UserError
 from harness.executors.base import Result, StageJob
 from harness.executors.outcome import read_outcome, tame
 
@@ -93,7 +94,9 @@ class LocalExecutor:
                 self._stop(running, *oracle_failure(service, *running.oracle_ended))
             elif running.socket is not None and running.socket.exists():
                 running.socket = None
-                self._launch(self._ensure_server(), running.job, running)
+                server = self._ensure_server()
+                if running.ended is None:  # the fork server may have died, and the oracle with it
+                    self._launch(server, running.job, running)
 
     def _ensure_server(self) -> subprocess.Popen[bytes]:
         if self._server is not None and self._server.poll() is None:
@@ -121,7 +124,11 @@ class LocalExecutor:
         )
         if self._server.stdout is None:  # pragma: no cover - Popen was asked for a pipe
             raise RuntimeError("fork server without standard output")
-        self._server.stdout.readline()  # {"ready": …}
+        if not self._server.stdout.readline():  # {"ready": …}
+            self._server_died()
+            raise UserError(
+                "local executor", "its fork server did not start", "see the lines above"
+            )
         os.set_blocking(self._server.stdout.fileno(), False)
         return self._server
 
@@ -178,6 +185,12 @@ class LocalExecutor:
             self._stop(running, "infra_error", "the fork server died")
             running.ended, running.oracle_ended = (1, 0), running.oracle_ended or (1, 0)
         self._by_path.clear()
+        if self._server is not None:
+            self._server.wait()
+            for stream in (self._server.stdin, self._server.stdout):
+                with contextlib.suppress(BrokenPipeError):
+                    if stream is not None:
+                        stream.close()
         self._server, self._pending = None, b""
 
     def _enforce(self) -> None:

@@ -62,11 +62,12 @@ def strange(out: Path) -> str:
             folder, depth = stack.pop()
             if depth > DEPTH:
                 return f"the output holds folders more than {DEPTH} deep"
-            for entry in os.scandir(folder):
-                if entry.is_dir(follow_symlinks=False):
-                    stack.append((Path(entry.path), depth + 1))
-                elif wrong := odd_file(entry):
-                    return f"the output holds {entry.name}, {wrong}"
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        stack.append((Path(entry.path), depth + 1))
+                    elif wrong := odd_file(entry):
+                        return f"the output holds {entry.name}, {wrong}"
     except OSError as error:
         return f"the output cannot be read ({error.strerror})"
     return ""
@@ -95,7 +96,9 @@ def remove_tree(path: Path) -> None:
         pending = [path]
         for folder in pending:  # grows meanwhile
             folder.chmod(0o700)
-            for entry in list(os.scandir(folder)):
+            with os.scandir(folder) as found:
+                entries = list(found)
+            for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(path.with_name(f"{path.name}~{len(pending)}"))
                     os.rename(entry.path, pending[-1])

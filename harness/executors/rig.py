@@ -281,13 +281,13 @@ def hold(make: Callable[[], Executor], job: StageJob) -> None:
         executor.wait(1.0)
 
 
-def wait_for_beats(folder: Path, seconds: float = PATIENCE) -> None:
-    """Wait until the child and the daemon of ``limits.leaves`` live.
+def wait_for_beats(folder: Path, seconds: float | None = None) -> None:
+    """Wait until the child and the daemon of ``limits.leaves`` live, ``PATIENCE`` at most.
 
     Raises:
         Broken: they do not come to life.
     """
-    limit = time.monotonic() + seconds
+    limit = time.monotonic() + (PATIENCE if seconds is None else seconds)
     while len(list(folder.glob("*.beat"))) < 2:
         expect(time.monotonic() < limit, "the stage started no processes")
         time.sleep(0.02)

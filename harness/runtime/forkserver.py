@@ -2,7 +2,7 @@
 
 Started by the local executor as ``python -m harness.runtime.forkserver``. It reads one JSON line
 per order from standard input (``{"start": PATH}``, where PATH is a ``job.json``) and writes one
-JSON line per event: ``{"started": PATH, "pid": N}`` and ``{"ended": PATH, "code": N, "signal": N}``.
+JSON line per event: ``{"started": PATH, "pid": N}``, ``{"ended": PATH, "code": N, "signal": N}``.
 ``ended`` is said when every process of the stage is dead, also one that left its process group.
 
 The forking process only imports and sets one thread: a child forked after its parent ran a real

@@ -122,7 +122,7 @@ def straight_through(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     >>> x.grad
     tensor([1., 1.])
     """
-    result: Tensor = _StraightThrough.apply(x, f)  # type: ignore[no-untyped-call]
+    result: Tensor = _StraightThrough.apply(x, f)
     return result
 
 
@@ -139,7 +139,8 @@ def zero_share(gradient: Tensor) -> float:
 
 def _lengths(x: Tensor) -> Tensor:
     """L2 length of each row, summed in float64."""
-    return torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.float64)
+    lengths: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.float64)
+    return lengths
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ def _order(count: int, batch: int, ctx: Context, name: str, first: int) -> Itera
     per_epoch = max(1, count // batch + (count % batch > 1))
     for epoch in itertools.count(first // per_epoch):
         order = torch.randperm(count, generator=ctx.generator("batches", name, epoch))
-        yield from order.split(batch)[first % per_epoch : per_epoch]
+        yield from torch.split(order, batch)[first % per_epoch : per_epoch]
         first = 0
 
 

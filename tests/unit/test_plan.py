@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from workspaces import (
+from tests.workspaces import (
     BACKDOOR,
     POISONING,
     QUERY,
@@ -257,14 +257,14 @@ def test_a_folder_that_no_cell_uses_changes_nothing(own):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"attacks": ["flip"]}, "attack flip is not made for evasion"),
+        ({"attacks": ["flip"]}, "evasion is not a threat model of attack flip"),
         ({"attacks": ["noop"], **QUERY | {"attacks": ["sign"]}}, "attack sign needs loss; an oracle"),
         ({"defenses": ["sanitizer"]}, "no hook of defence sanitizer plays a part in evasion"),
         (POISONING | {"defenses": ["guard"]}, "no hook of defence guard plays a part"),
         ({"data": {"student": "digits-ranking"}}, "evasion is not defined for ranking"),
         (
             POISONING | {"data": {"student": "digits-ranking"}, "defenses": ["sanitizer"]},
-            "defense sanitizer does not do ranking",
+            "ranking is not a task of defense sanitizer",
         ),
         (
             TRANSFER | {"attacks": ["sign"], "goal": {"targeted": "least_likely"}},

@@ -21,7 +21,9 @@ class Network(nn.Module):
             layer(width, 2 * width, stride=2),
             layer(2 * width, 4 * width, stride=2),
         )
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()) if images else nn.Identity()
+        self.pool = (
+            nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()) if images else nn.Identity()
+        )
         self.head = nn.Linear(4 * width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 
-from harness.executors.probes.artefacts import ODD_NAMES
 from harness.executors.rig import Rig, check, expect
 from harness.keys import file_digest, tree_digest
 from harness.scheduler import copy_tail
@@ -13,6 +12,7 @@ from harness.store import Store
 
 BIG = 200 << 20
 LINES = 500_000
+ODD_NAMES = ("two words", "-rf", "a\nb", "'\"\\", "ünïcode-你好-\U0001f600", "%s{x}", "x" * 255)
 
 
 @check
@@ -44,7 +44,7 @@ def big_log(rig: Rig) -> None:
 @check
 def odd_names(rig: Rig) -> None:
     """Odd file names and empty folders arrive and can be stored."""
-    seen = rig.see("artefacts.odd_names")
+    seen = rig.see("artefacts.odd_names", names=ODD_NAMES)
     seen.ended("ok")
     names = {name for name in os.listdir(seen.state) if (seen.state / name).is_file()}
     wanted = {*ODD_NAMES, os.fsdecode(b"bytes-\xff\xfe")}

@@ -94,6 +94,8 @@ def forged_and_killed(rig: Rig) -> None:
 @check
 def forged_nonsense(rig: Rig) -> None:
     """A forged outcome with impossible fields is refused or harmless."""
+    honest = rig.see("endings.forges", outcome={"passes": {"forward": 7}}, code=0)
+    expect(honest.result.passes == {"forward": 7}, f"the probe forges nothing: {honest.result}")
     nonsense: tuple[dict[str, object], ...] = (
         {"status": ["ok"]},
         {"hook_seconds": float("nan")},

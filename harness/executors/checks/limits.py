@@ -117,7 +117,8 @@ def memory_of_children(rig: Rig) -> None:
 @check
 def memory_once(rig: Rig) -> None:
     """Memory that a stage's processes share since a fork counts once."""
-    rig.see("limits.copies", memory_gb=COPIED, gigabytes=0.25, children=6).ended("ok")
+    report = rig.report("limits.copies", memory_gb=COPIED, gigabytes=0.25, children=6)
+    expect(report["bytes"] == 1 << 28, report)
 
 
 @check

@@ -11,16 +11,6 @@ from typing import Any
 
 from harness.runtime.contracts import Context, Data
 
-ODD_NAMES = (
-    "with space",
-    "-rf",
-    "new\nline",
-    "quote'\"\\",
-    "ünïcode-你好-\U0001f600",
-    "%s{x}",
-    "x" * 255,
-)
-
 
 def big_file(ctx: Context, size: int) -> None:
     """Write a file of pseudo-random bytes that the host can make again."""
@@ -38,13 +28,11 @@ def big_log(lines: int) -> None:
     sys.stdout.write("the last line: 你好 \U0001f600\n")
 
 
-def odd_names(ctx: Context) -> None:
-    """Write files whose names trip careless code."""
-    for name in ODD_NAMES:
+def odd_names(ctx: Context, names: list[str]) -> None:
+    """Write files whose names trip careless code, one of them in no encoding at all."""
+    for name in names:
         (ctx.state / name).write_text(name, encoding="utf-8")
-    Path(os.fsdecode(os.fsencode(ctx.state) + b"/bytes-\xff\xfe")).write_text(
-        "bytes", encoding="utf-8"
-    )
+    (ctx.state / os.fsdecode(b"bytes-\xff\xfe")).write_text("bytes", encoding="utf-8")
     (ctx.state / "empty").mkdir()
 
 

@@ -87,13 +87,14 @@ def hoards(gigabytes: float, *, spread: bool = False) -> None:
     time.sleep(5)
 
 
-def copies(gigabytes: float, children: int) -> None:
+def copies(gigabytes: float, children: int) -> dict[str, int]:
     """Fill memory, and fork children that only look at it."""
     kept = b"\x01" * int(gigabytes * (1 << 30))
     for _ in range(children):
         spawn(lambda: time.sleep(len(kept) and 0.4))
     for _ in range(children):
         os.wait()
+    return {"bytes": len(kept)}
 
 
 def shares(gigabytes: float) -> None:

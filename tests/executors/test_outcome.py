@@ -1,0 +1,190 @@
+"""What a stage left behind is read as a stranger's."""
+
+import json
+import os
+
+import pytest
+
+from harness.executors.base import StageJob
+from harness.executors.outcome import (
+    DEPTH,
+    one_line,
+    open_plain,
+    read_outcome,
+    remove_tree,
+    signal_name,
+    strange,
+    tame,
+)
+
+HONEST = {
+    "status": "ok",
+    "reason": "",
+    "hook_seconds": 0.5,
+    "passes": {"forward": 3},
+    "device_memory": None,
+}
+
+
+@pytest.fixture
+def job(tmp_path):
+    (tmp_path / "out").mkdir()
+    return StageJob("k", tmp_path, {}, 1.0, 1.0)
+
+
+def ended(job, text, code=0, refused=""):
+    (job.folder / "outcome.json").write_text(text)
+    return read_outcome(job, code, 0, 2.0, 7, refused)
+
+
+def test_an_honest_outcome_is_taken_over(job):
+    result = ended(job, json.dumps(HONEST))
+    assert (result.status, result.hook_seconds, result.passes) == ("ok", 0.5, {"forward": 3})
+    assert (result.seconds, result.peak_memory, result.exit_code) == (2.0, 7, 0)
+
+
+def test_a_hook_takes_no_longer_than_its_stage(job):
+    assert ended(job, json.dumps(HONEST | {"hook_seconds": 1e9})).hook_seconds == 2.0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"status": 3},
+        {"reason": None},
+        {"hook_seconds": float("nan")},
+        {"hook_seconds": -1},
+        {"hook_seconds": 10**400},
+        {"hook_seconds": "0.1"},
+        {"passes": [1]},
+        {"passes": {"forward": 1.5}},
+        {"passes": {"forward": -1}},
+        {"passes": {"forward": True}},
+        {"passes": {"forward": 1 << 63}},
+        {"device_memory": "much"},
+        {"device_memory": -1},
+    ],
+)
+def test_an_outcome_with_a_wrong_field_is_none(job, wrong):
+    result = ended(job, json.dumps(HONEST | wrong))
+    assert result.status == "module_error"
+    assert "left no outcome" in result.reason
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000, '{"status": "ok"}'])
+def test_what_is_no_outcome_is_none(job, text):
+    assert ended(job, text).status == "module_error"
+
+
+def test_code_and_outcome_must_agree(job):
+    assert ended(job, json.dumps(HONEST), code=1).status == "contract_violation"
+    assert ended(job, json.dumps(HONEST | {"status": "timeout"})).status == "contract_violation"
+
+
+def test_refused_output_makes_a_success_a_violation_and_nothing_else(job):
+    assert ended(job, json.dumps(HONEST), refused="a link").status == "contract_violation"
+    failed = HONEST | {"status": "module_error", "reason": "broke"}
+    assert ended(job, json.dumps(failed), code=11, refused="a link").reason == "broke"
+
+
+def test_plain_files_only(tmp_path):
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "fifo")
+    with open_plain(tmp_path / "file") as file:
+        assert file.read() == b"text"
+    for name in ("link", "fifo", "nothing", "."):
+        with pytest.raises(OSError, match=r"symbolic links|plain file|No such file"):
+            open_plain(tmp_path / name)
+
+
+def deep(folder, levels):
+    folder.mkdir()
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir("d", dir_fd=here)
+        there = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = there
+    os.close(here)
+
+
+def test_remove_tree_removes_what_recursion_cannot(tmp_path):
+    deep(tmp_path / "deep", 1100)
+    (tmp_path / "deep" / "closed").mkdir(mode=0)
+    (tmp_path / "deep" / "file").touch()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "deep" / "link").symlink_to(tmp_path / "kept")
+    remove_tree(tmp_path / "deep")
+    remove_tree(tmp_path / "deep")
+    assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_remove_tree_removes_a_link_not_its_target(tmp_path):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to("kept")
+    remove_tree(tmp_path / "link")
+    assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_good_output_is_left_alone(job):
+    (job.folder / "out" / "a" / "b").mkdir(parents=True)
+    (job.folder / "out" / "a" / "b" / "x.npy").touch()
+    (job.folder / "scratch").mkdir()
+    assert tame(job.folder) == ""
+    assert (job.folder / "out" / "a" / "b" / "x.npy").is_file()
+    assert not (job.folder / "scratch").exists()
+    assert tame(job.folder / "never made") == ""
+
+
+def test_strange_output_is_named_and_emptied(job):
+    out = job.folder / "out"
+
+    def link():
+        (out / "l\nk").symlink_to("/etc/passwd")
+
+    def fifo():
+        os.mkfifo(out / "fifo")
+
+    def hard_link():
+        (out / "one").touch()
+        os.link(out / "one", out / "two")
+
+    def depth():
+        deep(out / "deep", DEPTH + 1)
+
+    def replaced():
+        out.rmdir()
+        out.symlink_to("/etc")
+
+    for make in (link, fifo, hard_link, depth, replaced):
+        make()
+        refused = tame(job.folder)
+        assert refused.startswith("the output"), make
+        assert refused.isprintable()
+        assert out.is_dir()
+        assert not out.is_symlink()
+        assert os.listdir(out) == []
+
+
+def test_strange_outcome_and_log_are_removed(job):
+    os.mkfifo(job.folder / "outcome.json")
+    (job.folder / "log.txt").symlink_to("/etc/passwd")
+    tame(job.folder)
+    assert os.listdir(job.folder) == ["out"]
+
+
+def test_output_that_is_not_there_is_not_strange(tmp_path):
+    assert strange(tmp_path / "nothing") == ""
+
+
+def test_signals_have_names():
+    assert signal_name(9) == "SIGKILL"
+    assert signal_name(40) == "signal 40"
+
+
+def test_one_line_is_short_and_printable():
+    line = one_line("\x1b[31mred\x07 \udcff\u202e\r\nmore" + "x" * 10_000_000)
+    assert line.isprintable()
+    assert len(line) <= 500
+    line.encode("utf-8")

@@ -1,0 +1,166 @@
+"""The self-check: the local executor keeps its promises, and a bad executor is found out."""
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import app
+from harness.executors import rig as rigs
+from harness.executors import selfcheck as module
+from harness.executors.base import Result
+from harness.executors.local import LocalExecutor
+from harness.executors.rig import SECRET, Broken, Check, Untold, watched
+from harness.executors.selfcheck import CHECKS, KNOWN, Known, judged, selfcheck
+
+NAMES = [check.name for check in CHECKS]
+
+
+@pytest.fixture
+def temporary(monkeypatch):
+    """A folder of its own for everything temporary, with a short path: sockets need one."""
+    folder = Path(tempfile.mkdtemp(prefix="sc-"))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def processes_naming(text):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text in path.read_text(errors="replace"):
+                found.append(path)
+        except OSError:
+            continue
+    return found
+
+
+def test_local_keeps_its_promises_and_leaves_nothing(tmp_path, temporary):
+    findings = list(selfcheck(LocalExecutor, "local", tmp_path))
+    assert [finding.check.name for finding in findings] == NAMES
+    bad = [f"{f.check.name}: {f}" for f in findings if f.state in ("broken", "outdated")]
+    assert not bad
+    assert os.listdir(temporary) == []
+    assert processes_naming(str(temporary)) == []
+    assert SECRET not in os.environ
+
+
+class Idle:
+    """Reports every stage as fine and runs none."""
+
+    name, contained = "idle", False
+
+    def __init__(self):
+        self.waiting = []
+
+    def start(self, job):
+        self.waiting.append(job)
+
+    def wait(self, timeout):
+        done, self.waiting = self.waiting, []
+        return [(job, Result("ok", "", 0.01, exit_code=0)) for job in done]
+
+    def close(self):
+        self.waiting.clear()
+
+
+def test_an_executor_that_runs_nothing_keeps_no_promise(tmp_path, monkeypatch):
+    monkeypatch.setattr(rigs, "PATIENCE", 0.2)
+    states = {f.check.name: f.state for f in selfcheck(Idle, "idle", tmp_path)}
+    assert [n for n in NAMES if states[n] == "holds"] == []
+    assert {n for n in NAMES if states[n] == "untold"} <= {"name-resolution"}
+
+
+class Lost(Idle):
+    def wait(self, timeout):
+        return []
+
+
+def test_an_executor_that_loses_stages_is_broken_not_awaited_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(rigs, "PATIENCE", -29.9)
+    (finding,) = selfcheck(Lost, "lost", tmp_path, ["ends-well"])
+    assert finding.state == "broken"
+    assert "never reported" in finding.detail
+
+
+class NoLimits(LocalExecutor):
+    """The local executor with its limits taken out, all but a last one."""
+
+    def _enforce(self):
+        for running in self._running.values():
+            if running.pid and time.monotonic() - running.begun > 4:
+                self._stop(running, "infra_error", "given up")
+
+
+def test_missing_limits_are_found(tmp_path):
+    wanted = ["deadline", "memory-limit"]
+    found = {f.check.name: f for f in selfcheck(NoLimits, "bad", tmp_path, wanted)}
+    assert found["deadline"].state == "broken"
+    assert "given up" in found["deadline"].detail
+    assert found["memory-limit"].state == "broken"
+
+
+def test_names_and_promises_are_good_and_exceptions_name_checks():
+    assert len(set(NAMES)) == len(NAMES) >= 50
+    for check in CHECKS:
+        assert len(check.promise) > 15
+        assert "\n" not in check.promise
+    for known in KNOWN.values():
+        assert known.keys() <= set(NAMES)
+        assert all(one.reason for one in known.values())
+
+
+def checked(run, known=None):
+    finding = judged(Check("name", "promise", run), None, known)
+    return finding.state, str(finding)
+
+
+def raiser(error):
+    def run(rig):
+        raise error
+
+    return run
+
+
+def test_findings():
+    def holds(rig):
+        return None
+
+    known = Known("because")
+    assert checked(holds) == ("holds", "holds")
+    assert checked(raiser(Broken("seen"))) == ("broken", "BROKEN: seen")
+    assert checked(raiser(Broken("seen")), known) == ("known", "known exception: because")
+    assert checked(holds, known)[0] == "outdated"
+    assert checked(holds, Known("because", certain=False))[0] == "holds"
+    assert checked(raiser(Untold("no way")))[1] == "cannot be told here: no way"
+    assert "the harness raised ValueError: oh" in checked(raiser(ValueError("oh")))[1]
+    assert "not tried" in checked(raiser(SystemExit), Known("because", runs=False))[1]
+
+
+def test_a_harness_that_hangs_is_interrupted():
+    begun = time.monotonic()
+    with pytest.raises(Broken, match="hung"), watched(0.2):
+        time.sleep(10)
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize(("run", "code"), [(lambda rig: None, 0), (raiser(Broken("seen")), 1)])
+def test_command(run, code, monkeypatch, tmp_path):
+    monkeypatch.setenv("GAUNTLET_HOME", str(tmp_path))
+    monkeypatch.setattr(module, "CHECKS", (Check("one", "It stands", run),))
+    result = CliRunner().invoke(app, ["selfcheck"])
+    assert result.exit_code == code
+    assert "It stands" in result.stdout
+    assert ("1 BROKEN" if code else "1 hold") in result.stdout
+
+
+def test_command_with_unknown_executor_is_a_persons_mistake(monkeypatch, tmp_path):
+    monkeypatch.setenv("GAUNTLET_HOME", str(tmp_path))
+    result = CliRunner().invoke(app, ["selfcheck", "--executor", "nowhere"])
+    assert "no executor 'nowhere'" in str(result.exception)

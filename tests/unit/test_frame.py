@@ -1,0 +1,176 @@
+"""The frame: every planned cell is a row, whatever came of it."""
+
+import copy
+
+import pandas as pd
+import pytest
+from tests.workspaces import POISONING, Checkout, cell, matrix
+
+from harness import frame, records
+from harness.errors import UserError
+from harness.judge import METHOD
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path)
+
+
+@pytest.fixture
+def plan(checkout):
+    return checkout.plan(
+        matrix(
+            attacks=["noop", "sign", "flip"],
+            defenses=["none", "guard"],
+            budgets=[{"norm": "linf", "eps": 0.1}, {"norm": "l2", "eps": 2}],
+            ensembles={"both": ["noop", "sign"]},
+        )
+    )
+
+
+def record(one, status="ok", hour=0, **changes):
+    """A record of a cell as a run would have written it."""
+    value = {"value": 0.25, "k": 10, "n": 40, "lo": 0.1, "hi": 0.4, "level": 0.95, "method": "wilson"}
+    fine = status == "ok"
+    return records.finish(
+        {
+            "key": one.key,
+            "id": one.id,
+            "cell": copy.deepcopy(one.info),
+            "status": status,
+            "stage": None if fine else "attack",
+            "reason": None if fine else "why",
+            "metrics": {"accuracy": value, "auc": {"absent": "one class only"}} if fine else {},
+            "parts": {},
+            "outcomes": None,
+            "confusions": None,
+            "perturbation": None,
+            "queries": None,
+            "cost": {},
+            "flags": [],
+            "notes": [],
+            "stages": one.stages,
+            "members": list(one.members),
+            "modules": dict(one.modules),
+            "method": METHOD,
+            "environment": {"executor": "local", "device": "cpu", "python": "3", "torch": "2",
+                            "lock": "l", "threads": 1},
+            "run": {"id": "r", "commit": None, "dirty": None, "seconds": {}, "hook_seconds": {},
+                    "finished": f"2026-01-01T{hour:02}:00:00+00:00", "peak_memory": {},
+                    "machine": "m"},
+        }
+        | changes
+    )  # fmt: skip
+
+
+def rows_of(plan, found):
+    return frame.build([plan], found).set_index("cell_id")
+
+
+def test_without_any_record_every_cell_is_there_with_a_status(plan):
+    rows = rows_of(plan, [])
+    assert list(rows.index) == list(plan.cells)
+    by_attack = rows.groupby("attack").status.agg(set)
+    assert by_attack["noop"] == by_attack["both"] == {"missing"}
+    assert by_attack["flip"] == {"not_applicable"}
+    assert rows.reason.notna().all()
+    assert not rows.stale.any()
+    assert set(rows[rows.attack == "both"].ensemble) == {True}
+
+
+def test_a_cell_has_its_record_with_figures_and_gaps(plan):
+    ok = cell(plan, attack="sign", defense="none", budget_label="L2 2")
+    bad = cell(plan, attack="sign", defense="guard", budget_label="L2 2")
+    rows = rows_of(plan, [record(ok), record(bad, "timeout")])
+    assert rows.status.value_counts().to_dict() == {
+        **{"ok": 1, "timeout": 1, "missing": 10, "not_applicable": 4}
+    }
+    one = rows.loc[ok.id]
+    assert (one.accuracy, one.accuracy_lo, one.accuracy_hi) == (0.25, 0.1, 0.4)
+    assert (one.accuracy_k, one.accuracy_n) == (10, 40)
+    assert "auc" not in rows or pd.isna(one.auc)
+    assert one.record["key"] == ok.key
+    other = rows.loc[bad.id]
+    assert (other.stage, other.reason) == ("attack", "why")
+    assert pd.isna(other.accuracy)
+    assert rows.eps.isna().sum() == 0
+
+
+def test_nothing_missing_becomes_a_zero(plan):
+    rows = rows_of(plan, [record(cell(plan, attack="noop", defense="none", budget_label="L2 2"))])
+    assert rows.accuracy.notna().sum() == 1
+    assert not (rows.drop(columns="record").select_dtypes("number").accuracy == 0).any()
+
+
+def test_a_record_of_another_key_is_stale_and_still_shown(plan):
+    ok = cell(plan, attack="sign", defense="none", budget_label="L2 2")
+    rows = rows_of(plan, [record(ok, key="old key")])
+    assert rows.loc[ok.id].stale
+    assert rows.loc[ok.id].status == "ok"
+    assert rows.loc[ok.id].accuracy == 0.25
+
+
+def test_a_record_of_another_method_is_stale(plan):
+    ok = cell(plan, attack="sign", defense="none", budget_label="L2 2")
+    assert rows_of(plan, [record(ok, method=METHOD + 1)]).loc[ok.id].stale
+
+
+def test_a_fresh_record_beats_a_later_stale_one(plan):
+    ok = cell(plan, attack="sign", defense="none", budget_label="L2 2")
+    rows = rows_of(plan, [record(ok, hour=1), record(ok, hour=5, key="old key")])
+    assert not rows.loc[ok.id].stale
+    assert rows.loc[ok.id].record["key"] == ok.key
+
+
+def test_a_fresh_failure_is_not_hidden_behind_an_old_result(plan):
+    ok = cell(plan, attack="sign", defense="none", budget_label="L2 2")
+    rows = rows_of(plan, [record(ok, key="old key"), record(ok, "timeout", hour=1)])
+    assert rows.loc[ok.id].status == "timeout"
+    assert not rows.loc[ok.id].stale
+
+
+def test_of_two_stale_records_the_later_one_is_shown(plan):
+    ok = cell(plan, attack="sign", defense="none", budget_label="L2 2")
+    found = [record(ok, key="old", hour=1), record(ok, key="older", hour=0)]
+    assert rows_of(plan, found).loc[ok.id].record["key"] == "old"
+
+
+def test_a_record_of_a_cell_that_is_no_longer_planned_is_left_out(plan, checkout):
+    gone = record(cell(plan, attack="sign", defense="none", budget_label="L2 2"), id="b/m/gone")
+    assert "b/m/gone" not in rows_of(plan, [gone]).index
+
+
+def test_controls_are_told_by_their_module_and_not_by_their_label(checkout):
+    plan = checkout.plan(matrix(attacks=[{"name": "noop", "as": "identity"}, "sign"]))
+    rows = frame.build([plan], []).set_index("attack")
+    assert rows.attack_control.to_dict() == {"identity": True, "sign": False}
+    assert rows.defense_control.all()
+
+
+def test_several_plans_are_one_frame(checkout):
+    plans = [checkout.plan(matrix()), checkout.plan(matrix(**POISONING))]
+    rows = frame.build(plans, [])
+    assert list(rows.threat_model) == ["evasion", "poisoning"]
+    assert list(rows.access) == ["victim", "none"]
+    assert rows.eps.isna().tolist() == [False, True]
+
+
+def test_records_are_loaded_without_a_plan(plan, tmp_path):
+    ok = cell(plan, attack="sign", defense="none", budget_label="L2 2")
+    for hour in (1, 2):
+        records.write(tmp_path / "records", record(ok, hour=hour))
+    rows = frame.load(tmp_path / "records")
+    assert len(rows) == 1
+    assert rows.loc[0].status == "ok"
+    assert rows.loc[0].accuracy == 0.25
+    assert rows.loc[0].record["run"]["finished"].startswith("2026-01-01T02")
+
+
+def test_loading_nothing_or_something_broken_is_one_line(plan, tmp_path):
+    with pytest.raises(UserError, match="no records"):
+        frame.load(tmp_path / "nowhere")
+    ok = cell(plan, attack="sign", defense="none", budget_label="L2 2")
+    path = records.write(tmp_path / "records", record(ok))
+    path.write_text("{")
+    with pytest.raises(UserError, match="not a readable record"):
+        frame.load(tmp_path / "records")
