@@ -61,6 +61,9 @@ def run(
     only: Only = None,
     retry_failed: Annotated[bool, typer.Option(help="run failed stages again")] = False,
     keep_all: Annotated[bool, typer.Option(help="keep attacked batches and edited sets")] = False,
+    mirror: Annotated[
+        str | None, typer.Option(help="folder or URL of a shared copy of the store")
+    ] = None,
 ) -> None:
     """Run what a benchmark is missing; what is recorded is not run again."""
     from harness.commands import run as command
@@ -74,6 +77,7 @@ def run(
         only=parse_only(only),
         retry_failed=retry_failed,
         keep_all=keep_all,
+        mirror=mirror,
         console=console,
     )
 

@@ -6,7 +6,12 @@ import statistics as plain
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.judge.flags import Flag, query_beats_whitebox, success_falls_with_budget
+from harness.judge.flags import (
+    Flag,
+    not_converged,
+    query_beats_whitebox,
+    success_falls_with_budget,
+)
 from harness.lines import Line
 
 _METRIC = "attack_success_rate"
@@ -20,7 +25,7 @@ def cross_flags(planned: Sequence[Line]) -> dict[str, list[Flag]]:
     """
     measured = [line for line in planned if not line.attack_control and _success(line) is not None]
     found: dict[str, list[Flag]] = {}
-    for flag, lines in (*_falling(measured), *_masked(measured)):
+    for flag, lines in (*_falling(measured), *_masked(measured), *_unconverged(measured)):
         for line in lines:
             found.setdefault(line.key, []).append(flag)
     return found
@@ -73,4 +78,24 @@ def _masked(measured: Iterable[Line]) -> list[tuple[Flag, list[Line]]]:
             flag = query_beats_whitebox(query=_success(query) or 0.0, whitebox=white)
             if flag is not None:
                 found.append((flag, [query]))
+    return found
+
+
+def _unconverged(measured: Iterable[Line]) -> list[tuple[Flag, list[Line]]]:
+    """Rows of one attack module, one with twice the steps of the other."""
+    series: dict[tuple[str, ...], dict[int, list[Line]]] = {}
+    for line in measured:
+        record = line.record or {}
+        steps = record.get("params", {}).get("attack", {}).get("steps")
+        if isinstance(steps, int) and not line.derived:
+            names = (line.benchmark, line.matrix, line.victim, line.defense, line.goal, _rest(line))
+            module = str(record["cell"]["attack_module"])
+            series.setdefault((*names, module), {}).setdefault(steps, []).append(line)
+    found = []
+    for by_steps in series.values():
+        for steps, lines in by_steps.items():
+            if 2 * steps in by_steps:
+                flag = not_converged(steps=_mean(lines), twice=_mean(by_steps[2 * steps]))
+                if flag is not None:
+                    found.append((flag, lines))
     return found

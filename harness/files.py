@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -36,3 +37,27 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path) -> Any:  # noqa: ANN401
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file, a link or a folder, however deep, as far as it can be removed.
+
+    ``shutil.rmtree`` recurses before Python 3.13, and a path may be longer than the system takes.
+    So what lies in a folder is moved beside ``path`` before it is looked into.
+    """
+    with contextlib.suppress(OSError):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
+            return
+        pending = [path]
+        for folder in pending:  # grows meanwhile
+            folder.chmod(0o700)
+            with os.scandir(folder) as found:
+                entries = list(found)
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(path.with_name(f"{path.name}~{len(pending)}"))
+                    os.rename(entry.path, pending[-1])
+                else:
+                    os.unlink(entry.path)
+            folder.rmdir()

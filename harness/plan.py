@@ -38,7 +38,7 @@ class Cell:
             defence runs; a failure there is the cell's own status, elsewhere it blocks the cell.
         reason: why the cell cannot be, or ``None``. members: cell ids of an ensemble.
         random: the defence or victim says that its answers vary, so they are not compared.
-        modules: reference → digest of the modules in play.
+        modules: reference → digest of the modules in play. params: role → resolved parameters.
     """
 
     id: str
@@ -50,6 +50,7 @@ class Cell:
     members: tuple[str, ...] = ()
     random: bool = False
     modules: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -165,7 +166,7 @@ class _Planner:
         return found
 
     def _check_budgets(self, index: int, matrix: Matrix) -> None:
-        """Two budgets that read alike would share their cells' ids, and one's cells would vanish."""
+        """Two budgets that read alike would share cell ids, and one's cells would vanish."""
         slugs = [slug(budget) for budget in matrix.budgets]
         for place, budget in enumerate(matrix.budgets):
             if slugs[place] in slugs[:place]:
@@ -285,9 +286,10 @@ class _Planner:
             least_likely=matrix.goal.targeted == "least_likely",
         )
         modules = modules_of(victim, defense, attack, surrogate)
+        params = {"victim": victim.params, "defense": defense.params, "attack": attack.params}
         if reason is not None:
             key = digest([self._judge, info, reason])
-            return Cell(cell_id, info, key, {}, reason=reason, modules=modules)
+            return Cell(cell_id, info, key, {}, reason=reason, modules=modules, params=params)
         stages, own = self.recipes.cell(
             matrix, victim, defense, attack, surrogate, budget.to_json(), seed
         )
@@ -299,6 +301,7 @@ class _Planner:
             own,
             random=defense.module.manifest.random or victim.module.manifest.random,
             modules=modules,
+            params=params,
         )
 
 

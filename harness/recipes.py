@@ -185,9 +185,7 @@ class Recipes:
         """The test examples that cells are judged on."""
         recipe = {"examples": matrix.slice.examples}
         inputs = {"data": Input(data, "test"), "spec": Input(data, "")}
-        return self._once(
-            ("slice", matrix.name), lambda: self.graph.add("slice", inputs, recipe)
-        )
+        return self._once(("slice", matrix.name), lambda: self.graph.add("slice", inputs, recipe))
 
     def goal(self, matrix: Matrix, slice_key: str, budget: dict[str, Any]) -> str | None:
         """Targets per example: the matrix's goal, or the backdoor's target; none if untargeted."""

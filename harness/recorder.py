@@ -18,8 +18,7 @@ from harness.keys import ROOT, environment_digest
 from harness.plan import Cell, Plan
 from harness.recipes import THREADS
 from harness.scoring import Score, score
-from harness.store import Store
-
+from harness.store import TRANSIENT, Store
 
 DEFENSE_STAGES = ("train", "sanitize", "repair")
 """Where a defence can rule a cell out by itself; what it avoids so counts as a gap of its row."""
@@ -65,6 +64,7 @@ class Recorder:
                 "stages": dict(cell.stages),
                 "members": list(cell.members),
                 "modules": dict(cell.modules),
+                "params": {role: dict(params) for role, params in cell.params.items()},
                 "method": METHOD,
                 "environment": self._environment,
                 "run": {
@@ -98,11 +98,12 @@ class Recorder:
         return self.by_key[cell.key]
 
     def _failure(self, cell: Cell, plan: Plan) -> tuple[str, str, str] | None:
-        """Status, stage and reason of the first failed stage behind a cell.
+        """Status, stage and reason of the failed stage behind a cell; its own goes first.
 
         A failure of the attack or defence under test is the cell's own status; a failure of
         anything else – data, the undefended victim, a control – blocks it.
         """
+        blocked = None
         for key, stage in plan.graph.ancestors(list(cell.stages.values())).items():
             receipt = self.store.receipt(key)
             if receipt is None or receipt["status"] == "ok":
@@ -112,10 +113,11 @@ class Recorder:
                             stage.recipe.get("modules", {}).values()))  # fmt: skip
             if status == "not_applicable" and stage.kind in DEFENSE_STAGES:
                 reason = f"defence {cell.info['defense']}: {reason}"
-            if key in cell.own or status in ("not_applicable", "missing"):
+            if key in cell.own or status in ("not_applicable", *TRANSIENT):
                 return status, stage.kind, reason
-            return "blocked", stage.kind, f"{stage.kind} ({who or 'harness'}) {status}: {reason}"
-        return None
+            what = f"{stage.kind} ({who or 'harness'}) {status}: {reason}"
+            blocked = blocked or ("blocked", stage.kind, what)
+        return blocked
 
     def _receipts(self, cell: Cell) -> dict[str, dict[str, Any]]:
         found = {role: self.store.receipt(key) for role, key in cell.stages.items()}

@@ -120,6 +120,7 @@ class Record(_Strict):
     stages: dict[str, str]
     members: list[str]
     modules: dict[str, str]
+    params: dict[str, dict[str, str | int | float | bool]]
     method: int
     environment: Environment
     run: Run

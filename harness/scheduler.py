@@ -13,14 +13,15 @@ from typing import Any
 from harness.catalog import Catalog
 from harness.errors import UserError
 from harness.executors.base import Executor, Result, StageJob
-from harness.executors.outcome import remove_tree
+from harness.files import remove_tree
 from harness.graph import HOST, Stage
 from harness.hoststages import HOST_STAGES, StageFailure
 from harness.jobs import make_job
+from harness.mirror import Mirror
 from harness.outputs import check_output
 from harness.plan import Cell, Plan
 from harness.recorder import Recorder
-from harness.store import Store, told
+from harness.store import TRANSIENT, Store, told
 from harness.work import WorkFolder
 
 INFRA_RETRIES = 2
@@ -63,7 +64,8 @@ class Scheduler:
         executor: where stages run; whoever made it closes it. ``None`` to only plan.
         recorder: turns finished cells into records. data_root: fetched data.
         jobs: stages at once. device: ``cpu`` or ``cuda``.
-        keep_all: leave passing artefacts. tell: called after each event, for progress.
+        keep_all: leave passing artefacts. mirror: where else to look for artefacts.
+        tell: called after each event, for progress.
     """
 
     def __init__(
@@ -78,10 +80,12 @@ class Scheduler:
         jobs: int,
         device: str = "cpu",
         keep_all: bool = False,
+        mirror: Mirror | None = None,
         tell: Callable[[int, int, str], None] | None = None,
     ) -> None:
         self.plan, self.catalog, self.store, self._place = plan, catalog, store, executor
         self.recorder, self.data_root, self.jobs, self.device = recorder, data_root, jobs, device
+        self.mirror = mirror
         self.keep_all, self.tell = keep_all, tell or (lambda done, total, what: None)
         self.tally = Tally()
         self.done: list[str] = []
@@ -124,7 +128,9 @@ class Scheduler:
     def _present(self, key: str, part: str) -> bool:
         receipt = self.store.receipt(key)
         if receipt is not None and receipt["status"] != "ok":
-            return True
+            return receipt["status"] not in TRANSIENT
+        if receipt is None and self.mirror is not None:
+            self.mirror.pull(self.store, key)
         return self.store.has(key, part) and self.store.verify(key)
 
     def forget_failures(self, cells: list[Cell]) -> None:
@@ -153,16 +159,20 @@ class Scheduler:
         begun = time.monotonic()
         home = self.store.root.parent
         with told(home), WorkFolder(home / "work", self.store.aside) as self._work:
-            # only now: from here on, no other run removes what this one may read
-            self._set_out(cells, self.missing_behind(keys))
-            self._close_cells()
-            while self._state.ready or self._running:
-                self._start_ready()
-                for job, result in self._executor.wait(1.0) if self._running else []:
-                    self._ended(job, result)
+            try:
+                # only now: from here on, no other run removes what this one may read
+                self._set_out(cells, self.missing_behind(keys))
                 self._close_cells()
-            for key in list(self._shared):
-                self._let_go(key)
+                while self._state.ready or self._running:
+                    self._start_ready()
+                    for job, result in self._executor.wait(1.0) if self._running else []:
+                        self._ended(job, result)
+                    self._close_cells()
+                for key in list(self._shared):
+                    self._let_go(key)
+            finally:
+                if self._running:  # stopped half-way: no stage may outlive its work folder
+                    self._executor.close()
         self.tally.seconds = time.monotonic() - begun
         return self.tally
 
@@ -213,7 +223,7 @@ class Scheduler:
                     ceiling=self.plan.benchmark.ceiling,
                     device=self.device,
                 )
-                shutil.rmtree(job.folder, ignore_errors=True)
+                remove_tree(job.folder)
                 job.folder.mkdir(parents=True)
                 self._executor.start(job)
 
@@ -250,9 +260,9 @@ class Scheduler:
         if (job.folder / "log.txt").is_file():
             copy_tail(job.folder / "log.txt", out / "log.txt")
         self._commit(stage, out, result, extra)
-        shutil.rmtree(job.folder, ignore_errors=True)
+        remove_tree(job.folder)
         if result.status == "ok":
-            shutil.rmtree(job.job["checkpoint"], ignore_errors=True)
+            remove_tree(Path(job.job["checkpoint"]))
             self.tally.overheads.append(result.seconds - result.hook_seconds)
 
     def _commit(

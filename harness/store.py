@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.files import write_json
+from harness.files import remove_tree, write_json
 from harness.keys import ROOT, file_digest
 
 RECEIPT = "receipt.json"
@@ -24,6 +24,10 @@ RECEIPT_SCHEMA = "receipt/1"
 def default_root() -> Path:
     """``.gauntlet`` beside the harness, or ``$GAUNTLET_HOME``."""
     return Path(os.environ.get("GAUNTLET_HOME", ROOT / ".gauntlet"))
+
+
+TRANSIENT = ("infra_error", "missing")
+"""Statuses that say nothing about the stage: the next run tries it again."""
 
 
 class Store:
@@ -109,7 +113,8 @@ class Store:
     def commit(self, key: str, out: Path, receipt: dict[str, Any]) -> dict[str, Any]:
         """Make an entry of a stage's output folder, which is moved.
 
-        An entry that is there stays; a passing part that was removed from it comes back.
+        An entry that is there stays, unless the stage had not really ended; a passing part that
+        was removed from it comes back.
 
         Returns:
             The receipt of the entry that lies there now, which another harness may have made.
@@ -128,13 +133,19 @@ class Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             while not renamed(aside, target):
                 first = self.receipt(key)
-                failed_again = receipt["status"] != "ok" and first is not None and first["removed"]
-                if first is not None and not failed_again:
+                if first is not None and not outdated(first, receipt["status"]):
                     receipt = self._restored(key, first, aside, receipt["files"])
                     break
                 self.drop(key)
         self._verified.add(key)
         return receipt
+
+    def adopt(self, key: str, entry: Path) -> None:
+        """Take over a whole entry, receipt and all, unless there is one."""
+        target = self._own(key)
+        with told(self.root):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            renamed(entry, target)
 
     def _restored(
         self, key: str, first: dict[str, Any], aside: Path, made: dict[str, str]
@@ -142,7 +153,7 @@ class Store:
         """Give an entry the parts back that were removed from it; returns its receipt."""
         back = [part for part in first["removed"] if (aside / part).is_dir()]
         for part in back:
-            shutil.rmtree(self._own(key) / part, ignore_errors=True)
+            remove_tree(self._own(key) / part)
             (aside / part).rename(self._own(key) / part)
             files = {name: d for name, d in made.items() if name.partition("/")[0] == part}
             first = first | {
@@ -151,7 +162,7 @@ class Store:
             }
         if back:
             write_json(self._own(key) / RECEIPT, first)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_tree(aside)
         return first
 
     def remove_part(self, key: str, part: str) -> None:
@@ -161,7 +172,7 @@ class Store:
             return
         folder = self._own(key)
         write_json(folder / RECEIPT, receipt | {"removed": [*receipt["removed"], part]})
-        shutil.rmtree(folder / part, ignore_errors=True)
+        remove_tree(folder / part)
 
     def drop(self, key: str) -> None:
         """Remove an entry whole: aside first, so that no half entry is ever seen."""
@@ -169,7 +180,7 @@ class Store:
         grave = self.aside / f"dropped-{uuid.uuid4().hex}"
         with contextlib.suppress(FileNotFoundError):
             self._own(key).rename(grave)
-            shutil.rmtree(grave, ignore_errors=True)
+            remove_tree(grave)
 
     def entries(self) -> Iterator[str]:
         """Every key that has an entry."""
@@ -179,6 +190,11 @@ class Store:
     def size(self, key: str) -> int:
         """Bytes of an entry."""
         return sum(p.stat().st_size for p in self.path(key).rglob("*") if p.is_file())
+
+
+def outdated(first: dict[str, Any], status: str) -> bool:
+    """Whether an entry says less than what a stage has now ended in."""
+    return first["status"] in TRANSIENT or bool(first["removed"] and status != "ok")
 
 
 def renamed(source: Path, target: Path) -> bool:

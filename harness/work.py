@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from harness.executors.outcome import remove_tree
+from harness.files import remove_tree
 
 
 class WorkFolder:
     """A run's own folder for stages in progress, locked while the run lives.
 
     Whether a run lives is told by its lock, which the system frees however it ends. To begin, and
-    to remove what others may read, a run holds the *gate*, so that neither happens during the other.
+    to remove what others may read, a run holds the *gate*: neither happens during the other.
 
     Args:
         root: where runs have their folders. aside: where the store prepares its entries.
@@ -47,7 +46,7 @@ class WorkFolder:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_tree(self.path)
         self.path.with_suffix(".lock").unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.close()
@@ -74,7 +73,7 @@ class WorkFolder:
             if held is None:
                 alone = False
                 continue
-            shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
+            remove_tree(lock.with_suffix(""))
             lock.unlink(missing_ok=True)
             held.close()
         return alone

@@ -1,7 +1,7 @@
-"""Throw-away checkouts for tests: modules and benchmarks as text, a victim that trains in milliseconds.
+"""Throw-away checkouts for tests: modules and benchmarks as text, a victim that trains at once.
 
-``Checkout(tmp_path)`` writes the modules below; a test adds its own with ``module`` and plans or runs
-matrices in this process, or the whole command line in another one.
+``Checkout(tmp_path)`` writes the modules below; a test adds its own with ``module`` and plans or
+runs matrices in this process, or the whole command line in another one.
 """
 
 from __future__ import annotations
@@ -182,7 +182,14 @@ class Defense:
         victim.fit(network, clean, clean, loss_for(clean.spec.task), ctx, 2)
 """
 
-ALL_THREATS = ["evasion", "evasion-query", "evasion-transfer", "poisoning", "backdoor", "supply-chain"]
+ALL_THREATS = [
+    "evasion",
+    "evasion-query",
+    "evasion-transfer",
+    "poisoning",
+    "backdoor",
+    "supply-chain",
+]
 IMAGE_THREATS = ALL_THREATS[:3]
 
 MODULES: tuple[tuple[str, str, str, Json], ...] = (
@@ -270,7 +277,7 @@ class Checkout:
         (self.root / "benchmarks").mkdir(parents=True, exist_ok=True)
 
     def module(self, kind: str, name: str, code: str, **fields: Any) -> Path:
-        """Write a module's folder; its class is ``Attack`` or ``Defense`` unless ``entry`` says so."""
+        """Write a module's folder; its class is ``Attack`` or ``Defense`` unless told otherwise."""
         folder = self.root / FOLDERS[kind] / name
         folder.mkdir(parents=True, exist_ok=True)
         manifest = {
@@ -322,7 +329,9 @@ class Checkout:
         said = io.StringIO()
         console = Console(file=said, width=200)
         with patch.dict(os.environ, self.variables):
-            tally = run_command.run(self.workspace(), name, console=console, **{"jobs": 2} | options)
+            tally = run_command.run(
+                self.workspace(), name, console=console, **{"jobs": 2} | options
+            )
         return Done(tally, said.getvalue())
 
     def command(self, *arguments: str) -> list[str]:

@@ -85,23 +85,33 @@ class PGD:
         rows: Tensor,
         region: Ball,
     ) -> Found:
-        """One restart from ``at``; a row's search ends where it is fooled."""
+        """One restart from ``at``; a row's search ends where it is fooled.
+
+        The view of rows that were never looked at after their last step is zero and not fooled.
+        """
         norm, eps = region
+        stride = self.path / self.steps * eps
         found, value = at.clone(), torch.zeros(len(x), device=x.device)
         done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         open_ = torch.arange(len(x), device=x.device)
         for step in range(self.steps + 1):
+            if step == self.steps and self.restarts == 1:
+                break  # there is nothing to compare the last point with
             at = at.detach().requires_grad_()
             with torch.enable_grad():
-                now = look(at, rows[open_])
-            found[open_], value[open_], done[open_] = at.detach(), now.value.detach(), now.fooled
-            if step == self.steps or bool(now.fooled.all()):
-                break
+                now = look(at, rows)
+            keep = ~now.fooled
+            shrinks = not bool(keep.all())
+            if shrinks or step == self.steps:
+                found[open_], value[open_], done[open_] = at.detach(), now.value.detach(), ~keep
+            if step == self.steps or not bool(keep.any()):
+                return Found(found, View(value, done))
             (gradient,) = torch.autograd.grad(now.value.sum(), at)
-            at = at.detach() + self.path / self.steps * eps * steepest(gradient, norm)
-            if bool(now.fooled.any()):
-                open_, at = open_[~now.fooled], at[~now.fooled]
-            at = project(at, x[open_], norm, eps)
+            at = at.detach() + stride * steepest(gradient, norm)
+            if shrinks:
+                open_, rows, at, x = open_[keep], rows[keep], at[keep], x[keep]
+            at = project(at, x, norm, eps)
+        found[open_] = at
         return Found(found, View(value, done))
 
 

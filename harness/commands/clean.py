@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from rich.console import Console
 
+from harness.files import remove_tree
 from harness.graph import Stage
 from harness.workspace import Workspace
 
@@ -28,7 +28,7 @@ def clean(workspace: Workspace, *, everything: bool, console: Console) -> None:
     for folder in (store.aside, workspace.home / "checkpoints"):
         for path in folder.glob("*"):
             if path.name not in stages:
-                shutil.rmtree(path, ignore_errors=True)
+                remove_tree(path)
     freed = before - size_below(workspace.home)
     console.print(f"{len(dropped)} entries removed, {freed / 1e6:.1f} MB freed", highlight=False)
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from harness import records
 from harness.errors import UserError
 from harness.executors.base import Executor
+from harness.mirror import Mirror
 from harness.plan import Cell, Plan
 from harness.progress import Meter
 from harness.recorder import Recorder
@@ -63,6 +64,7 @@ def run(
     only: dict[str, str] | None = None,
     retry_failed: bool = False,
     keep_all: bool = False,
+    mirror: str | None = None,
     console: Console,
 ) -> Tally:
     """Run a benchmark's missing cells and say what came of it."""
@@ -72,6 +74,7 @@ def run(
     cells = pending(plan, found, retry_failed=retry_failed)
     store = workspace.store()
     place = executor_named(executor)
+    elsewhere = Mirror(mirror) if mirror else None
     recorder = Recorder(store, workspace.local_records, place.name, device, workspace.root)
     recorder.by_key = records.newest_by_key(found)
     with closing(place), Meter(f"{plan.benchmark.name}: stages") as meter:
@@ -85,11 +88,15 @@ def run(
             jobs=jobs or workers(),
             device=device,
             keep_all=keep_all,
+            mirror=elsewhere,
             tell=meter.update,
         )
         if retry_failed:
             scheduler.forget_failures(cells)
         tally = scheduler.run(cells)
+    if elsewhere is not None:
+        for key in scheduler.done:
+            elsewhere.push(store, key)
     Timings(workspace.home).learn(store, scheduler.done)
     say(console, plan, recorder, tally, place.name)
     return tally

@@ -30,7 +30,7 @@ def run(workspace: Workspace, executor: str, console: Console) -> bool:
     findings = []
     folder = WorkFolder(workspace.home / "work", workspace.store().aside)
     with folder as work, Meter("self-check") as meter:
-        for finding in selfcheck(make, executor, work.path):
+        for finding in selfcheck(make, work.path):
             findings.append(finding)
             meter.update(len(findings), len(CHECKS), finding.check.name)
     name = Column("name", no_wrap=True)

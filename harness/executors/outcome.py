@@ -5,7 +5,6 @@ Every executor uses this, after the stage's last process is dead.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.executors.base import Result, StageJob
+from harness.files import remove_tree
 
 DISK_FULL = 14
 """The one exit code that speaks for itself: the worker could not write its outcome."""
@@ -83,30 +83,6 @@ def odd_file(entry: os.DirEntry[str]) -> str:
     return "" if os.access(entry.path, os.R_OK) else "which cannot be read"
 
 
-def remove_tree(path: Path) -> None:
-    """Remove a file, a link or a folder, however deep, as far as it can be removed.
-
-    ``shutil.rmtree`` recurses before Python 3.13, and a path may be longer than the system takes.
-    So what lies in a folder is moved beside ``path`` before it is looked into.
-    """
-    with contextlib.suppress(OSError):
-        if path.is_symlink() or not path.is_dir():
-            path.unlink()
-            return
-        pending = [path]
-        for folder in pending:  # grows meanwhile
-            folder.chmod(0o700)
-            with os.scandir(folder) as found:
-                entries = list(found)
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(path.with_name(f"{path.name}~{len(pending)}"))
-                    os.rename(entry.path, pending[-1])
-                else:
-                    os.unlink(entry.path)
-            folder.rmdir()
-
-
 def read_outcome(
     job: StageJob, code: int, number: int, seconds: float, peak: int, refused: str = ""
 ) -> Result:
@@ -157,7 +133,11 @@ def checked(claim: dict[str, Any]) -> dict[str, Any]:
             "hook_seconds": int() | float() as took,
             "passes": dict(passes),
             "device_memory": int() | None as device_memory,
-        } if 0 <= took < COUNT_LIMIT and all(map(is_count, (*passes.values(), device_memory or 0))):
+        } if (
+            0 <= took < COUNT_LIMIT
+            and all(map(is_count, (*passes.values(), device_memory or 0)))
+            and all(name.isidentifier() and len(name) < 40 for name in passes)
+        ):
             return claim
     raise ValueError("not an outcome")
 

@@ -120,15 +120,15 @@ class Rig:
     """Runs probes on one executor, in a folder of its own.
 
     Args:
-        make: the executor's constructor; a few checks need one more.
+        make: the executor's constructor; one check needs it in another process.
         root: an empty folder on the file system where runs work.
     """
 
     def __init__(self, make: Callable[[], Executor], root: Path) -> None:
         self.make, self.root = make, root
-        self.secret = os.urandom(8).hex()
-        os.environ[SECRET] = self.secret
         self.executor = make()
+        self.secret = os.urandom(8).hex()
+        os.environ[SECRET] = self.secret  # before anything is started
         self._count = 0
         self._memory: dict[str, Any] = {}
         self.data = root / "data"
@@ -240,26 +240,22 @@ class Rig:
         """What a stage sees around itself; looked up once."""
         return self.once("facts", lambda: self.report("surroundings.facts"))
 
-    def finish(
-        self, *jobs: StageJob, executor: Executor | None = None, start: bool = True
-    ) -> list[Seen]:
+    def finish(self, *jobs: StageJob, start: bool = True) -> list[Seen]:
         """Run stages side by side to their ends, in the order given.
 
         Args:
-            jobs: the stages. executor: another one than the rig's own.
-            start: whether they have still to be started.
+            jobs: the stages. start: whether they have still to be started.
 
         Raises:
             Broken: the executor lost one.
         """
-        place = executor or self.executor
         for job in jobs if start else ():
-            place.start(job)
+            self.executor.start(job)
         ended: dict[str, Seen] = {}
         limit = time.monotonic() + max(job.seconds for job in jobs) + PATIENCE
         while missing := [job for job in jobs if job.key not in ended]:
             expect(time.monotonic() < limit, f"{len(missing)} stages were never reported as ended")
-            ended |= {job.key: Seen(job, result) for job, result in place.wait(0.5)}
+            ended |= {job.key: Seen(job, result) for job, result in self.executor.wait(0.5)}
         return [ended[job.key] for job in jobs]
 
     def abandon(self, job: StageJob) -> None:

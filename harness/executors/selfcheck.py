@@ -85,20 +85,17 @@ class Finding:
 
 
 def selfcheck(
-    make: Callable[[], Executor],
-    name: str,
-    root: Path,
-    only: Collection[str] = (),
+    make: Callable[[], Executor], root: Path, only: Collection[str] = ()
 ) -> Iterator[Finding]:
     """Try every promise on an executor, in order.
 
     Args:
-        make: the executor's constructor. name: its row in ``KNOWN``.
+        make: the executor's constructor.
         root: an empty folder on the file system where runs work; left behind for the caller.
         only: names of checks; all when empty.
     """
-    known = KNOWN.get(name, {})
     rig = Rig(make, root)
+    known = KNOWN.get(rig.executor.name, {})
     try:
         for check in CHECKS:
             if not only or check.name in only:

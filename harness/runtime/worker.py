@@ -14,6 +14,9 @@ from harness.runtime.contracts import ContractError, NotApplicable
 from harness.runtime.job import Job
 from harness.runtime.stages import STAGES
 
+OURS = str(Path(__file__).resolve().parents[1])
+"""The harness's own package, whose frames are nobody's fault but ours."""
+
 EXIT_CODES = {
     "ok": 0,
     "contract_violation": 10,
@@ -34,7 +37,7 @@ def blame(error: BaseException) -> tuple[str, str]:
         return "not_applicable", line
     if isinstance(error, torch.OutOfMemoryError):
         return "out_of_memory", f"device memory: {line}"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in line:
         return "out_of_memory", f"host memory: {line}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return "infra_error", f"{type(error).__name__}: {line}"
@@ -44,7 +47,7 @@ def blame(error: BaseException) -> tuple[str, str]:
 def raised_at(error: BaseException) -> str:
     """Where a module raised: the last frame that is not ours and not a library's."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if "site-packages" not in frame.filename and "/harness/" not in frame.filename:
+        if "site-packages" not in frame.filename and not frame.filename.startswith(OURS):
             return f" ({Path(frame.filename).name}:{frame.lineno})"
     return ""
 

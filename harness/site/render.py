@@ -254,6 +254,8 @@ def _facts(line: Line) -> dict[str, str]:
     found = {"key": line.key[:12], "result": str(record.get("result", ""))[:12]}
     found |= {f"stage {name}": key[:12] for name, key in record.get("stages", {}).items()}
     found |= {f"module {name}": key[:12] for name, key in record.get("modules", {}).items()}
+    for role, params in record.get("params", {}).items():
+        found |= {f"{role} {name}": format.number(value) for name, value in params.items()}
     found |= {name: format.number(value) for name, value in place.items() if name != "lock"}
     found["lock file"] = str(place.get("lock", ""))[:12]
     found["method"] = format.number(record.get("method"))

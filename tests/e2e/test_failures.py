@@ -29,7 +29,11 @@ SHAPED = '(folder / "attacked").mkdir(); np.save(folder / "attacked" / "x.npy", 
 STATEMENTS = {
     "fine": ("return x", "ok", None),
     "edge": (MOVE.format("0.1 + 5e-7"), "ok", None),
-    "raises": ("raise RuntimeError('no luck')", "module_error", "RuntimeError: no luck (attack.py:7)"),
+    "raises": (
+        "raise RuntimeError('no luck')",
+        "module_error",
+        "RuntimeError: no luck (attack.py:7)",
+    ),
     "stops": ("raise SystemExit(0)", "module_error", "SystemExit: 0"),
     "interrupts": ("raise KeyboardInterrupt", "module_error", "KeyboardInterrupt"),
     "strange": (
@@ -78,7 +82,9 @@ STATEMENTS = {
         "x.npy is of type uint8, expected float32",
     ),
     "garbles": (
-        FORGE.format('(folder / "attacked").mkdir(); (folder / "attacked" / "x.npy").write_text("?")', 0),
+        FORGE.format(
+            '(folder / "attacked").mkdir(); (folder / "attacked" / "x.npy").write_text("?")', 0
+        ),
         "contract_violation",
         "the output cannot be used",
     ),

@@ -11,11 +11,11 @@ from harness.executors.outcome import (
     one_line,
     open_plain,
     read_outcome,
-    remove_tree,
     signal_name,
     strange,
     tame,
 )
+from harness.files import remove_tree
 
 HONEST = {
     "status": "ok",
@@ -61,6 +61,7 @@ def test_a_hook_takes_no_longer_than_its_stage(job):
         {"passes": {"forward": -1}},
         {"passes": {"forward": True}},
         {"passes": {"forward": 1 << 63}},
+        {"passes": {"\x1b[31m": 1}},
         {"device_memory": "much"},
         {"device_memory": -1},
     ],

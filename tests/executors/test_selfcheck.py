@@ -42,7 +42,7 @@ def processes_naming(text):
 
 
 def test_local_keeps_its_promises_and_leaves_nothing(tmp_path, temporary):
-    findings = list(selfcheck(LocalExecutor, "local", tmp_path))
+    findings = list(selfcheck(LocalExecutor, tmp_path))
     assert [finding.check.name for finding in findings] == NAMES
     bad = [f"{f.check.name}: {f}" for f in findings if f.state in ("broken", "outdated")]
     assert not bad
@@ -72,7 +72,7 @@ class Idle:
 
 def test_an_executor_that_runs_nothing_keeps_no_promise(tmp_path, monkeypatch):
     monkeypatch.setattr(rigs, "PATIENCE", 0.2)
-    states = {f.check.name: f.state for f in selfcheck(Idle, "idle", tmp_path)}
+    states = {f.check.name: f.state for f in selfcheck(Idle, tmp_path)}
     assert [n for n in NAMES if states[n] == "holds"] == []
     assert {n for n in NAMES if states[n] == "untold"} <= {"name-resolution"}
 
@@ -84,7 +84,7 @@ class Lost(Idle):
 
 def test_an_executor_that_loses_stages_is_broken_not_awaited_for_ever(tmp_path, monkeypatch):
     monkeypatch.setattr(rigs, "PATIENCE", -29.9)
-    (finding,) = selfcheck(Lost, "lost", tmp_path, ["ends-well"])
+    (finding,) = selfcheck(Lost, tmp_path, ["ends-well"])
     assert finding.state == "broken"
     assert "never reported" in finding.detail
 
@@ -100,7 +100,7 @@ class NoLimits(LocalExecutor):
 
 def test_missing_limits_are_found(tmp_path):
     wanted = ["deadline", "memory-limit"]
-    found = {f.check.name: f for f in selfcheck(NoLimits, "bad", tmp_path, wanted)}
+    found = {f.check.name: f for f in selfcheck(NoLimits, tmp_path, wanted)}
     assert found["deadline"].state == "broken"
     assert "given up" in found["deadline"].detail
     assert found["memory-limit"].state == "broken"

@@ -18,7 +18,11 @@ from harness.runtime.model import LiveModel
 from harness.runtime.tasks import loss_for
 from tests.speed.networks import trained_resnet20
 
-EPS, STEPS, BATCH = 16 / 255, 10, 64  # half of the examples survive, so leaving out the fooled is no trick
+EPS, STEPS, BATCH = (
+    16 / 255,
+    10,
+    64,
+)  # half of the examples survive, so leaving out the fooled is no trick
 SPEC = Spec("classification", 10, (3, 32, 32))
 
 
@@ -42,9 +46,7 @@ def ours(network: nn.Module, x: Tensor, y: Tensor, folder: Path) -> Tensor:
         state=folder, checkpoint=folder, curves=folder / "curves.jsonl",
     )  # fmt: skip
     budget = Budget(norm="linf", eps=EPS)
-    return torch.cat(
-        [attack.perturb(model, a, b, None, budget, ctx) for a, b in batches(x, y)]
-    )
+    return torch.cat([attack.perturb(model, a, b, None, budget, ctx) for a, b in batches(x, y)])
 
 
 def theirs(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -237,6 +237,7 @@ class _World:
                 f"defenses/{self.defense.split('/')[0]}": digest(self.defense),
                 f"victims/{self.victim}": digest(self.victim),
             },
+            "params": {"attack": {"steps": 20}, "defense": {}, "victim": {}},
             "method": 1,
             "environment": {
                 "executor": suite.executor,

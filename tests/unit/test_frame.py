@@ -4,11 +4,11 @@ import copy
 
 import pandas as pd
 import pytest
-from tests.workspaces import POISONING, Checkout, cell, matrix
 
 from harness import frame, records
 from harness.errors import UserError
 from harness.judge import METHOD
+from tests.workspaces import POISONING, Checkout, cell, matrix
 
 
 @pytest.fixture
@@ -30,7 +30,15 @@ def plan(checkout):
 
 def record(one, status="ok", hour=0, **changes):
     """A record of a cell as a run would have written it."""
-    value = {"value": 0.25, "k": 10, "n": 40, "lo": 0.1, "hi": 0.4, "level": 0.95, "method": "wilson"}
+    value = {
+        "value": 0.25,
+        "k": 10,
+        "n": 40,
+        "lo": 0.1,
+        "hi": 0.4,
+        "level": 0.95,
+        "method": "wilson",
+    }
     fine = status == "ok"
     return records.finish(
         {
@@ -52,6 +60,7 @@ def record(one, status="ok", hour=0, **changes):
             "stages": one.stages,
             "members": list(one.members),
             "modules": dict(one.modules),
+            "params": {},
             "method": METHOD,
             "environment": {"executor": "local", "device": "cpu", "python": "3", "torch": "2",
                             "lock": "l", "threads": 1},

@@ -14,7 +14,7 @@ FILES = {
     for path in sorted(HARNESS.rglob("*.py"))
     if path.relative_to(HARNESS).parts[0] != "scaffold"
 }
-"""Module name below ``harness`` → its file; what ``gauntlet new`` copies is module code, not ours."""
+"""Module name below ``harness`` → its file; what ``gauntlet new`` copies is not ours."""
 
 FAMILY = ("frame", "leaderboard", "board", "lines", "headline", "worst_case", "cross_flags")
 """What makes tables of records."""
@@ -53,7 +53,9 @@ def imports(path: Path) -> Iterator[str]:
                 yield module
                 # `from harness import records` names a module only in its names
                 yield from (f"{module}.{one.name}" for one in names)
-            case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(value=name)]):
+            case ast.Call(
+                func=ast.Attribute(attr="import_module"), args=[ast.Constant(value=name)]
+            ):
                 yield str(name)
             case ast.Call(func=ast.Name(id="__import__"), args=[ast.Constant(value=name), *_]):
                 yield str(name)

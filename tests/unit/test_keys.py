@@ -32,7 +32,7 @@ def test_canonical_json_tells_a_whole_number_from_a_fraction_and_from_text():
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, {"deep": [{"er": math.nan}]}])
 def test_nan_and_infinity_are_refused(value):
-    with pytest.raises(ValueError, match="not JSON compliant|Out of range"):
+    with pytest.raises(ValueError, match=r"not JSON compliant|Out of range"):
         keys.digest(value)
 
 

@@ -316,6 +316,15 @@ def test_cross_flags_a_query_attack_that_beats_gradients():
     assert flags["linf", "none"] == []
 
 
+def test_cross_flags_an_attack_that_gains_with_twice_the_steps():
+    frame = synthetic.frame(replace(SMALL, attacks={"pgd": 0.5, "pgd/long": 1.0, "noop": 0.0}))
+    for record in frame.record:
+        record["params"] = {"attack": {"steps": 40 if "long" in record["cell"]["attack"] else 20}}
+        record["cell"]["attack_module"] = record["cell"]["attack"].partition("/")[0]
+    rows = {row.defense: row for row in tables(frame)[0].rows}
+    assert [(f.name, f.attack) for f in rows["weak"].flags] == [("not_converged", "pgd")]
+
+
 def test_joint_of_nothing_is_nothing():
     assert joint({}) is None
     assert greedy({}) is None

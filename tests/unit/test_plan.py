@@ -3,6 +3,8 @@
 import re
 
 import pytest
+
+from harness.errors import UserError, UserErrors
 from tests.workspaces import (
     BACKDOOR,
     POISONING,
@@ -14,8 +16,6 @@ from tests.workspaces import (
     kinds,
     matrix,
 )
-
-from harness.errors import UserError, UserErrors
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,10 @@ def test_a_folder_that_no_cell_uses_changes_nothing(own):
     ("changes", "reason"),
     [
         ({"attacks": ["flip"]}, "evasion is not a threat model of attack flip"),
-        ({"attacks": ["noop"], **QUERY | {"attacks": ["sign"]}}, "attack sign needs loss; an oracle"),
+        (
+            {"attacks": ["noop"], **QUERY | {"attacks": ["sign"]}},
+            "attack sign needs loss; an oracle",
+        ),
         ({"defenses": ["sanitizer"]}, "no hook of defence sanitizer plays a part in evasion"),
         (POISONING | {"defenses": ["guard"]}, "no hook of defence guard plays a part"),
         ({"data": {"student": "digits-ranking"}}, "evasion is not defined for ranking"),

@@ -10,7 +10,7 @@ from harness import records
 from harness.errors import UserError
 from harness.threat import STATUSES
 
-GOLDEN = "9f83f7c4b02df033b243af7ac98622d6336a6a6f47e8b8600092ae052dd953ca"
+GOLDEN = "492e31ef1d92c34180ff689251138b7560b50a7e1dd700cacae500a153ca893c"
 """Changes only with the record's schema or its digest: then old records are no longer readable."""
 
 RECORD = {
@@ -52,6 +52,7 @@ RECORD = {
     "stages": {"after": "a" * 64},
     "members": [],
     "modules": {"attacks/pgd": "p" * 64},
+    "params": {"attack": {"steps": 7}},
     "method": 1,
     "environment": {"executor": "local", "device": "cpu", "python": "3.11.7", "torch": "2.15.0",
                     "lock": "l" * 64, "threads": 1},
@@ -75,7 +76,9 @@ def test_golden_record():
 
 def test_the_result_leaves_out_the_run_and_nothing_else():
     plain = made()
-    assert made(**run_of(id="other", seconds={"after": 9.0}, machine="m"))["result"] == plain["result"]
+    assert (
+        made(**run_of(id="other", seconds={"after": 9.0}, machine="m"))["result"] == plain["result"]
+    )
     changes = [
         {"key": "other"},
         {"metrics": {}},
