@@ -1,5 +1,6 @@
 """Every module folder gets the conformance tests; nobody lists them anywhere."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -17,7 +18,11 @@ MODULES = sorted(Catalog.load(ROOT).modules.values(), key=lambda module: module.
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return Workspace(ROOT, tmp_path_factory.mktemp("conformance"))
+    """One store for all workers of the session: a reference victim is trained once."""
+    shared = tmp_path_factory.getbasetemp()
+    return Workspace(
+        ROOT, (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "conformance"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import threading
 from pathlib import Path
 
@@ -106,7 +105,7 @@ def test_a_part_is_removed_and_the_rest_stays_valid(store):
 
 def test_a_part_whose_removal_was_interrupted_counts_as_removed(store, monkeypatch):
     commit(store, weights="w", attacked__x="1")
-    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr("harness.store.remove_tree", lambda path: None)
     store.remove_part(KEY, "attacked")
     (store.part(KEY, "attacked") / "x").write_text("half")
     assert not store.has(KEY, "attacked")
