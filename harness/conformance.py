@@ -33,7 +33,7 @@ DATA: dict[str, dict[str, Any]] = {
     "ranking": {"student": "digits-ranking"},
     "segmentation": {"student": "digit-scenes"},
 }
-TRANSFER_DATA = {"student": "digits-5-9", "public": "digits-0-4"}
+TRANSFER_DATA = {"student": "digits-5-9", "public": "digits-0-4", "attacker": "digits-5-9"}
 
 VICTIMS = {
     "classification": "small-cnn",

@@ -160,6 +160,7 @@ class Scheduler:
         home = self.store.root.parent
         with told(home), WorkFolder(home / "work", self.store.aside) as self._work:
             try:
+                self._sweep_checkpoints(home / "checkpoints")
                 # only now: from here on, no other run removes what this one may read
                 self._set_out(cells, self.missing_behind(keys))
                 self._close_cells()
@@ -175,6 +176,12 @@ class Scheduler:
                     self._executor.close()
         self.tally.seconds = time.monotonic() - begun
         return self.tally
+
+    def _sweep_checkpoints(self, folder: Path) -> None:
+        """Remove checkpoints of stages that are done: their run was killed before it could."""
+        for path in folder.glob("*"):
+            if self.store.has(path.name):
+                remove_tree(path)
 
     def _set_out(self, cells: list[Cell], wanted: dict[str, Stage]) -> None:
         """Fill the state: what waits for what, and what an earlier run's failures rule out."""

@@ -167,10 +167,9 @@ class Store:
 
     def remove_part(self, key: str, part: str) -> None:
         """Drop a part that has no reader left, and say so in the receipt first."""
-        receipt = self.receipt(key)
-        if receipt is None or part in receipt["removed"]:
+        receipt, folder = self.receipt(key), self._own(key)
+        if receipt is None or part in receipt["removed"] or not folder.is_dir():
             return
-        folder = self._own(key)
         write_json(folder / RECEIPT, receipt | {"removed": [*receipt["removed"], part]})
         remove_tree(folder / part)
 

@@ -130,6 +130,22 @@ def test_failing_to_make_a_removed_part_again_is_a_failure(store):
     assert store.receipt(KEY)["status"] == "timeout"
 
 
+def test_a_store_below_is_read_and_never_written(store, tmp_path):
+    for key in (KEY, OTHER):
+        commit(store, key=key, weights="below", attacked__x="1")
+    before = {p: p.read_bytes() for p in store.root.rglob("*") if p.is_file()}
+    above = Store(tmp_path / "above", below=store, hidden=frozenset({OTHER}))
+    assert above.verify(KEY)
+    assert not above.has(OTHER)
+    above.remove_part(KEY, "attacked")
+    above.drop(KEY)
+    assert above.has(KEY, "attacked")
+    made = output(tmp_path / "out", weights="above")
+    above.commit(OTHER, made, {"status": "ok", "kind": "train"})
+    assert (above.path(OTHER) / "weights").read_text() == "above"
+    assert {p: p.read_bytes() for p in store.root.rglob("*") if p.is_file()} == before
+
+
 def test_who_comes_second_throws_his_copy_away(store):
     commit(store, weights="first")
     receipt = commit(store, weights="second", status="timeout")
