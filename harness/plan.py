@@ -20,7 +20,8 @@ from harness.errors import UserError, UserErrors
 from harness.graph import Graph
 from harness.judge import METHOD
 from harness.keys import digest, judge_digest
-from harness.recipes import Recipes, Subject
+from harness.recipes import Recipes
+from harness.subject import Subject
 from harness.threat import THREATS
 
 ROLES = ("before", "after", "control_before", "control_after")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from harness import datasets
 from harness.benchmark import Matrix
-from harness.catalog import Module
 from harness.graph import Graph, Input
+from harness.subject import Subject
 from harness.threat import THREATS, ThreatModel
 
 T = TypeVar("T")
@@ -24,46 +23,6 @@ ANSWERING = ("build", "guard", "loss")
 
 THREADS = 1
 """Threads of a stage. Part of the plan: 1 and 2 threads differ after two dozen steps."""
-
-ONE_PASS = 100
-"""Batch of ``predict`` where the matrix has none to give."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A module in a role, with its resolved parameters and its row's label."""
-
-    module: Module | None
-    label: str
-    params: dict[str, Any]
-    adversary: Subject | None = None
-    budget: dict[str, Any] | None = None
-    members: tuple[str, ...] = ()
-
-    @classmethod
-    def ensemble(cls, label: str, members: tuple[str, ...]) -> Subject:
-        """A derived row: the worst of its members."""
-        return cls(None, label, {}, members=members)
-
-    @property
-    def name(self) -> str:
-        """The module's name, whatever its row is called; an ensemble's is its label."""
-        return self.module.manifest.name if self.module is not None else self.label
-
-    @cached_property
-    def ref(self) -> dict[str, Any]:
-        """What of the module enters a key and a job."""
-        assert self.module is not None
-        ref: dict[str, Any] = {
-            "module": self.module.ref,
-            "digest": self.module.digest,
-            "params": self.params,
-        }
-        return ref if self.budget is None else ref | {"budget": self.budget}
-
-    def has(self, *hooks: str) -> bool:
-        """Whether the module implements one of the hooks."""
-        return self.module is not None and bool(set(hooks) & set(self.module.manifest.hooks))
 
 
 @dataclass(frozen=True)

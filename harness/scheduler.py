@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 from harness.catalog import Catalog
 from harness.errors import UserError
 from harness.executors.base import Executor, Result, StageJob
+from harness.executors.outcome import copy_tail, take_oracle
 from harness.files import remove_tree
 from harness.graph import HOST, Stage
 from harness.hoststages import HOST_STAGES, StageFailure
@@ -363,45 +363,3 @@ class Scheduler:
 def read_by(cells: list[Cell]) -> list[str]:
     """Keys of the stages that these cells' scores read."""
     return [k for cell in cells for role, k in cell.stages.items() if role not in PROVENANCE_ONLY]
-
-
-def take_oracle(job: StageJob, result: Result) -> tuple[Result, dict[str, Any]]:
-    """Move the oracle's counts into the artefact; without them the stage did not happen."""
-    import json
-
-    assert job.service is not None
-    counts = job.service.folder / "out" / "counts.npy"
-    try:
-        outcome = json.loads((job.service.folder / "outcome.json").read_text(encoding="utf-8"))
-        (job.folder / "out" / "oracle").mkdir()
-        shutil.copyfile(counts, job.folder / "out" / "oracle" / "counts.npy")
-    except (OSError, ValueError):
-        return Result("infra_error", "the oracle left no counts", result.seconds), {}
-    if outcome["status"] != "ok":
-        return Result("infra_error", f"the oracle failed: {outcome['reason']}", result.seconds), {}
-    passes = dict(outcome["passes"])
-    refused = passes.pop("refused", 0)
-    done = Result(
-        result.status,
-        result.reason,
-        result.seconds,
-        result.hook_seconds,
-        result.peak_memory,
-        passes,
-        result.device_memory,
-        result.exit_code,
-    )
-    return done, {"oracle": {"refused": refused}}
-
-
-def copy_tail(source: Path, target: Path, limit: int = 64 << 10) -> None:
-    """Keep a log's head and tail; the middle of a long one is dropped and said to be."""
-    size = source.stat().st_size
-    with source.open("rb") as file:
-        if size <= 2 * limit:
-            target.write_bytes(file.read())
-            return
-        head = file.read(limit)
-        file.seek(size - limit)
-        gap = f"\n… {size - 2 * limit} bytes left out …\n".encode()
-        target.write_bytes(head + gap + file.read())

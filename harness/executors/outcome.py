@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -185,3 +186,39 @@ def last_line(job: StageJob) -> str:
     except OSError:
         return "no log"
     return one_line(lines[-1])[:300] if lines else "empty log"
+
+
+def take_oracle(job: StageJob, result: Result) -> tuple[Result, dict[str, Any]]:
+    """Move the oracle's counts into the artefact; without them the stage did not happen.
+
+    Returns:
+        The result with the oracle's passes, and what the receipt says of the oracle.
+    """
+    assert job.service is not None
+    folder = job.service.folder
+    try:
+        with open_plain(folder / "outcome.json") as file:
+            outcome = checked(json.loads(file.read(OUTCOME_BYTES)))
+        (job.folder / "out" / "oracle").mkdir()
+        with open_plain(folder / "out" / "counts.npy") as counts:
+            (job.folder / "out" / "oracle" / "counts.npy").write_bytes(counts.read())
+    except (OSError, ValueError, RecursionError):
+        return replace(result, status="infra_error", reason="the oracle left no counts"), {}
+    if outcome["status"] != "ok":
+        reason = one_line(f"the oracle failed: {outcome['reason']}")
+        return replace(result, status="infra_error", reason=reason), {}
+    passes = dict(outcome["passes"])
+    return replace(result, passes=passes), {"oracle": {"refused": passes.pop("refused", 0)}}
+
+
+def copy_tail(source: Path, target: Path, limit: int = 64 << 10) -> None:
+    """Keep a log's head and tail; the middle of a long one is dropped and said to be."""
+    size = source.stat().st_size
+    with source.open("rb") as file:
+        if size <= 2 * limit:
+            target.write_bytes(file.read())
+            return
+        head = file.read(limit)
+        file.seek(size - limit)
+        gap = f"\n… {size - 2 * limit} bytes left out …\n".encode()
+        target.write_bytes(head + gap + file.read())

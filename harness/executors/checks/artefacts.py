@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 
+from harness.executors.outcome import copy_tail
 from harness.executors.rig import Rig, check, expect
 from harness.keys import file_digest, tree_digest
-from harness.scheduler import copy_tail
 from harness.store import Store
 
 BIG = 200 << 20

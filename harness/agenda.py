@@ -1,0 +1,100 @@
+"""What waits for what in a run. Runs nothing and knows no store, so that it is easy to be sure of."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+
+from harness.graph import Stage
+
+
+class Agenda:
+    """The ready set: which stages can start, and which cells wait for nothing any more.
+
+    A step costs as much as the stage has readers, so that large plans are no slower a stage.
+
+    Args:
+        stages: key → stage to run; what else they read is there already.
+        rank: stage → number; of several ready ones the lowest goes first, then the earliest.
+        cells: cell id → what it waits for: keys of stages, ids of other cells; anything that is
+            neither to run nor a cell here is there already.
+
+    Attributes:
+        closing: cells that wait for nothing; whoever takes one away says ``closed``.
+        failed: stages that failed or can no longer run.
+    """
+
+    def __init__(
+        self,
+        stages: Mapping[str, Stage],
+        rank: Callable[[Stage], int],
+        cells: Mapping[str, Iterable[str]],
+    ) -> None:
+        self.stages, self._rank = stages, rank
+        self.closing: list[str] = []
+        self.failed: set[str] = set()
+        self._ready: list[tuple[int, int, str]] = []
+        self._count = itertools.count()
+        self._unmet = {k: {r for r in s.reads() if r in stages} for k, s in stages.items()}
+        self._open = {c: {w for w in waits if w in stages or w in cells} for c, waits in cells.items()}
+        self._waiting: dict[str, list[str]] = defaultdict(list)
+        for waits in (self._unmet, self._open):
+            for who, whom in waits.items():
+                for one in whom:
+                    self._waiting[one].append(who)
+        for key, unmet in self._unmet.items():
+            if not unmet:
+                self.push(key)
+        self.closing += [cell for cell, waits in self._open.items() if not waits]
+
+    def push(self, key: str) -> None:
+        """A stage can start (again)."""
+        heapq.heappush(self._ready, (self._rank(self.stages[key]), next(self._count), key))
+
+    def peek(self) -> Stage | None:
+        """The stage that goes next, if any can start."""
+        while self._ready and self._ready[0][2] in self.failed:
+            heapq.heappop(self._ready)
+        return self.stages[self._ready[0][2]] if self._ready else None
+
+    def pop(self) -> Stage:
+        """Take the stage that ``peek`` showed."""
+        return self.stages[heapq.heappop(self._ready)[2]]
+
+    def done(self, key: str) -> None:
+        """A stage has ended well: its readers may start, its cells may close."""
+        for who in self._waiting.pop(key, ()):
+            unmet = self._unmet.get(who)
+            if unmet is None:
+                self._close(who, key)
+            elif who not in self.failed:
+                unmet.discard(key)
+                if not unmet:
+                    self.push(who)
+
+    def fail(self, key: str) -> list[str]:
+        """A stage has failed or cannot run; returns the stages that therefore cannot run either."""
+        self.failed.add(key)
+        lost, stack = [], [key]
+        while stack:
+            one = stack.pop()
+            for who in self._waiting.pop(one, ()):
+                if who not in self._unmet:
+                    self._close(who, one)
+                elif who not in self.failed:
+                    self.failed.add(who)
+                    lost.append(who)
+                    stack.append(who)
+        return lost
+
+    def closed(self, cell: str) -> None:
+        """A cell of ``closing`` has its record: cells that are made of others may close."""
+        for who in self._waiting.pop(cell, ()):
+            self._close(who, cell)
+
+    def _close(self, cell: str, met: str) -> None:
+        self._open[cell].discard(met)
+        if not self._open[cell]:
+            self.closing.append(cell)
