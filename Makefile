@@ -1,7 +1,7 @@
 # Every target makes the environment first, if it has to. Nothing needs root, and no network but the package index.
 
 PYTHON      ?= python3 python3.14 python3.13 python3.12 python3.11# the first that will do makes .venv
-PYTEST_ARGS ?= -q -n 2 --benchmark-disable
+PYTEST_ARGS ?= -q -n 2 --dist loadgroup --benchmark-disable
 LOCK_ARGS   ?=# e.g. --upgrade
 
 BIN   = .venv/bin

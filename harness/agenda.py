@@ -1,4 +1,4 @@
-"""What waits for what in a run. Runs nothing and knows no store, so that it is easy to be sure of."""
+"""What waits for what in a run. Runs nothing and knows no store: easy to be sure of."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ class Agenda:
         self._ready: list[tuple[int, int, str]] = []
         self._count = itertools.count()
         self._unmet = {k: {r for r in s.reads() if r in stages} for k, s in stages.items()}
-        self._open = {c: {w for w in waits if w in stages or w in cells} for c, waits in cells.items()}
+        self._open = {
+            c: {w for w in waits if w in stages or w in cells} for c, waits in cells.items()
+        }
         self._waiting: dict[str, list[str]] = defaultdict(list)
         for waits in (self._unmet, self._open):
             for who, whom in waits.items():

@@ -12,22 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import UserError
 from harness.keys import digest
+from harness.threat import Status
 
 SCHEMA = "record/1"
 RESULT_LEAVES_OUT = ("run", "result")
-
-Status = Literal[
-    "ok",
-    "not_applicable",
-    "module_error",
-    "contract_violation",
-    "budget_violation",
-    "timeout",
-    "out_of_memory",
-    "blocked",
-    "infra_error",
-    "missing",
-]
 
 
 class _Strict(BaseModel):

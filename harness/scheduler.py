@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.agenda import Agenda
 from harness.catalog import Catalog
 from harness.errors import UserError
 from harness.executors.base import Executor, Result, StageJob
@@ -26,8 +27,9 @@ from harness.work import WorkFolder
 
 INFRA_RETRIES = 2
 
-ORDER = {"measure": 0, "predict": 0, "public": 1, "train": 1, "deliver": 1, "poison": 1}
-"""Which of several ready stages goes first: what frees disk, then what unlocks most."""
+ORDER = {"predict": 0, "public": 1, "train": 1, "deliver": 1, "poison": 1}
+"""Which of several ready stages goes first, after the host's own: what frees disk, then what
+unlocks most."""
 
 PROVENANCE_ONLY = ("train", "sanitize", "repair", "poison", "deliver", "learn", "apply")
 """Roles of a cell that say where it came from; its score does not read them."""
@@ -42,18 +44,6 @@ class Tally:
     records: int = 0
     seconds: float = 0.0
     overheads: list[float] = field(default_factory=list)
-
-
-@dataclass
-class _State:
-    """The ready set and its bookkeeping."""
-
-    waiting: dict[str, set[str]] = field(default_factory=dict)
-    ready: list[str] = field(default_factory=list)
-    readers: Counter[str] = field(default_factory=Counter)
-    tries: Counter[str] = field(default_factory=Counter)
-    failed: dict[str, str] = field(default_factory=dict)  # key → key of the stage that failed
-    open_cells: dict[str, set[str]] = field(default_factory=dict)  # cell id → stages still to come
 
 
 class Scheduler:
@@ -89,7 +79,9 @@ class Scheduler:
         self.keep_all, self.tell = keep_all, tell or (lambda done, total, what: None)
         self.tally = Tally()
         self.done: list[str] = []
-        self._state = _State()
+        self._agenda = Agenda({}, rank, {})
+        self._readers: Counter[str] = Counter()
+        self._tries: Counter[str] = Counter()
         self._running: dict[str, Stage] = {}
         self._shared: set[str] = set()  # passing artefacts that another run may be reading
         self._total = 0
@@ -164,7 +156,7 @@ class Scheduler:
                 # only now: from here on, no other run removes what this one may read
                 self._set_out(cells, self.missing_behind(keys))
                 self._close_cells()
-                while self._state.ready or self._running:
+                while self._agenda.peek() or self._running:
                     self._start_ready()
                     for job, result in self._executor.wait(1.0) if self._running else []:
                         self._ended(job, result)
@@ -184,55 +176,44 @@ class Scheduler:
                 remove_tree(path)
 
     def _set_out(self, cells: list[Cell], wanted: dict[str, Stage]) -> None:
-        """Fill the state: what waits for what, and what an earlier run's failures rule out."""
+        """Fill the agenda: what waits for what, and what an earlier run's failures rule out."""
         self._total = len(wanted)
-        state = self._state
+        waits = {cell.id: {*cell.stages.values(), *cell.members} for cell in cells}
+        self._agenda = Agenda(wanted, rank, waits)
+        self._readers.update(read for stage in wanted.values() for read in stage.reads())
+        there = {read: self.store.receipt(read) for read in self._readers.keys() - wanted.keys()}
+        bad = {read for read, receipt in there.items() if receipt and receipt["status"] != "ok"}
         for key, stage in wanted.items():
-            state.waiting[key] = {read for read in stage.reads() if read in wanted}
-            state.readers.update(read for read in stage.reads())
-        for key, stage in wanted.items():
-            for read in stage.reads():
-                receipt = self.store.receipt(read) if read not in wanted else None
-                if receipt is not None and receipt["status"] != "ok":
-                    self._fail_downstream(key, read)
-        for cell in cells:
-            ahead = wanted.keys() - state.failed.keys()
-            state.open_cells[cell.id] = ahead & set(cell.stages.values())
-        self._make_ready()
-
-    def _make_ready(self) -> None:
-        state = self._state
-        now = [key for key, unmet in state.waiting.items() if not unmet]
-        for key in now:
-            del state.waiting[key]
-        state.ready += now
-        state.ready.sort(key=lambda key: ORDER.get(self.plan.graph.stages[key].kind, 2))
+            if key not in self._agenda.failed and not bad.isdisjoint(stage.reads()):
+                self._total -= 1
+                self._settle(stage)
+                self._rule_out(key)
 
     def _start_ready(self) -> None:
-        state = self._state
-        for key in list(state.ready):
-            stage = self.plan.graph.stages[key]
+        while (stage := self._agenda.peek()) is not None:
             if stage.kind in HOST:
-                state.ready.remove(key)
-                self._run_host(stage)
-                self._make_ready()
+                self._run_host(self._agenda.pop())
             elif len(self._running) < self.jobs:
-                state.ready.remove(key)
-                self._running[key] = stage
-                with self._work.alone() as alone:  # two runs must not write one checkpoint
-                    home = self.store.root.parent if alone else self._work.path
-                job = make_job(
-                    stage,
-                    catalog=self.catalog,
-                    store=self.store,
-                    work=self._work.path,
-                    checkpoints=home / "checkpoints",
-                    ceiling=self.plan.benchmark.ceiling,
-                    device=self.device,
-                )
-                remove_tree(job.folder)
-                job.folder.mkdir(parents=True)
-                self._executor.start(job)
+                self._start(self._agenda.pop())
+            else:
+                return
+
+    def _start(self, stage: Stage) -> None:
+        self._running[stage.key] = stage
+        with self._work.alone() as alone:  # two runs must not write one checkpoint
+            home = self.store.root.parent if alone else self._work.path
+        job = make_job(
+            stage,
+            catalog=self.catalog,
+            store=self.store,
+            work=self._work.path,
+            checkpoints=home / "checkpoints",
+            ceiling=self.plan.benchmark.ceiling,
+            device=self.device,
+        )
+        remove_tree(job.folder)
+        job.folder.mkdir(parents=True)
+        self._executor.start(job)
 
     def _run_host(self, stage: Stage) -> None:
         begun = time.monotonic()
@@ -250,15 +231,14 @@ class Scheduler:
 
     def _ended(self, job: StageJob, result: Result) -> None:
         stage = self._running.pop(job.key)
-        state = self._state
         extra: dict[str, Any] = {}
         if result.status == "ok" and (wrong := check_output(job)):
             result = replace(result, status="contract_violation", reason=wrong)
         if result.status == "ok" and job.service is not None:
             result, extra = take_oracle(job, result)
-        if result.status == "infra_error" and state.tries[job.key] < INFRA_RETRIES:
-            state.tries[job.key] += 1
-            state.ready.append(job.key)
+        if result.status == "infra_error" and self._tries[job.key] < INFRA_RETRIES:
+            self._tries[job.key] += 1
+            self._agenda.push(job.key)
             return
         out = job.folder / "out"
         if result.status != "ok":
@@ -298,47 +278,31 @@ class Scheduler:
             kept = self.store.commit(stage.key, out, receipt)
         self.tally.stages += 1
         self.done.append(stage.key)
-        state = self._state
         if kept["status"] == "ok":
-            for unmet in state.waiting.values():
-                unmet.discard(stage.key)
+            self._agenda.done(stage.key)
         else:
             self.tally.failed += 1
-            state.failed[stage.key] = stage.key
-            for key in [k for k, unmet in state.waiting.items() if stage.key in unmet]:
-                self._fail_downstream(key, stage.key)
+            self._rule_out(stage.key)
         self._settle(stage)
-        self._make_ready()
         self.tell(self.tally.stages, self._total, f"{stage.kind} {kept['status']}")
 
-    def _fail_downstream(self, key: str, cause: str) -> None:
-        """Mark a stage that can no longer run, and all that wait for it."""
-        state = self._state
-        if key in state.failed:
-            return
-        state.failed[key] = cause
-        state.waiting.pop(key, None)
-        if key in state.ready:
-            state.ready.remove(key)
-        self._total -= 1
-        self._settle(self.plan.graph.stages[key])
-        for reader in [k for k, unmet in state.waiting.items() if key in unmet]:
-            self._fail_downstream(reader, cause)
+    def _rule_out(self, key: str) -> None:
+        """A stage has failed or cannot run: what reads it cannot run either."""
+        for lost in self._agenda.fail(key):
+            self._total -= 1
+            self._settle(self.plan.graph.stages[lost])
 
     def _settle(self, stage: Stage) -> None:
-        """A stage is done or cannot run: let go of passing artefacts and of cells that waited."""
-        state = self._state
+        """A stage is done or cannot run: let go of passing artefacts without another reader."""
         for read in stage.reads():
-            state.readers[read] -= 1
+            self._readers[read] -= 1
             self._let_go(read)
         self._let_go(stage.key)
-        for waiting in state.open_cells.values():
-            waiting.discard(stage.key)
 
     def _let_go(self, key: str) -> None:
         """Remove a passing artefact without readers, unless another run may be reading it."""
         part = self.plan.graph.stages[key].passing
-        if not part or self._state.readers[key] > 0 or self.keep_all:
+        if not part or self._readers[key] > 0 or self.keep_all:
             return
         with self._work.alone() as alone:
             if alone:
@@ -349,15 +313,17 @@ class Scheduler:
 
     def _close_cells(self) -> None:
         """Record every cell that waits for nothing any more, at once: a kill loses nothing."""
-        state = self._state
-        for cell_id in [c for c, waiting in state.open_cells.items() if not waiting]:
-            cell = self.plan.cells[cell_id]
-            if any(member in state.open_cells for member in cell.members):
-                continue
-            del state.open_cells[cell_id]
-            self.recorder.record(cell, self.plan)
+        while self._agenda.closing:
+            cell_id = self._agenda.closing.pop()
+            self.recorder.record(self.plan.cells[cell_id], self.plan)
+            self._agenda.closed(cell_id)
             self.tally.records += 1
             self.tell(self.tally.stages, self._total, cell_id)
+
+
+def rank(stage: Stage) -> int:
+    """Which of several ready stages goes first: the lowest."""
+    return -1 if stage.kind in HOST else ORDER.get(stage.kind, 2)
 
 
 def read_by(cells: list[Cell]) -> list[str]:

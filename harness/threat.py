@@ -6,8 +6,9 @@ Nothing else in the harness branches on a threat model's name; a new one is a ne
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-STATUSES = (
+Status = Literal[
     "ok",
     "not_applicable",
     "module_error",
@@ -18,7 +19,7 @@ STATUSES = (
     "blocked",
     "infra_error",
     "missing",
-)
+]
 """The closed list: every planned cell ends in exactly one of these."""
 
 
@@ -46,19 +47,19 @@ class ThreatModel:
     name: str
     title: str
     sentence: str
+    withheld: str
     tasks: tuple[str, ...]
     hooks: tuple[str, ...]
-    optional: tuple[str, ...]
-    at_test: str | None
-    access: str
-    labels: bool
-    poisons: bool
-    delivers: bool
-    needs_public: bool
-    control: bool
     defense_hooks: tuple[str, ...]
     judged: tuple[str, ...]
-    withheld: str
+    optional: tuple[str, ...] = ()
+    at_test: str | None = None
+    access: str = "none"
+    labels: bool = False
+    poisons: bool = False
+    delivers: bool = False
+    needs_public: bool = False
+    control: bool = False
 
 
 IMAGES = ("classification", "segmentation")
@@ -78,10 +79,6 @@ THREATS: dict[str, ThreatModel] = {
             at_test="perturb",
             access="victim",
             labels=True,
-            poisons=False,
-            delivers=False,
-            needs_public=False,
-            control=False,
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation",),
             withheld="nothing",
@@ -93,14 +90,9 @@ THREATS: dict[str, ThreatModel] = {
             "so many times per input; the process counts.",
             tasks=IMAGES,
             hooks=("perturb",),
-            optional=(),
             at_test="perturb",
             access="oracle",
             labels=True,
-            poisons=False,
-            delivers=False,
-            needs_public=False,
-            control=False,
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation", "queries"),
             withheld="the weights and gradients",
@@ -116,10 +108,6 @@ THREATS: dict[str, ThreatModel] = {
             at_test="perturb",
             access="source",
             labels=True,
-            poisons=False,
-            delivers=False,
-            needs_public=False,
-            control=False,
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation",),
             withheld="the victim's weights and outputs",
@@ -130,13 +118,7 @@ THREATS: dict[str, ThreatModel] = {
             sentence="The attacker edits a share of the training set; test inputs stay the same.",
             tasks=("classification", "ranking"),
             hooks=("poison",),
-            optional=(),
-            at_test=None,
-            access="none",
-            labels=False,
             poisons=True,
-            delivers=False,
-            needs_public=False,
             control=True,
             defense_hooks=("build", "sanitize", "fit", "loss", "repair"),
             judged=("edits",),
@@ -149,13 +131,8 @@ THREATS: dict[str, ThreatModel] = {
             "into test inputs, whose labels it never sees.",
             tasks=("classification",),
             hooks=("poison", "trigger"),
-            optional=(),
             at_test="trigger",
-            access="none",
-            labels=False,
             poisons=True,
-            delivers=False,
-            needs_public=False,
             control=True,
             defense_hooks=("build", "sanitize", "fit", "loss", "repair", "guard"),
             judged=("edits", "perturbation"),
@@ -170,9 +147,6 @@ THREATS: dict[str, ThreatModel] = {
             hooks=("deliver",),
             optional=("trigger",),
             at_test="trigger",
-            access="none",
-            labels=False,
-            poisons=False,
             delivers=True,
             needs_public=True,
             control=True,

@@ -162,7 +162,7 @@ class _Checkpoint:
         try:
             # an optimiser's state is nested, which safetensors cannot hold; our own file, no pickle
             kept = torch.load(self._path, map_location="cpu", weights_only=True)  # noqa: TID251
-        except (RuntimeError, EOFError, pickle.UnpicklingError):
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
             return 0  # torn by a full disk: the fit starts over
         self._network.load_state_dict(kept["network"])
         self._rule.load_state_dict(kept["rule"])

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from harness.judge import metrics, statistics
 from harness.leaderboard import tables
 from harness.lines import STATUSES
 from harness.records import Record
-from harness.threat import STATUSES as CLOSED
+from harness.threat import Status
 from harness.worst_case import Evidence, better, decode, greedy, joint
 
 SMALL = Suite(
@@ -49,7 +50,7 @@ def test_synthetic_records_are_valid(suite):
 
 
 def test_status_words_cover_the_closed_list():
-    assert set(STATUSES) == {*CLOSED, "avoided"}
+    assert set(STATUSES) == {*get_args(Status), "avoided"}
 
 
 def test_joint_score_counts_only_what_every_attack_leaves():

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from harness import records
 from harness.errors import UserError
-from harness.threat import STATUSES
 
 GOLDEN = "492e31ef1d92c34180ff689251138b7560b50a7e1dd700cacae500a153ca893c"
 """Changes only with the record's schema or its digest: then old records are no longer readable."""
@@ -110,10 +109,6 @@ def test_a_record_that_is_not_of_the_schema_is_a_bug_of_ours(change):
 def test_nan_is_refused_in_a_record():
     with pytest.raises(ValueError, match="JSON"):
         made(perturbation={"linf_max": float("nan")})
-
-
-def test_the_statuses_of_records_are_the_closed_list():
-    assert set(records.Status.__args__) == set(STATUSES)
 
 
 def test_what_is_written_is_read_back(tmp_path):
