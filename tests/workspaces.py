@@ -270,6 +270,7 @@ class Checkout:
     """A folder with modules and benchmarks, and everything that a test does with it."""
 
     root: Path
+    temporary: Path | None = None  # where runs in other processes put sockets and the like
 
     def __post_init__(self) -> None:
         for kind, name, code, fields in MODULES:
@@ -341,6 +342,8 @@ class Checkout:
     def variables(self) -> dict[str, str]:
         """The environment of a run: every process below it can be told by the path in it."""
         kept = {k: v for k, v in os.environ.items() if k != "GAUNTLET_HOME"}
+        if self.temporary is not None:
+            kept["TMPDIR"] = str(self.temporary)
         return kept | {"OMP_NUM_THREADS": "1", "PATH": f"{os.environ['PATH']}:{self.root}"}
 
     def processes(self) -> list[int]:
@@ -360,6 +363,7 @@ class Checkout:
         """What a run should have taken away with it: work in progress, half entries."""
         folders = [self.home / "work", self.home / "store" / "aside", self.home / "checkpoints"]
         left = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        left += self.temporary.iterdir() if self.temporary is not None else ()
         return [str(path) for path in left if path.name != "gate"]
 
     def gauntlet(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ class LocalExecutor:
         self._by_path: dict[str, _Running] = {}
         self._server: subprocess.Popen[bytes] | None = None
         self._pending = b""
-        self._sockets = Path(tempfile.mkdtemp(prefix="gauntlet-"))
+        self._sockets = Path(tempfile.gettempdir()) / f"gauntlet-{uuid.uuid4().hex[:12]}"
 
     def start(self, job: StageJob) -> None:
         """Begin a stage; its oracle first when it has one."""
@@ -115,6 +116,7 @@ class LocalExecutor:
             "TMPDIR": str(self._sockets),  # short: names of sockets may have 107 bytes
             "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         }
+        self._sockets.mkdir(mode=0o700, exist_ok=True)
         self._server = subprocess.Popen(
             [sys.executable, "-m", "harness.runtime.forkserver", str(self._sockets)],
             stdin=subprocess.PIPE,

@@ -116,11 +116,27 @@ def bury(stages: Collection[int]) -> None:
 
 
 def main() -> None:
-    """Serve orders until standard input closes."""
+    """Serve orders until the harness has gone, then take everything along."""
+    children: dict[int, str] = {}
+    with contextlib.suppress(BrokenPipeError, FileNotFoundError):  # its pipe, its work folder
+        serve(children)
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    bury(())
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
+    os._exit(0)  # taking torch down in good order takes a second
+
+
+def serve(children: dict[int, str]) -> None:
+    """Take orders until standard input closes.
+
+    Raises:
+        BrokenPipeError: nobody reads standard output any more.
+    """
     torch.set_num_threads(1)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    children: dict[int, str] = {}
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(write_end)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -138,7 +154,7 @@ def main() -> None:
         if 0 in ready:
             text = os.read(0, 65536)
             if not text:
-                break
+                return
             *lines, pending = (pending + text).split(b"\n")
             for line in lines:
                 path = json.loads(line)["start"]
@@ -148,12 +164,6 @@ def main() -> None:
                     child(Path(path))
                 children[pid] = path
                 say({"started": path, "pid": pid})
-    for pid in children:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-    bury(())
-    shutil.rmtree(sys.argv[1], ignore_errors=True)
-    os._exit(0)  # taking torch down in good order takes a second
 
 
 if __name__ == "__main__":
