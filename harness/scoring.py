@@ -64,6 +64,10 @@ def score(
             return Score("budget_violation", violation, perturbation=result.perturbation)
     if "queries" in threat.judged:
         result.queries, refused = count_queries(store, stages["attack"])
+        allowed = info["budget"]["queries"]
+        if result.queries["max"] > allowed:
+            most = f"{result.queries['max']:.0f} queries for one example, the limit is {allowed}"
+            return Score("budget_violation", most, queries=result.queries)
         if refused:
             result.notes.append(
                 f"the oracle refused {refused} queries over budget; none was answered"
