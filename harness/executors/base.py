@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.environments import Environment
+
 
 @dataclass(frozen=True)
 class StageJob:
@@ -15,6 +17,9 @@ class StageJob:
         key: the stage key. folder: its own work folder; artefacts will lie under ``folder/out``.
         job: what ``job.json`` will hold. seconds, memory_gb: limits.
         service: the job of the query oracle that must answer while this one runs, or ``None``.
+        environment: what has to be installed where it runs; ``None`` is the plain base. Only an
+            executor with images looks at it.
+        gpu: the number of the GPU that is its alone while it runs, or ``None``.
     """
 
     key: str
@@ -23,6 +28,8 @@ class StageJob:
     seconds: float
     memory_gb: float
     service: StageJob | None = None
+    environment: Environment | None = None
+    gpu: str | None = None
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Result:
         status: a status of the closed list. reason: one sentence unless ``ok``.
         seconds: wall time. hook_seconds: the hook's own part, as the worker says.
         peak_memory: bytes of private memory, the largest sample. passes: examples forward/backward.
+        image: digest of the container image that it ran in, or ``None``.
     """
 
     status: str
@@ -43,6 +51,7 @@ class Result:
     passes: dict[str, int] = field(default_factory=dict)
     device_memory: int | None = None
     exit_code: int | None = None
+    image: str | None = None
 
 
 class Executor(Protocol):
