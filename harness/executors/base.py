@@ -8,6 +8,16 @@ from typing import Any, Protocol
 
 from harness.environments import Environment
 
+STAGE_ENVIRONMENT = {
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONHASHSEED": "0",
+    "PYTHONUTF8": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}
+"""Variables of every stage, wherever it runs: results depend on them."""
+
 
 @dataclass(frozen=True)
 class StageJob:
@@ -70,6 +80,10 @@ class Executor(Protocol):
 
     def wait(self, timeout: float) -> list[tuple[StageJob, Result]]:
         """Stages that ended within ``timeout`` seconds; watches the limits meanwhile."""
+        ...
+
+    def lingering(self) -> list[str]:
+        """Processes that ended stages, or dead harnesses, have left; for the self-check."""
         ...
 
     def close(self) -> None:

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UserError
-from harness.executors.base import Result, StageJob
-from harness.executors.outcome import read_outcome, tame
+from harness.executors.base import STAGE_ENVIRONMENT, Result, StageJob
+from harness.executors.outcome import oracle_failure, read_outcome, tame
 
 POLL_SECONDS = 0.05
 GIB = 1 << 30
@@ -92,12 +92,15 @@ class LocalExecutor:
             if service is None or running.ended is not None:
                 continue
             if running.oracle_ended is not None:
-                self._stop(running, *oracle_failure(service, *running.oracle_ended))
+                self._stop(running, *self._oracle_failure(service, *running.oracle_ended))
             elif running.socket is not None and running.socket.exists():
                 running.socket = None
                 server = self._ensure_server()
                 if running.ended is None:  # the fork server may have died, and the oracle with it
                     self._launch(server, running.job, running)
+
+    def _oracle_failure(self, service: StageJob, code: int, number: int) -> tuple[str, str]:
+        return oracle_failure(read_outcome(service, code, number, 0.0, 0))
 
     def _ensure_server(self) -> subprocess.Popen[bytes]:
         if self._server is not None and self._server.poll() is None:
@@ -105,16 +108,10 @@ class LocalExecutor:
         if self._server is not None:
             self._server_died()  # before a new one takes its place: its stages end with it
         environment = {k: os.environ[k] for k in ENVIRONMENT_KEPT if k in os.environ}
-        environment |= {
+        environment |= STAGE_ENVIRONMENT | {
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTHONHASHSEED": "0",
-            "OMP_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1",
-            "PYTHONUTF8": "1",
             "HOME": str(self._sockets),
             "TMPDIR": str(self._sockets),  # short: names of sockets may have 107 bytes
-            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         }
         self._sockets.mkdir(mode=0o700, exist_ok=True)
         self._server = subprocess.Popen(
@@ -227,7 +224,7 @@ class LocalExecutor:
         del self._running[running.job.key]
         if running.job.service is not None:
             if running.oracle_ended is not None and running.stopped is None:
-                running.stopped = oracle_failure(running.job.service, *running.oracle_ended)
+                running.stopped = self._oracle_failure(running.job.service, *running.oracle_ended)
             self._stop_oracle(running)
             tame(running.job.service.folder)
         seconds = time.monotonic() - running.begun
@@ -248,6 +245,14 @@ class LocalExecutor:
                     break
             kill_group(running.oracle_pid)
 
+    def lingering(self) -> list[str]:
+        """Processes below the fork server that belong to no running stage."""
+        if self._server is None or self._server.poll() is not None:
+            return []
+        running = (pid for r in self._running.values() for pid in (r.pid, r.oracle_pid) if pid)
+        known = {self._server.pid, *(one for pid in running for one in group_members(pid))}
+        return [str(pid) for pid in group_members(self._server.pid) if pid not in known]
+
     def close(self) -> None:
         """Stop everything; the fork server kills its children when its input closes."""
         for running in self._running.values():
@@ -266,14 +271,6 @@ class LocalExecutor:
                 self._server.stdout.close()
         self._server = None
         shutil.rmtree(self._sockets, ignore_errors=True)
-
-
-def oracle_failure(service: StageJob, code: int, number: int) -> tuple[str, str]:
-    """Why an oracle ended before it was told to: the stage's failure."""
-    result = read_outcome(service, code, number, 0.0, 0)
-    if result.status == "ok":
-        return "infra_error", "the oracle ended before the attack did"
-    return result.status, f"in the oracle: {result.reason}"
 
 
 def kill_group(pid: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from harness.executors.base import Result, StageJob
 from harness.files import remove_tree
+from harness.runtime.remains import strange
 
 DISK_FULL = 14
 """The one exit code that speaks for itself: the worker could not write its outcome."""
@@ -27,8 +28,6 @@ EXIT_STATUSES = {
     99: "not_applicable",
 }
 OUTCOME_BYTES = 1 << 20
-DEPTH = 32
-"""Folders inside folders in an output; library functions that recurse die of a thousand."""
 REASON_LENGTH = 500
 COUNT_LIMIT = 1 << 63
 
@@ -49,39 +48,6 @@ def tame(folder: Path) -> str:
         remove_tree(folder / "out")
         (folder / "out").mkdir()
     return one_line(refused)
-
-
-def strange(out: Path) -> str:
-    """What in an output folder the host will not open, or ``""``; walks without recursion."""
-    if not os.path.lexists(out):
-        return ""
-    if not stat.S_ISDIR(out.lstat().st_mode):
-        return "the output folder was replaced by something else"
-    stack = [(out, 0)]
-    try:
-        while stack:
-            folder, depth = stack.pop()
-            if depth > DEPTH:
-                return f"the output holds folders more than {DEPTH} deep"
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        stack.append((Path(entry.path), depth + 1))
-                    elif wrong := odd_file(entry):
-                        return f"the output holds {entry.name}, {wrong}"
-    except OSError as error:
-        return f"the output cannot be read ({error.strerror})"
-    return ""
-
-
-def odd_file(entry: os.DirEntry[str]) -> str:
-    """Why an entry is no plain, readable file with one name, or ``""``."""
-    found = entry.stat(follow_symlinks=False)
-    if not stat.S_ISREG(found.st_mode):
-        return "which is not a plain file"
-    if found.st_nlink > 1:
-        return "a hard link"
-    return "" if os.access(entry.path, os.R_OK) else "which cannot be read"
 
 
 def read_outcome(
@@ -209,6 +175,13 @@ def take_oracle(job: StageJob, result: Result) -> tuple[Result, dict[str, Any]]:
         return replace(result, status="infra_error", reason=reason), {}
     passes = dict(outcome["passes"])
     return replace(result, passes=passes), {"oracle": {"refused": passes.pop("refused", 0)}}
+
+
+def oracle_failure(served: Result) -> tuple[str, str]:
+    """Status and reason of a stage whose oracle ended before it was told to."""
+    if served.status == "ok":
+        return "infra_error", "the oracle ended before the attack did"
+    return served.status, f"in the oracle: {served.reason}"
 
 
 def copy_tail(source: Path, target: Path, limit: int = 64 << 10) -> None:

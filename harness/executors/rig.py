@@ -130,6 +130,7 @@ class Rig:
         self.secret = os.urandom(8).hex()
         os.environ[SECRET] = self.secret  # before anything is started
         self._count = 0
+        self._ended: dict[str, Seen] = {}
         self._memory: dict[str, Any] = {}
         self.data = root / "data"
         save_array(self.data / "x.npy", np.zeros((EXAMPLES, 1, 2, 2), np.uint8))
@@ -251,12 +252,11 @@ class Rig:
         """
         for job in jobs if start else ():
             self.executor.start(job)
-        ended: dict[str, Seen] = {}
         limit = time.monotonic() + max(job.seconds for job in jobs) + PATIENCE
-        while missing := [job for job in jobs if job.key not in ended]:
+        while missing := [job for job in jobs if job.key not in self._ended]:
             expect(time.monotonic() < limit, f"{len(missing)} stages were never reported as ended")
-            ended |= {job.key: Seen(job, result) for job, result in self.executor.wait(0.5)}
-        return [ended[job.key] for job in jobs]
+            self._ended |= {job.key: Seen(job, result) for job, result in self.executor.wait(0.5)}
+        return [self._ended[job.key] for job in jobs]
 
     def abandon(self, job: StageJob) -> None:
         """Run a stage from a harness that is killed as soon as the stage's hearts beat."""
@@ -289,8 +289,11 @@ def wait_for_beats(folder: Path, seconds: float | None = None) -> None:
         time.sleep(0.02)
 
 
-def expect_silence(folder: Path, seconds: float = 0.0) -> None:
+def expect_silence(executor: Executor, folder: Path, seconds: float = 0.0) -> None:
     """Check that the processes of ``limits.leaves`` lived, and are dead within some seconds.
+
+    Their beats tell where the checkpoint is a folder of the host; elsewhere the executor asks
+    whoever runs its stages what still runs.
 
     Raises:
         Broken: one of them beats on.
@@ -301,6 +304,7 @@ def expect_silence(folder: Path, seconds: float = 0.0) -> None:
         before = {p.name: p.stat().st_size for p in folder.glob("*.beat")}
         time.sleep(0.25)
         alive = [p.name for p in folder.glob("*.beat") if p.stat().st_size > before[p.name]]
+        alive += executor.lingering()
         if not alive:
             return
         expect(time.monotonic() < limit, f"still running: {', '.join(sorted(alive))}")

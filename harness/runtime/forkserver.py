@@ -14,65 +14,29 @@ the first argument names (sockets, the stages' home) is removed.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import importlib
 import json
 import os
-import resource
 import selectors
 import shutil
 import signal
 import sys
 from collections.abc import Collection
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 
-from harness.runtime import worker
-
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
-TRAINING = ("train", "public", "deliver", "repair")
-"""Stages that make an optimiser; see ``warm``."""
-FILE_BYTES = 8 << 30
-"""No single file of a stage may grow beyond this; a log that runs wild ends here too."""
+from harness.runtime.birth import PR_SET_CHILD_SUBREAPER, become, prctl, warm
 
 
-def child(path: Path) -> None:
-    """Become the stage: own session, streams to the log, then the worker. Never returns."""
-    code = 1
+def child(path: Path) -> NoReturn:
+    """Become the stage, with its log beside its job."""
     try:
-        os.setsid()
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stage that kills the fork server dies with it
-        prctl(PR_SET_CHILD_SUBREAPER, 1)  # what it detaches stays below it: counted, and its own
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        log = os.open(path.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (log, 1), (log, 2)):
-            os.dup2(source, target)
-        os.closerange(3, 256)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        scratch = path.parent / "scratch"
-        scratch.mkdir(exist_ok=True)
-        os.chdir(scratch)
-        code = worker.run(path)
+        become(
+            path, os.open(path.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        )
     finally:
-        # skip exit handlers: they belong to the parent's copy of every library
-        os._exit(code)
-
-
-def prctl(option: int, value: int) -> None:
-    """Set a property of this process (Linux)."""
-    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-def warm(path: Path) -> None:
-    """Import what the first optimiser of a process imports: a second that no stage need spend."""
-    if json.loads(path.read_text(encoding="utf-8"))["stage"] in TRAINING:
-        importlib.import_module("torch._dynamo")
+        os._exit(1)
 
 
 def say(event: dict[str, object]) -> None:
@@ -158,7 +122,7 @@ def serve(children: dict[int, str]) -> None:
             *lines, pending = (pending + text).split(b"\n")
             for line in lines:
                 path = json.loads(line)["start"]
-                warm(Path(path))
+                warm(json.loads(Path(path).read_text(encoding="utf-8"))["stage"])
                 pid = os.fork()
                 if pid == 0:
                     child(Path(path))

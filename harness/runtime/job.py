@@ -28,6 +28,7 @@ class Job:
         deadline: seconds from the start until the stage is stopped.
         modules: role (attack, defense, victim, adversary) → folder, entry, hooks, params, needs.
         inputs: name → path of what was granted. options: the rest that the stage kind needs.
+        listener: the open socket on which an oracle answers, where it was born with one.
     """
 
     stage: str
@@ -40,6 +41,7 @@ class Job:
     options: dict[str, Any]
     folder: Path
     checkpoint: Path
+    listener: int | None = None
     passes: dict[str, int] = field(default_factory=dict)
     loaded: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
@@ -61,6 +63,7 @@ class Job:
             options=raw["options"],
             folder=path.parent,
             checkpoint=Path(raw["checkpoint"]),
+            listener=raw.get("listener"),
         )
 
     @property

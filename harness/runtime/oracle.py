@@ -94,8 +94,8 @@ class Oracle:
         self._answer, self._queries = answer, queries
         self._answers, self._shape = answers, shape
 
-    def serve(self, path: Path) -> None:
-        """Listen on a socket file until SIGTERM."""
+    def serve(self, server: socket.socket) -> None:
+        """Answer on a listening socket until SIGTERM, also one that has come before."""
         stopping = False
 
         def stop(*_: object) -> None:
@@ -104,10 +104,9 @@ class Oracle:
             raise _Stop
 
         signal.signal(signal.SIGTERM, stop)
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(str(path))
-            server.listen(4)
+        with server:
             try:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
                 while not stopping:
                     link, _ = server.accept()
                     with link:
@@ -161,6 +160,16 @@ class Oracle:
         if self._answers == "labels":
             out = out.argmax(dim=1)
         return {}, [out.cpu().numpy()]
+
+
+def listening(path: Path, number: int | None) -> socket.socket:
+    """Where the oracle answers: a socket that it was born with, or one of its own at ``path``."""
+    if number is not None:
+        return socket.socket(fileno=number)
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen(4)
+    return server
 
 
 class _Stop(Exception):

@@ -15,7 +15,7 @@ from harness.runtime import arrays
 from harness.runtime.contracts import ContractError, Data, Edits, Keep, OutputError, as_input
 from harness.runtime.job import Job
 from harness.runtime.model import LiveModel, freeze
-from harness.runtime.oracle import Oracle, OracleModel
+from harness.runtime.oracle import Oracle, OracleModel, listening
 from harness.runtime.tasks import TASKS
 
 PROBED = 32
@@ -238,7 +238,7 @@ def oracle(job: Job) -> None:
     server = Oracle(
         answer, examples, job.budget.queries, job.budget.answers or "scores", job.spec.shape
     )
-    server.serve(job.inputs["socket"])
+    server.serve(listening(job.inputs["socket"], job.listener))
     arrays.save_array(job.out / "counts.npy", server.counts)
     job.passes = {"forward": int(server.counts.sum()), "backward": 0, "refused": server.refused}
 

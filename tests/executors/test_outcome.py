@@ -6,16 +6,9 @@ import os
 import pytest
 
 from harness.executors.base import StageJob
-from harness.executors.outcome import (
-    DEPTH,
-    one_line,
-    open_plain,
-    read_outcome,
-    signal_name,
-    strange,
-    tame,
-)
+from harness.executors.outcome import one_line, open_plain, read_outcome, signal_name, tame
 from harness.files import remove_tree
+from harness.runtime.remains import DEPTH, strange
 
 HONEST = {
     "status": "ok",

@@ -66,6 +66,9 @@ class Idle:
         done, self.waiting = self.waiting, []
         return [(job, Result("ok", "", 0.01, exit_code=0)) for job in done]
 
+    def lingering(self):
+        return []
+
     def close(self):
         self.waiting.clear()
 

@@ -52,7 +52,7 @@ def harness_killed(rig: Rig) -> None:
     """A harness that is killed (kill -9) leaves no stage running."""
     job = rig.job("limits.leaves", alive=60)
     rig.abandon(job)
-    expect_silence(rig.checkpoint(job), seconds=3)
+    expect_silence(rig.executor, rig.checkpoint(job), seconds=3)
 
 
 @check
@@ -70,4 +70,4 @@ def close_ends_all(rig: Rig) -> None:
     rig.executor.start(job)
     wait_for_beats(rig.checkpoint(job))
     rig.executor.close()  # the last check: nothing can be run after it
-    expect_silence(rig.checkpoint(job))
+    expect_silence(rig.executor, rig.checkpoint(job))
