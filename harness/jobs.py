@@ -32,6 +32,7 @@ def make_job(
     checkpoints: Path,
     ceiling: Limits,
     device: str,
+    gpu: str | None = None,
 ) -> StageJob:
     """The job of a stage that runs module code, with its oracle's where it has one."""
     inputs = {
@@ -65,7 +66,7 @@ def make_job(
     }
     folder = work / stage.key[:32]
     if stage.recipe["options"].get("access") != "oracle":
-        return StageJob(stage.key, folder, job, seconds, memory_gb)
+        return StageJob(stage.key, folder, job, seconds, memory_gb, gpu=gpu)
     attack_side = job | {
         "inputs": {k: v for k, v in inputs.items() if k not in ORACLE_SIDE},
         "modules": {k: v for k, v in modules.items() if k not in ORACLE_ROLES},
@@ -76,8 +77,10 @@ def make_job(
         "modules": {k: v for k, v in modules.items() if k in ORACLE_ROLES},
         "checkpoint": str(folder / "oracle-checkpoint"),
     }
-    service = StageJob(stage.key + "-oracle", folder / "oracle", oracle_side, seconds, memory_gb)
-    return StageJob(stage.key, folder, attack_side, seconds, memory_gb, service)
+    service = StageJob(
+        stage.key + "-oracle", folder / "oracle", oracle_side, seconds, memory_gb, gpu=gpu
+    )
+    return StageJob(stage.key, folder, attack_side, seconds, memory_gb, service, gpu=gpu)
 
 
 def resolved(module: Module, ref: dict[str, Any]) -> dict[str, Any]:

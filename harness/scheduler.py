@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from harness.files import remove_tree
 from harness.graph import HOST, Stage
 from harness.hoststages import HOST_STAGES, StageFailure
 from harness.jobs import make_job
+from harness.leases import Leases, usable
 from harness.mirror import Mirror
 from harness.outputs import check_output
 from harness.plan import Cell, Plan
@@ -53,7 +54,7 @@ class Scheduler:
         plan: what could run. catalog: modules. store: artefacts.
         executor: where stages run; whoever made it closes it. ``None`` to only plan.
         recorder: turns finished cells into records. data_root: fetched data.
-        jobs: stages at once. device: ``cpu`` or ``cuda``.
+        jobs: stages at once. device: ``cpu`` or ``cuda``. gpus: numbers of those to use.
         keep_all: leave passing artefacts. mirror: where else to look for artefacts.
         tell: called after each event, for progress.
     """
@@ -69,6 +70,7 @@ class Scheduler:
         data_root: Path,
         jobs: int,
         device: str = "cpu",
+        gpus: Sequence[str] = (),
         keep_all: bool = False,
         mirror: Mirror | None = None,
         tell: Callable[[int, int, str], None] | None = None,
@@ -76,6 +78,7 @@ class Scheduler:
         self.plan, self.catalog, self.store, self._place = plan, catalog, store, executor
         self.recorder, self.data_root, self.jobs, self.device = recorder, data_root, jobs, device
         self.mirror = mirror
+        self._gpus, self._leases = gpus, Leases()
         self.keep_all, self.tell = keep_all, tell or (lambda done, total, what: None)
         self.tally = Tally()
         self.done: list[str] = []
@@ -156,6 +159,8 @@ class Scheduler:
                 # only now: from here on, no other run removes what this one may read
                 self._set_out(cells, self.missing_behind(keys))
                 self._close_cells()
+                if self._gpus and self._agenda.peek():
+                    self._leases = Leases(usable(self._executor, self._gpus, self._work.path))
                 while self._agenda.peek() or self._running:
                     self._start_ready()
                     for job, result in self._executor.wait(1.0) if self._running else []:
@@ -193,7 +198,7 @@ class Scheduler:
         while (stage := self._agenda.peek()) is not None:
             if stage.kind in HOST:
                 self._run_host(self._agenda.pop())
-            elif len(self._running) < self.jobs:
+            elif len(self._running) < self.jobs and self._leases.any_free:
                 self._start(self._agenda.pop())
             else:
                 return
@@ -210,6 +215,7 @@ class Scheduler:
             checkpoints=home / "checkpoints",
             ceiling=self.plan.benchmark.ceiling,
             device=self.device,
+            gpu=self._leases.take(stage.key),
         )
         remove_tree(job.folder)
         job.folder.mkdir(parents=True)
@@ -231,6 +237,7 @@ class Scheduler:
 
     def _ended(self, job: StageJob, result: Result) -> None:
         stage = self._running.pop(job.key)
+        self._leases.give(job.key)
         extra: dict[str, Any] = {}
         if result.status == "ok" and (wrong := check_output(job)):
             result = replace(result, status="contract_violation", reason=wrong)

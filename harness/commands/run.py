@@ -40,6 +40,21 @@ def executor_named(name: str) -> Executor:
     raise UserError("--executor", f"no executor {name!r}", "use local (docker is not built yet)")
 
 
+def gpu_numbers(text: str) -> list[str]:
+    """``"0,1"`` → ``["0", "1"]``.
+
+    >>> gpu_numbers("0, 1")
+    ['0', '1']
+
+    Raises:
+        UserError: not numbers, or one twice.
+    """
+    numbers = [part.strip() for part in text.split(",")]
+    if not all(number.isdecimal() for number in numbers) or len(set(numbers)) < len(numbers):
+        raise UserError("--gpus", f"cannot read {text!r}", "write their numbers once, such as 0,1")
+    return numbers
+
+
 def pending(plan: Plan, found: list[dict[str, Any]], *, retry_failed: bool) -> list[Cell]:
     """Cells without a record of their key; with ``retry_failed`` also those that failed."""
     newest = records.newest_by_key(found)
@@ -61,6 +76,7 @@ def run(
     executor: str = "auto",
     jobs: int | None = None,
     device: str = "cpu",
+    gpus: str = "0",
     only: dict[str, str] | None = None,
     retry_failed: bool = False,
     keep_all: bool = False,
@@ -68,6 +84,7 @@ def run(
     console: Console,
 ) -> Tally:
     """Run a benchmark's missing cells and say what came of it."""
+    numbers = gpu_numbers(gpus) if device == "cuda" else []
     plan = workspace.plan(workspace.benchmark(name), only, device)
     found, broken = records.load_all(workspace.local_records)
     say_ignored(broken, console)
@@ -85,8 +102,9 @@ def run(
             executor=place,
             recorder=recorder,
             data_root=workspace.data,
-            jobs=jobs or workers(),
+            jobs=jobs or len(numbers) or workers(),
             device=device,
+            gpus=numbers,
             keep_all=keep_all,
             mirror=elsewhere,
             tell=meter.update,

@@ -157,7 +157,9 @@ class DockerExecutor:
             stopping = threading.Event()
             with ThreadPoolExecutor(1) as pool:
                 answering = pool.submit(self._run, patient, oracle, door)
-                answering.add_done_callback(lambda _: stopping.is_set() or container.close())
+                answering.add_done_callback(
+                    lambda _: None if stopping.is_set() else container.close()
+                )
                 ended = self._run(job, container)
                 stopping.set()
                 oracle.stop()

@@ -63,6 +63,9 @@ class LocalExecutor:
         server = self._ensure_server()
         running = _Running(job, time.monotonic())
         self._running[job.key] = running
+        if job.gpu is not None:
+            for part in (job, job.service or job):
+                part.job["device"] = f"cuda:{job.gpu}"
         if job.service is None:
             self._launch(server, job, running)
             return

@@ -262,6 +262,13 @@ def gradients(job: Job) -> None:
     arrays.save_array(job.out / "zero" / "share.npy", zero.reshape(1))
 
 
+def device(job: Job) -> None:
+    """Whether the device can be used: one product on it."""
+    ones = torch.ones(64, 64, device=job.device)
+    if float((ones @ ones).sum()) != 64**3:
+        raise OutputError(f"{job.device} multiplies wrongly")
+
+
 def batches(examples: int, size: int) -> Iterator[Tensor]:
     """Row numbers, batch by batch, in order."""
     for start in range(0, examples, size):
@@ -315,5 +322,6 @@ STAGES: dict[str, Callable[[Job], None]] = {
     "oracle": oracle,
     "inspect": inspect,
     "gradients": gradients,
+    "device": device,
 }
 """THE table of stages that run module code."""
