@@ -21,16 +21,26 @@ if [ -f requirements/lock.txt ]; then cp requirements/lock.txt "$scratch/pins.tx
     --override requirements/overrides.txt --generate-hashes \
     --no-emit-index-url --no-annotate --no-header --quiet "$@" -o "$scratch/pins.txt"
 
-if grep -n '://' "$scratch/pins.txt"; then
-    echo "lock: the lines above name a host; a lock file names packages and hashes only" >&2
-    exit 1
-fi
 {
     echo "# Made by 'make lock' from pyproject.toml and requirements/overrides.txt: change those, not this file."
     echo "# One lock for demo, tests and lint, so that what is tested is what runs; for every Python and platform at once."
     grep -v '^#' "$scratch/pins.txt"
 } >"$scratch/lock.txt"
+"$scratch/venv/bin/uv" pip compile requirements/runtime.in --universal --python-version 3.11 \
+    --constraint "$scratch/lock.txt" --generate-hashes \
+    --no-emit-index-url --no-annotate --no-header --quiet -o "$scratch/runtime-pins.txt"
+{
+    echo "# Made by 'make lock' from requirements/runtime.in with the pins of lock.txt: the images hold this."
+    grep -v '^#' "$scratch/runtime-pins.txt"
+} >"$scratch/runtime.txt"
+
+if grep -n '://' "$scratch/lock.txt" "$scratch/runtime.txt"; then
+    echo "lock: the lines above name a host; a lock file names packages and hashes only" >&2
+    exit 1
+fi
 # A rename within the folder, so that nobody ever reads half a lock.
-cp "$scratch/lock.txt" requirements/lock.txt.new
-mv requirements/lock.txt.new requirements/lock.txt
-echo "lock: $(grep -c '==' requirements/lock.txt) pins in requirements/lock.txt"
+for name in lock runtime; do
+    cp "$scratch/$name.txt" "requirements/$name.txt.new"
+    mv "requirements/$name.txt.new" "requirements/$name.txt"
+    echo "lock: $(grep -c '==' "requirements/$name.txt") pins in requirements/$name.txt"
+done

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from harness.graph import Stage
 
+Rank = tuple[int, str]
+"""Place in the order of ready stages."""
+
 
 class Agenda:
     """The ready set: which stages can start, and which cells wait for nothing any more.
@@ -17,7 +20,7 @@ class Agenda:
 
     Args:
         stages: key → stage to run; what else they read is there already.
-        rank: stage → number; of several ready ones the lowest goes first, then the earliest.
+        rank: what of several ready ones the lowest goes first, then the earliest.
         cells: cell id → what it waits for: keys of stages, ids of other cells; anything that is
             neither to run nor a cell here is there already.
 
@@ -29,13 +32,13 @@ class Agenda:
     def __init__(
         self,
         stages: Mapping[str, Stage],
-        rank: Callable[[Stage], int],
+        rank: Callable[[Stage], Rank],
         cells: Mapping[str, Iterable[str]],
     ) -> None:
         self.stages, self._rank = stages, rank
         self.closing: list[str] = []
         self.failed: set[str] = set()
-        self._ready: list[tuple[int, int, str]] = []
+        self._ready: list[tuple[Rank, int, str]] = []
         self._count = itertools.count()
         self._unmet = {k: {r for r in s.reads() if r in stages} for k, s in stages.items()}
         self._open = {

@@ -28,6 +28,7 @@ console = Console()
 INTERRUPTED = 130
 
 Bench = Annotated[str, typer.Argument(help="a benchmark's name, or a path", metavar="BENCH")]
+Place = Annotated[str, typer.Option(help="docker, local, or auto: docker where an engine answers")]
 Device = Annotated[str, typer.Option(help="cpu or cuda")]
 Only = Annotated[
     list[str] | None,
@@ -55,7 +56,8 @@ def parse_only(only: list[str] | None) -> dict[str, str]:
 @app.command()
 def run(
     bench: Bench,
-    executor: Annotated[str, typer.Option(help="local or auto")] = "auto",
+    executor: Place = "auto",
+    fresh: Annotated[bool, typer.Option(help="docker: a new container for every stage")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="stages at once; default: cores")] = None,
     device: Device = "cpu",
     gpus: Annotated[str, typer.Option(help="with --device cuda: which, such as 0,1")] = "0",
@@ -73,6 +75,7 @@ def run(
         Workspace.here(),
         bench,
         executor=executor,
+        fresh=fresh,
         jobs=jobs,
         device=device,
         gpus=gpus,
@@ -91,14 +94,33 @@ def plan(
         str | None, typer.Option(help="explain one cell's stages", metavar="CELL")
     ] = None,
     only: Only = None,
+    executor: Place = "auto",
     device: Device = "cpu",
 ) -> None:
     """Say what a run would do: cells, stages, what is cached, expected time and disk."""
     from harness.commands import plan as command
 
     command.plan(
-        Workspace.here(), bench, why=why, only=parse_only(only), device=device, console=console
+        Workspace.here(),
+        bench,
+        why=why,
+        only=parse_only(only),
+        device=device,
+        executor=executor,
+        console=console,
     )
+
+
+@app.command()
+def images(
+    build: Annotated[bool, typer.Option(help="build what is missing")] = False,
+    prune: Annotated[bool, typer.Option(help="remove images that no module needs")] = False,
+    device: Device = "cpu",
+) -> None:
+    """List the container images of this checkout's modules."""
+    from harness.commands import images as command
+
+    command.images(Workspace.here(), build=build, prune=prune, device=device, console=console)
 
 
 @app.command("list")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from harness.environments import Environments
 from harness.keys import KEY_VERSION, canonical, code_digest, environment_digest, runtime_digest
 
 HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure"})
@@ -60,28 +61,37 @@ class Stage:
 class Graph:
     """Stages by key; adding an equal stage twice gives the first."""
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", environments: Environments | None = None) -> None:
         self.stages: dict[str, Stage] = {}
+        self._environments = environments
         self._host_code = {kind: code_digest(names) for kind, names in HOST_CODE.items()}
         self._base = {
             "version": KEY_VERSION,
-            "environment": environment_digest(),
             "device": device,
             "runtime": runtime_digest(),
         }
-        self._heads: dict[str, bytes] = {}
+        self._heads: dict[tuple[str, str], bytes] = {}
 
     def add(self, kind: str, inputs: Mapping[str, Input], recipe: Mapping[str, Any]) -> str:
         """Add a stage and return its key."""
-        if kind not in self._heads:
-            base = {"version": KEY_VERSION, "code": self._host_code[kind]} if kind in HOST else None
-            self._heads[kind] = canonical([kind, base or self._base]).removesuffix(b"]")
-        # the digest of [kind, base, inputs, recipe], whose beginning is encoded once
-        text = b"%b,%b,%b]" % (self._heads[kind], canonical(inputs), canonical(recipe))
+        text = b"%b,%b,%b]" % (self._head(kind, recipe), canonical(inputs), canonical(recipe))
         key = hashlib.sha256(text).hexdigest()
         if key not in self.stages:
             self.stages[key] = Stage(kind, key, inputs, recipe)
         return key
+
+    def _head(self, kind: str, recipe: Mapping[str, Any]) -> bytes:
+        """The beginning of [kind, base, inputs, recipe], encoded once for all that share it."""
+        environment = ""
+        if kind not in HOST:
+            known = self._environments
+            environment = environment_digest() if known is None else known.key(recipe)
+        if (kind, environment) not in self._heads:
+            base = self._base | {"environment": environment}
+            if kind in HOST:
+                base = {"version": KEY_VERSION, "code": self._host_code[kind]}
+            self._heads[kind, environment] = canonical([kind, base]).removesuffix(b"]")
+        return self._heads[kind, environment]
 
     def ancestors(self, keys: Iterator[str] | list[str]) -> dict[str, Stage]:
         """The stages of ``keys`` and everything that they read, inputs first."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.catalog import Catalog, Module
+from harness.environments import Environment
 from harness.executors.base import StageJob
 from harness.files import load_array, read_json
 from harness.graph import Stage
@@ -33,6 +34,7 @@ def make_job(
     ceiling: Limits,
     device: str,
     gpu: str | None = None,
+    environment: Environment | None = None,
 ) -> StageJob:
     """The job of a stage that runs module code, with its oracle's where it has one."""
     inputs = {
@@ -66,7 +68,9 @@ def make_job(
     }
     folder = work / stage.key[:32]
     if stage.recipe["options"].get("access") != "oracle":
-        return StageJob(stage.key, folder, job, seconds, memory_gb, gpu=gpu)
+        return StageJob(
+            stage.key, folder, job, seconds, memory_gb, environment=environment, gpu=gpu
+        )
     attack_side = job | {
         "inputs": {k: v for k, v in inputs.items() if k not in ORACLE_SIDE},
         "modules": {k: v for k, v in modules.items() if k not in ORACLE_ROLES},
@@ -78,9 +82,15 @@ def make_job(
         "checkpoint": str(folder / "oracle-checkpoint"),
     }
     service = StageJob(
-        stage.key + "-oracle", folder / "oracle", oracle_side, seconds, memory_gb, gpu=gpu
+        f"{stage.key}-oracle",
+        folder / "oracle",
+        oracle_side,
+        seconds,
+        memory_gb,
+        environment=environment,
+        gpu=gpu,
     )
-    return StageJob(stage.key, folder, attack_side, seconds, memory_gb, service, gpu=gpu)
+    return StageJob(stage.key, folder, attack_side, seconds, memory_gb, service, environment, gpu)
 
 
 def resolved(module: Module, ref: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from harness.applicable import reason_not
 from harness.benchmark import Benchmark, Entry, Matrix
 from harness.budget import BudgetEntry
 from harness.catalog import Catalog, Module
+from harness.environments import Environments, clash
 from harness.errors import UserError, UserErrors
 from harness.graph import Graph
 from harness.judge import METHOD
@@ -61,6 +62,7 @@ class Plan:
     benchmark: Benchmark
     graph: Graph
     cells: dict[str, Cell]
+    environments: Environments
 
     def needed(self, cells: list[Cell]) -> list[str]:
         """Keys of the stages that these cells' scores read."""
@@ -82,6 +84,7 @@ def make_plan(
     data_root: Path,
     only: Mapping[str, str] | None = None,
     device: str = "cpu",
+    executor: str = "local",
 ) -> Plan:
     """Plan a benchmark; runs no module code.
 
@@ -89,11 +92,13 @@ def make_plan(
         benchmark: what to plan. catalog: the modules. data_root: where fetched data lie.
         only: column → label (``attack=pgd``): plan only these cells.
         device: ``cpu`` or ``cuda``; results differ, so keys do.
+        executor: where stages will run; what is installed there is in their keys.
 
     Raises:
         UserErrors: every module, variant or parameter that is named and not there.
     """
-    planner = _Planner(benchmark, catalog, data_root, dict(only or {}), device)
+    environments = Environments(catalog, executor, device)
+    planner = _Planner(benchmark, environments, data_root, dict(only or {}))
     with uncollected():
         return planner.plan()
 
@@ -117,16 +122,17 @@ class _Planner:
     def __init__(
         self,
         benchmark: Benchmark,
-        catalog: Catalog,
+        environments: Environments,
         data_root: Path,
         only: dict[str, str],
-        device: str,
     ) -> None:
-        self.benchmark, self.catalog, self.only = benchmark, catalog, only
-        self.graph = Graph(device)
+        self.benchmark, self.catalog, self.only = benchmark, environments.catalog, only
+        self.environments = environments
+        self.graph = Graph(environments.device, environments)
         self.recipes = Recipes(self.graph, data_root)
         self.cells: dict[str, Cell] = {}
         self.errors: list[UserError] = []
+        self._clashes: dict[tuple[str, ...], str | None] = {}
         self._judge = {"judge": judge_digest(), "method": METHOD}
 
     def plan(self) -> Plan:
@@ -140,7 +146,7 @@ class _Planner:
         if self.only and not self.cells:
             chosen = " ".join(f"{k}={v}" for k, v in self.only.items())
             raise UserError(f"--only {chosen}", "no cell of the plan matches", "see gauntlet plan")
-        return Plan(self.benchmark, self.graph, self.cells)
+        return Plan(self.benchmark, self.graph, self.cells, self.environments)
 
     def _subjects(self, index: int, matrix: Matrix) -> dict[str, list[Subject]]:
         groups = {"victim": matrix.victims, "defense": matrix.defenses, "attack": matrix.attacks}
@@ -215,6 +221,14 @@ class _Planner:
                 surrogate = next(iter(subjects.get("surrogate", [])), None)
                 yield self._cell(matrix, victim, defense, attack, budget, seed, info, surrogate)
 
+    def _clash(self, *subjects: Subject | None) -> str | None:
+        """Why what these modules need cannot be installed together; most need nothing."""
+        modules = involved(*subjects)
+        refs = tuple(module.ref for module in modules)
+        if refs not in self._clashes:
+            self._clashes[refs] = clash(modules)
+        return self._clashes[refs]
+
     def _chosen(self, info: dict[str, Any]) -> bool:
         return all(str(info.get(k)) == v for k, v in self.only.items())
 
@@ -276,7 +290,7 @@ class _Planner:
         assert attack.module
         assert victim.module
         assert defense.module
-        reason = reason_not(
+        reason = self._clash(victim, defense, attack, surrogate) or reason_not(
             threat=THREATS[matrix.threat_model],
             task=info["task"],
             victim=victim.module.manifest,
@@ -306,11 +320,17 @@ class _Planner:
         )
 
 
+def involved(*subjects: Subject | None) -> tuple[Module, ...]:
+    """Every module in play, adversaries too, each once."""
+    found = [
+        one.module
+        for subject in subjects
+        for one in (subject, subject.adversary if subject else None)
+        if one is not None and one.module is not None
+    ]
+    return tuple({module.ref: module for module in found}.values())
+
+
 def modules_of(*subjects: Subject | None) -> dict[str, str]:
-    """Reference → digest of every module in play, adversaries too."""
-    found: dict[str, str] = {}
-    for subject in subjects:
-        for one in (subject, subject.adversary if subject else None):
-            if one is not None and isinstance(one.module, Module):
-                found[one.module.ref] = one.module.digest
-    return found
+    """Reference → digest of every module in play."""
+    return {module.ref: module.digest for module in involved(*subjects)}

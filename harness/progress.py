@@ -37,6 +37,7 @@ class Meter:
         self._shown = (0, 0)
 
     def __enter__(self) -> Meter:
+        self._begun = self._last = time.monotonic()
         if self.console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),

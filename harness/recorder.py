@@ -13,6 +13,7 @@ from typing import Any
 
 from harness import records
 from harness.ensembles import score_ensemble
+from harness.environments import Environment, versions
 from harness.judge import METHOD
 from harness.keys import ROOT, environment_digest
 from harness.plan import Cell, Plan
@@ -75,6 +76,7 @@ class Recorder:
                     "hook_seconds": {role: r["hook_seconds"] for role, r in receipts.items()},
                     "peak_memory": {role: r["peak_memory"] for role, r in receipts.items()},
                     "machine": self._machine,
+                    "images": {role: r["image"] for role, r in receipts.items() if "image" in r},
                 },
             }
         )
@@ -125,13 +127,17 @@ class Recorder:
 
     @cached_property
     def _environment(self) -> dict[str, Any]:
-        return {
-            "executor": self.executor,
-            "device": self.device,
+        local = {
             "python": platform.python_version(),
             "torch": version("torch"),
             "lock": environment_digest(),
+        }
+        contained = versions() | {"lock": Environment(self.device).key}
+        return {
+            "executor": self.executor,
+            "device": self.device,
             "threads": THREADS,
+            **(contained if self.executor == "docker" else local),
         }
 
     @cached_property

@@ -84,6 +84,7 @@ class Run(_Strict):
     hook_seconds: dict[str, float]
     peak_memory: dict[str, int]
     machine: str
+    images: dict[str, str] = Field(default_factory=dict)
 
 
 class Record(_Strict):

@@ -216,6 +216,7 @@ class Scheduler:
             ceiling=self.plan.benchmark.ceiling,
             device=self.device,
             gpu=self._leases.take(stage.key),
+            environment=self.plan.environments.of(stage.recipe),
         )
         remove_tree(job.folder)
         job.folder.mkdir(parents=True)
@@ -274,6 +275,7 @@ class Scheduler:
             "exit_code": result.exit_code,
             "modules": {r: m["module"] for r, m in stage.recipe.get("modules", {}).items()},
             "run": self.recorder.run_id,
+            **({} if result.image is None else {"image": result.image}),
             **(extra or {}),
         }
         try:
@@ -328,9 +330,15 @@ class Scheduler:
             self.tell(self.tally.stages, self._total, cell_id)
 
 
-def rank(stage: Stage) -> int:
-    """Which of several ready stages goes first: the lowest."""
-    return -1 if stage.kind in HOST else ORDER.get(stage.kind, 2)
+def rank(stage: Stage) -> tuple[int, str]:
+    """Which of several ready stages goes first: the lowest.
+
+    Stages of one kind with the same modules follow each other: a container may serve them all.
+    """
+    if stage.kind in HOST:
+        return -1, ""
+    modules = sorted(ref["module"] for ref in stage.recipe["modules"].values())
+    return ORDER.get(stage.kind, 2), " ".join((stage.kind, *modules))
 
 
 def read_by(cells: list[Cell]) -> list[str]:

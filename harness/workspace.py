@@ -84,7 +84,11 @@ class Workspace:
         return found
 
     def plan(
-        self, benchmark: Benchmark, only: dict[str, str] | None = None, device: str = "cpu"
+        self,
+        benchmark: Benchmark,
+        only: dict[str, str] | None = None,
+        device: str = "cpu",
+        executor: str = "local",
     ) -> Plan:
         """Plan a benchmark with this checkout's modules and data."""
-        return make_plan(benchmark, self.catalog, self.data, only, device)
+        return make_plan(benchmark, self.catalog, self.data, only, device, executor)

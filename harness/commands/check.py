@@ -10,6 +10,7 @@ from rich.console import Console
 from harness import records
 from harness.benchmark import check_benchmarks
 from harness.catalog import FOLDERS, Catalog, Module
+from harness.environments import problems
 from harness.errors import UserError, UserErrors
 from harness.manifest import load_manifest
 from harness.workspace import Workspace
@@ -33,6 +34,7 @@ def check(workspace: Workspace, path: Path | None, console: Console) -> None:
 def check_tree(workspace: Workspace, console: Console) -> None:
     """Every manifest, benchmark and record; module code is not run."""
     catalog, errors = Catalog.load_with_errors(workspace.root)
+    errors += [error for module in catalog.modules.values() for error in problems(module)]
     paths = sorted((workspace.root / "benchmarks").glob("*/benchmark.yaml"))
     benchmarks, wrong = check_benchmarks(paths)
     errors += wrong
@@ -68,6 +70,8 @@ def check_module(workspace: Workspace, folder: Path, console: Console) -> None:
         fix = f"name a folder such as {FOLDERS['attack']}/pgd"
         raise UserError(str(folder), "no manifest.yaml in this folder", fix)
     module = Module(folder, load_manifest(folder / "manifest.yaml"))
+    if errors := problems(module):
+        raise UserErrors(errors)
     failed = []
     with closing(LocalExecutor()) as executor:
         for one in conformance(workspace, module, executor, workspace.store()):

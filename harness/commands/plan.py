@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import records
-from harness.commands.run import pending, workers
+from harness.commands.run import chosen, pending, workers
 from harness.errors import UserError
 from harness.plan import Cell, Plan
 from harness.recorder import Recorder
@@ -25,10 +25,12 @@ def plan(
     why: str | None,
     only: dict[str, str] | None,
     device: str,
+    executor: str,
     console: Console,
 ) -> None:
     """Print what a run would do; nothing is run."""
-    planned = workspace.plan(workspace.benchmark(name), only, device)
+    executor = chosen(executor, console)
+    planned = workspace.plan(workspace.benchmark(name), only, device, executor)
     found, _ = records.load_all(workspace.local_records)
     cells = pending(planned, found, retry_failed=False)
     store = workspace.store()
@@ -37,7 +39,7 @@ def plan(
         catalog=workspace.catalog,
         store=store,
         executor=None,
-        recorder=Recorder(store, workspace.local_records, "local", device),
+        recorder=Recorder(store, workspace.local_records, executor, device),
         data_root=workspace.data,
         jobs=1,
         device=device,

@@ -44,11 +44,12 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
         workspace.benchmark(info["benchmark"]),
         {"matrix": info["matrix"]},
         record["environment"]["device"],
+        record["environment"]["executor"],
     )
     cell = plan.cells.get(record["id"])
     refuse_stale(record, cell, workspace)
     assert cell is not None
-    again = run_again(workspace, plan, cell, record)
+    again = run_again(workspace, plan, cell, record, console)
     if again["result"] == record["result"]:
         say(f"{record['id']}: reproduced exactly (result {record['result'][:16]})")
         return True
@@ -101,7 +102,7 @@ def refuse_stale(record: dict[str, Any], cell: Cell | None, workspace: Workspace
 
 
 def run_again(
-    workspace: Workspace, plan: Plan, cell: Cell, record: dict[str, Any]
+    workspace: Workspace, plan: Plan, cell: Cell, record: dict[str, Any], console: Console
 ) -> dict[str, Any]:
     """Run the cell, and an ensemble's members, in a scratch store; returns the new record."""
     executor = record["environment"]["executor"]
@@ -109,7 +110,8 @@ def run_again(
         home = Path(folder)
         store = Store(home / "store")
         recorder = Recorder(store, home / "records", executor, record["environment"]["device"])
-        with closing(executor_named(executor)) as place, Meter("reproduce: stages") as meter:
+        with closing(executor_named(executor)) as place:
+            meter = Meter("reproduce: stages")
             scheduler = Scheduler(
                 plan,
                 catalog=workspace.catalog,
@@ -121,5 +123,11 @@ def run_again(
                 device=record["environment"]["device"],
                 tell=meter.update,
             )
-            scheduler.run([*(plan.cells[member] for member in cell.members), cell])
+            cells = [*(plan.cells[member] for member in cell.members), cell]
+            if place.contained:
+                from harness.commands.images import build_images
+
+                build_images(plan, scheduler.missing(cells).values(), console)
+            with meter:
+                scheduler.run(cells)
         return recorder.by_key[cell.key]

@@ -27,17 +27,40 @@ def workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def executor_named(name: str) -> Executor:
-    """An executor by name; ``auto`` takes the one that works here and the caller says which.
+def chosen(name: str, console: Console) -> str:
+    """The executor behind ``auto``: containers where an engine answers; says which and why."""
+    if name != "auto":
+        return name
+    from harness.images import Images
+
+    try:
+        Images.connect()
+    except UserError as error:
+        console.print(f"executor: local, without isolation ({error.what})", highlight=False)
+        return "local"
+    console.print("executor: docker, as an engine answers", highlight=False)
+    return "docker"
+
+
+def executor_named(name: str, *, fresh: bool = False) -> Executor:
+    """An executor by name.
+
+    Args:
+        name: ``local`` or ``docker``. fresh: a container of its own for every stage.
 
     Raises:
         UserError: it cannot be had.
     """
-    if name in ("auto", "local"):
+    if name == "local":
         from harness.executors.local import LocalExecutor
 
         return LocalExecutor()
-    raise UserError("--executor", f"no executor {name!r}", "use local (docker is not built yet)")
+    if name == "docker":
+        from harness.executors.docker import DockerExecutor
+        from harness.images import Images
+
+        return DockerExecutor(Images.connect(), reuse=not fresh)
+    raise UserError("--executor", f"no executor {name!r}", "use local, docker or auto")
 
 
 def gpu_numbers(text: str) -> list[str]:
@@ -74,6 +97,7 @@ def run(
     name: str,
     *,
     executor: str = "auto",
+    fresh: bool = False,
     jobs: int | None = None,
     device: str = "cpu",
     gpus: str = "0",
@@ -85,16 +109,18 @@ def run(
 ) -> Tally:
     """Run a benchmark's missing cells and say what came of it."""
     numbers = gpu_numbers(gpus) if device == "cuda" else []
-    plan = workspace.plan(workspace.benchmark(name), only, device)
+    executor = chosen(executor, console)
+    plan = workspace.plan(workspace.benchmark(name), only, device, executor)
     found, broken = records.load_all(workspace.local_records)
     say_ignored(broken, console)
     cells = pending(plan, found, retry_failed=retry_failed)
     store = workspace.store()
-    place = executor_named(executor)
+    place = executor_named(executor, fresh=fresh)
     elsewhere = Mirror(mirror) if mirror else None
     recorder = Recorder(store, workspace.local_records, place.name, device, workspace.root)
     recorder.by_key = records.newest_by_key(found)
-    with closing(place), Meter(f"{plan.benchmark.name}: stages") as meter:
+    with closing(place):
+        meter = Meter(f"{plan.benchmark.name}: stages")
         scheduler = Scheduler(
             plan,
             catalog=workspace.catalog,
@@ -111,7 +137,12 @@ def run(
         )
         if retry_failed:
             scheduler.forget_failures(cells)
-        tally = scheduler.run(cells)
+        if place.contained:
+            from harness.commands.images import build_images
+
+            build_images(plan, scheduler.missing(cells).values(), console)
+        with meter:
+            tally = scheduler.run(cells)
     if elsewhere is not None:
         for key in scheduler.done:
             elsewhere.push(store, key)

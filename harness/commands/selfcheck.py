@@ -27,6 +27,11 @@ WORDS = {
 def run(workspace: Workspace, executor: str, console: Console) -> bool:
     """Print a line for every promise; returns whether none is broken."""
     make = partial(executor_named, executor)
+    if executor == "docker":
+        from harness.commands.images import ensure
+        from harness.images import Images
+
+        ensure(Images.connect(), [None], console)
     findings = []
     folder = WorkFolder(workspace.home / "work", workspace.store().aside)
     with folder as work, Meter("self-check") as meter:

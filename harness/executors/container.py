@@ -49,7 +49,10 @@ class LineBroken(Exception):
 class Engine(Protocol):
     """What of the docker SDK is used here; see ``docker.DockerClient``."""
 
-    containers: Any
+    @property
+    def containers(self) -> Any:  # noqa: ANN401 - the SDK's collection
+        """Makes containers."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -121,15 +124,16 @@ class Container:
                 self._made.start()
                 self._line = accept(door, self._made)
             except BaseException:
-                self._made.remove(force=True)
+                self._remove()
                 raise
         (box / "line").unlink()
         self._line.settimeout(OPENING_SECONDS)
         self._reader = self._line.makefile("rb")
         self.overdue = self.started = self.fit = False
-        if self._event() != {"ready": True}:
+        said = self._event()
+        if "ready" not in said:
             self.close()
-            raise LineBroken("it did not say that it is ready")
+            raise LineBroken(f"the image does not fit: {said.get('failed')}")
         self._line.settimeout(None)  # from here on, a watchdog of its own ends each stage
 
     # -- one stage ----------------------------------------------------------------------------
@@ -190,6 +194,9 @@ class Container:
         with contextlib.suppress(OSError):
             self._line.shutdown(socket.SHUT_RDWR)
         self._line.close()
+        self._remove()
+
+    def _remove(self) -> None:
         with contextlib.suppress(Exception):  # it removes itself; both may come at once
             self._made.remove(force=True)
         remove_tree(self.box)
@@ -407,10 +414,9 @@ def accept(door: socket.socket, made: Any) -> socket.socket:  # noqa: ANN401 - a
             line, _ = door.accept()
             break
         except TimeoutError:
-            made.reload()
+            made.reload()  # an error when it has ended: then it has removed itself
             if made.status not in ("created", "running") or time.monotonic() > limit:
-                said = made.logs(tail=3).decode("utf-8", "replace").strip()
-                raise LineBroken(f"the container did not open: {said or made.status}") from None
+                raise LineBroken(f"the container did not open: {made.status}") from None
     credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     if struct.unpack("3i", credentials)[1] != USER:
         line.close()

@@ -13,6 +13,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,30 +37,32 @@ LOG_TAIL = 64 << 10
 GIB = 1 << 30
 
 
+def keep(line: socket.socket) -> NoReturn:
+    """Take one order and end; the exit code says whether the container is as before."""
+    code = 1
+    try:
+        orders = Orders(line)
+        order = orders.read()
+        if order is not None and "job" in order[0]:
+            Keeper(orders, order[0]).keep(order[1])
+        code = 0 if order is not None else 1
+    finally:
+        os._exit(code)
+
+
 class Keeper:
     """One stage, from its order to an empty container."""
 
-    def __init__(self, orders: Orders) -> None:
-        self._orders = orders
+    def __init__(self, orders: Orders, order: dict[str, Any]) -> None:
+        self._orders, self._order = orders, order
         self._stopped: tuple[str, str] | None = None
         self._peak = 0
         self._sent: dict[str, tuple[int, int]] = {}
         self._logged, self._tail = 0, b""
         self._kills = cgroup.out_of_memory_kills()
 
-    def serve(self) -> NoReturn:
-        """Take one order and end; the exit code says whether the container is as before."""
-        code = 1
-        try:
-            order = self._orders.read()
-            if order is not None and "job" in order[0]:
-                self._keep(*order)
-            code = 0 if order is not None else 1
-        finally:
-            os._exit(code)
-
-    def _keep(self, order: dict[str, Any], listener: int | None) -> None:
-        job, self._order = order["job"], order
+    def keep(self, listener: int | None) -> None:
+        """Fork the stage, watch it, send home what it left, and wipe."""
         (HOME / "tmp").mkdir(parents=True)
         checkpoint = HOME / "checkpoint"
         if GRANTED.is_dir():
@@ -67,7 +70,7 @@ class Keeper:
         checkpoint.mkdir(exist_ok=True)
         self._sent = dict(plain_files(checkpoint))
         path = HOME / "job.json"
-        path.write_text(json.dumps(job), encoding="utf-8")
+        path.write_text(json.dumps(self._order["job"]), encoding="utf-8")
         self._log, log = os.pipe2(os.O_CLOEXEC)
         wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write_end)

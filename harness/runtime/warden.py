@@ -12,18 +12,17 @@ something is left after a stage.
 
 from __future__ import annotations
 
+import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
-
-import torch
-
-from harness.runtime.birth import PR_SET_DUMPABLE, prctl, warm
-from harness.runtime.keeper import Keeper
-from harness.runtime.link import Orders
+from typing import NoReturn
 
 WRITABLE = (Path("/stage"), Path("/dev/shm"))  # noqa: S108 - in a container it is its own
 """Every place where an unprivileged process can leave a file."""
@@ -35,15 +34,16 @@ def main(address: str, stage: str) -> None:
     Args:
         address: the harness's socket. stage: the kind of the stages that will be run here.
     """
-    torch.set_num_threads(1)
-    warm(stage)
-    prctl(PR_SET_DUMPABLE, 0)  # no stage looks into this process or a keeper
+    line = socket.socket(socket.AF_UNIX)
+    line.connect(address)
+    try:
+        keeper = prepare(stage)
+    except Exception:  # noqa: BLE001 - an image that does not fit: the harness tells it
+        line.sendall(json.dumps({"failed": traceback.format_exc(limit=-3)}).encode() + b"\n")
+        return
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(write_end)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    line = socket.socket(socket.AF_UNIX)
-    line.connect(address)
     line.sendall(b'{"ready": true}\n')
     waiting = select.poll()
     waiting.register(line, select.POLLIN)
@@ -54,9 +54,29 @@ def main(address: str, stage: str) -> None:
         pid = os.fork()
         if pid == 0:
             os.close(read_end)
-            Keeper(Orders(line)).serve()
+            keeper(line)
         if not ended_well(pid, line, read_end) or anything_left():
             return
+
+
+def prepare(stage: str) -> Callable[[socket.socket], NoReturn]:
+    """Import what every stage needs, once, and nothing of any module.
+
+    Returns:
+        What a keeper does with the line.
+    """
+    temporary = Path(os.environ["TMPDIR"])
+    temporary.mkdir(parents=True)  # some libraries look for it when they are imported
+    import torch
+
+    from harness.runtime.birth import PR_SET_DUMPABLE, prctl, warm
+    from harness.runtime.keeper import keep
+
+    torch.set_num_threads(1)
+    warm(stage)
+    shutil.rmtree(temporary.parent)
+    prctl(PR_SET_DUMPABLE, 0)  # no stage looks into this process or a keeper
+    return keep
 
 
 def ended_well(keeper: int, line: socket.socket, wakeup: int) -> bool:

@@ -16,7 +16,7 @@ def stages(**reads):
     }
 
 
-def agenda(cells=None, rank=lambda stage: 0, **reads):
+def agenda(cells=None, rank=lambda stage: (0, ""), **reads):
     return Agenda(stages(**reads), rank, cells or {})
 
 
@@ -45,7 +45,7 @@ def test_what_is_not_to_run_is_there_already():
 
 def test_the_lowest_rank_goes_first_and_then_the_earliest():
     ranks = {"a": 2, "b": 1, "c": 2, "d": 0}
-    one = agenda(rank=lambda stage: ranks[stage.key], a="", b="", c="", d="a")
+    one = agenda(rank=lambda stage: (ranks[stage.key], ""), a="", b="", c="", d="a")
     assert [one.pop().key, one.pop().key] == ["b", "a"]
     one.done("a")
     assert ready(one) == ["d", "c"]

@@ -1,0 +1,83 @@
+"""``gauntlet images``: what containers are made from: list, build, prune; and the build phase."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.environments import Environment, clash, environment_of
+from harness.graph import HOST, Stage
+from harness.images import Built, Images
+from harness.plan import Plan
+from harness.workspace import Workspace
+
+
+def images(
+    workspace: Workspace, *, build: bool, prune: bool, device: str, console: Console
+) -> None:
+    """List the images that the checkout's modules need, and the others of ours.
+
+    Args:
+        workspace: the checkout. build: make what is missing first. prune: remove what no module
+            needs. device: ``cpu`` or ``cuda``: for what to build.
+        console: where to say it.
+    """
+    engine = Images.connect()
+    needed = wanted(workspace, device)
+    if build:
+        ensure(engine, needed, console)
+    if prune:
+        keep = {one.key for target in ("cpu", "cuda") for one in wanted(workspace, target)}
+        for gone in engine.prune(keep):
+            console.print(f"removed {gone.what} ({gone.id[:19]})", highlight=False, markup=False)
+    there = {built.key: built for built in engine.listing()}
+    table = Table("image", "needed by", "digest", "size", "built")
+    for environment, modules in needed.items():
+        built = there.pop(environment.key, None)
+        who = ", ".join(modules) or "every module"
+        table.add_row(str(environment), who, *row(built))
+    for built in there.values():
+        table.add_row(built.what, "nobody here: --prune", *row(built))
+    console.print(table, markup=False)
+
+
+def row(built: Built | None) -> tuple[str, str, str]:
+    """An image's digest, size and age, in words."""
+    if built is None:
+        return "–", "–", "no: --build"
+    return built.id[:19], f"{built.size / 1e9:.2f} GB", built.created.replace("T", " ")
+
+
+def wanted(workspace: Workspace, device: str) -> dict[Environment, list[str]]:
+    """Environment → modules that need it by themselves; the base is always needed.
+
+    Stages of several such modules need a further image, which a run builds when it comes to it.
+    """
+    found: dict[Environment, list[str]] = {Environment(device): []}
+    for module in workspace.catalog.modules.values():
+        environment = environment_of([module], device)
+        if environment != environment.base and clash([module]) is None:
+            found.setdefault(environment, []).append(module.ref)
+    return found
+
+
+def build_images(plan: Plan, stages: Iterable[Stage], console: Console) -> None:
+    """The build phase of a run: make the images of its stages that are not there yet.
+
+    Raises:
+        UserError: no engine answers, or one cannot be built.
+    """
+    ours = (stage for stage in stages if stage.kind not in HOST)
+    ensure(Images.connect(), [plan.environments.of(stage.recipe) for stage in ours], console)
+
+
+def ensure(engine: Images, environments: Iterable[Environment | None], console: Console) -> None:
+    """Build what is missing, and say so: it takes minutes, and happens once."""
+    missing = engine.missing(environments)
+    if missing:
+        names = "; ".join(map(str, missing))
+        console.print(f"building, once: {names}", soft_wrap=True, highlight=False, markup=False)
+        with console.status("") as status:
+            engine.build(missing, status.update)
