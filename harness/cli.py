@@ -216,6 +216,28 @@ def reproduce(
 
 
 @app.command()
+def publish(
+    benches: Annotated[
+        list[str] | None, typer.Argument(help="benchmarks; default: all", metavar="[BENCH]...")
+    ] = None,
+    include_local: Annotated[
+        bool, typer.Option(help="also records made without isolation")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="only say what would be copied")] = False,
+) -> None:
+    """Copy records made in containers to reports/records, for a pull request."""
+    from harness.commands import publish as command
+
+    command.publish(
+        Workspace.here(),
+        benches or [],
+        include_local=include_local,
+        dry_run=dry_run,
+        console=console,
+    )
+
+
+@app.command()
 def clean(
     everything: Annotated[bool, typer.Option(help="empty the whole store")] = False,
 ) -> None:

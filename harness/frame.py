@@ -25,16 +25,22 @@ def build(plans: Iterable[Plan], found: list[dict[str, Any]]) -> pd.DataFrame:
     then *stale*; failing that, the cell is ``missing``.
 
     Args:
-        plans: every planned benchmark. found: records from anywhere.
+        plans: every planned benchmark; one that is planned for several executors comes several
+            times, and a cell takes the first plan in which it has a record of its key.
+        found: records from anywhere.
     """
     by_key = records.newest_by_key(found)
     by_id: dict[str, dict[str, Any]] = {}
     for record in sorted(found, key=lambda r: (r["status"] == "ok", r["run"]["finished"])):
         by_id[record["id"]] = record
+    cells: dict[str, Cell] = {}
+    for plan in plans:
+        for cell in plan.cells.values():
+            if cell.id not in cells or (cells[cell.id].key not in by_key and cell.key in by_key):
+                cells[cell.id] = cell
     rows = [
         row(cell, by_key.get(cell.key) or by_id.get(cell.id), cell.key in by_key)
-        for plan in plans
-        for cell in plan.cells.values()
+        for cell in cells.values()
     ]
     return pd.DataFrame(rows)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import re
 import tarfile
+import tempfile
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from harness.keys import files_below
 
 KEY, WHAT = "gauntlet.key", "gauntlet.what"
 """Labels of our images."""
+BUILDING = Path(tempfile.gettempdir()) / "gauntlet-images.lock"
+"""Held while images are built: nobody builds what another is building."""
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 LAYER = """FROM {base}
 COPY requirements.txt /tmp/requirements.txt
@@ -32,13 +36,17 @@ RUN python -m pip install --no-cache-dir --no-deps --only-binary=:all: --root-us
 
 @dataclass(frozen=True)
 class Built:
-    """An image of ours that is there: its digest, what it holds, bytes, time of its making."""
+    """An image of ours that is there: its digest, what it holds, bytes, time of its making.
+
+    One that has no name any more was built twice, and the other has it.
+    """
 
     id: str
     key: str
     what: str
     size: int
     created: str
+    named: bool = True
 
 
 class Images:
@@ -96,22 +104,26 @@ class Images:
         Raises:
             UserError: a build failed; nothing of it is left.
         """
-        missing = self.missing(environments)
-        for environment in missing:
-            tell(f"building the image {environment}")
-            if environment == environment.base:
-                self._make(environment, DOCKERFILE.read_text("utf-8"), [RUNTIME], tell)
-            elif environment.module is not None:
-                text = dockerfile(environment.module.folder) or ""
-                text = re.sub(
-                    rf"(?mi)^(\s*FROM\s+){BASE}", rf"\g<1>{self._base(environment)}", text
-                )
-                files = files_below(environment.module.folder)
-                self._make(environment, text + self._pins("", environment), files, tell)
-            else:
-                text = self._pins(f"FROM {self._base(environment)}\n", environment)
-                self._make(environment, text, [], tell)
+        with BUILDING.open("a", encoding="utf-8") as gate:
+            fcntl.flock(gate, fcntl.LOCK_EX)  # whoever waited finds it built
+            missing = self.missing(environments)
+            for environment in missing:
+                self._build(environment, tell)
         return len(missing)
+
+    def _build(self, environment: Environment, tell: Callable[[str], None]) -> None:
+        """Make one image, whose base is there."""
+        tell(f"building the image {environment}")
+        if environment == environment.base:
+            self._make(environment, DOCKERFILE.read_text("utf-8"), [RUNTIME], tell)
+        elif environment.module is not None:
+            text = dockerfile(environment.module.folder) or ""
+            text = re.sub(rf"(?mi)^(\s*FROM\s+){BASE}", rf"\g<1>{self._base(environment)}", text)
+            files = files_below(environment.module.folder)
+            self._make(environment, text + self._pins("", environment), files, tell)
+        else:
+            text = self._pins(f"FROM {self._base(environment)}\n", environment)
+            self._make(environment, text, [], tell)
 
     def listing(self) -> list[Built]:
         """Every image of ours, the newest first."""
@@ -122,6 +134,7 @@ class Images:
                 one.labels.get(WHAT, ""),
                 int(one.attrs["Size"]),
                 str(one.attrs["Created"])[:19],
+                bool(one.tags),
             )
             for one in self.client.images.list(filters={"label": KEY})
         ]
@@ -132,7 +145,7 @@ class Images:
         Layers go before what they lie on; what a container still uses stays.
         """
         gone = []
-        rest = [one for one in self.listing() if one.key not in keep]
+        rest = [one for one in self.listing() if one.key not in keep or not one.named]
         for one in sorted(rest, key=lambda built: built.created, reverse=True):
             with contextlib.suppress(docker.errors.APIError):
                 self.client.images.remove(one.id, force=True)

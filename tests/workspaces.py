@@ -331,11 +331,16 @@ class Checkout:
         console = Console(file=said, width=200)
         with patch.dict(os.environ, self.variables):
             tally = run_command.run(
-                self.workspace(), name, console=console, **{"jobs": 2} | options
+                self.workspace(),
+                name,
+                console=console,
+                **{"jobs": 2, "executor": "local"} | options,
             )
         return Done(tally, said.getvalue())
 
     def command(self, *arguments: str) -> list[str]:
+        if arguments[:1] == ("run",) and "--executor" not in arguments:
+            arguments = (*arguments, "--executor", "local")
         return [sys.executable, "-m", "harness.cli", *arguments]
 
     @property

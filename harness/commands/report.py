@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Grid
 
 import harness
 from harness import frame, leaderboard, records
+from harness.benchmark import Benchmark
 from harness.board import Row, Table
 from harness.commands.run import say_ignored
+from harness.plan import Plan
 from harness.site import render
 from harness.site.views import SiteMeta
 from harness.workspace import Workspace
@@ -23,10 +27,9 @@ FIRST_ROWS = 4
 def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     """Build ``reports/site`` from every benchmark's plan and every record."""
     benchmarks = workspace.benchmarks()
-    plans = [workspace.plan(benchmark) for benchmark in benchmarks]
     found, broken = records.load_all(workspace.local_records, workspace.published_records)
     say_ignored(broken, console)
-    rows = frame.build(plans, found)
+    rows = frame.build(plans(workspace, benchmarks, found), found)
     meta = SiteMeta(
         version=harness.__version__,
         benchmarks={b.name: b.summary for b in benchmarks if b.summary},
@@ -39,6 +42,23 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     if open_:
         webbrowser.open(page.resolve().as_uri())
     return page
+
+
+def plans(
+    workspace: Workspace, benchmarks: list[Benchmark], found: list[dict[str, Any]]
+) -> Iterator[Plan]:
+    """Every benchmark's plan for each way in which it was run, containers first.
+
+    What is installed where a stage runs is in its key, so that each way has keys of its own.
+    """
+    for benchmark in benchmarks:
+        ways = {
+            (record["environment"]["executor"], record["environment"]["device"])
+            for record in found
+            if record["cell"]["benchmark"] == benchmark.name
+        } or {("local", "cpu")}
+        for executor, device in sorted(ways):  # docker before local
+            yield workspace.plan(benchmark, None, device, executor)
 
 
 def grid(table: Table) -> Grid:

@@ -22,7 +22,7 @@ from typing import Any
 import docker
 from harness.executors.base import Result, StageJob
 from harness.executors.container import Container, Ended, LineBroken, Shape
-from harness.executors.outcome import one_line, oracle_failure, read_outcome, tame
+from harness.executors.outcome import DISK_FULL, one_line, oracle_failure, read_outcome, tame
 from harness.files import remove_tree
 from harness.images import Images
 from harness.keys import ROOT, digest
@@ -187,6 +187,9 @@ class DockerExecutor:
             result = read_outcome(
                 job, ended.code, ended.number, float("inf"), ended.peak, refused or ended.refused
             )
+        if result.status == "infra_error" and result.exit_code == DISK_FULL:
+            # the disk that is full, or may not be written to, is the stage's own
+            result = replace(result, status="module_error", reason=f"disk: {result.reason}")
         container.fit &= result.status == "ok"
         return replace(result, image=container.shape.image)
 

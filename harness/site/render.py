@@ -268,6 +268,7 @@ def _facts(line: Line) -> dict[str, str]:
         found[f"rows through the network, {stage}"] = text
     found |= {f"time {s}": format.duration(t) for s, t in run.get("seconds", {}).items()}
     found |= {f"memory {s}": format.size(m) for s, m in run.get("peak_memory", {}).items()}
+    found |= {f"image {s}": image[:19] for s, image in run.get("images", {}).items()}
     commit = (
         f"{str(run.get('commit') or 'no commit')[:12]}{', changed' if run.get('dirty') else ''}"
     )

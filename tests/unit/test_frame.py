@@ -183,3 +183,30 @@ def test_loading_nothing_or_something_broken_is_one_line(plan, tmp_path):
     path.write_text("{")
     with pytest.raises(UserError, match="not a readable record"):
         frame.load(tmp_path / "records")
+
+
+CONTAINED = {"executor": "docker", "device": "cpu", "python": "3", "torch": "2", "lock": "l",
+             "threads": 1}  # fmt: skip
+
+
+def both(checkout):
+    """The plans of one benchmark for containers and without."""
+    checkout.benchmark(matrix(attacks=["noop", "sign"]))
+    workspace = checkout.workspace()
+    benchmark = workspace.benchmark("b")
+    return [workspace.plan(benchmark, executor=name) for name in ("docker", "local")]
+
+
+def test_a_contained_record_goes_before_a_local_one_and_each_is_fresh(checkout):
+    contained, local = both(checkout)
+    inside, outside = (cell(plan, attack="sign") for plan in (contained, local))
+    assert inside.key != outside.key
+    made = [record(outside, hour=5), record(inside, hour=1, environment=CONTAINED)]
+    rows = frame.build([contained, local], made).set_index("attack")
+    assert len(rows) == 2
+    assert rows.loc["sign", "contained"]
+    assert not rows.loc["sign", "stale"]
+    assert rows.loc["noop", "status"] == "missing"
+    rows = frame.build([contained, local], made[:1]).set_index("attack")
+    assert not rows.loc["sign", "contained"]
+    assert not rows.loc["sign", "stale"]

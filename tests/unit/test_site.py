@@ -189,7 +189,7 @@ def test_gaps_say_their_status_in_the_cell_and_their_reason_beside(site):
 def test_numbers_flags_and_marks(site):
     page = (site / "invented/linf/index.html").read_text()
     assert "⚑ query beats whitebox" in page
-    assert "not contained" in page
+    assert "self-reported" in page
     assert '<span class="tag">control</span>' in page
     assert "No defence at all." in page
     cell = (site / "invented/linf/small-cnn/bit-depth/square.html").read_text()

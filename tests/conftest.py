@@ -1,0 +1,50 @@
+"""Tests that need a Docker engine run where one answers; elsewhere one line says they did not."""
+
+import fcntl
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.images import Images
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "engine: needs a Docker engine")
+
+
+def without_engine():
+    """Why no engine can be used, or ``""``."""
+    try:
+        Images.connect()
+    except UserError as error:
+        return error.what
+    return ""
+
+
+def pytest_collection_modifyitems(config, items):
+    wanting = [item for item in items if item.get_closest_marker("engine")]
+    reason = without_engine() if wanting else ""
+    for item in wanting:
+        item.add_marker(pytest.mark.xdist_group("engine"))
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=f"needs a Docker engine: {reason}"))
+        else:
+            item.fixturenames.insert(0, "base_image")
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = sum("needs a Docker engine" in str(report.longrepr) for report in skipped)
+    if count:
+        reason = without_engine() or "none answers"
+        terminalreporter.write_line(f"{count} tests need a Docker engine and did not run: {reason}")
+
+
+@pytest.fixture(scope="session")
+def base_image():
+    """The image that stages run in, built once however many processes test."""
+    with (Path(tempfile.gettempdir()) / "gauntlet-tests.lock").open("a") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        Images.connect().build([None], lambda line: None)

@@ -1,0 +1,101 @@
+"""What is published: each cell's record that counts, contained ones only, nothing twice."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from harness import records
+from harness.commands.publish import publish
+from harness.errors import UserError
+from tests.unit.test_frame import CONTAINED, both, record
+from tests.workspaces import Checkout, cell
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    return Checkout(tmp_path)
+
+
+@pytest.fixture
+def cells(checkout):
+    """The cell of an attack, as it is planned for containers and without."""
+    contained, local = both(checkout)
+    return lambda attack: (cell(contained, attack=attack), cell(local, attack=attack))
+
+
+def published(checkout, **options):
+    said = io.StringIO()
+    settings = {"include_local": False, "dry_run": False} | options
+    publish(checkout.workspace(), ["b"], console=Console(file=said, width=200), **settings)
+    found, errors = records.load_all(checkout.workspace().published_records)
+    assert not errors
+    return sorted((r["cell"]["attack"], r["environment"]["executor"]) for r in found), said
+
+
+def test_contained_records_go_and_local_ones_stay_unless_told_otherwise(checkout, cells):
+    root = checkout.workspace().local_records
+    inside, _ = cells("sign")
+    _, outside = cells("noop")
+    records.write(root, record(inside, environment=CONTAINED))
+    records.write(root, record(outside))
+    found, said = published(checkout, dry_run=True)
+    assert (found, "1 records would be published" in said.getvalue()) == ([], True)
+    found, said = published(checkout)
+    assert found == [("sign", "docker")]
+    assert "1 left out: made without isolation" in said.getvalue()
+    assert "git add reports/records" in said.getvalue()
+    found, said = published(checkout, include_local=True)
+    assert found == [("noop", "local"), ("sign", "docker")]
+    assert "1 records published, 1 lay there already" in said.getvalue()
+
+
+def test_stale_transient_and_older_records_stay(checkout, cells):
+    root = checkout.workspace().local_records
+    inside, other = cells("sign")
+    failed, _ = cells("noop")
+    records.write(root, record(inside, "timeout", hour=3, environment=CONTAINED))
+    records.write(root, record(inside, hour=2, environment=CONTAINED))
+    records.write(root, record(failed, "infra_error", environment=CONTAINED))
+    records.write(root, record(other, environment=CONTAINED))  # a key that is not planned so
+    found, said = published(checkout)
+    assert found == [("sign", "docker")]
+    for reason in ("stale", "infra_error", "older than another of its cell"):
+        assert f"1 left out: {reason}" in said.getvalue()
+
+
+def test_a_failure_is_published_as_what_it_is(checkout, cells):
+    inside, _ = cells("sign")
+    records.write(
+        checkout.workspace().local_records, record(inside, "timeout", environment=CONTAINED)
+    )
+    assert published(checkout)[0] == [("sign", "docker")]
+
+
+def test_an_equal_result_is_not_published_twice_and_nothing_is_changed(checkout, cells):
+    inside, _ = cells("sign")
+    workspace = checkout.workspace()
+    first = record(inside, environment=CONTAINED)
+    records.write(workspace.local_records, first)
+    published(checkout)
+    (path,) = records.walk(workspace.published_records)
+    before = path.read_bytes()
+    later = first | {"run": first["run"] | {"finished": "2026-02-01T00:00:00+00:00"}}
+    records.write(workspace.local_records, later)
+    published(checkout)
+    assert [path.read_bytes() for path in records.walk(workspace.published_records)] == [before]
+
+
+def test_nothing_to_publish_is_one_line(checkout, cells):
+    _, outside = cells("noop")
+    records.write(checkout.workspace().local_records, record(outside))
+    with pytest.raises(UserError, match="no record that can be published"):
+        published(checkout)
+
+
+def test_a_broken_record_stops_it(checkout, cells):
+    inside, _ = cells("sign")
+    path = records.write(checkout.workspace().local_records, record(inside, environment=CONTAINED))
+    path.write_text(path.read_text().replace("0.25", "0.35"))
+    with pytest.raises(UserError, match="does not match its digest"):
+        published(checkout)
