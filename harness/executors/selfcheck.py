@@ -47,6 +47,9 @@ KNOWN: dict[str, dict[str, Known]] = {
         "unprivileged": Known(RIGHTS, certain=False),  # it passes for whoever is not root
         "network": Known("local isolates nothing: a stage has the machine's network"),
         "name-resolution": Known("local isolates nothing: a stage has the machine's network"),
+        "system-changes": Known(RIGHTS, certain=False),
+        "kernel-memory": Known(RIGHTS),
+        "carries-nothing": Known(f"{RIGHTS}; trying would leave things on the machine", False),
         "read-only-root": Known(RIGHTS),
         "host-files": Known(RIGHTS),
         "host-processes": Known(RIGHTS),
@@ -54,7 +57,8 @@ KNOWN: dict[str, dict[str, Known]] = {
         "disk-limit": Known("local limits single files only; trying would fill the disk", False),
         "shared-memory-limit": Known("what lies in /dev/shm counts for no stage", False),
         "process-limit": Known("a limit by user would stop your other programs too", False),
-    }
+    },
+    "docker": {},
 }
 """Executor → check → why it is an exception. A test keeps the names true."""
 

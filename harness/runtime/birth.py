@@ -44,8 +44,6 @@ def become(path: Path, log: int, listener: int | None = None) -> NoReturn:
         kept = 0 if listener is None else 1
         if listener is not None:
             os.dup2(listener, LISTENER)
-            # it may be told to stop before it has begun to answer
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         os.closerange(LISTENER + kept, 256)
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

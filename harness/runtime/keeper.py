@@ -74,6 +74,8 @@ class Keeper:
         self._log, log = os.pipe2(os.O_CLOEXEC)
         wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write_end)
+        if listener is not None:  # it may be told to stop before it has begun to answer
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         self._begun = time.monotonic()
         self._stage = os.fork()
         if self._stage == 0:

@@ -6,6 +6,7 @@ header, and raw little-endian arrays: nothing that is unpickled.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -115,22 +116,17 @@ class Oracle:
                 pass
 
     def _talk(self, link: socket.socket) -> None:
-        while True:
-            try:
-                message = receive(link)
-            except (ContractError, ValueError, TypeError) as error:
-                send(link, {"error": f"unreadable query: {error}"}, [])
-                return
-            except ConnectionError:
-                return
-            if message is None:
-                return
-            header, arrays = message
-            try:
-                reply, out = self._reply(header, arrays)
-            except ConnectionError:
-                return
-            send(link, reply, out)
+        """Answer one caller until it hangs up, at whatever point that is."""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                try:
+                    message = receive(link)
+                except (ContractError, ValueError, TypeError) as error:
+                    send(link, {"error": f"unreadable query: {error}"}, [])
+                    return
+                if message is None:
+                    return
+                send(link, *self._reply(*message))
 
     def _reply(
         self, header: dict[str, Any], arrays: list[Array]

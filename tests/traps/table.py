@@ -343,7 +343,7 @@ SPIES = {
             found(f"{granted}")
         if set(os.listdir("/stage")) != {"job"} or os.listdir("/dev/shm"):
             found("another stage's files")
-        for path in files("mask.npy", "ids.npy", "receipt.json", "counts.npy", "edits"):
+        for path in files("mask.npy", "counts.npy", "edits.npy", "job.json.part"):
             found(path)""",
     ),
     "bombs": spy(
@@ -378,7 +378,7 @@ GREEDY = {
             while True:
                 file.write(bytes(1 << 20))""",
         "module_error",
-        "disk: OSError",
+        "No space left on device",
     ),
     "fills-scratch": (
         "fills the disk with scratch",
@@ -386,7 +386,7 @@ GREEDY = {
             while True:
                 file.write(bytes(1 << 20))""",
         "module_error",
-        "disk: OSError",
+        "No space left on device",
     ),
     "fills-shared-memory": (
         "fills /dev/shm",
@@ -394,7 +394,7 @@ GREEDY = {
             while True:
                 file.write(bytes(1 << 20))""",
         "module_error",
-        "disk: OSError",
+        "No space left on device",
     ),
     "makes-holes": (
         "leaves files that claim far more than they are",
@@ -410,7 +410,7 @@ GREEDY = {
         """for name in range(1_000_000):
             open(f"{name}", "wb").close()""",
         "module_error",
-        "disk: OSError",
+        "No space left on device",
     ),
     "kills-its-watcher": (
         "kills its parent",
@@ -494,5 +494,9 @@ PLAIN_TRAPS = {
                    fields={"limits": {"minutes": 0.1, "memory_gb": 1}})
         for name, (tries, body, status, words) in GREEDY.items()
     },
+    # in a container, what the link leads to cannot be written
+    "replaces": Trap("puts a link in place of its output folder",
+                     PERTURB.format(STATEMENTS["replaces"][0]), "module_error",
+                     "contract_violation"),
 }  # fmt: skip
 """Every trap of the white-box matrix, but for the spies."""

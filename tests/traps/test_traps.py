@@ -8,7 +8,15 @@ from contextlib import closing
 import pytest
 
 from harness.keys import tree_digest
-from tests.traps.table import BROKEN_GUARD, BROKEN_VICTIM, PLAIN_TRAPS, SPIES, TOO_MANY, Trap
+from tests.traps.table import (
+    BROKEN_GUARD,
+    BROKEN_VICTIM,
+    PLAIN_TRAPS,
+    SPIES,
+    SPY,
+    TOO_MANY,
+    Trap,
+)
 from tests.workspaces import BACKDOOR, PATCH, PERTURB, POISONING, QUERY, TRAINER, Checkout, matrix
 
 TRAPS: dict[str, Trap] = PLAIN_TRAPS | SPIES
@@ -16,6 +24,8 @@ SECRET = "trap-secret-7f3a"
 
 LOCAL = pytest.param("local", marks=pytest.mark.xdist_group("traps"))
 DOCKER = pytest.param("docker", marks=pytest.mark.engine)
+
+WHOLE = {"examples": 40, "batch": 40}
 
 POISONS = {
     "other-ids": ("train.ids[:3] + 10**6, y=train.y[:3]", "not in the training set"),
@@ -36,7 +46,7 @@ class Attack:
 
 ORACLE_TRAPS = {
     "asks-too-much": ("while True: model.predict(x)", "module_error", "QueryRefused"),
-    "garbles": ("model._link.sendall(b'\\xff' * 99); return x", "ok", None),
+    "babbles": ("model._link.sendall(b'\\xff' * 99); return x", "ok", None),
     "floods": ("model._link.sendall(b'\\x00' * 7 + b'\\x7f'); return x", "ok", None),
     "other-rows": (
         "model.rows = model.rows + 10**6; return model.predict(x)",
@@ -44,7 +54,7 @@ ORACLE_TRAPS = {
         "rows outside the slice",
     ),
     "forges-counts": (
-        "out = ctx.state.parent / 'oracle'; out.mkdir(); "
+        "out = ctx.state.parent / 'oracle'; out.mkdir(exist_ok=True); "
         "(out / 'counts.npy').write_bytes(b''); return x",
         "contract_violation",
         "oracle, a name that is the harness's",
@@ -55,10 +65,9 @@ ORACLE_TRAPS = {
 
 PEEKS = {
     "peeks-at-weights": "network.safetensors",
-    "peeks-at-labels": "y.npy",
-    "peeks-at-goals": "goal.npy",
+    "peeks-at-counts": "counts.npy",
 }
-"""Spy → what a query attack, a trigger or a sanitizer looks for on the whole file system."""
+"""Spy → what a query attack looks for on the whole file system."""
 
 TWO_FACED = """
 import torch
@@ -147,7 +156,7 @@ class Defense:
 
 def spying(name):
     """A module body that looks for a file by name, everywhere outside the system's folders."""
-    return SPIES["writes"].code.partition("class Attack")[0] + PERTURB.format(
+    return SPY + PERTURB.format(
         f"for path in files('{name}'):\n            found(path)\n        return x"
     )
 
@@ -197,10 +206,10 @@ def ran(tmp_path_factory, executor, host):
     for name, (body, _, _) in ORACLE_TRAPS.items():
         checkout.module("attack", name, PERTURB.format(body), threat_models=["evasion-query"])
     matrices = [
-        matrix("attacks", attacks=chosen, slice={"examples": 40, "batch": 40}),
+        matrix("attacks", attacks=chosen, slice=WHOLE),
         matrix("victims", victims=["tiny", "broken"], defenses=["none", "broken", "untrained"]),
         matrix("faces", attacks=["sign"], defenses=["two-faced"]),
-        matrix("queries", **QUERY | {"attacks": ["ask", *ORACLE_TRAPS]}, defenses=["none"]),
+        matrix("queries", **QUERY | {"attacks": ["ask", *ORACLE_TRAPS], "slice": WHOLE}),
         matrix("guards", **QUERY, defenses=["broken"]),
         matrix("edits", **POISONING | {"attacks": ["flip", "greedy-poison", *POISONS]}),
         matrix("too-few", slice={"examples": 5000, "batch": 100}),
@@ -218,11 +227,11 @@ def contained_only(checkout):
     """Modules that would find plenty where nothing is isolated, and their matrices."""
     for name, wanted in PEEKS.items():
         checkout.module("attack", name, spying(wanted), threat_models=["evasion-query"])
-    checkout.module("attack", "peeking-trigger", PATCH.replace(
+    checkout.module("attack", "peeking-trigger", SPY + PATCH.replace(
         "def trigger(self, x, budget, ctx):",
-        "def trigger(self, x, budget, ctx):\n        import os\n"
-        "        if set(os.listdir('/box/in')) - {'slice_x', 'state'}:\n"
-        "            raise AssertionError(os.listdir('/box/in'))",
+        "def trigger(self, x, budget, ctx):\n"
+        "        for path in files('y.npy', 'goal.npy', 'network.safetensors'):\n"
+        "            found(path)",
     ), hooks=["poison", "trigger"], threat_models=["backdoor"])  # fmt: skip
     checkout.module("defense", "seeker", SEEKER, hooks=["sanitize"])
     checkout.module("defense", "notes", NOTES, hooks=["guard"])

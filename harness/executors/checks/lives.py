@@ -16,6 +16,14 @@ def scratch_is_private(rig: Rig) -> None:
 
 
 @check
+def carries_nothing(rig: Rig) -> None:
+    """What one stage leaves behind, the next one of its kind does not find."""
+    for _ in range(3):
+        found = rig.report("surroundings.notes")["found"]
+        expect(not found, f"left by an earlier stage: {', '.join(found)}")
+
+
+@check
 def checkpoint(rig: Rig) -> None:
     """A checkpoint survives the stage being killed, and is there again at the next try."""
     kept = rig.root / "checkpoints" / "kept"

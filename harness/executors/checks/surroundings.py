@@ -93,6 +93,20 @@ def unprivileged(rig: Rig) -> None:
 
 
 @check
+def system_changes(rig: Rig) -> None:
+    """The kernel refuses what only its administrator may (mounts, names, another user)."""
+    done = rig.report("surroundings.changes_system")["done"]
+    expect(not done, f"granted: {', '.join(done)}")
+
+
+@check
+def kernel_memory(rig: Rig) -> None:
+    """There is no System V memory and no message queue, which outlive a stage."""
+    done = rig.report("surroundings.keeps_in_kernel")["done"]
+    expect(not done, f"granted: {', '.join(done)}")
+
+
+@check
 def network(rig: Rig) -> None:
     """No network: a port of the host cannot be reached."""
     with listening(rig.secret) as port:

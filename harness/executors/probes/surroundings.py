@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import resource
 import socket
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.runtime.contracts import Context
+
+CLONE_NEWNS, IPC_PRIVATE = 0x00020000, 0
 
 
 def facts(ctx: Context) -> dict[str, Any]:
@@ -48,6 +52,45 @@ def descriptors() -> dict[str, str]:
         except OSError:
             continue
     return found
+
+
+def changes_system() -> dict[str, list[str]]:
+    """Ask the kernel for what only its administrator may; each lasts no longer than this stage."""
+    kernel = ctypes.CDLL(None, use_errno=True)
+    asked = {"unshare": (CLONE_NEWNS,), "sethostname": (b"", 0), "setuid": (0,)}
+    return {"done": [name for name, given in asked.items() if getattr(kernel, name)(*given) == 0]}
+
+
+def keeps_in_kernel() -> dict[str, list[str]]:
+    """Ask for System V memory and a message queue, which outlive their process; given back."""
+    kernel = ctypes.CDLL(None, use_errno=True)
+    done = []
+    for name, made, remove in (
+        ("shared memory", kernel.shmget(IPC_PRIVATE, 4096, 0o600), kernel.shmctl),
+        ("messages", kernel.msgget(IPC_PRIVATE, 0o600), kernel.msgctl),
+    ):
+        if made != -1:
+            remove(made, 0, None)
+            done.append(name)
+    return {"done": done}
+
+
+def notes() -> dict[str, list[str]]:
+    """Leave a note and a process wherever that works, and read what an earlier stage left."""
+    found = []
+    for place in ("/stage", "/dev/shm", "/tmp", "/var/tmp", "/box", "/gauntlet"):  # noqa: S108
+        note = Path(place, "gauntlet-selfcheck-note")
+        found += [str(note)] if note.exists() else []
+        with contextlib.suppress(OSError):
+            note.write_text("note", encoding="utf-8")
+    with socket.socket(socket.AF_UNIX) as ear:
+        try:
+            ear.bind("\0gauntlet-selfcheck-note")
+        except OSError:
+            found.append("a socket")
+        if os.fork() == 0:
+            time.sleep(60)
+    return {"found": found}
 
 
 def connects(port: int) -> dict[str, str]:
