@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from harness.errors import UserError
+from harness.terminal import Terminal
 from harness.workspace import Workspace
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(rich_markup_mode=None)
 app.add_typer(data_app, name="data")
-console = Console()
+console = Terminal()
 
 INTERRUPTED = 130
 
@@ -224,10 +224,17 @@ def publish(
         bool, typer.Option(help="also records made without isolation")
     ] = False,
     dry_run: Annotated[bool, typer.Option(help="only say what would be copied")] = False,
+    retract: Annotated[
+        str | None, typer.Option(help="withdraw a published record instead", metavar="RECORD")
+    ] = None,
+    why: Annotated[str | None, typer.Option(help="with --retract: one sentence")] = None,
 ) -> None:
     """Copy records made in containers to reports/records, for a pull request."""
     from harness.commands import publish as command
 
+    if retract is not None:
+        command.retract(Workspace.here(), retract, why, console)
+        return
     command.publish(
         Workspace.here(),
         benches or [],
@@ -263,21 +270,19 @@ def main() -> None:
 
     This is one of the two places where everything is caught.
     """
-    errors = Console(stderr=True)
+    errors = Terminal(stderr=True)
     try:
         app()
     except UserError as error:
-        errors.print(str(error), style="red", highlight=False, markup=False, soft_wrap=True)
+        errors.print(str(error), style="red", soft_wrap=True)
         sys.exit(1)
     except SystemExit as ending:
         if ending.code == INTERRUPTED:
-            errors.print("stopped; what was computed is kept", highlight=False)
+            errors.print("stopped; what was computed is kept")
         raise
     except Exception:  # noqa: BLE001
         traceback.print_exc()
-        errors.print(
-            "This is a bug in gauntlet: please report it with the lines above.", highlight=False
-        )
+        errors.print("This is a bug in gauntlet: please report it with the lines above.")
         sys.exit(3)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ INFO = ("benchmark", "matrix", "task", "threat_model", "victim", "defense", "att
         "budget_label", "goal", "seed")  # fmt: skip
 
 
-def build(plans: Iterable[Plan], found: list[dict[str, Any]]) -> pd.DataFrame:
+def build(
+    plans: Iterable[Plan], found: list[dict[str, Any]], withdrawn: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Join planned cells with their records.
 
     A cell's record is the one of its key; failing that, the latest of the same cell id, which is
@@ -28,6 +30,7 @@ def build(plans: Iterable[Plan], found: list[dict[str, Any]]) -> pd.DataFrame:
         plans: every planned benchmark; one that is planned for several executors comes several
             times, and a cell takes the first plan in which it has a record of its key.
         found: records from anywhere.
+        withdrawn: cell id → why its record is not among them.
     """
     by_key = records.newest_by_key(found)
     by_id: dict[str, dict[str, Any]] = {}
@@ -38,17 +41,25 @@ def build(plans: Iterable[Plan], found: list[dict[str, Any]]) -> pd.DataFrame:
         for cell in plan.cells.values():
             if cell.id not in cells or (cells[cell.id].key not in by_key and cell.key in by_key):
                 cells[cell.id] = cell
+    reasons = withdrawn or {}
     rows = [
-        row(cell, by_key.get(cell.key) or by_id.get(cell.id), cell.key in by_key)
+        row(
+            cell,
+            by_key.get(cell.key) or by_id.get(cell.id),
+            cell.key in by_key,
+            reasons.get(cell.id, "not run yet"),
+        )
         for cell in cells.values()
     ]
     return pd.DataFrame(rows)
 
 
-def row(cell: Cell, record: dict[str, Any] | None, fresh: bool) -> dict[str, Any]:
-    """One row of the frame."""
+def row(
+    cell: Cell, record: dict[str, Any] | None, fresh: bool, missing: str = ""
+) -> dict[str, Any]:
+    """One row of the frame; ``missing`` is the reason where there is no record."""
     info = cell.info
-    status, stage, reason = "missing", None, "not run yet"
+    status, stage, reason = "missing", None, missing
     if record is not None:
         status, stage, reason = record["status"], record["stage"], record["reason"]
     elif cell.reason is not None:

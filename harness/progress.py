@@ -16,6 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from harness.terminal import Terminal
+
 LINE_EVERY = 10.0
 
 
@@ -29,7 +31,7 @@ class Meter:
     """
 
     def __init__(self, title: str, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or Terminal(stderr=True)
         self.title = title
         self._begun = self._last = time.monotonic()
         self._bar: Progress | None = None
@@ -40,14 +42,14 @@ class Meter:
         self._begun = self._last = time.monotonic()
         if self.console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[what]}", style="dim"),
+                TextColumn("{task.fields[what]}", style="dim", markup=False),
                 console=self.console,
                 transient=True,
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from harness.keys import digest
 from harness.threat import Status
 
 SCHEMA = "record/1"
+RETRACTION = "retraction/1"
+RETRACTIONS = "retractions"
+"""Folder beside the records that they withdraw."""
 RESULT_LEAVES_OUT = ("run", "result")
 
 
@@ -66,7 +70,7 @@ class Environment(_Strict):
     """What the stages ran in; part of the result."""
 
     executor: Literal["local", "docker"]
-    device: str
+    device: Literal["cpu", "cuda"]
     python: str
     torch: str
     lock: str
@@ -116,6 +120,17 @@ class Record(_Strict):
     result: str
 
 
+class Retraction(_Strict):
+    """Why a record no longer counts; every record of an equal result goes with it."""
+
+    schema_: Literal["retraction/1"] = Field(alias="schema")
+    record: str
+    cell: str
+    result: str
+    date: str
+    why: str
+
+
 def result_digest(record: dict[str, Any]) -> str:
     """Digest of everything but run id, times, memory and machine: equal means equal ``result``."""
     return digest({k: v for k, v in record.items() if k not in RESULT_LEAVES_OUT})
@@ -131,15 +146,19 @@ def finish(record: dict[str, Any]) -> dict[str, Any]:
 
 def write(root: Path, record: dict[str, Any]) -> Path:
     """Write a record once, under its content's digest; an equal one is left as it is."""
-    text = json.dumps(record, allow_nan=False, sort_keys=True, indent=1)
-    folder = root / str(record["cell"]["benchmark"])
-    path: Path = folder / f"{digest(record)[:32]}.json"
+    path: Path = root / str(record["cell"]["benchmark"]) / f"{digest(record)[:32]}.json"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        aside = path.with_suffix(".part")
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
+        save(path, record)
     return path
+
+
+def save(path: Path, value: dict[str, Any]) -> None:
+    """Write a JSON file aside, then in one rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(".part")
+    text = json.dumps(value, allow_nan=False, sort_keys=True, indent=1)
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -171,6 +190,54 @@ def read(path: Path) -> dict[str, Any]:
     return record
 
 
+def retract(root: Path, name: str, why: str) -> Path:
+    """Withdraw a record by *adding* a file that names it; the record stays as it was.
+
+    Args:
+        root: the tree of records. name: the record's file name, or enough of its beginning.
+        why: one sentence, for whoever looks for the number.
+
+    Raises:
+        UserError: no or several such records, a broken one, or it is withdrawn already.
+    """
+    fitting = [path for path in walk(root) if path.stem.startswith(Path(name).stem)]
+    if len(fitting) != 1:
+        what = f"{len(fitting)} published records have a name that begins so"
+        raise UserError(name, what, f"give the file name of one in {root}")
+    (path,) = fitting
+    record = read(path)
+    kept = path.parent / RETRACTIONS / path.name
+    if kept.exists():
+        raise UserError(name, "is withdrawn already", f"see {kept}")
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    retraction = {"schema": RETRACTION, "record": path.stem, "cell": record["id"],
+                  "result": record["result"], "date": date, "why": why}  # fmt: skip
+    save(kept, retraction)
+    return kept
+
+
+def retractions(*roots: Path) -> tuple[list[dict[str, Any]], list[UserError]]:
+    """Every retraction below the roots, and what is wrong with the others.
+
+    One that cannot be read counts still: its name says which record is withdrawn.
+    """
+    good, errors = [], []
+    for path in sorted(p for root in roots for p in root.glob(f"*/{RETRACTIONS}/*.json")):
+        found: dict[str, Any] = {"record": path.stem}
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            Retraction.model_validate(found)
+            record = read(path.parent.parent / path.name)
+            if (found["record"], found["result"]) != (path.stem, record["result"]):
+                raise ValueError(f"names another record than {path.stem}")
+        except (OSError, ValueError, RecursionError, UserError) as error:
+            what = f"not a valid retraction: {' '.join(str(error).split())}"
+            errors.append(UserError(str(path), what, "restore it from git"))
+            found = {"record": path.stem}
+        good.append(found)
+    return good, errors
+
+
 def walk(*roots: Path) -> Iterator[Path]:
     """Every record file below the roots, sorted."""
     for root in roots:
@@ -178,14 +245,27 @@ def walk(*roots: Path) -> Iterator[Path]:
 
 
 def load_all(*roots: Path) -> tuple[list[dict[str, Any]], list[UserError]]:
-    """Every readable record, and what is wrong with the others."""
-    good, errors = [], []
+    """Every readable record that is not withdrawn, and what is wrong with the others."""
+    withdrawn, errors = retractions(*roots)
+    names = {one["record"] for one in withdrawn}
+    results = {one.get("result") for one in withdrawn}
+    good = []
     for path in walk(*roots):
         try:
-            good.append(read(path))
+            record = read(path)
         except UserError as error:
             errors.append(error)
+            continue
+        if path.stem not in names and record["result"] not in results:
+            good.append(record)
     return good, errors
+
+
+def withdrawals(*roots: Path) -> dict[str, str]:
+    """Cell id → when and why its record was withdrawn, the latest of several."""
+    found = [one for one in retractions(*roots)[0] if "cell" in one]
+    found.sort(key=lambda one: str(one["date"]))
+    return {one["cell"]: f"withdrawn on {one['date']}: {one['why']}" for one in found}
 
 
 def newest_by_key(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from typing import TypeAlias
 import yaml
 
 from harness.errors import UserError, UserErrors
+from harness.words import hidden
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Loc: TypeAlias = tuple[str | int, ...]
@@ -275,6 +276,8 @@ class _Reader:
         return str(event.value)
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place, loc: Loc) -> Json:
+        if letter := hidden(event.value):
+            self.refuse(place, f"a character that nobody sees ({letter})", "delete it", loc)
         if event.style:  # None or "" when plain, depending on the scanner
             return str(event.value)
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from harness.environments import Environment, clash, environment_of
 from harness.graph import HOST, Stage
@@ -80,4 +81,4 @@ def ensure(engine: Images, environments: Iterable[Environment | None], console: 
         names = "; ".join(map(str, missing))
         console.print(f"building, once: {names}", soft_wrap=True, highlight=False, markup=False)
         with console.status("") as status:
-            engine.build(missing, status.update)
+            engine.build(missing, lambda line: status.update(Text(line)))  # text, not markup

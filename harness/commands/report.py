@@ -27,9 +27,10 @@ FIRST_ROWS = 4
 def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     """Build ``reports/site`` from every benchmark's plan and every record."""
     benchmarks = workspace.benchmarks()
-    found, broken = records.load_all(workspace.local_records, workspace.published_records)
+    roots = (workspace.local_records, workspace.published_records)
+    found, broken = records.load_all(*roots)
     say_ignored(broken, console)
-    rows = frame.build(plans(workspace, benchmarks, found), found)
+    rows = frame.build(plans(workspace, benchmarks, found), found, records.withdrawals(*roots))
     meta = SiteMeta(
         version=harness.__version__,
         benchmarks={b.name: b.summary for b in benchmarks if b.summary},

@@ -12,6 +12,8 @@ from harness.catalog import FOLDERS
 from harness.errors import UserError
 from harness.workspace import Workspace
 
+MADE = {"docker": "in containers", "local": "without isolation (self-reported)"}
+
 
 def list_all(workspace: Workspace, console: Console) -> None:
     """Modules, benchmarks and data sets, a line each."""
@@ -40,7 +42,8 @@ def find_record(workspace: Workspace, text: str) -> dict[str, Any]:
     Raises:
         UserError: none or several cells fit.
     """
-    found, _ = records.load_all(workspace.local_records, workspace.published_records)
+    roots = (workspace.local_records, workspace.published_records)
+    found, _ = records.load_all(*roots)
     newest: dict[str, dict[str, Any]] = {}
     for record in sorted(found, key=lambda r: r["run"]["finished"]):
         newest[record["id"]] = record
@@ -50,6 +53,9 @@ def find_record(workspace: Workspace, text: str) -> dict[str, Any]:
     if len(fitting) == 1:
         return newest[fitting[0]]
     if not fitting:
+        for cell, reason in records.withdrawals(*roots).items():
+            if text in cell:
+                raise UserError(cell, reason, "gauntlet run its benchmark for a new record")
         raise UserError(text, "no record of such a cell", "see gauntlet plan BENCH for cell ids")
     raise UserError(text, f"{len(fitting)} cells match", f"give more, such as {fitting[0]}")
 
@@ -73,7 +79,9 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
         seconds = record["run"]["seconds"].get(role)
         say(f"  {role:15} {key[:12]}" + (f"  {seconds:.2f} s" if seconds is not None else ""))
     run = record["run"]
-    say(f"made {run['finished']} by {record['environment']['executor']} on {run['machine']}")
+    say(f"made {run['finished']} {MADE[record['environment']['executor']]} on {run['machine']}")
+    for image in sorted(set(run.get("images", {}).values())):
+        say(f"image {image}")
     say(f"commit {run['commit']}{' (changed files)' if run['dirty'] else ''}")
     say(f"result {record['result'][:16]}")
 

@@ -13,26 +13,11 @@ from datetime import datetime
 
 from markupsafe import Markup, escape
 
-_HIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
+from harness.words import visible
+
 _SLUG_LENGTH = 80
 _FEW = 200
 _MINUTE, _HOUR = 60, 3600
-
-
-def visible(text: str) -> str:
-    r"""Text with control, bidirectional and zero-width characters written as escapes.
-
-    >>> visible("a\x1b[31mb")
-    'a\\x1b[31mb'
-    """
-    return _HIDDEN.sub(lambda match: _escape(match[0]), text)
-
-
-def _escape(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def finalize(value: object) -> object:

@@ -1,0 +1,35 @@
+"""Strangers' text made harmless to look at: names, summaries, reasons, paths, lines of a log."""
+
+from __future__ import annotations
+
+import re
+
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+"""Control, bidirectional and zero-width characters, and lone surrogates."""
+
+
+def visible(text: str) -> str:
+    r"""Text in which every character that would be obeyed or not be seen is written as an escape.
+
+    >>> visible("a\x1b[31mb"), visible("\u202egnp")
+    ('a\\x1b[31mb', '\\u202egnp')
+    """
+    return _HIDDEN.sub(lambda match: escaped(match[0]), text)
+
+
+def escaped(character: str) -> str:
+    """One character as Python and JSON would write it."""
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def hidden(text: str) -> str | None:
+    r"""The first character that ``visible`` would escape, escaped; line ends and tabs are layout.
+
+    >>> hidden("two\nlines"), hidden("a\x07b")
+    (None, '\\x07')
+    """
+    found = _HIDDEN.search(text.replace("\n", " ").replace("\t", " "))
+    return None if found is None else escaped(found[0])
