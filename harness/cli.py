@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,7 +29,7 @@ INTERRUPTED = 130
 
 Bench = Annotated[str, typer.Argument(help="a benchmark's name, or a path", metavar="BENCH")]
 Place = Annotated[str, typer.Option(help="docker, local, or auto: docker where an engine answers")]
-Device = Annotated[str, typer.Option(help="cpu or cuda")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="where networks run")]
 Only = Annotated[
     list[str] | None,
     typer.Option(help="column=label, such as attack=pgd; may be repeated", metavar="COLUMN=LABEL"),
