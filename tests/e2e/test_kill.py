@@ -10,11 +10,12 @@ import pytest
 
 from harness import records
 from harness.store import Store
+from tests.containers import ours
 from tests.workspaces import BACKDOOR, QUERY, Checkout, matrix
 
-pytestmark = pytest.mark.xdist_group("kill")
-
 KILLS = 6
+KILLS_IN_CONTAINERS = 20
+CONTAINED = [matrix(attacks=["noop", "sign"]), matrix("query", **QUERY)]
 DRILL = [
     matrix(attacks=["noop", "sign"], defenses=["none", "repairer"], clean=40),
     matrix("query", **QUERY),
@@ -75,6 +76,7 @@ def temporary():
         yield Path(folder)
 
 
+@pytest.mark.xdist_group("kill")
 def test_killed_at_any_moment_a_second_run_ends_in_the_same_results(calm, tmp_path, temporary):
     checkout = Checkout(tmp_path / "drill", temporary)
     checkout.benchmark(*DRILL)
@@ -96,6 +98,7 @@ def test_killed_at_any_moment_a_second_run_ends_in_the_same_results(calm, tmp_pa
         assert checkout.processes() == []
 
 
+@pytest.mark.xdist_group("kill")
 def test_ended_again_and_again_it_still_gets_there(calm, tmp_path):
     """Each run is stopped while it works, and the next takes up what it has left."""
     checkout = Checkout(tmp_path / "again")
@@ -110,6 +113,7 @@ def test_ended_again_and_again_it_still_gets_there(calm, tmp_path):
     assert checkout.leftovers() == []
 
 
+@pytest.mark.xdist_group("kill")
 def test_harnesses_on_one_store_do_not_disturb_each_other(calm, tmp_path):
     """Two work at once, a third is killed: nobody takes away what another is about to read."""
     checkout = Checkout(tmp_path / "three")
@@ -130,4 +134,89 @@ def test_harnesses_on_one_store_do_not_disturb_each_other(calm, tmp_path):
     assert len(results) == len({key for key, _ in results}), "one key, two results"
     check_whole(checkout)
     assert checkout.run().tally.stages == 0
+    assert checkout.leftovers() == []
+
+
+@pytest.fixture(scope="module")
+def calm_contained(tmp_path_factory):
+    """The undisturbed run in containers; the same cells as ``CONTAINED``."""
+    checkout = Checkout(tmp_path_factory.mktemp("contained"))
+    checkout.benchmark(*CONTAINED)
+    done = checkout.run(executor="docker")
+    assert done.tally.failed == 0
+    assert {r["environment"]["executor"] for r in checkout.records().values()} == {"docker"}
+    return checkout
+
+
+@pytest.mark.engine
+def test_killed_twenty_times_in_containers_it_gets_there_and_leaves_none(calm_contained, tmp_path):
+    checkout = Checkout(tmp_path / "drill")
+    checkout.benchmark(*CONTAINED)
+    total, chance, cut = progress(calm_contained), random.Random(7), 0
+    for _ in range(KILLS_IN_CONTAINERS):
+        if progress(checkout) == total:
+            shutil.rmtree(checkout.home)
+        before = progress(checkout)
+        run = checkout.start("run", "b", "--jobs", "2", "--executor", "docker")
+        time.sleep(chance.uniform(1.0, 4.5))  # it takes one second to plan, two to have a container
+        cut += run.poll() is None
+        run.kill()
+        run.communicate()
+        check_whole(checkout)
+        assert progress(checkout) >= before
+    assert cut > KILLS_IN_CONTAINERS / 2
+    done = checkout.run(executor="docker")
+    assert done.tally.failed == 0
+    assert checkout.results() == calm_contained.results()
+    assert checkout.leftovers() == []
+    assert ours() == []
+
+
+@pytest.mark.engine
+def test_two_harnesses_in_containers_share_a_store(calm_contained, tmp_path):
+    checkout = Checkout(tmp_path / "two")
+    checkout.benchmark(*CONTAINED)
+    runs = [checkout.start("run", "b", "--jobs", "1", "--executor", "docker") for _ in range(2)]
+    for run in runs:
+        said, _ = run.communicate(timeout=180)
+        assert run.returncode == 0, said
+        assert " 0 failed" in said
+    assert checkout.results() == calm_contained.results()
+    check_whole(checkout)
+    assert checkout.leftovers() == []
+    assert ours() == []
+
+
+@pytest.mark.engine
+def test_containers_and_processes_of_this_machine_give_the_same_numbers(calm_contained, tmp_path):
+    """Nothing but where it ran differs; the image holds the versions of the lock."""
+    checkout = Checkout(tmp_path / "local")
+    checkout.benchmark(*CONTAINED)
+    checkout.run(executor="local")
+    local, contained = checkout.records(), calm_contained.records()
+    assert local.keys() == contained.keys()
+    for cell, record in contained.items():
+        for name, metric in record["metrics"].items():
+            assert metric == pytest.approx(local[cell]["metrics"][name], abs=0.05), (cell, name)
+
+
+@pytest.mark.engine
+def test_a_contained_record_reproduces(calm_contained):
+    cell = next(id for id in calm_contained.records() if "/sign/" in id)
+    done = calm_contained.gauntlet("reproduce", cell)
+    assert "reproduced exactly" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.engine
+def test_ctrl_c_leaves_no_container(tmp_path):
+    checkout = Checkout(tmp_path / "stopped")
+    checkout.benchmark(*CONTAINED)
+    run = checkout.start("run", "b", "--executor", "docker")
+    until(lambda: ours(), "no container was started")
+    time.sleep(1)
+    run.send_signal(2)
+    run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert ours() == []
     assert checkout.leftovers() == []

@@ -4,18 +4,21 @@ import os
 import shutil
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
+from harness.commands.run import executor_named
 from harness.executors import rig as rigs
 from harness.executors import selfcheck as module
 from harness.executors.base import Result
 from harness.executors.local import LocalExecutor
 from harness.executors.rig import SECRET, Broken, Check, Untold, watched
 from harness.executors.selfcheck import CHECKS, KNOWN, Known, judged, selfcheck
+from tests.containers import ours
 
 NAMES = [check.name for check in CHECKS]
 
@@ -48,6 +51,17 @@ def test_local_keeps_its_promises_and_leaves_nothing(tmp_path, temporary):
     assert not bad
     assert os.listdir(temporary) == []
     assert processes_naming(str(temporary)) == []
+    assert SECRET not in os.environ
+
+
+@pytest.mark.engine
+def test_docker_keeps_every_promise_and_leaves_nothing(tmp_path):
+    findings = list(selfcheck(partial(executor_named, "docker"), tmp_path))
+    assert [finding.check.name for finding in findings] == NAMES
+    bad = [f"{f.check.name}: {f}" for f in findings if f.state not in ("holds", "untold")]
+    assert not bad
+    assert {f.check.name for f in findings if f.state == "untold"} <= {"name-resolution"}
+    assert ours() == []
     assert SECRET not in os.environ
 
 

@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from harness.keys import tree_digest
+from tests.containers import ours
 from tests.traps.table import (
     BROKEN_GUARD,
     BROKEN_VICTIM,
@@ -400,11 +401,7 @@ def test_the_host_is_as_before(ran, host):
 def test_no_container_is_left(ran, executor):
     if executor == "local":
         return
-    from harness.images import Images
-
-    engine = Images.connect().client
-    assert engine.containers.list(all=True, filters={"label": "gauntlet.run"}) == []
-    assert engine.volumes.list(filters={"label": "gauntlet.run"}) == []
+    assert ours() == []
 
 
 def test_the_run_says_what_failed(ran):
