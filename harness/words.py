@@ -33,3 +33,12 @@ def hidden(text: str) -> str | None:
     """
     found = _HIDDEN.search(text.replace("\n", " ").replace("\t", " "))
     return None if found is None else escaped(found[0])
+
+
+def json_safe(text: str) -> str:
+    r"""JSON in which no string holds a character that ``visible`` would escape; it means the same.
+
+    >>> json_safe('"\x9b2J"')
+    '"\\u009b2J"'
+    """
+    return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -12,6 +12,7 @@ from typing import Any
 from harness.board import Table
 from harness.lines import Line, Record
 from harness.site.format import spreadsheet
+from harness.words import json_safe
 from harness.worst_case import Estimate
 
 _FIELDS = ("value", "lo", "hi", "level", "method", "k", "n", "sd", "seeds")
@@ -128,4 +129,5 @@ def _brief(record: Record) -> dict[str, Any]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json_safe(text) + "\n"
