@@ -85,6 +85,12 @@ class Line:
         """The status in words."""
         return STATUSES[self.status].word
 
+    @property
+    def self_reported(self) -> bool:
+        """Whether modules had a say and ran without isolation; a plan's own ``n/a`` is no claim."""
+        planned = self.status == "not_applicable" and self.stage is None
+        return self.record is not None and not self.contained and not planned
+
 
 def lines(frame: pd.DataFrame) -> list[Line]:
     """One value a row, in the frame's order."""

@@ -64,13 +64,14 @@ def plans(
 
 def grid(table: Table) -> Grid:
     """The first rows of a leaderboard table, for a terminal."""
+    rows = [*table.rows, *table.unranked]
     title = f"{table.benchmark}/{table.matrix} · {table.victim} · {table.budget}"
+    title += "" if all(row.contained for row in rows) else " · self-reported where marked *"
     shown = Grid(title=title, title_justify="left")
     for name in ("rank", "defence"):
         shown.add_column(name)
     for name in (table.headline.title, "95 %", "clean", "strongest attack", "cells"):
         shown.add_column(name, justify="right")
-    rows = [*table.rows, *table.unranked]
     for row in rows[:FIRST_ROWS]:
         shown.add_row(*cells(row))
     if len(rows) > FIRST_ROWS:
@@ -84,7 +85,7 @@ def cells(row: Row) -> tuple[str, ...]:
     bound = {"upper": "≤ ", "lower": "≥ "}.get(row.bound, "")
     return (
         rank,
-        row.defense,
+        row.defense + ("" if row.contained else " *"),
         bound + percent(row.score),
         interval(row.score),
         percent(row.clean),

@@ -85,7 +85,8 @@ def cells_csv(lines: Iterable[Line]) -> str:
             "stage": line.stage,
             "reason": line.reason,
             "stale": line.stale,
-            "contained": line.contained,
+            "executor": line.record["environment"]["executor"] if line.record else None,
+            "contained": line.contained if line.record else None,
         }
         metrics = line.record.get("metrics", {}) if line.record else {}
         for name, metric in sorted(metrics.items()):

@@ -268,7 +268,11 @@ def _facts(line: Line) -> dict[str, str]:
         found[f"rows through the network, {stage}"] = text
     found |= {f"time {s}": format.duration(t) for s, t in run.get("seconds", {}).items()}
     found |= {f"memory {s}": format.size(m) for s, m in run.get("peak_memory", {}).items()}
-    found |= {f"image {s}": image[:19] for s, image in run.get("images", {}).items()}
+    images: dict[str, list[str]] = {}
+    for stage, image in run.get("images", {}).items():
+        images.setdefault(image[:19], []).append(stage)
+    for i, (image, stages) in enumerate(images.items()):
+        found[f"image {i + 1}" if i else "image"] = f"{image} ({', '.join(stages)})"
     commit = (
         f"{str(run.get('commit') or 'no commit')[:12]}{', changed' if run.get('dirty') else ''}"
     )

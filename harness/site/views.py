@@ -100,7 +100,8 @@ class MatrixPage:
         path: its folder below the site's root. counts: status → planned cells, seeds one by one.
         what: defence, attack, victim labels → summary.
         empty: no cell has a record. reasons: then, why not.
-        mixed: only some cells ran in a container, so rows must say which.
+        contained: every cell ran in containers. mixed: only some did, so that each must say.
+        self_reported: cells that ran without isolation.
     """
 
     benchmark: str
@@ -116,6 +117,7 @@ class MatrixPage:
     measured: str | None
     contained: bool
     mixed: bool
+    self_reported: int
     empty: bool
     reasons: tuple[str, ...]
     flags: tuple[Flag, ...]
@@ -179,6 +181,7 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
     victims = tuple(dict.fromkeys(table.victim for table in found))
     counts = Counter(line.status for line in planned)
     ran = [line for line in planned if line.record]
+    own = sum(line.self_reported for line in ran)
     boards = tuple(
         _board(table, budgets.index(table.budget), victims.index(table.victim)) for table in found
     )
@@ -200,8 +203,9 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
         counts=counts,
         bar=tuple(figures.status_bar(counts)),
         measured=max((table.measured for table in found if table.measured), default=None),
-        contained=all(line.contained for line in ran),
-        mixed=len({line.contained for line in ran}) > 1,
+        contained=not own,
+        mixed=0 < own < sum(line.contained or line.self_reported for line in ran),
+        self_reported=own,
         empty=not ran,
         reasons=_reasons(planned),
         flags=tuple({flag.name: flag for flag in flagged}.values()),

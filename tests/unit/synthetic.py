@@ -53,6 +53,7 @@ class Suite:
         budgets: label and epsilon; a smaller epsilon is a weaker attack.
         gaps: (defence, attack) → status and reason in place of a result.
         flags: (defence, attack) → name and sentence.
+        outside: attacks that ran with the local executor, whatever the others did.
     """
 
     benchmark: str = "invented"
@@ -69,7 +70,19 @@ class Suite:
     gaps: Mapping[tuple[str, str], Gap] = field(default_factory=dict)
     flags: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     executor: str = "local"
+    outside: Sequence[str] = ()
     stale: bool = False
+
+    def executor_of(self, attack: str) -> str:
+        return "local" if attack in self.outside else self.executor
+
+    def images(self, attack: str) -> dict[str, str]:
+        image = "sha256:" + "a1" * 32
+        return (
+            dict.fromkeys(("train", "attack"), image)
+            if self.executor_of(attack) == "docker"
+            else {}
+        )
 
 
 def frame(*suites: Suite) -> pd.DataFrame:
@@ -172,7 +185,7 @@ class _World:
             "reason": reason,
             "ensemble": False,
             "stale": suite.stale and record is not None,
-            "contained": suite.executor != "local",
+            "contained": ran and suite.executor_of(attack) == "docker",
             "record": record,
             "defense_control": self.defense in CONTROLS["defense"],
             "attack_control": attack in CONTROLS["attack"],
@@ -240,7 +253,7 @@ class _World:
             "params": {"attack": {"steps": 20}, "defense": {}, "victim": {}},
             "method": 1,
             "environment": {
-                "executor": suite.executor,
+                "executor": suite.executor_of(attack),
                 "device": "cpu",
                 "python": "3.11.7",
                 "torch": "2.15.0",
@@ -257,7 +270,7 @@ class _World:
             "hook_seconds": {"train": 29 + 60 * self.strength, "attack": spent, "after": 0.05},
             "peak_memory": {"train": 410_000_000, "attack": 350_000_000},
             "machine": "a laptop",
-            "images": {"train": "sha256:" + "a1" * 32} if self.suite.executor == "docker" else {},
+            "images": suite.images(attack),
         }
         return {**body, "run": run, "result": digest(body)}
 

@@ -8,6 +8,7 @@ import pytest
 from harness import frame, records
 from harness.errors import UserError
 from harness.judge import METHOD
+from harness.lines import lines
 from tests.workspaces import POISONING, Checkout, cell, matrix
 
 
@@ -183,6 +184,15 @@ def test_loading_nothing_or_something_broken_is_one_line(plan, tmp_path):
     path.write_text("{")
     with pytest.raises(UserError, match="not a readable record"):
         frame.load(tmp_path / "records")
+
+
+@pytest.mark.parametrize(("stage", "claim"), [(None, False), ("attack", True)])
+def test_what_the_plan_rules_out_needs_nobody_s_word(plan, stage, claim):
+    ruled_out = cell(plan, attack="flip", defense="none", budget_label="L2 2")
+    made = record(ruled_out, "not_applicable", stage=stage)
+    (line,) = (one for one in lines(frame.build([plan], [made])) if one.cell_id == ruled_out.id)
+    assert line.record is not None
+    assert line.self_reported is claim
 
 
 CONTAINED = {"executor": "docker", "device": "cpu", "python": "3", "torch": "2", "lock": "l",

@@ -202,6 +202,56 @@ def test_numbers_flags_and_marks(site):
     assert "stale" in stale
 
 
+@pytest.fixture(scope="module")
+def made_both_ways(tmp_path_factory):
+    """A matrix that ran in containers, but for one attack; another that ran in them throughout."""
+    gaps = {("none", "noop"): ("not_applicable", "attack noop does not do that")}
+    mixed = Suite(executor="docker", outside=("fgsm",), seeds=(0,), gaps=gaps)
+    whole = replace(mixed, matrix="whole", outside=())
+    rows = synthetic.frame(mixed, whole)
+    return build(rows, tmp_path_factory.mktemp("both") / "site", META).parent / "invented"
+
+
+def test_self_reported_numbers_are_marked_one_by_one_beside_contained_ones(made_both_ways):
+    page = (made_both_ways / "linf/index.html").read_text()
+    assert "partly self-reported" in page
+    assert page.count("<small>self-reported</small>") == 2 * len(SUITES[0].defenses)
+    assert len(re.findall(r'class="c [^"]*own"', page)) == 2 * len(SUITES[0].defenses)
+    assert page.count('<span class="sr">self-reported</span>') == 2 * len(SUITES[0].defenses)
+    assert "self-reported: ran without isolation" in page
+    assert "Some cells ran with the local executor" in page
+    assert "self-reported" not in (made_both_ways / "whole/index.html").read_text()
+    overview = (made_both_ways.parent / "index.html").read_text()
+    assert overview.count("partly self-reported") == 1
+    cells = list(csv.DictReader(lines_of(made_both_ways / "linf/cells.csv")))
+    said = {(row["attack"], row["executor"], row["contained"]) for row in cells if row["key"]}
+    assert ("fgsm", "local", "false") in said
+    assert ("square", "docker", "true") in said
+    assert ("noop", "", "") in said
+    ranking = list(csv.DictReader(lines_of(made_both_ways / "linf/ranking.csv")))
+    assert {row["contained"] for row in ranking} == {"false"}
+
+
+def test_a_cell_page_says_how_it_ran_and_in_which_image(made_both_ways):
+    folder = made_both_ways / "linf/small-cnn/trades"
+    inside, outside = ((folder / f"{name}.html").read_text() for name in ("square", "fgsm"))
+    assert "Ran in containers." in inside
+    assert "self-reported" not in inside
+    assert "sha256:a1a1a1a1a1a1 (train, attack)" in inside
+    assert "gauntlet reproduce" in inside
+    assert 'without isolation: <span class="warn">self-reported</span>' in outside
+    assert "sha256:" not in outside
+    told = json.loads((folder / "square.records.json").read_text())
+    assert told[0]["run"]["images"]["attack"] == "sha256:" + "a1" * 32
+
+
+def test_a_site_of_local_records_says_so_once(site):
+    page = (site / "invented/linf/index.html").read_text()
+    assert "every number is self-reported" in page
+    assert not re.search(r'class="c [^"]*own"', page)
+    assert "<small>self-reported</small>" not in page
+
+
 def test_a_benchmark_without_records_says_what_was_planned(site):
     page = (site / "ranks/not-run/index.html").read_text()
     assert "Nothing here has been measured." in page
