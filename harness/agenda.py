@@ -5,12 +5,15 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from harness.graph import Stage
 
 Rank = tuple[int, str]
-"""Place in the order of ready stages."""
+"""Place in the order of ready stages: a number, then a group, whose stages follow each other."""
+
+NEAR = 64
+"""How many ready stages are looked at for one of another group."""
 
 
 class Agenda:
@@ -64,9 +67,25 @@ class Agenda:
             heapq.heappop(self._ready)
         return self.stages[self._ready[0][2]] if self._ready else None
 
-    def pop(self) -> Stage:
-        """Take the stage that ``peek`` showed."""
-        return self.stages[heapq.heappop(self._ready)[2]]
+    def pop(self, avoided: Collection[str] = ()) -> Stage:
+        """Take the next stage: of the first of its rank, one whose group is not avoided.
+
+        Args:
+            avoided: groups; the first stage goes if all that are near it are of these.
+        """
+        passed: list[tuple[Rank, int, str]] = []
+        while self.peek() is not None and len(passed) < NEAR:
+            rank, group = self._ready[0][0]
+            if passed and rank != passed[0][0][0]:
+                break
+            passed.append(heapq.heappop(self._ready))
+            if group not in avoided:
+                break
+        chosen = passed[-1] if passed[-1][0][1] not in avoided else passed[0]
+        passed.remove(chosen)
+        for entry in passed:
+            heapq.heappush(self._ready, entry)
+        return self.stages[chosen[2]]
 
     def done(self, key: str) -> None:
         """A stage has ended well: its readers may start, its cells may close."""

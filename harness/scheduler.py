@@ -199,7 +199,8 @@ class Scheduler:
             if stage.kind in HOST:
                 self._run_host(self._agenda.pop())
             elif len(self._running) < self.jobs and self._leases.any_free:
-                self._start(self._agenda.pop())
+                # side by side, stages of two groups need one container each; of one group, two
+                self._start(self._agenda.pop({rank(one)[1] for one in self._running.values()}))
             else:
                 return
 

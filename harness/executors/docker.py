@@ -27,8 +27,8 @@ from harness.files import remove_tree
 from harness.images import Images
 from harness.keys import ROOT, digest
 
-IDLE = 12
-"""Containers kept for another stage of their shape; each holds about 0.2 GiB."""
+IDLE = 16
+"""Containers kept for another stage of their shape; each holds about 0.3 GiB."""
 ORACLE_DOOR = "oracle"
 STOP_SECONDS = 20.0
 """How long an oracle may take to write its counts once it is told to stop."""
@@ -179,7 +179,7 @@ class DockerExecutor:
         refused = tame(job.folder)
         if isinstance(ended, Result):
             return ended
-        container.fit = ended.clean
+        container.fit = ended.clean and not (ended.stopped or ended.number or ended.refused)
         if ended.stopped and ended.stopped[0] in LIMITS_INSIDE:
             status, reason = ended.stopped
             result = Result(status, one_line(reason), 0.0, peak_memory=ended.peak)
@@ -190,7 +190,6 @@ class DockerExecutor:
         if result.status == "infra_error" and result.exit_code == DISK_FULL:
             # the disk that is full, or may not be written to, is the stage's own
             result = replace(result, status="module_error", reason=f"disk: {result.reason}")
-        container.fit &= result.status == "ok"
         return replace(result, image=container.shape.image)
 
     def _broken(self, job: StageJob, container: Container, error: LineBroken) -> Result:

@@ -107,7 +107,7 @@ def test_any_graph_is_run_whole_in_order_whatever_fails(seed):
         f"s{k}": " ".join(f"s{j}" for j in range(k) if chance.random() < 0.15) for k in range(60)
     }
     cells = {f"c{k}": {f"s{chance.randrange(60)}" for _ in range(3)} for k in range(40)}
-    one = Agenda(stages(**reads), lambda stage: chance.randrange(3), cells)
+    one = Agenda(stages(**reads), lambda stage: (chance.randrange(3), chance.choice("xy")), cells)
     ended, closed = {}, []
     while one.peek() is not None or one.closing:
         if one.closing:
@@ -127,3 +127,13 @@ def test_any_graph_is_run_whole_in_order_whatever_fails(seed):
     assert ended.keys() == reads.keys()
     assert sorted(closed) == sorted(cells)
     assert one.failed == {key for key, fine in ended.items() if not fine}
+
+
+def test_a_group_that_is_avoided_waits_for_others_of_its_rank_only():
+    ranks = {"a": (1, "x"), "b": (1, "x"), "c": (1, "y"), "d": (2, "z")}
+    one = agenda(rank=lambda stage: ranks[stage.key], a="", b="", c="", d="")
+    assert one.pop({"x"}).key == "c"
+    assert one.pop({"x"}).key == "a"  # d is of a later rank
+    assert one.pop().key == "b"
+    assert one.pop({"z"}).key == "d"
+    assert one.peek() is None
