@@ -235,6 +235,9 @@ class DockerExecutor:
         container = Container(self._engine, shape, box, self._boxes / "harness", labels)
         with self._lock:
             self._busy.add(container)
+        if self._closing:  # ``close`` did not know of it yet
+            self._give(container)
+            raise LineBroken("stopped with the harness")
         return container
 
     def _give(self, container: Container) -> None:

@@ -1,0 +1,224 @@
+"""The docker executor beyond the self-check: what it takes from containers, when it keeps them."""
+
+import io
+import json
+import os
+from collections import deque
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from harness.executors import docker as module
+from harness.executors.base import StageJob
+from harness.executors.container import Intake, LineBroken, grant, inside
+from harness.executors.docker import LABEL, OWNER, DockerExecutor, dead, owner
+from harness.executors.rig import Rig
+from harness.files import load_array
+from harness.images import Images
+from tests.containers import ours
+from tests.workspaces import PERTURB, QUERY, Checkout, matrix
+
+
+@pytest.fixture
+def job(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    return StageJob("key", tmp_path / "job", {"checkpoint": str(kept)}, 1.0, 1.0)
+
+
+def take(intake, event, body=b""):
+    """What the harness does with one event of a container."""
+    header = event | ({"size": len(body)} if body else {})
+    intake.take(json.loads(json.dumps(header)), io.BytesIO(body))
+
+
+# -- what comes over the line ----------------------------------------------------------------------
+
+
+def test_files_folders_log_and_checkpoint_arrive(job, tmp_path):
+    with closing(Intake(job, 1000)) as intake:
+        take(intake, {"log": True}, b"said\n")
+        take(intake, {"folder": "out/empty"})
+        take(intake, {"file": "out/a\nb"}, b"1")
+        take(intake, {"checkpoint": "one"}, b"old")
+        take(intake, {"checkpoint": "two"}, b"2")
+        assert os.listdir(tmp_path / "kept") == []  # not before it is whole
+        take(intake, {"kept": ["one", "two"]})
+        take(intake, {"checkpoint": "one"}, b"new")
+        take(intake, {"kept": ["one"]})
+    assert (job.folder / "log.txt").read_bytes() == b"said\n"
+    assert (job.folder / "out" / "a\nb").read_bytes() == b"1"
+    assert (job.folder / "out" / "empty").is_dir()
+    assert {p.name: p.read_bytes() for p in (tmp_path / "kept").iterdir()} == {"one": b"new"}
+    assert not (tmp_path / "kept.part").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/x", "a/../../x", "", ".", "a\0b", 7, None, ["a"], "out/../../x"]
+)
+def test_a_name_that_leads_elsewhere_ends_the_line(job, tmp_path, name):
+    with closing(Intake(job, 1000)) as intake:
+        for kind in ("file", "folder", "checkpoint"):
+            with pytest.raises(LineBroken, match="names a file"):
+                take(intake, {kind: name}, b"x")
+    assert sorted(os.listdir(tmp_path)) == ["job", "kept"]
+
+
+def test_more_than_a_stage_may_leave_ends_the_line(job):
+    with closing(Intake(job, 1000)) as intake, pytest.raises(LineBroken, match="more than"):
+        take(intake, {"file": "out/x"}, b"x" * 2001)
+    with closing(Intake(job, 1000)) as intake, pytest.raises(LineBroken, match="more than"):
+        deque((take(intake, {"file": f"out/{n % 5}"}) for n in range(10**6)), maxlen=0)
+
+
+def test_a_line_that_breaks_in_a_file_is_told(job):
+    with closing(Intake(job, 1000)) as intake, pytest.raises(LineBroken, match="middle of a file"):
+        intake.take({"file": "out/x", "size": 10}, io.BytesIO(b"short"))
+
+
+def test_relative_names_stay():
+    assert inside("out/a b/ü") == "out/a b/ü"
+
+
+# -- what is granted -------------------------------------------------------------------------------
+
+
+def test_what_is_granted_is_linked_readable_and_free_of_links(tmp_path):
+    source = tmp_path / "entry"
+    (source / "deep").mkdir(parents=True)
+    (source / "deep" / "x.npy").write_bytes(b"1")
+    (source / "deep" / "x.npy").chmod(0o600)
+    (source / "link").symlink_to("/etc/passwd")
+    (source / "folder").symlink_to("/etc")
+    grant(source, tmp_path / "box" / "in" / "train")
+    found = tmp_path / "box" / "in" / "train"
+    assert sorted(os.listdir(found)) == ["deep"]
+    assert (found / "deep" / "x.npy").stat().st_mode & 0o777 == 0o644
+    assert (found / "deep" / "x.npy").samefile(source / "deep" / "x.npy")
+    assert all(p.stat().st_mode & 0o005 == 0o005 for p in (found.parent, found, found / "deep"))
+    grant(source, tmp_path / "copied", linked=False)
+    assert not (tmp_path / "copied" / "deep" / "x.npy").samefile(source / "deep" / "x.npy")
+
+
+# -- whose containers are swept --------------------------------------------------------------------
+
+
+def test_a_harness_is_told_from_one_of_the_same_number():
+    assert not dead(owner())
+    space, pid, when = (
+        owner().rpartition(" ")[0].rpartition(" ")[0],
+        os.getpid(),
+        owner().split()[-1],
+    )
+    assert dead(f"{space} {pid} {int(when) + 1}")
+    assert dead(f"{space} {2**22 + 1} 5")
+    assert not dead(f"pid:[1] {pid} 5"), "another name space of processes cannot be seen from here"
+
+
+@pytest.mark.engine
+def test_the_next_start_sweeps_what_a_dead_harness_left():
+    images = Images.connect()
+    space = owner().rpartition(" ")[0].rpartition(" ")[0]
+    left, alive = (
+        images.client.containers.create(
+            images.id_of(None), ["true"], labels={LABEL: "test", OWNER: name}
+        )
+        for name in (f"{space} {2**22 + 1} 5", owner())
+    )
+    try:
+        with closing(DockerExecutor(images)):
+            assert [one.id for one in ours()] == [alive.id]
+    finally:
+        alive.remove(force=True)
+    assert left.id not in [one.id for one in ours()]
+
+
+# -- when a container is kept ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The containers that an executor makes."""
+    found = []
+
+    def counted(*given):
+        found.append(module_container(*given))
+        return found[-1]
+
+    module_container = module.Container
+    monkeypatch.setattr(module, "Container", counted)
+    return found
+
+
+@pytest.mark.engine
+def test_a_container_serves_its_kind_until_a_stage_ends_badly(tmp_path, made):
+    images = Images.connect()
+    with closing(Rig(lambda: DockerExecutor(images), tmp_path)) as rig:
+        for _ in range(3):
+            rig.see("endings.fine").ended("ok")
+        rig.see("endings.raises").ended("module_error")
+        rig.report("surroundings.notes")
+        assert len(made) == 1
+        rig.see("endings.fine", memory_gb=2.0).ended("ok")
+        assert len(made) == 2, "a container has the limits of its stages"
+        for probe, settings in (
+            ("endings.dies", {"number": 9}),
+            ("endings.leaves_at_once", {"code": 0}),
+            ("artefacts.strange", {"kind": "fifo", "target": ""}),
+            ("limits.sleeps", {"asleep": 60, "seconds": 1.0}),
+        ):
+            before = len(made)
+            rig.see(probe, **settings)
+            rig.see("endings.fine").ended("ok")
+            assert len(made) - before == (0 if probe == "endings.leaves_at_once" else 1), probe
+    assert ours() == []
+
+
+@pytest.mark.engine
+def test_fresh_makes_one_for_every_stage(tmp_path, made):
+    images = Images.connect()
+    with closing(Rig(lambda: DockerExecutor(images, reuse=False), tmp_path)) as rig:
+        for _ in range(2):
+            rig.see("endings.fine").ended("ok")
+        assert len(made) == 2
+        assert len(ours()) == 0
+
+
+@pytest.mark.engine
+def test_no_more_than_so_many_wait_idle(tmp_path, made, monkeypatch):
+    monkeypatch.setattr(module, "IDLE", 2)
+    images = Images.connect()
+    with closing(Rig(lambda: DockerExecutor(images), tmp_path)) as rig:
+        for size in (1.0, 1.5, 2.0, 2.5):
+            rig.see("endings.fine", memory_gb=size).ended("ok")
+        assert len(ours()) <= 2
+    assert ours() == []
+
+
+# -- the oracle ------------------------------------------------------------------------------------
+
+COPY = PERTURB.format(
+    """import numpy as np
+        path = ctx.state.parent / "answers" / f"{len(list(ctx.scratch.iterdir()))}.npy"
+        path.parent.mkdir(exist_ok=True)
+        (ctx.scratch / path.name).touch()
+        np.save(path, model.predict(x).numpy())
+        return x"""
+)
+
+
+@pytest.mark.parametrize("executor", ["local", pytest.param("docker", marks=pytest.mark.engine)])
+def test_the_oracle_answers_what_predict_answers(tmp_path, executor):
+    checkout = Checkout(tmp_path)
+    checkout.module("attack", "copy", COPY, threat_models=["evasion-query"])
+    checkout.benchmark(matrix(**QUERY | {"attacks": ["copy"]}, defenses=["none", "guard"]))
+    checkout.run(executor=executor)
+    store = checkout.workspace().store()
+    for record in checkout.records().values():
+        assert record["status"] == "ok", record["reason"]
+        answers = store.path(record["stages"]["attack"]) / "answers"
+        asked = np.concatenate([load_array(answers / f"{n}.npy") for n in range(2)])
+        predicted = load_array(store.path(record["stages"]["before"]) / "outputs" / "outputs.npy")
+        assert np.array_equal(asked, predicted)
+        assert record["queries"]
