@@ -71,6 +71,7 @@ def checkout(tmp_path_factory):
         notes=[TITLE + MARKUP],
         flags=[{"name": "noop_differs", "text": TITLE + HTML + MARKUP}],
     )
+    told["run"]["finished"] = "2099-01-01T00:00:00+00:00"  # shown before what ran here
     told["run"] |= {"machine": TITLE + MARKUP, "images": {"attack": TITLE + HTML}}
     records.write(workspace.published_records, told)
     return made
@@ -93,6 +94,18 @@ COMMANDS = {
 """Name → a command line that prints what strangers wrote."""
 
 
+SHOWN = {
+    "list": "[/red]",
+    "plan": "loud",
+    "show": HTML + MARKUP,
+    "show-from-elsewhere": visible(TITLE) + HTML + MARKUP,
+    "report": "Leaderboard: ",
+    "check": "records: fine",
+    "unknown": visible(TITLE) + MARKUP,
+}
+"""What each of them says all the same: nothing is hidden by leaving it out."""
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("colours", [False, True])
 def test_no_command_passes_a_control_character_on(checkout, name, colours, monkeypatch):
@@ -102,7 +115,9 @@ def test_no_command_passes_a_control_character_on(checkout, name, colours, monke
     assert "Traceback" not in done.stderr
     assert done.returncode == (1 if name == "unknown" else 0), done.stderr
     said = done.stdout + done.stderr
-    assert hidden(COLOURS.sub("", said) if colours else said) is None
+    plain = COLOURS.sub("", said) if colours else said
+    assert hidden(plain) is None
+    assert SHOWN[name] in plain
 
 
 def test_a_run_says_a_reason_as_text_on_one_line(checkout):
