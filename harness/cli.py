@@ -133,7 +133,7 @@ def list_() -> None:
 
 @app.command()
 def show(cell: Annotated[str, typer.Argument(help="a cell's id, or a part of it")]) -> None:
-    """Show one cell's newest record."""
+    """Show the record of a cell that counts."""
     from harness.commands import show as command
 
     command.show(Workspace.here(), cell, console)
@@ -154,11 +154,14 @@ def check(
     path: Annotated[
         Path | None, typer.Argument(help="a module's or benchmark's folder; default: everything")
     ] = None,
+    executor: Annotated[
+        str, typer.Option(help="where a module's code runs: local, docker or auto")
+    ] = "local",
 ) -> None:
     """Check a folder with the conformance tests, or every manifest, benchmark and record."""
     from harness.commands import check as command
 
-    command.check(Workspace.here(), path, console)
+    command.check(Workspace.here(), path, executor, console)
 
 
 @app.command()

@@ -69,10 +69,11 @@ class Bench:
                 "matrices": [{"name": "smoke", "seeds": [0], **matrix}],
             }
         )
-        plan = make_plan(benchmark, self.catalog, self.workspace.data)
+        where = self.executor.name
+        plan = make_plan(benchmark, self.catalog, self.workspace.data, executor=where)
         self.plan = plan
         with tempfile.TemporaryDirectory(prefix="gauntlet-check-") as folder:
-            recorder = Recorder(self.store, Path(folder), "local", "cpu")
+            recorder = Recorder(self.store, Path(folder), where, "cpu")
             scheduler = self.scheduler(plan, recorder)
             scheduler.forget_failures(list(plan.cells.values()))
             scheduler.run(list(plan.cells.values()))
@@ -96,7 +97,7 @@ class Bench:
         assert self.plan is not None
         key = self.plan.graph.add(kind, inputs, recipe)
         with tempfile.TemporaryDirectory(prefix="gauntlet-check-") as folder:
-            recorder = Recorder(self.store, Path(folder), "local", "cpu")
+            recorder = Recorder(self.store, Path(folder), self.executor.name, "cpu")
             self.scheduler(self.plan, recorder).run_stages([key])
         receipt = self.store.receipt(key) or {"status": "infra_error", "reason": "no receipt"}
         return key, "" if receipt["status"] == "ok" else str(receipt["reason"])
@@ -256,7 +257,7 @@ def _deeper(
     before = _digests(bench.store, cell.own)
     with tempfile.TemporaryDirectory(prefix="gauntlet-check-") as folder:
         second = Store(Path(folder) / "store", below=bench.store, hidden=cell.own)
-        recorder = Recorder(second, Path(folder), "local", "cpu")
+        recorder = Recorder(second, Path(folder), bench.executor.name, "cpu")
         bench.scheduler(bench.plan, recorder).run([cell])
         again = _digests(second, cell.own)
     # a stage whose passing artefact was no longer needed did not run again: nothing to compare

@@ -69,10 +69,18 @@ class Images:
         """
         try:
             client = docker.from_env(timeout=600)
-            client.ping()
+            try:
+                client.ping()
+            except BaseException:
+                client.close()
+                raise
         except (docker.errors.DockerException, OSError) as error:
             raise no_engine(error) from error
         return cls(client)
+
+    def close(self) -> None:
+        """Hang up; the engine goes on."""
+        self.client.close()
 
     def id_of(self, environment: Environment | None) -> str:
         """Digest of an environment's image; ``None`` is the plain base.

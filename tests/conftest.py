@@ -2,6 +2,7 @@
 
 import fcntl
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ def pytest_configure(config):
 def without_engine():
     """Why no engine can be used, or ``""``."""
     try:
-        Images.connect()
+        Images.connect().close()
     except UserError as error:
         return error.what
     return ""
@@ -47,4 +48,5 @@ def base_image():
     """The image that stages run in, built once however many processes test."""
     with (Path(tempfile.gettempdir()) / "gauntlet-tests.lock").open("a") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
-        Images.connect().build([None], lambda line: None)
+        with closing(Images.connect()) as engine:
+            engine.build([None], lambda line: None)

@@ -1,10 +1,12 @@
 """What tests ask the engine about containers of ours."""
 
+from contextlib import closing
+
 from harness.executors.docker import LABEL
 from harness.images import Images
 
 
 def ours():
     """Containers that a run of Gauntlet has made and that are still there, in whatever state."""
-    engine = Images.connect().client
-    return engine.containers.list(all=True, filters={"label": LABEL})
+    with closing(Images.connect()) as engine:
+        return engine.client.containers.list(all=True, filters={"label": LABEL})

@@ -10,14 +10,19 @@ from rich.console import Console
 from harness import records
 from harness.benchmark import check_benchmarks
 from harness.catalog import FOLDERS, Catalog, Module
-from harness.environments import problems
+from harness.commands.run import chosen, executor_named, prepare
+from harness.environments import environment_of, problems
 from harness.errors import UserError, UserErrors
 from harness.manifest import load_manifest
 from harness.workspace import Workspace
 
 
-def check(workspace: Workspace, path: Path | None, console: Console) -> None:
+def check(workspace: Workspace, path: Path | None, executor: str, console: Console) -> None:
     """Check one folder or everything.
+
+    Args:
+        workspace: the checkout. path: a module's or benchmark's folder, or ``None`` for everything.
+        executor: where a module's code runs. console: where to say it.
 
     Raises:
         UserErrors: whatever is wrong, all at once.
@@ -28,7 +33,7 @@ def check(workspace: Workspace, path: Path | None, console: Console) -> None:
         workspace.plan(workspace.benchmark(str(path)))
         console.print(f"{path}: fine", highlight=False)
     else:
-        check_module(workspace, path, console)
+        check_module(workspace, path, executor, console)
 
 
 def check_tree(workspace: Workspace, console: Console) -> None:
@@ -56,14 +61,13 @@ def check_tree(workspace: Workspace, console: Console) -> None:
     )
 
 
-def check_module(workspace: Workspace, folder: Path, console: Console) -> None:
+def check_module(workspace: Workspace, folder: Path, executor: str, console: Console) -> None:
     """Run the conformance tests on a module's folder, which may lie anywhere.
 
     Raises:
         UserError: it is no module folder. UserErrors: a check failed.
     """
     from harness.conformance import conformance
-    from harness.executors.local import LocalExecutor
 
     folder = folder.resolve()
     if not (folder / "manifest.yaml").is_file():
@@ -72,9 +76,11 @@ def check_module(workspace: Workspace, folder: Path, console: Console) -> None:
     module = Module(folder, load_manifest(folder / "manifest.yaml"))
     if errors := problems(module):
         raise UserErrors(errors)
+    executor = chosen(executor, console)
+    prepare(executor, [environment_of([module])], console)
     failed = []
-    with closing(LocalExecutor()) as executor:
-        for one in conformance(workspace, module, executor, workspace.store()):
+    with closing(executor_named(executor)) as place:
+        for one in conformance(workspace, module, place, workspace.store()):
             mark = "ok  " if one.ok else "FAIL"
             console.print(f"{mark} {one.name}" + (f": {one.detail}" if one.detail else ""),
                           soft_wrap=True, highlight=False, markup=False)  # fmt: skip

@@ -1,4 +1,4 @@
-"""``gauntlet images``: what containers are made from: list, build, prune; and the build phase."""
+"""``gauntlet images``: what containers are made from: list, build, prune."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.environments import Environment, clash, environment_of
-from harness.graph import HOST, Stage
 from harness.images import Built, Images
-from harness.plan import Plan
 from harness.workspace import Workspace
 
 
@@ -62,16 +60,6 @@ def wanted(workspace: Workspace, device: str) -> dict[Environment, list[str]]:
         if environment != environment.base and clash([module]) is None:
             found.setdefault(environment, []).append(module.ref)
     return found
-
-
-def build_images(plan: Plan, stages: Iterable[Stage], console: Console) -> None:
-    """The build phase of a run: make the images of its stages that are not there yet.
-
-    Raises:
-        UserError: no engine answers, or one cannot be built.
-    """
-    ours = (stage for stage in stages if stage.kind not in HOST)
-    ensure(Images.connect(), [plan.environments.of(stage.recipe) for stage in ours], console)
 
 
 def ensure(engine: Images, environments: Iterable[Environment | None], console: Console) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.commands.run import executor_named, workers
+from harness.commands.run import environments_of, executor_named, prepare, workers
 from harness.commands.show import find_record
 from harness.errors import UserError
 from harness.judge import METHOD
@@ -124,10 +124,7 @@ def run_again(
                 tell=meter.update,
             )
             cells = [*(plan.cells[member] for member in cell.members), cell]
-            if place.contained:
-                from harness.commands.images import build_images
-
-                build_images(plan, scheduler.missing(cells).values(), console)
+            prepare(executor, environments_of(plan, scheduler, cells), console)
             with meter:
                 scheduler.run(cells)
         return recorder.by_key[cell.key]

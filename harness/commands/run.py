@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import statistics
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
 from rich.console import Console
 
 from harness import records
+from harness.environments import Environment
 from harness.errors import UserError
 from harness.executors.base import Executor
+from harness.graph import HOST
 from harness.mirror import Mirror
 from harness.plan import Cell, Plan
 from harness.progress import Meter
@@ -34,7 +37,7 @@ def chosen(name: str, console: Console) -> str:
     from harness.images import Images
 
     try:
-        Images.connect()
+        Images.connect().close()
     except UserError as error:
         console.print(f"executor: local, without isolation ({error.what})", highlight=False)
         return "local"
@@ -61,6 +64,32 @@ def executor_named(name: str, *, fresh: bool = False) -> Executor:
 
         return DockerExecutor(Images.connect(), reuse=not fresh)
     raise UserError("--executor", f"no executor {name!r}", "use local, docker or auto")
+
+
+def prepare(executor: str, needed: Iterable[Environment | None], console: Console) -> None:
+    """The build phase: make the images that stages will run in and that are not there yet.
+
+    Args:
+        executor: only ``docker`` needs any. needed: environments. console: where to say it.
+
+    Raises:
+        UserError: no engine answers, or one cannot be built.
+    """
+    if executor == "docker":
+        from harness.commands.images import ensure
+        from harness.images import Images
+
+        with closing(Images.connect()) as engine:
+            ensure(engine, needed, console)
+
+
+def environments_of(
+    plan: Plan, scheduler: Scheduler, cells: list[Cell]
+) -> Iterator[Environment | None]:
+    """What the missing stages of these cells run in."""
+    for stage in scheduler.missing(cells).values():
+        if stage.kind not in HOST:
+            yield plan.environments.of(stage.recipe)
 
 
 def gpu_numbers(text: str) -> list[str]:
@@ -137,10 +166,7 @@ def run(
         )
         if retry_failed:
             scheduler.forget_failures(cells)
-        if place.contained:
-            from harness.commands.images import build_images
-
-            build_images(plan, scheduler.missing(cells).values(), console)
+        prepare(place.name, environments_of(plan, scheduler, cells), console)
         with meter:
             tally = scheduler.run(cells)
     if elsewhere is not None:

@@ -8,7 +8,7 @@ from functools import partial
 from rich.console import Console
 from rich.table import Column, Table
 
-from harness.commands.run import executor_named
+from harness.commands.run import executor_named, prepare
 from harness.executors.selfcheck import CHECKS, selfcheck
 from harness.progress import Meter
 from harness.work import WorkFolder
@@ -27,11 +27,7 @@ WORDS = {
 def run(workspace: Workspace, executor: str, console: Console) -> bool:
     """Print a line for every promise; returns whether none is broken."""
     make = partial(executor_named, executor)
-    if executor == "docker":
-        from harness.commands.images import ensure
-        from harness.images import Images
-
-        ensure(Images.connect(), [None], console)
+    prepare(executor, [None], console)
     findings = []
     folder = WorkFolder(workspace.home / "work", workspace.store().aside)
     with folder as work, Meter("self-check") as meter:

@@ -9,41 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
-from harness.executors.base import STAGE_ENVIRONMENT, StageJob
+from harness.executors.base import StageJob
+from harness.executors.box import at, grant, listening, readable
+from harness.executors.intake import Intake, LineBroken
+from harness.executors.locks import USER, Shape, options
 from harness.files import remove_tree
-from harness.keys import files_below
 
-GIB = 1 << 30
-USER = 65532
-"""Nobody's number: neither a user of the image nor, as a rule, of the host."""
-PROCESSES = 512
-INODES = 1 << 16
-SHARED_MEMORY = 256 << 20
-LISTENER = 3
-"""The descriptor of an oracle's socket inside; see ``harness.runtime.birth``."""
 OPENING_SECONDS = 120.0
 """Longest time from the start of a container until torch is imported in it."""
 GRACE_SECONDS = 15.0
 """Beyond its deadline, which is enforced inside, a stage has this long to be reported."""
+LISTENER = 3
+"""The descriptor of an oracle's socket inside; see ``harness.runtime.birth``."""
 LINE_BYTES = 1 << 20
-NO_IPC = {"kernel.shmmni": "0", "kernel.msgmni": "0", "kernel.sem": "250 32000 32 0",
-          "fs.mqueue.queues_max": "0"}  # fmt: skip
-"""System V shared memory and message queues outlive processes, so there are none."""
-
-
-class LineBroken(Exception):
-    """The container has ended, or sends what it should not; the message says which."""
 
 
 class Engine(Protocol):
@@ -53,29 +39,6 @@ class Engine(Protocol):
     def containers(self) -> Any:  # noqa: ANN401 - the SDK's collection
         """Makes containers."""
         ...
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a container is made for; stages of equal shape may share one.
-
-    Attributes:
-        image: digest of the image. stage: kind of the stages. memory_gb, cpus: limits.
-        gpu: number of the GPU, or ``None``. modules: what runs there. granted: names of inputs.
-    """
-
-    image: str
-    stage: str
-    memory_gb: float
-    cpus: int
-    gpu: str | None
-    modules: str
-    granted: tuple[str, ...]
-
-    @property
-    def disk_bytes(self) -> int:
-        """Room for output and scratch: in memory, so that half of the memory is its limit."""
-        return int(self.memory_gb * GIB / 2)
 
 
 @dataclass(frozen=True)
@@ -130,10 +93,12 @@ class Container:
         self._line.settimeout(OPENING_SECONDS)
         self._reader = self._line.makefile("rb")
         self.overdue = self.started = self.fit = False
-        said = self._event()
-        if "ready" not in said:
+        try:
+            if "ready" not in (said := self._event()):
+                raise LineBroken(f"the image does not fit: {said.get('failed')}")
+        except LineBroken:
             self.close()
-            raise LineBroken(f"the image does not fit: {said.get('failed')}")
+            raise
         self._line.settimeout(None)  # from here on, a watchdog of its own ends each stage
 
     # -- one stage ----------------------------------------------------------------------------
@@ -168,8 +133,9 @@ class Container:
             raise LineBroken(f"the line to the container broke ({error})") from error
         finally:
             watchdog.cancel()
-            for entry in list(self.box.iterdir()):
-                remove_tree(entry)
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile, with its box
+                for entry in list(self.box.iterdir()):
+                    remove_tree(entry)
 
     def _give_up(self) -> None:
         self.overdue = True
@@ -193,8 +159,10 @@ class Container:
         """Hang up and remove it, with everything that runs in it."""
         with contextlib.suppress(OSError):
             self._line.shutdown(socket.SHUT_RDWR)
-        self._line.close()
         self._remove()
+        with contextlib.suppress(OSError):  # its reader first, which holds it open
+            self._reader.close()
+        self._line.close()
 
     def _remove(self) -> None:
         with contextlib.suppress(Exception):  # it removes itself; both may come at once
@@ -264,143 +232,6 @@ class Container:
         return event
 
 
-class Intake:
-    """Writes down what comes over the line, within limits and below the stage's folders only.
-
-    Args:
-        job: whose files come. limit: bytes of output, and of checkpoint, at once.
-    """
-
-    def __init__(self, job: StageJob, limit: int) -> None:
-        self._folder, self._kept = job.folder, Path(job.job["checkpoint"])
-        self._limit, self._room, self._files = limit, 2 * limit, 2 * INODES
-        (job.folder / "out").mkdir(parents=True, exist_ok=True)
-        self._log = (job.folder / "log.txt").open("wb")
-        self._aside = self._kept.with_name(self._kept.name + ".part")
-
-    def close(self) -> None:
-        """Let go of the log, and of a checkpoint that did not arrive whole."""
-        self._log.close()
-        remove_tree(self._aside)
-
-    def take(self, event: dict[str, Any], reader: BinaryIO) -> None:
-        """Take over one event's bytes.
-
-        Raises:
-            LineBroken: a name that leads elsewhere, or more bytes than any stage may leave.
-        """
-        size = int(event.get("size", 0))
-        if "log" in event:
-            self._log.write(self._exactly(reader, size))
-        elif "file" in event:
-            self._save(reader, self._folder / inside(event["file"]), size)
-        elif "folder" in event:
-            (self._folder / inside(event["folder"])).mkdir(parents=True, exist_ok=True)
-        elif "checkpoint" in event:
-            self._save(reader, self._aside / inside(event["checkpoint"]), size)
-        elif "kept" in event:
-            self._keep([inside(name) for name in event["kept"]])
-
-    def _save(self, reader: BinaryIO, path: Path, size: int) -> None:
-        self._files -= 1
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            while size:
-                piece = self._exactly(reader, min(size, 1 << 20))
-                file.write(piece)
-                size -= len(piece)
-
-    def _exactly(self, reader: BinaryIO, size: int) -> bytes:
-        self._room -= size
-        if self._room < 0 or self._files < 0:
-            raise LineBroken("the container sends more than a stage may leave")
-        piece = reader.read(size)
-        if len(piece) != size:
-            raise LineBroken("the container ended in the middle of a file")
-        return piece
-
-    def _keep(self, names: list[str]) -> None:
-        """A whole checkpoint has come: what is new takes its place, what is gone goes."""
-        for name in names:
-            if (self._aside / name).is_file():
-                (self._kept / name).parent.mkdir(parents=True, exist_ok=True)
-                (self._aside / name).replace(self._kept / name)
-        for path in files_below(self._kept):
-            if str(path.relative_to(self._kept)) not in names:
-                path.unlink()
-        self._room = max(self._room, self._limit)  # the next one may be as large again
-
-
-def inside(name: object) -> str:
-    """A relative name that stays below the folder it is put into.
-
-    Raises:
-        LineBroken: it does not.
-    """
-    if isinstance(name, str) and "\0" not in name:
-        parts = Path(name).parts
-        if parts and not Path(name).is_absolute() and ".." not in parts:
-            return name
-    raise LineBroken(f"the container names a file {name!r:.80}")
-
-
-def grant(source: Path, target: Path, *, linked: bool = True) -> None:
-    """Make a folder's plain files readable in a box: by hard links, which copy nothing.
-
-    Args:
-        source: a folder. target: where; parents are made. linked: false to copy.
-    """
-    readable(target)
-    for path in source.rglob("*"):
-        place = target / path.relative_to(source)
-        if path.is_dir() and not path.is_symlink():
-            readable(place)
-        elif path.is_file() and not path.is_symlink() and "__pycache__" not in place.parts:
-            readable(place.parent)
-            if not (linked and hard_linked(path, place)):
-                shutil.copyfile(path, place)
-            if place.stat().st_mode & 0o444 != 0o444:
-                place.chmod(place.stat().st_mode | 0o444)
-
-
-def hard_linked(path: Path, place: Path) -> bool:
-    """Link a file of ours; not possible on another file system, or for a file of somebody else."""
-    try:
-        os.link(path, place)
-    except OSError:
-        return False
-    return True
-
-
-def readable(folder: Path) -> None:
-    """Make a folder, and its parents as need be, that any user may look into."""
-    if not folder.is_dir():
-        if not folder.parent.is_dir():
-            readable(folder.parent)
-        folder.mkdir()
-        folder.chmod(0o755)
-
-
-@contextlib.contextmanager
-def at(folder: Path) -> Iterator[Path]:
-    """A short name for a folder: the name of a socket may have 107 bytes."""
-    number = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield Path(f"/proc/self/fd/{number}")
-    finally:
-        os.close(number)
-
-
-@contextlib.contextmanager
-def listening(path: Path) -> Iterator[socket.socket]:
-    """A listening socket of that name, for as long as the block."""
-    with at(path.parent) as near, socket.socket(socket.AF_UNIX) as door:
-        door.bind(str(near / path.name))
-        path.chmod(0o666)
-        door.listen(1)
-        yield door
-
-
 def accept(door: socket.socket, made: Any) -> socket.socket:  # noqa: ANN401 - an SDK object
     """The line to the process in a container that was just started.
 
@@ -423,44 +254,3 @@ def accept(door: socket.socket, made: Any) -> socket.socket:  # noqa: ANN401 - a
         raise LineBroken("somebody else came to the container's door")
     line.settimeout(None)
     return line
-
-
-def options(shape: Shape, box: Path, runtime: Path, labels: dict[str, str]) -> dict[str, Any]:
-    """Everything that locks a container down; see docker/README.md for what each is for."""
-    memory = int(shape.memory_gb * GIB)
-    return {
-        "entrypoint": ["python", "-m", "harness.runtime.warden", "/box/line", shape.stage],
-        "user": f"{USER}:{USER}",
-        "environment": STAGE_ENVIRONMENT
-        | {"PYTHONPATH": "/gauntlet", "HOME": "/stage/job/tmp", "TMPDIR": "/stage/job/tmp"},
-        "working_dir": "/",
-        "hostname": "stage",
-        "labels": labels,
-        "auto_remove": True,
-        "network_mode": "none",
-        "ipc_mode": "private",
-        "read_only": True,
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "sysctls": NO_IPC,
-        "mem_limit": memory,
-        "memswap_limit": memory,
-        "pids_limit": PROCESSES,
-        "nano_cpus": shape.cpus * 10**9,
-        "shm_size": SHARED_MEMORY,
-        "tmpfs": {
-            "/stage": f"size={shape.disk_bytes},nr_inodes={INODES},mode=1777,nosuid,nodev,noexec"
-        },
-        "volumes": {
-            str(box.resolve()): {"bind": "/box", "mode": "ro"},
-            str(runtime.resolve()): {"bind": "/gauntlet/harness", "mode": "ro"},
-        },
-        "log_config": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
-        **({} if shape.gpu is None else gpu(shape.gpu)),
-    }
-
-
-def gpu(number: str) -> dict[str, Any]:
-    """The request for one GPU, as the engine's API words it."""
-    request = {"Driver": "", "DeviceIDs": [number], "Capabilities": [["gpu"]], "Options": {}}
-    return {"device_requests": [request]}

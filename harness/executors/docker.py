@@ -21,7 +21,9 @@ from typing import Any
 
 import docker
 from harness.executors.base import Result, StageJob
-from harness.executors.container import Container, Ended, LineBroken, Shape
+from harness.executors.container import Container, Ended
+from harness.executors.intake import LineBroken
+from harness.executors.locks import Shape
 from harness.executors.outcome import DISK_FULL, one_line, oracle_failure, read_outcome, tame
 from harness.files import remove_tree
 from harness.images import Images
@@ -114,6 +116,7 @@ class DockerExecutor:
         if self._boxes is not None:
             remove_tree(self._boxes)
         self._boxes = None
+        self._images.close()
 
     # -- one stage ----------------------------------------------------------------------------
 
@@ -149,8 +152,9 @@ class DockerExecutor:
     def _with_oracle(self, job: StageJob, service: StageJob, container: Container) -> Result:
         """Run an attack beside its oracle; whatever ends the oracle early ends the attack."""
         oracle = self._take(service)
+        opened = contextlib.ExitStack()
         try:
-            door = container.listen(ORACLE_DOOR)
+            door = opened.enter_context(container.listen(ORACLE_DOOR))
             for part in (job, service):
                 part.job["inputs"]["socket"] = ORACLE_DOOR
             patient = replace(service, seconds=service.seconds + STOP_SECONDS)
@@ -172,6 +176,7 @@ class DockerExecutor:
                 return replace(result, status=status, reason=reason)
             return result
         finally:
+            opened.close()
             self._give(oracle)
 
     def _ended(self, job: StageJob, container: Container, ended: Ended | Result) -> Result:

@@ -11,13 +11,20 @@ import pytest
 
 from harness.executors import docker as module
 from harness.executors.base import StageJob
-from harness.executors.container import Intake, LineBroken, grant, inside
+from harness.executors.box import grant
 from harness.executors.docker import LABEL, OWNER, DockerExecutor, dead, owner
+from harness.executors.intake import Intake, LineBroken, inside
 from harness.executors.rig import Rig
 from harness.files import load_array
 from harness.images import Images
 from tests.containers import ours
 from tests.workspaces import PERTURB, QUERY, Checkout, matrix
+
+
+@pytest.fixture
+def images():
+    with closing(Images.connect()) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -117,8 +124,7 @@ def test_a_harness_is_told_from_one_of_the_same_number():
 
 
 @pytest.mark.engine
-def test_the_next_start_sweeps_what_a_dead_harness_left():
-    images = Images.connect()
+def test_the_next_start_sweeps_what_a_dead_harness_left(images):
     space = owner().rpartition(" ")[0].rpartition(" ")[0]
     left, alive = (
         images.client.containers.create(
@@ -152,8 +158,7 @@ def made(monkeypatch):
 
 
 @pytest.mark.engine
-def test_a_container_serves_its_kind_until_a_stage_ends_badly(tmp_path, made):
-    images = Images.connect()
+def test_a_container_serves_its_kind_until_a_stage_ends_badly(tmp_path, made, images):
     with closing(Rig(lambda: DockerExecutor(images), tmp_path)) as rig:
         for _ in range(3):
             rig.see("endings.fine").ended("ok")
@@ -176,8 +181,7 @@ def test_a_container_serves_its_kind_until_a_stage_ends_badly(tmp_path, made):
 
 
 @pytest.mark.engine
-def test_fresh_makes_one_for_every_stage(tmp_path, made):
-    images = Images.connect()
+def test_fresh_makes_one_for_every_stage(tmp_path, made, images):
     with closing(Rig(lambda: DockerExecutor(images, reuse=False), tmp_path)) as rig:
         for _ in range(2):
             rig.see("endings.fine").ended("ok")
@@ -186,9 +190,8 @@ def test_fresh_makes_one_for_every_stage(tmp_path, made):
 
 
 @pytest.mark.engine
-def test_no_more_than_so_many_wait_idle(tmp_path, made, monkeypatch):
+def test_no_more_than_so_many_wait_idle(tmp_path, made, images, monkeypatch):
     monkeypatch.setattr(module, "IDLE", 2)
-    images = Images.connect()
     with closing(Rig(lambda: DockerExecutor(images), tmp_path)) as rig:
         for size in (1.0, 1.5, 2.0, 2.5):
             rig.see("endings.fine", memory_gb=size).ended("ok")

@@ -25,6 +25,7 @@ def images():
     for built in engine.listing():
         if built.id not in before:
             engine.client.images.remove(built.id, force=True)
+    engine.close()
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def images():
-    return Images.connect()
+    with closing(Images.connect()) as engine:
+        yield engine
 
 
 def bare(images):
