@@ -339,7 +339,7 @@ class Checkout:
         return Done(tally, said.getvalue())
 
     def command(self, *arguments: str) -> list[str]:
-        if arguments[:1] == ("run",) and "--executor" not in arguments:
+        if arguments[:1] in (("run",), ("plan",)) and "--executor" not in arguments:
             arguments = (*arguments, "--executor", "local")
         return [sys.executable, "-m", "harness.cli", *arguments]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
@@ -37,27 +38,45 @@ def list_all(workspace: Workspace, console: Console) -> None:
 
 
 def find_record(workspace: Workspace, text: str) -> dict[str, Any]:
-    """The newest record of a cell, by its id or a part of it that fits one cell only.
+    """The record of a cell that counts, by its id or a part of it that fits one cell only.
 
     Raises:
         UserError: none or several cells fit.
     """
     roots = (workspace.local_records, workspace.published_records)
     found, _ = records.load_all(*roots)
-    newest: dict[str, dict[str, Any]] = {}
+    by_id: dict[str, list[dict[str, Any]]] = {}
     for record in sorted(found, key=lambda r: r["run"]["finished"]):
-        newest[record["id"]] = record
-    if text in newest:
-        return newest[text]
-    fitting = [cell for cell in newest if text in cell]
+        by_id.setdefault(record["id"], []).append(record)
+    fitting = [text] if text in by_id else [cell for cell in by_id if text in cell]
     if len(fitting) == 1:
-        return newest[fitting[0]]
+        return counting(workspace, by_id[fitting[0]])
     if not fitting:
         for cell, reason in records.withdrawals(*roots).items():
             if text in cell:
                 raise UserError(cell, reason, "gauntlet run its benchmark for a new record")
         raise UserError(text, "no record of such a cell", "see gauntlet plan BENCH for cell ids")
     raise UserError(text, f"{len(fitting)} cells match", f"give more, such as {fitting[0]}")
+
+
+def counting(workspace: Workspace, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of one cell's records, oldest first, the one that the report shows.
+
+    That is the newest, unless both executors made some: then containers go first, if that record is
+    of today's plan. Only then anything is planned here.
+    """
+    environments = [record["environment"] for record in found]
+    ways = {(environment["executor"], environment["device"]) for environment in environments}
+    info = found[-1]["cell"]
+    with suppress(UserError):  # the benchmark is gone, or broken: the newest has to do
+        for executor, device in sorted(ways) if len(ways) > 1 else ():
+            benchmark = workspace.benchmark(info["benchmark"])
+            plan = workspace.plan(benchmark, {"matrix": info["matrix"]}, device, executor)
+            cell = plan.cells.get(found[-1]["id"])
+            fresh = [record for record in found if cell and record["key"] == cell.key]
+            if fresh:
+                return fresh[-1]
+    return found[-1]
 
 
 def show(workspace: Workspace, text: str, console: Console) -> None:

@@ -111,6 +111,19 @@ def test_files_that_were_not_committed_are_said(checkout, cells):
     assert "1 made from files that were not committed" in said.getvalue()
 
 
+def test_show_and_reproduce_take_the_record_that_the_report_shows(checkout, cells):
+    inside, outside = cells("sign")
+    workspace = checkout.workspace()
+    root = workspace.local_records
+    records.write(root, record(inside, hour=1, environment=CONTAINED))
+    records.write(root, record(outside, hour=5))
+    assert find_record(workspace, inside.id)["key"] == inside.key
+    records.write(root, record(inside, hour=9, key="old", environment=CONTAINED))
+    assert find_record(workspace, "sign")["key"] == inside.key
+    (checkout.root / "benchmarks/b/benchmark.yaml").unlink()
+    assert find_record(workspace, "sign")["key"] == "old"
+
+
 def withdraw(checkout, name, why="the labels of digits were shifted"):
     retract(checkout.workspace(), name, why, Console(file=io.StringIO(), width=200))
 
