@@ -25,6 +25,8 @@ KEY, WHAT = "gauntlet.key", "gauntlet.what"
 """Labels of our images."""
 BUILDING = Path(tempfile.gettempdir()) / "gauntlet-images.lock"
 """Held while images are built: nobody builds what another is building."""
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""What the engine puts around lines of the standard error."""
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 LAYER = """FROM {base}
 COPY requirements.txt /tmp/requirements.txt
@@ -204,7 +206,8 @@ class Images:
             decode=True,
         )
         for event in stream:
-            for line in (event.get("stream") or event.get("error") or "").splitlines():
+            text = COLOURS.sub("", event.get("stream") or event.get("error") or "")
+            for line in text.splitlines():
                 said += [line] if line.strip() else []
                 layers += re.findall(r"^ ---> ([0-9a-f]{12,})$", line)
                 tell(one_line(line)[:100])
