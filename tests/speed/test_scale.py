@@ -74,8 +74,8 @@ def test_frame_of_an_unchanged_plan(benchmark) -> None:
 def test_second_run_of_an_unchanged_suite(benchmark, tmp_path) -> None:
     """One matrix of ``quick``, then again with nothing to do; process start included."""
     command = [
-        sys.executable, "-m", "harness.cli", "run", str(ROOT / "benchmarks" / "quick"), "--executor", "local",
-        "--only", "matrix=digits-transfer",
+        sys.executable, "-m", "harness.cli", "run", str(ROOT / "benchmarks" / "quick"),
+        "--executor", "local", "--only", "matrix=digits-transfer",
     ]  # fmt: skip
     variables = {"GAUNTLET_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
     begun = time.perf_counter()
