@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def make_job(
     device: str,
     gpu: str | None = None,
     environment: Environment | None = None,
+    run: str = "",
 ) -> StageJob:
     """The job of a stage that runs module code, with its oracle's where it has one."""
     inputs = {
@@ -67,10 +69,11 @@ def make_job(
         "checkpoint": str((checkpoints / stage.key).resolve()),
     }
     folder = work / stage.key[:32]
+    whole = StageJob(
+        stage.key, folder, job, seconds, memory_gb, environment=environment, gpu=gpu, run=run
+    )
     if stage.recipe["options"].get("access") != "oracle":
-        return StageJob(
-            stage.key, folder, job, seconds, memory_gb, environment=environment, gpu=gpu
-        )
+        return whole
     attack_side = job | {
         "inputs": {k: v for k, v in inputs.items() if k not in ORACLE_SIDE},
         "modules": {k: v for k, v in modules.items() if k not in ORACLE_ROLES},
@@ -81,16 +84,8 @@ def make_job(
         "modules": {k: v for k, v in modules.items() if k in ORACLE_ROLES},
         "checkpoint": str(folder / "oracle-checkpoint"),
     }
-    service = StageJob(
-        f"{stage.key}-oracle",
-        folder / "oracle",
-        oracle_side,
-        seconds,
-        memory_gb,
-        environment=environment,
-        gpu=gpu,
-    )
-    return StageJob(stage.key, folder, attack_side, seconds, memory_gb, service, environment, gpu)
+    service = replace(whole, key=f"{stage.key}-oracle", folder=folder / "oracle", job=oracle_side)
+    return replace(whole, job=attack_side, service=service)
 
 
 def resolved(module: Module, ref: dict[str, Any]) -> dict[str, Any]:

@@ -218,6 +218,7 @@ class Scheduler:
             device=self.device,
             gpu=self._leases.take(stage.key),
             environment=self.plan.environments.of(stage.recipe),
+            run=self.recorder.run_id,
         )
         remove_tree(job.folder)
         job.folder.mkdir(parents=True)

@@ -30,6 +30,7 @@ class StageJob:
         environment: what has to be installed where it runs; ``None`` is the plain base. Only an
             executor with images looks at it.
         gpu: the number of the GPU that is its alone while it runs, or ``None``.
+        run: the run that it belongs to, for labels.
     """
 
     key: str
@@ -40,6 +41,7 @@ class StageJob:
     service: StageJob | None = None
     environment: Environment | None = None
     gpu: str | None = None
+    run: str = ""
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,7 @@ class DockerExecutor:
         self._evict(IDLE - 1)
         assert self._boxes is not None
         box = self._boxes / uuid.uuid4().hex[:12]
-        labels = {LABEL: job.folder.parent.name, OWNER: owner()}
+        labels = {LABEL: job.run, OWNER: owner()}
         container = Container(self._engine, shape, box, self._boxes / "harness", labels)
         with self._lock:
             self._busy.add(container)
