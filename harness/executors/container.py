@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -196,7 +196,7 @@ class Container:
     def _receive(self, job: StageJob) -> Ended:
         """Take what a stage says and leaves, until its container is clean again or ends."""
         intake = Intake(job, self.shape.disk_bytes)
-        how: dict[str, Any] | None = None
+        how: Ended | None = None
         with contextlib.closing(intake):
             while True:
                 try:
@@ -205,16 +205,12 @@ class Container:
                 except (LineBroken, OSError):
                     if how is None:
                         raise
-                    event = {"clean": False}
+                    return how  # it said how the stage ended, but not that it is clean
                 self.started |= "started" in event
                 if "ended" in event:
-                    how = event
-                if "clean" in event and how is not None:
-                    code, number = how["ended"]
-                    stopped = tuple(how["stopped"]) if how["stopped"] else None
-                    return Ended(
-                        code, number, stopped, how["refused"], how["peak"], bool(event["clean"])
-                    )
+                    how = ending(event)
+                elif "clean" in event and how is not None:
+                    return replace(how, clean=True)
 
     def _event(self) -> dict[str, Any]:
         try:
@@ -230,6 +226,24 @@ class Container:
         if not isinstance(event, dict):
             raise LineBroken("the container says what is no event")
         return event
+
+
+def ending(event: dict[str, Any]) -> Ended:
+    """What a keeper says of the end of its stage.
+
+    Raises:
+        LineBroken: it is not of that form.
+    """
+    match event:
+        case {
+            "ended": [int(code), int(number)],
+            "stopped": [str(), str()] | None as stopped,
+            "refused": str(refused),
+            "peak": int(peak),
+        }:
+            why = None if stopped is None else (stopped[0], stopped[1])
+            return Ended(code, number, why, refused, peak, clean=False)
+    raise LineBroken("the container does not say how its stage ended")
 
 
 def accept(door: socket.socket, made: Any) -> socket.socket:  # noqa: ANN401 - an SDK object

@@ -27,7 +27,7 @@ class Intake:
         self._limit, self._room, self._files = limit, 2 * limit, 2 * INODES
         (job.folder / "out").mkdir(parents=True, exist_ok=True)
         self._log = (job.folder / "log.txt").open("wb")
-        self._aside = self._kept.with_name(self._kept.name + ".part")
+        self._aside = job.folder / "checkpoint"  # goes with the run, whatever ends that
 
     def close(self) -> None:
         """Let go of the log, and of a checkpoint that did not arrive whole."""
@@ -40,13 +40,15 @@ class Intake:
         Raises:
             LineBroken: a name that leads elsewhere, or more bytes than any stage may leave.
         """
-        size = int(event.get("size", 0))
+        size = event.get("size", 0)
+        if type(size) is not int or size < 0:
+            raise LineBroken(f"the container says that {size!r:.80} bytes follow")
         if "log" in event:
             self._log.write(self._exactly(reader, size))
         elif "file" in event:
-            self._save(reader, self._folder / inside(event["file"]), size)
+            self._save(reader, self._folder / own(event["file"]), size)
         elif "folder" in event:
-            (self._folder / inside(event["folder"])).mkdir(parents=True, exist_ok=True)
+            (self._folder / own(event["folder"])).mkdir(parents=True, exist_ok=True)
         elif "checkpoint" in event:
             self._save(reader, self._aside / inside(event["checkpoint"]), size)
         elif "kept" in event:
@@ -81,6 +83,18 @@ class Intake:
             if str(path.relative_to(self._kept)) not in names:
                 path.unlink()
         self._room = max(self._room, self._limit)  # the next one may be as large again
+
+
+def own(name: object) -> str:
+    """A name that a stage may leave: its outcome, its output, and what lies in that.
+
+    Raises:
+        LineBroken: another; beside them lie the harness's files, and its oracle's.
+    """
+    relative = inside(name)
+    if relative == "outcome.json" or Path(relative).parts[0] == "out":
+        return relative
+    raise LineBroken(f"the container names a file {name!r:.80}")
 
 
 def inside(name: object) -> str:

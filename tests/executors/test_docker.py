@@ -12,6 +12,7 @@ import pytest
 from harness.executors import docker as module
 from harness.executors.base import StageJob
 from harness.executors.box import grant
+from harness.executors.container import Ended, ending
 from harness.executors.docker import LABEL, OWNER, DockerExecutor, dead, owner
 from harness.executors.intake import Intake, LineBroken, inside
 from harness.executors.rig import Rig
@@ -58,15 +59,36 @@ def test_files_folders_log_and_checkpoint_arrive(job, tmp_path):
     assert (job.folder / "out" / "a\nb").read_bytes() == b"1"
     assert (job.folder / "out" / "empty").is_dir()
     assert {p.name: p.read_bytes() for p in (tmp_path / "kept").iterdir()} == {"one": b"new"}
-    assert not (tmp_path / "kept.part").exists()
+    assert sorted(os.listdir(job.folder)) == ["log.txt", "out"]
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "", 7])
+def test_a_checkpoint_that_leads_elsewhere_ends_the_line(job, name):
+    with closing(Intake(job, 1000)) as intake, pytest.raises(LineBroken, match="names a file"):
+        take(intake, {"checkpoint": name}, b"x")
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "/etc/x", "a/../../x", "", ".", "a\0b", 7, None, ["a"], "out/../../x"]
+    "name",
+    [
+        "oracle/out/counts.npy",
+        "job.json",
+        "log.txt",
+        "../x",
+        "/etc/x",
+        "a/../../x",
+        "",
+        ".",
+        "a\0b",
+        7,
+        None,
+        ["a"],
+        "out/../../x",
+    ],
 )
 def test_a_name_that_leads_elsewhere_ends_the_line(job, tmp_path, name):
     with closing(Intake(job, 1000)) as intake:
-        for kind in ("file", "folder", "checkpoint"):
+        for kind in ("file", "folder"):
             with pytest.raises(LineBroken, match="names a file"):
                 take(intake, {kind: name}, b"x")
     assert sorted(os.listdir(tmp_path)) == ["job", "kept"]
@@ -82,6 +104,23 @@ def test_more_than_a_stage_may_leave_ends_the_line(job):
 def test_a_line_that_breaks_in_a_file_is_told(job):
     with closing(Intake(job, 1000)) as intake, pytest.raises(LineBroken, match="middle of a file"):
         intake.take({"file": "out/x", "size": 10}, io.BytesIO(b"short"))
+
+
+@pytest.mark.parametrize("size", [-1, "1", 1.5, None, True])
+def test_a_size_that_is_none_ends_the_line(job, size):
+    with closing(Intake(job, 1000)) as intake, pytest.raises(LineBroken, match="bytes follow"):
+        intake.take({"file": "out/x", "size": size}, io.BytesIO(b"x"))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"ended": [0]}, {"ended": ["0", 0]}, {"stopped": ["a"]}, {"refused": None}, {"peak": "1"}],
+)
+def test_an_end_of_another_form_ends_the_line(changed):
+    event = {"ended": [1, 0], "stopped": ["timeout", "why"], "refused": "", "peak": 5}
+    assert ending(event) == Ended(1, 0, ("timeout", "why"), "", 5, clean=False)
+    with pytest.raises(LineBroken, match="how its stage ended"):
+        ending(event | changed)
 
 
 def test_relative_names_stay():
