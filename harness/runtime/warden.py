@@ -71,11 +71,13 @@ def prepare(stage: str) -> Callable[[socket.socket], NoReturn]:
 
     from harness.runtime.birth import PR_SET_DUMPABLE, prctl, warm
     from harness.runtime.keeper import keep
+    from harness.runtime.syscalls import restrict
 
     torch.set_num_threads(1)
     warm(stage)
     shutil.rmtree(temporary.parent)
     prctl(PR_SET_DUMPABLE, 0)  # no stage looks into this process or a keeper
+    restrict()
     return keep
 
 

@@ -329,6 +329,18 @@ SPIES = {
         os.kill(1, signal.SIGKILL)
         os.kill(1, signal.SIGTERM)""",
     ),
+    "leaves-word": spy(
+        "leaves word for the next stage in limits and priorities of process 1, or in the network",
+        """forbidden("prlimit", 1, 11, b"\\x07" * 16, None)
+        for pid in (1, os.getppid()):
+            attempt(os.sched_setaffinity, pid, {0})
+            attempt(os.setpriority, os.PRIO_PROCESS, pid, 7)
+            attempt(os.sched_setscheduler, pid, os.SCHED_BATCH, os.sched_param(0))
+            forbidden("syscall", 251, 1, pid, 7 << 13)
+        for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET):
+            attempt(socket.socket, family)
+        forbidden("syscall", 425, 8, b"\\0" * 120)""",
+    ),
     "shares-memory": spy(
         "uses memory that outlives its process: System V, message queues",
         """forbidden("shmget", 77, 4096, 0o1666)
