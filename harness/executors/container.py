@@ -263,7 +263,10 @@ def accept(door: socket.socket, made: Any) -> socket.socket:  # noqa: ANN401 - a
             if made.status not in ("created", "running") or time.monotonic() > limit:
                 raise LineBroken(f"the container did not open: {made.status}") from None
     credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    if struct.unpack("3i", credentials)[1] != USER:
+    pid, user, _ = struct.unpack("3i", credentials)
+    made.reload()
+    # with user name spaces the number of the user is another outside; of the process, never
+    if user != USER and pid != made.attrs["State"]["Pid"]:
         line.close()
         raise LineBroken("somebody else came to the container's door")
     line.settimeout(None)
