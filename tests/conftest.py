@@ -24,6 +24,7 @@ def without_engine():
     return ""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     wanting = [item for item in items if item.get_closest_marker("engine")]
     reason = without_engine() if wanting else ""
@@ -45,8 +46,12 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def base_image():
-    """The image that stages run in, built once however many processes test."""
+    """The image that stages run in; one process at a time tests on the engine, which they share."""
     with (Path(tempfile.gettempdir()) / "gauntlet-tests.lock").open("a") as gate:
-        fcntl.flock(gate, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail("another process tests on this engine: wait for it, or -n with --dist loadgroup")
         with closing(Images.connect()) as engine:
             engine.build([None], lambda line: None)
+        yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from harness.environments import Environment, clash, environment_of
@@ -32,7 +32,7 @@ def images(
         for gone in engine.prune(keep):
             console.print(f"removed {gone.what} ({gone.id[:19]})", highlight=False, markup=False)
     there = {built.key: built for built in engine.listing()}
-    table = Table("image", "needed by", "digest", "size", "built")
+    table = Table("image", "needed by", Column("digest", no_wrap=True), "size", "built")
     for environment, modules in needed.items():
         built = there.pop(environment.key, None)
         who = ", ".join(modules) or "every module"

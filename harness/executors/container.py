@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import docker
 from harness.executors.base import StageJob
 from harness.executors.box import at, grant, listening, readable
 from harness.executors.intake import Intake, LineBroken
@@ -25,6 +26,8 @@ from harness.files import remove_tree
 
 OPENING_SECONDS = 120.0
 """Longest time from the start of a container until torch is imported in it."""
+REMOVING_SECONDS = 30.0
+"""Longest time that a removal which has begun is waited for."""
 GRACE_SECONDS = 15.0
 """Beyond its deadline, which is enforced inside, a stage has this long to be reported."""
 LISTENER = 3
@@ -165,8 +168,11 @@ class Container:
         self._line.close()
 
     def _remove(self) -> None:
-        with contextlib.suppress(Exception):  # it removes itself; both may come at once
-            self._made.remove(force=True)
+        with contextlib.suppress(Exception):  # it is gone
+            try:
+                self._made.remove(force=True)
+            except docker.errors.APIError:  # it removes itself, or another thread does
+                self._made.wait(condition="removed", timeout=REMOVING_SECONDS)
         remove_tree(self.box)
 
     def _fill(self, job: StageJob) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def test_an_image_that_was_not_built_is_named_with_what_to_do(images):
 def test_the_command_lists_the_base(checkout, images):
     done = checkout.gauntlet("images")
     assert "base cpu" in done.stdout
-    assert images.id_of(None)[:19] in done.stdout.replace("\n", "")
+    assert images.id_of(None)[:19] in done.stdout
 
 
 @pytest.mark.engine

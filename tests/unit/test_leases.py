@@ -65,7 +65,7 @@ def test_a_run_uses_each_gpu_for_one_stage_at_a_time(tmp_path, gpus, monkeypatch
     checkout = Checkout(tmp_path)
     checkout.benchmark(matrix(seeds=[0, 1, 2]))
     fake = Fake()
-    monkeypatch.setattr("harness.commands.run.executor_named", lambda name: fake)
+    monkeypatch.setattr("harness.commands.run.executor_named", lambda name, fresh: fake)
     monkeypatch.setattr("harness.scheduler.check_output", lambda job: "nothing was run")
     checkout.run(device="cuda", gpus=",".join(gpus), jobs=8, executor="local")
     stages = [gpu for stage, gpu in fake.tried if stage != "device"]
