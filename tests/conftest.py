@@ -51,7 +51,9 @@ def base_image():
         try:
             fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            pytest.fail("another process tests on this engine: wait for it, or -n with --dist loadgroup")
+            pytest.fail(
+                "another process tests on this engine: wait for it, or -n with --dist loadgroup"
+            )
         with closing(Images.connect()) as engine:
             engine.build([None], lambda line: None)
         yield

@@ -12,6 +12,9 @@ from harness.environments import Environment, clash, environment_of
 from harness.images import Built, Images
 from harness.workspace import Workspace
 
+TARGETS = ("cpu", "cuda")
+"""What images are built for; those of either are kept."""
+
 
 def images(
     workspace: Workspace, *, build: bool, prune: bool, device: str, console: Console
@@ -27,9 +30,9 @@ def images(
     needed = wanted(workspace, device)
     if build:
         ensure(engine, needed, console)
+    targets = {one.key: target for target in TARGETS for one in wanted(workspace, target)}
     if prune:
-        keep = {one.key for target in ("cpu", "cuda") for one in wanted(workspace, target)}
-        for gone in engine.prune(keep):
+        for gone in engine.prune(set(targets)):
             console.print(f"removed {gone.what} ({gone.id[:19]})", highlight=False, markup=False)
     there = {built.key: built for built in engine.listing()}
     table = Table("image", "needed by", Column("digest", no_wrap=True), "size", "built")
@@ -38,7 +41,9 @@ def images(
         who = ", ".join(modules) or "every module"
         table.add_row(str(environment), who, *row(built))
     for built in there.values():
-        table.add_row(built.what, "nobody here: --prune", *row(built))
+        target = targets.get(built.key)
+        who = f"--device {target}" if target else "nobody here: --prune"
+        table.add_row(built.what, who, *row(built))
     console.print(table, markup=False)
 
 
