@@ -33,7 +33,8 @@ def pytest_collection_modifyitems(config, items):
         if reason:
             item.add_marker(pytest.mark.skip(reason=f"needs a Docker engine: {reason}"))
         else:
-            item.fixturenames.insert(0, "base_image")
+            # a list of its own: the variants of a test share theirs, and not all need an engine
+            item.fixturenames = ["base_image", *item.fixturenames]
 
 
 def pytest_terminal_summary(terminalreporter):

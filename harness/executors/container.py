@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import docker
 from harness.executors.base import StageJob
 from harness.executors.box import at, grant, listening, readable
 from harness.executors.intake import Intake, LineBroken
@@ -171,7 +170,7 @@ class Container:
         with contextlib.suppress(Exception):  # it is gone
             try:
                 self._made.remove(force=True)
-            except docker.errors.APIError:  # it removes itself, or another thread does
+            except Exception:  # it removes itself, or another thread does
                 self._made.wait(condition="removed", timeout=REMOVING_SECONDS)
         remove_tree(self.box)
 
