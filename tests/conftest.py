@@ -1,6 +1,7 @@
 """Tests that need a Docker engine run where one answers; elsewhere one line says they did not."""
 
 import fcntl
+import signal
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,8 @@ from harness.images import Images
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "engine: needs a Docker engine")
+    # what a shell starts in the background ignores Ctrl-C, and so would all that a test starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def without_engine():

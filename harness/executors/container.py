@@ -167,11 +167,10 @@ class Container:
         self._line.close()
 
     def _remove(self) -> None:
+        with contextlib.suppress(Exception):  # it removes itself, or another thread does
+            self._made.remove(force=True)
         with contextlib.suppress(Exception):  # it is gone
-            try:
-                self._made.remove(force=True)
-            except Exception:  # it removes itself, or another thread does
-                self._made.wait(condition="removed", timeout=REMOVING_SECONDS)
+            self._made.wait(condition="removed", timeout=REMOVING_SECONDS)
         remove_tree(self.box)
 
     def _fill(self, job: StageJob) -> dict[str, Any]:

@@ -467,6 +467,7 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_running(checkout):
         said, _ = run.communicate(timeout=20)
     finally:
         run.kill()
+        run.wait()
     assert run.returncode == 130, said
     assert "stopped; what was computed is kept" in said
     assert "Traceback" not in said

@@ -54,6 +54,7 @@ STATEMENTS = {
     ),
     "nan": ("return x * float('nan')", "contract_violation", "NaN or infinity in 40 of 40 rows"),
     "shape": ("return x[..., :4]", "contract_violation", "expected shape [40, 1, 8, 8]"),
+    "drops": ("return x[: len(x) // 2]", "contract_violation", "expected shape [40, 1, 8, 8]"),
     "dtype": ("return x.double()", "contract_violation", "expected float32, got float64"),
     "none": ("pass", "contract_violation", "expected a Tensor, got NoneType"),
     "in-place": ("return x.mul_(0.9)", "contract_violation", "changed its inputs in place"),
@@ -103,6 +104,11 @@ STATEMENTS = {
         OUT + "(out / 'secret').symlink_to('/etc/passwd'); return x",
         "contract_violation",
         "secret, which is not a plain file",
+    ),
+    "hard-link": (
+        OUT + "import os; (out / 'a').write_text('a'); os.link(out / 'a', out / 'b'); return x",
+        "contract_violation",
+        "a hard link",
     ),
     "fifo": (
         OUT + "import os; os.mkfifo(out / 'pipe'); return x",
