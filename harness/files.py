@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +44,24 @@ def remove_tree(path: Path) -> None:
     """Remove a file, a link or a folder, however deep, as far as it can be removed.
 
     ``shutil.rmtree`` recurses before Python 3.13, and a path may be longer than the system takes.
-    So what lies in a folder is moved beside ``path`` before it is looked into.
+    So folders are moved up, right into ``path``, before they are looked into: whoever is killed
+    meanwhile leaves nothing elsewhere.
     """
     with contextlib.suppress(OSError):
         if path.is_symlink() or not path.is_dir():
             path.unlink()
             return
-        pending = [path]
+        unique, pending = uuid.uuid4().hex, [path]
         for folder in pending:  # grows meanwhile
             folder.chmod(0o700)
             with os.scandir(folder) as found:
                 entries = list(found)
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
-                    pending.append(path.with_name(f"{path.name}~{len(pending)}"))
+                    pending.append(path / f"{unique}~{len(pending)}")
                     os.rename(entry.path, pending[-1])
                 else:
                     os.unlink(entry.path)
-            folder.rmdir()
+            if folder != path:
+                folder.rmdir()
+        path.rmdir()

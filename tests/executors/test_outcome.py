@@ -7,7 +7,6 @@ import pytest
 
 from harness.executors.base import StageJob
 from harness.executors.outcome import one_line, open_plain, read_outcome, signal_name, tame
-from harness.files import remove_tree
 from harness.runtime.remains import DEPTH, strange
 
 HONEST = {
@@ -101,24 +100,6 @@ def deep(folder, levels):
         os.close(here)
         here = there
     os.close(here)
-
-
-def test_remove_tree_removes_what_recursion_cannot(tmp_path):
-    deep(tmp_path / "deep", 1100)
-    (tmp_path / "deep" / "closed").mkdir(mode=0)
-    (tmp_path / "deep" / "file").touch()
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "deep" / "link").symlink_to(tmp_path / "kept")
-    remove_tree(tmp_path / "deep")
-    remove_tree(tmp_path / "deep")
-    assert os.listdir(tmp_path) == ["kept"]
-
-
-def test_remove_tree_removes_a_link_not_its_target(tmp_path):
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "link").symlink_to("kept")
-    remove_tree(tmp_path / "link")
-    assert os.listdir(tmp_path) == ["kept"]
 
 
 def test_good_output_is_left_alone(job):
