@@ -11,13 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.datasets import base, digits, fetched, ranking, scenes
+from harness.datasets import base, digits, fetched, ranking, roads, scenes, stored
 from harness.datasets.base import Card, DataMissing, Dataset, Split, Splits, hash_order
 from harness.errors import UserError
 
 __all__ = ["DATASETS", "Card", "DataMissing", "Dataset", "Split", "Splits", "digest", "get", "load"]
 
-_FAMILIES = (digits, ranking, scenes, fetched)
+_FAMILIES = (digits, ranking, scenes, fetched, roads)
+_SHELVES = {shelf.name: shelf for family in (fetched, roads) for shelf in family.SHELVES}
+"""Where every data set lies that is not bundled."""
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset for family in _FAMILIES for dataset in family.DATASETS
@@ -45,7 +47,7 @@ def digest(name: str, root: Path) -> str:
         sources = [inspect.getsource(module) for module in (base, digits, family)]
         content = hashlib.sha256("\0".join(sources).encode()).hexdigest()
     else:
-        content = fetched.recorded_digest(fetched.KINDS[name], root)
+        content = stored.recorded_digest(_SHELVES[name], root)
     return hashlib.sha256(json.dumps([name, dataset.version, content]).encode()).hexdigest()
 
 

@@ -1,13 +1,7 @@
-"""CIFAR-10 and Fashion-MNIST: downloaded by torchvision, or read from a person's folder.
-
-Whatever they came from, they are kept as four plain arrays and ``manifest.json`` under
-``<data root>/<name>/``; loading needs neither torchvision nor Pillow, and unpickles nothing.
-"""
+"""CIFAR-10 and Fashion-MNIST: downloaded by torchvision, or read from a person's folder."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,16 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets import layouts
-from harness.datasets.base import Card, Dataset, Ids, Split, Splits, hash_order, missing
-from harness.datasets.layouts import Form, Found, sha256_of
+from harness.datasets import layouts, stored
+from harness.datasets.base import Card, Dataset, Ids, Split, Splits, hash_order
+from harness.datasets.layouts import Form, Found
 from harness.errors import UserError
 
 VAL_SHARE = 0.1
 FIRST_TEST_ID = 1_000_000
 """So that a test image keeps its id however many training images there are."""
 ARRAYS = ("train_x", "train_y", "test_x", "test_y")
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -39,28 +32,33 @@ class Kind:
     readers: tuple[Callable[[Path, Form], Found | None], ...]
     accepted: str
 
+    @property
+    def shelf(self) -> stored.Shelf:
+        """Where its arrays lie."""
+        return stored.Shelf(self.form.name, self.version, ARRAYS)
+
 
 def fetch(kind: Kind, root: Path, from_dir: Path | None) -> None:
     """Read or download the set, and put it under the root in one step."""
-    name = kind.form.name
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=f".{name}-") as scratch:
-            source = from_dir
-            if source is None:
-                source = Path(scratch) / "download"
-                _download(kind, source)
-            found = _read(kind, source)
-            ready = Path(scratch) / "ready"
-            origin = "torchvision download" if from_dir is None else str(from_dir)
-            _write(ready, kind, found, origin)
-            if (root / name).exists():
-                (root / name).rename(Path(scratch) / "replaced")
-            ready.rename(root / name)
-    except OSError as error:
-        raise UserError(
-            str(root / name), f"cannot be written ({error})", "check free space and permissions"
-        ) from error
+    stored.put(kind.shelf, root, partial(_fill, kind, from_dir))
+
+
+def _fill(kind: Kind, from_dir: Path | None, folder: Path) -> dict[str, object]:
+    if from_dir is None:
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            _download(kind, Path(scratch))
+            found = _read(kind, Path(scratch))
+    else:
+        found = _read(kind, from_dir)
+    for array in ARRAYS:
+        np.save(folder / f"{array}.npy", getattr(found, array), allow_pickle=False)
+    return {
+        "source": "torchvision download" if from_dir is None else str(from_dir),
+        "files": found.files,
+        "lossy": found.lossy,
+        "note": found.note,
+        "counts": {"train": len(found.train_y), "test": len(found.test_y)},
+    }
 
 
 def _download(kind: Kind, folder: Path) -> None:
@@ -94,62 +92,9 @@ def _read(kind: Kind, folder: Path) -> Found:
     )
 
 
-def _write(folder: Path, kind: Kind, found: Found, origin: str) -> None:
-    folder.mkdir()
-    for array in ARRAYS:
-        np.save(folder / f"{array}.npy", getattr(found, array), allow_pickle=False)
-    arrays = {array: sha256_of(folder / f"{array}.npy") for array in ARRAYS}
-    manifest = {
-        "name": kind.form.name,
-        "version": kind.version,
-        "source": origin,
-        "files": found.files,
-        "lossy": found.lossy,
-        "note": found.note,
-        "counts": {"train": len(found.train_y), "test": len(found.test_y)},
-        "arrays": arrays,
-        "sha256": _digest(arrays),
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-
-
-def _digest(arrays: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()
-
-
-def recorded_digest(kind: Kind, root: Path) -> str:
-    """The digest of the arrays that were fetched, as their manifest has it."""
-    return _digest(_recorded_arrays(kind, root))
-
-
-def _recorded_arrays(kind: Kind, root: Path) -> dict[str, str]:
-    name = kind.form.name
-    path = root / name / MANIFEST
-    if not path.is_file():
-        raise missing(name, f"is not in {root}")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        version, recorded = manifest["version"], manifest["arrays"]
-        arrays = {array: str(recorded[array]) for array in ARRAYS}
-        whole = manifest["sha256"] == _digest(arrays)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise missing(name, f"{path} is damaged ({error!r})") from error
-    if not whole:
-        raise missing(name, f"{path} was changed after the fetch")
-    if version != kind.version:
-        raise missing(name, f"{path} has version {version}, this is version {kind.version}")
-    return arrays
-
-
 def load(kind: Kind, root: Path) -> Splits:
     """The fetched arrays, checked against their manifest; a tenth of train is validation."""
-    form, folder = kind.form, root / kind.form.name
-    found: dict[str, NDArray[np.generic]] = {}
-    for array, digest in _recorded_arrays(kind, root).items():
-        path = folder / f"{array}.npy"
-        if not path.is_file() or sha256_of(path) != digest:
-            raise missing(form.name, f"{path} is missing or was changed after the fetch")
-        found[array] = np.load(path, allow_pickle=False)
+    form, found = kind.form, stored.load(kind.shelf, root)
     ids: Ids = np.arange(len(found["train_y"]), dtype=np.int64)
     order = hash_order(ids, f"{form.name}/val")
     val, train = np.split(order, [round(VAL_SHARE * len(ids))])
@@ -221,6 +166,7 @@ FASHION_MNIST = Kind(
     accepted=f"the four IDX files (.gz), FashionMNIST/raw/, or {_FOLDERS}",
 )
 KINDS = {kind.form.name: kind for kind in (CIFAR10, FASHION_MNIST)}
+SHELVES = tuple(kind.shelf for kind in KINDS.values())
 
 
 def _dataset(kind: Kind, card: Card) -> Dataset:

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
-import lzma
 import re
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.datasets.pictures import BROKEN, archives, opened, tar_images, unreadable
+from harness.datasets.stored import sha256_of
 from harness.errors import UserError
 
 Pixels = NDArray[np.uint8]
@@ -34,7 +33,6 @@ LARGEST_SET = 1 << 30
 _IMAGE = re.compile(
     r"(?:\./)?(?P<part>train|test)/(?P<label>[^/]+)/(?P<file>[^/]+\.(?:png|jpe?g))", re.IGNORECASE
 )
-_BROKEN = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError)
 _BATCHES, _BATCHES_ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 
 
@@ -75,12 +73,6 @@ class Found:
     files: dict[str, str]
     lossy: bool = False
     note: str = ""
-
-
-def sha256_of(path: Path) -> str:
-    """Digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def batches(folder: Path, form: Form) -> Found | None:
@@ -128,8 +120,8 @@ def _extract(archive: Path, target: Path) -> None:
             if sum(member.size for member in members) > LARGEST_SET:
                 raise UserError(str(archive), "unpacks to over 1 GiB", "give the original file")
             tar.extractall(target, members=members, filter="data")
-    except _BROKEN as error:
-        raise _unreadable(archive, error) from error
+    except BROKEN as error:
+        raise unreadable(archive, error) from error
 
 
 def idx(folder: Path, form: Form) -> Found | None:
@@ -184,8 +176,8 @@ def _read_idx(path: Path) -> Pixels:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             raw = file.read(LARGEST_SET)
-    except _BROKEN as error:
-        raise _unreadable(path, error) from error
+    except BROKEN as error:
+        raise unreadable(path, error) from error
     if len(raw) < 4 or raw[:3] != b"\0\0\x08":
         raise UserError(str(path), "is not an IDX file of bytes", "give the original file")
     start = 4 + 4 * raw[3]
@@ -216,8 +208,7 @@ def class_folders(folder: Path, form: Form) -> Found | None:
     """
     parts: dict[str, _Part] = {}
     files: dict[str, str] = {}
-    archives = sorted(path for path in folder.iterdir() if ".tar" in path.suffixes)
-    for source in (folder, *archives):
+    for source in (folder, *archives(folder)):
         held = _collect(source, form)
         for name, part in held.items():
             if name in parts:
@@ -257,7 +248,7 @@ class _Part:
 def _collect(source: Path, form: Form) -> dict[str, _Part]:
     """Decode what a folder or an archive holds of each split."""
     held: dict[str, dict[tuple[int, str], tuple[Pixels, bool, bytes]]] = {}
-    for name, blob in _folder_images(source) if source.is_dir() else _tar_images(source):
+    for name, blob in _images(source):
         match = _IMAGE.fullmatch(name)
         if match is None:
             continue
@@ -284,6 +275,12 @@ def _collect(source: Path, form: Form) -> dict[str, _Part]:
     return result
 
 
+def _images(source: Path) -> Iterator[tuple[str, bytes]]:
+    if source.is_dir():
+        return _folder_images(source)
+    return tar_images(source, _IMAGE.fullmatch, LARGEST_FILE)
+
+
 def _folder_images(folder: Path) -> Iterator[tuple[str, bytes]]:
     for part in ("train", "test"):
         for path in sorted(folder.glob(f"{part}/*/*")):
@@ -292,39 +289,10 @@ def _folder_images(folder: Path) -> Iterator[tuple[str, bytes]]:
                 yield name, path.read_bytes()
 
 
-def _tar_images(archive: Path) -> Iterator[tuple[str, bytes]]:
-    try:
-        with tarfile.open(archive, "r|*") as tar:
-            for member in tar:
-                # Links and devices are never followed; a member's name is only ever matched.
-                if not member.isreg() or not _IMAGE.fullmatch(member.name):
-                    continue
-                if member.size > LARGEST_FILE:
-                    where = f"{archive}: {member.name}"
-                    raise UserError(where, f"{member.size:,} bytes", "give small images")
-                file = tar.extractfile(member)
-                yield member.name, file.read() if file is not None else b""
-    except _BROKEN as error:
-        raise _unreadable(archive, error) from error
-
-
 def _decode(blob: bytes, form: Form, where: str) -> tuple[Pixels, bool]:
     """Pixels ``[C, H, W]``, and whether they came through JPEG."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(blob), formats=("PNG", "JPEG")) as image:
-            if image.size != (form.side, form.side):
-                what = f"is {image.width}x{image.height} pixels"
-                raise UserError(where, what, f"give images of {form.side}x{form.side}")
-            pixels = np.array(image.convert("RGB" if form.channels == 3 else "L"))
-            lossy = image.format == "JPEG"
-    # A broken PNG is a SyntaxError to Pillow.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(where, f"is not a whole PNG or JPEG ({error})", "replace it") from error
-    return pixels.reshape(form.side, form.side, form.channels).transpose(2, 0, 1), lossy
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())
-    return UserError(str(path), f"cannot be read ({reason})", "give a whole, readable file")
+    side = form.side
+    with opened(blob, where, (side, side), ("PNG", "JPEG")) as image:
+        pixels = np.array(image.convert("RGB" if form.channels == 3 else "L"))
+        lossy = image.format == "JPEG"
+    return pixels.reshape(side, side, form.channels).transpose(2, 0, 1), lossy

@@ -403,7 +403,11 @@ def test_not_fetched_says_how_to_fetch(name, tmp_path):
 
 # Fashion-MNIST's class names are no folder names ("T-shirt/top").
 FOLDER_FORMS = [
-    *((name, form) for name in FETCHED for form in ("numbers", "jpg", "xz", "gz", "two archives")),
+    *(
+        (name, form)
+        for name in fetched.KINDS
+        for form in ("numbers", "jpg", "xz", "gz", "two archives")
+    ),
     ("cifar10", "names"),
 ]
 
@@ -519,6 +523,24 @@ def test_failed_fetch_keeps_what_was_there(tmp_path):
     with pytest.raises(UserError):
         fetch("fashion-mnist", root, tmp_path / "b")
     assert datasets.digest("fashion-mnist", root) == before
+
+
+def test_what_was_fetched_in_the_past_stays_valid(tmp_path):
+    """The form of arrays and manifest, written out; if this fails, everyone has to fetch again."""
+    fetch("fashion-mnist", tmp_path, write_folder(tmp_path / "source", idx_files()))
+    before = arrays_digest(datasets.load("fashion-mnist", tmp_path))
+    folder = tmp_path / "fashion-mnist"
+    sums = {}
+    for name in ("train_x", "train_y", "test_x", "test_y"):
+        array = np.load(folder / f"{name}.npy")
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        sums[name] = hashlib.sha256((folder / f"{name}.npy").read_bytes()).hexdigest()
+    whole = hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
+    record = {"name": "fashion-mnist", "version": 1, "arrays": sums, "sha256": whole}
+    (folder / "manifest.json").write_text(json.dumps(record))
+    assert arrays_digest(datasets.load("fashion-mnist", tmp_path)) == before
+    text = json.dumps(["fashion-mnist", 1, whole])
+    assert datasets.digest("fashion-mnist", tmp_path) == hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.mark.parametrize("damage", ["array", "absent array", "manifest", "digest", "version"])

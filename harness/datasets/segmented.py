@@ -1,0 +1,126 @@
+"""Segmentation sets that a person has to get: fetched from a folder, loaded memory-mapped.
+
+They may not be passed on, so there is no download; pixels of no class are ``pairs.VOID``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from harness.datasets import maps, pairs, stored
+from harness.datasets.base import Card, Dataset, Split, Splits
+from harness.datasets.pairs import Form
+from harness.errors import UserError
+
+SPLITS = ("train", "val", "test")
+ARRAYS = tuple(f"{split}_{array}" for split in SPLITS for array in ("x", "y", "ids"))
+
+Names = dict[str, list[str]]
+"""Part or split → names of its pairs, in order."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A data set of pairs.
+
+    Attributes:
+        source: where a person gets it. cut: official parts → our splits.
+    """
+
+    form: Form
+    version: int
+    source: str
+    cut: Callable[[Form, Names], Names]
+
+    @property
+    def shelf(self) -> stored.Shelf:
+        """Where its arrays lie."""
+        return stored.Shelf(self.form.name, self.version, ARRAYS)
+
+
+def fetch(kind: Kind, root: Path, from_dir: Path | None) -> None:
+    """Read a person's copy, and put it under the root in one step.
+
+    Raises:
+        UserError: no folder is given, or what is in it is not the set.
+    """
+    name = kind.form.name
+    if from_dir is None:
+        raise UserError(
+            f"data set {name}",
+            "cannot be downloaded by us: its terms are between you and its authors",
+            f"get it from {kind.source}, then `gauntlet data fetch {name} --from DIR`, "
+            f"where DIR has {kind.form.accepted}",
+        )
+    if not from_dir.is_dir():
+        raise UserError(
+            str(from_dir), "is not a folder", f"give a folder with {kind.form.accepted}"
+        )
+    stored.put(kind.shelf, root, partial(_fill, kind, from_dir))
+
+
+def _fill(kind: Kind, source: Path, folder: Path) -> dict[str, object]:
+    form = kind.form
+    parts = pairs.find(source, form)
+    splits = kind.cut(form, parts)
+    for split, names in splits.items():
+        ids = np.array([pairs.identity(form, name) for name in names], dtype=np.int64)
+        np.save(folder / f"{split}_ids.npy", ids, allow_pickle=False)
+    return {
+        "source": str(source),
+        "files": maps.write(source, form, splits, folder),
+        "lossy": False,
+        "note": _note(parts, form.parts),
+        "counts": {split: len(names) for split, names in splits.items()},
+    }
+
+
+def _note(parts: Names, published: Mapping[str, int]) -> str:
+    """How what was read differs from what was published, or nothing."""
+    if all(len(names) == published[part] for part, names in parts.items()):
+        return ""
+    counts = (
+        f"{len(parts[part]):,} of {count:,} {part} images" for part, count in published.items()
+    )
+    return f"not the whole published set: {', '.join(counts)}"
+
+
+def load(kind: Kind, root: Path) -> Splits:
+    """The fetched arrays, memory-mapped, checked against their manifest."""
+    form, found = kind.form, stored.load(kind.shelf, root)
+    train, val, test = (
+        Split(
+            x=found[f"{split}_x"],
+            y=found[f"{split}_y"],
+            ids=found[f"{split}_ids"].astype(np.int64, copy=False),
+        )
+        for split in SPLITS
+    )
+    spec: dict[str, object] = {
+        "task": "segmentation",
+        "outputs": len(form.classes),
+        "shape": [3, form.stored[1], form.stored[0]],
+        "items": None,
+        "arity": None,
+        "void": pairs.VOID,
+        "classes": list(form.classes),
+    }
+    return Splits(spec=spec, train=train, val=val, test=test)
+
+
+def dataset(kind: Kind, card: Card) -> Dataset:
+    """The row of the table of data sets."""
+    return Dataset(
+        name=kind.form.name,
+        task="segmentation",
+        version=kind.version,
+        card=card,
+        load=partial(load, kind),
+        bundled=False,
+        fetch=partial(fetch, kind),
+    )
