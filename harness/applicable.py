@@ -16,6 +16,7 @@ def reason_not(
     defense_label: str,
     same_labels: bool,
     least_likely: bool,
+    given: bool = False,
 ) -> str | None:
     """The first rule that rules a cell out, as a sentence, or ``None``.
 
@@ -24,12 +25,14 @@ def reason_not(
         victim, defense, attack: the modules. defense_label: how the matrix names the defence.
         same_labels: whether the network that the attack holds has the student's classes.
         least_likely: whether the goal needs the model's own outputs.
+        given: whether the victim comes with existing weights.
     """
     rules = (
         _by_task(threat, task, victim, defense, attack),
         _by_threat(threat, defense, attack),
         _by_access(threat, victim, attack, same_labels, least_likely),
         _by_target(defense_label, defense, attack),
+        _by_weights(threat, victim, defense, given),
     )
     return next((rule for rule in rules if rule), None)
 
@@ -83,4 +86,12 @@ def _by_access(
 def _by_target(label: str, defense: Manifest, attack: Manifest) -> str | None:
     if attack.against and not {label, defense.name} & set(attack.against):
         return f"attack {attack.name} is made against {', '.join(attack.against)} only"
+    return None
+
+
+def _by_weights(
+    threat: ThreatModel, victim: Manifest, defense: Manifest, given: bool
+) -> str | None:
+    if given and (threat.poisons or "sanitize" in defense.hooks):
+        return f"victim {victim.name} comes with its weights, so its training set plays no part"
     return None

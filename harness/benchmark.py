@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     PlainValidator,
+    ValidationError,
     WithJsonSchema,
     model_validator,
 )
@@ -114,8 +116,9 @@ class Entry(Shorthand):
 
     @property
     def label(self) -> str:
-        """The row's name: ``as``, else the name with its variant."""
-        return self.as_ or (f"{self.name}/{self.variant}" if self.variant else self.name)
+        """The row's name: ``as``, else the name with its variant or its weights."""
+        which = self.variant or self.weights
+        return self.as_ or (f"{self.name}/{which}" if which else self.name)
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,12 @@ class Knowledge:
     """What a training-time or transfer attacker holds beside the data."""
 
     kind: Literal["none", "clean-victim", "surrogate"] = "none"
-    surrogate: str | None = None
+    surrogate: Entry | None = None
 
     @property
     def label(self) -> str:
-        """``none``, ``clean-victim``, ``surrogate: NAME``."""
-        return self.kind if self.surrogate is None else f"surrogate: {self.surrogate}"
+        """``none``, ``clean-victim``, ``surrogate: LABEL``."""
+        return self.kind if self.surrogate is None else f"surrogate: {self.surrogate.label}"
 
 
 def _goal(found: object) -> Goal:
@@ -166,9 +169,8 @@ def _knowledge(found: object) -> Knowledge:
     if found == "clean-victim":
         return Knowledge("clean-victim")
     if isinstance(found, dict) and list(found) == ["surrogate"]:
-        name = found["surrogate"]
-        if isinstance(name, str) and name:
-            return Knowledge("surrogate", name)
+        with contextlib.suppress(ValidationError):
+            return Knowledge("surrogate", Entry.model_validate(found["surrogate"]))
     fix = "write none, clean-victim or {surrogate: NAME}"
     raise problem(f"expected what the attacker knows, found {quoted(found)}", fix)
 
@@ -191,7 +193,7 @@ KnowledgeField: TypeAlias = Annotated[
         {
             "anyOf": [
                 {"enum": ["none", "clean-victim"]},
-                _object("surrogate", {"type": "string"}),
+                _object("surrogate", {"type": ["string", "object"]}),
             ]
         }
     ),

@@ -196,12 +196,12 @@ def data(context: typer.Context) -> None:
 
 @data_app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="a data set's name")],
+    name: Annotated[str, typer.Argument(help="a data set, or weights as VICTIM/NAME")],
     from_: Annotated[
         Path | None, typer.Option("--from", help="read from this folder instead of downloading")
     ] = None,
 ) -> None:
-    """Download a data set, or read it from a folder."""
+    """Download a data set or weights, or read them from a folder."""
     from harness.commands import data as command
 
     command.fetch(Workspace.here(), name, from_, console)

@@ -63,7 +63,7 @@ def row(
     if record is not None:
         status, stage, reason = record["status"], record["stage"], record["reason"]
     elif cell.reason is not None:
-        status, reason = "not_applicable", cell.reason
+        status, reason = cell.status, cell.reason
     result: dict[str, Any] = {
         "key": cell.key,
         "cell_id": cell.id,

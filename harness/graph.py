@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from harness.environments import Environments
 from harness.keys import KEY_VERSION, canonical, code_digest, environment_digest, runtime_digest
 
-HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure"})
+HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure", "weights"})
 """Stage kinds that are ours: no third-party code, run inside the harness."""
 
 PASSING = {"apply": "train", "attack": "attacked"}
@@ -23,6 +23,7 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
     "clean": ("hoststages.py",),
     "apply": ("hoststages.py", "judge/budget.py"),
     "measure": ("hoststages.py", "judge/budget.py"),
+    "weights": ("weights.py",),
 }
 """Which of our files decide a host stage's result; their digest is in its key."""
 

@@ -1,8 +1,9 @@
-"""Stages that are ours: data, slice, goal, clean, apply, measure. No third-party code runs here."""
+"""Stages that are ours, from data to measured attacks. No third-party code runs here."""
 
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.datasets.base import hash_order
 from harness.files import load_array, read_json, save_array, write_json
 from harness.judge import budget as budgets
 from harness.judge.edits import check_edits
+from harness.weights import find
 
 Array = NDArray[Any]
 Inputs = Mapping[str, Path]
@@ -183,6 +185,13 @@ def measure(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Pat
     save_array(out / "pictures" / "attacked.npy", attacked[: recipe["keep"]])
 
 
+def weights(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+    """A file of existing weights, with the bytes that its victim's manifest names."""
+    file = find(recipe, data_root)
+    (out / "file").mkdir()
+    shutil.copyfile(file, out / "file" / file.name)
+
+
 HOST_STAGES: dict[str, Callable[[Mapping[str, Any], Inputs, Path, Path], None]] = {
     "data": data,
     "slice": slice_,
@@ -190,5 +199,6 @@ HOST_STAGES: dict[str, Callable[[Mapping[str, Any], Inputs, Path, Path], None]] 
     "clean": clean,
     "apply": apply,
     "measure": measure,
+    "weights": weights,
 }
 """THE table of host stages: recipe, granted parts, output folder, data root."""

@@ -41,7 +41,7 @@ STATUSES: dict[str, Status] = {
     "out_of_memory": Status("no memory", "stopped at its memory limit"),
     "blocked": Status("blocked", "a stage that it needs has failed"),
     "infra_error": Status("infra", "the machinery failed, not a module"),
-    "missing": Status("missing", "planned, not run yet"),
+    "missing": Status("missing", "planned, not run yet, or its data are not at hand"),
 }
 """The one table from status to words, for pages, CSV and legend (its reason tells ``avoided``)."""
 

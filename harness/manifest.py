@@ -54,6 +54,7 @@ KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "blind": ("attack",),
     "gradients": ("defense",),
     "against": ("attack",),
+    "weights": ("victim",),
 }
 LIMITED = ("eps", "epsilon", "poison_fraction", "queries", "target", "seed")
 TYPES: dict[str, tuple[type, str]] = {
@@ -168,6 +169,21 @@ def _reading(param: Param, value: object, loc: Loc) -> Iterator[Problem]:
         yield Problem(loc, str(error), near if near.endswith("?") else fix)
 
 
+class Weights(Strict):
+    """A file of existing weights, which the victim's ``import_weights`` reads.
+
+    Attributes:
+        file: its name. sha256: of its bytes. license, source: whose it is, and its address.
+        variant: of the victim, that the weights belong to.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    license: str
+    source: str
+    variant: Name | None = None
+
+
 class Manifest(Strict):
     """One module, as its ``manifest.yaml`` describes it."""
 
@@ -185,6 +201,7 @@ class Manifest(Strict):
     hooks: Set[str]
     params: dict[str, Param] = Field(default_factory=dict)
     variants: dict[Name, Values] = Field(default_factory=dict)
+    weights: dict[Name, Weights] = Field(default_factory=dict)
     limits: Limits | None = None
     smoke: Smoke | None = None
     random: bool = False
@@ -255,6 +272,7 @@ class Manifest(Strict):
             fix = f"add threat_models: [{', '.join(THREAT_MODELS)}] or some of them"
             yield Problem(("threat_models",), "missing", fix)
         yield from self._hook_problems()
+        yield from self._weights_problems()
         for name in self.params:
             if self.kind == "attack" and name in LIMITED:
                 yield _limited(("params", name))
@@ -278,6 +296,14 @@ class Manifest(Strict):
                 yield Problem(("hooks",), f"a {self.kind} needs {hook}", "implement and add it")
         if self.kind == "attack" and not self.hooks:
             yield Problem(("hooks",), "an attack without a hook", nearest("", known, "add one of"))
+
+    def _weights_problems(self) -> Iterator[Problem]:
+        if self.weights and "import_weights" not in self.hooks:
+            what = "weights that nothing reads"
+            yield Problem(("weights",), what, "implement import_weights and add it to hooks")
+        for name, weights in self.weights.items():
+            for loc, what, fix in self.param_problems(weights.variant, {}):
+                yield Problem(("weights", name, *loc), what, fix)
 
     def _smoke_problems(self, smoke: Smoke) -> Iterator[Problem]:
         for loc, what, fix in self.param_problems(smoke.variant, smoke.params):

@@ -93,6 +93,7 @@ def nothing(job: StageJob, out: Path) -> None:
 
 
 CHECKS: dict[str, Callable[[StageJob, Path], None]] = {
+    "import": network,
     "public": network,
     "train": network,
     "deliver": network,

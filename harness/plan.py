@@ -23,7 +23,8 @@ from harness.judge import METHOD
 from harness.keys import digest, judge_digest
 from harness.recipes import Recipes
 from harness.subject import Subject
-from harness.threat import THREATS
+from harness.threat import THREATS, Status
+from harness.weights import recipe_of
 
 ROLES = ("before", "after", "control_before", "control_after")
 """Predictions that the judge compares."""
@@ -38,7 +39,7 @@ class Cell:
         info: the record's ``cell`` part. key: names the record: judge, cell and inputs.
         stages: role → stage key, of what the score reads. own: stage keys that the cell's attack or
             defence runs; a failure there is the cell's own status, elsewhere it blocks the cell.
-        reason: why the cell cannot be, or ``None``. members: cell ids of an ensemble.
+        reason: why the cell cannot be, or ``None``. status: what it ends in then. members: cell ids of an ensemble.
         random: the defence or victim says that its answers vary, so they are not compared.
         modules: reference → digest of the modules in play. params: role → resolved parameters.
     """
@@ -49,6 +50,7 @@ class Cell:
     stages: dict[str, str]
     own: frozenset[str] = frozenset()
     reason: str | None = None
+    status: Status = "not_applicable"
     members: tuple[str, ...] = ()
     random: bool = False
     modules: Mapping[str, str] = field(default_factory=dict)
@@ -133,6 +135,7 @@ class _Planner:
         self.cells: dict[str, Cell] = {}
         self.errors: list[UserError] = []
         self._clashes: dict[tuple[str, ...], str | None] = {}
+        self._lacks: dict[str, str | None] = {}
         self._judge = {"judge": judge_digest(), "method": METHOD}
 
     def plan(self) -> Plan:
@@ -161,7 +164,7 @@ class _Planner:
                     found[kind].append(subject)
         if matrix.knowledge.surrogate is not None:
             where = self.benchmark.where(("matrices", index, "knowledge"))
-            subject = self._subject("victim", Entry(name=matrix.knowledge.surrogate), where)
+            subject = self._subject("victim", matrix.knowledge.surrogate, where)
             found["surrogate"] = [subject] if subject else []
         self._check_budgets(index, matrix)
         for role, data in matrix.data.items():
@@ -193,15 +196,16 @@ class _Planner:
                     attack.manifest.resolve(entry.adversary.variant, entry.adversary.params),
                     budget=entry.adversary.budget.to_json(),
                 )
-            params = module.manifest.resolve(entry.variant, entry.params)
+            weights, variant = None, entry.variant
+            if entry.weights is not None:
+                weights = recipe_of(module, entry.weights)
+                variant = variant or module.manifest.weights[entry.weights].variant
+            params = module.manifest.resolve(variant, entry.params)
         except UserError as error:
             parts = error.errors if isinstance(error, UserErrors) else (error,)
             self.errors += [UserError(where, f"{e.where}: {e.what}", e.fix) for e in parts]
             return None
-        if entry.weights is not None:
-            what = f"weights: {entry.weights}: importing weights comes with the ENet victims"
-            self.errors.append(UserError(where, what, "remove weights: until then"))
-        return Subject(module, entry.label, params, adversary=adversary)
+        return Subject(module, entry.label, params, adversary=adversary, weights=weights)
 
     def _cells(self, matrix: Matrix, subjects: dict[str, list[Subject]]) -> Iterator[Cell]:
         ensembles = [Subject.ensemble(name, members) for name, members in matrix.ensembles.items()]
@@ -228,6 +232,17 @@ class _Planner:
         if refs not in self._clashes:
             self._clashes[refs] = clash(modules)
         return self._clashes[refs]
+
+    def _lacking(self, matrix: Matrix) -> str | None:
+        """Why the matrix's data are not there: one cannot run it, yet its cells are planned."""
+        if matrix.name not in self._lacks:
+            self._lacks[matrix.name] = None
+            try:
+                for role in matrix.data:
+                    self.recipes.data(matrix, role)
+            except datasets.DataMissing as error:
+                self._lacks[matrix.name] = str(error)
+        return self._lacks[matrix.name]
 
     def _chosen(self, info: dict[str, Any]) -> bool:
         return all(str(info.get(k)) == v for k, v in self.only.items())
@@ -299,12 +314,24 @@ class _Planner:
             defense_label=defense.label,
             same_labels="public" not in matrix.data or surrogate is not None,
             least_likely=matrix.goal.targeted == "least_likely",
+            given=victim.weights is not None,
         )
         modules = modules_of(victim, defense, attack, surrogate)
         params = {"victim": victim.params, "defense": defense.params, "attack": attack.params}
+        status: Status = "not_applicable"
+        if reason is None and (reason := self._lacking(matrix)):
+            status = "missing"
         if reason is not None:
-            key = digest([self._judge, info, reason])
-            return Cell(cell_id, info, key, {}, reason=reason, modules=modules, params=params)
+            return Cell(
+                cell_id,
+                info,
+                digest([self._judge, info, reason]),
+                {},
+                reason=reason,
+                status=status,
+                modules=modules,
+                params=params,
+            )
         stages, own = self.recipes.cell(
             matrix, victim, defense, attack, surrogate, budget.to_json(), seed
         )

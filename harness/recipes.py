@@ -181,20 +181,26 @@ class Recipes:
             sanitized = self.apply(s, data, train, Input(keep, "keep"), None)
             train = Input(sanitized, "train")
         trains = s.defense.has(*TRAINING)
-        net = made["train"] = self._stage(
-            "train",
-            s,
-            {
-                "train": train,
-                "val": Input(data, "val"),
-                **self._start(start),
-                **self._spec(data),
-            },
-            {"victim": s.victim, **({"defense": s.defense} if trains else {})},
-        )
+        given = None
+        if s.victim.weights is not None and start is None:
+            given = net = made["import"] = self.imported(s, data, s.victim)
+        if given is None or trains:
+            net = made["train"] = self._stage(
+                "train",
+                s,
+                {
+                    "train": train,
+                    "val": Input(data, "val"),
+                    **self._start(start),
+                    **({} if given is None else {"initial": Input(given, "")}),
+                    **self._spec(data),
+                },
+                {"victim": s.victim, **({"defense": s.defense} if trains else {})},
+            )
         if s.defense.has("repair") and "repair" in s.threat.defense_hooks:
             net = made["repair"] = self._repair(s, data, net)
-        own = frozenset(key for kind, key in made.items() if kind != "train" or trains)
+        ours = {"import"} if trains else {"import", "train"}
+        own = frozenset(key for kind, key in made.items() if kind not in ours)
         return Network(net, own, made)
 
     def poisoned(self, s: _Setting, data: str, made: dict[str, str]) -> Input:
@@ -226,13 +232,22 @@ class Recipes:
     def clean_network(
         self, kind: str, s: _Setting, data: str, victim: Subject, train: Input | None = None
     ) -> str:
-        """A victim trained without any defence."""
+        """A victim trained without any defence, or with the weights that it comes with."""
+        if victim.weights is not None:
+            return self.imported(s, data, victim)
         inputs = {
             "train": train or Input(data, "train"),
             "val": Input(data, "val"),
             **self._spec(data),
         }
         return self._stage(kind, s, inputs, {"victim": victim})
+
+    def imported(self, s: _Setting, data: str, victim: Subject) -> str:
+        """A victim with existing weights; no seed plays a part in them."""
+        assert victim.weights is not None
+        file = self.graph.add("weights", {}, victim.weights)
+        inputs = {"file": Input(file, "file"), **self._spec(data)}
+        return self._stage("import", replace(s, seed=0), inputs, {"victim": victim})
 
     def deliver(self, s: _Setting, start: str) -> str:
         """The attacker's teacher, trained from the public network on the attacker's data."""

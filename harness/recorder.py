@@ -86,7 +86,7 @@ class Recorder:
 
     def _judge(self, cell: Cell, plan: Plan) -> tuple[str, str | None, str | None, Score]:
         if cell.reason is not None:
-            return "not_applicable", None, cell.reason, Score()
+            return cell.status, None, cell.reason, Score()
         if cell.members:
             judged = score_ensemble(cell, [self._member(plan.cells[m]) for m in cell.members])
             return judged.status, None, judged.reason, judged

@@ -28,11 +28,11 @@ from harness.work import WorkFolder
 
 INFRA_RETRIES = 2
 
-ORDER = {"predict": 0, "public": 1, "train": 1, "deliver": 1, "poison": 1}
+ORDER = {"predict": 0, "import": 1, "public": 1, "train": 1, "deliver": 1, "poison": 1}
 """Which of several ready stages goes first, after the host's own: what frees disk, then what
 unlocks most."""
 
-PROVENANCE_ONLY = ("train", "sanitize", "repair", "poison", "deliver", "learn", "apply")
+PROVENANCE_ONLY = ("import", "train", "sanitize", "repair", "poison", "deliver", "learn", "apply")
 """Roles of a cell that say where it came from; its score does not read them."""
 
 

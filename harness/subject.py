@@ -11,7 +11,11 @@ from harness.catalog import Module
 
 @dataclass(frozen=True)
 class Subject:
-    """A module in a role, with its resolved parameters and its row's label."""
+    """A module in a role, with its resolved parameters and its row's label.
+
+    Attributes:
+        weights: a victim's existing weights (recipe of the ``weights`` stage), or ``None``.
+    """
 
     module: Module | None
     label: str
@@ -19,6 +23,7 @@ class Subject:
     adversary: Subject | None = None
     budget: dict[str, Any] | None = None
     members: tuple[str, ...] = ()
+    weights: dict[str, Any] | None = None
 
     @classmethod
     def ensemble(cls, label: str, members: tuple[str, ...]) -> Subject:

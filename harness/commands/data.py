@@ -1,4 +1,4 @@
-"""``gauntlet data``: data cards, and fetching."""
+"""``gauntlet data``: data cards and existing weights, and fetching."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import datasets
+from harness import datasets, weights
 from harness.errors import UserError
 from harness.workspace import Workspace
 
 
 def cards(workspace: Workspace, console: Console) -> None:
-    """Every data set with its card, and whether it is here."""
+    """Every data set with its card and every victim's weights, and whether they are here."""
     for data in datasets.DATASETS.values():
         state = "bundled"
         if not data.bundled:
@@ -31,14 +31,32 @@ def cards(workspace: Workspace, console: Console) -> None:
         lines += [f"  note: {card.note}"] if card.note else []
         for line in lines:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
+    for module in workspace.catalog.of("victim"):
+        for name, given in module.manifest.weights.items():
+            label = f"{module.manifest.name}/{name}"
+            try:
+                weights.find(weights.recipe_of(module, name), workspace.data)
+                state = "fetched"
+            except UserError:
+                state = f"not here: gauntlet data fetch {label}"
+            for line in (
+                f"{label} (weights, {state})",
+                f"  licence: {given.license}",
+                f"  from: {given.source}",
+            ):
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Console) -> None:
-    """Download a data set, or read it from a folder.
+    """Download a data set or weights, or read them from a folder.
 
     Raises:
         UserError: no such data set, nothing to fetch, or unreadable sources.
     """
+    if "/" in name:
+        path = weights.fetch(workspace.catalog, name, workspace.data, from_dir)
+        console.print(f"{name} is in {path}", soft_wrap=True, highlight=False)
+        return
     data = datasets.get(name)
     if data.fetch is None:
         console.print(f"{name} is bundled: nothing to fetch", highlight=False)

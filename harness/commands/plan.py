@@ -64,10 +64,12 @@ def plan(
         shown = f"{seconds:.0f} s" if known else ("unknown" if todo else "")
         table.add_row(kind, str(count), str(cached[kind]), str(len(todo)), shown)
     console.print(table)
-    ruled_out = sum(cell.reason is not None for cell in planned.cells.values())
+    ends = Counter(cell.status for cell in planned.cells.values() if cell.reason is not None)
+    for reason in {cell.reason for cell in cells if cell.status == "missing"}:
+        console.print(f"missing: {reason}", soft_wrap=True, highlight=False, markup=False)
     done = len(planned.cells) - len(cells)
     console.print(
-        f"{done} cells recorded, {len(cells)} to do, of all {ruled_out} not applicable. "
+        f"{done} cells recorded, {len(cells)} to do, of all {ends['not_applicable']} not applicable. "
         f"Expected: {total / workers():.0f} s on {workers()} cores, {size / 1e6:.0f} MB"
         + (f"; {unknown} stages never ran here, so unknown." if unknown else "."),
         soft_wrap=True,
@@ -101,7 +103,7 @@ def explain(planned: Plan, cell: Cell, scheduler: Scheduler, console: Console) -
 
     say(cell.id)
     if cell.reason is not None:
-        say(f"  not applicable: {cell.reason}")
+        say(f"  {cell.status.replace('_', ' ')}: {cell.reason}")
         return
     if cell.members:
         say(f"  derived from {', '.join(cell.members)}")

@@ -14,6 +14,7 @@ import harness
 from harness import frame, leaderboard, records
 from harness.benchmark import Benchmark
 from harness.board import Row, Table
+from harness.commands.frames import loader
 from harness.commands.run import say_ignored
 from harness.plan import Plan
 from harness.site import render
@@ -25,7 +26,10 @@ FIRST_ROWS = 4
 
 
 def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
-    """Build ``reports/site`` from every benchmark's plan and every record."""
+    """Build ``reports/site`` from every benchmark's plan, every record, and this machine's store.
+
+    The store holds the pictures of segmentation cells alone; without it the pages are whole.
+    """
     benchmarks = workspace.benchmarks()
     roots = (workspace.local_records, workspace.published_records)
     found, broken = records.load_all(*roots)
@@ -36,7 +40,7 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
         benchmarks={b.name: b.summary for b in benchmarks if b.summary},
         summaries={m.ref: m.manifest.summary for m in workspace.catalog.modules.values()},
     )
-    page = render.build(rows, workspace.site, meta)
+    page = render.build(rows, workspace.site, meta, loader(workspace))
     for table in leaderboard.tables(rows):
         console.print(grid(table))
     console.print(f"Leaderboard: {page}", soft_wrap=True, highlight=False)

@@ -18,9 +18,6 @@ from torch import Tensor, nn
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """``loss(network, x, y) -> [B]``: one value a row, never reduced."""
 
-Adversary = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""``adversary(network, x, y) -> x_adv``: the attack that a matrix entry names for training."""
-
 HOOKS: dict[str, dict[str, tuple[str, ...]]] = {
     "attack": {
         "learn": ("model", "train", "val", "budget", "ctx"),
@@ -273,6 +270,18 @@ class Model(Protocol):
 
     def fresh(self) -> nn.Module:
         """An untrained, trainable network of the same architecture."""
+        ...
+
+
+class Adversary(Protocol):
+    """The attack that a matrix entry names for training."""
+
+    def __call__(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Attacked inputs; the network is in eval mode meanwhile, and then as before."""
+        ...
+
+    def learn(self, network: nn.Module, train: Data, val: Data) -> None:
+        """Let an attack learn against the network as it is now; others do nothing here."""
         ...
 
 

@@ -136,7 +136,12 @@ class Job:
         return network.to(self.device)
 
     def start(self) -> nn.Module:
-        """A network to train: built, with every public or delivered tensor but the head."""
+        """A network to train: built, with every public or delivered tensor but the head.
+
+        A victim that comes with weights starts from all of them.
+        """
+        if "initial" in self.inputs:
+            return self.trained("initial")
         network = self.build()
         if "start" in self.inputs:
             copy_all_but_head(self.inputs["start"], network, self.module("victim").head)
@@ -175,25 +180,38 @@ class Job:
         return self.live(network, network, self.modules["attack"]["needs"])
 
     def adversary(self) -> Adversary | None:
-        """The attack that the defence's matrix entry names, as ``adversary(network, x, y)``."""
-        attack = self.module("adversary")
-        if attack is None:
-            return None
-        entry = self.modules["adversary"]
-        budget = Budget(**entry["budget"])
-        live: dict[int, LiveModel] = {}
+        """The attack that the defence's matrix entry names."""
+        return JobAdversary(self) if "adversary" in self.modules else None
 
-        def adversary(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+
+class JobAdversary:
+    """See ``contracts.Adversary``."""
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._attack = job, job.module("adversary")
+        self._entry = job.modules["adversary"]
+        self._budget = Budget(**self._entry["budget"])
+        self._live: dict[int, LiveModel] = {}
+
+    def __call__(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Attacked inputs."""
+        with evaluating(network):
+            result: Tensor = self._attack.perturb(
+                self._model(network), x.detach(), y, None, self._budget, self._job.ctx
+            )
+        return result.detach()
+
+    def learn(self, network: nn.Module, train: Data, val: Data) -> None:
+        """Run the attack's ``learn``, if it has one."""
+        if "learn" in self._entry["hooks"]:
             with evaluating(network):
-                if id(network) not in live:
-                    # the count hooks stay on the network; making a model a batch would pile them up
-                    live[id(network)] = self.live(network, network, entry["needs"])
-                result: Tensor = attack.perturb(
-                    live[id(network)], x.detach(), y, None, budget, self.ctx
-                )
-            return result.detach()
+                self._attack.learn(self._model(network), train, val, self._budget, self._job.ctx)
 
-        return adversary
+    def _model(self, network: nn.Module) -> LiveModel:
+        if id(network) not in self._live:
+            # the count hooks stay on the network; making a model a batch would pile them up
+            self._live[id(network)] = self._job.live(network, network, self._entry["needs"])
+        return self._live[id(network)]
 
 
 def copy_all_but_head(folder: Path, network: nn.Module, head: str) -> None:

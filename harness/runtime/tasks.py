@@ -56,23 +56,26 @@ class Task:
     Attributes:
         loss: outputs and labels to one value a row.
         store: outputs to what ``predict`` keeps.
-        shape: the expected shape of the network's outputs on a batch of inputs.
+        shapes: the shapes that the network's outputs on a batch of inputs may have.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
     store: Callable[[Tensor], Tensor]
-    shape: Callable[[Tensor, Spec], tuple[int, ...]]
+    shapes: Callable[[Tensor, Spec], tuple[tuple[int, ...], ...]]
 
 
 TASKS: dict[str, Task] = {
     "classification": Task(
-        classification_loss, lambda out: out.float(), lambda x, spec: (len(x), spec.outputs)
+        classification_loss, lambda out: out.float(), lambda x, spec: ((len(x), spec.outputs),)
     ),
-    "ranking": Task(ranking_loss, lambda out: out.float(), lambda x, spec: (len(x), spec.outputs)),
+    "ranking": Task(
+        ranking_loss, lambda out: out.float(), lambda x, spec: ((len(x), spec.outputs),)
+    ),
     "segmentation": Task(
         segmentation_loss,
         lambda out: out.argmax(dim=1).to(torch.uint8),
-        lambda x, spec: (len(x), spec.outputs, *x.shape[2:]),
+        # networks that were trained with an output for void have one more, the last
+        lambda x, spec: tuple((len(x), spec.outputs + k, *x.shape[2:]) for k in (0, 1)),
     ),
 }
 

@@ -24,8 +24,15 @@ SAVE_SECONDS = 10.0
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda part: 1.0,
     "cosine": lambda part: 0.5 * (1 + math.cos(math.pi * part)),
+    "linear": lambda part: 1.0 - part,
 }
 """Learning rate, as a factor, by the part of the training that is done."""
+
+DECAY = 0.1
+"""What ``decay_every`` multiplies the learning rate by."""
+
+Score = Callable[[nn.Module], float]
+"""``score(network)``, in eval mode and without gradients: higher is better."""
 
 
 def fit(
@@ -41,15 +48,20 @@ def fit(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     schedule: str = "constant",
+    decay_every: int = 0,
     val: Data | None = None,
     log_every: int = 50,
+    score: Score | None = None,
+    score_every: int = 0,
+    score_name: str = "score",
     name: str = "fit",
 ) -> None:
     """Train ``network`` in place, in train mode, and leave it in the mode it came in.
 
     The order of an epoch and torch's global generator at a step depend on their numbers alone. So
     a run that was killed and resumed ends in the same bits as an undisturbed one, as long as
-    ``loss`` depends on its arguments and torch's global generator only.
+    ``loss`` depends on its arguments and torch's global generator only, and ``score`` on its
+    argument only.
 
     Args:
         network: on ``ctx.device``. Parameters that need no gradient stay as they are.
@@ -62,19 +74,29 @@ def fit(
         optimizer: ``sgd`` or ``adam``. momentum: of SGD.
         weight_decay: L2 penalty, on all parameters.
         schedule: a row of ``SCHEDULES``.
+        decay_every: steps after which the rate falls to a tenth, again and again; 0 is never. It
+            multiplies the schedule, and stays where it is when ``steps`` changes.
         val: when given, its mean loss in eval mode is reported as well.
         log_every: steps between two points of the curve.
+        score: when given, the network ends in the state that scored best, parameters and buffers;
+            the earliest of equals. A score of NaN is never the best; without any other, the network
+            stays as the last step left it.
+        score_every: steps between two scores; the last step is scored as well.
+        score_name: of the score's curve.
         name: tells fits of one stage apart that differ in nothing but ``loss``.
 
     Raises:
-        ValueError: nothing to train on.
+        ValueError: nothing to train on, or a score without ``score_every``.
         ArithmeticError: the loss is no longer finite.
     """
     if len(train) == 0:
         raise ValueError("the training set is empty")
-    rule = _rule(network, optimizer, lr, momentum, weight_decay)
-    recipe = [name, steps, batch, lr, optimizer, momentum, weight_decay, schedule]
-    saved = _Checkpoint(ctx.checkpoint, network, rule, _digest(recipe, network, train))
+    if score is not None and score_every < 1:
+        raise ValueError(f"score_every is {score_every}: expected at least 1 step")
+    rule, best = _rule(network, optimizer, lr, momentum, weight_decay), _Best()
+    recipe = [name, steps, batch, lr, optimizer, momentum, weight_decay, schedule, decay_every,
+              score and score_name, score and score_every]  # fmt: skip
+    saved = _Checkpoint(ctx.checkpoint, network, rule, best, _digest(recipe, network, train))
     first = saved.resume()
     order = _order(len(train), batch, ctx, name, first)
     mode = network.training
@@ -82,6 +104,8 @@ def fit(
     for step, rows in zip(range(first, steps), order, strict=False):
         for group in rule.param_groups:
             group["lr"] = lr * SCHEDULES[schedule](step / steps)
+            if decay_every:
+                group["lr"] *= DECAY ** (step // decay_every)
         torch.manual_seed(ctx.seed("step", name, step))
         value = loss(network, *train.take(rows)).mean()
         rule.zero_grad()
@@ -90,7 +114,13 @@ def fit(
         done = step + 1
         if done % log_every == 0 or done == steps:
             _report(network, value.item(), loss, val, batch, ctx, done)
+        if score is not None and (done % score_every == 0 or done == steps):
+            best.offer(network, score, done)
+            ctx.metric(score_name, best.last, done)
+            ctx.log(f"{name}: step {done} of {steps}, {score_name} {best.last:.4f}, best "
+                    f"{best.score:.4f} at step {best.step}")  # fmt: skip
         saved.keep(done, last=done == steps)
+    best.restore(network)
     network.train(mode)
 
 
@@ -112,9 +142,18 @@ def _rule(
     raise ValueError(f"optimizer {optimizer!r}: expected sgd or adam")
 
 
+def steps_per_epoch(count: int, batch: int) -> int:
+    """Steps that ``fit`` makes of one pass; a last batch of one is left out.
+
+    >>> steps_per_epoch(50, 8), steps_per_epoch(49, 8), steps_per_epoch(1, 8)
+    (7, 6, 1)
+    """
+    return max(1, count // batch + (count % batch > 1))
+
+
 def _order(count: int, batch: int, ctx: Context, name: str, first: int) -> Iterator[Tensor]:
     """The rows of each step from step ``first`` on, without end."""
-    per_epoch = max(1, count // batch + (count % batch > 1))
+    per_epoch = steps_per_epoch(count, batch)
     for epoch in itertools.count(first // per_epoch):
         order = torch.randperm(count, generator=ctx.generator("batches", name, epoch))
         yield from torch.split(order, batch)[first % per_epoch : per_epoch]
@@ -141,18 +180,44 @@ def _report(
     ctx.metric("val_loss", total / len(val), step)
 
 
+class _Best:
+    """The best state so far and when it was; ``last`` is the score given last."""
+
+    def __init__(self) -> None:
+        self.last, self.score, self.step = math.nan, -math.inf, 0
+        self.state: dict[str, Tensor] | None = None
+
+    def offer(self, network: nn.Module, score: Score, step: int) -> None:
+        """Score the network; keep a copy of its state if nothing before was as good."""
+        with evaluating(network), torch.no_grad():
+            self.last = float(score(network))
+        if self.last > self.score:
+            self.score, self.step = self.last, step
+            self.state = {key: t.detach().clone() for key, t in network.state_dict().items()}
+
+    def restore(self, network: nn.Module) -> None:
+        """Put the best state back, if there is one."""
+        if self.state is not None:
+            network.load_state_dict(self.state)
+
+
 class _Checkpoint:
-    """Weights, optimiser and step count in one file, written aside and renamed.
+    """Weights, optimiser, step count and best state in one file, written aside and renamed.
 
     Its name holds a digest of all that the result depends on, so that several fits of one stage
     never resume from each other's file.
     """
 
     def __init__(
-        self, folder: Path, network: nn.Module, rule: torch.optim.Optimizer, digest: str
+        self,
+        folder: Path,
+        network: nn.Module,
+        rule: torch.optim.Optimizer,
+        best: _Best,
+        digest: str,
     ) -> None:
         self._path = folder / f"{digest[:32]}.pt"
-        self._network, self._rule = network, rule
+        self._network, self._rule, self._best = network, rule, best
         self._saved = time.monotonic()
 
     def resume(self) -> int:
@@ -166,6 +231,7 @@ class _Checkpoint:
             return 0  # torn by a full disk: the fit starts over
         self._network.load_state_dict(kept["network"])
         self._rule.load_state_dict(kept["rule"])
+        self._best.score, self._best.step, self._best.state = kept["best"]
         return int(kept["step"])
 
     def keep(self, step: int, *, last: bool) -> None:
@@ -178,6 +244,7 @@ class _Checkpoint:
             "network": self._network.state_dict(),
             "rule": self._rule.state_dict(),
             "step": step,
+            "best": (self._best.score, self._best.step, self._best.state),
         }
         torch.save(state, aside)
         aside.replace(self._path)

@@ -1,0 +1,55 @@
+"""Reads a segmentation cell's pictures from the artefact store, for the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from harness.errors import UserError
+from harness.files import load_array, read_json
+from harness.site.frames import Frames, chosen
+from harness.site.gallery import Loader
+from harness.store import Store
+from harness.workspace import Workspace
+
+
+def loader(workspace: Workspace) -> Loader | None:
+    """What reads frames of this machine's artefacts; ``None`` where there is no store."""
+    # Looking at records must not make a store, nor fail where none can be written.
+    if not (workspace.home / "store").is_dir():
+        return None
+    try:
+        return partial(frames, workspace.store())
+    except UserError:
+        return None
+
+
+def frames(store: Store, record: Mapping[str, Any]) -> Frames | None:
+    """The kept images of a record's cell, or ``None`` where some of them are not there."""
+    stages = record["stages"]
+    try:
+        kept = load_array(store.part(stages["measure"], "pictures") / "attacked.npy")
+        rows = chosen(len(kept))
+        images = store.part(stages["slice"], "x") / "x.npy"
+        labels = store.part(stages["slice"], "y") / "y.npy"
+        before, after = (store.part(stages[one], "outputs") for one in ("before", "after"))
+        sizes = store.part(stages["measure"], "distances")
+        void = read_json(store.part(stages["slice"], "spec.json"))["void"]
+        image, attacked, truth, first, last, linf, mse = (
+            np.array(array[rows])
+            for array in (
+                load_array(images),
+                kept,
+                load_array(labels),
+                load_array(before / "outputs.npy"),
+                load_array(after / "outputs.npy"),
+                load_array(sizes / "linf.npy"),
+                load_array(sizes / "mse.npy"),
+            )
+        )
+    except (OSError, KeyError, ValueError, IndexError):
+        return None
+    return Frames(rows, image, attacked, first, last, truth, linf, mse, void)

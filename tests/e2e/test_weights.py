@@ -1,0 +1,167 @@
+"""Victims that come with weights: fetched, checked, imported once, in place of training."""
+
+import hashlib
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from harness.errors import UserError
+from harness.manifest import load_manifest
+from tests.workspaces import GUARD, POISONING, TRANSFER, VICTIM, Checkout, kinds, matrix
+
+IMPORT = """
+    def import_weights(self, path):
+        from safetensors.torch import load_file
+        return load_file(path)
+"""
+
+STORED = {"name": "stored", "weights": "old"}
+
+
+@pytest.fixture
+def tensors():
+    torch.manual_seed(1)
+    shapes = {"1.weight": (16, 64), "1.bias": (16,), "4.weight": (10, 16), "4.bias": (10,)}
+    return {name: torch.randn(shape) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def file(tmp_path, tensors):
+    path = tmp_path / "old.safetensors"
+    save_file(tensors, path)
+    return path
+
+
+@pytest.fixture
+def checkout(tmp_path, file):
+    made = Checkout(tmp_path / "checkout")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    made.module(
+        "victim", "stored", VICTIM + IMPORT, hooks=["build", "fit", "import_weights"],
+        offers=["loss"], entry="victim.py:Tiny",
+        params={"steps": {"type": "int", "default": 30, "min": 1}},
+        variants={"long": {"steps": 60}},
+        weights={"old": {"file": "old.safetensors", "sha256": digest, "license": "MIT",
+                         "source": "https://example.org/old.safetensors", "variant": "long"}},
+    )  # fmt: skip
+    return made
+
+
+def fetch(checkout, source, name="stored/old"):
+    return checkout.gauntlet("data", "fetch", name, "--from", str(source))
+
+
+def test_weights_take_the_place_of_training(checkout, file, tensors):
+    fetch(checkout, file)
+    plan = checkout.plan(matrix(victims=[STORED], defenses=["none", "guard"], seeds=[0, 1]))
+    assert {cell.info["victim"] for cell in plan.cells.values()} == {"stored/old"}
+    assert kinds(plan)["import"] == kinds(plan)["weights"] == 1
+    assert "train" not in kinds(plan)
+    done = checkout.run()
+    assert done.tally.failed == 0
+    (key,) = {cell.stages["import"] for cell in plan.cells.values()}
+    from safetensors.torch import load_file
+
+    stored = load_file(checkout.workspace().store().part(key, "network.safetensors"))
+    assert {name: value.tolist() for name, value in stored.items()} == {
+        name: value.tolist() for name, value in tensors.items()
+    }
+
+
+def test_a_defence_that_trains_starts_from_them(checkout, file):
+    fetch(checkout, file)
+    plan = checkout.plan(matrix(victims=[STORED, "tiny"], defenses=["trainer"]))
+    train = [stage for stage in plan.graph.stages.values() if stage.kind == "train"]
+    assert sorted("initial" in stage.inputs for stage in train) == [False, True]
+    assert [s.recipe["modules"]["victim"]["params"] for s in train if "initial" in s.inputs] == [
+        {"steps": 60}
+    ]
+    assert checkout.run().tally.failed == 0
+
+
+def test_a_surrogate_may_come_with_weights(checkout, file):
+    fetch(checkout, file)
+    checkout.benchmark(
+        matrix(**TRANSFER | {"knowledge": {"surrogate": STORED}, "attacks": ["sign"]})
+    )
+    assert checkout.run().tally.failed == 0
+    (record,) = checkout.records().values()
+    assert record["cell"]["knowledge"] == "surrogate: stored/old"
+    assert record["metrics"]["clean_accuracy"]["value"] > 0.5  # the student's own training
+
+
+def test_training_data_play_no_part_in_them(checkout, file):
+    fetch(checkout, file)
+    plan = checkout.plan(matrix(**POISONING | {"victims": [STORED]}))
+    (cell,) = plan.cells.values()
+    assert (cell.status, "comes with its weights" in cell.reason) == ("not_applicable", True)
+
+
+def test_without_the_file_the_cell_is_missing_and_says_how_to_get_it(checkout, file):
+    checkout.benchmark(matrix(victims=[STORED]))
+    checkout.run()
+    (record,) = checkout.records().values()
+    assert record["status"] == "missing"
+    assert "gauntlet data fetch stored/old" in record["reason"]
+    fetch(checkout, file)
+    checkout.run()
+    assert {r["status"] for r in checkout.records().values()} == {"ok"}
+
+
+def test_another_file_is_refused(checkout, tmp_path):
+    (tmp_path / "other").write_bytes(b"other")
+    done = fetch(checkout, tmp_path / "other")
+    assert done.returncode == 1
+    assert "give the original file" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((checkout.home / "data").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("stored/new", 'has no weights "new"'),
+        ("stord/old", "did you mean stored"),
+        ("tiny/old", 'has no weights "old"'),
+    ],
+)
+def test_an_unknown_name_is_one_line(checkout, file, name, words):
+    done = fetch(checkout, file, name)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_weights_of_another_shape_are_the_victim_s_fault(checkout, tmp_path):
+    path = tmp_path / "checkout" / "victims" / "stored"
+    save_file({"1.weight": torch.zeros(2, 2)}, tmp_path / "small.safetensors")
+    digest = hashlib.sha256((tmp_path / "small.safetensors").read_bytes()).hexdigest()
+    manifest = path / "manifest.yaml"
+    old = load_manifest(path).weights["old"].sha256
+    manifest.write_text(manifest.read_text().replace(old, digest))
+    fetch(checkout, tmp_path / "small.safetensors")
+    checkout.benchmark(matrix(victims=[STORED]))
+    checkout.run()
+    (record,) = checkout.records().values()
+    assert (record["status"], record["stage"]) == ("blocked", "import")
+    assert "does not fit build()" in record["reason"]
+
+
+def test_data_that_are_not_here_make_their_cells_missing(checkout):
+    plan = checkout.plan(matrix(data={"student": "cifar10"}), matrix("here"))
+    by_matrix = {cell.info["matrix"]: cell for cell in plan.cells.values()}
+    assert by_matrix["m"].status == "missing"
+    assert "gauntlet data fetch cifar10" in by_matrix["m"].reason
+    checkout.run()
+    found = {r["cell"]["matrix"]: r["status"] for r in checkout.records().values()}
+    assert found == {"m": "missing", "here": "ok"}
+
+
+def test_a_benchmark_that_names_no_such_weights_says_so(checkout):
+    with pytest.raises(UserError, match='has no weights "new"; known are old'):
+        checkout.plan(matrix(victims=[{"name": "stored", "weights": "new"}]))
+    checkout.module("defense", "guard", GUARD, hooks=["guard"], gradients="approximate",
+                    weights={})  # fmt: skip
+    with pytest.raises(UserError, match="weights: means nothing for kind: defense"):
+        checkout.plan(matrix())
