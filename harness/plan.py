@@ -26,7 +26,7 @@ from harness.subject import Subject
 from harness.threat import THREATS, Status
 from harness.weights import recipe_of
 
-ROLES = ("before", "after", "control_before", "control_after")
+ROLES = ("before", "after", "eight_bit", "control_before", "control_after")
 """Predictions that the judge compares."""
 
 

@@ -113,6 +113,9 @@ class Recipes:
         else:
             roles["before"] = self._on_clean(s, net, clean_x)
         roles["after"] = self.predict(s, net, attacked, seed)
+        if attacked != clean_x and datasets.get(matrix.data["student"].name).task == "segmentation":
+            # what is left of an attack in a picture file; maps of pixels are where it matters
+            roles["eight_bit"] = self.predict(s, net, attacked, seed, {"eight_bit": True})
         return roles, own | {roles["after"]}
 
     def _once(self, what: Hashable, make: Callable[[], T]) -> T:
@@ -345,7 +348,14 @@ class Recipes:
             return self.deliver(s, public)
         return None
 
-    def predict(self, s: _Setting, net: str, x: Input, seed: int) -> str:
+    def predict(
+        self,
+        s: _Setting,
+        net: str,
+        x: Input,
+        seed: int,
+        options: dict[str, Any] | None = None,
+    ) -> str:
         """Outputs on inputs without labels."""
         data = self.data(s.matrix, "student")
         return self._stage(
@@ -353,7 +363,7 @@ class Recipes:
             s,
             {"weights": Input(net, ""), "x": x, **self._spec(data)},
             {"victim": s.victim} | self._answering(s),
-            options={"batch": s.matrix.slice.batch},
+            options={"batch": s.matrix.slice.batch} | (options or {}),
         )
 
     def _answering(self, s: _Setting) -> dict[str, Subject]:

@@ -9,12 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.runtime.contracts import Budget, Context, Model
+from harness.runtime import dense
+from harness.runtime.contracts import Budget, Context, Model, NotApplicable
 from harness.runtime.gradients import Ball, ball, project, random_start, steepest
 
 MARGIN = 1e-4
 """How far over the border, in logits, an example has to be before it is left alone: in a batch of
 another size sums round otherwise, and that must not undo a success."""
+
+
+Weighting = Callable[[Tensor, Tensor, float, bool], Tensor]
+"""``weighting(logits, y, part, targeted) -> [B, H, W]``; ``part`` of the search is done."""
 
 
 class View(NamedTuple):
@@ -41,11 +46,15 @@ class PGD:
         path: length of all steps of one restart together, in radii.
         restarts: searches from different starts; an example keeps its best.
         random_start: start anywhere in the ball, else at the clean input.
+        weighting: which pixels count for how much: ``none`` (all the same), ``segpgd``, ``cospgd``.
     """
 
-    def __init__(self, *, steps: int, path: float, restarts: int, random_start: bool) -> None:
+    def __init__(
+        self, *, steps: int, path: float, restarts: int, random_start: bool, weighting: str
+    ) -> None:
         self.steps, self.path = steps, path
         self.restarts, self.random_start = restarts, random_start
+        self.weigh = WEIGHTINGS[weighting]
 
     def perturb(
         self,
@@ -57,8 +66,12 @@ class PGD:
         ctx: Context,
     ) -> Tensor:
         region, labels = ball(budget), y if goal is None else goal
+        if self.weigh is not None and model.spec.task != "segmentation":
+            raise NotApplicable("a weighting of pixels means nothing for one label an example")
 
-        def look(at: Tensor, rows: Tensor) -> View:
+        def look(at: Tensor, rows: Tensor, part: float) -> View:
+            if self.weigh is not None:
+                return weighted(model, at, labels[rows], self.weigh, part, goal is not None)
             return view(model, at, labels[rows], targeted=goal is not None)
 
         best, height = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
@@ -79,7 +92,7 @@ class PGD:
 
     def search(
         self,
-        look: Callable[[Tensor, Tensor], View],
+        look: Callable[[Tensor, Tensor, float], View],
         at: Tensor,
         x: Tensor,
         rows: Tensor,
@@ -99,7 +112,7 @@ class PGD:
                 break  # there is nothing to compare the last point with
             at = at.detach().requires_grad_()
             with torch.enable_grad():
-                now = look(at, rows)
+                now = look(at, rows, step / self.steps)
             keep = ~now.fooled
             shrinks = not bool(keep.all())
             if shrinks or step == self.steps:
@@ -127,3 +140,33 @@ def view(model: Model, x: Tensor, labels: Tensor, *, targeted: bool) -> View:
     own = scores.gather(1, labels[:, None]).squeeze(1)
     others = scores.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
     return View(sign * loss, sign * (others - own) > MARGIN)
+
+
+def weighted(
+    model: Model, x: Tensor, labels: Tensor, weigh: Weighting, part: float, targeted: bool
+) -> View:
+    """The same for segmentation, with weights for pixels; no gradient goes through them."""
+    logits = model.module(x)
+
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        weights = weigh(logits.detach(), y, part, targeted)
+        return weights * dense.cross_entropy(logits, y)
+
+    value = dense.mean(dense.values(loss, logits, labels), labels)
+    never = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    return View(-value if targeted else value, never)
+
+
+def segpgd(logits: Tensor, y: Tensor, part: float, targeted: bool) -> Tensor:
+    """Gu et al., ECCV 2022: λ = t/2n on pixels that are where they shall go, 1 − λ on others."""
+    there = (logits.argmax(dim=1) == y) == targeted
+    return torch.where(there, part / 2, 1 - part / 2)
+
+
+def cospgd(logits: Tensor, y: Tensor, part: float, targeted: bool) -> Tensor:
+    """Agnihotri et al., ICML 2024: cos(softmax, one-hot label), or 1 − that to a target."""
+    weight = dense.cosine(logits, y)
+    return 1 - weight if targeted else weight
+
+
+WEIGHTINGS: dict[str, Weighting | None] = {"none": None, "segpgd": segpgd, "cospgd": cospgd}

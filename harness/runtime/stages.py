@@ -221,7 +221,10 @@ def attack(job: Job) -> None:
 
 
 def predict(job: Job) -> None:
-    """The defended network's outputs on inputs that come without labels."""
+    """The defended network's outputs on inputs that come without labels.
+
+    ``eight_bit``: on inputs as a file of 8 bits a value would keep them.
+    """
     network = job.trained()
     guarded = freeze(job.guard(network))
     raw, task = job.tensor("x", "x.npy"), TASKS[job.spec.task]
@@ -229,6 +232,8 @@ def predict(job: Job) -> None:
     outputs = []
     for rows in batches(len(raw), job.options["batch"]):
         x = as_input(raw[rows], job.device)
+        if job.options.get("eight_bit"):
+            x = (x * 255).round() / 255
         with torch.no_grad(), hook_time(job):
             out = guarded(x)
         shapes = task.shapes(x, job.spec)

@@ -95,7 +95,7 @@ def fit(
         raise ValueError(f"score_every is {score_every}: expected at least 1 step")
     rule, best = _rule(network, optimizer, lr, momentum, weight_decay), _Best()
     recipe = [name, steps, batch, lr, optimizer, momentum, weight_decay, schedule, decay_every,
-              score and score_name, score and score_every]  # fmt: skip
+              None if score is None else [score_name, score_every]]  # fmt: skip
     saved = _Checkpoint(ctx.checkpoint, network, rule, best, _digest(recipe, network, train))
     first = saved.resume()
     order = _order(len(train), batch, ctx, name, first)

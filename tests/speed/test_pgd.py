@@ -9,13 +9,8 @@ import torch
 import torchattacks
 from torch import Tensor, nn
 
-from harness.catalog import Catalog
-from harness.keys import ROOT
-from harness.runtime import loader
-from harness.runtime.context import StageContext
 from harness.runtime.contracts import Budget, Spec
-from harness.runtime.model import LiveModel
-from harness.runtime.tasks import loss_for
+from tests.modules import context, live, module
 from tests.speed.networks import trained_resnet20
 
 EPS, STEPS, BATCH = (
@@ -33,19 +28,8 @@ def subject(tmp_path_factory) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def ours(network: nn.Module, x: Tensor, y: Tensor, folder: Path) -> Tensor:
-    module = Catalog.load(ROOT).get("attack", "pgd", "tests")
-    manifest = module.manifest
-    params = manifest.resolve(None, {"steps": STEPS, "path": 2.5})
-    attack = loader.construct(module.folder, manifest.entry, "attack", list(manifest.hooks), params)
-    model = LiveModel(
-        network, network, None, SPEC, lambda: network, loss_for("classification"),
-        list(manifest.needs),
-    )  # fmt: skip
-    ctx = StageContext(
-        device=torch.device("cpu"), spec=SPEC, seed_root=[0], deadline=1e9, scratch=folder,
-        state=folder, checkpoint=folder, curves=folder / "curves.jsonl",
-    )  # fmt: skip
-    budget = Budget(norm="linf", eps=EPS)
+    attack = module("attack", "pgd", steps=STEPS, path=2.5)
+    model, ctx, budget = live(network, SPEC), context(folder, SPEC), Budget(norm="linf", eps=EPS)
     return torch.cat([attack.perturb(model, a, b, None, budget, ctx) for a, b in batches(x, y)])
 
 

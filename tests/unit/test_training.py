@@ -1,5 +1,7 @@
 """The training loop: killed and resumed, it ends in the same bits as undisturbed."""
 
+import itertools
+import json
 import shutil
 
 import pytest
@@ -41,6 +43,10 @@ def context(folder, seed=0):
         device=CPU, spec=SPEC, seed_root=[seed, "train"], deadline=1e12, scratch=folder / "scratch",
         state=folder, checkpoint=folder / "checkpoint", curves=folder / "curves.jsonl",
     )  # fmt: skip
+
+
+def curve(folder):
+    return [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
 
 
 def train(folder, *, stop=None, seed=0, loss=None, **options):
@@ -116,6 +122,169 @@ def test_torch_s_global_generator_outside_does_not_matter(tmp_path):
 def test_a_loss_that_is_not_finite_is_told(tmp_path):
     with pytest.raises(ArithmeticError, match="the training loss is nan at step 12"):
         train(tmp_path, loss=lambda net, x, y: net(x).sum(1) * float("nan"))
+
+
+# Learning rates
+
+
+def rates(folder, steps, **options):
+    """The learning rate of each step: what a weight with gradient 1 moves by."""
+    net, seen = nn.Linear(1, 1, bias=False), []
+
+    def loss(network, x, y):
+        seen.append(network.weight.item())
+        return network.weight.sum().expand(len(x))
+
+    torch.nn.init.zeros_(net.weight)
+    options = {"steps": steps, "batch": 8, "lr": 1.0, "momentum": 0.0} | options
+    fit(net, data(), loss, context(folder), **options)
+    seen.append(net.weight.item())
+    return [before - after for before, after in itertools.pairwise(seen)]
+
+
+def test_linear_ends_at_nothing(tmp_path):
+    assert rates(tmp_path, 5, schedule="linear") == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "expected"),
+    [
+        (6, 2, [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        (4, 3, [1, 1, 1, 0.1]),  # a shorter training has its drop at the same step
+        (3, 9, [1, 1, 1]),
+        (3, 0, [1, 1, 1]),
+    ],
+)
+def test_the_rate_falls_in_steps(tmp_path, steps, every, expected):
+    found = rates(tmp_path, steps, decay_every=every)
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_steps_multiply_the_schedule(tmp_path):
+    found = rates(tmp_path, 4, schedule="linear", decay_every=2)
+    assert found == pytest.approx([1, 0.75, 0.05, 0.025], rel=1e-4)
+
+
+# The best state
+
+
+class Scores:
+    """Scores networks in a fixed order, and remembers the states and how they came."""
+
+    def __init__(self, *values, stop=None):
+        self.values, self.stop, self.states = list(values), stop, []
+
+    def __call__(self, network):
+        assert not any(module.training for module in network.modules())
+        assert not any(p.requires_grad for p in network.parameters())
+        assert not torch.is_grad_enabled()
+        if len(self.states) == self.stop:
+            raise Killed
+        self.states.append({name: value.clone() for name, value in network.state_dict().items()})
+        return self.values[len(self.states) - 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        ([0.1, 0.3, 0.2, 0.2], 1),
+        ([0.1, 0.2, 0.3, 0.4], 3),
+        ([0.3, 0.1, 0.3, 0.2], 0),
+        ([-5, -5, -5, -5], 0),
+        ([float("nan"), 0.1, float("nan"), 0.1], 1),
+    ],
+)
+def test_the_best_state_is_restored_and_equals_keep_the_earlier(tmp_path, values, best):
+    """Steps 4, 8, 12 and 14: the last one is scored wherever it lies."""
+    score = Scores(*values)
+    net = network()
+    fit(net, data(), loss_for("classification"), context(tmp_path), steps=14, batch=8, lr=0.05,
+        score=score, score_every=4)  # fmt: skip
+    assert len(score.states) == 4
+    assert equal(net.state_dict(), score.states[best])
+    assert all(module.training for module in net.modules())
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_without_a_finite_score_the_last_state_stays(tmp_path):
+    plain, _ = train(tmp_path / "plain")
+    scored, _ = train(tmp_path / "scored", score=Scores(*[float("nan")] * 3), score_every=4)
+    assert equal(scored, plain)
+
+
+def test_scoring_does_not_touch_the_training(tmp_path):
+    calls = itertools.count()
+
+    def careless(network):
+        torch.manual_seed(0)
+        return next(calls)  # the last state is the best
+
+    plain, _ = train(tmp_path / "plain")
+    scored, _ = train(tmp_path / "scored", score=careless, score_every=1)
+    assert equal(scored, plain)
+
+
+def odd(network):
+    """A score that goes up and down with the weights, and depends on nothing else."""
+    total = sum(float(p.double().sum()) for p in network.state_dict().values())
+    return (total * 1000) % 1
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("stops", [[1], [4], [5], [8], [11], [3, 2, 4], [6, 5]])
+def test_a_killed_training_resumes_to_the_same_best_state(tmp_path, optimizer, stops):
+    options = {"optimizer": optimizer, "score": odd, "score_every": 3}
+    calm, _ = train(tmp_path / "calm", **options)
+    for stop in stops:
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", stop=stop, **options)
+    resumed, steps = train(tmp_path / "killed", **options)
+    assert steps == 12 - sum(stops)
+    assert equal(resumed, calm)
+
+
+@pytest.mark.parametrize("values", [[3, 2, 1, 0], [1, 3, 2, 0], [0, 1, 1, 2], [2, 2, 2, 2]])
+@pytest.mark.parametrize("stop", [0, 1, 2, 3])
+def test_killed_while_scoring(tmp_path, values, stop):
+    """The best state survives in the checkpoint, whatever comes after it."""
+    calm, _ = train(tmp_path / "calm", score=Scores(*values), score_every=3)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", score=Scores(*values, stop=stop), score_every=3)
+    resumed, _ = train(tmp_path / "killed", score=Scores(*values[stop:]), score_every=3)
+    assert equal(resumed, calm)
+
+
+def test_a_finished_training_is_not_done_again(tmp_path):
+    """Killed between the last checkpoint and the end of the stage."""
+    score = Scores(1, 3, 2)
+    first, _ = train(tmp_path, score=score, score_every=4)
+    again, steps = train(tmp_path, score=Scores(), score_every=4)
+    assert steps == 0
+    assert equal(again, first)
+    assert equal(again, score.states[1])
+
+
+@pytest.mark.parametrize("change", [{"decay_every": 5}, {"score_every": 5}, {"score": None}])
+def test_another_choice_does_not_resume_from_this_one(tmp_path, change):
+    options = {"score": odd, "score_every": 3}
+    with pytest.raises(Killed):
+        train(tmp_path, stop=6, **options)
+    _, steps = train(tmp_path, **options | change)
+    assert steps == 12
+
+
+def test_scores_are_told(tmp_path, capsys):
+    train(tmp_path, score=Scores(0.25, 0.5, 0.125), score_every=4, score_name="val_miou")
+    points = curve(tmp_path)
+    found = [(p["step"], p["value"]) for p in points if p["name"] == "val_miou"]
+    assert found == [(4, 0.25), (8, 0.5), (12, 0.125)]
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "fit: step 12 of 12, val_miou 0.1250, best 0.5000 at step 8"
+
+
+def test_a_score_needs_its_steps(tmp_path):
+    with pytest.raises(ValueError, match="score_every is 0: expected at least 1 step"):
+        train(tmp_path, score=odd)
 
 
 def test_quick_trainings_write_no_checkpoint(tmp_path, monkeypatch):

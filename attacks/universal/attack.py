@@ -1,0 +1,83 @@
+"""Universal perturbation: the same change of every input, learned once."""
+
+from __future__ import annotations
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from harness.runtime import dense
+from harness.runtime.class_weights import class_weights
+from harness.runtime.contracts import Budget, Context, Data, Model, NotApplicable
+from harness.runtime.gradients import ball, project
+from harness.runtime.training import fit
+
+FILE = "delta.safetensors"
+
+
+class Universal:
+    """ε·tanh(θ), with θ by Adam; at test time it sees neither network nor labels.
+
+    Args:
+        steps, batch, lr: of Adam, with the rate falling to 0.
+        objective: a row of ``dense.LOSSES``. balanced: weigh labels by 1 / N of their class.
+    """
+
+    def __init__(
+        self, *, steps: int, batch: int, lr: float, objective: str, balanced: bool
+    ) -> None:
+        self.steps, self.batch, self.lr = steps, batch, lr
+        self.objective, self.balanced = dense.LOSSES[objective], balanced
+
+    def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
+        norm, eps = ball(budget)
+        if norm != "linf":
+            raise NotApplicable("the perturbation is bounded by tanh: it needs linf")
+        delta = Delta(train.raw.shape[1:], eps).to(ctx.device)
+        victim, weights = model.module, None
+        if self.balanced:
+            weights = class_weights("inverse", train.y, train.spec.outputs).to(ctx.device)
+
+        def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+            logits = victim(network(x))
+            return -dense.mean(dense.values(self.objective, logits, y), y, weights)
+
+        fit(
+            delta,
+            train,
+            loss,
+            ctx,
+            steps=self.steps,
+            batch=self.batch,
+            lr=self.lr,
+            optimizer="adam",
+            schedule="linear",
+        )
+        save_file({"delta": delta.value().detach().cpu().contiguous()}, ctx.state / FILE)
+
+    def perturb(
+        self,
+        model: Model | None,
+        x: Tensor,
+        y: Tensor | None,
+        goal: Tensor | None,
+        budget: Budget,
+        ctx: Context,
+    ) -> Tensor:
+        delta = load_file(ctx.state / FILE)["delta"].to(x)
+        return project(x + delta, x, *ball(budget))
+
+
+class Delta(nn.Module):
+    """``x → clamp(x + ε·tanh(θ))``."""
+
+    def __init__(self, shape: tuple[int, ...], eps: float) -> None:
+        super().__init__()
+        self.eps, self.theta = eps, nn.Parameter(0.01 * torch.randn(1, *shape))
+
+    def value(self) -> Tensor:
+        """The perturbation, ``[1, …]``."""
+        return self.eps * self.theta.tanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + self.value()).clamp(0, 1)

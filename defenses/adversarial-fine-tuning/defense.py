@@ -1,0 +1,42 @@
+"""Adversarial fine-tuning: a learned attack is frozen, and the network trained on against it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from harness.runtime.contracts import Adversary, Context, Data, NotApplicable, Victim
+from harness.runtime.training import loss_of
+
+
+class AdversarialFineTuning:
+    """Training against a static attack, as Tramèr et al. 2018 do with other models' examples.
+
+    Args:
+        steps: gradient steps against the frozen attack. clean: weight of the loss on clean inputs.
+        pretrain: run the victim's own recipe first.
+    """
+
+    def __init__(self, *, steps: int, clean: float, pretrain: bool) -> None:
+        self.steps, self.clean, self.pretrain = steps, clean, pretrain
+
+    def fit(
+        self,
+        victim: Victim,
+        network: nn.Module,
+        train: Data,
+        val: Data,
+        adversary: Adversary | None,
+        ctx: Context,
+    ) -> None:
+        if adversary is None:
+            raise NotApplicable("adversarial fine-tuning needs an adversary: in the matrix entry")
+        own = loss_of(victim, train.spec.task)
+        if self.pretrain:
+            victim.fit(network, train, val, own, ctx)
+        adversary.learn(network, train, val)
+
+        def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+            attacked = own(net, adversary(net, x, y), y)
+            return (1 - self.clean) * attacked + self.clean * own(net, x, y)
+
+        victim.fit(network, train, val, loss, ctx, self.steps)
