@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.headline import Headline
+from harness.sizes import Sizes
 from harness.worst_case import Estimate
 
 
@@ -28,6 +30,7 @@ class Cell:
         score: the headline figure. clean: the figure beside it. control: the same figure on the
             network that was trained without the attack.
         heat: damage class 0–9. strongest: the row's strongest single attack.
+        sizes: of the change, mean over seeds; ``None`` where nothing was measured.
         planned: seeds planned. ok: seeds with a result. cost: passes and queries, mean over seeds.
     """
 
@@ -44,6 +47,7 @@ class Cell:
     stale: bool
     contained: bool
     flags: tuple[Flag, ...]
+    sizes: Sizes | None
     planned: int
     ok: int
     cost: float
@@ -106,6 +110,7 @@ class AttackRow:
         strongest_for: defences for which no single attack is stronger.
         only_it_breaks: mean over defences of the score that would come back without it, or
             ``None`` where the rule has no such figure (the greedy choice).
+        score: the headline figure and sizes: of the change, both means over defences.
         folded: no defence has a number here, so the matrix needs no column.
     """
 
@@ -115,6 +120,8 @@ class AttackRow:
     access: str
     strongest_for: int
     only_it_breaks: float | None
+    score: float | None
+    sizes: Sizes | None
     covered: int
     applicable: int
     folded: bool
@@ -125,6 +132,7 @@ class Table:
     """The defences of one benchmark, matrix, victim and budget.
 
     Attributes:
+        limits: the budget's fields.
         rows: ranked, best first. unranked: below the line, best first.
         attacks: by access, then strongest first, controls last.
         counts: status → planned cells (seeds counted one by one).
@@ -138,6 +146,7 @@ class Table:
     victim: str
     budget: str
     eps: float | None
+    limits: Mapping[str, Any]
     goal: str
     headline: Headline
     rows: tuple[Row, ...]
@@ -147,3 +156,8 @@ class Table:
     seeds: tuple[int, ...]
     examples: int | None
     measured: str | None
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether nothing limits the change: then a figure says little without its size."""
+        return bool(self.limits.get("unbounded"))

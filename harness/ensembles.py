@@ -77,6 +77,7 @@ def _segmentation(members: list[dict[str, Any]]) -> Score:
         parts={name: value.to_json() for name, value in sorted(judged.parts.items())},
         confusions={
             "shape": shape,
+            "classes": members[0]["confusions"].get("classes", []),
             "before": pack_counts(before),
             "after": pack_counts(worst),
         },

@@ -18,6 +18,7 @@ from harness.cross_flags import cross_flags
 from harness.headline import Headline, headline_of, heat_class
 from harness.judge.flags import Flag as Named
 from harness.lines import STATUSES, Line, Record, lines
+from harness.sizes import mean_sizes, sizes_of
 from harness.worst_case import (
     Estimate,
     Outcome,
@@ -39,7 +40,10 @@ __all__ = ["AttackRow", "Cell", "Flag", "Row", "Table", "tables"]
 
 
 def tables(frame: pd.DataFrame) -> list[Table]:
-    """All ranked tables: benchmarks, matrices, victims as planned, budgets from large to small."""
+    """All ranked tables: benchmarks, matrices, victims as planned, budgets from large to small.
+
+    What is unbounded comes last: it is no larger budget, but another question.
+    """
     planned = lines(frame)
     more = cross_flags(planned)
     found: dict[tuple[str, str, str], dict[str, list[Line]]] = {}
@@ -49,8 +53,12 @@ def tables(frame: pd.DataFrame) -> list[Table]:
     return [
         _table(group, more)
         for budgets in found.values()
-        for group in sorted(budgets.values(), key=lambda group: -(group[0].eps or 0.0))
+        for group in sorted(budgets.values(), key=_size)
     ]
+
+
+def _size(group: Sequence[Line]) -> tuple[bool, float]:
+    return bool(group[0].limits.get("unbounded")), -(group[0].eps or 0.0)
 
 
 def _table(planned: Sequence[Line], more: Mapping[str, Sequence[Named]]) -> Table:
@@ -74,6 +82,7 @@ def _table(planned: Sequence[Line], more: Mapping[str, Sequence[Named]]) -> Tabl
         victim=first.victim,
         budget=first.budget,
         eps=first.eps,
+        limits=dict(first.limits),
         goal=first.goal,
         headline=headline,
         rows=tuple(_bracketed([row for row in rows if row.rank])),
@@ -224,6 +233,7 @@ def _cell(found: Sequence[Line], headline: Headline, more: Mapping[str, Sequence
         stale=any(line.stale for line in found),
         contained=not any(line.self_reported for line in found),
         flags=_flags(found, more),
+        sizes=mean_sizes([sizes_of(record) for record in records]),
         planned=len(found),
         ok=len(records),
         cost=plain.fmean(_passes(record) for record in records) if records else 0.0,
@@ -248,6 +258,7 @@ def _unplanned(column: AttackRow) -> Cell:
         stale=False,
         contained=True,
         flags=(),
+        sizes=None,
         planned=0,
         ok=0,
         cost=0.0,
@@ -303,6 +314,8 @@ def _attacks(
             access=found[0].access,
             strongest_for=sum(draft.strongest == attack for draft in drafts),
             only_it_breaks=_only(attack, drafts, headline),
+            score=plain.fmean(scores) if scores else None,
+            sizes=mean_sizes([cell.sizes for cell in cells]),
             covered=sum(cell.status == "ok" for cell in cells),
             applicable=sum(cell.status != "not_applicable" for cell in cells),
             folded=not any(cell.status == "ok" for cell in cells),

@@ -95,10 +95,16 @@ class Expect(Strict):
 
 
 class Smoke(Strict):
-    """A small run with a known outcome, which the identity attack must not reach."""
+    """A small run with a known outcome, which the identity attack must not reach.
+
+    Attributes:
+        params, variant: what runs; other variants run as well, without an expectation.
+        quick: parameters that make every run short, those of the variants too.
+    """
 
     params: Values = Field(default_factory=dict)
     variant: str | None = None
+    quick: Values = Field(default_factory=dict)
     expect: dict[str, Expect] = Field(default_factory=dict)
     task: Task | None = None
     threat_model: ThreatModel | None = None
@@ -308,6 +314,8 @@ class Manifest(Strict):
     def _smoke_problems(self, smoke: Smoke) -> Iterator[Problem]:
         for loc, what, fix in self.param_problems(smoke.variant, smoke.params):
             yield Problem(("smoke", *loc), what, fix)
+        for loc, what, fix in self.param_problems(None, smoke.quick):
+            yield Problem(("smoke", "quick", *loc[1:]), what, fix)
         if smoke.task is not None and smoke.task not in self.tasks:
             what = f"{smoke.task} is not among the module's tasks"
             yield Problem(("smoke", "task"), what, f"choose of {', '.join(self.tasks)}")

@@ -26,9 +26,6 @@ from harness.subject import Subject
 from harness.threat import THREATS, Status
 from harness.weights import recipe_of
 
-ROLES = ("before", "after", "eight_bit", "control_before", "control_after")
-"""Predictions that the judge compares."""
-
 
 @dataclass(slots=True)
 class Cell:
@@ -39,7 +36,8 @@ class Cell:
         info: the record's ``cell`` part. key: names the record: judge, cell and inputs.
         stages: role → stage key, of what the score reads. own: stage keys that the cell's attack or
             defence runs; a failure there is the cell's own status, elsewhere it blocks the cell.
-        reason: why the cell cannot be, or ``None``. status: what it ends in then. members: cell ids of an ensemble.
+        reason: why the cell cannot be, or ``None``. status: what it ends in then.
+        members: cell ids of an ensemble.
         random: the defence or victim says that its answers vary, so they are not compared.
         modules: reference → digest of the modules in play. params: role → resolved parameters.
     """

@@ -104,7 +104,7 @@ class Record(_Strict):
     metrics: dict[str, Metric]
     parts: dict[str, Metric]
     outcomes: dict[str, str | int] | None
-    confusions: dict[str, str | list[int]] | None
+    confusions: dict[str, str | list[int] | list[str]] | None
     perturbation: dict[str, float | int] | None
     queries: dict[str, float | int] | None
     cost: dict[str, dict[str, int]]

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def score(
     spec = read_json(store.part(slice_key, "spec.json"))
     outputs = {
         role: np.array(load_array(store.part(stages[role], "outputs") / "outputs.npy"))
-        for role in ("before", "after", "control_before", "control_after")
+        for role in ("before", "after", "eight_bit", "control_before", "control_after")
         if role in stages
     }
     judged = JUDGES[info["task"]](outputs, y, spec, goal_of(info, stages, store, outputs), result)
@@ -158,16 +158,30 @@ def judge_segmentation(
     goal: Goal,
     result: Score,
 ) -> Judged:
-    """Confusion matrices per image; the record keeps them, so that any figure can be recomputed."""
+    """Confusion matrices per image; the record keeps them, so that any figure can be recomputed.
+
+    Beside them, what no confusion with the labels can tell: what each class is called, and where
+    predictions went from clean to attacked inputs, pooled.
+    """
     classes, void = int(spec["outputs"]), spec["void"]
+    before, after = outputs["before"], outputs["after"]
     counts = {
-        role: metrics.confusion(outputs[role], y, classes, void) for role in ("before", "after")
+        role: metrics.confusion(outputs[role], y, classes, void)
+        for role in ("before", "after", "eight_bit")
+        if role in outputs
     }
-    result.confusions = {"shape": list(counts["before"].shape)} | {
-        role: pack_counts(array) for role, array in counts.items()
-    }
-    changed = metrics.flips(outputs["before"], outputs["after"], y, void)
-    return metrics.segmentation(counts["before"], counts["after"], pixels=changed)
+    result.confusions = {
+        "shape": list(counts["before"].shape),
+        "classes": [str(name) for name in spec.get("classes", ())],
+        "moves": pack_moves(metrics.moves(before, after, y, classes, void)),
+    } | {role: pack_counts(array) for role, array in counts.items()}
+    changed = metrics.flips(before, after, y, void)
+    judged = metrics.segmentation(counts["before"], counts["after"], pixels=changed)
+    if "eight_bit" not in counts:
+        return judged
+    rounded = metrics.segmentation(counts["before"], counts["eight_bit"]).metrics
+    more = {f"{name}_8bit": rounded[name] for name in ("miou", "pixel_accuracy")}
+    return replace(judged, metrics=judged.metrics | more)
 
 
 JUDGES = {
@@ -212,6 +226,11 @@ def pack(outcomes: Mapping[str, Array], ids: Array) -> dict[str, Any]:
 def pack_counts(counts: Array) -> str:
     """Confusion matrices for the record: little-endian uint32, zlib, base64."""
     return base64.b64encode(zlib.compress(counts.astype("<u4").tobytes(), 9)).decode()
+
+
+def pack_moves(counts: Array) -> str:
+    """Pooled counts for the record: as ``pack_counts``, in 64 bits, which no slice overflows."""
+    return base64.b64encode(zlib.compress(counts.astype("<u8").tobytes(), 9)).decode()
 
 
 def unpack_bits(text: str, n: int) -> NDArray[np.bool_]:

@@ -80,8 +80,9 @@ def matrix_for(
     """The smoke matrix of a module: it, its control, and the reference modules around it."""
     manifest = module.manifest
     params: dict[str, Any] = {}
-    if manifest.smoke is not None and manifest.smoke.variant == variant:
-        params = dict(manifest.smoke.params)
+    if manifest.smoke is not None:
+        params = dict(manifest.smoke.quick)
+        params |= manifest.smoke.params if manifest.smoke.variant == variant else {}
     entry: dict[str, Any] = {"name": manifest.name, "params": params}
     if variant is not None:
         entry["variant"] = variant

@@ -69,7 +69,8 @@ def plan(
         console.print(f"missing: {reason}", soft_wrap=True, highlight=False, markup=False)
     done = len(planned.cells) - len(cells)
     console.print(
-        f"{done} cells recorded, {len(cells)} to do, of all {ends['not_applicable']} not applicable. "
+        f"{done} cells recorded, {len(cells)} to do, "
+        f"of all {ends['not_applicable']} not applicable. "
         f"Expected: {total / workers():.0f} s on {workers()} cores, {size / 1e6:.0f} MB"
         + (f"; {unknown} stages never ran here, so unknown." if unknown else "."),
         soft_wrap=True,

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.judge.similarity import similarity
+
 Bits = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 BudgetFields = Mapping[str, Any]
@@ -35,6 +37,7 @@ class Distances:
 
     Attributes:
         linf: largest change of one number. l2: Euclidean over all numbers. mse: mean square.
+        ssim: structural similarity; NaN for features and for pictures smaller than its window.
         changed: pixels where any channel changes by more than ``TOLERANCE``.
         box_height: height of the smallest upright box around the changed pixels, 0 for none.
         box_width: its width.
@@ -45,6 +48,7 @@ class Distances:
     linf: Floats
     l2: Floats
     mse: Floats
+    ssim: Floats
     changed: Floats
     box_height: Floats
     box_width: Floats
@@ -120,10 +124,12 @@ def _measure(clean: NDArray[Any], attacked: NDArray[Any]) -> Distances:
         change = np.abs(given - seen)
         square = np.square(change)
         touched: Bits = np.any(change > TOLERANCE, axis=1)
+        alike = similarity(seen, given)
     return Distances(
         linf=change.max(axis=every),
         l2=np.sqrt(square.sum(axis=every)),
         mse=square.mean(axis=every),
+        ssim=alike,
         changed=touched.sum(axis=(1, 2)).astype(np.float64),
         box_height=_extent(np.any(touched, axis=2)),
         box_width=_extent(np.any(touched, axis=1)),
@@ -218,6 +224,7 @@ def summary(distances: Distances) -> dict[str, float]:
 
     ``linf_max``, ``linf_mean``, ``l2_max``, ``l2_mean``; ``rmse``: mean over examples of √mse;
     ``psnr``: mean over examples of ``−10 log10(mse)`` in dB, over those that changed at all;
+    ``ssim``: mean over examples that have one, unchanged ones (1) among them;
     ``changed``: mean number of changed pixels; ``identical``: examples without any change, whose
     PSNR would be infinite; ``examples``: how many were measured (finite ones).
 
@@ -240,5 +247,8 @@ def summary(distances: Distances) -> dict[str, float]:
     }
     if moved.any():
         figures["psnr"] = (-10 * np.log10(kept.mse[moved])).mean()
+    alike = kept.ssim[np.isfinite(kept.ssim)]
+    if len(alike):
+        figures["ssim"] = alike.mean()
     numbers = {name: float(value) for name, value in figures.items()}
     return numbers | {"identical": int(np.sum(~moved)), "examples": len(kept)}

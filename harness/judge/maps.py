@@ -39,15 +39,47 @@ def confusion(maps: Maps, y: Maps, classes: int, void: int | None = 255) -> NDAr
     step = max(1, _CHUNK // max(1, y[0].size if len(y) else 1))
     for start in range(0, len(y), step):
         truth = y[start : start + step].reshape(-1, y[0].size).astype(np.int64)
-        seen = maps[start : start + step].reshape(truth.shape).astype(np.int64)
+        seen = _named(maps[start : start + step].reshape(truth.shape), classes)
         kept = truth != void if void is not None else np.ones(truth.shape, bool)
         if np.any(kept & ((truth < 0) | (truth >= classes))):
             raise ValueError(f"a label is neither void ({void}) nor one of {classes} classes")
-        seen[(seen < 0) | (seen >= classes)] = classes
         code = truth * (classes + 1) + seen + cells * np.arange(len(truth))[:, None]
         binned = np.bincount(code[kept], minlength=cells * len(truth))
         counts[start : start + step] = binned.reshape(len(truth), cells)
     return counts.reshape(len(y), classes, classes + 1)
+
+
+def moves(
+    before: Maps, after: Maps, y: Maps, classes: int, void: int | None = 255
+) -> NDArray[np.int64]:
+    """What labelled pixels were taken for before the attack, and under it; pooled over images.
+
+    Args:
+        before: predicted classes ``[N, H, W]`` before the attack.
+        after: under attack.
+        y: labels ``[N, H, W]``; they only say which pixels count.
+        classes: K.
+        void: the label that is dropped, or ``None``.
+
+    Returns:
+        int64 ``[K + 1, K + 1]``: from, to; the last row and column name no class.
+
+    >>> first, last = np.array([[[0, 1, 1]]]), np.array([[[0, 9, 0]]])
+    >>> moves(first, last, np.array([[[0, 0, 255]]]), classes=2).tolist()
+    [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
+    """
+    counts = np.zeros((classes + 1) ** 2, np.int64)
+    for first, last, truth in zip(before, after, y, strict=True):
+        kept = truth != void if void is not None else np.ones(truth.shape, bool)
+        code = _named(first[kept], classes) * (classes + 1) + _named(last[kept], classes)
+        counts += np.bincount(code, minlength=len(counts))
+    return counts.reshape(classes + 1, classes + 1)
+
+
+def _named(seen: Maps, classes: int) -> NDArray[np.int64]:
+    """Predicted classes as int64, ``classes`` where none is named."""
+    wide = seen.astype(np.int64)
+    return np.where((wide < 0) | (wide >= classes), classes, wide)
 
 
 @dataclass(frozen=True)

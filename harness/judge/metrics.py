@@ -5,11 +5,12 @@ control where none is planned) is not there at all.
 """
 
 from harness.judge.classification import classification, predicted_classes
-from harness.judge.maps import Flips, confusion, flips
+from harness.judge.maps import Flips, confusion, flips, moves
 from harness.judge.ranking import decisions, ranking
 from harness.judge.segmentation import (
     Difference,
     WorstCase,
+    image_iou,
     miou_difference,
     segmentation,
     worst_case_miou,
@@ -34,7 +35,9 @@ __all__ = [
     "damage",
     "decisions",
     "flips",
+    "image_iou",
     "miou_difference",
+    "moves",
     "predicted_classes",
     "ranking",
     "segmentation",

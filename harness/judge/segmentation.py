@@ -73,6 +73,19 @@ def segmentation(
     return Judged(metrics=metrics, parts=parts, notes=notes)
 
 
+def image_iou(confusions: Counts) -> Floats:
+    """Mean IoU of each image over the classes labelled in it; NaN without a labelled pixel.
+
+    Args:
+        confusions: ``[N, K, K + 1]`` (see ``maps.confusion``).
+
+    >>> image_iou(np.array([[[3, 1, 0], [0, 0, 0]]])).tolist()
+    [0.75]
+    """
+    hits, labels, named = _counts(confusions)
+    return _mean(np.where(labels > 0, _over(hits, labels + named - hits), np.nan))
+
+
 class Difference(NamedTuple):
     """A paired difference of two networks, its 95 % interval, and the p-value of no difference."""
 
@@ -153,15 +166,18 @@ def worst_case_miou(confusions: Counts, seed: int = 0) -> WorstCase:
 
 def _stats(confusions: Counts) -> Floats:
     """Whole numbers of each image ``[N, 3K + 2]``: hits, labels, predictions; its IoU; defined?"""
-    classes = confusions.shape[1]
-    hits = np.diagonal(confusions, axis1=1, axis2=2).astype(np.float64)
-    labels = confusions.sum(axis=2, dtype=np.float64)
-    named = confusions[:, :, :classes].sum(axis=1, dtype=np.float64)
-    iou = np.where(labels > 0, _over(hits, labels + named - hits), np.nan)
-    image = _mean(iou)
+    image = image_iou(confusions)
     defined = ~np.isnan(image)
     whole = np.where(defined, np.round(image * _UNIT), 0.0)
-    return np.hstack([hits, labels, named, np.column_stack([whole, defined])])
+    return np.hstack([*_counts(confusions), np.column_stack([whole, defined])])
+
+
+def _counts(confusions: Counts) -> tuple[Floats, Floats, Floats]:
+    """Hits, labels and predictions of each image and class, ``[N, K]`` each."""
+    hits = np.diagonal(confusions, axis1=1, axis2=2).astype(np.float64)
+    labels = confusions.sum(axis=2, dtype=np.float64)
+    named = confusions[:, :, :-1].sum(axis=1, dtype=np.float64)
+    return hits, labels, named
 
 
 def _split(pooled: Floats) -> tuple[Floats, Floats, Floats]:

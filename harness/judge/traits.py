@@ -84,6 +84,10 @@ _TABLE = (
           "mean over images of the mean over classes labelled there", "%", True, _MAPS),
     Trait("image_mean_iou", "Image-mean mIoU under attack",
           "mean over images of the mean over classes labelled there", "%", True, _MAPS, "relative"),
+    Trait("miou_8bit", "mIoU under attack, rounded to 8 bits", _CLASSES, "%", True, _MAPS,
+          "relative"),
+    Trait("pixel_accuracy_8bit", "Pixel accuracy under attack, rounded to 8 bits", _PIXELS, "%",
+          True, _MAPS, "lost"),
 )
 # fmt: on
 

@@ -12,6 +12,7 @@ from typing import Any
 from harness.board import Table
 from harness.lines import Line, Record
 from harness.site.format import spreadsheet
+from harness.site.views import CellPage
 from harness.words import json_safe
 from harness.worst_case import Estimate
 
@@ -93,7 +94,48 @@ def cells_csv(lines: Iterable[Line]) -> str:
             row[name] = metric.get("value")
             row |= {f"{name}_{part}": metric.get(part) for part in ("lo", "hi", "k", "n")}
             row[f"{name}_absent"] = metric.get("absent")
-        rows.append(row)
+        sizes = (line.record or {}).get("perturbation") or {}
+        rows.append(row | {f"perturbation_{name}": size for name, size in sorted(sizes.items())})
+    return table_csv(rows)
+
+
+def classes_csv(cell: CellPage) -> str:
+    """One line a class and budget: IoU before and after, means over seeds, and its share."""
+    rows = []
+    for section in cell.sections:
+        if section.classes is None:
+            continue
+        for row in (*section.classes.rows, section.classes.mean):
+            rows.append(
+                {
+                    "budget": section.table.budget,
+                    "class": row.name,
+                    "share": row.share,
+                    **_estimate("clean_iou", row.clean),
+                    **_estimate("iou", row.attacked),
+                    "drop": row.drop,
+                }
+            )
+    return table_csv(rows)
+
+
+def moves_csv(cell: CellPage) -> str:
+    """One line a pair of classes: labelled pixels by clean and by attacked prediction."""
+    rows = []
+    for section in cell.sections:
+        if section.classes is None or section.classes.moves is None:
+            continue
+        counts, names = section.classes.moves, (*section.classes.names, "no class")
+        for i, j in zip(*counts.nonzero(), strict=True):
+            rows.append(
+                {
+                    "budget": section.table.budget,
+                    "from": names[i],
+                    "to": names[j],
+                    "pixels": int(counts[i, j]),
+                    "share_of_from": float(counts[i, j] / counts[i].sum()),
+                }
+            )
     return table_csv(rows)
 
 

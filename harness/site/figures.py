@@ -7,22 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 from harness.board import Row, Table
 from harness.headline import Headline
 from harness.lines import STATUSES
+from harness.site.labels import Box, Point, labelled
 from harness.worst_case import Estimate
 
 _BAR = 480.0
 _LEAST = 5.0
 _LEAST_SPREAD = 0.005
-_LETTER = 7.8
-_LINE = 16.0
-_RADIUS = 6.0
-_AROUND = ((11, 4), (-11, 4), (0, -11), (0, 20), (9, -9), (9, 17), (-9, -9), (-9, 17))
-_AWAY = ((22, -16), (22, 26), (-22, -16), (-22, 26), (34, -32), (-34, -32), (34, 44), (0, 52))
 
 
 @dataclass(frozen=True)
@@ -86,26 +82,6 @@ def status_bar(counts: Mapping[str, int]) -> list[Segment]:
 
 
 @dataclass(frozen=True)
-class Point:
-    """A defence in the cost picture.
-
-    ``label_x`` is ``None`` where no place was free; ``lead``: a line leads from it to the mark.
-    """
-
-    name: str
-    x: float
-    y: float
-    lo: float
-    hi: float
-    best: bool
-    open: bool
-    label_x: float | None
-    label_y: float
-    anchor: str
-    lead: bool
-
-
-@dataclass(frozen=True)
 class Tick:
     """A tick: where, and what it says."""
 
@@ -162,10 +138,6 @@ def scatter(table: Table, width: float, height: float) -> Scatter | None:
             hi=up(score.value if score.hi is None else score.hi),
             best=row.defense in best,
             open=bool(row.bound),
-            label_x=None,
-            label_y=0.0,
-            anchor="start",
-            lead=False,
         )
         for row, score, clean in shown
     ]
@@ -183,7 +155,7 @@ def scatter(table: Table, width: float, height: float) -> Scatter | None:
         bottom,
         tuple(Tick(across(value / 100), f"{value:g}") for value in x_ticks),
         tuple(Tick(up(value / 100), f"{value:g}") for value in y_ticks),
-        tuple(_labelled(points, left, width, [*_strokes(corners), *margins])),
+        tuple(labelled(points, left, width, [*_strokes(corners), *margins])),
         "M" + "L".join(f"{x:g} {y:g}" for x, y in corners) if corners else "",
     )
 
@@ -231,45 +203,9 @@ def _corners(
     return corners
 
 
-def _strokes(corners: Sequence[tuple[float, float]]) -> list[_Box]:
+def _strokes(corners: Sequence[tuple[float, float]]) -> list[Box]:
     """What the staircase covers, so that no label is struck through."""
     pairs = pairwise(corners)
     return [
         (min(x, u) - 2, min(y, v) - 2, max(x, u) + 2, max(y, v) + 2) for (x, y), (u, v) in pairs
     ]
-
-
-def _labelled(
-    points: Sequence[Point], left: float, width: float, lines: Sequence[_Box]
-) -> list[Point]:
-    """Labels where one is free, the front's first; ``lines``: what else no label may cover."""
-    taken = [(p.x - _RADIUS, p.y - _RADIUS, p.x + _RADIUS, p.y + _RADIUS) for p in points]
-    taken += [(p.x - 4, p.hi, p.x + 4, p.lo) for p in points]
-    taken += lines
-    done: dict[str, Point] = {}
-    for point in sorted(points, key=lambda p: (not p.best, p.y, p.x)):
-        done[point.name] = point
-        for dx, dy in (*_AROUND, *_AWAY):
-            anchor = "start" if dx > 0 else "end" if dx < 0 else "middle"
-            x, y, wide = point.x + dx, point.y + dy, _LETTER * len(point.name)
-            x0 = x - {"start": 0.0, "middle": wide / 2, "end": wide}[anchor]
-            box = (x0, y - _LINE + 4, x0 + wide, y + 3)
-            inside = box[0] > left and box[2] < width
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                done[point.name] = replace(
-                    point,
-                    label_x=round(x, 1),
-                    label_y=round(y, 1),
-                    anchor=anchor,
-                    lead=(dx, dy) in _AWAY,
-                )
-                break
-    return [done[point.name] for point in points]
-
-
-_Box = tuple[float, float, float, float]
-
-
-def _overlap(a: _Box, b: _Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

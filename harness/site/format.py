@@ -129,6 +129,31 @@ def number(value: object) -> str:
     return str(value)
 
 
+def radius(value: float) -> str:
+    """A change of one number, in 255ths as people say it.
+
+    >>> radius(8 / 255), radius(0.5), radius(0.0)
+    ('8/255', '127.5/255', '0')
+    """
+    return f"{255 * value:.4g}/255" if value else "0"
+
+
+def decibels(value: float) -> str:
+    """A signal-to-noise ratio; the unit stands in the header."""
+    return _signed(value, 1)
+
+
+def similarity(value: float) -> str:
+    """A structural similarity: 1 only where it is 1.
+
+    >>> similarity(0.9234), similarity(0.99999), similarity(1.0)
+    ('0.923', '> 0.999', '1')
+    """
+    if value >= 1.0:
+        return "1"
+    return "> 0.999" if value > 0.9995 else f"{value:.3f}".replace("-", "−")
+
+
 def duration(seconds: float) -> str:
     """A time as people say it.
 

@@ -19,22 +19,28 @@ from harness.errors import UserError
 from harness.headline import Headline
 from harness.judge.metrics import METRICS, Trait
 from harness.lines import STATUSES, Line
-from harness.site import exports, format, views
-from harness.site.views import CellPage, MatrixPage, SiteMeta
+from harness.site import class_plots, exports, format, frames, palette, views
+from harness.site.gallery import Gallery, Loader
+from harness.site.provenance import provenance
+from harness.site.views import MatrixPage, SiteMeta
 from harness.threat import THREATS
 from harness.worst_case import Estimate
 
 _HERE = Path(__file__).parent
-_STATIC = ("site.css", "site.js")
+_STATIC = ("site.css", "figures.css", "site.js")
 
 
-def build(frame: pd.DataFrame, out: Path, meta: SiteMeta | None = None) -> Path:
+def build(
+    frame: pd.DataFrame, out: Path, meta: SiteMeta | None = None, load: Loader | None = None
+) -> Path:
     """Write the site of a frame; an unchanged frame gives identical bytes.
 
     Args:
         frame: see ``harness.frame``.
         out: the site's folder; an older site there is replaced, nothing else ever is.
         meta: what is in no record.
+        load: reads the pictures of a segmentation cell, which no record holds. Those that the older
+            site has are taken over.
 
     Returns:
         The path of ``index.html``.
@@ -47,7 +53,9 @@ def build(frame: pd.DataFrame, out: Path, meta: SiteMeta | None = None) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        _write(aside / "new", views.pages(frame, meta or SiteMeta()), meta or SiteMeta())
+        gallery = Gallery(load or (lambda record: None), out, aside / "new")
+        pages = views.pages(frame, meta or SiteMeta())
+        _write(aside / "new", pages, meta or SiteMeta(), gallery)
         if out.exists():
             out.rename(aside / "old")
         (aside / "new").rename(out)
@@ -60,7 +68,7 @@ def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
 
-def _write(out: Path, pages: Sequence[MatrixPage], meta: SiteMeta) -> None:
+def _write(out: Path, pages: Sequence[MatrixPage], meta: SiteMeta, gallery: Gallery) -> None:
     environment = _environment(meta)
     out.mkdir()
     for name in _STATIC:
@@ -79,10 +87,15 @@ def _write(out: Path, pages: Sequence[MatrixPage], meta: SiteMeta) -> None:
         _save(out / one.path / "cells.csv", exports.cells_csv(one.planned))
         _save(out / one.path / "results.json", exports.results_json(tables))
         for cell in views.cell_pages(one):
-            page(f"{one.path}/{cell.path}", "cell", cell=cell, page=one)
+            shots = {section.anchor: gallery.of(section.lines) for section in cell.sections}
+            page(f"{one.path}/{cell.path}", "cell", cell=cell, page=one, shots=shots)
             told = [line for section in cell.sections for line in section.lines]
             path = out / one.path / cell.path
             _save(path.with_name(f"{path.stem}.records.json"), exports.records_json(told))
+            if cell.has_classes:
+                _save(path.with_name(f"{path.stem}.classes.csv"), exports.classes_csv(cell))
+            if cell.has_moves:
+                _save(path.with_name(f"{path.stem}.moves.csv"), exports.moves_csv(cell))
 
 
 def _render(
@@ -110,14 +123,15 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     for name in (
-        "anchor", "breakable", "count", "date", "duration", "inside", "number", "percent", "points",
-        "ratio", "sentence", "size", "slug",
+        "anchor", "breakable", "count", "date", "decibels", "duration", "inside", "number",
+        "percent", "points", "radius", "ratio", "sentence", "similarity", "size", "slug",
     ):  # fmt: skip
         environment.filters[name] = getattr(format, name)
     environment.filters |= {
         "rate": rate,
         "range": between,
         "figure": figure,
+        "bar": class_plots.bar,
         "css": css_class,
         "shell": shlex.quote,
     }
@@ -126,6 +140,10 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "statuses": STATUSES,
         "metrics": METRICS,
         "cell_path": views.cell_path,
+        "class_colour": palette.colour,
+        "columns": frames.COLUMNS,
+        "palette": palette,
+        "steps": class_plots.STEPS,
         "provenance": provenance,
         "metric_rows": metric_rows,
         "places": places,
@@ -208,77 +226,3 @@ def metric_rows(lines: Sequence[Line]) -> list[MetricRow]:
         )
         for name in [*order, *sorted(present - set(order))]
     ]
-
-
-@dataclass(frozen=True)
-class Fact:
-    """Something about how records came about: one text a line, or one for all."""
-
-    name: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """How a page's records came about: what all say alike, and the rest by budget."""
-
-    common: tuple[Fact, ...]
-    own: Mapping[str, tuple[Fact, ...]]
-
-
-def provenance(cell: CellPage) -> Provenance:
-    """What a cell page says of its records' making, each thing once."""
-    told = {s.anchor: [_facts(line) for line in s.lines if line.record] for s in cell.sections}
-    every = [one for facts in told.values() for one in facts]
-    first = every[0] if every else {}
-    alike = {name for name, v in first.items() if all(one.get(name) == v for one in every)}
-    own = {
-        anchor: tuple(
-            _fact(name, facts)
-            for name in dict.fromkeys(name for one in facts for name in one)
-            if name not in alike
-        )
-        for anchor, facts in told.items()
-    }
-    return Provenance(tuple(Fact(n, (v,)) for n, v in first.items() if n in alike), own)
-
-
-def _fact(name: str, facts: Sequence[Mapping[str, str]]) -> Fact:
-    values = tuple(one.get(name, "–") for one in facts)
-    return Fact(name, values[:1] if len(set(values)) == 1 else values)
-
-
-def _facts(line: Line) -> dict[str, str]:
-    record = line.record or {}
-    run, place = record.get("run", {}), record.get("environment", {})
-    found = {"key": line.key[:12], "result": str(record.get("result", ""))[:12]}
-    found |= {f"stage {name}": key[:12] for name, key in record.get("stages", {}).items()}
-    found |= {f"module {name}": key[:12] for name, key in record.get("modules", {}).items()}
-    for role, params in record.get("params", {}).items():
-        found |= {f"{role} {name}": format.number(value) for name, value in params.items()}
-    found |= {name: format.number(value) for name, value in place.items() if name != "lock"}
-    found["lock file"] = str(place.get("lock", ""))[:12]
-    found["method"] = format.number(record.get("method"))
-    for name, value in (record.get("perturbation") or {}).items():
-        found[f"perturbation {name.replace('_', ' ')}"] = format.number(value)
-    for name, value in (record.get("queries") or {}).items():
-        found[f"queries {name}"] = format.number(value)
-    for stage, passes in (record.get("cost") or {}).items():
-        text = ", ".join(f"{format.number(n)} {what}" for what, n in passes.items())
-        found[f"rows through the network, {stage}"] = text
-    found |= {f"time {s}": format.duration(t) for s, t in run.get("seconds", {}).items()}
-    found |= {f"memory {s}": format.size(m) for s, m in run.get("peak_memory", {}).items()}
-    images: dict[str, list[str]] = {}
-    for stage, image in run.get("images", {}).items():
-        images.setdefault(image[:19], []).append(stage)
-    for i, (image, stages) in enumerate(images.items()):
-        found[f"image {i + 1}" if i else "image"] = f"{image} ({', '.join(stages)})"
-    commit = (
-        f"{str(run.get('commit') or 'no commit')[:12]}{', changed' if run.get('dirty') else ''}"
-    )
-    return found | {
-        "run": str(run.get("id", "")),
-        "commit": commit,
-        "machine": str(run.get("machine", "")),
-        "finished": str(run.get("finished", "")),
-    }

@@ -11,8 +11,11 @@ import pandas as pd
 from harness.board import AttackRow, Cell, Flag, Row, Table
 from harness.leaderboard import tables
 from harness.lines import STATUSES, Line, lines
-from harness.site import figures
-from harness.site.format import anchor, slug
+from harness.site import class_plots, curves, figures, findings
+from harness.site.changes import Changes, changes
+from harness.site.classes import Classes, Move, classes_of, largest_moves
+from harness.site.findings import Says
+from harness.site.format import anchor, decimals, slug
 from harness.threat import THREATS, ThreatModel
 
 ACCESS = {
@@ -37,14 +40,6 @@ class SiteMeta:
     note: str = ""
     benchmarks: Mapping[str, str] = field(default_factory=dict)
     summaries: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Says:
-    """A piece of a generated sentence; ``strong`` pieces are names and never break."""
-
-    text: str
-    strong: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,6 +119,7 @@ class MatrixPage:
     flagged: int
     what: Mapping[str, str]
     planned: tuple[Line, ...]
+    curves: tuple[curves.Curves, ...]
 
     @property
     def total(self) -> int:
@@ -138,13 +134,32 @@ class MatrixPage:
 
 @dataclass(frozen=True)
 class Section:
-    """One budget of a cell page."""
+    """One budget of a cell page.
+
+    Attributes:
+        changes: how much inputs were changed.
+        classes: of a segmentation cell; moves, shares: what is drawn of them; lost, moved,
+            ranks: what that shows, in a sentence each.
+    """
 
     anchor: str
     cell: Cell
     row: Row
     table: Table
     lines: tuple[Line, ...]
+    changes: Changes | None
+    classes: Classes | None
+    moves: class_plots.HeatMap | None
+    largest: tuple[Move, ...]
+    shares: class_plots.SharePlot | None
+    lost: tuple[Says, ...]
+    moved: tuple[Says, ...]
+    ranks: tuple[Says, ...]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether an attack handed in images, of which some are kept for pictures."""
+        return any("measure" in line.record["stages"] for line in self.lines if line.record)
 
 
 @dataclass(frozen=True)
@@ -157,6 +172,16 @@ class CellPage:
     victim: str
     path: str
     sections: tuple[Section, ...]
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether some budget has figures of single classes."""
+        return any(section.classes for section in self.sections)
+
+    @property
+    def has_moves(self) -> bool:
+        """Whether some budget tells what its predictions turn into."""
+        return any(section.moves for section in self.sections)
 
 
 def cell_path(victim: str, defense: str, attack: str) -> str:
@@ -212,6 +237,7 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
         flagged=len({line.key for line in ran if line.record and line.record.get("flags")}),
         what=_summaries(planned, meta),
         planned=tuple(planned),
+        curves=tuple(curves.curves(found)),
     )
 
 
@@ -245,42 +271,13 @@ def _board(table: Table, i: int, j: int) -> Board:
         i=i,
         j=j,
         table=table,
-        finding=tuple(_finding(table)),
+        finding=(*findings.ranking(table), *findings.warning(table)),
         dumbbells={row.defense: figures.dumbbell(row, table.headline) for row in rows},
         groups=tuple(_groups(table)),
         folded=tuple(_folded(table)),
         absences=tuple(_absences(table)),
         plots=tuple(plot for plot in plots if plot),
     )
-
-
-def _finding(table: Table) -> list[Says]:
-    """The section's first sentence: who leads, and how sure that is."""
-    if not table.rows:
-        return [Says("No defence is ranked yet: each lacks a result of an attack that applies.")]
-    first = [row.defense for row in table.rows if row.rank == 1]
-    others = [row for row in table.rows if row.rank != 1]
-    if len(first) > 1:
-        said = [*_names(first), Says(" share first place: a paired test cannot tell them apart.")]
-    elif others and all(first[0] in row.beaten_by for row in others):
-        said = [*_names(first), Says(" leads: a paired test sets it apart from every other.")]
-    else:
-        said = [*_names(first), Says(" leads.")]
-    left_out = len(table.unranked)
-    if left_out:
-        many = "defence is" if left_out == 1 else "defences are"
-        said.append(Says(f" {left_out} {many} not ranked: an attack that applies has no result."))
-    return said
-
-
-def _names(names: Sequence[str]) -> list[Says]:
-    """Names in a sentence, each a piece of its own: it is the name that must not break."""
-    said: list[Says] = []
-    for i, name in enumerate(names):
-        if i:
-            said.append(Says(" and " if i == len(names) - 1 else ", "))
-        said.append(Says(name, strong=True))
-    return said
 
 
 def _groups(table: Table) -> list[Group]:
@@ -337,7 +334,26 @@ def cell_pages(page: MatrixPage) -> list[CellPage]:
             row, table = rows[victim, defense, budget]
             cell = next(cell for cell in row.cells if cell.attack == attack)
             told = tuple(sorted(budgets[budget], key=lambda line: line.seed))
-            sections.append(Section(anchors[budget], cell, row, table, told))
+            sections.append(_section(anchors[budget], cell, row, table, told))
         path = cell_path(victim, defense, attack)
         made.append(CellPage(page, defense, attack, victim, path, tuple(sections)))
     return made
+
+
+def _section(name: str, cell: Cell, row: Row, table: Table, told: tuple[Line, ...]) -> Section:
+    classes = classes_of(told) if table.task == "segmentation" else None
+    return Section(
+        anchor=name,
+        cell=cell,
+        row=row,
+        table=table,
+        lines=told,
+        changes=changes(told),
+        classes=classes,
+        moves=class_plots.heat_map(classes) if classes else None,
+        largest=largest_moves(classes) if classes else (),
+        shares=class_plots.share_plot(classes) if classes else None,
+        lost=tuple(findings.lost(classes, decimals(n=table.examples))) if classes else (),
+        moved=tuple(findings.moved(classes)) if classes else (),
+        ranks=tuple(findings.ranks(classes)) if classes else (),
+    )

@@ -20,6 +20,8 @@ from harness.judge.values import Absent, Rate, proportion
 from harness.threat import CONTROLS, THREATS
 
 Gap = tuple[str, str]  # status, reason
+UNBOUNDED = "unbounded"
+CLASSES = ("sky", "road", "traffic light")
 _UNLISTED = {"data", "knowledge", "defense_module", "attack_module"}
 EVASION_DEFENSES = {
     "awp-trades": 0.60,
@@ -50,7 +52,8 @@ class Suite:
     Attributes:
         defenses: label → share of examples that survives the strongest attack at full strength.
         attacks: label → power in [0, 1].
-        budgets: label and epsilon; a smaller epsilon is a weaker attack.
+        budgets: label and epsilon; a smaller epsilon is a weaker attack. Without one: a share of
+            edits, a patch where the label says so, or no bound where it is ``UNBOUNDED``.
         gaps: (defence, attack) → status and reason in place of a result.
         flags: (defence, attack) → name and sentence.
         outside: attacks that ran with the local executor, whatever the others did.
@@ -88,6 +91,15 @@ class Suite:
 def frame(*suites: Suite) -> pd.DataFrame:
     """The frame of invented suites, one row a planned cell."""
     return pd.DataFrame([row for suite in suites for row in _rows(suite)])
+
+
+def limits(label: str, eps: float | None) -> dict[str, Any]:
+    """The fields of a budget."""
+    if label == UNBOUNDED:
+        return {"unbounded": True}
+    if label.startswith("patch"):
+        return {"patch": 5}
+    return {"edits": 0.05} if eps is None else {"norm": "linf", "eps": eps}
 
 
 def without_records(suite: Suite) -> pd.DataFrame:
@@ -142,8 +154,8 @@ class _World:
         jitter = 0.05 * own.standard_normal(n)
         self.difficulty = np.clip(shared.random(n) + jitter, 0, 1)
         self.before = shared.random(n) < suite.clean - 0.12 * strength + 0.01 * own.random()
-        full = max((e or 1.0) for _, e in suite.budgets)
-        self.scale = (eps or 1.0) / full
+        full = max((e for _, e in suite.budgets if e), default=1.0)
+        self.scale = (eps or full) / full
         self.strength = strength
 
     def row(self, label: str, attack: str) -> dict[str, Any]:
@@ -160,7 +172,7 @@ class _World:
             "attack": attack,
             "defense_module": self.defense.split("/")[0],
             "attack_module": attack.split("/")[0],
-            "budget": {"edits": 0.05} if self.eps is None else {"norm": "linf", "eps": self.eps},
+            "budget": limits(label, self.eps),
             "budget_label": label,
             "goal": "untargeted",
             "knowledge": "none",
@@ -205,7 +217,12 @@ class _World:
         reason: str | None,
     ) -> dict[str, Any]:
         suite = self.suite
-        figures: dict[str, Any] = {"metrics": {}, "outcomes": None, "confusions": None}
+        figures: dict[str, Any] = {
+            "metrics": {},
+            "parts": {},
+            "outcomes": None,
+            "confusions": None,
+        }
         if status == "ok":
             figures = self._maps(attack) if suite.task == "segmentation" else self._bits(attack)
         flag = suite.flags.get((self.defense, attack))
@@ -219,11 +236,8 @@ class _World:
             "stage": None if status == "ok" else "attack",
             "reason": reason,
             **figures,
-            "perturbation": {"linf_max": self.eps, "linf_mean": self.eps, "psnr": 31.2}
-            if status == "ok" and self.eps
-            else None,
+            "perturbation": self._sizes(attack, cell["budget"]) if status == "ok" else None,
             "queries": None,
-            "parts": {},
             "notes": [],
             "members": [],
             "cost": {
@@ -274,6 +288,15 @@ class _World:
         }
         return {**body, "run": run, "result": digest(body)}
 
+    def _sizes(self, attack: str, budget: dict[str, Any]) -> dict[str, float] | None:
+        if budget.get("unbounded"):
+            power = self.suite.attacks[attack]
+            sizes = {"linf_max": 0.9 * power, "linf_mean": 0.8 * power, "rmse": 0.2 * power}
+            return sizes | ({"psnr": 30 - 18 * power, "ssim": 1 - 0.7 * power} if power else {})
+        if self.eps is None:
+            return None
+        return {"linf_max": self.eps, "linf_mean": self.eps, "psnr": 31.2}
+
     def _held(self, attack: str) -> np.ndarray:
         power = self.suite.attacks[attack] * self.scale
         alone = np.random.default_rng(int(digest(attack)[:8], 16)).random(self.suite.examples)
@@ -312,6 +335,7 @@ class _World:
         }
         return {
             "metrics": {name: metric.to_json() for name, metric in metrics.items()},
+            "parts": {},
             "outcomes": outcomes,
             "confusions": None,
         }
@@ -326,33 +350,59 @@ class _World:
             before[:, k, k], before[:, k, (k + 1) % classes] = good, pixels - good
             left = np.where(held, good - 4, 20)
             after[:, k, k], after[:, k, (k + 1) % classes] = left, pixels - left
-        metrics = {}
-        for name, counts in (("clean_miou", before), ("miou", after)):
-            value = miou(counts.sum(axis=0))
-            metrics[name] = {
-                "value": value,
-                "lo": max(0.0, value - 0.03),
-                "hi": min(1.0, value + 0.03),
-                "level": 0.95,
-                "method": "bootstrap",
-            }
+        metrics, parts = {}, {}
+        for name, part, counts in (
+            ("clean_miou", "clean_iou", before),
+            ("miou", "iou", after),
+        ):
+            metrics[name] = _bootstrapped(miou(counts.sum(axis=0)))
+            for k, value in enumerate(iou(counts.sum(axis=0))):
+                parts[f"{part}[class {k}]"] = _bootstrapped(value)
         return {
             "metrics": metrics,
+            "parts": parts,
             "outcomes": None,
             "confusions": {
                 "shape": list(before.shape),
+                "classes": list(CLASSES),
+                "moves": pack_moves(moves(before, after)),
                 "before": pack_confusions(before),
                 "after": pack_confusions(after),
             },
         }
 
 
-def miou(counts: np.ndarray) -> float:
-    """Plain mean IoU of one pooled confusion matrix ``[K, K+1]``."""
+def _bootstrapped(value: float) -> dict[str, Any]:
+    ends = {"lo": max(0.0, value - 0.03), "hi": min(1.0, value + 0.03)}
+    return {"value": value, **ends, "level": 0.95, "method": "bootstrap"}
+
+
+def iou(counts: np.ndarray) -> list[float]:
+    """Plain IoU of each class of one pooled confusion matrix ``[K, K+1]``."""
     square = counts[:, :-1].astype(float)
     inside = np.diag(square)
-    union = square.sum(axis=0) + counts.sum(axis=1) - inside
-    return float(np.mean(inside / union))
+    return (inside / (square.sum(axis=0) + counts.sum(axis=1) - inside)).tolist()
+
+
+def miou(counts: np.ndarray) -> float:
+    """Their mean."""
+    return float(np.mean(iou(counts)))
+
+
+def moves(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Pooled moves ``[K+1, K+1]`` if pixels of one label changed as few predictions as they can."""
+    k = before.shape[1]
+    found = np.zeros((k + 1, k + 1), np.int64)
+    for first, last in zip(before.reshape(-1, k + 1), after.reshape(-1, k + 1), strict=True):
+        stay = np.minimum(first, last).astype(np.int64)
+        found += np.diag(stay)
+        found += np.outer(first - stay, last - stay) // max(1, int((first - stay).sum()))
+    return found
+
+
+def pack_moves(counts: np.ndarray) -> str:
+    """Moves as records hold them."""
+    return base64.b64encode(zlib.compress(counts.astype("<u8").tobytes(), 1)).decode()
 
 
 def scale(records: int = 20_250) -> Suite:

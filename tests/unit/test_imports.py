@@ -16,7 +16,8 @@ FILES = {
 }
 """Module name below ``harness`` → its file; what ``gauntlet new`` copies is not ours."""
 
-FAMILY = ("frame", "leaderboard", "board", "lines", "headline", "worst_case", "cross_flags")
+FAMILY = ("frame", "leaderboard", "board", "lines", "headline", "worst_case", "cross_flags",
+          "sizes")  # fmt: skip
 """What makes tables of records."""
 
 RUNNING = ("scheduler", "executors", "jobs", "runtime", "hoststages", "store", "work", "outputs")

@@ -17,7 +17,9 @@ from harness.judge.metrics import (
     Rate,
     confusion,
     flips,
+    image_iou,
     miou_difference,
+    moves,
     segmentation,
     worst_case_miou,
 )
@@ -63,6 +65,40 @@ def test_confusion_refuses_what_is_no_label() -> None:
         confusion(np.zeros((1, 2, 2), int), np.full((1, 2, 2), VOID), 4, void=None)
     with pytest.raises(ValueError, match="must both be"):
         confusion(np.zeros((1, 2, 3), int), np.zeros((1, 2, 2), int), 4)
+
+
+@pytest.mark.parametrize("void", [VOID, None])
+def test_moves_equal_scikit_learns_confusion_of_two_predictions(void: int | None) -> None:
+    before, y = _scene(0)
+    after, _ = _scene(1)
+    before[0, 0, :3], after[1, 1, 1], after[0, 0, 0] = VOID, 200, VOID
+    kept = (y != VOID) if void is not None else np.ones(y.shape, bool)
+    found = moves(before, after, y, 4, void)
+    first, last = (np.minimum(part[kept], 4) for part in (before, after))
+    assert (found == confusion_matrix(first, last, labels=range(5))).all()
+    assert found.sum() == kept.sum()
+    assert found[4].any()
+    assert found[:, 4].any()
+
+
+def test_moves_and_flips_tell_the_same_story() -> None:
+    before, y = _scene(2)
+    after, _ = _scene(3)
+    found = moves(before, after, y, 4)
+    assert found.sum() - np.trace(found) == flips(before, after, y).changed.sum()
+
+
+def test_image_iou_equals_torchmetrics_image_by_image() -> None:
+    seen, y = _scene(4)
+    y[0] = np.where(y[0] == 3, VOID, y[0])  # a class that this image has no label of
+    y[1] = VOID
+    found = image_iou(confusion(seen, y, 4))
+    assert np.isnan(found[1])
+    for i in (0, 2, 3, 4, 5):
+        kept = torch.from_numpy(y[i] != VOID)
+        guess, truth = torch.from_numpy(seen[i])[kept], torch.from_numpy(y[i])[kept]
+        each = multiclass_jaccard_index(guess.long(), truth.long(), 4, average="none")
+        assert found[i] == pytest.approx(float(each[truth.long().unique()].mean()))
 
 
 def test_confusion_without_images_or_void() -> None:

@@ -329,3 +329,37 @@ def test_cross_flags_an_attack_that_gains_with_twice_the_steps():
 def test_joint_of_nothing_is_nothing():
     assert joint({}) is None
     assert greedy({}) is None
+
+
+def test_what_is_unbounded_is_a_board_of_its_own_and_the_last():
+    bounded = (("patch 5×5", None), ("L∞ 4/255", 4 / 255), ("L∞ 8/255", 8 / 255))
+    budgets = ((synthetic.UNBOUNDED, None), *bounded)
+    found = tables(synthetic.frame(replace(MAPS, budgets=budgets, seeds=(0,))))
+    assert [table.budget for table in found] == ["L∞ 8/255", "L∞ 4/255", "patch 5×5", "unbounded"]
+    assert [table.unbounded for table in found] == [False, False, False, True]
+    alone = tables(synthetic.frame(replace(MAPS, budgets=bounded, seeds=(0,))))
+    # Bounded ranks and scores are what they are without the unbounded budget beside them.
+    for table, other in zip(found[:3], alone, strict=True):
+        assert [(r.defense, r.rank, r.score) for r in table.rows] == [
+            (r.defense, r.rank, r.score) for r in other.rows
+        ]
+
+
+def test_sizes_are_means_over_seeds_and_over_defences():
+    frame = synthetic.frame(replace(MAPS, budgets=((synthetic.UNBOUNDED, None),), seeds=(0, 1)))
+    place = row_at(frame, "weak", "pgd", seed=1)
+    frame.at[place, "record"]["perturbation"] = {"linf_max": 0.5, "rmse": 0.1, "psnr": 20.0}
+    (table,) = tables(frame)
+    cell = next(
+        cell for row in table.rows if row.defense == "weak" for cell in row.cells
+        if cell.attack == "pgd"
+    )  # fmt: skip
+    assert cell.sizes.linf == pytest.approx((0.9 + 0.5) / 2)
+    assert cell.sizes.psnr == pytest.approx((12 + 20) / 2)
+    assert cell.sizes.ssim == pytest.approx(0.3)  # of the one seed that has it
+    attack = next(attack for attack in table.attacks if attack.attack == "pgd")
+    assert attack.sizes.linf == pytest.approx((3 * 0.9 + 0.7) / 4)
+    scores = [c.score.value for row in table.rows for c in row.cells if c.attack == "pgd"]
+    assert attack.score == pytest.approx(np.mean(scores))
+    noop = next(attack for attack in table.attacks if attack.attack == "noop")
+    assert noop.sizes.psnr is None

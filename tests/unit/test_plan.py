@@ -7,10 +7,12 @@ import pytest
 from harness.errors import UserError, UserErrors
 from tests.workspaces import (
     BACKDOOR,
+    PERTURB,
     POISONING,
     QUERY,
     SUPPLY_CHAIN,
     TRANSFER,
+    VICTIM,
     Checkout,
     cell,
     kinds,
@@ -398,3 +400,21 @@ def test_only_an_ensemble_plans_its_members_too(checkout):
     part = checkout.plan(only={"attack": "both"})
     assert {c.info["attack"] for c in part.cells.values()} == {"both", "noop", "sign"}
     assert cell(part, attack="both").key == cell(whole, attack="both").key
+
+
+def test_maps_are_predicted_once_more_after_rounding(tmp_path):
+    """As a picture file would keep the attacked inputs; elsewhere nothing is planned for it."""
+    checkout = Checkout(tmp_path)
+    checkout.module("attack", "still", PERTURB.format("return x"), tasks=["segmentation"])
+    maps = {"victims": ["scenes"], "attacks": ["still"], "data": {"student": "digit-scenes"}}
+    steps = {"steps": {"type": "int", "default": 1}}
+    checkout.module("victim", "scenes", VICTIM, tasks=["segmentation"], hooks=["build", "fit"],
+                    entry="victim.py:Tiny", params=steps)  # fmt: skip
+    checkout.module("defense", "none", "class Defense: pass", hooks=[],
+                    tasks=["classification", "segmentation"])  # fmt: skip
+    plan = checkout.plan(matrix("maps", **maps), matrix("classes"))
+    found = {cell.info["matrix"]: cell.stages for cell in plan.cells.values()}
+    stage = plan.graph.stages[found["maps"]["eight_bit"]]
+    assert stage.recipe["options"]["eight_bit"] is True
+    assert stage.inputs == plan.graph.stages[found["maps"]["after"]].inputs
+    assert "eight_bit" not in found["classes"]

@@ -106,6 +106,16 @@ def test_a_record_that_is_not_of_the_schema_is_a_bug_of_ours(change):
         made(**change)
 
 
+def test_records_with_and_without_class_names_and_moves_are_read(tmp_path):
+    maps = {"shape": [1, 2, 3], "before": "eJw=", "after": "eJw="}
+    more = maps | {"classes": ["sky", "road"], "moves": "eJw="}
+    for confusions in (maps, more, more | {"classes": []}):
+        path = records.write(tmp_path, made(confusions=confusions))
+        assert records.read(path)["confusions"] == confusions
+    with pytest.raises(ValidationError):
+        made(confusions=more | {"classes": ["sky", 3]})
+
+
 def test_nan_is_refused_in_a_record():
     with pytest.raises(ValueError, match="JSON"):
         made(perturbation={"linf_max": float("nan")})

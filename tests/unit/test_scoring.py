@@ -5,7 +5,8 @@ import pytest
 
 from harness.files import save_array
 from harness.judge.values import Absent
-from harness.scoring import foreign_labels, goal_of, score
+from harness.scoring import Score, foreign_labels, goal_of, judge_segmentation, score, unpack_counts
+from harness.site.classes import class_names, moves_of
 from harness.store import Store
 
 KEY = "ab" * 32
@@ -43,3 +44,48 @@ def test_a_target_class_means_nothing_across_label_spaces(threat, data, foreign,
     if foreign:
         store = Store(tmp_path / "store")
         assert isinstance(goal_of(info, {"goal": KEY}, store, {}), Absent)
+
+
+def test_a_segmentation_record_keeps_names_and_moves(tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, (4, 8, 8)).astype(np.uint8)
+    y[0, :2] = 255
+    outputs = {role: rng.integers(0, 4, y.shape).astype(np.uint8) for role in ("before", "after")}
+    result = Score()
+    spec = {"outputs": 3, "void": 255, "classes": ["sky", "road", "car"]}
+    judge_segmentation(outputs, y, spec, None, result)
+    kept = y != 255
+    expected = np.zeros((4, 4), int)
+    np.add.at(expected, (outputs["before"][kept], outputs["after"][kept]), 1)
+    # written by the judge, read by the pages: neither imports the other
+    assert (moves_of(result.confusions, 3) == expected).all()
+    record = {"confusions": result.confusions}
+    assert class_names(record) == ("sky", "road", "car")
+    before = unpack_counts(result.confusions["before"], result.confusions["shape"])
+    assert before.sum() == kept.sum()
+
+
+def test_what_is_left_after_rounding_stands_beside(tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, (4, 8, 8)).astype(np.uint8)
+    outputs = {"before": y, "after": (y + 1) % 3, "eight_bit": np.where(y == 0, 1, y)}
+    spec, result = {"outputs": 3, "void": 255, "classes": []}, Score()
+    judged = judge_segmentation(outputs, y, spec, None, result)
+    share = float((y != 0).mean())
+    assert judged.metrics["pixel_accuracy"].value == 0
+    assert judged.metrics["pixel_accuracy_8bit"].value == pytest.approx(share)
+    assert 0 < judged.metrics["miou_8bit"].value < share
+    assert unpack_counts(result.confusions["eight_bit"], result.confusions["shape"]).sum() == y.size
+
+
+def test_moves_of_a_large_slice_do_not_overflow():
+    from harness.scoring import pack_moves
+
+    counts = np.full((3, 3), 2**40)
+    assert (moves_of({"moves": pack_moves(counts)}, 2) == counts).all()
+
+
+@pytest.mark.parametrize("moves", [None, "", "!", "eJwDAAAAAAE=", 3])
+def test_moves_that_cannot_be_read_are_none(moves):
+    assert moves_of({"moves": moves}, 2) is None
+    assert moves_of({}, 2) is None
