@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,15 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
         summaries={m.ref: m.manifest.summary for m in workspace.catalog.modules.values()},
     )
     page = render.build(rows, workspace.site, meta, loader(workspace))
+    empty: Counter[str] = Counter()
     for table in leaderboard.tables(rows):
-        console.print(grid(table))
+        if table.counts.get("ok"):
+            console.print(grid(table))
+        else:
+            empty[table.benchmark] += sum(table.counts.values())
+    for name, count in empty.items():
+        text = f"{name}: {count} cells without a result; see gauntlet plan {name}, or the page"
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
     console.print(f"Leaderboard: {page}", soft_wrap=True, highlight=False)
     if open_:
         webbrowser.open(page.resolve().as_uri())
