@@ -74,10 +74,13 @@ def labelled(
 def short(name: str, longest: int) -> str:
     """A name that fits beside a picture; in full it stands in a table.
 
-    >>> short("pavement", 13), short("a very long class name", 13)
-    ('pavement', 'a very long …')
+    Variants differ at the end, so the middle goes.
+
+    >>> short("pavement", 13), short("malicious-autoencoder/m", 13)
+    ('pavement', 'maliciou…er/m')
     """
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+    end = (longest - 1) // 3
+    return name if len(name) <= longest else f"{name[: longest - 1 - end]}…{name[-end:]}"
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
