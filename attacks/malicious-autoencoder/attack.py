@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from harness.runtime.class_weights import class_weights
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.runtime import dense
+from harness.runtime.class_weights import class_weights
 from harness.runtime.contracts import Budget, Context, Data, Model, NotApplicable
 from harness.runtime.gradients import ball
 from harness.runtime.training import fit
