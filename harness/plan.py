@@ -239,7 +239,9 @@ class _Planner:
                 for role in matrix.data:
                     self.recipes.data(matrix, role)
             except datasets.DataMissing as error:
-                self._lacks[matrix.name] = str(error)
+                # published pages show it: nobody's folders belong there
+                root = str(self.recipes.data_root)
+                self._lacks[matrix.name] = str(error).replace(root, "the data folder")
         return self._lacks[matrix.name]
 
     def _chosen(self, info: dict[str, Any]) -> bool:

@@ -75,7 +75,8 @@ def _write(out: Path, pages: Sequence[MatrixPage], meta: SiteMeta, gallery: Gall
         shutil.copyfile(_HERE / "static" / name, out / name)
     page = partial(_render, environment, out)
     benchmarks: dict[str, list[MatrixPage]] = {}
-    for one in pages:
+    measured = {one.benchmark for one in pages if one.measured}
+    for one in sorted(pages, key=lambda page: page.benchmark not in measured):
         benchmarks.setdefault(one.benchmark, []).append(one)
     threats = [t for t in THREATS.values() if any(one.threat is t for one in pages)]
     page("index.html", "overview", benchmarks=benchmarks, threats=threats)

@@ -442,3 +442,11 @@ def test_scale_suite_has_no_page_per_record(tmp_path):
     suite = replace(synthetic.scale(records=900), examples=100)
     out = build(synthetic.frame(suite), tmp_path / "site").parent
     assert len(html_of(out)) == 2 + 60
+
+
+def test_benchmarks_that_were_never_run_come_last(tmp_path):
+    small = {"attacks": {"noop": 0.0, "fgsm": 0.7}, "defenses": {"none": 0.0}, "seeds": (0,)}
+    never = synthetic.without_records(Suite(benchmark="about", matrix="open", **small))
+    run = synthetic.frame(Suite(benchmark="later", matrix="done", **small))
+    page = build(pd.concat([never, run], ignore_index=True), tmp_path / "site", META).read_text()
+    assert page.index("later/done/index.html") < page.index("about/open/index.html")
