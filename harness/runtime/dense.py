@@ -93,11 +93,11 @@ def mean(pixels: Tensor, y: Tensor, class_weights: Tensor | None = None) -> Tens
             Σ w_y·pixel / Σ w_y over all of its labelled pixels. Without, each row is its own mean.
 
     >>> y = torch.tensor([[0, 1], [1, VOID]])
-    >>> pixels = torch.tensor([[1.0, 2.0], [4.0, 0.0]])
+    >>> pixels = torch.tensor([[1.0, 2.0], [5.0, 0.0]])
     >>> mean(pixels, y).tolist()
-    [1.5, 4.0]
-    >>> mean(pixels, y, torch.tensor([1.0, 2.0])).mean().item() == (1 + 2 * 2 + 2 * 4) / 5
-    True
+    [1.5, 5.0]
+    >>> mean(pixels, y, torch.tensor([1.0, 2.0])).mean().item()  # (1 + 2·2 + 2·5) / 5
+    3.0
     """
     labelled = y != VOID
     if class_weights is None:
