@@ -8,6 +8,7 @@ from rich.console import Console
 
 from harness import datasets, weights
 from harness.errors import UserError
+from harness.files import read_json
 from harness.workspace import Workspace
 
 
@@ -65,3 +66,5 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
     digest = datasets.digest(name, workspace.data)
     console.print(f"{name} is in {workspace.data / name} (digest {digest[:12]})", soft_wrap=True,
                   highlight=False)  # fmt: skip
+    if note := read_json(workspace.data / name / "manifest.json")["note"]:
+        console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)

@@ -14,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from harness import datasets, hoststages
+from harness.commands import data as command
 from harness.datasets import fetched, maps, pairs, roads
 from harness.datasets.base import DataMissing, Split, Splits, draws, hash_order
 from harness.errors import UserError
 from harness.runtime.contracts import Spec
+from harness.workspace import Workspace
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("GAUNTLET_SHARED", REPOSITORY.parent / "shared" / "data"))
@@ -176,6 +179,13 @@ def test_a_subset_has_the_ids_of_the_whole_and_says_so(camvid_root, tmp_path):
     assert "3 of 367 train images, 2 of 101 val images, 2 of 233 test images" in record["note"]
     assert record["counts"] == {"train": 3, "val": 2, "test": 2}
     assert datasets.digest("camvid", camvid_root) != datasets.digest("camvid", tmp_path / "root")
+
+
+def test_the_command_says_what_is_missing_of_the_set(camvid_source, tmp_path):
+    said = io.StringIO()
+    workspace = Workspace(tmp_path, tmp_path / "home")
+    command.fetch(workspace, "camvid", camvid_source, Console(file=said, width=200))
+    assert "note: not the whole published set" in said.getvalue()
 
 
 def test_the_whole_set_needs_no_note(camvid_source, tmp_path):
