@@ -10,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.runtime import dense
-from harness.runtime.class_weights import class_weights
 from harness.runtime.contracts import Budget, Context, Data, Model, NotApplicable
 from harness.runtime.gradients import ball
 from harness.runtime.training import fit
@@ -49,7 +48,7 @@ class MaliciousAutoencoder:
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
         network = self.build(train.spec.shape[0], budget).to(ctx.device)
-        hurt = self.damage(model.module, train)
+        hurt = dense.damage(self.objective, model.module, train, self.class_weights)
         if self.form == "bounded":
             self.train(network, train, ctx, lambda x, out, y: -hurt(out, y))
         elif self.form == "original":
@@ -89,18 +88,6 @@ class MaliciousAutoencoder:
         if norm != "linf":
             raise NotApplicable("its change is bounded by tanh: it needs linf")
         return Bounded(inner, eps)
-
-    def damage(self, victim: nn.Module, train: Data) -> Callable[[Tensor, Tensor], Tensor]:
-        """What is raised: the objective's weighted mean over a batch, as rows ``[B]``."""
-        weights = None
-        if self.class_weights != "none":
-            weights = class_weights(self.class_weights, train.y, train.spec.outputs)
-            weights = weights.to(train.device)
-
-        def hurt(x: Tensor, y: Tensor) -> Tensor:
-            return dense.mean(dense.values(self.objective, victim(x), y), y, weights)
-
-        return hurt
 
     def train(
         self,

@@ -7,7 +7,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.runtime import dense
-from harness.runtime.class_weights import class_weights
 from harness.runtime.contracts import Budget, Context, Data, Model, NotApplicable
 from harness.runtime.gradients import ball, project
 from harness.runtime.training import fit
@@ -27,20 +26,17 @@ class Universal:
         self, *, steps: int, batch: int, lr: float, objective: str, balanced: bool
     ) -> None:
         self.steps, self.batch, self.lr = steps, batch, lr
-        self.objective, self.balanced = dense.LOSSES[objective], balanced
+        self.objective, self.weights = dense.LOSSES[objective], "inverse" if balanced else "none"
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
         norm, eps = ball(budget)
         if norm != "linf":
             raise NotApplicable("the perturbation is bounded by tanh: it needs linf")
         delta = Delta(train.raw.shape[1:], eps).to(ctx.device)
-        victim, weights = model.module, None
-        if self.balanced:
-            weights = class_weights("inverse", train.y, train.spec.outputs).to(ctx.device)
+        hurt = dense.damage(self.objective, model.module, train, self.weights)
 
         def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-            logits = victim(network(x))
-            return -dense.mean(dense.values(self.objective, logits, y), y, weights)
+            return -hurt(network(x), y)
 
         fit(
             delta,

@@ -11,8 +11,10 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from harness.runtime.class_weights import class_weights
+from harness.runtime.contracts import Data
 from harness.runtime.tasks import VOID
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
@@ -109,6 +111,26 @@ def mean(pixels: Tensor, y: Tensor, class_weights: Tensor | None = None) -> Tens
 
 def _log_p(logits: Tensor, y: Tensor) -> Tensor:
     return -F.cross_entropy(logits, y, reduction="none")
+
+
+def damage(
+    loss: PixelLoss, victim: nn.Module, train: Data, weights: str = "none"
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """What a learned attack raises: ``hurt(x, y) -> [B]``, differentiable in ``x``.
+
+    Args:
+        loss: a row of ``LOSSES``. victim: answers logits; stays outside of what is trained.
+        train: where classes are counted. weights: of labels, a row of ``class_weights.KINDS``;
+            with ``none`` each row is its own mean.
+    """
+    by_class = None
+    if weights != "none":
+        by_class = class_weights(weights, train.y, train.spec.outputs).to(train.device)
+
+    def hurt(x: Tensor, y: Tensor) -> Tensor:
+        return mean(values(loss, victim(x), y), y, by_class)
+
+    return hurt
 
 
 def _rows(pixels: Tensor) -> Tensor:
