@@ -84,13 +84,15 @@ def as_seen(stored: NDArray[Any]) -> NDArray[Any]:
     return stored.astype(np.float32) / np.float32(255) if stored.dtype == np.uint8 else stored
 
 
-def measure(clean: NDArray[Any], attacked: NDArray[Any]) -> Distances:
+def measure(clean: NDArray[Any], attacked: NDArray[Any], *, ssim: bool = True) -> Distances:
     """Distances between stored clean examples and attacked ones.
 
     Args:
         clean: as stored, uint8 ``[N, C, H, W]`` (float32 ``[N, C, H, W]`` or ``[N, F]`` too);
             memory-mapped arrays are read a few rows at a time.
         attacked: float32 of the same shape.
+        ssim: whether that is wanted, too; it takes longer than all the others, and no budget
+            limits it.
 
     Raises:
         ValueError: the shapes differ, or are neither images nor features (the harness's fault: the
@@ -110,10 +112,11 @@ def measure(clean: NDArray[Any], attacked: NDArray[Any]) -> Distances:
     size = max(1, int(np.prod(clean.shape[1:])))
     step = max(1, _CHUNK // size)
     starts = range(0, max(1, len(clean)), step)
-    return join([_measure(clean[s : s + step], attacked[s : s + step]) for s in starts])
+    parts = [_measure(clean[s : s + step], attacked[s : s + step], ssim=ssim) for s in starts]
+    return join(parts)
 
 
-def _measure(clean: NDArray[Any], attacked: NDArray[Any]) -> Distances:
+def _measure(clean: NDArray[Any], attacked: NDArray[Any], *, ssim: bool) -> Distances:
     n = len(clean)
     # Features are a picture one pixel high, so that one rule serves both.
     shape = clean.shape if clean.ndim == 4 else (n, 1, 1, clean.shape[1])
@@ -124,7 +127,7 @@ def _measure(clean: NDArray[Any], attacked: NDArray[Any]) -> Distances:
         change = np.abs(given - seen)
         square = np.square(change)
         touched: Bits = np.any(change > TOLERANCE, axis=1)
-        alike = similarity(seen, given)
+        alike = similarity(seen, given) if ssim else np.full(n, np.nan)
     return Distances(
         linf=change.max(axis=every),
         l2=np.sqrt(square.sum(axis=every)),

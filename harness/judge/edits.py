@@ -86,7 +86,7 @@ def _rows(ids: Integers, train_ids: Integers, limit: int) -> Integers | str:
 
 
 def _inputs(x: Array, original: Array, budget: BudgetFields) -> str | None:
-    distances = measure(original, x)
+    distances = measure(original, x, ssim=False)
     limited = any(budget.get(name) is not None for name in ("norm", "patch"))
     fault = check_perturbation(distances, budget if limited else {"unbounded": True})
     if fault:

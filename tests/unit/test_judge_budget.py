@@ -216,3 +216,15 @@ def test_summary_holds_finite_numbers_only() -> None:
     assert "psnr" not in figures
     assert figures["examples"] == figures["identical"] == 1
     json.dumps(figures, allow_nan=False)
+
+
+def test_similarity_can_be_left_out_and_changes_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.integers(0, 256, (3, 3, 12, 13)).astype(np.uint8)
+    attacked = rng.random(clean.shape, np.float32)
+    whole, short = measure(clean, attacked), measure(clean, attacked, ssim=False)
+    assert np.isfinite(whole.ssim).all()
+    assert np.isnan(short.ssim).all()
+    for field in fields(whole):
+        if field.name != "ssim":
+            assert np.array_equal(getattr(whole, field.name), getattr(short, field.name))
