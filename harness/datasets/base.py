@@ -7,7 +7,7 @@ nothing here draws from ``numpy.random``: order and chance both come from SHA-2 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,21 @@ class Splits:
     train: Split
     val: Split
     test: Split
+
+
+def picture_spec(
+    task: str, classes: Sequence[str], shape: Sequence[int], void: int | None = None
+) -> dict[str, object]:
+    """The spec of labelled pictures ``[C, H, W]``: one output a class."""
+    return {
+        "task": task,
+        "outputs": len(classes),
+        "shape": list(shape),
+        "items": None,
+        "arity": None,
+        "void": void,
+        "classes": list(classes),
+    }
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.datasets.base import Card, Dataset, Split, Splits, hash_order
+from harness.datasets.base import Card, Dataset, Split, Splits, hash_order, picture_spec
 
 TRAIN, VAL = 1000, 297
 LICENCE = "CC BY 4.0"
@@ -47,15 +47,7 @@ def digit_splits(digits: range) -> Splits:
         return Split(x=x[kept], y=y[kept] - digits.start, ids=ids[kept])
 
     train, val, test = np.split(hash_order(ids, "digits"), [TRAIN, TRAIN + VAL])
-    spec: dict[str, object] = {
-        "task": "classification",
-        "outputs": len(digits),
-        "shape": [1, 8, 8],
-        "items": None,
-        "arity": None,
-        "void": None,
-        "classes": [str(digit) for digit in digits],
-    }
+    spec = picture_spec("classification", [str(digit) for digit in digits], (1, 8, 8))
     return Splits(spec=spec, train=part(train), val=part(val), test=part(test))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets import layouts, stored
-from harness.datasets.base import Card, Dataset, Ids, Split, Splits, hash_order
+from harness.datasets.base import Card, Dataset, Ids, Split, Splits, hash_order, picture_spec
 from harness.datasets.layouts import Form, Found
 from harness.errors import UserError
 
@@ -104,15 +104,8 @@ def load(kind: Kind, root: Path) -> Splits:
         return Split(x=found["train_x"][rows], y=found["train_y"][rows], ids=ids[rows])
 
     test_ids: Ids = FIRST_TEST_ID + np.arange(len(found["test_y"]), dtype=np.int64)
-    spec: dict[str, object] = {
-        "task": "classification",
-        "outputs": len(form.classes),
-        "shape": [form.channels, form.side, form.side],
-        "items": None,
-        "arity": None,
-        "void": None,
-        "classes": list(form.classes),
-    }
+    shape = (form.channels, form.side, form.side)
+    spec = picture_spec("classification", form.classes, shape)
     test = Split(x=found["test_x"], y=found["test_y"], ids=test_ids)
     return Splits(spec=spec, train=part(train), val=part(val), test=test)
 

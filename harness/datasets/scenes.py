@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets import digits
-from harness.datasets.base import Card, Dataset, Ids, Split, Splits, draws, hash_order
+from harness.datasets.base import Card, Dataset, Ids, Split, Splits, draws, hash_order, picture_spec
 
 Pixels = NDArray[np.float64]
 
@@ -49,15 +49,8 @@ def load(root: Path) -> Splits:
     source = digits.load(root)
     photographs = _photographs()
     train, val, test = (_scenes(part, getattr(source, part.name), photographs) for part in PARTS)
-    spec: dict[str, object] = {
-        "task": "segmentation",
-        "outputs": 11,
-        "shape": [3, HEIGHT, WIDTH],
-        "items": None,
-        "arity": None,
-        "void": VOID,
-        "classes": ["background", *(str(digit) for digit in range(10))],
-    }
+    classes = ("background", *(str(digit) for digit in range(10)))
+    spec = picture_spec("segmentation", classes, (3, HEIGHT, WIDTH), VOID)
     return Splits(spec=spec, train=train, val=val, test=test)
 
 

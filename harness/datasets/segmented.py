@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.datasets import maps, pairs, stored
-from harness.datasets.base import Card, Dataset, Split, Splits
+from harness.datasets.base import Card, Dataset, Split, Splits, picture_spec
 from harness.datasets.pairs import Form
 from harness.errors import UserError
 
@@ -101,15 +101,8 @@ def load(kind: Kind, root: Path) -> Splits:
         )
         for split in SPLITS
     )
-    spec: dict[str, object] = {
-        "task": "segmentation",
-        "outputs": len(form.classes),
-        "shape": [3, form.stored[1], form.stored[0]],
-        "items": None,
-        "arity": None,
-        "void": pairs.VOID,
-        "classes": list(form.classes),
-    }
+    shape = (3, form.stored[1], form.stored[0])
+    spec = picture_spec("segmentation", form.classes, shape, pairs.VOID)
     return Splits(spec=spec, train=train, val=val, test=test)
 
 
