@@ -102,7 +102,7 @@ def load(kind: Kind, root: Path) -> Splits:
         for split in SPLITS
     )
     shape = (3, form.stored[1], form.stored[0])
-    spec = picture_spec("segmentation", form.classes, shape, pairs.VOID)
+    spec = picture_spec("segmentation", tuple(form.classes), shape, pairs.VOID)
     return Splits(spec=spec, train=train, val=val, test=test)
 
 
