@@ -48,10 +48,11 @@ def find(recipe: Mapping[str, Any], data_root: Path) -> Path:
     victim, _, _ = recipe["name"].partition("/")
     path: Path = data_root / "weights" / victim / recipe["file"]
     fix = f"run `gauntlet data fetch {recipe['name']}`"
+    where = f"weights {recipe['name']}"  # no path: records and pages show it
     if not path.is_file():
-        raise UserError(f"weights {recipe['file']}", f"are not in {path.parent}", fix)
+        raise UserError(where, f"{recipe['file']} is not in the data folder", fix)
     if file_digest(path) != recipe["sha256"]:
-        raise UserError(str(path), "is not the file that the manifest names", fix)
+        raise UserError(where, f"{recipe['file']} is not the file that the manifest names", fix)
     return path
 
 

@@ -104,6 +104,7 @@ def test_without_the_file_the_cell_is_missing_and_says_how_to_get_it(checkout, f
     (record,) = checkout.records().values()
     assert record["status"] == "missing"
     assert "gauntlet data fetch stored/old" in record["reason"]
+    assert str(checkout.root) not in record["reason"]
     fetch(checkout, file)
     checkout.run()
     assert {r["status"] for r in checkout.records().values()} == {"ok"}
@@ -153,6 +154,7 @@ def test_data_that_are_not_here_make_their_cells_missing(checkout):
     by_matrix = {cell.info["matrix"]: cell for cell in plan.cells.values()}
     assert by_matrix["m"].status == "missing"
     assert "gauntlet data fetch cifar10" in by_matrix["m"].reason
+    assert str(checkout.root) not in by_matrix["m"].reason
     checkout.run()
     found = {r["cell"]["matrix"]: r["status"] for r in checkout.records().values()}
     assert found == {"m": "missing", "here": "ok"}
