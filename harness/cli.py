@@ -32,24 +32,27 @@ Place = Annotated[str, typer.Option(help="docker, local, or auto: docker where a
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="where networks run")]
 Only = Annotated[
     list[str] | None,
-    typer.Option(help="column=label, such as attack=pgd; may be repeated", metavar="COLUMN=LABEL"),
+    typer.Option(
+        help="column=label, such as attack=pgd; several labels of a column: any of them",
+        metavar="COLUMN=LABEL",
+    ),
 ]
 
 
-def parse_only(only: list[str] | None) -> dict[str, str]:
-    """``["attack=pgd"]`` → ``{"attack": "pgd"}``.
+def parse_only(only: list[str] | None) -> dict[str, set[str]]:
+    """``["attack=pgd", "attack=fgsm"]`` → ``{"attack": {"pgd", "fgsm"}}``.
 
     Raises:
         UserError: not of that form, or no such column.
     """
     columns = ("matrix", "victim", "defense", "attack", "seed", "budget_label")
-    found = {}
+    found: dict[str, set[str]] = {}
     for text in only or []:
         column, equals, label = text.partition("=")
         if not equals or column not in columns:
             fix = f"write COLUMN=LABEL with one of {', '.join(columns)}"
             raise UserError("--only", f"cannot read {text!r}", fix)
-        found[column] = label
+        found.setdefault(column, set()).add(label)
     return found
 
 

@@ -22,7 +22,7 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
     "goal": ("hoststages.py",),
     "clean": ("hoststages.py",),
     "apply": ("hoststages.py", "judge/budget.py"),
-    "measure": ("hoststages.py", "judge/budget.py", "judge/similarity.py"),
+    "measure": ("hoststages.py", "judge/budget.py", "judge/common.py", "judge/similarity.py"),
     "weights": ("weights.py",),
 }
 """Which of our files decide a host stage's result; their digest is in its key."""

@@ -16,6 +16,7 @@ from harness import datasets
 from harness.datasets.base import hash_order
 from harness.files import load_array, read_json, save_array, write_json
 from harness.judge import budget as budgets
+from harness.judge.common import common
 from harness.judge.edits import check_edits
 from harness.weights import find
 
@@ -177,11 +178,18 @@ def stored(x: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def measure(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
-    """Distances of attacked inputs, and a few for pictures; the batch itself may then go."""
+    """Distances of attacked inputs, what all changes have in common, and a few for pictures.
+
+    The batch itself may then go.
+    """
     original, attacked = (load_array(inputs[n] / "x.npy") for n in ("clean", "attacked"))
     distances = budgets.measure(original, attacked)
     for field in fields(distances):
         save_array(out / "distances" / f"{field.name}.npy", getattr(distances, field.name))
+    shared = common(original, attacked)
+    save_array(out / "common" / "share.npy", np.array([shared.share]))
+    save_array(out / "common" / "mean.npy", shared.mean.astype(np.float32))
+    save_array(out / "common" / "spectrum.npy", shared.spectrum.astype(np.float32))
     save_array(out / "pictures" / "attacked.npy", attacked[: recipe["keep"]])
 
 

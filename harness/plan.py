@@ -6,7 +6,7 @@ import contextlib
 import gc
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from harness.recipes import Recipes
 from harness.subject import Subject
 from harness.threat import THREATS, Status
 from harness.weights import recipe_of
+
+Only = Mapping[str, Set[str]]
+"""Column → labels: which cells of a benchmark are meant."""
 
 
 @dataclass(slots=True)
@@ -82,7 +85,7 @@ def make_plan(
     benchmark: Benchmark,
     catalog: Catalog,
     data_root: Path,
-    only: Mapping[str, str] | None = None,
+    only: Only | None = None,
     device: str = "cpu",
     executor: str = "local",
 ) -> Plan:
@@ -90,15 +93,16 @@ def make_plan(
 
     Args:
         benchmark: what to plan. catalog: the modules. data_root: where fetched data lie.
-        only: column → label (``attack=pgd``): plan only these cells.
+        only: column → labels: plan only cells with one of the labels in each of the columns.
         device: ``cpu`` or ``cuda``; results differ, so keys do.
         executor: where stages will run; what is installed there is in their keys.
 
     Raises:
         UserErrors: every module, variant or parameter that is named and not there.
+        UserError: a label of ``only`` is no planned cell's.
     """
     environments = Environments(catalog, executor, device)
-    planner = _Planner(benchmark, environments, data_root, dict(only or {}))
+    planner = _Planner(benchmark, environments, data_root, only or {})
     with uncollected():
         return planner.plan()
 
@@ -124,7 +128,7 @@ class _Planner:
         benchmark: Benchmark,
         environments: Environments,
         data_root: Path,
-        only: dict[str, str],
+        only: Only,
     ) -> None:
         self.benchmark, self.catalog, self.only = benchmark, environments.catalog, only
         self.environments = environments
@@ -144,9 +148,7 @@ class _Planner:
                     self.cells[cell.id] = cell
         if self.errors:
             raise UserErrors(self.errors)
-        if self.only and not self.cells:
-            chosen = " ".join(f"{k}={v}" for k, v in self.only.items())
-            raise UserError(f"--only {chosen}", "no cell of the plan matches", "see gauntlet plan")
+        self._check_only()
         return Plan(self.benchmark, self.graph, self.cells, self.environments)
 
     def _subjects(self, index: int, matrix: Matrix) -> dict[str, list[Subject]]:
@@ -245,7 +247,15 @@ class _Planner:
         return self._lacks[matrix.name]
 
     def _chosen(self, info: dict[str, Any]) -> bool:
-        return all(str(info.get(k)) == v for k, v in self.only.items())
+        return all(str(info.get(column)) in labels for column, labels in self.only.items())
+
+    def _check_only(self) -> None:
+        """Each label must be some chosen cell's: a misspelt one must not run as less."""
+        for column, labels in self.only.items():
+            found = {str(cell.info.get(column)) for cell in self.cells.values()}
+            if lost := sorted(labels - found):
+                where = f"--only {column}={lost[0]}"
+                raise UserError(where, "no cell of the plan matches", "see gauntlet plan")
 
     def _info(
         self,

@@ -58,7 +58,7 @@ def score(
     result = Score()
     if "measure" in stages:
         distances = load_distances(store.part(stages["measure"], "distances"))
-        result.perturbation = budgets.summary(distances)
+        result.perturbation = budgets.summary(distances) | load_common(stages["measure"], store)
         violation = budgets.check_perturbation(distances, dict(info["budget"]))
         if violation is not None:
             return Score("budget_violation", violation, perturbation=result.perturbation)
@@ -197,6 +197,12 @@ def load_distances(folder: Path) -> budgets.Distances:
     return budgets.Distances(
         **{p.stem: np.array(load_array(p)) for p in sorted(folder.glob("*.npy"))}
     )
+
+
+def load_common(measure: str, store: Store) -> dict[str, float]:
+    """The share of the changes that all examples have in common, where there is one."""
+    share = float(load_array(store.part(measure, "common") / "share.npy")[0])
+    return {"common": share} if np.isfinite(share) else {}
 
 
 def count_queries(store: Store, attack: str) -> tuple[dict[str, float], int]:

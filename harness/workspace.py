@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.benchmark import Benchmark, check_benchmarks, load_benchmark
 from harness.catalog import Catalog
 from harness.errors import UserErrors
-from harness.plan import Plan, make_plan
+from harness.plan import Only, Plan, make_plan
 from harness.store import Store, default_root
 
 
@@ -86,7 +86,7 @@ class Workspace:
     def plan(
         self,
         benchmark: Benchmark,
-        only: dict[str, str] | None = None,
+        only: Only | None = None,
         device: str = "cpu",
         executor: str = "local",
     ) -> Plan:

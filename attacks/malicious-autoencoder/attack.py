@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from harness.runtime import dense
 from harness.runtime.contracts import Budget, Context, Data, Model, NotApplicable
 from harness.runtime.gradients import ball
+from harness.runtime.miou import pooled_miou
 from harness.runtime.training import fit
 
 FILE = "network.safetensors"
@@ -59,6 +60,8 @@ class MaliciousAutoencoder:
             self.train(network, train, ctx, rows)
         else:
             self.train_with_hinge(network, train, val, ctx, hurt)
+        with torch.no_grad():
+            log_collapse(network.eval(), model.module, val, self.batch, ctx)
         kept = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
         save_file(kept, ctx.state / FILE)
 
@@ -137,6 +140,47 @@ class MaliciousAutoencoder:
             ctx.log(f"penalty {penalty:g}: mean square change {found:.3g}, limit {self.mse:.3g}")
             if found <= self.mse:
                 return
+
+
+def log_collapse(
+    network: nn.Module, victim: nn.Module, val: Data, batch: int, ctx: Context
+) -> None:
+    """Log what the change looks like on validation, and what its mean does alone.
+
+    Where the mean change does as much as the network, it has learnt nothing about the picture.
+    """
+    shape = val.spec.shape
+    total, square, n = torch.zeros(shape), torch.zeros(shape[0]), 0
+    for x, _ in val.batches(batch):
+        change = (network(x) - x).cpu()
+        total += change.sum(0)
+        square += change.square().sum((0, 2, 3))
+        n += len(x)
+    mean = total / n
+    level = mean.mean((1, 2))
+    spread = (square / (n * shape[1] * shape[2]) - level.square()).clamp_min(0).sqrt()
+    own = pooled_miou(nn.Sequential(network, victim), val, batch)
+    alone = pooled_miou(nn.Sequential(Added(mean.to(ctx.device)), victim), val, batch)
+    ctx.log(
+        f"mean change of each channel, in 255ths: {in_255ths(level)}; spread: {in_255ths(spread)}"
+    )
+    ctx.log(f"validation mIoU {own:.4f}; with the mean change alone {alone:.4f}")
+
+
+def in_255ths(values: Tensor) -> str:
+    """Channels as a log shows them."""
+    return " ".join(f"{255 * value:+.1f}" for value in values.tolist())
+
+
+class Added(nn.Module):
+    """clamp(x + change)."""
+
+    def __init__(self, change: Tensor) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + self.change).clamp(0, 1)
 
 
 def mse(x: Tensor, out: Tensor) -> Tensor:

@@ -37,6 +37,8 @@ def frames(store: Store, record: Mapping[str, Any]) -> Frames | None:
         labels = store.part(stages["slice"], "y") / "y.npy"
         before, after = (store.part(stages[one], "outputs") for one in ("before", "after"))
         sizes = store.part(stages["measure"], "distances")
+        shared = store.part(stages["measure"], "common")
+        mean, spectrum = (np.array(load_array(shared / f"{n}.npy")) for n in ("mean", "spectrum"))
         void = read_json(store.part(stages["slice"], "spec.json"))["void"]
         image, attacked, truth, first, last, linf, mse = (
             np.array(array[rows])
@@ -52,4 +54,4 @@ def frames(store: Store, record: Mapping[str, Any]) -> Frames | None:
         )
     except (OSError, KeyError, ValueError, IndexError):
         return None
-    return Frames(rows, image, attacked, first, last, truth, linf, mse, void)
+    return Frames(rows, image, attacked, first, last, truth, linf, mse, mean, spectrum, void)

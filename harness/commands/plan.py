@@ -10,7 +10,7 @@ from rich.table import Table
 from harness import records
 from harness.commands.run import chosen, pending, workers
 from harness.errors import UserError
-from harness.plan import Cell, Plan
+from harness.plan import Cell, Only, Plan
 from harness.recorder import Recorder
 from harness.scheduler import Scheduler
 from harness.strict_yaml import nearest
@@ -23,7 +23,7 @@ def plan(
     name: str,
     *,
     why: str | None,
-    only: dict[str, str] | None,
+    only: Only | None,
     device: str,
     executor: str,
     console: Console,

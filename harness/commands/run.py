@@ -17,7 +17,7 @@ from harness.errors import UserError
 from harness.executors.base import Executor
 from harness.graph import HOST
 from harness.mirror import Mirror
-from harness.plan import Cell, Plan
+from harness.plan import Cell, Only, Plan
 from harness.progress import Meter
 from harness.recorder import Recorder
 from harness.scheduler import Scheduler, Tally
@@ -130,7 +130,7 @@ def run(
     jobs: int | None = None,
     device: str = "cpu",
     gpus: str = "0",
-    only: dict[str, str] | None = None,
+    only: Only | None = None,
     retry_failed: bool = False,
     keep_all: bool = False,
     mirror: str | None = None,

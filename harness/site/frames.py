@@ -30,6 +30,9 @@ MOST = 4
 WIDEST = 240
 """Pixels of a tile's width."""
 
+FAINTEST = 1e-3
+"""Share of the largest amplitude that a spectrum still tells from nothing."""
+
 _ROUND = (8.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.5, 1.0)
 _FACTORS = tuple(ten * one for ten in (10.0, 1.0, 0.1) for one in _ROUND)
 _STRIPES, _HATCH = 6, 2
@@ -47,6 +50,8 @@ class Frames:
         image: as stored, ``[n, C, H, W]``. attacked: float32 of the same shape, in [0, 1].
         before: classes predicted on the image ``[n, H, W]``. after: on the attacked one.
         truth: labels ``[n, H, W]``. linf: largest change of each ``[n]``. mse: mean square.
+        mean: mean change of the whole slice ``[C, H, W]``. spectrum: the changes' mean amplitude
+            ``[H, W]``, frequency 0 in the middle.
     """
 
     rows: list[int]
@@ -57,6 +62,8 @@ class Frames:
     truth: Array
     linf: Array
     mse: Array
+    mean: Array
+    spectrum: Array
     void: int | None
 
 
@@ -76,7 +83,11 @@ def factor(frames: Frames) -> float:
 
     1 where nothing differs. Values lie in [0, 1], so that 0.4 is always small enough.
     """
-    most = float(np.abs(_change(frames)).max(initial=0.0))
+    return _factor(_change(frames))
+
+
+def _factor(change: Array) -> float:
+    most = float(np.abs(change).max(initial=0.0))
     return next((k for k in _FACTORS if 127 >= k * 255 * most > 0), 1.0)
 
 
@@ -110,6 +121,20 @@ def compose(frames: Frames, classes: int, k: float) -> Picture:
         np.where(void[..., None], palette.rgb([palette.VOID])[0], colours[_named(truth, classes)]),
     )
     return np.concatenate([np.concatenate(row, axis=1) for row in zip(*columns, strict=True)])
+
+
+def compose_common(frames: Frames) -> tuple[Picture, float]:
+    """What the whole slice has in common, ``[H, 2 x W, 3]``, and its first tile's factor.
+
+    Left the mean change; right the mean amplitude of frequencies from ``FAINTEST`` of the largest
+    (black) to the largest (white), on a logarithmic scale. All pixels: of a spectrum none may go.
+    """
+    k = _factor(frames.mean)
+    peak = float(frames.spectrum.max(initial=0.0))
+    level = np.clip(frames.spectrum / peak if peak else frames.spectrum, FAINTEST, 1)
+    grey = 255 * (1 - np.log10(level) / math.log10(FAINTEST))
+    both = (_photo(127 + k * 255 * frames.mean[None])[0], _photo(grey[None, None])[0])
+    return np.concatenate(both, axis=1), k
 
 
 def _photo(values: Array) -> Picture:

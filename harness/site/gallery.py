@@ -18,10 +18,11 @@ from harness.judge.metrics import image_iou
 from harness.keys import code_digest, digest
 from harness.lines import Line, Record
 from harness.site.classes import class_names
-from harness.site.frames import COLUMNS, Frames, Picture, compose, factor, step
+from harness.site.frames import COLUMNS, Frames, Picture, compose, compose_common, factor, step
 from harness.worst_case import decode
 
 FOLDER = "pictures"
+ENDINGS = ("webp", "common.webp", "json")
 
 Loader = Callable[[Record], Frames | None]
 """Record → its frames; ``None`` where the artefacts are not at hand."""
@@ -50,7 +51,9 @@ class Shot:
     Attributes:
         name: of its files below ``FOLDER``, without the ending. seed: the record's.
         width, height: of a tile, in pixels. every: the tiles' pixels are every so many-th.
-        factor: what differences are multiplied by. legend: class number and name, of those shown.
+        factor: what differences are multiplied by. common_factor: the same of the mean change.
+        common: width and height of a tile of what the slice has in common.
+        legend: class number and name, of those shown.
         void: some pixel has no label. unnamed: some prediction names no class.
     """
 
@@ -60,6 +63,8 @@ class Shot:
     height: int
     every: int
     factor: float
+    common_factor: float
+    common: tuple[int, int]
     rows: tuple[FrameRow, ...]
     legend: tuple[tuple[int, str], ...]
     void: bool
@@ -98,7 +103,7 @@ class Gallery:
         try:
             shot = _read(self.old / f"{name}.json")
             self.new.mkdir(parents=True, exist_ok=True)
-            for ending in ("webp", "json"):
+            for ending in ENDINGS:
                 shutil.copyfile(self.old / f"{name}.{ending}", self.new / f"{name}.{ending}")
         except (OSError, ValueError, TypeError, KeyError):
             return None
@@ -108,10 +113,13 @@ class Gallery:
         frames = self.load(record)
         if frames is None or not frames.rows:
             return None
-        shot, tiles = _shot(self._name(record), record, frames)
+        shot, tiles, common = _shot(self._name(record), record, frames)
         self.new.mkdir(parents=True, exist_ok=True)
-        # Lossless: a lossy file would draw patterns of its own over the attack's.
-        Image.fromarray(tiles).save(self.new / f"{shot.name}.webp", lossless=True, method=0)
+        for ending, picture in (("webp", tiles), ("common.webp", common)):
+            # Lossless: a lossy file would draw patterns of its own over the attack's.
+            Image.fromarray(picture).save(
+                self.new / f"{shot.name}.{ending}", lossless=True, method=0
+            )
         write_json(self.new / f"{shot.name}.json", asdict(shot))
         return shot
 
@@ -119,14 +127,16 @@ class Gallery:
 def _read(path: Path) -> Shot:
     raw = json.loads(path.read_text(encoding="utf-8"))
     rows = tuple(FrameRow(**row) for row in raw.pop("rows"))
+    width, height = raw.pop("common")
     legend = tuple((int(number), str(name)) for number, name in raw.pop("legend"))
-    return Shot(**raw, rows=rows, legend=legend)
+    return Shot(**raw, common=(int(width), int(height)), rows=rows, legend=legend)
 
 
-def _shot(name: str, record: Record, frames: Frames) -> tuple[Shot, Picture]:
+def _shot(name: str, record: Record, frames: Frames) -> tuple[Shot, Picture, Picture]:
     names = class_names(record)
     k = factor(frames)
     tiles = compose(frames, len(names), k)
+    common, common_factor = compose_common(frames)
     kept = frames.truth != frames.void
     shown = {int(value) for value in np.unique(frames.truth[kept])}
     shown |= {int(value) for part in (frames.before, frames.after) for value in np.unique(part)}
@@ -137,12 +147,14 @@ def _shot(name: str, record: Record, frames: Frames) -> tuple[Shot, Picture]:
         height=tiles.shape[0] // len(frames.rows),
         every=step(frames),
         factor=k,
+        common_factor=common_factor,
+        common=(common.shape[1] // 2, common.shape[0]),
         rows=_rows(record, frames),
         legend=tuple((i, one) for i, one in enumerate(names) if i in shown),
         void=bool((~kept).any()),
         unnamed=any(value < 0 or value >= len(names) for value in shown),
     )
-    return shot, tiles
+    return shot, tiles, common
 
 
 def _rows(record: Record, frames: Frames) -> tuple[FrameRow, ...]:

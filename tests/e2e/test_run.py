@@ -238,7 +238,7 @@ def test_a_changed_victim_runs_everything_but_the_data(checkout, monkeypatch):
 
 def test_only_runs_what_was_chosen(checkout):
     shutil.rmtree(checkout.home)
-    done = checkout.run(only={"attack": "sign", "defense": "none"})
+    done = checkout.run(only={"attack": {"sign"}, "defense": {"none"}})
     assert done.tally.records == 1
     assert done.tally.stages == 7
     assert len(checkout.records()) == 1
@@ -246,7 +246,7 @@ def test_only_runs_what_was_chosen(checkout):
 
 def test_keep_all_leaves_attacked_inputs_for_people(checkout):
     shutil.rmtree(checkout.home)
-    checkout.run(only={"attack": "sign", "defense": "none"}, keep_all=True)
+    checkout.run(only={"attack": {"sign"}, "defense": {"none"}}, keep_all=True)
     plan = checkout.plan()
     key = cell(plan, attack="sign", defense="none").stages["attack"]
     kept = Store(checkout.home / "store").part(key, "attacked") / "x.npy"

@@ -370,9 +370,10 @@ def test_only_plans_the_chosen_cells_with_the_keys_of_the_whole_plan(checkout):
         matrix("one", attacks=["noop", "sign"], seeds=[0, 1]), matrix("two", attacks=["sign"])
     )
     for only, count in (
-        ({"attack": "sign"}, 3),
-        ({"attack": "sign", "seed": "1"}, 1),
-        ({"matrix": "one"}, 4),
+        ({"attack": {"sign"}}, 3),
+        ({"attack": {"sign"}, "seed": {"1"}}, 1),
+        ({"attack": {"sign", "noop"}, "matrix": {"one"}}, 4),
+        ({"matrix": {"one"}}, 4),
     ):
         part = checkout.plan(only=only)
         assert len(part.cells) == count
@@ -380,10 +381,11 @@ def test_only_plans_the_chosen_cells_with_the_keys_of_the_whole_plan(checkout):
         assert part.graph.stages.keys() <= whole.graph.stages.keys()
 
 
-def test_only_that_fits_nothing_is_told(checkout):
+@pytest.mark.parametrize("labels", [{"pgd"}, {"noop", "pgd"}])
+def test_only_that_fits_nothing_is_told(checkout, labels):
     checkout.benchmark(matrix())
-    with pytest.raises(UserError, match="no cell of the plan matches"):
-        checkout.plan(only={"attack": "pgd"})
+    with pytest.raises(UserError, match="--only attack=pgd: no cell of the plan matches"):
+        checkout.plan(only={"attack": labels})
 
 
 def test_an_ensemble_is_derived_from_its_members_and_has_no_stage(checkout):
@@ -397,7 +399,7 @@ def test_only_an_ensemble_plans_its_members_too(checkout):
     attacks = {"attacks": ["noop", "sign", "blind"], "ensembles": {"both": ["noop", "sign"]}}
     checkout.module("attack", "blind", "", blind=True)
     whole = checkout.plan(matrix(**attacks))
-    part = checkout.plan(only={"attack": "both"})
+    part = checkout.plan(only={"attack": {"both"}})
     assert {c.info["attack"] for c in part.cells.values()} == {"both", "noop", "sign"}
     assert cell(part, attack="both").key == cell(whole, attack="both").key
 

@@ -19,10 +19,11 @@ from harness.commands.frames import frames as read_frames
 from harness.commands.frames import loader
 from harness.files import save_array, write_json
 from harness.judge.budget import measure
+from harness.judge.common import common
 from harness.judge.maps import confusion
 from harness.scoring import pack_counts
 from harness.site import build, palette
-from harness.site.frames import COLUMNS, Frames, chosen, compose, factor
+from harness.site.frames import COLUMNS, Frames, chosen, compose, compose_common, factor
 from harness.store import Store
 from harness.workspace import Workspace
 
@@ -47,7 +48,9 @@ def made(n: int = 4, shape: tuple[int, int, int] = (3, 12, 16), eps: float = 8 /
     before, after, truth = rng.integers(0, K, (3, n, *shape[1:])).astype(np.uint8)
     truth[:, :2] = VOID
     d = measure(image, attacked)
-    return Frames(list(range(n)), image, attacked, before, after, truth, d.linf, d.mse, VOID)
+    shared = common(image, attacked)
+    sizes = (d.linf, d.mse, shared.mean, shared.spectrum)
+    return Frames(list(range(n)), image, attacked, before, after, truth, *sizes, VOID)
 
 
 def tile(tiles, frames, row, column):
@@ -110,6 +113,31 @@ def test_the_factor_is_round_and_fills_the_range(eps, k):
     flat = np.full_like(frames.image, 0 if eps == 1 else 128)
     attacked = (flat / 255 + eps).astype(np.float32)
     assert factor(replace(frames, image=flat, attacked=attacked)) == pytest.approx(k)
+
+
+def test_the_mean_change_and_its_spectrum_are_drawn_whole_and_with_their_scale():
+    frames = made(3, (3, 12, 300))
+    stripes = np.broadcast_to(4 / 255 * (-1.0) ** np.arange(300), (3, 12, 300))
+    frames = replace(
+        frames, mean=stripes, spectrum=np.abs(np.fft.fftshift(np.fft.fft2(stripes[0])))
+    )
+    tiles, k = compose_common(frames)
+    assert k == 30
+    assert tiles.shape == (12, 600, 3)
+    assert set(np.unique(tiles[:, :300])) == {7, 247}
+    spectrum = tiles[:, 300:, 0]
+    assert spectrum[6, 0] == 255  # a stripe a pixel is the finest frequency across
+    assert np.delete(spectrum.ravel(), 6 * 300).max() == 0
+
+
+def test_without_a_change_the_mean_is_grey_and_the_spectrum_black():
+    frames = made(2, eps=0.0)
+    still = frames.image / np.float32(255)
+    shared = common(frames.image, still.astype(np.float32))
+    tiles, k = compose_common(replace(frames, mean=shared.mean, spectrum=shared.spectrum))
+    assert k == 1
+    assert set(np.unique(tiles[:, :16])) == {127}
+    assert set(np.unique(tiles[:, 16:])) == {0}
 
 
 def test_frames_are_chosen_by_rule():
@@ -191,8 +219,12 @@ def test_a_page_shows_its_picture_with_numbers_and_a_legend(frame, tmp_path):
     cell = site / "invented/maps/small-cnn/none/pgd.html"
     page = cell.read_text()
     sources = set(re.findall(r'<image href="(.*?)"', page))
-    assert len(sources) == 2  # one a budget
-    for source in sources:
+    assert len(sources) == 2 * 2  # two a budget
+    shared = {source for source in sources if source.endswith(".common.webp")}
+    for source in shared:
+        picture = Image.open(cell.parent / source)
+        assert np.asarray(picture).tolist() == compose_common(frames)[0].tolist()
+    for source in sources - shared:
         picture = Image.open(cell.parent / source)
         assert np.asarray(picture).tolist() == compose(frames, K, factor(frames)).tolist()
         told = json.loads((cell.parent / source).with_suffix(".json").read_text())
@@ -205,6 +237,7 @@ def test_a_page_shows_its_picture_with_numbers_and_a_legend(frame, tmp_path):
         assert f'aria-label="{column}, image 3"' in page
     for name in (*synthetic.CLASSES, "no label"):
         assert f"</svg>{name}</li>" in page
+    assert f"127 + {compose_common(frames)[1]:g} × (attacked − image)" in page
     assert "No pictures" not in page
 
 
@@ -306,6 +339,7 @@ def stored(tmp_path):
 
     commit("slice", {"x/x": frames.image, "y/y": frames.truth})
     sizes = {"distances/linf": frames.linf, "distances/mse": frames.mse}
+    sizes |= {"common/mean": frames.mean, "common/spectrum": frames.spectrum}
     commit("measure", sizes | {"pictures/attacked": frames.attacked[:5]})
     commit("before", {"outputs/outputs": frames.before})
     commit("after", {"outputs/outputs": frames.after})
@@ -318,6 +352,8 @@ def test_frames_are_read_from_the_store(stored):
     assert found.rows == chosen(5) == [0, 1, 3, 4]
     for name in ("image", "attacked", "before", "after", "truth", "linf", "mse"):
         assert (getattr(found, name) == getattr(frames, name)[found.rows]).all(), name
+    assert (found.mean == frames.mean).all()
+    assert (found.spectrum == frames.spectrum).all()
     assert found.void == VOID
 
 
@@ -327,6 +363,7 @@ def test_frames_are_read_from_the_store(stored):
         ("slice", "x/x.npy"),
         ("slice", "spec.json"),
         ("measure", "pictures/attacked.npy"),
+        ("measure", "common/mean.npy"),
         ("after", "outputs/outputs.npy"),
     ],
 )
