@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from harness.runtime import dense
 from harness.runtime.contracts import Budget, Data, NotApplicable, Spec
+from harness.runtime.miou import confusion, mean_iou
 from tests.modules import context, live, module
 
 SEGMENTATION = Spec("segmentation", 4, (3, 10, 14), void=255)
@@ -252,6 +254,16 @@ def test_a_bounded_autoencoder_hurts_within_its_budget(victim, tmp_path, variant
     after = network.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert not network.training
+
+
+def test_the_autoencoder_logs_what_its_mean_change_does_alone(victim, tmp_path, capsys):
+    network, data = victim
+    found = learned("malicious-autoencoder", "s", victim, tmp_path, steps=60)
+    told = re.search(r"mIoU ([.\d]+); with the mean change alone ([.\d]+)", capsys.readouterr().out)
+    alone = (data.x + (found - data.x).mean(0)).clamp(0, 1)
+    for text, x in zip(told.groups(), (found, alone), strict=True):
+        counts = confusion(network(x).argmax(1), data.y, data.spec.outputs)
+        assert float(text) == pytest.approx(mean_iou(counts.view(data.spec.outputs, -1)), abs=1e-3)
 
 
 def test_the_original_form_is_stronger_and_has_no_limit(victim, tmp_path):
