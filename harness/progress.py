@@ -19,6 +19,9 @@ from rich.progress import (
 from harness.terminal import Terminal
 
 LINE_EVERY = 10.0
+"""Seconds between two lines where something is new."""
+STILL_EVERY = 60.0
+"""The same where nothing is but what the work says of itself."""
 
 
 class Meter:
@@ -65,7 +68,7 @@ class Meter:
             self._bar.update(
                 self._task, completed=done, total=total, rate=f"{rate:.1f}/s", what=what[:60]
             )
-        elif now - self._last >= LINE_EVERY and (done, total) != self._shown:
+        elif now - self._last >= (LINE_EVERY if (done, total) != self._shown else STILL_EVERY):
             self._last, self._shown = now, (done, total)
             left = f", about {(total - done) / rate:.0f} s left" if done else ""
             self.console.print(

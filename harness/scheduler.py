@@ -13,7 +13,7 @@ from harness.agenda import Agenda
 from harness.catalog import Catalog
 from harness.errors import UserError
 from harness.executors.base import Executor, Result, StageJob
-from harness.executors.outcome import copy_tail, take_oracle
+from harness.executors.outcome import copy_tail, last_line, take_oracle
 from harness.files import remove_tree
 from harness.graph import HOST, Stage
 from harness.hoststages import HOST_STAGES, StageFailure
@@ -27,6 +27,10 @@ from harness.store import TRANSIENT, Store, told
 from harness.work import WorkFolder
 
 INFRA_RETRIES = 2
+SPEAKERS = ("attack", "defense", "victim")
+"""Whose stage it is: the first of these roles that is there."""
+LONG_SECONDS = 5.0
+"""A stage that has run for so long tells what it is at."""
 
 ORDER = {"predict": 0, "import": 1, "public": 1, "train": 1, "deliver": 1, "poison": 1}
 """Which of several ready stages goes first, after the host's own: what frees disk, then what
@@ -86,6 +90,7 @@ class Scheduler:
         self._readers: Counter[str] = Counter()
         self._tries: Counter[str] = Counter()
         self._running: dict[str, Stage] = {}
+        self._begun: dict[str, tuple[float, StageJob]] = {}  # in the order of their beginning
         self._shared: set[str] = set()  # passing artefacts that another run may be reading
         self._total = 0
 
@@ -165,6 +170,7 @@ class Scheduler:
                     self._start_ready()
                     for job, result in self._executor.wait(1.0) if self._running else []:
                         self._ended(job, result)
+                    self._tell_running()
                     self._close_cells()
                 for key in list(self._shared):
                     self._let_go(key)
@@ -222,7 +228,22 @@ class Scheduler:
         )
         remove_tree(job.folder)
         job.folder.mkdir(parents=True)
+        self._begun[stage.key] = time.monotonic(), job
         self._executor.start(job)
+
+    def _tell_running(self) -> None:
+        """What the stage that has run for longest is at: the last line that it logged."""
+        for begun, job in self._begun.values():
+            seconds = time.monotonic() - begun
+            if seconds < LONG_SECONDS:
+                return  # the others began later
+            stage = self._running[job.key]
+            modules = stage.recipe["modules"]
+            runs = next(modules[role]["module"] for role in SPEAKERS if role in modules)
+            said = last_line(job) or f"{seconds:.0f} s"
+            what = f"{stage.kind} {runs.partition('/')[2]}: {said}"
+            self.tell(self.tally.stages, self._total, what)
+            return
 
     def _run_host(self, stage: Stage) -> None:
         begun = time.monotonic()
@@ -240,6 +261,7 @@ class Scheduler:
 
     def _ended(self, job: StageJob, result: Result) -> None:
         stage = self._running.pop(job.key)
+        del self._begun[job.key]
         self._leases.give(job.key)
         extra: dict[str, Any] = {}
         if result.status == "ok" and (wrong := check_output(job)):

@@ -21,7 +21,7 @@ from rich.console import Console
 from harness import records
 from harness.catalog import FOLDERS
 from harness.commands import run as run_command
-from harness.plan import Cell, Plan
+from harness.plan import Cell, Only, Plan
 from harness.scheduler import Tally
 from harness.workspace import Workspace
 
@@ -318,7 +318,7 @@ class Checkout:
         """A fresh view: nothing is remembered of earlier ones."""
         return Workspace(self.root, self.home)
 
-    def plan(self, *matrices: Json, only: dict[str, str] | None = None) -> Plan:
+    def plan(self, *matrices: Json, only: Only | None = None) -> Plan:
         """Plan these matrices (or the benchmark ``b`` as it lies there)."""
         if matrices:
             self.benchmark(*matrices)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -14,6 +13,8 @@ from harness.runtime.contracts import Budget, Context, Data, Model, NotApplicabl
 from harness.runtime.gradients import ball
 from harness.runtime.miou import pooled_miou
 from harness.runtime.training import fit
+
+from .networks import SIZES, Bounded, Whole
 
 FILE = "network.safetensors"
 ROUNDS = 6
@@ -186,115 +187,3 @@ class Added(nn.Module):
 def mse(x: Tensor, out: Tensor) -> Tensor:
     """Mean square change of each picture, ``[B]``."""
     return (out - x).square().flatten(1).mean(1)
-
-
-class Bounded(nn.Module):
-    """clamp(x + ε·tanh(g(x))): within ε by construction, and differentiable everywhere."""
-
-    def __init__(self, inner: nn.Sequential, eps: float) -> None:
-        super().__init__()
-        self.inner, self.eps = inner, eps
-        with torch.no_grad():  # near the identity at first: a saturated tanh would not learn
-            inner[-1].weight.mul_(0.1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        change = self.eps * whole(self.inner, x).tanh()
-        # x + ε rounds to above the limit now and then
-        return torch.minimum(torch.maximum(x + change, x - self.eps), x + self.eps).clamp(0, 1)
-
-
-class Whole(nn.Module):
-    """clamp(g(x)): a new picture."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, x: Tensor) -> Tensor:
-        return whole(self.inner, x).clamp(0, 1)
-
-
-def whole(inner: nn.Module, x: Tensor) -> Tensor:
-    """``inner(x)`` in the size of ``x``, whatever that is: sides are halved and doubled twice."""
-    height, width = x.shape[2:]
-    grown: Tensor = inner(F.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate"))
-    return grown[..., :height, :width]
-
-
-def small(channels: int) -> nn.Sequential:
-    """The seed's two layers: 440 parameters on RGB, linear but for what comes after."""
-    return nn.Sequential(
-        nn.Conv2d(channels, 8, 3, stride=2, padding=1), grown(8, channels, bias=False)
-    )
-
-
-def medium(channels: int) -> nn.Sequential:
-    """Five layers, 19,590 parameters on RGB."""
-    return nn.Sequential(
-        *(nn.Conv2d(channels, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.PReLU()),
-        *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.PReLU()),
-        *(nn.Conv2d(32, 32, 3, padding=2, dilation=2), nn.BatchNorm2d(32), nn.PReLU()),
-        *(grown(32, 16), nn.BatchNorm2d(16), nn.ReLU()),
-        grown(16, channels),
-    )
-
-
-def large(channels: int) -> nn.Sequential:
-    """ENet's ends with four blocks between them; unlike it, it grows pictures without indices."""
-    return nn.Sequential(
-        Initial(channels),
-        Block(16, 64, "down"),
-        *(Block(64, 64, "same") for _ in range(4)),
-        Block(64, 16, "up"),
-        Block(16, 16, "same"),
-        grown(16, channels, bias=False),
-    )
-
-
-SIZES: dict[str, Callable[[int], nn.Sequential]] = {"s": small, "m": medium, "l": large}
-
-
-def grown(inputs: int, outputs: int, *, bias: bool = True) -> nn.ConvTranspose2d:
-    """Twice the side."""
-    return nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=1, bias=bias)
-
-
-class Initial(nn.Module):
-    """Convolution beside pooling, at half the side: 16 maps (Paszke et al. 2016)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(channels, 16 - channels, 3, 2, padding=1, bias=False)
-        self.after = nn.Sequential(nn.BatchNorm2d(16), nn.PReLU())
-
-    def forward(self, x: Tensor) -> Tensor:
-        pooled = F.max_pool2d(x, 3, 2, padding=1)
-        joined: Tensor = self.after(torch.cat([self.convolution(x), pooled], dim=1))
-        return joined
-
-
-class Block(nn.Module):
-    """ENet's bottleneck: through a quarter of the channels, beside a way past it."""
-
-    def __init__(self, inputs: int, outputs: int, kind: str) -> None:
-        super().__init__()
-        narrow = inputs // 4
-        first = {"down": (2, 2)}.get(kind, (1, 1))
-        middle = grown(narrow, narrow, bias=False) if kind == "up" else None
-        self.past = (
-            nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
-        )
-        self.resize = {"down": nn.MaxPool2d(2), "up": nn.Upsample(scale_factor=2.0)}.get(kind)
-        self.through = nn.Sequential(
-            *(nn.Conv2d(inputs, narrow, *first, bias=False), nn.BatchNorm2d(narrow), nn.PReLU()),
-            middle or nn.Conv2d(narrow, narrow, 3, padding=1, bias=False),
-            *(nn.BatchNorm2d(narrow), nn.PReLU()),
-            *(nn.Conv2d(narrow, outputs, 1, bias=False), nn.BatchNorm2d(outputs)),
-        )
-        self.after = nn.PReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        through = self.through(x)
-        past = self.past(x if self.resize is None else self.resize(x))
-        joined: Tensor = self.after(past + through)
-        return joined

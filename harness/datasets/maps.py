@@ -16,6 +16,7 @@ from harness.datasets.pairs import File, Form, Pixels, walk
 from harness.datasets.pictures import opened
 from harness.datasets.stored import rows, sha256_of
 from harness.errors import UserError
+from harness.progress import Meter
 
 _MODES = {"x": "RGB", "y": "L"}
 _SAID = {"RGB": "8-bit RGB", "L": "8-bit grey"}
@@ -33,8 +34,9 @@ def write(
     shapes = {"x": (3, height, width), "y": (height, width)}
     places = {name: (split, row) for split in splits for row, name in enumerate(splits[split])}
     waiting = {(name, array) for name in places for array in shapes}
+    total = len(waiting)
     read: dict[str, list[str]] = {}
-    with ExitStack() as stack:
+    with ExitStack() as stack, Meter(f"{form.name}: files") as meter:
         puts = {
             (split, array): stack.enter_context(
                 rows(out / f"{split}_{array}.npy", (len(names), *shape))
@@ -51,6 +53,7 @@ def write(
             puts[split, file.array](row, _pixels(blob, file, form))
             mark = f"{file.array}/{file.name} {hashlib.sha256(blob).hexdigest()}"
             read.setdefault(file.origin, []).append(mark)
+            meter.update(total - len(waiting), total, file.name)
     if waiting:
         raise UserError(str(folder), "was changed while it was read", "try again")
     return {

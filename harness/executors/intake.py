@@ -26,7 +26,7 @@ class Intake:
         self._folder, self._kept = job.folder, Path(job.job["checkpoint"])
         self._limit, self._room, self._files = limit, 2 * limit, 2 * INODES
         (job.folder / "out").mkdir(parents=True, exist_ok=True)
-        self._log = (job.folder / "log.txt").open("wb")
+        self._log = (job.folder / "log.txt").open("wb", buffering=0)  # progress is read from it
         self._aside = job.folder / "checkpoint"  # goes with the run, whatever ends that
 
     def close(self) -> None:

@@ -67,7 +67,8 @@ def read_outcome(
             claim = checked(json.loads(file.read(OUTCOME_BYTES)))
     except (OSError, ValueError, RecursionError):
         status = "infra_error" if code == DISK_FULL else "module_error"
-        reason = f"ended with exit code {code} and left no outcome: {last_line(job)}"
+        said = last_line(job) or "its log is empty"
+        reason = f"ended with exit code {code} and left no outcome: {said}"
         return Result(status, reason, seconds, peak_memory=peak, exit_code=code)
     status = claim["status"]
     if EXIT_STATUSES.get(code) != status:
@@ -144,14 +145,14 @@ def one_line(text: str) -> str:
 
 
 def last_line(job: StageJob) -> str:
-    """The last line of a stage's log, for a reason."""
+    """The last line of a stage's log so far, printable; empty where there is none."""
     try:
         with open_plain(job.folder / "log.txt") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
             lines = file.read().decode("utf-8", "replace").strip().splitlines()
     except OSError:
-        return "no log"
-    return one_line(lines[-1])[:300] if lines else "empty log"
+        return ""
+    return one_line(lines[-1])[:300] if lines else ""
 
 
 def take_oracle(job: StageJob, result: Result) -> tuple[Result, dict[str, Any]]:

@@ -13,7 +13,10 @@ from harness.runtime.contracts import HOOKS, ContractError
 
 
 def load_entry(folder: Path, entry: str) -> type[Any]:
-    """Import ``file.py:Class`` from a module folder, without making the folder a package.
+    """Import ``file.py:Class`` from a module folder.
+
+    The file may take others of its folder along, with ``from .other import …``: it is a package of
+    its own name, so that two modules may both have an ``other.py``.
 
     Args:
         folder: the module's folder.
@@ -35,7 +38,11 @@ def load_entry(folder: Path, entry: str) -> type[Any]:
 
 
 def _import(path: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
+    for stale in [known for known in sys.modules if known.startswith(f"{name}.")]:
+        del sys.modules[stale]  # another folder's, of the same name
+    spec = importlib.util.spec_from_file_location(
+        name, path, submodule_search_locations=[str(path.parent)]
+    )
     if spec is None or spec.loader is None:
         raise ContractError(f"{path.name} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)

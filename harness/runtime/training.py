@@ -113,7 +113,8 @@ def fit(
         rule.step()
         done = step + 1
         if done % log_every == 0 or done == steps:
-            _report(network, value.item(), loss, val, batch, ctx, done)
+            where = f"{name}: step {done} of {steps}"
+            _report(network, value.item(), loss, val, batch, ctx, done, where)
         if score is not None and (done % score_every == 0 or done == steps):
             best.offer(network, score, done)
             ctx.metric(score_name, best.last, done)
@@ -168,16 +169,19 @@ def _report(
     batch: int,
     ctx: Context,
     step: int,
+    where: str,
 ) -> None:
-    """A point of the curve. The step's own loss, not a mean, so that no state has to survive."""
+    """A point of the curve, a line of the log: the step's own loss, for a mean would be a state."""
     if not math.isfinite(value):
         raise ArithmeticError(f"the training loss is {value} at step {step}")
     ctx.metric("loss", value, step)
     if val is None or len(val) == 0:
+        ctx.log(f"{where}, loss {value:.4f}")
         return
     with evaluating(network):  # no torch.no_grad(): an adversarial loss needs gradients of x
         total = sum(float(loss(network, x, y).sum()) for x, y in val.batches(batch))
     ctx.metric("val_loss", total / len(val), step)
+    ctx.log(f"{where}, loss {value:.4f}, on validation {total / len(val):.4f}")
 
 
 class _Best:

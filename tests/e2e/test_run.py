@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from harness import records
+from harness import records, scheduler
 from harness.errors import UserError
 from harness.executors.local import LocalExecutor
 from harness.files import load_array
+from harness.progress import Meter
 from harness.scheduler import Scheduler
 from harness.store import Store
 from tests.workspaces import (
@@ -234,6 +235,18 @@ def test_a_changed_victim_runs_everything_but_the_data(checkout, monkeypatch):
     host = sum(count for kind, count in kinds(plan).items() if kind in ("data", "slice", "clean"))
     assert checkout.run(jobs=2).tally.stages == sum(kinds(plan).values()) - host
     assert most == 2
+
+
+def test_a_long_stage_tells_what_it_is_at(tmp_path, monkeypatch):
+    monkeypatch.setattr(scheduler, "LONG_SECONDS", 0.5)
+    told = []
+    monkeypatch.setattr(Meter, "update", lambda meter, done, total, what: told.append(what))
+    checkout = Checkout(tmp_path)
+    slow = "import time; ctx.log('half-way'); time.sleep(3); return x"
+    checkout.module("attack", "slow", PERTURB.format(slow))
+    checkout.benchmark(matrix(attacks=["slow"]))
+    checkout.run()
+    assert "attack slow: half-way" in told
 
 
 def test_only_runs_what_was_chosen(checkout):
