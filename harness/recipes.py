@@ -113,7 +113,9 @@ class Recipes:
         else:
             roles["before"] = self._on_clean(s, net, clean_x)
         roles["after"] = self.predict(s, net, attacked, seed)
-        if attacked != clean_x and datasets.get(matrix.data["student"].name).task == "segmentation":
+        if threat.poisons and self._task(matrix) == "ranking" and matrix.strikes == "train":
+            roles |= self._edited(s, data, net) | {"edits": made["poison"]}
+        if attacked != clean_x and self._task(matrix) == "segmentation":
             # what is left of an attack in a picture file; maps of pixels are where it matters
             roles["eight_bit"] = self.predict(s, net, attacked, seed, {"eight_bit": True})
         return roles, own | {roles["after"]}
@@ -127,6 +129,21 @@ class Recipes:
 
     def _on_clean(self, s: _Setting, net: str, clean_x: Input) -> str:
         return self._once(("clean", *s.network), lambda: self.predict(s, net, clean_x, s.seed))
+
+    def _task(self, matrix: Matrix) -> str:
+        return datasets.get(matrix.data["student"].name).task
+
+    def _edited(self, s: _Setting, data: str, net: str) -> dict[str, str]:
+        """What edited comparisons are judged by: two rankers' outputs on the training items.
+
+        One is the attacked one, the other the undefended one that was trained without the attack.
+        """
+        inputs = {"data": Input(data, "train"), **self._spec(data)}
+        rows = self.graph.add("slice", inputs, {"examples": None})
+        items = Input(rows, "x")
+        clean = self.clean_network("train", s, data, s.victim)
+        plain = self.predict(s, clean, items, s.seed, answering={})
+        return {"rows": rows, "fit": self.predict(s, net, items, s.seed), "margins": plain}
 
     # -- data ---------------------------------------------------------------------------------
 
@@ -355,14 +372,16 @@ class Recipes:
         x: Input,
         seed: int,
         options: dict[str, Any] | None = None,
+        answering: dict[str, Subject] | None = None,
     ) -> str:
-        """Outputs on inputs without labels."""
+        """Outputs on inputs without labels, of the defence's network unless told otherwise."""
         data = self.data(s.matrix, "student")
+        defense = self._answering(s) if answering is None else answering
         return self._stage(
             "predict",
             s,
             {"weights": Input(net, ""), "x": x, **self._spec(data)},
-            {"victim": s.victim} | self._answering(s),
+            {"victim": s.victim} | defense,
             options={"batch": s.matrix.slice.batch} | (options or {}),
         )
 

@@ -57,6 +57,7 @@ class Recorder:
                 "parts": judged.parts,
                 "outcomes": judged.outcomes,
                 "confusions": judged.confusions,
+                "flips": judged.flips,
                 "perturbation": judged.perturbation,
                 "queries": judged.queries,
                 "cost": {role: r["passes"] for role, r in receipts.items() if r["passes"]},

@@ -105,6 +105,7 @@ class Record(_Strict):
     parts: dict[str, Metric]
     outcomes: dict[str, str | int] | None
     confusions: dict[str, str | list[int] | list[str]] | None
+    flips: dict[str, int | str | list[int] | list[float] | list[str]] | None = None
     perturbation: dict[str, float | int] | None
     queries: dict[str, float | int] | None
     cost: dict[str, dict[str, int]]

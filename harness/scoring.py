@@ -38,6 +38,7 @@ class Score:
     parts: dict[str, Any] = field(default_factory=dict)
     outcomes: dict[str, Any] | None = None
     confusions: dict[str, Any] | None = None
+    flips: dict[str, Any] | None = None
     perturbation: dict[str, Any] | None = None
     queries: dict[str, float] | None = None
     flags: list[dict[str, str]] = field(default_factory=list)
@@ -82,7 +83,11 @@ def score(
         if role in stages
     }
     judged = JUDGES[info["task"]](outputs, y, spec, goal_of(info, stages, store, outputs), result)
-    result.metrics = {name: value.to_json() for name, value in sorted(judged.metrics.items())}
+    figures = judged.metrics
+    if "edits" in stages:
+        found = judge_flips(stages, store, outputs, y)
+        figures, result.flips = figures | found.metrics, pack_flips(found, spec)
+    result.metrics = {name: value.to_json() for name, value in sorted(figures.items())}
     result.parts = {name: value.to_json() for name, value in sorted(judged.parts.items())}
     result.notes += judged.notes
     if judged.outcomes:
@@ -205,6 +210,26 @@ def load_common(measure: str, store: Store) -> dict[str, float]:
     return {"common": share} if np.isfinite(share) else {}
 
 
+def judge_flips(
+    stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array], y: Array
+) -> metrics.Flipped:
+    """Edited comparisons, seen by the clean ranker and by the one that was trained on them."""
+    rows, edits = store.part(stages["rows"], "y"), store.part(stages["edits"], "edits")
+    ids, before = (np.array(load_array(rows / f"{name}.npy")) for name in ("ids", "y"))
+    after = before.copy()
+    if (edits / "y.npy").is_file():
+        row_of = {one: row for row, one in enumerate(ids.tolist())}
+        chosen = [row_of[one] for one in load_array(edits / "ids.npy").tolist()]
+        after[chosen] = load_array(edits / "y.npy")
+    clean, attacked = (
+        load_array(store.part(stages[role], "outputs") / "outputs.npy")
+        for role in ("margins", "fit")
+    )
+    # the control has no attack: where the defence is none it is the clean ranker itself
+    test = metrics.Comparisons(y, outputs["before"], outputs["after"])
+    return metrics.flipped(metrics.Comparisons(before, clean, attacked), after, test)
+
+
 def count_queries(store: Store, attack: str) -> tuple[dict[str, float], int]:
     """Largest and median number of queries per example, counted by the oracle; and refusals."""
     counts = load_array(store.part(attack, "oracle") / "counts.npy")
@@ -226,6 +251,21 @@ def pack(outcomes: Mapping[str, Array], ids: Array) -> dict[str, Any]:
     return {"ids": hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest(), "n": len(ids)} | {
         name: base64.b64encode(np.packbits(bits).tobytes()).decode()
         for name, bits in sorted(outcomes.items())
+    }
+
+
+def pack_flips(found: metrics.Flipped, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Edited comparisons for the record: bits, decision values in 16 bits, counts as they are."""
+    values = found.decisions.astype("<f2").tobytes()
+    return {
+        "n": len(found.flipped),
+        "attributes": [str(name) for name in spec.get("classes", ())],
+        "flipped": base64.b64encode(np.packbits(found.flipped).tobytes()).decode(),
+        "decisions": base64.b64encode(zlib.compress(values, 9)).decode(),
+        "edges": found.edges.tolist(),
+        "train": found.train.tolist(),
+        "wrong": found.wrong.tolist(),
+        "attacked": found.attacked.tolist(),
     }
 
 

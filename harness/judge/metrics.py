@@ -5,6 +5,7 @@ control where none is planned) is not there at all.
 """
 
 from harness.judge.classification import classification, predicted_classes
+from harness.judge.flipped import Comparisons, Flipped, flipped
 from harness.judge.maps import Flips, confusion, flips, moves
 from harness.judge.ranking import decisions, ranking
 from harness.judge.segmentation import (
@@ -23,7 +24,9 @@ __all__ = [
     "HEADLINE",
     "METRICS",
     "Absent",
+    "Comparisons",
     "Difference",
+    "Flipped",
     "Flips",
     "Judged",
     "Metrics",
@@ -34,6 +37,7 @@ __all__ = [
     "confusion",
     "damage",
     "decisions",
+    "flipped",
     "flips",
     "image_iou",
     "miou_difference",

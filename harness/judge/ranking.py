@@ -59,16 +59,16 @@ def ranking(before: Outputs, after: Outputs | None, y: Integers) -> Judged:
     first = decisions(before, y)
     last = None if after is None else decisions(after, y)
     label = y[:, -2]
-    right = _signs(first) == label
-    held = None if last is None else _signs(last) == label
+    right = signs(first) == label
+    held = None if last is None else signs(last) == label
     metrics, outcomes = right_and_held(right, held)
-    metrics |= {"clean_auc": _auc(first, label), "clean_f1": _f1(_signs(first), label)}
+    metrics |= {"clean_auc": _auc(first, label), "clean_f1": _f1(signs(first), label)}
     parts = _per_attribute("clean_accuracy", right, y, before.shape[1])
     if last is not None and held is not None:
         outcomes |= {"success": right & ~held, "eligible": right}
         metrics["attack_success_rate"] = of_right(~held, right)
-        metrics["flip_rate"] = share(_signs(first) != _signs(last))
-        metrics |= {"auc": _auc(last, label), "f1": _f1(_signs(last), label)}
+        metrics["flip_rate"] = share(signs(first) != signs(last))
+        metrics |= {"auc": _auc(last, label), "f1": _f1(signs(last), label)}
         parts |= _per_attribute("accuracy", held, y, before.shape[1])
     return Judged(
         metrics=metrics,
@@ -78,8 +78,8 @@ def ranking(before: Outputs, after: Outputs | None, y: Integers) -> Judged:
     )
 
 
-def _signs(decision: Floats) -> Integers:
-    """Predicted labels: +1, −1, and 0 (never right) where the decision is not finite."""
+def signs(decision: Floats) -> Integers:
+    """Predicted labels int64 ``[n]``: +1, −1, and 0 (never right) where it is not finite."""
     return np.where(np.isfinite(decision), np.where(decision > 0, 1, -1), 0)
 
 

@@ -1,4 +1,4 @@
-"""Geometry of the curves: each defence's headline figure against the radius of the L∞ ball."""
+"""Geometry of the curves: each defence's headline figure against how much the attack may do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,29 @@ COLOURS = 6
 TOGETHER = "all attacks"
 
 MOST = 12
-"""Attacks that have a line; of more, the strongest at the largest radius. No eye follows thirty."""
+"""Attacks that have a line; of more, the strongest at the largest budget. No eye follows thirty."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What budgets of one kind differ in, and how that is said.
+
+    Attributes:
+        field: of the budget. per: what its values are multiplied by on the page.
+        title: below the axis. unit: in words. zero: what stands at 0.
+    """
+
+    field: str
+    per: float
+    title: str
+    unit: str
+    zero: str
+
+
+AXES = (
+    Axis("eps", 255.0, "ε × 255 →", "L∞ radii in 255ths", "ε = 0"),
+    Axis("edits", 100.0, "edited training examples, % →", "per cent of edits", "0 %"),
+)
 
 _LEFT, _TOP, _GAP = 34.0, 26.0, 14.5
 _LONGEST = 16
@@ -30,8 +52,8 @@ class Stroke:
 
     Attributes:
         name: its label, at ``label_y``. look: class of its look, ``all``, ``control`` or ``k0``…
-        path: through the radii that have a result. dots: the same as points. x, y: the last one.
-        lacks: x of radii at which the attack applies and has no result.
+        path: through the budgets that have a result. dots: the same as points. x, y: the last one.
+        lacks: x of budgets at which the attack applies and has no result.
     """
 
     name: str
@@ -49,7 +71,7 @@ class Panel:
     """One defence.
 
     Attributes:
-        said: its figures in words. open: attacks that apply and have no result at any radius.
+        said: its figures in words. open: attacks that apply and have no result at any budget.
     """
 
     defense: str
@@ -66,7 +88,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Curves:
-    """One victim under budgets that differ in their radius alone.
+    """One victim under budgets that differ along one axis alone.
 
     Attributes:
         j: place of the victim. weaker: attacks that have no line because ``MOST`` are stronger.
@@ -74,35 +96,46 @@ class Curves:
 
     j: int
     victim: str
+    axis: Axis
     budgets: tuple[str, ...]
     weaker: int
     panels: tuple[Panel, ...]
 
 
 def curves(tables: Sequence[Table]) -> list[Curves]:
-    """The curves of a matrix; none where there are no two L∞ radii to join."""
+    """The curves of a matrix; none where no two budgets can be joined."""
     victims = list(dict.fromkeys(table.victim for table in tables))
-    series: dict[tuple[str, str], list[Table]] = {}
+    series: dict[tuple[str, Axis, str], list[Table]] = {}
     for table in tables:
-        if table.limits.get("norm") == "linf" and table.eps:
-            rest = repr(sorted((k, v) for k, v in table.limits.items() if k != "eps"))
-            series.setdefault((table.victim, rest), []).append(table)
+        axis = _axis(table)
+        if axis:
+            rest = repr(sorted((k, v) for k, v in table.limits.items() if k != axis.field))
+            series.setdefault((table.victim, axis, rest), []).append(table)
     return [
-        _curves(victims.index(victim), sorted(found, key=_radius))
-        for (victim, _), found in series.items()
+        _curves(victims.index(victim), axis, sorted(found, key=lambda one: _spent(one, axis)))
+        for (victim, axis, _), found in series.items()
         if len(found) > 1
     ]
 
 
-def _radius(table: Table) -> float:
-    return table.eps or 0.0
+def _axis(table: Table) -> Axis | None:
+    """Radii make a curve in L∞ only; a budget with both a radius and edits has no one axis."""
+    kinds = [axis for axis in AXES if table.limits.get(axis.field)]
+    if table.limits.get("norm") not in (None, "linf") or len(kinds) != 1:
+        return None
+    return kinds[0]
 
 
-def _curves(j: int, tables: Sequence[Table]) -> Curves:
+def _spent(table: Table, axis: Axis) -> float:
+    return float(table.limits[axis.field])
+
+
+def _curves(j: int, axis: Axis, tables: Sequence[Table]) -> Curves:
     last = tables[-1]
     attacks = _attacks(last)
     drawn = {
-        row.defense: _lines(row.defense, tables, attacks) for row in (*last.rows, *last.unranked)
+        row.defense: _lines(row.defense, axis, tables, attacks)
+        for row in (*last.rows, *last.unranked)
     }
     every = [value for lines in drawn.values() for line in lines for _, value in line.known]
     # One scale for all panels, so that they can be compared.
@@ -110,10 +143,11 @@ def _curves(j: int, tables: Sequence[Table]) -> Curves:
     return Curves(
         j,
         last.victim,
+        axis,
         tuple(table.budget for table in tables),
         sum(not attack.derived for attack in last.attacks) - len(attacks),
         tuple(
-            _panel(defense, lines, [_radius(table) for table in tables], scale)
+            _panel(defense, axis, lines, [_spent(table, axis) for table in tables], scale)
             for defense, lines in drawn.items()
             if any(line.known for line in lines)
         ),
@@ -132,7 +166,7 @@ def _attacks(table: Table) -> list[AttackRow]:
 
 
 class _Line(NamedTuple):
-    """A line before it has a place: (radius, value) of what is known, radii of what is not."""
+    """A line before it has a place: (budget, value) of what is known, budgets of what is not."""
 
     name: str
     look: str
@@ -140,7 +174,9 @@ class _Line(NamedTuple):
     lacking: list[float]
 
 
-def _lines(defense: str, tables: Sequence[Table], attacks: Sequence[AttackRow]) -> list[_Line]:
+def _lines(
+    defense: str, axis: Axis, tables: Sequence[Table], attacks: Sequence[AttackRow]
+) -> list[_Line]:
     """All attacks together where there are several, then each, the strongest first."""
     rows = [
         {row.defense: row for row in (*table.rows, *table.unranked)}.get(defense)
@@ -150,15 +186,13 @@ def _lines(defense: str, tables: Sequence[Table], attacks: Sequence[AttackRow]) 
     clean = next((row.clean for row in rows if row and row.clean), None)
     # A trigger's success starts at no clean figure.
     start = [(0.0, clean.value)] if clean and last.headline.higher_is_better else []
-    lines = [_together(rows, tables, start)]
+    spent = [_spent(table, axis) for table in tables]
+    lines = [_together(rows, spent, start)]
     number = 0
     for attack in attacks:
-        cells = [
-            (_radius(table), _cell(row, attack.attack))
-            for table, row in zip(tables, rows, strict=True)
-        ]
-        known = [(radius, cell.score.value) for radius, cell in cells if cell and cell.score]
-        lacking = [radius for radius, cell in cells if cell and cell.gap and not cell.score]
+        cells = [(at, _cell(row, attack.attack)) for at, row in zip(spent, rows, strict=True)]
+        known = [(at, cell.score.value) for at, cell in cells if cell and cell.score]
+        lacking = [at for at, cell in cells if cell and cell.gap and not cell.score]
         look = "control" if attack.is_control else f"k{number % COLOURS}"
         look += " dash" if not attack.is_control and number >= COLOURS else ""
         number += not attack.is_control
@@ -169,11 +203,11 @@ def _lines(defense: str, tables: Sequence[Table], attacks: Sequence[AttackRow]) 
 
 
 def _together(
-    rows: Sequence[Row | None], tables: Sequence[Table], start: list[tuple[float, float]]
+    rows: Sequence[Row | None], spent: Sequence[float], start: list[tuple[float, float]]
 ) -> _Line:
     known = [
-        (_radius(table), row.score.value)
-        for table, row in zip(tables, rows, strict=True)
+        (at, row.score.value)
+        for at, row in zip(spent, rows, strict=True)
         if row and row.score and not row.bound
     ]
     return _Line(TOGETHER, "all", start + known if known else [], [])
@@ -184,7 +218,11 @@ def _cell(row: Row | None, attack: str) -> Cell | None:
 
 
 def _panel(
-    defense: str, every: Sequence[_Line], radii: Sequence[float], scale: Sequence[float]
+    defense: str,
+    axis: Axis,
+    every: Sequence[_Line],
+    spent: Sequence[float],
+    scale: Sequence[float],
 ) -> Panel:
     lines = [line for line in every if line.known]
     names = [short(line.name, _LONGEST) for line in lines]
@@ -192,8 +230,8 @@ def _panel(
     height = max(250.0, _GAP * len(lines) + 66)
     bottom = height - 40.0
 
-    def across(radius: float) -> float:
-        return round(_LEFT + (right - _LEFT) * radius / radii[-1], 1)
+    def across(at: float) -> float:
+        return round(_LEFT + (right - _LEFT) * at / spent[-1], 1)
 
     def up(value: float) -> float:
         part = (100 * value - scale[0]) / (scale[-1] - scale[0])
@@ -202,7 +240,7 @@ def _panel(
     heights = spread([up(line.known[-1][1]) for line in lines], _GAP, _TOP, bottom)
     strokes = []
     for line, name, label_y in zip(lines, names, heights, strict=True):
-        places = [(across(radius), up(value)) for radius, value in line.known]
+        places = [(across(at), up(value)) for at, value in line.known]
         strokes.append(
             Stroke(
                 name=name,
@@ -212,7 +250,7 @@ def _panel(
                 x=places[-1][0],
                 y=places[-1][1],
                 label_y=label_y,
-                lacks=tuple(across(radius) for radius in line.lacking),
+                lacks=tuple(across(at) for at in line.lacking),
             )
         )
     return Panel(
@@ -221,16 +259,16 @@ def _panel(
         left=_LEFT,
         right=right,
         bottom=bottom,
-        x_ticks=_apart([Tick(across(radius), _eps(radius)) for radius in (0.0, *radii)]),
+        x_ticks=_apart([Tick(across(at), _said_at(at, axis)) for at in (0.0, *spent)]),
         y_ticks=tuple(Tick(up(value / 100), f"{value:g}") for value in scale),
         strokes=tuple(strokes),
-        said="; ".join(_said(line) for line in lines),
+        said="; ".join(_said(line, axis) for line in lines),
         open=tuple(line.name for line in every if line.lacking and not line.known),
     )
 
 
 def _apart(found: Sequence[Tick]) -> tuple[Tick, ...]:
-    """Ticks from the right that do not run into each other; the largest radius keeps its own."""
+    """Ticks from the right that do not run into each other; the largest budget keeps its own."""
     kept: list[Tick] = []
     for tick in reversed(found):
         if not kept or kept[-1].at - tick.at >= _LEAST_APART:
@@ -238,15 +276,15 @@ def _apart(found: Sequence[Tick]) -> tuple[Tick, ...]:
     return tuple(reversed(kept))
 
 
-def _eps(radius: float) -> str:
-    """A radius in 255ths, the axis's unit.
+def _said_at(at: float, axis: Axis) -> str:
+    """A budget in the axis's unit.
 
-    >>> _eps(8 / 255), _eps(0.1)
-    ('8', '25.5')
+    >>> _said_at(8 / 255, AXES[0]), _said_at(0.1, AXES[0]), _said_at(0.35, AXES[1])
+    ('8', '25.5', '35')
     """
-    return f"{255 * radius:.3g}"
+    return f"{axis.per * at:.3g}"
 
 
-def _said(line: _Line) -> str:
-    values = ", ".join(f"{100 * value:.1f} at {_eps(radius)}" for radius, value in line.known)
+def _said(line: _Line, axis: Axis) -> str:
+    values = ", ".join(f"{100 * value:.1f} at {_said_at(at, axis)}" for at, value in line.known)
     return f"{line.name} {values}"

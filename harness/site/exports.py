@@ -11,13 +11,14 @@ from typing import Any
 
 from harness.board import Table
 from harness.lines import Line, Record
+from harness.site.flips import Flips
 from harness.site.format import spreadsheet
 from harness.site.views import CellPage
 from harness.words import json_safe
 from harness.worst_case import Estimate
 
 _FIELDS = ("value", "lo", "hi", "level", "method", "k", "n", "sd", "seeds")
-_LEFT_OUT = ("outcomes", "confusions")
+_LEFT_OUT = ("outcomes", "confusions", "flips")
 
 
 def ranking_csv(tables: Iterable[Table]) -> str:
@@ -137,6 +138,50 @@ def moves_csv(cell: CellPage) -> str:
                 }
             )
     return table_csv(rows)
+
+
+def flips_csv(found: Iterable[Flips]) -> str:
+    """One line an attack, budget and bin of decision values: comparisons of the pictures' seed."""
+    rows = []
+    for flips in found:
+        for told in flips.told:
+            flip = told.flip
+            counts = (flip.train, flip.counts, flip.wrong, flip.attacked)
+            for i, (train, flipped, wrong, attacked) in enumerate(zip(*counts, strict=True)):
+                rows.append(
+                    {
+                        "victim": flips.victim,
+                        "defense": flips.defense,
+                        "seed": flips.seed,
+                        "budget": told.budget,
+                        "attack": told.attack,
+                        "from": float(flip.edges[i]),
+                        "to": float(flip.edges[i + 1]),
+                        "train": int(train),
+                        "flipped": int(flipped),
+                        "test_wrong_clean": int(wrong),
+                        "test_attacked": int(attacked),
+                    }
+                )
+    return table_csv(rows)
+
+
+def overlaps_csv(found: Iterable[Flips]) -> str:
+    """One line a pair of attacks at one budget, or of budgets of one attack: Jaccard's index."""
+    return table_csv(
+        [
+            {
+                "victim": flips.victim,
+                "budget": one.first[0],
+                "attack": one.first[1],
+                "other_budget": one.second[0],
+                "other_attack": one.second[1],
+                "jaccard": one.share,
+            }
+            for flips in found
+            for one in flips.overlaps
+        ]
+    )
 
 
 def table_csv(rows: Sequence[Mapping[str, object]]) -> str:

@@ -17,9 +17,9 @@ from markupsafe import Markup
 from harness.board import Table
 from harness.errors import UserError
 from harness.headline import Headline
-from harness.judge.metrics import METRICS, Trait
+from harness.judge.metrics import METRICS, Trait, damage
 from harness.lines import STATUSES, Line
-from harness.site import class_plots, exports, format, frames, palette, views
+from harness.site import class_plots, exports, flip_plots, format, frames, palette, views
 from harness.site.gallery import Gallery, Loader
 from harness.site.provenance import provenance
 from harness.site.views import MatrixPage, SiteMeta
@@ -87,6 +87,9 @@ def _write(out: Path, pages: Sequence[MatrixPage], meta: SiteMeta, gallery: Gall
         _save(out / one.path / "ranking.csv", exports.ranking_csv(tables))
         _save(out / one.path / "cells.csv", exports.cells_csv(one.planned))
         _save(out / one.path / "results.json", exports.results_json(tables))
+        if one.flips:
+            _save(out / one.path / "flips.csv", exports.flips_csv(one.flips))
+            _save(out / one.path / "overlaps.csv", exports.overlaps_csv(one.flips))
         for cell in views.cell_pages(one):
             shots = {section.anchor: gallery.of(section.lines) for section in cell.sections}
             page(f"{one.path}/{cell.path}", "cell", cell=cell, page=one, shots=shots)
@@ -145,6 +148,8 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "columns": frames.COLUMNS,
         "palette": palette,
         "steps": class_plots.STEPS,
+        "flip_plots": flip_plots,
+        "attribute_heat": attribute_heat,
         "provenance": provenance,
         "metric_rows": metric_rows,
         "places": places,
@@ -175,6 +180,11 @@ def ramp(headline: Headline, task: str, heat: int) -> str:
     if not headline.higher_is_better:
         return str(10 * heat)
     return str(100 - (5 if task == "ranking" else 10) * (heat + 1))
+
+
+def attribute_heat(accuracy: float) -> int:
+    """The heat class of one attribute's accuracy, on the site's scale."""
+    return min(9, int(10 * (damage("accuracy", "ranking", accuracy) or 0.0) + 1e-9))
 
 
 def css_class(word: str) -> str:

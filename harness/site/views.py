@@ -11,7 +11,7 @@ import pandas as pd
 from harness.board import AttackRow, Cell, Flag, Row, Table
 from harness.leaderboard import tables
 from harness.lines import STATUSES, Line, lines
-from harness.site import class_plots, curves, figures, findings
+from harness.site import class_plots, curves, figures, findings, flips
 from harness.site.changes import Changes, changes
 from harness.site.classes import Classes, Move, classes_of, largest_moves
 from harness.site.findings import Says
@@ -120,6 +120,7 @@ class MatrixPage:
     what: Mapping[str, str]
     planned: tuple[Line, ...]
     curves: tuple[curves.Curves, ...]
+    flips: tuple[flips.Flips, ...]
 
     @property
     def total(self) -> int:
@@ -238,6 +239,7 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
         what=_summaries(planned, meta),
         planned=tuple(planned),
         curves=tuple(curves.curves(found)),
+        flips=tuple(flips.flips(planned)),
     )
 
 

@@ -355,7 +355,7 @@ def test_curves_are_drawn_for_every_task(task, tmp_path):
         build(synthetic.frame(suite), tmp_path / "site").parent / "invented/linf/index.html"
     ).read_text()
     assert page.count('<svg class="plot curve"') == 1
-    assert "The same at every radius" in page
+    assert "The same at every budget" in page
     one = replace(suite, budgets=(("a", 0.1),))
     page = build(synthetic.frame(one), tmp_path / "one").parent / "invented/linf/index.html"
     assert '<svg class="plot curve"' not in page.read_text()

@@ -1,0 +1,106 @@
+"""Edited comparisons: how far an attack's flips lie from the clean ranker, and who learns them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.judge.ranking import Integers, Outputs, decisions, signs
+from harness.judge.values import Metrics, proportion, with_interval
+
+Bits = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+BINS = 40
+"""Bins of every histogram of decision values, over a range that is even around 0."""
+
+NO_FLIP = "no comparison was edited"
+
+
+@dataclass(frozen=True)
+class Flipped:
+    """What is judged of a ranking's edited training set.
+
+    Attributes:
+        metrics: ``poison_fit``: training comparisons, as edited, that the ranker trained on them
+            gets right; ``flips_wrong``: edited ones that the clean ranker had wrong; and
+            ``flip_margin``: mean |decision| of the clean ranker on edited ones.
+        flipped: bool ``[n]``, which training comparisons were edited.
+        decisions: float64 ``[k]``, the clean ranker's decision value of each edited one, before
+            the edit, in row order.
+        edges: float64 ``[BINS + 1]``. train, wrong, attacked: int64 ``[BINS]``, the clean ranker's
+            decision values of all training comparisons; of test comparisons that it has wrong; of
+            test comparisons that it has right and the attacked ranker has wrong.
+    """
+
+    metrics: Metrics
+    flipped: Bits
+    decisions: Floats
+    edges: Floats
+    train: Integers
+    wrong: Integers
+    attacked: Integers
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Comparisons ``y`` ``[n, arity + 2]``, and outputs per item of the rankers that see them."""
+
+    y: Integers
+    clean: Outputs
+    attacked: Outputs
+
+
+def flipped(train: Comparisons, edited: Integers, test: Comparisons) -> Flipped:
+    """Judge the edits of a training set of comparisons.
+
+    Args:
+        train: the training set before the edits, its items scored by the clean and by the attacked
+            ranker. edited: the same rows after the edits, ``[n, arity + 2]``.
+        test: the slice, scored by the same two.
+
+    >>> scores = np.array([[0.0], [1.0], [3.0]])
+    >>> y = np.array([[1, 0, 1, 0], [2, 0, 1, 0]])
+    >>> found = flipped(Comparisons(y, scores, -scores), y * [[1, 1, 1, 1], [1, 1, -1, 1]],
+    ...                 Comparisons(y, scores, -scores))
+    >>> found.decisions.tolist(), found.metrics["poison_fit"].value, int(found.attacked.sum())
+    ([3.0], 0.5, 2)
+    """
+    bits: Bits = (train.y != edited).any(axis=1)
+    value = decisions(train.clean, train.y)
+    right = signs(value) == train.y[:, -2]
+    margins = np.abs(value[bits])
+    fits = signs(decisions(train.attacked, edited)) == edited[:, -2]
+    metrics = {
+        "poison_fit": proportion(int(fits.sum()), len(fits), "there is no training comparison"),
+        "flips_wrong": proportion(int((~right & bits).sum()), int(bits.sum()), NO_FLIP),
+    }
+    if len(margins) and np.isfinite(margins).all():
+        metrics["flip_margin"] = with_interval(float(margins.mean()), None, "mean")
+    before = decisions(test.clean, test.y)
+    first = signs(before) == test.y[:, -2]
+    last = signs(decisions(test.attacked, test.y)) == test.y[:, -2]
+    edges = _edges(value, before)
+    return Flipped(
+        metrics=metrics,
+        flipped=bits,
+        decisions=value[bits],
+        edges=edges,
+        train=_counts(value, edges),
+        wrong=_counts(before[~first], edges),
+        attacked=_counts(before[first & ~last], edges),
+    )
+
+
+def _edges(*values: Floats) -> Floats:
+    """Edges over all finite values, the outermost a number of two digits."""
+    finite = np.concatenate(values)
+    most = float(np.abs(finite[np.isfinite(finite)]).max(initial=0.0)) or 1.0
+    step = 10.0 ** np.floor(np.log10(most) - 1)
+    return np.linspace(-1, 1, BINS + 1) * float(np.ceil(most / step) * step)
+
+
+def _counts(values: Floats, edges: Floats) -> Integers:
+    return np.histogram(values[np.isfinite(values)], edges)[0].astype(np.int64)

@@ -1,0 +1,82 @@
+"""Edited comparisons against plain loops."""
+
+import numpy as np
+import pytest
+
+from harness.judge.metrics import Absent, Comparisons, decisions, flipped
+
+
+def pairs(rng, n, items, attributes=2):
+    first = rng.integers(0, items, n)
+    second = (first + rng.integers(1, items, n)) % items
+    return np.column_stack([first, second, rng.choice([-1, 1], n), rng.integers(0, attributes, n)])
+
+
+def triplets(rng, n, items):
+    order = np.array([rng.permutation(items)[:3] for _ in range(n)])
+    return np.column_stack([order, np.ones(n, int), np.zeros(n, int)])
+
+
+def case(kind, rng):
+    clean, attacked = rng.standard_normal((2, 12, 2))
+    make = pairs if kind == "pairs" else triplets
+    train, test = make(rng, 200, 12), make(rng, 90, 12)
+    edited = train.copy()
+    rows = rng.permutation(200)[:31]
+    if kind == "pairs":
+        edited[rows, 2] *= -1
+    else:
+        edited[rows, 1], edited[rows, 2] = train[rows, 2], train[rows, 1]
+    return Comparisons(train, clean, attacked), edited, Comparisons(test, clean, attacked), rows
+
+
+@pytest.mark.parametrize("kind", ["pairs", "triplets"])
+def test_figures_are_those_of_a_loop_over_comparisons(kind):
+    rng = np.random.default_rng(0)
+    train, edited, test, rows = case(kind, rng)
+    found = flipped(train, edited, test)
+    assert found.flipped.nonzero()[0].tolist() == sorted(rows.tolist())
+    clean = decisions(train.clean, train.y)
+    wrong = [i for i in rows if (clean[i] > 0) != (train.y[i, -2] > 0)]
+    fits = [
+        (decisions(train.attacked, edited[[i]])[0] > 0) == (edited[i, -2] > 0) for i in range(200)
+    ]
+    assert found.metrics["flips_wrong"].value == len(wrong) / 31
+    assert found.metrics["poison_fit"].value == np.mean(fits)
+    assert found.metrics["flip_margin"].value == pytest.approx(np.abs(clean[rows]).mean())
+    assert found.decisions.tolist() == clean[sorted(rows.tolist())].tolist()
+
+
+@pytest.mark.parametrize("kind", ["pairs", "triplets"])
+def test_histograms_count_each_comparison_once(kind):
+    rng = np.random.default_rng(1)
+    train, edited, test, _ = case(kind, rng)
+    found = flipped(train, edited, test)
+    before, after = decisions(test.clean, test.y), decisions(test.attacked, test.y)
+    right, held = (before > 0) == (test.y[:, -2] > 0), (after > 0) == (test.y[:, -2] > 0)
+    assert found.train.sum() == 200
+    assert found.wrong.sum() == (~right).sum()
+    assert found.attacked.sum() == (right & ~held).sum()
+    assert found.edges[0] == -found.edges[-1] <= -np.abs(before).max()
+    low = found.wrong[: len(found.wrong) // 2].sum()
+    assert low == (before[~right] < 0).sum()
+
+
+def test_without_an_edit_there_is_no_share_of_edits():
+    rng = np.random.default_rng(2)
+    train, _, test, _ = case("pairs", rng)
+    found = flipped(train, train.y, test)
+    assert isinstance(found.metrics["flips_wrong"], Absent)
+    assert "flip_margin" not in found.metrics
+    assert not len(found.decisions)
+
+
+def test_a_decision_that_is_not_finite_is_wrong_and_in_no_bin():
+    rng = np.random.default_rng(3)
+    train, edited, test, _ = case("pairs", rng)
+    broken = train.clean.copy()
+    broken[0] = np.nan
+    found = flipped(Comparisons(train.y, broken, train.attacked), edited, test)
+    touched = (train.y[:, :2] == 0).any(1)
+    assert found.train.sum() == (~touched).sum()
+    assert "flip_margin" not in found.metrics
