@@ -15,6 +15,7 @@ from harness.executors.local import LocalExecutor
 from harness.files import load_array
 from harness.progress import Meter
 from harness.scheduler import Scheduler
+from harness.site.flips import decode
 from harness.store import Store
 from tests.workspaces import (
     BACKDOOR,
@@ -154,6 +155,16 @@ def test_training_time_attacks_come_with_a_control(everything):
     for name in ("backdoor", "supply"):
         record = find(everything[0], matrix=name)
         assert {"control_before", "control_after"} <= record["stages"].keys()
+
+
+def test_flipped_comparisons_are_told_with_what_the_ranker_makes_of_them(everything):
+    record = find(everything[0], matrix="ranking")
+    flip = decode(record)
+    assert len(flip.rows) == len(flip.values) == 400  # a fifth of 2,000
+    assert flip.train.sum() == flip.n == 2000
+    for name in ("poison_fit", "flips_wrong", "flip_margin"):
+        assert record["metrics"][name]["value"] >= 0
+    assert not find(everything[0], matrix="evasion", defense="none", attack="sign")["flips"]
 
 
 def test_nothing_is_left_over_and_passing_artefacts_are_gone(everything):
