@@ -6,6 +6,8 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -31,10 +33,20 @@ class StageContext:
         self.device, self.spec = device, spec
         self.scratch, self.state, self.checkpoint = scratch, state, checkpoint
         self._seed_root, self._deadline, self._curves = seed_root, deadline, curves
+        self._within: tuple[str | int, ...] = ()
+
+    @contextmanager
+    def within(self, *dims: str | int) -> Iterator[None]:
+        """Seeds depend on these, too: a call of many must not draw what the others drew."""
+        before, self._within = self._within, (*self._within, *dims)
+        try:
+            yield
+        finally:
+            self._within = before
 
     def seed(self, *dims: object) -> int:
         """A 63-bit seed from the cell's seed, the stage, the module, and ``dims`` (as text)."""
-        text = json.dumps([*self._seed_root, *map(str, dims)])
+        text = json.dumps([*self._seed_root, *self._within, *map(str, dims)])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
     def generator(self, *dims: object, device: torch.device | str = "cpu") -> torch.Generator:

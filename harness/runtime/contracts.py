@@ -210,7 +210,11 @@ class Context(Protocol):
     spec: Spec
 
     def seed(self, *dims: object) -> int:
-        """A seed that depends on the cell's seed, the stage, the module, and ``dims``."""
+        """A seed that depends on the cell's seed, the stage, the module, and ``dims``.
+
+        In ``perturb`` on the batch as well, and where a defence trains against it on the step: no
+        two calls draw the same. A ``trigger`` is the same in all batches.
+        """
         ...
 
     def generator(self, *dims: object, device: torch.device | str = "cpu") -> torch.Generator:

@@ -195,7 +195,8 @@ class JobAdversary:
 
     def __call__(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Attacked inputs."""
-        with evaluating(network):
+        # training seeds torch's global generator at every step, so that a resumed one draws alike
+        with evaluating(network), self._job.ctx.within("step", torch.initial_seed()):
             result: Tensor = self._attack.perturb(
                 self._model(network), x.detach(), y, None, self._budget, self._job.ctx
             )

@@ -203,7 +203,8 @@ def attack(job: Job) -> None:
             if job.options["hook"] == "trigger":
                 out = module.trigger(given, job.budget, job.ctx)
             else:
-                out = module.perturb(model, given, shown, batch_goal, job.budget, job.ctx)
+                with job.ctx.within("batch", int(rows[0])):
+                    out = module.perturb(model, given, shown, batch_goal, job.budget, job.ctx)
         if not torch.equal(given, x) or (
             shown is not None and y is not None and not torch.equal(shown, y[rows])
         ):

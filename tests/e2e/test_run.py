@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from harness import records, scheduler
@@ -284,6 +285,20 @@ def corrupt(path):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(bytes(content))
+
+
+def test_every_batch_draws_its_own_numbers(tmp_path):
+    checkout = Checkout(tmp_path)
+    draws = "return (x + 0.1 * torch.rand((), generator=ctx.generator())).clamp(0, 1)"
+    checkout.module("attack", "draws", PERTURB.format(draws))
+    checkout.benchmark(matrix(attacks=["draws"], slice={"examples": 40, "batch": 10}))
+    checkout.run(keep_all=True)
+    stages = cell(checkout.plan()).stages
+    store = Store(checkout.home / "store")
+    clean = load_array(store.part(stages["slice"], "x") / "x.npy") / np.float32(255)
+    attacked = load_array(store.part(stages["attack"], "attacked") / "x.npy")
+    most = np.abs(attacked - clean).max(axis=(1, 2, 3))
+    assert len(np.unique(most.round(5))) == 4
 
 
 def test_a_corrupted_artefact_is_made_again(checkout):
