@@ -42,7 +42,7 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
     info = record["cell"]
     plan = workspace.plan(
         workspace.benchmark(info["benchmark"]),
-        {"matrix": info["matrix"]},
+        {"matrix": {info["matrix"]}},
         record["environment"]["device"],
         record["environment"]["executor"],
     )

@@ -71,7 +71,7 @@ def counting(workspace: Workspace, found: list[dict[str, Any]]) -> dict[str, Any
     with suppress(UserError):  # the benchmark is gone, or broken: the newest has to do
         for executor, device in sorted(ways) if len(ways) > 1 else ():
             benchmark = workspace.benchmark(info["benchmark"])
-            plan = workspace.plan(benchmark, {"matrix": info["matrix"]}, device, executor)
+            plan = workspace.plan(benchmark, {"matrix": {info["matrix"]}}, device, executor)
             cell = plan.cells.get(found[-1]["id"])
             fresh = [record for record in found if cell and record["key"] == cell.key]
             if fresh:
