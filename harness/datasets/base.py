@@ -167,7 +167,7 @@ def identities(name: str, keys: Iterable[str]) -> Ids:
     A key that comes again is another example; it is told apart by how often it came before.
 
     >>> identities("camvid", ["0016E5_07959"]).tolist()
-    [170129303110033]
+    [259648880056340]
     """
     seen: Counter[str] = Counter()
     marks = []
@@ -188,8 +188,8 @@ def unequal_pairs(name: str, value: Ids, wanted: int) -> Ids:
     Returns:
         int64 ``[n, 3]``: two rows, and +1 where the first has the larger value, else −1.
 
-    >>> unequal_pairs("a", np.array([5, 7, 7]), 2).tolist()
-    [[2, 0, 1], [0, 1, -1]]
+    >>> unequal_pairs("e", np.array([5, 7, 7]), 2).tolist()
+    [[1, 0, 1], [2, 0, 1]]
     """
     chance = draws(name, 2 * _CANDIDATES * wanted).reshape(-1, 2)
     pairs = (chance * len(value)).astype(np.int64)
