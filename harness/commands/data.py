@@ -64,7 +64,8 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
         return
     data.fetch(workspace.data, from_dir)
     digest = datasets.digest(name, workspace.data)
-    console.print(f"{name} is in {workspace.data / name} (digest {digest[:12]})", soft_wrap=True,
+    folder = workspace.data / datasets.shelf(name).name  # not its own where two lie together
+    console.print(f"{name} is in {folder} (digest {digest[:12]})", soft_wrap=True,
                   highlight=False)  # fmt: skip
-    if note := read_json(workspace.data / name / "manifest.json")["note"]:
+    if note := read_json(folder / "manifest.json")["note"]:
         console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)

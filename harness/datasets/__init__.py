@@ -5,21 +5,55 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.datasets import base, digits, fetched, ranking, roads, scenes, stored
+from harness.datasets import (
+    base,
+    comparisons,
+    digits,
+    fetched,
+    judgements,
+    lists,
+    pubfig,
+    ranking,
+    roads,
+    scenes,
+    signs,
+    stored,
+)
 from harness.datasets.base import Card, DataMissing, Dataset, Split, Splits, hash_order
+from harness.datasets.stored import Shelf
 from harness.errors import UserError
 
-__all__ = ["DATASETS", "Card", "DataMissing", "Dataset", "Split", "Splits", "digest", "get", "load"]
+__all__ = [
+    "DATASETS",
+    "Card",
+    "DataMissing",
+    "Dataset",
+    "Split",
+    "Splits",
+    "digest",
+    "flip_lines",
+    "get",
+    "lines",
+    "load",
+    "shelf",
+]
 
-_FAMILIES = (digits, ranking, scenes, fetched, roads)
-_SHELVES = {shelf.name: shelf for family in (fetched, roads) for shelf in family.SHELVES}
-"""Where every data set lies that is not bundled."""
+_FAMILIES = (digits, ranking, scenes, fetched, roads, comparisons, pubfig, signs)
+_SHELVES: dict[str, Shelf] = {
+    **{shelf.name: shelf for family in (fetched, roads) for shelf in family.SHELVES},
+    **comparisons.SHELVES,
+    **pubfig.SHELVES,
+    **signs.SHELVES,
+}
+"""Where every data set lies that is not bundled; two may lie together."""
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset for family in _FAMILIES for dataset in family.DATASETS
@@ -51,23 +85,64 @@ def digest(name: str, root: Path) -> str:
     return hashlib.sha256(json.dumps([name, dataset.version, content]).encode()).hexdigest()
 
 
+def shelf(name: str) -> Shelf:
+    """Where a data set lies that is fetched; ``KeyError`` for a bundled one."""
+    return _SHELVES[name]
+
+
 def load(name: str, root: Path, train_fraction: float = 1.0) -> Splits:
     """A data set with a share of its training examples (in ranking: of its comparisons).
 
     Which examples stay depends on their ids alone, and a smaller share is part of a larger one.
     """
     dataset = get(name)
-    if not 0 < train_fraction <= 1:
-        what = f"train_fraction is {train_fraction}"
-        raise UserError(f"data set {name}", what, "give a number above 0 and at most 1")
     splits = dataset.load(root)
-    if train_fraction == 1:
+    train, rows = splits.train, _share(name, splits.train, train_fraction)
+    if rows is None:
         return splits
-    train = splits.train
-    count = round(train_fraction * len(train.ids))
-    if not count:
-        what = f"train_fraction {train_fraction} of {len(train.ids):,} examples leaves none"
-        raise UserError(f"data set {name}", what, "give a larger number")
-    rows = np.sort(hash_order(train.ids, "train_fraction")[:count])
     x = train.x if dataset.task == "ranking" else train.x[rows]
     return replace(splits, train=Split(x=x, y=train.y[rows], ids=train.ids[rows]))
+
+
+def _share(name: str, train: Split, fraction: float) -> NDArray[np.intp] | None:
+    """The rows that a share of train has, in order; ``None`` for all of them."""
+    if not 0 < fraction <= 1:
+        what = f"train_fraction is {fraction}"
+        raise UserError(f"data set {name}", what, "give a number above 0 and at most 1")
+    if fraction == 1:
+        return None
+    count = round(fraction * len(train.ids))
+    if not count:
+        what = f"train_fraction {fraction} of {len(train.ids):,} examples leaves none"
+        raise UserError(f"data set {name}", what, "give a larger number")
+    return np.sort(hash_order(train.ids, "train_fraction")[:count])
+
+
+def lines(name: str, root: Path, train_fraction: float = 1.0) -> list[str]:
+    """The training comparisons of a ranking set as text, a line for each row of ``train.y``.
+
+    Sets that were read from a list give the list's own lines, all others ``u,v,label,attribute``
+    (triplets ``a,p,q,label,attribute``) of item rows.
+    """
+    dataset = get(name)
+    if dataset.task != "ranking":
+        what = f"is for {dataset.task}: it has no comparisons"
+        raise UserError(f"data set {name}", what, "name a ranking set")
+    train = dataset.load(root).train
+    rows = _share(name, train, train_fraction)
+    listing = dataset.listing
+    if listing is None:
+        return judgements.own_lines(train.y if rows is None else train.y[rows])
+    found = listing.read(root)
+    return found if rows is None else [found[row] for row in rows.tolist()]
+
+
+def flip_lines(name: str, text: Sequence[str], rows: Iterable[int]) -> list[str]:
+    """Lines of ``lines`` with the judgements of some rows turned; all other bytes stay.
+
+    Which rows those are, ``judgements.turned`` says of two label arrays.
+    """
+    listing, result = get(name).listing, list(text)
+    for row in rows:
+        result[row] = (lists.flip_own if listing is None else listing.flip)(result[row])
+    return result

@@ -7,7 +7,8 @@ nothing here draws from ``numpy.random``: order and chance both come from SHA-2 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,8 @@ class Split:
     """One part of a data set, in the form in which it is stored.
 
     Attributes:
-        x: uint8 ``[N, C, H, W]``; in ranking these are the items, not the comparisons.
+        x: uint8 ``[N, C, H, W]``, or float32 features in [0, 1] ``[N, F]``; in ranking these are
+            the items, not the comparisons, and may be int64 item numbers ``[N]``.
         y: classification int64 ``[N]``; segmentation uint8 ``[N, H, W]``; ranking int64
             ``[n, arity + 2]``: item rows, label ±1, attribute.
         ids: int64, one a row of ``y``: unique over the data set's splits, and never reassigned.
@@ -70,6 +72,26 @@ def picture_spec(
     }
 
 
+def comparison_spec(
+    attributes: Sequence[str],
+    shape: Sequence[int],
+    *,
+    arity: int = 2,
+    outputs: int | None = None,
+    items: int | None = None,
+) -> dict[str, object]:
+    """The spec of compared items: a score for each attribute, or an embedding of ``outputs``."""
+    return {
+        "task": "ranking",
+        "outputs": len(attributes) if outputs is None else outputs,
+        "shape": list(shape),
+        "items": items,
+        "arity": arity,
+        "void": None,
+        "classes": list(attributes),
+    }
+
+
 @dataclass(frozen=True)
 class Card:
     """What a person has to know before using a data set; ``size`` is one line."""
@@ -83,6 +105,19 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """The training comparisons of a ranking set in its authors' own words.
+
+    Attributes:
+        read: data root → one line, its end included, for each row of ``train.y``.
+        flip: a line → the line of the opposite judgement; twice gives the line again.
+    """
+
+    read: Callable[[Path], list[str]]
+    flip: Callable[[str], str]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A row of the table of data sets.
 
@@ -90,6 +125,7 @@ class Dataset:
         version: raised by hand when the same source gives other arrays than before.
         load: data root → splits; bundled data sets ignore the root. Raises ``DataMissing``.
         fetch: data root, and a folder to read from (``None`` downloads). Bundled: ``None``.
+        listing: in ranking, the lines that the comparisons were read from, if there are any.
     """
 
     name: str
@@ -99,6 +135,7 @@ class Dataset:
     load: Callable[[Path], Splits]
     bundled: bool
     fetch: Callable[[Path, Path | None], None] | None
+    listing: Listing | None = None
 
 
 def hash_order(ids: Ids, salt: str) -> NDArray[np.intp]:
@@ -122,3 +159,45 @@ def draws(name: str, count: int) -> NDArray[np.float64]:
     """
     raw = np.frombuffer(hashlib.shake_256(name.encode()).digest(8 * count), dtype="<u8")
     return np.asarray((raw >> np.uint64(11)) * 2.0**-53, dtype=np.float64)
+
+
+def identities(name: str, keys: Iterable[str]) -> Ids:
+    """Ids made of names: 48 bits of a digest each, so that in a subset all keep those of the whole.
+
+    A key that comes again is another example; it is told apart by how often it came before.
+
+    >>> identities("camvid", ["0016E5_07959"]).tolist()
+    [259648880056340]
+    """
+    seen: Counter[str] = Counter()
+    marks = []
+    for key in keys:
+        again = f"#{seen[key]}" if seen[key] else ""
+        seen[key] += 1
+        digest = hashlib.sha256(f"{name}/{key}{again}".encode()).digest()
+        marks.append(int.from_bytes(digest[:6], "big"))
+    return np.array(marks, dtype=np.int64)
+
+
+def unequal_pairs(name: str, value: Ids, wanted: int) -> Ids:
+    """Pairs of rows with different values, drawn by the name; no two rows meet twice.
+
+    Args:
+        value: int64 ``[N]``. wanted: how many pairs; fewer come where few rows differ.
+
+    Returns:
+        int64 ``[n, 3]``: two rows, and +1 where the first has the larger value, else −1.
+
+    >>> unequal_pairs("e", np.array([5, 7, 7]), 2).tolist()
+    [[1, 0, 1], [2, 0, 1]]
+    """
+    chance = draws(name, 2 * _CANDIDATES * wanted).reshape(-1, 2)
+    pairs = (chance * len(value)).astype(np.int64)
+    pairs = pairs[value[pairs[:, 0]] != value[pairs[:, 1]]]
+    _, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
+    pairs = pairs[np.sort(first)[:wanted]]
+    return np.column_stack([pairs, np.sign(value[pairs[:, 0]] - value[pairs[:, 1]])])
+
+
+_CANDIDATES = 2
+"""Candidates drawn per pair wanted: some have equal values, a few come twice."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,9 +65,15 @@ def _fill(kind: Kind, from_dir: Path | None, folder: Path) -> dict[str, object]:
 def _download(kind: Kind, folder: Path) -> None:
     import torchvision.datasets
 
-    name = kind.form.name
-    try:
+    with downloading(kind.form.name):
         getattr(torchvision.datasets, kind.torchvision)(folder, download=True)
+
+
+@contextmanager
+def downloading(name: str) -> Iterator[None]:
+    """Turn what torchvision raises when a download fails into one line."""
+    try:
+        yield
     # RuntimeError: the MD5 is wrong, or no mirror answered. URLError is an OSError.
     except (RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())

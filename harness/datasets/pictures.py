@@ -50,9 +50,9 @@ def tar_images(
 
 @contextmanager
 def opened(
-    blob: bytes, where: str, size: tuple[int, int], formats: tuple[str, ...]
+    blob: bytes, where: str, size: tuple[int, int] | None, formats: tuple[str, ...]
 ) -> Iterator[Image]:
-    """An image of this width and height, to be decoded within the block.
+    """An image of this width and height (``None``: of any), to be decoded within the block.
 
     Raises:
         UserError: it is of another size, of none of these formats, or cut short.
@@ -61,7 +61,7 @@ def opened(
 
     try:
         with Image.open(io.BytesIO(blob), formats=formats) as image:
-            if image.size != size:
+            if size is not None and image.size != size:
                 what = f"is {image.width}x{image.height} pixels"
                 raise UserError(where, what, f"give images of {size[0]}x{size[1]}")
             yield image

@@ -7,20 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from harness.datasets import digits
-from harness.datasets.base import Card, Dataset, Split, Splits, draws
+from harness.datasets.base import Card, Dataset, Split, Splits, comparison_spec, unequal_pairs
 
 PAIRS = {"train": 2000, "val": 400, "test": 1000}
 FIRST_ID = {"train": 0, "val": 10_000, "test": 20_000}
-_CANDIDATES = 2
-"""Candidates drawn per pair wanted: a tenth shows equal numbers, a few come twice."""
 
 
 def load(root: Path) -> Splits:
     """Pairs (i, j, label, attribute 0) of items of one split; +1 means that i shows the larger."""
     source = digits.load(root)
-    spec = source.spec | {"task": "ranking", "outputs": 1, "arity": 2, "classes": ["number shown"]}
     return Splits(
-        spec=spec,
+        spec=comparison_spec(["number shown"], (1, 8, 8)),
         train=_pairs(source.train, "train"),
         val=_pairs(source.val, "val"),
         test=_pairs(source.test, "test"),
@@ -29,15 +26,9 @@ def load(root: Path) -> Splits:
 
 def _pairs(items: Split, part: str) -> Split:
     """The split's comparisons: no equal numbers, and no two items compared twice."""
-    wanted, number = PAIRS[part], items.y.astype(np.int64)
-    chance = draws(f"digits-ranking/{part}", 2 * _CANDIDATES * wanted).reshape(-1, 2)
-    pairs = (chance * len(number)).astype(np.int64)
-    pairs = pairs[number[pairs[:, 0]] != number[pairs[:, 1]]]
-    _, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
-    pairs = pairs[np.sort(first)[:wanted]]
-    label = np.sign(number[pairs[:, 0]] - number[pairs[:, 1]])
-    y = np.column_stack([pairs, label, np.zeros(wanted, dtype=np.int64)])
-    ids = FIRST_ID[part] + np.arange(wanted, dtype=np.int64)
+    pairs = unequal_pairs(f"digits-ranking/{part}", items.y.astype(np.int64), PAIRS[part])
+    y = np.column_stack([pairs, np.zeros(len(pairs), dtype=np.int64)])
+    ids = FIRST_ID[part] + np.arange(len(y), dtype=np.int64)
     return Split(x=items.x, y=y, ids=ids)
 
 

@@ -1,0 +1,137 @@
+"""Ranking sets that are fetched: read from a person's copy, loaded memory-mapped.
+
+Each split has its own items. One fetch may serve two sets: all judgements, and the majority's.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.datasets import lists, stored
+from harness.datasets.base import Array, Card, Dataset, Listing, Split, Splits
+from harness.datasets.fetched import downloading
+from harness.datasets.lists import Grammar
+from harness.errors import UserError
+
+PARTS = ("train", "val", "test")
+LINES = "train_lines"
+"""Bytes ``[n]`` of a fixed width: the line of each training row."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A ranking set, or two that one fetch serves.
+
+    Attributes:
+        fill: source folder, and the folder to write ``arrays`` into → what the manifest says.
+        accepted: what a source folder has to hold, for a person. source: where to get it.
+        grammar: of the list that it comes as, if it does.
+        voted: the majority's judgements are marked, and can be loaded alone.
+        download: gets a source into a folder, where we may.
+    """
+
+    name: str
+    version: int
+    spec: Mapping[str, object]
+    fill: Callable[[Path, Path], Mapping[str, object]]
+    accepted: str
+    source: str
+    grammar: Grammar | None = None
+    voted: bool = False
+    download: Callable[[Path], None] | None = None
+
+    @property
+    def shelf(self) -> stored.Shelf:
+        """Where its arrays lie."""
+        fields = ("x", "y", "ids", "voted") if self.voted else ("x", "y", "ids")
+        arrays = tuple(f"{part}_{field}" for part in PARTS for field in fields)
+        lines = () if self.grammar is None else (LINES,)
+        return stored.Shelf(self.name, self.version, arrays + lines)
+
+
+def save(folder: Path, name: str, array: Array) -> None:
+    """Write one array of a shelf, when it is filled."""
+    np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def fetch(kind: Kind, root: Path, from_dir: Path | None) -> None:
+    """Read a person's copy, or download one, and put it under the root in one step.
+
+    Raises:
+        UserError: no folder is given where one is needed, or what is in it is not the set.
+    """
+    if from_dir is None and kind.download is None:
+        raise UserError(
+            f"data set {kind.name}",
+            "cannot be downloaded by us: its terms are between you and its authors",
+            f"get it from {kind.source}, then `gauntlet data fetch {kind.name} --from DIR`, "
+            f"where DIR has {kind.accepted}",
+        )
+    if from_dir is not None and not from_dir.is_dir():
+        raise UserError(str(from_dir), "is not a folder", f"give a folder with {kind.accepted}")
+    stored.put(kind.shelf, root, partial(_fill, kind, from_dir))
+
+
+def _fill(kind: Kind, from_dir: Path | None, folder: Path) -> dict[str, object]:
+    if from_dir is not None:
+        return {"source": str(from_dir), **kind.fill(from_dir, folder)}
+    assert kind.download is not None  # fetch has looked
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        with downloading(kind.name):
+            kind.download(Path(scratch))
+        return {"source": kind.source, **kind.fill(Path(scratch), folder)}
+
+
+def load(kind: Kind, voted: bool, root: Path) -> Splits:
+    """The fetched arrays, memory-mapped, checked against their manifest.
+
+    Args:
+        voted: the majority's judgements alone.
+    """
+    found = stored.load(kind.shelf, root)
+    train, val, test = (
+        Split(
+            x=found[f"{part}_x"],
+            y=_kept(found, part, "y", voted),
+            ids=_kept(found, part, "ids", voted).astype(np.int64, copy=False),
+        )
+        for part in PARTS
+    )
+    return Splits(spec=dict(kind.spec), train=train, val=val, test=test)
+
+
+def _kept(found: Mapping[str, Array], part: str, field: str, voted: bool) -> Array:
+    array = found[f"{part}_{field}"]
+    return array[found[f"{part}_voted"]] if voted else array
+
+
+def read_lines(kind: Kind, voted: bool, root: Path) -> list[str]:
+    """The lines of ``train.y``, in its order."""
+    found: dict[str, Any] = stored.load(kind.shelf, root)
+    kept = found[LINES][found["train_voted"]] if voted else found[LINES]
+    return [line.decode("utf-8") for line in kept.tolist()]
+
+
+def dataset(kind: Kind, card: Card, *, name: str | None = None, voted: bool = False) -> Dataset:
+    """The row of the table of data sets; ``name`` where it is not the shelf's."""
+    listing = None
+    if kind.grammar is not None:
+        flip = partial(lists.flip, grammar=kind.grammar)
+        listing = Listing(read=partial(read_lines, kind, voted), flip=flip)
+    return Dataset(
+        name=name or kind.name,
+        task="ranking",
+        version=kind.version,
+        card=card,
+        load=partial(load, kind, voted),
+        bundled=False,
+        fetch=partial(fetch, kind),
+        listing=listing,
+    )
