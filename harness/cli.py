@@ -143,6 +143,21 @@ def show(cell: Annotated[str, typer.Argument(help="a cell's id, or a part of it"
 
 
 @app.command()
+def export(
+    cell: Annotated[
+        str, typer.Argument(help="a poisoning cell of comparisons, or a part of its id")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="a file; standard output if none")
+    ] = None,
+) -> None:
+    """Write the training list of comparisons with the attack's flips in it."""
+    from harness.commands import export as command
+
+    command.export(Workspace.here(), cell, out, console)
+
+
+@app.command()
 def report(
     open_: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
 ) -> None:

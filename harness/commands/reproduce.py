@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,16 +40,7 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    info = record["cell"]
-    plan = workspace.plan(
-        workspace.benchmark(info["benchmark"]),
-        {"matrix": {info["matrix"]}},
-        record["environment"]["device"],
-        record["environment"]["executor"],
-    )
-    cell = plan.cells.get(record["id"])
-    refuse_stale(record, cell, workspace)
-    assert cell is not None
+    plan, cell = planned(workspace, record)
     again = run_again(workspace, plan, cell, record, console)
     if again["result"] == record["result"]:
         say(f"{record['id']}: reproduced exactly (result {record['result'][:16]})")
@@ -72,6 +64,25 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
             )
     say(f"{record['id']}: {'within' if within else 'OUTSIDE'} tolerance")
     return within
+
+
+def planned(workspace: Workspace, record: dict[str, Any]) -> tuple[Plan, Cell]:
+    """The plan of a record's matrix, and its cell in it.
+
+    Raises:
+        UserError: it is stale.
+    """
+    info = record["cell"]
+    plan = workspace.plan(
+        workspace.benchmark(info["benchmark"]),
+        {"matrix": {info["matrix"]}},
+        record["environment"]["device"],
+        record["environment"]["executor"],
+    )
+    cell = plan.cells.get(record["id"])
+    refuse_stale(record, cell, workspace)
+    assert cell is not None
+    return plan, cell
 
 
 def refuse_stale(record: dict[str, Any], cell: Cell | None, workspace: Workspace) -> None:
@@ -105,26 +116,38 @@ def run_again(
     workspace: Workspace, plan: Plan, cell: Cell, record: dict[str, Any], console: Console
 ) -> dict[str, Any]:
     """Run the cell, and an ensemble's members, in a scratch store; returns the new record."""
-    executor = record["environment"]["executor"]
     with tempfile.TemporaryDirectory(prefix="gauntlet-reproduce-") as folder:
-        home = Path(folder)
-        store = Store(home / "store")
-        recorder = Recorder(store, home / "records", executor, record["environment"]["device"])
-        with closing(executor_named(executor)) as place:
-            meter = Meter("reproduce: stages")
-            scheduler = Scheduler(
-                plan,
-                catalog=workspace.catalog,
-                store=store,
-                executor=place,
-                recorder=recorder,
-                data_root=workspace.data,
-                jobs=workers(),
-                device=record["environment"]["device"],
-                tell=meter.update,
-            )
-            cells = [*(plan.cells[member] for member in cell.members), cell]
-            prepare(executor, environments_of(plan, scheduler, cells), console)
-            with meter:
-                scheduler.run(cells)
-        return recorder.by_key[cell.key]
+        cells = [*(plan.cells[member] for member in cell.members), cell]
+        with again(workspace, plan, cells, record, Path(folder), console) as scheduler:
+            scheduler.run(cells)
+        return scheduler.recorder.by_key[cell.key]
+
+
+@contextmanager
+def again(
+    workspace: Workspace,
+    plan: Plan,
+    cells: list[Cell],
+    record: dict[str, Any],
+    home: Path,
+    console: Console,
+) -> Iterator[Scheduler]:
+    """What runs stages of some cells where the record's were run, into a home of its own choice."""
+    executor, device = (record["environment"][name] for name in ("executor", "device"))
+    store = Store(home / "store")
+    with closing(executor_named(executor)) as place:
+        meter = Meter(f"{plan.benchmark.name}: stages")
+        scheduler = Scheduler(
+            plan,
+            catalog=workspace.catalog,
+            store=store,
+            executor=place,
+            recorder=Recorder(store, home / "records", executor, device),
+            data_root=workspace.data,
+            jobs=workers(),
+            device=device,
+            tell=meter.update,
+        )
+        prepare(executor, environments_of(plan, scheduler, cells), console)
+        with meter:
+            yield scheduler

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from harness import records, scheduler
+from harness import datasets, records, scheduler
 from harness.errors import UserError
 from harness.executors.local import LocalExecutor
 from harness.files import load_array
@@ -166,6 +166,25 @@ def test_flipped_comparisons_are_told_with_what_the_ranker_makes_of_them(everyth
     for name in ("poison_fit", "flips_wrong", "flip_margin"):
         assert record["metrics"][name]["value"] >= 0
     assert not find(everything[0], matrix="evasion", defense="none", attack="sign")["flips"]
+
+
+def test_a_corrupted_list_is_exported_line_for_line(everything, tmp_path):
+    checkout, _ = everything
+    record = find(checkout, matrix="ranking")
+    out = tmp_path / "flip_20.txt"
+    done = checkout.gauntlet("export", record["id"], "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    clean = datasets.lines("digits-ranking", checkout.home)
+    lines = out.read_text().splitlines(keepends=True)
+    changed = [row for row, (a, b) in enumerate(zip(clean, lines, strict=True)) if a != b]
+    assert len(changed) == len(decode(record).rows) == 400
+    # flipped again, it is the clean list, byte for byte
+    assert datasets.flip_lines("digits-ranking", lines, changed) == clean
+    printed = checkout.gauntlet("export", record["id"])
+    assert printed.stdout == out.read_text()
+    wrong = checkout.gauntlet("export", find(checkout, matrix="goal", attack="sign")["id"])
+    assert wrong.returncode == 1
+    assert "has no edited comparisons" in wrong.stderr
 
 
 def test_nothing_is_left_over_and_passing_artefacts_are_gone(everything):

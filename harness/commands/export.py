@@ -1,0 +1,63 @@
+"""``gauntlet export``: an attacked training set of comparisons, as the list that it came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from harness import datasets
+from harness.commands.reproduce import again, planned
+from harness.commands.show import find_record
+from harness.datasets.judgements import turned
+from harness.errors import UserError
+from harness.files import load_array
+from harness.workspace import Workspace
+
+
+def export(workspace: Workspace, text: str, out: Path | None, console: Console) -> None:
+    """Write the training list of a recorded poisoning cell, with the attack's flips in it.
+
+    Every line that was not flipped is the original's, byte for byte.
+
+    Raises:
+        UserError: no such cell, it edits no comparisons, it is stale and its artefacts are gone,
+            or the file cannot be written.
+    """
+    record = find_record(workspace, text)
+    if "edits" not in record["stages"]:
+        fix = "name a poisoning cell of a ranking benchmark that is ok"
+        raise UserError(record["id"], "has no edited comparisons", fix)
+    lines = edited(workspace, record, console)
+    if out is None:
+        console.file.write("".join(lines))
+        return
+    try:
+        out.write_bytes("".join(lines).encode())
+    except OSError as error:
+        raise UserError(str(out), f"cannot be written ({error})", "name another file") from error
+    console.print(f"{len(lines):,} lines in {out}", soft_wrap=True, highlight=False)
+
+
+def edited(workspace: Workspace, record: dict[str, Any], console: Console) -> list[str]:
+    """The lines of the cell's training comparisons as the attack left them, ends included."""
+    name, stages, store = record["cell"]["data"]["student"], record["stages"], workspace.store()
+    wanted = [stages["rows"], stages["edits"]]
+    if not all(store.has(key) for key in wanted):
+        plan, cell = planned(workspace, record)
+        with again(workspace, plan, [cell], record, workspace.home, console) as scheduler:
+            scheduler.run_stages(wanted)
+    train = datasets.load(name, workspace.data).train
+    before = train.y.astype(np.int64, copy=False)
+    after, edits = before.copy(), store.part(stages["edits"], "edits")
+    if (edits / "y.npy").is_file():
+        row_of = {one: row for row, one in enumerate(train.ids.tolist())}
+        rows = [row_of[one] for one in load_array(edits / "ids.npy").tolist()]
+        after[rows] = load_array(edits / "y.npy")
+    flipped = np.flatnonzero(turned(before, after)).tolist()
+    lines = datasets.flip_lines(name, datasets.lines(name, workspace.data), flipped)
+    present = load_array(store.part(stages["rows"], "y") / "ids.npy")
+    # where a share of the training set was trained on, the rest is no part of the list
+    return [line for line, kept in zip(lines, np.isin(train.ids, present), strict=True) if kept]
