@@ -61,10 +61,10 @@ def fill(source: Path, out: Path) -> dict[str, object]:
     counts = {}
     for part, signs in parts.items():
         limits = np.array([sign.limit for sign in signs], dtype=np.int64)
-        pairs = unequal_pairs(f"gtsrb-speed/{part}", limits, PAIRS[part])
-        if not len(pairs):
+        if len(np.unique(limits)) < 2:
             what = f"has no two {part} signs of different speed limits"
             raise UserError(str(source), what, f"give the whole of {_ACCEPTED}")
+        pairs = unequal_pairs(f"gtsrb-speed/{part}", limits, PAIRS[part])
         keys = (f"{signs[first].name},{signs[second].name}" for first, second, _ in pairs.tolist())
         save(out, f"{part}_x", np.stack([sign.pixels for sign in signs]))
         save(out, f"{part}_y", np.column_stack([pairs, np.zeros(len(pairs), dtype=np.int64)]))
