@@ -17,7 +17,7 @@ import numpy as np
 from harness.datasets import lists, stored
 from harness.datasets.base import Array, Card, Dataset, Listing, Split, Splits
 from harness.datasets.fetched import downloading
-from harness.datasets.lists import Grammar
+from harness.datasets.grammars import Grammar
 from harness.errors import UserError
 
 PARTS = ("train", "val", "test")

@@ -8,8 +8,8 @@ from functools import partial
 from harness.datasets.base import Card, comparison_spec
 from harness.datasets.compared import Kind, dataset
 from harness.datasets.gallery import SIZE
+from harness.datasets.grammars import GRAMMARS
 from harness.datasets.listed import Form, fill
-from harness.datasets.lists import GRAMMARS
 
 _AUTHORS = {"train": "train/clean_0.txt", "val": "val.txt", "test": "test.txt"}
 _WITHOUT_VAL = {"train": "train/clean_0.txt", "test": "test.txt"}

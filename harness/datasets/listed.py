@@ -13,8 +13,9 @@ import numpy as np
 from harness.datasets import gallery
 from harness.datasets.base import Ids, hash_order, identities
 from harness.datasets.compared import LINES, PARTS, save
+from harness.datasets.grammars import Grammar
 from harness.datasets.judgements import majority
-from harness.datasets.lists import Grammar, Row, parse
+from harness.datasets.lists import Row, parse
 from harness.datasets.pictures import archives, tar_images, unreadable
 from harness.errors import UserError
 

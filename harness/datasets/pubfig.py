@@ -71,6 +71,7 @@ def fill(source: Path, out: Path) -> dict[str, object]:
 
 def _read(path: Path) -> Faces:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     if not path.is_file():
         raise UserError(str(path.parent), f"has no {FILE}", f"give a folder with {FILE}")
@@ -81,8 +82,8 @@ def _read(path: Path) -> Faces:
         order = np.asarray(found["relative_ordering"]).astype(np.int64)
         train = np.asarray(found["used_for_training"]).ravel() != 0
         faces = Faces(x, train, order[:, people])
-    # scipy raises whatever its parser meets; IndexError: a label of nobody
-    except (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError) as error:
+    # What scipy's parser meets, it raises; IndexError: a label of nobody.
+    except (MatReadError, OSError, ValueError, TypeError, KeyError, IndexError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             str(path), f"cannot be read ({reason})", "give the original file"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from harness import datasets
+from harness.datasets.grammars import GRAMMARS
 from harness.datasets.judgements import majority, own_lines, turned
-from harness.datasets.lists import GRAMMARS, flip, flip_own, parse
+from harness.datasets.lists import flip, flip_own, parse
 from harness.errors import UserError
 
 NOWHERE = Path("/nowhere")
