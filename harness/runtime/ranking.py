@@ -63,6 +63,22 @@ def decisions(outputs: Tensor, y: Tensor) -> Tensor:
     return by_rows(lambda part: decision_values(outputs, part), y)
 
 
+def gaps(points: Tensor, y: Tensor) -> Tensor:
+    """What a linear model sees of comparisons, ``[N, F]``; swapping the two items turns its sign.
+
+    Pairs (u, v): u − v. Triplets (a, p, q): |p − a| − |q − a|, which is negative where p is nearer.
+    The one function here whose result has rows × dimension.
+
+    >>> points = torch.tensor([[1.0], [3.0], [4.0]])
+    >>> gaps(points, torch.tensor([[0, 1, 1, 0]])), gaps(points, torch.tensor([[0, 1, 2, 1, 0]]))
+    (tensor([[-2.]]), tensor([[-1.]]))
+    """
+    if y.shape[1] == 4:
+        return points[y[:, 0]] - points[y[:, 1]]
+    anchor, near, far = (points[y[:, k]] for k in range(3))
+    return (near - anchor).abs() - (far - anchor).abs()
+
+
 def row_losses(network: nn.Module, loss: Loss, data: Data, batch: int) -> Tensor:
     """A loss of every comparison, ``[N]``, in eval mode, each item going through once.
 
