@@ -181,6 +181,7 @@ class Weights(Strict):
     Attributes:
         file: its name. sha256: of its bytes. license, source: whose it is, and its address.
         variant: of the victim, that the weights belong to.
+        start: training starts from them, with a new head, where else they take its place.
     """
 
     file: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
@@ -188,6 +189,7 @@ class Weights(Strict):
     license: str
     source: str
     variant: Name | None = None
+    start: bool = False
 
 
 class Manifest(Strict):

@@ -196,16 +196,19 @@ class _Planner:
                     attack.manifest.resolve(entry.adversary.variant, entry.adversary.params),
                     budget=entry.adversary.budget.to_json(),
                 )
-            weights, variant = None, entry.variant
+            weights, variant, starts = None, entry.variant, False
             if entry.weights is not None:
                 weights = recipe_of(module, entry.weights)
                 variant = variant or module.manifest.weights[entry.weights].variant
+                starts = module.manifest.weights[entry.weights].start
             params = module.manifest.resolve(variant, entry.params)
         except UserError as error:
             parts = error.errors if isinstance(error, UserErrors) else (error,)
             self.errors += [UserError(where, f"{e.where}: {e.what}", e.fix) for e in parts]
             return None
-        return Subject(module, entry.label, params, adversary=adversary, weights=weights)
+        return Subject(
+            module, entry.label, params, adversary=adversary, weights=weights, starts=starts
+        )
 
     def _cells(self, matrix: Matrix, subjects: dict[str, list[Subject]]) -> Iterator[Cell]:
         ensembles = [Subject.ensemble(name, members) for name, members in matrix.ensembles.items()]
@@ -324,7 +327,7 @@ class _Planner:
             defense_label=defense.label,
             same_labels="public" not in matrix.data or surrogate is not None,
             least_likely=matrix.goal.targeted == "least_likely",
-            given=victim.weights is not None,
+            given=victim.given,
         )
         modules = modules_of(victim, defense, attack, surrogate)
         params = {"victim": victim.params, "defense": defense.params, "attack": attack.params}

@@ -185,6 +185,8 @@ class Recipes:
         start = None
         if "public" in s.matrix.data:
             start = self.public(s, made)
+        elif s.victim.starts:
+            start = made["import"] = self.imported(s, data, s.victim)
         if s.threat.delivers and s.attack is not None:
             assert start is not None
             start = made["deliver"] = self.deliver(s, start)
@@ -202,7 +204,7 @@ class Recipes:
             train = Input(sanitized, "train")
         trains = s.defense.has(*TRAINING)
         given = None
-        if s.victim.weights is not None and start is None:
+        if s.victim.given and start is None:
             given = net = made["import"] = self.imported(s, data, s.victim)
         if given is None or trains:
             net = made["train"] = self._stage(
@@ -253,21 +255,28 @@ class Recipes:
         self, kind: str, s: _Setting, data: str, victim: Subject, train: Input | None = None
     ) -> str:
         """A victim trained without any defence, or with the weights that it comes with."""
-        if victim.weights is not None:
+        if victim.given:
             return self.imported(s, data, victim)
         inputs = {
             "train": train or Input(data, "train"),
             "val": Input(data, "val"),
+            **self._begun(s, data, victim),
             **self._spec(data),
         }
         return self._stage(kind, s, inputs, {"victim": victim})
 
     def imported(self, s: _Setting, data: str, victim: Subject) -> str:
-        """A victim with existing weights; no seed plays a part in them."""
+        """A victim with existing weights; no seed plays a part in them.
+
+        Of weights to start from, the head is left out when a network is made from them.
+        """
         assert victim.weights is not None
         file = self.graph.add("weights", {}, victim.weights)
         inputs = {"file": Input(file, "file"), **self._spec(data)}
-        return self._stage("import", replace(s, seed=0), inputs, {"victim": victim})
+        options = {"start": True} if victim.starts else None
+        return self._stage(
+            "import", replace(s, seed=0), inputs, {"victim": victim}, options=options
+        )
 
     def deliver(self, s: _Setting, start: str) -> str:
         """The attacker's teacher, trained from the public network on the attacker's data."""
@@ -291,6 +300,7 @@ class Recipes:
         if s.matrix.knowledge.kind != "none":
             granted = s.surrogate or s.victim
             inputs["knowledge"] = Input(self.clean_network("train", s, data, granted), "")
+            inputs |= self._begun(s, data, granted)
             roles["victim"] = granted
         return self._stage("poison", s, inputs, roles, budget=s.budget)
 
@@ -390,6 +400,10 @@ class Recipes:
 
     def _spec(self, data: str) -> dict[str, Input]:
         return {"spec": Input(data, "")}
+
+    def _begun(self, s: _Setting, data: str, victim: Subject) -> dict[str, Input]:
+        """The weights that a victim's training starts from, where it has some."""
+        return self._start(self.imported(s, data, victim) if victim.starts else None)
 
     def _start(self, start: str | None) -> dict[str, Input]:
         return {} if start is None else {"start": Input(start, "")}

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 from harness.catalog import Module
+from harness.manifest import Manifest
 from harness.threat import THREATS
 
 DATA: dict[str, dict[str, Any]] = {
@@ -17,7 +18,7 @@ TRANSFER_DATA = {"student": "digits-5-9", "public": "digits-0-4", "attacker": "d
 
 VICTIMS = {
     "classification": "small-cnn",
-    "ranking": "siamese-ranker",
+    "ranking": "ranker",
     "segmentation": "small-segnet",
 }
 """Task → reference victim."""
@@ -74,6 +75,11 @@ def needs_public(threat: str) -> bool:
     return THREATS[threat].needs_public or THREATS[threat].access == "source"
 
 
+def knows(manifest: Manifest, threat: str) -> bool:
+    """Whether the attack reads a network while it poisons: it is granted the clean victim."""
+    return THREATS[threat].poisons and manifest.kind == "attack" and bool(manifest.needs)
+
+
 def matrix_for(
     module: Module, threat: str, task: str, variant: str | None, budgets: list[dict[str, Any]]
 ) -> dict[str, Any]:
@@ -103,6 +109,7 @@ def matrix_for(
     return {
         "threat_model": threat,
         "data": TRANSFER_DATA if needs_public(threat) else DATA[task],
+        "knowledge": "clean-victim" if knows(manifest, threat) else "none",
         "victims": victims,
         "defenses": defenses,
         "attacks": attacks,

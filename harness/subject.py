@@ -15,6 +15,7 @@ class Subject:
 
     Attributes:
         weights: a victim's existing weights (recipe of the ``weights`` stage), or ``None``.
+        starts: its training starts from them, where else they take its place.
     """
 
     module: Module | None
@@ -24,6 +25,7 @@ class Subject:
     budget: dict[str, Any] | None = None
     members: tuple[str, ...] = ()
     weights: dict[str, Any] | None = None
+    starts: bool = False
 
     @classmethod
     def ensemble(cls, label: str, members: tuple[str, ...]) -> Subject:
@@ -45,6 +47,11 @@ class Subject:
             "params": self.params,
         }
         return ref if self.budget is None else ref | {"budget": self.budget}
+
+    @property
+    def given(self) -> bool:
+        """Whether the victim comes trained."""
+        return self.weights is not None and not self.starts
 
     def has(self, *hooks: str) -> bool:
         """Whether the module implements one of the hooks."""

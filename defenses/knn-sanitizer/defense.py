@@ -7,13 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Context, Data, Keep, NotApplicable, Victim
+from harness.runtime.ranking import LABEL, gaps
 
 CHUNK = 512
 """Examples whose distances to all others are held at once."""
 
 
 class KnnSanitizer:
-    """Distances are Euclidean between pixels; a comparison is the difference of its two items.
+    """Distances are Euclidean between pixels; a comparison is a difference, see ``gaps``.
 
     Args:
         k: neighbours that vote.
@@ -25,14 +26,14 @@ class KnnSanitizer:
 
     def sanitize(self, victim: Victim, network: nn.Module, train: Data, ctx: Context) -> Keep:
         spec = train.spec
-        if spec.arity not in (None, 2) or spec.items is not None:
-            raise NotApplicable("only examples and pairs with pixels or features have neighbours")
+        if spec.items is not None:
+            raise NotApplicable("items that are known by number only have no neighbours")
         if spec.arity is None:
             own = train.y
             winner = elect(train.x.flatten(1), own, spec.outputs, len(own), self.k)
         else:
-            own = (train.y[:, 2] > 0).long()
-            winner = elect_pairs(train, own, self.k)
+            own = (train.y[:, LABEL] > 0).long()
+            winner = elect_comparisons(train, own, self.k)
         keep = winner == own
         if not self.relabel:
             return Keep(mask=keep)
@@ -40,7 +41,7 @@ class KnnSanitizer:
         if spec.arity is None:
             y = winner
         else:
-            y[~keep, 2] *= -1
+            y[~keep, LABEL] *= -1
         return Keep(mask=torch.ones_like(keep), y=y)
 
 
@@ -61,12 +62,12 @@ def elect(points: Tensor, labels: Tensor, classes: int, count: int, k: int) -> T
     return torch.cat(parts)
 
 
-def elect_pairs(train: Data, labels: Tensor, k: int) -> Tensor:
-    """As ``elect``, within each attribute; (v, u) with the other label says the same as (u, v)."""
+def elect_comparisons(train: Data, labels: Tensor, k: int) -> Tensor:
+    """As ``elect``, within each attribute; two items swapped with the other label say the same."""
     x, winner = train.x.flatten(1), labels.clone()
-    for attribute in train.y[:, 3].unique():
-        rows = (train.y[:, 3] == attribute).nonzero().flatten()
-        gaps = x[train.y[rows, 0]] - x[train.y[rows, 1]]
+    for attribute in train.y[:, -1].unique():
+        rows = (train.y[:, -1] == attribute).nonzero().flatten()
+        found = gaps(x, train.y[rows])
         both = torch.cat([labels[rows], 1 - labels[rows]])
-        winner[rows] = elect(torch.cat([gaps, -gaps]), both, 2, len(rows), k)
+        winner[rows] = elect(torch.cat([found, -found]), both, 2, len(rows), k)
     return winner

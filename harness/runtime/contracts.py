@@ -264,6 +264,13 @@ class Model(Protocol):
         """The victim's own training loss ``[B]``."""
         ...
 
+    def training_loss_of(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """The same ``[B]``, of outputs that any network gave; differentiable in them.
+
+        Where the loss reads nothing of the network but its outputs on the inputs as they are.
+        """
+        ...
+
     def features(self, x: Tensor) -> Tensor:
         """The head's input, flat ``[B, D]``, differentiable in ``x``."""
         ...
@@ -273,7 +280,11 @@ class Model(Protocol):
         ...
 
     def fresh(self) -> nn.Module:
-        """An untrained, trainable network of the same architecture."""
+        """A trainable network of the same architecture, as its training begins.
+
+        Untrained; where the victim's training starts from existing weights, with these and a new
+        head.
+        """
         ...
 
 

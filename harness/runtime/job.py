@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -166,10 +167,22 @@ class Job:
         chosen: Loss | None = self.hook("defense", "loss") or self.hook("victim", "loss")
         return chosen or loss_for(self.spec.task)
 
-    def live(self, network: nn.Module, guarded: nn.Module, needs: list[str]) -> LiveModel:
+    def live(
+        self,
+        network: nn.Module,
+        guarded: nn.Module,
+        needs: list[str],
+        build: Callable[[], nn.Module] | None = None,
+    ) -> LiveModel:
         """White-box access to a network for an attack."""
         return LiveModel(
-            network, guarded, self.module("victim"), self.spec, self.build, self.loss(), needs
+            network,
+            guarded,
+            self.module("victim"),
+            self.spec,
+            build or self.build,
+            self.loss(),
+            needs,
         )
 
     def granted(self) -> LiveModel | None:
@@ -177,7 +190,8 @@ class Job:
         if "knowledge" not in self.inputs:
             return None
         network = self.trained("knowledge")
-        return self.live(network, network, self.modules["attack"]["needs"])
+        # its training may begin with existing weights, and so may an attacker's own
+        return self.live(network, network, self.modules["attack"]["needs"], self.start)
 
     def adversary(self) -> Adversary | None:
         """The attack that the defence's matrix entry names."""

@@ -15,6 +15,8 @@ from harness.runtime.tasks import TASKS
 
 NEEDS = ("loss", "features", "maps", "gradients")
 
+_SAME = nn.Identity()
+
 
 @dataclass
 class Passes:
@@ -108,6 +110,11 @@ class LiveModel:
         """The victim's own loss ``[B]``; needs ``loss``."""
         self._granted("loss")
         return self._training_loss(self._guarded, x, y)
+
+    def training_loss_of(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """The victim's own loss ``[B]`` of outputs that are there already; needs ``loss``."""
+        self._granted("loss")
+        return self._training_loss(_SAME, outputs, y)
 
     def features(self, x: Tensor) -> Tensor:
         """The head's input ``[B, D]``; needs ``features``."""

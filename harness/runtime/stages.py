@@ -53,6 +53,12 @@ def import_(job: Job) -> None:
     (path,) = job.inputs["file"].iterdir()
     with hook_time(job):
         state = job.module("victim").import_weights(path)
+    if job.options.get("start"):  # a new head comes later: what stands there now has no part in it
+        head = job.module("victim").head + "."
+        own = network.state_dict().items()
+        state = {name: value for name, value in own if name.startswith(head)} | {
+            name: value for name, value in state.items() if not name.startswith(head)
+        }
     try:
         network.load_state_dict(state)
     except RuntimeError as error:  # names, shapes

@@ -9,6 +9,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -44,12 +45,13 @@ def fit(
     steps: int,
     batch: int,
     lr: float,
-    optimizer: str = "sgd",
+    optimizer: str | torch.optim.Optimizer = "sgd",
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     schedule: str = "constant",
     decay_every: int = 0,
     val: Data | None = None,
+    validate: Score | None = None,
     log_every: int = 50,
     score: Score | None = None,
     score_every: int = 0,
@@ -71,12 +73,14 @@ def fit(
         steps: gradient steps, over as many epochs as they need.
         batch: examples (in ranking: comparisons) a step.
         lr: learning rate at the first step.
-        optimizer: ``sgd`` or ``adam``. momentum: of SGD.
+        optimizer: ``sgd`` or ``adam``, or an optimiser of the network's parameters, which goes on
+            from fit to fit with its own momentum and weight decay. momentum: of SGD.
         weight_decay: L2 penalty, on all parameters.
         schedule: a row of ``SCHEDULES``.
         decay_every: steps after which the rate falls to a tenth, again and again; 0 is never. It
             multiplies the schedule, and stays where it is when ``steps`` changes.
         val: when given, its mean loss in eval mode is reported as well.
+        validate: gives that mean where the caller knows a cheaper way than batches of ``val``.
         log_every: steps between two points of the curve.
         score: when given, the network ends in the state that scored best, parameters and buffers;
             the earliest of equals. A score of NaN is never the best; without any other, the network
@@ -94,7 +98,8 @@ def fit(
     if score is not None and score_every < 1:
         raise ValueError(f"score_every is {score_every}: expected at least 1 step")
     rule, best = _rule(network, optimizer, lr, momentum, weight_decay), _Best()
-    recipe = [name, steps, batch, lr, optimizer, momentum, weight_decay, schedule, decay_every,
+    known = optimizer if isinstance(optimizer, str) else _mark(optimizer)
+    recipe = [name, steps, batch, lr, known, momentum, weight_decay, schedule, decay_every,
               None if score is None else [score_name, score_every]]  # fmt: skip
     saved = _Checkpoint(ctx.checkpoint, network, rule, best, _digest(recipe, network, train))
     first = saved.resume()
@@ -114,7 +119,8 @@ def fit(
         done = step + 1
         if done % log_every == 0 or done == steps:
             where = f"{name}: step {done} of {steps}"
-            _report(network, value.item(), loss, val, batch, ctx, done, where)
+            measure = validate or (val and len(val) and partial(_mean_loss, loss, val, batch))
+            _report(network, value.item(), measure or None, ctx, done, where)
         if score is not None and (done % score_every == 0 or done == steps):
             best.offer(network, score, done)
             ctx.metric(score_name, best.last, done)
@@ -132,8 +138,14 @@ def loss_of(victim: Victim, task: str) -> Loss:
 
 
 def _rule(
-    network: nn.Module, optimizer: str, lr: float, momentum: float, weight_decay: float
+    network: nn.Module,
+    optimizer: str | torch.optim.Optimizer,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
 ) -> torch.optim.Optimizer:
+    if not isinstance(optimizer, str):
+        return optimizer
     if optimizer == "sgd":
         return torch.optim.SGD(
             network.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
@@ -164,9 +176,7 @@ def _order(count: int, batch: int, ctx: Context, name: str, first: int) -> Itera
 def _report(
     network: nn.Module,
     value: float,
-    loss: Loss,
-    val: Data | None,
-    batch: int,
+    measure: Score | None,
     ctx: Context,
     step: int,
     where: str,
@@ -175,13 +185,17 @@ def _report(
     if not math.isfinite(value):
         raise ArithmeticError(f"the training loss is {value} at step {step}")
     ctx.metric("loss", value, step)
-    if val is None or len(val) == 0:
+    if measure is None:
         ctx.log(f"{where}, loss {value:.4f}")
         return
     with evaluating(network):  # no torch.no_grad(): an adversarial loss needs gradients of x
-        total = sum(float(loss(network, x, y).sum()) for x, y in val.batches(batch))
-    ctx.metric("val_loss", total / len(val), step)
-    ctx.log(f"{where}, loss {value:.4f}, on validation {total / len(val):.4f}")
+        mean = measure(network)
+    ctx.metric("val_loss", mean, step)
+    ctx.log(f"{where}, loss {value:.4f}, on validation {mean:.4f}")
+
+
+def _mean_loss(loss: Loss, val: Data, batch: int, network: nn.Module) -> float:
+    return sum(float(loss(network, x, y).sum()) for x, y in val.batches(batch)) / len(val)
 
 
 class _Best:
@@ -259,7 +273,22 @@ def _digest(recipe: list[object], network: nn.Module, train: Data) -> str:
     """Of the recipe, the initial weights, and which examples with which labels."""
     total = hashlib.sha256(json.dumps(recipe).encode())
     for key, tensor in [*network.state_dict().items(), ("ids", train.ids), ("y", train.y)]:
-        total.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        total.update(flat.view(torch.uint8).numpy().tobytes())
+        _add(total, key, tensor)
     return total.hexdigest()
+
+
+def _mark(rule: torch.optim.Optimizer) -> str:
+    """Of an optimiser's kind, options and state; the rate is the fit's own."""
+    kept = rule.state_dict()
+    groups = [[(k, v) for k, v in group.items() if k != "lr"] for group in kept["param_groups"]]
+    total = hashlib.sha256(f"{type(rule).__name__} {groups}".encode())
+    for number, state in sorted(kept["state"].items()):
+        for key, value in sorted(state.items()):
+            _add(total, f"{number} {key}", torch.as_tensor(0.0 if value is None else value))
+    return total.hexdigest()
+
+
+def _add(total: hashlib._Hash, key: str, tensor: Tensor) -> None:
+    total.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    total.update(flat.view(torch.uint8).numpy().tobytes())

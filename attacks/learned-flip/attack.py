@@ -1,0 +1,155 @@
+"""Label flips learned by training a network and choosing the rows that it gains from, in turns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from harness.runtime.contracts import Budget, Context, Data, Edits, Model, NotApplicable
+from harness.runtime.ranking import by_attribute, smallest, turn
+from harness.runtime.training import fit, steps_per_epoch
+
+from .problem import Problem, gains, objective
+from .threshold import MODES, share_above
+
+ALIKE = 1e-6
+"""Gains closer than this, of all rows, say nothing about which to choose."""
+OFF = 0.02
+"""How far the share above λ may end from the wanted one before the log warns."""
+
+OPTIMIZERS = {
+    "adam": lambda parameters, lr, decay: torch.optim.Adam(parameters, lr, weight_decay=decay),
+    "sgd": lambda parameters, lr, decay: torch.optim.SGD(
+        parameters, lr, momentum=0.9, weight_decay=decay
+    ),
+}
+
+
+class LearnedFlip:
+    """See the README for the methods.
+
+    Args:
+        method: ``mask`` or ``threshold``. lambda_mode: a row of ``threshold.MODES``.
+        start: ``fresh`` or ``clean``. outer: rounds. inner: epochs of each.
+        optimizer, lr, weight_decay, batch: of the attacker's network. chunk: items scored at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        method: str,
+        lambda_mode: str,
+        start: str,
+        outer: int,
+        inner: int,
+        optimizer: str,
+        lr: float,
+        weight_decay: float,
+        batch: int,
+        chunk: int,
+    ) -> None:
+        self.method, self.mode, self.start = method, lambda_mode, start
+        self.outer, self.inner, self.batch, self.chunk = outer, inner, batch, chunk
+        self.optimizer, self.lr, self.weight_decay = OPTIMIZERS[optimizer], lr, weight_decay
+
+    def poison(
+        self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context
+    ) -> Edits:
+        if not budget.labels:
+            raise NotApplicable("label flipping needs a budget that allows edits of labels")
+        if model is None:
+            raise NotApplicable(
+                "learned-flip measures against the clean victim: give the matrix knowledge: "
+                "clean-victim or a surrogate"
+            )
+        problem = Problem(model, train, self.chunk)
+        rows = self.solve(problem, self.surrogate(model), int(budget.edits or 0), ctx)
+        ctx.log(f"flips: {by_attribute(train.y, rows, train.spec.classes)}")
+        return turn(train, rows)
+
+    def surrogate(self, model: Model) -> nn.Module:
+        """The attacker's network: new, or a copy of the clean victim's."""
+        network = model.fresh()
+        if self.start == "clean":
+            network.load_state_dict(model.module.state_dict())
+        return network
+
+    def solve(self, problem: Problem, network: nn.Module, count: int, ctx: Context) -> Tensor:
+        """The rows to turn, ``[count]``: always exactly those of the largest gains at the end."""
+        seed = ctx.seed("ties")
+        draw = torch.Generator().manual_seed(seed)
+        optimizer = self.optimizer(network.parameters(), self.lr, self.weight_decay)
+        steps = self.inner * steps_per_epoch(len(problem.data), self.batch)
+        found = gains(problem.losses(network), problem.clean)
+        rows = smallest(-found, count, draw)
+        flips = torch.zeros_like(found, dtype=torch.bool)
+        threshold = MODES[self.mode]()
+        threshold.start(found, count, found.split(self.batch))
+        alike = float(found.max() - found.min()) < ALIKE
+        if alike:
+            ctx.log(f"all gains are equal: the first {count} rows are drawn by the seed {seed}")
+            flips[rows] = True
+        for done in range(1, self.outer + 1):
+            by_mask = self.method == "mask" or (alike and done == 1)
+            plain = problem.masked(flips) if by_mask else problem.thresholded(threshold.value)
+            loss = still(plain) if self.start == "clean" else plain
+            fit(network, problem.data, loss, ctx, steps=steps, batch=self.batch, lr=self.lr,
+                optimizer=optimizer, log_every=steps, name=f"round {done}")  # fmt: skip
+            losses = problem.losses(network)
+            found = gains(losses, problem.clean)
+            threshold.move(found, count, found.split(self.batch))
+            rows, before = smallest(-found, count, draw), flips
+            flips = torch.zeros_like(before)
+            flips[rows] = True
+            changed = int((flips != before).sum())
+            self.tell(ctx, done, problem, losses, flips, changed, threshold.value, network)
+            if not changed:
+                break
+        if self.method == "threshold" and self.mode != "quantile":
+            self.warn(ctx, share_above(found, threshold.value), count / len(found))
+        return rows
+
+    def tell(
+        self,
+        ctx: Context,
+        done: int,
+        problem: Problem,
+        losses: Tensor,
+        flips: Tensor,
+        changed: int,
+        threshold: float,
+        network: nn.Module,
+    ) -> None:
+        """A line of the log and points of the curves."""
+        square = sum(float(p.detach().square().sum()) for p in network.parameters())
+        value = objective(losses, problem.clean, flips) + self.weight_decay / 2 * square
+        ctx.metric("objective", value, done)
+        ctx.metric("changed", changed, done)
+        line = f"round {done} of {self.outer}: objective {value:.4f}, {changed} entries changed"
+        if self.method == "threshold":
+            above = share_above(gains(losses, problem.clean), threshold)
+            ctx.metric("lambda", threshold, done)
+            ctx.metric("above_lambda", above, done)
+            line += f", λ {threshold:.4f} with {above:.2%} of the rows above it"
+        ctx.log(line)
+
+    def warn(self, ctx: Context, above: float, wanted: float) -> None:
+        """λ that does not hold the budget means that the network was trained on another one."""
+        if abs(above - wanted) > OFF:
+            ctx.log(f"warning: {above:.1%} of the rows are above λ, the budget is {wanted:.1%}")
+
+
+def still(loss):  # noqa: ANN001, ANN201 - a Loss of a Loss
+    """The loss with the statistics of batch norm as they are.
+
+    Gains compare with scores in eval mode. A network that starts trained has statistics to keep; a
+    new one must find its own, as in the original.
+    """
+
+    def inner(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        for module in network.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return loss(network, x, y)
+
+    return inner

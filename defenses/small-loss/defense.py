@@ -1,0 +1,49 @@
+"""Small-loss selection: what a briefly trained network fits worst is taken for mislabelled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from harness.runtime.contracts import Context, Data, Keep, Loss, Victim
+from harness.runtime.model import evaluating
+from harness.runtime.ranking import row_losses, smallest
+from harness.runtime.training import loss_of
+
+WATCHED = 200
+"""Examples on which the training's curve is drawn; there is no validation set here."""
+
+
+class SmallLoss:
+    """See the README.
+
+    Args:
+        share: of the examples, dropped. steps: of the victim's recipe before; 0 is all of it.
+        batch: examples, or items, at once.
+    """
+
+    def __init__(self, *, share: float, steps: int, batch: int) -> None:
+        self.share, self.steps, self.batch = share, steps, batch
+
+    def sanitize(self, victim: Victim, network: nn.Module, train: Data, ctx: Context) -> Keep:
+        loss = loss_of(victim, train.spec.task)
+        rows = torch.arange(min(WATCHED, len(train)))
+        raw = train.raw if train.spec.arity else train.raw[rows]
+        watched = replace(train, raw=raw, y=train.y[rows], ids=train.ids[rows])
+        victim.fit(network, train, watched, loss, ctx, self.steps or None)
+        losses = self.losses(network, loss, train)
+        kept = len(train) - round(self.share * len(train))
+        chosen = smallest(losses, max(1, kept), ctx.generator("ties"))
+        mask = torch.zeros(len(train), dtype=torch.bool, device=losses.device)
+        mask[chosen] = True
+        ctx.log(f"kept {len(chosen)} with losses up to {float(losses[chosen].max()):.4f}")
+        return Keep(mask=mask)
+
+    def losses(self, network: nn.Module, loss: Loss, train: Data) -> Tensor:
+        """The victim's loss of every example, in eval mode."""
+        if train.spec.arity is not None:
+            return row_losses(network, loss, train, self.batch)
+        with evaluating(network), torch.no_grad():
+            return torch.cat([loss(network, x, y) for x, y in train.batches(self.batch)])

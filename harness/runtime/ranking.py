@@ -1,0 +1,148 @@
+"""What attacks and defences on comparisons share: scoring each item once, turning labels.
+
+The memory of every function grows with items and with rows, never with rows × dimension: large
+sets of comparisons over few items are usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from harness.runtime.contracts import Data, Edits, Loss, as_input
+from harness.runtime.model import evaluating
+from harness.runtime.tasks import decision_values
+
+ROWS = 8192
+"""Comparisons whose decision values or losses are computed at once."""
+
+LABEL = -2
+"""The column of a comparison's label."""
+
+
+def named_items(data: Data) -> Tensor:
+    """Rows of ``data.raw`` that some comparison names, each once, in order."""
+    assert data.spec.arity is not None
+    items: Tensor = torch.unique(data.y[:, : data.spec.arity]).cpu()
+    return items
+
+
+def item_outputs(predict: Callable[[Tensor], Tensor], data: Data, batch: int) -> Tensor:
+    """Outputs of all items, ``[M, D]``: each item that is named goes through once, others are 0.
+
+    Args:
+        predict: inputs as modules see them to outputs ``[B, D]``; called without gradients.
+        batch: items at once.
+    """
+    items = named_items(data)
+    outputs: Tensor | None = None
+    for rows in torch.split(items, batch):
+        with torch.no_grad():
+            found = predict(as_input(data.raw[rows], data.device))
+        if outputs is None:
+            outputs = found.new_zeros(len(data.raw), *found.shape[1:])
+        outputs[rows.to(outputs.device)] = found
+    assert outputs is not None, "a set without comparisons has no items"
+    return outputs
+
+
+def by_rows(value: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+    """``value(part)`` of comparisons in parts of ``ROWS``, joined, without gradients: ``[N]``."""
+    with torch.no_grad():
+        return torch.cat([value(part) for part in torch.split(y, ROWS)])
+
+
+def decisions(outputs: Tensor, y: Tensor) -> Tensor:
+    """``tasks.decision_values`` of many comparisons, in parts: ``[N]``.
+
+    >>> decisions(torch.tensor([[1.0], [3.0]]), torch.tensor([[0, 1, 1, 0]]))
+    tensor([-2.])
+    """
+    return by_rows(lambda part: decision_values(outputs, part), y)
+
+
+def gaps(points: Tensor, y: Tensor) -> Tensor:
+    """What a linear model sees of comparisons, ``[N, F]``; swapping the two items turns its sign.
+
+    Pairs (u, v): u − v. Triplets (a, p, q): |p − a| − |q − a|, which is negative where p is nearer.
+    The one function here whose result has rows × dimension.
+
+    >>> points = torch.tensor([[1.0], [3.0], [4.0]])
+    >>> gaps(points, torch.tensor([[0, 1, 1, 0]])), gaps(points, torch.tensor([[0, 1, 2, 1, 0]]))
+    (tensor([[-2.]]), tensor([[-1.]]))
+    """
+    if y.shape[1] == 4:
+        return points[y[:, 0]] - points[y[:, 1]]
+    anchor, near, far = (points[y[:, k]] for k in range(3))
+    return (near - anchor).abs() - (far - anchor).abs()
+
+
+def row_losses(network: nn.Module, loss: Loss, data: Data, batch: int) -> Tensor:
+    """A loss of every comparison, ``[N]``, in eval mode, each item going through once.
+
+    Args:
+        loss: applies the network to its inputs as they are and to nothing else, as victims' losses
+            do; so an identity in the network's place gets the outputs in the inputs'.
+    """
+    with evaluating(network):
+        outputs = item_outputs(network, data, batch)
+    return by_rows(lambda part: loss(nn.Identity(), outputs, part), data.y)
+
+
+def turned(y: Tensor) -> Tensor:
+    """The comparisons with the other label.
+
+    >>> turned(torch.tensor([[0, 1, 1, 0]]))
+    tensor([[ 0,  1, -1,  0]])
+    """
+    y = y.clone()
+    y[:, LABEL] *= -1
+    return y
+
+
+def turn(data: Data, rows: Tensor) -> Edits:
+    """Edits that turn the labels of these rows and nothing else; of a triplet this is a swap."""
+    return Edits(ids=data.ids[rows.cpu()], y=turned(data.y[rows.to(data.y.device)]))
+
+
+def smallest(values: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Places of the ``count`` smallest values, ``[count]``; of equal ones the generator draws.
+
+    >>> smallest(torch.tensor([2.0, 1.0, 3.0]), 2, torch.Generator()).tolist()
+    [1, 0]
+    """
+    order = torch.randperm(len(values), generator=generator).to(values.device)
+    return order[values[order].argsort(stable=True)[:count]]
+
+
+def shares(sizes: Tensor, count: int) -> Tensor:
+    """``count`` split in proportion to ``sizes``, to whole numbers that sum to it exactly.
+
+    By largest remainders, the earlier of equal ones first; no part exceeds its size.
+
+    >>> shares(torch.tensor([3, 3, 4]), 4).tolist()
+    [1, 1, 2]
+    """
+    exact = sizes.double() * count / max(1, int(sizes.sum()))
+    parts = exact.floor().long()
+    rest = (exact - parts).argsort(descending=True, stable=True)
+    parts[rest[: count - int(parts.sum())]] += 1
+    return parts
+
+
+def by_attribute(y: Tensor, rows: Tensor, names: tuple[str, ...]) -> str:
+    """How many of the rows each attribute has, as words for a log.
+
+    >>> y = torch.tensor([[0, 1, 1, 0], [0, 1, 1, 1], [2, 1, 1, 1]])
+    >>> by_attribute(y, torch.tensor([0, 2]), ("young",))
+    'young 1 of 1, attribute 1 1 of 2'
+    """
+    all_of, chosen = (torch.bincount(part, minlength=int(y[:, -1].max()) + 1).tolist()
+                      for part in (y[:, -1], y[rows.to(y.device), -1]))  # fmt: skip
+    return ", ".join(
+        f"{names[k] if k < len(names) else f'attribute {k}'} {found} of {total}"
+        for k, (found, total) in enumerate(zip(chosen, all_of, strict=True))
+        if total
+    )

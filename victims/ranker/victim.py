@@ -1,0 +1,134 @@
+"""A ranker of pairs or triplets: every item is scored once, a comparison reads two or three."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchvision.models import resnet50
+
+from harness.runtime.contracts import Context, Data, Loss, NotApplicable, Spec
+from harness.runtime.ranking import row_losses
+from harness.runtime.tasks import decision_values
+from harness.runtime.training import fit, steps_per_epoch
+
+from .networks import BACKBONES
+
+LOSSES = {
+    "square": lambda decision, label: 0.5 * (decision - label) ** 2,
+    "logistic": lambda decision, label: F.softplus(-label * decision),
+    "margin": lambda decision, label: F.relu(1 - label * decision),
+}
+"""Of the decision value (a difference of scores or of distances) and the label ±1."""
+
+NO_CHECKPOINT = (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError)
+
+
+class Ranker:
+    """Pairs or triplets, as the data have them; see the README for the parameters."""
+
+    head = "head"
+
+    def __init__(
+        self,
+        *,
+        backbone: str,
+        objective: str,
+        width: int,
+        side: int,
+        optimizer: str,
+        lr: float,
+        momentum: float,
+        weight_decay: float,
+        schedule: str,
+        decay_every: int,
+        steps: int,
+        epochs: int,
+        batch: int,
+        score_batch: int,
+    ) -> None:
+        self.backbone, self.stages = BACKBONES[backbone], BACKBONES[backbone].stages
+        self.name, self.objective = backbone, LOSSES[objective]
+        self.width, self.side = width, side
+        self.rule = {"optimizer": optimizer, "lr": lr, "momentum": momentum}
+        self.rule |= {"weight_decay": weight_decay, "schedule": schedule}
+        self.decay_every, self.steps, self.epochs = decay_every, steps, epochs
+        self.batch, self.score_batch = batch, score_batch
+
+    def build(self, spec: Spec) -> nn.Module:
+        if spec.arity not in (2, 3):
+            raise NotApplicable("a ranker compares pairs or triplets of items")
+        if self.backbone.numbers != (spec.items is not None):
+            has = "numbers" if spec.items is not None else "pictures or features"
+            raise NotApplicable(f"backbone {self.name} does not fit items that are known by {has}")
+        return self.backbone.build(spec, self.width, self.side)
+
+    def loss(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        outputs = network(x)
+        return self.objective(decision_values(outputs, y), y[:, -2].to(outputs.dtype))
+
+    def fit(
+        self,
+        network: nn.Module,
+        train: Data,
+        val: Data,
+        loss: Loss,
+        ctx: Context,
+        steps: int | None = None,
+    ) -> None:
+        epoch = steps_per_epoch(len(train), self.batch)
+        whole = self.epochs * epoch or self.steps
+        steps = whole if steps is None else steps
+
+        def validate(network: nn.Module) -> float:
+            return float(row_losses(network, loss, val, self.score_batch).mean())
+
+        fit(
+            network,
+            train,
+            loss,
+            ctx,
+            steps=steps,
+            batch=self.batch,
+            decay_every=self.decay_every * epoch,
+            validate=validate if len(val) else None,
+            log_every=max(100, epoch),
+            **self.rule,
+        )
+
+    def import_weights(self, path: Path) -> dict[str, Tensor]:
+        """A ResNet-50 with torchvision's names, its last layer left out: heads are always new."""
+        if self.name != "resnet-50":
+            raise ValueError("these weights need backbone: resnet-50")
+        found = {name.removeprefix("module."): t for name, t in tensors(path).items()}
+        known = resnet50(weights=None).state_dict()
+        wanted = [name for name in known if not name.startswith("fc.")]
+        wrong = [
+            name
+            for name in wanted
+            if not name.endswith("num_batches_tracked")  # what old PyTorch did not count
+            and getattr(found.get(name), "shape", None) != known[name].shape
+        ]
+        if wrong:
+            raise ValueError(
+                f"{path.name} is no ResNet-50 with torchvision's names: {len(wrong)} tensors are "
+                f"missing or misshapen, among them {', '.join(wrong[:3])}"
+            )
+        return {f"body.1.{name}": found.get(name, known[name]) for name in wanted}
+
+
+def tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or of a checkpoint of tensors alone."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    try:
+        # a foreign checkpoint, which is a pickle: weights_only runs none of its code
+        found = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
+    except NO_CHECKPOINT as error:
+        raise ValueError(f"{path.name} is no checkpoint of tensors alone") from error
+    found = found.get("state_dict", found) if isinstance(found, dict) else {}
+    return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
