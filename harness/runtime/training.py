@@ -111,7 +111,7 @@ def fit(
             group["lr"] = lr * SCHEDULES[schedule](step / steps)
             if decay_every:
                 group["lr"] *= DECAY ** (step // decay_every)
-        torch.manual_seed(ctx.seed("step", name, step))
+        seed_globally(ctx.seed("step", name, step), ctx.device)
         value = loss(network, *train.take(rows)).mean()
         rule.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
@@ -129,6 +129,18 @@ def fit(
         saved.keep(done, last=done == steps)
     best.restore(network)
     network.train(mode)
+
+
+def seed_globally(seed: int, device: torch.device) -> None:
+    """``torch.manual_seed``, in a tenth of its time where only the CPU is used.
+
+    Torch keeps the seed for GPUs that nobody has used yet together with a whole traceback: a third
+    of the time of a small network's step.
+    """
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def loss_of(victim: Victim, task: str) -> Loss:

@@ -167,3 +167,72 @@ def test_a_benchmark_that_names_no_such_weights_says_so(checkout):
                     weights={})  # fmt: skip
     with pytest.raises(UserError, match="weights: means nothing for kind: defense"):
         checkout.plan(matrix())
+
+
+# -- weights to start from ----------------------------------------------------------------------
+
+LEARN = """
+import torch
+
+from harness.runtime.contracts import Edits
+
+
+class Attack:
+    def poison(self, train, val, model, budget, ctx):
+        torch.save(model.fresh().state_dict(), ctx.state / "fresh.pt")
+        rows = torch.arange(len(train))[: budget.edits]
+        return Edits(train.ids[rows], y=(train.y[rows] + 1) % train.spec.outputs)
+"""
+
+
+@pytest.fixture
+def starting(tmp_path, tensors):
+    """A victim that starts from a file without the head and trains no further."""
+    path = tmp_path / "body.safetensors"
+    save_file({name: t for name, t in tensors.items() if name.startswith("1.")}, path)
+    made = Checkout(tmp_path / "checkout")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    still = VICTIM.replace("lr=0.02", "lr=0.0") + IMPORT
+    made.module(
+        "victim", "stored", still, hooks=["build", "fit", "import_weights"],
+        offers=["loss"], entry="victim.py:Tiny", params={"steps": {"type": "int", "default": 1}},
+        weights={"old": {"file": path.name, "sha256": digest, "license": "MIT",
+                         "source": "https://example.org/body.safetensors", "start": True}},
+    )  # fmt: skip
+    made.module("attack", "learner", LEARN, hooks=["poison"], threat_models=["poisoning"])
+    fetch(made, path)
+    return made
+
+
+def networks(checkout, plan, kind):
+    from safetensors.torch import load_file
+
+    store = checkout.workspace().store()
+    keys = [key for key, stage in plan.graph.stages.items() if stage.kind == kind]
+    return [load_file(store.part(key, "network.safetensors")) for key in keys]
+
+
+def test_training_starts_from_weights_with_a_new_head(starting, tensors):
+    plan = starting.plan(matrix(victims=[STORED], seeds=[0, 1]))
+    assert kinds(plan)["import"] == 1
+    assert kinds(plan)["train"] == 2
+    assert starting.run().tally.failed == 0
+    one, other = networks(starting, plan, "train")
+    for name in ("1.weight", "1.bias"):
+        assert torch.equal(one[name], tensors[name])
+        assert torch.equal(other[name], tensors[name])
+    assert not torch.equal(one["4.weight"], other["4.weight"])  # a head of each seed's own
+
+
+def test_what_starts_from_weights_can_be_poisoned_and_so_can_its_copy(starting, tensors):
+    poisoning = POISONING | {"attacks": ["learner"], "knowledge": "clean-victim"}
+    plan = starting.plan(matrix(**poisoning | {"victims": [STORED]}))
+    (poison,) = [stage for stage in plan.graph.stages.values() if stage.kind == "poison"]
+    assert {"knowledge", "start"} <= set(poison.inputs)
+    done = starting.run()
+    assert done.tally.failed == 0
+    (record,) = starting.records().values()
+    assert record["status"] == "ok"
+    state = starting.workspace().store().part(poison.key, "state") / "fresh.pt"
+    fresh = torch.load(state, weights_only=True)
+    assert torch.equal(fresh["1.weight"], tensors["1.weight"])

@@ -292,3 +292,62 @@ def test_quick_trainings_write_no_checkpoint(tmp_path, monkeypatch):
     train(tmp_path)
     assert list((tmp_path / "checkpoint").iterdir()) == []
     shutil.rmtree(tmp_path / "checkpoint")
+
+
+# -- an optimiser that goes on ------------------------------------------------------------------
+
+
+def twice(folder, *, stop=None):
+    """Two fits with one optimiser; ``stop`` kills that step of both together."""
+    net, plain, steps = network(), loss_for("classification"), 0
+    rule = torch.optim.Adam(net.parameters(), 0.05)
+
+    def counted(network, x, y):
+        nonlocal steps
+        if steps == stop:
+            raise Killed
+        steps += 1
+        return plain(network, x, y)
+
+    for name in ("first", "second"):
+        fit(net, data(), counted, context(folder), steps=8, batch=8, lr=0.05, optimizer=rule,
+            name=name)  # fmt: skip
+    return net.state_dict(), steps
+
+
+def test_an_optimiser_s_state_lasts_from_fit_to_fit(tmp_path):
+    calm, _ = twice(tmp_path / "calm")
+    net = network()
+    for name in ("first", "second"):
+        fit(net, data(), loss_for("classification"), context(tmp_path / "new"), steps=8, batch=8,
+            lr=0.05, optimizer="adam", name=name)  # fmt: skip
+    assert not equal(calm, net.state_dict())
+
+
+@pytest.mark.parametrize("stop", [5, 8, 12])
+def test_a_kill_in_either_fit_resumes_to_the_same_bits(tmp_path, stop):
+    calm, _ = twice(tmp_path / "calm")
+    with pytest.raises(Killed):
+        twice(tmp_path / "killed", stop=stop)
+    resumed, steps = twice(tmp_path / "killed")
+    assert steps == 16 - stop
+    assert equal(resumed, calm)
+
+
+def test_a_fit_does_not_resume_with_another_optimiser_s_state(tmp_path):
+    marks = set()
+    for steps in (0, 1, 2):
+        net = network()
+        rule = torch.optim.Adam(net.parameters(), 0.05)
+        for _ in range(steps):
+            net(torch.rand(4, 1, 4, 4)).sum().backward()
+            rule.step()
+        marks.add(training._mark(rule))
+    marks.add(training._mark(torch.optim.SGD(network().parameters(), 0.05)))
+    assert len(marks) == 4
+
+
+def test_a_cheaper_validation_takes_the_place_of_batches(tmp_path):
+    train(tmp_path, validate=lambda net: 4.5 + net.training, val=data(9))
+    values = [point["value"] for point in curve(tmp_path) if point["name"] == "val_loss"]
+    assert values == [4.5]
