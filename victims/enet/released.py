@@ -1,0 +1,73 @@
+"""The weights that were released for CamVid in 2018: a foreign checkpoint, read by name."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .network import STAGES
+
+BLOCKS = {
+    **{"initial": "initial_block", "head": "transposed_conv"},
+    **{"down1": "downsample1_0", "down2": "downsample2_0"},
+    **{"up4": "upsample4_0", "up5": "upsample5_0"},
+    **{
+        f"stage{n}.{k}": f"{ {0: 'asymmetric', 1: 'regular'}.get(d, 'dilated') }{n}_{k + (n != 3)}"
+        for n, blocks in STAGES.items()
+        for k, d in enumerate(blocks)
+    },
+}
+"""Our blocks → those of the released weights."""
+
+PARTS = {
+    **{"conv": "main_branch", "norm": "batch_norm", "act": "out_prelu", "main": "main_conv1"},
+    **{"reduce": "ext_conv1", "middle": "ext_conv2", "expand": "ext_conv3"},
+}
+"""Our parts of a block → theirs."""
+
+
+NO_CHECKPOINT = (
+    *(AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError),
+    *(pickle.UnpicklingError, struct.error),
+)
+"""What ``torch.load`` raises on other bytes, as found with torn and random ones."""
+
+
+def released_name(name: str) -> str:
+    """A tensor's name in the released weights."""
+    block = next(block for block in BLOCKS if name.startswith(f"{block}."))
+    part, dot, rest = name.removeprefix(f"{block}.").partition(".")
+    return f"{BLOCKS[block]}.{PARTS.get(part, part)}{dot}{rest}"
+
+
+def read(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The checkpoint's tensors under our names, each as ``state`` has it.
+
+    Raises:
+        ValueError: it is no checkpoint, or another network's.
+    """
+    try:
+        # a foreign checkpoint, which is a pickle: weights_only runs none of its code
+        file = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
+    except NO_CHECKPOINT as error:
+        raise ValueError(f"{path.name} is no checkpoint of tensors alone") from error
+    names = {name: released_name(name) for name in state
+             if not name.endswith(("num_batches_tracked", "class_weights"))}  # fmt: skip
+    found = file if isinstance(file, dict) else {}
+    wrong = sorted(set(names.values()) ^ {str(name) for name in found}) or [
+        theirs
+        for ours, theirs in names.items()
+        if getattr(found[theirs], "shape", None) != state[ours].shape
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path.name} is not the released ENet: {len(wrong)} tensors are missing, unknown "
+            f"or misshapen, among them {', '.join(wrong[:3])}"
+        )
+    # what old PyTorch did not count, and weights of the loss: as in a new network
+    return state | {ours: found[theirs].float() for ours, theirs in names.items()}
