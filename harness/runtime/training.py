@@ -132,10 +132,10 @@ def fit(
 
 
 def seed_globally(seed: int, device: torch.device) -> None:
-    """``torch.manual_seed``, in a tenth of its time where only the CPU is used.
+    """``torch.manual_seed``, without its 0.1 ms where only the CPU is used.
 
-    Torch keeps the seed for GPUs that nobody has used yet together with a whole traceback: a third
-    of the time of a small network's step.
+    Torch keeps the seed for GPUs that nobody has used yet together with a whole traceback, which
+    took a third of the time of a step on a small table.
     """
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)
