@@ -302,9 +302,11 @@ class DockerExecutor:
         return found
 
     def _labelled(self) -> list[Any]:
-        with contextlib.suppress(docker.errors.NotFound):  # one vanished while it was listed
-            return list(self._engine.containers.list(all=True, filters={"label": OWNER}))
-        return []
+        # one that vanishes while they are listed is none of them
+        found: list[Any] = self._engine.containers.list(
+            all=True, filters={"label": OWNER}, ignore_removed=True
+        )
+        return found
 
 
 def owner() -> str:
