@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
+
+from harness.runtime.foreign import load_checkpoint
 
 from .network import STAGES
 
@@ -31,13 +30,6 @@ PARTS = {
 """Our parts of a block → theirs."""
 
 
-NO_CHECKPOINT = (
-    *(AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError),
-    *(pickle.UnpicklingError, struct.error),
-)
-"""What ``torch.load`` raises on other bytes, as found with torn and random ones."""
-
-
 def released_name(name: str) -> str:
     """A tensor's name in the released weights."""
     block = next(block for block in BLOCKS if name.startswith(f"{block}."))
@@ -51,11 +43,7 @@ def read(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: it is no checkpoint, or another network's.
     """
-    try:
-        # a foreign checkpoint, which is a pickle: weights_only runs none of its code
-        file = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
-    except NO_CHECKPOINT as error:
-        raise ValueError(f"{path.name} is no checkpoint of tensors alone") from error
+    file = load_checkpoint(path)
     names = {name: released_name(name) for name in state
              if not name.endswith(("num_batches_tracked", "class_weights"))}  # fmt: skip
     found = file if isinstance(file, dict) else {}

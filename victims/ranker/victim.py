@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
 from harness.runtime.contracts import Context, Data, Loss, NotApplicable, Spec
+from harness.runtime.foreign import load_checkpoint
 from harness.runtime.ranking import row_losses
 from harness.runtime.tasks import decision_values
 from harness.runtime.training import fit, steps_per_epoch
@@ -24,8 +23,6 @@ LOSSES = {
     "margin": lambda decision, label: F.relu(1 - label * decision),
 }
 """Of the decision value (a difference of scores or of distances) and the label ±1."""
-
-NO_CHECKPOINT = (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError)
 
 
 class Ranker:
@@ -125,10 +122,6 @@ def tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file or of a checkpoint of tensors alone."""
     if path.suffix == ".safetensors":
         return load_file(path)
-    try:
-        # a foreign checkpoint, which is a pickle: weights_only runs none of its code
-        found = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
-    except NO_CHECKPOINT as error:
-        raise ValueError(f"{path.name} is no checkpoint of tensors alone") from error
+    found = load_checkpoint(path)
     found = found.get("state_dict", found) if isinstance(found, dict) else {}
     return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
