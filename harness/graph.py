@@ -21,7 +21,7 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
     "slice": ("hoststages.py",),
     "goal": ("hoststages.py",),
     "clean": ("hoststages.py",),
-    "apply": ("hoststages.py", "judge/budget.py"),
+    "apply": ("hoststages.py", "judge/budget.py", "judge/edits.py"),
     "measure": ("hoststages.py", "judge/budget.py", "judge/common.py", "judge/similarity.py"),
     "weights": ("weights.py",),
 }

@@ -17,7 +17,7 @@ from harness.datasets.base import hash_order
 from harness.files import load_array, read_json, save_array, write_json
 from harness.judge import budget as budgets
 from harness.judge.common import common
-from harness.judge.edits import check_edits
+from harness.judge.edits import check_edits, places
 from harness.weights import find
 
 Array = NDArray[Any]
@@ -154,8 +154,7 @@ def edit(
     )
     if reason is not None:
         raise StageFailure("budget_violation", reason)
-    row_of = {one: row for row, one in enumerate(arrays["ids"].tolist())}
-    rows = [row_of[one] for one in ids.tolist()]
+    rows = places(ids, arrays["ids"])
     if x is not None:
         arrays["x"][rows] = stored(x, arrays["x"].dtype)
     if y is not None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from harness.files import load_array, read_json
 from harness.judge import budget as budgets
 from harness.judge import flags, metrics
+from harness.judge.edits import places
 from harness.judge.values import Absent, Judged
 from harness.store import Store
 from harness.threat import THREATS
@@ -216,11 +217,7 @@ def judge_flips(
     """Edited comparisons, seen by the clean ranker and by the one that was trained on them."""
     rows, edits = store.part(stages["rows"], "y"), store.part(stages["edits"], "edits")
     ids, before = (np.array(load_array(rows / f"{name}.npy")) for name in ("ids", "y"))
-    after = before.copy()
-    if (edits / "y.npy").is_file():
-        row_of = {one: row for row, one in enumerate(ids.tolist())}
-        chosen = [row_of[one] for one in load_array(edits / "ids.npy").tolist()]
-        after[chosen] = load_array(edits / "y.npy")
+    after = edited_labels(edits, ids, before)
     clean, attacked = (
         load_array(store.part(stages[role], "outputs") / "outputs.npy")
         for role in ("margins", "fit")
@@ -228,6 +225,14 @@ def judge_flips(
     # the control has no attack: where the defence is none it is the clean ranker itself
     test = metrics.Comparisons(y, outputs["before"], outputs["after"])
     return metrics.flipped(metrics.Comparisons(before, clean, attacked), after, test)
+
+
+def edited_labels(edits: Path, ids: Array, y: Array) -> Array:
+    """The labels ``y`` of the examples ``ids`` as an attack's ``edits`` leave them."""
+    after = y.copy()
+    if (edits / "y.npy").is_file():
+        after[places(load_array(edits / "ids.npy"), ids)] = load_array(edits / "y.npy")
+    return after
 
 
 def count_queries(store: Store, attack: str) -> tuple[dict[str, float], int]:

@@ -11,9 +11,10 @@ from rich.console import Console
 from harness import datasets
 from harness.commands.reproduce import again, planned
 from harness.commands.show import find_record
-from harness.datasets.judgements import turned
 from harness.errors import UserError
 from harness.files import load_array
+from harness.judge.metrics import turned
+from harness.scoring import edited_labels
 from harness.workspace import Workspace
 
 
@@ -51,11 +52,7 @@ def edited(workspace: Workspace, record: dict[str, Any], console: Console) -> li
             scheduler.run_stages(wanted)
     train = datasets.load(name, workspace.data).train
     before = train.y.astype(np.int64, copy=False)
-    after, edits = before.copy(), store.part(stages["edits"], "edits")
-    if (edits / "y.npy").is_file():
-        row_of = {one: row for row, one in enumerate(train.ids.tolist())}
-        rows = [row_of[one] for one in load_array(edits / "ids.npy").tolist()]
-        after[rows] = load_array(edits / "y.npy")
+    after = edited_labels(store.part(stages["edits"], "edits"), train.ids, before)
     flipped = np.flatnonzero(turned(before, after)).tolist()
     lines = datasets.flip_lines(name, datasets.lines(name, workspace.data), flipped)
     present = load_array(store.part(stages["rows"], "y") / "ids.npy")

@@ -140,7 +140,7 @@ def lines(name: str, root: Path, train_fraction: float = 1.0) -> list[str]:
 def flip_lines(name: str, text: Sequence[str], rows: Iterable[int]) -> list[str]:
     """Lines of ``lines`` with the judgements of some rows turned; all other bytes stay.
 
-    Which rows those are, ``judgements.turned`` says of two label arrays.
+    Which rows those are, the judge's ``turned`` says of two label arrays.
     """
     listing, result = get(name).listing, list(text)
     for row in rows:

@@ -1,4 +1,4 @@
-"""Sets of judgements: the majority's, our own lines of them, and which differ between two."""
+"""Sets of judgements: the majority's, and our own lines of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.base import Array, Ids
+from harness.datasets.base import Array
 from harness.datasets.lists import Row
 
 Mask = NDArray[np.bool_]
@@ -37,17 +37,3 @@ def own_lines(y: Array) -> list[str]:
     ['4,7,-1,0\n']
     """
     return [",".join(map(str, row)) + "\n" for row in y.tolist()]
-
-
-def turned(before: Ids, after: Ids) -> Mask:
-    """Which judgements differ: the label negated or the compared items swapped, but not both.
-
-    Args:
-        before, after: int64 ``[n, arity + 2]``, in ranking's form, row by row the same comparison.
-
-    >>> turned(np.array([[0, 1, 1, 0]] * 3), np.array([[0, 1, -1, 0], [1, 0, 1, 0], [1, 0, -1, 0]]))
-    array([ True,  True, False])
-    """
-    negated = before[:, -2] != after[:, -2]
-    swapped = (before[:, -4:-2] != after[:, -4:-2]).any(axis=1)
-    return np.asarray(negated ^ swapped)

@@ -67,6 +67,18 @@ def check_edits(
     return _inputs(x, train_x[rows], budget)
 
 
+def places(ids: Integers, known: Integers) -> Integers:
+    """The row of ``known`` that holds each id; some row for an id that is not there.
+
+    >>> places(np.array([30, 10]), np.array([10, 20, 30])).tolist()
+    [2, 0]
+    """
+    order = np.argsort(known, kind="stable")
+    place = np.searchsorted(known, ids, sorter=order)
+    rows: Integers = order[np.minimum(place, len(order) - 1)] if len(order) else place
+    return rows
+
+
 def _rows(ids: Integers, train_ids: Integers, limit: int) -> Integers | str:
     """Rows of the training set that are edited, or what is wrong with the ids."""
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
@@ -76,10 +88,8 @@ def _rows(ids: Integers, train_ids: Integers, limit: int) -> Integers | str:
     repeated = len(ids) - len(np.unique(ids))
     if repeated:
         return f"an id is edited more than once: {repeated} of {len(ids)} edits"
-    order = np.argsort(train_ids, kind="stable")
-    place = np.searchsorted(train_ids, ids, sorter=order)
-    rows: Integers = order[np.minimum(place, len(order) - 1)] if len(order) else place
-    unknown = train_ids[rows] != ids if len(order) else np.ones(len(ids), bool)
+    rows = places(ids, train_ids)
+    unknown = train_ids[rows] != ids if len(train_ids) else np.ones(len(ids), bool)
     if unknown.any():
         return f"an id is not in the training set: {int(unknown.sum())} of {len(ids)} edits"
     return rows

@@ -27,7 +27,7 @@ class Flipped:
         metrics: ``poison_fit``: training comparisons, as edited, that the ranker trained on them
             gets right; ``flips_wrong``: edited ones that the clean ranker had wrong; and
             ``flip_margin``: mean |decision| of the clean ranker on edited ones.
-        flipped: bool ``[n]``, which training comparisons were edited.
+        flipped: bool ``[n]``, which training comparisons were ``turned``.
         decisions: float64 ``[k]``, the clean ranker's decision value of each edited one, before
             the edit, in row order.
         edges: float64 ``[BINS + 1]``. train, wrong, attacked: int64 ``[BINS]``, the clean ranker's
@@ -68,7 +68,7 @@ def flipped(train: Comparisons, edited: Integers, test: Comparisons) -> Flipped:
     >>> found.decisions.tolist(), found.metrics["poison_fit"].value, int(found.attacked.sum())
     ([3.0], 0.5, 2)
     """
-    bits: Bits = (train.y != edited).any(axis=1)
+    bits = turned(train.y, edited)
     value = decisions(train.clean, train.y)
     right = signs(value) == train.y[:, -2]
     margins = np.abs(value[bits])
@@ -92,6 +92,20 @@ def flipped(train: Comparisons, edited: Integers, test: Comparisons) -> Flipped:
         wrong=_counts(before[~first], edges),
         attacked=_counts(before[first & ~last], edges),
     )
+
+
+def turned(before: Integers, after: Integers) -> Bits:
+    """Which judgements differ: the label negated or the compared items swapped, but not both.
+
+    Args:
+        before, after: int64 ``[n, arity + 2]``, row by row the same comparison.
+
+    >>> turned(np.array([[0, 1, 1, 0]] * 3), np.array([[0, 1, -1, 0], [1, 0, 1, 0], [1, 0, -1, 0]]))
+    array([ True,  True, False])
+    """
+    negated = before[:, -2] != after[:, -2]
+    swapped = (before[:, -4:-2] != after[:, -4:-2]).any(axis=1)
+    return np.asarray(negated ^ swapped)
 
 
 def _edges(*values: Floats) -> Floats:

@@ -5,7 +5,7 @@ control where none is planned) is not there at all.
 """
 
 from harness.judge.classification import classification, predicted_classes
-from harness.judge.flipped import Comparisons, Flipped, flipped
+from harness.judge.flipped import Comparisons, Flipped, flipped, turned
 from harness.judge.maps import Flips, confusion, flips, moves
 from harness.judge.ranking import decisions, ranking
 from harness.judge.segmentation import (
@@ -45,5 +45,6 @@ __all__ = [
     "predicted_classes",
     "ranking",
     "segmentation",
+    "turned",
     "worst_case_miou",
 ]

@@ -62,6 +62,15 @@ def test_histograms_count_each_comparison_once(kind):
     assert low == (before[~right] < 0).sum()
 
 
+def test_a_comparison_swapped_and_negated_says_the_same_and_is_no_flip():
+    rng = np.random.default_rng(4)
+    train, _, test, _ = case("pairs", rng)
+    edited = train.y.copy()
+    edited[:9, :3] = edited[:9, [1, 0, 2]] * [1, 1, -1]
+    edited[9:12, :2] = edited[9:12, [1, 0]]
+    assert flipped(train, edited, test).flipped.nonzero()[0].tolist() == [9, 10, 11]
+
+
 def test_without_an_edit_there_is_no_share_of_edits():
     rng = np.random.default_rng(2)
     train, _, test, _ = case("pairs", rng)

@@ -9,9 +9,10 @@ import pytest
 
 from harness import datasets
 from harness.datasets.grammars import GRAMMARS
-from harness.datasets.judgements import majority, own_lines, turned
+from harness.datasets.judgements import majority, own_lines
 from harness.datasets.lists import flip, flip_own, parse
 from harness.errors import UserError
+from harness.judge.metrics import turned
 
 NOWHERE = Path("/nowhere")
 
