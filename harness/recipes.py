@@ -106,18 +106,18 @@ class Recipes:
             first = self._on_clean(control, clean_net, clean_x)
             if threat.at_test:
                 roles["control_before"] = first
-                roles["control_after"] = self.predict(control, clean_net, attacked, seed)
+                roles["control_after"] = self.predict(control, clean_net, attacked)
                 roles["before"] = self._on_clean(s, net, clean_x)
             else:
                 roles["before"] = first
         else:
             roles["before"] = self._on_clean(s, net, clean_x)
-        roles["after"] = self.predict(s, net, attacked, seed)
+        roles["after"] = self.predict(s, net, attacked)
         if threat.poisons and self._task(matrix) == "ranking" and matrix.strikes == "train":
             roles |= self._edited(s, data, net) | {"edits": made["poison"]}
         if attacked != clean_x and self._task(matrix) == "segmentation":
             # what is left of an attack in a picture file; maps of pixels are where it matters
-            roles["eight_bit"] = self.predict(s, net, attacked, seed, {"eight_bit": True})
+            roles["eight_bit"] = self.predict(s, net, attacked, {"eight_bit": True})
         return roles, own | {roles["after"]}
 
     def _once(self, what: Hashable, make: Callable[[], T]) -> T:
@@ -128,7 +128,7 @@ class Recipes:
         return made
 
     def _on_clean(self, s: _Setting, net: str, clean_x: Input) -> str:
-        return self._once(("clean", *s.network), lambda: self.predict(s, net, clean_x, s.seed))
+        return self._once(("clean", *s.network), lambda: self.predict(s, net, clean_x))
 
     def _task(self, matrix: Matrix) -> str:
         return datasets.get(matrix.data["student"].name).task
@@ -141,9 +141,13 @@ class Recipes:
         inputs = {"data": Input(data, "train"), **self._spec(data)}
         rows = self.graph.add("slice", inputs, {"examples": None})
         items = Input(rows, "x")
-        clean = self.clean_network("train", s, data, s.victim)
-        plain = self.predict(s, clean, items, s.seed, answering={})
-        return {"rows": rows, "fit": self.predict(s, net, items, s.seed), "margins": plain}
+
+        def plain() -> str:
+            clean = self.clean_network("train", s, data, s.victim)
+            return self.predict(s, clean, items, defended=False)
+
+        margins = self._once(("margins", s.matrix.name, s.victim.label, s.seed), plain)
+        return {"rows": rows, "fit": self.predict(s, net, items), "margins": margins}
 
     # -- data ---------------------------------------------------------------------------------
 
@@ -380,13 +384,13 @@ class Recipes:
         s: _Setting,
         net: str,
         x: Input,
-        seed: int,
         options: dict[str, Any] | None = None,
-        answering: dict[str, Subject] | None = None,
+        *,
+        defended: bool = True,
     ) -> str:
-        """Outputs on inputs without labels, of the defence's network unless told otherwise."""
+        """Outputs on inputs without labels, of the victim's or the defence's network."""
         data = self.data(s.matrix, "student")
-        defense = self._answering(s) if answering is None else answering
+        defense = self._answering(s) if defended else {}
         return self._stage(
             "predict",
             s,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.agenda import Agenda
 from harness.catalog import Catalog
@@ -51,6 +51,14 @@ class Tally:
     overheads: list[float] = field(default_factory=list)
 
 
+class _Running(NamedTuple):
+    """A stage that an executor has, and when it got it."""
+
+    stage: Stage
+    job: StageJob
+    begun: float
+
+
 class Scheduler:
     """Runs a plan's missing cells.
 
@@ -89,8 +97,7 @@ class Scheduler:
         self._agenda = Agenda({}, rank, {})
         self._readers: Counter[str] = Counter()
         self._tries: Counter[str] = Counter()
-        self._running: dict[str, Stage] = {}
-        self._begun: dict[str, tuple[float, StageJob]] = {}  # in the order of their beginning
+        self._running: dict[str, _Running] = {}  # in the order of their beginning
         self._shared: set[str] = set()  # passing artefacts that another run may be reading
         self._total = 0
 
@@ -206,12 +213,13 @@ class Scheduler:
                 self._run_host(self._agenda.pop())
             elif len(self._running) < self.jobs and self._leases.any_free:
                 # side by side, stages of two groups need one container each; of one group, two
-                self._start(self._agenda.pop({rank(one)[1] for one in self._running.values()}))
+                self._start(
+                    self._agenda.pop({rank(one.stage)[1] for one in self._running.values()})
+                )
             else:
                 return
 
     def _start(self, stage: Stage) -> None:
-        self._running[stage.key] = stage
         with self._work.alone() as alone:  # two runs must not write one checkpoint
             home = self.store.root.parent if alone else self._work.path
         job = make_job(
@@ -228,22 +236,19 @@ class Scheduler:
         )
         remove_tree(job.folder)
         job.folder.mkdir(parents=True)
-        self._begun[stage.key] = time.monotonic(), job
+        self._running[stage.key] = _Running(stage, job, time.monotonic())
         self._executor.start(job)
 
     def _tell_running(self) -> None:
         """What the stage that has run for longest is at: the last line that it logged."""
-        for begun, job in self._begun.values():
-            seconds = time.monotonic() - begun
-            if seconds < LONG_SECONDS:
-                return  # the others began later
-            stage = self._running[job.key]
-            modules = stage.recipe["modules"]
-            runs = next(modules[role]["module"] for role in SPEAKERS if role in modules)
-            said = last_line(job) or f"{seconds:.0f} s"
-            what = f"{stage.kind} {runs.partition('/')[2]}: {said}"
-            self.tell(self.tally.stages, self._total, what)
+        longest = next(iter(self._running.values()), None)
+        if longest is None or (seconds := time.monotonic() - longest.begun) < LONG_SECONDS:
             return
+        modules = longest.stage.recipe["modules"]
+        runs = next(modules[role]["module"] for role in SPEAKERS if role in modules)
+        said = last_line(longest.job) or f"{seconds:.0f} s"
+        what = f"{longest.stage.kind} {runs.partition('/')[2]}: {said}"
+        self.tell(self.tally.stages, self._total, what)
 
     def _run_host(self, stage: Stage) -> None:
         begun = time.monotonic()
@@ -260,8 +265,7 @@ class Scheduler:
         self._commit(stage, out, Result(status, reason, time.monotonic() - begun))
 
     def _ended(self, job: StageJob, result: Result) -> None:
-        stage = self._running.pop(job.key)
-        del self._begun[job.key]
+        stage = self._running.pop(job.key).stage
         self._leases.give(job.key)
         extra: dict[str, Any] = {}
         if result.status == "ok" and (wrong := check_output(job)):

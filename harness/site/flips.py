@@ -7,6 +7,7 @@ import statistics
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -100,8 +101,11 @@ class Flips:
 
     def between(self, first: tuple[str, str], second: tuple[str, str]) -> float | None:
         """The overlap of two (budget, attack) in any order."""
-        pairs = {(one.first, one.second): one.share for one in self.overlaps}
-        return pairs.get((first, second), pairs.get((second, first)))
+        return self._shares.get(frozenset((first, second)))
+
+    @cached_property
+    def _shares(self) -> dict[frozenset[tuple[str, str]], float]:
+        return {frozenset((one.first, one.second)): one.share for one in self.overlaps}
 
 
 FIGURES = ("accuracy", "clean_accuracy", "poison_fit", "flips_wrong", "flip_margin")
@@ -202,7 +206,7 @@ def _parts(records: Sequence[Record], metric: str) -> dict[int, float]:
 def _overlaps(
     decoded: Mapping[tuple[tuple[str, str], int], Flip],
 ) -> Iterator[Overlap]:
-    keys = [key for key in dict.fromkeys(key for key, _ in decoded)]
+    keys = dict.fromkeys(key for key, _ in decoded)
     for first, second in combinations(keys, 2):
         if first[0] != second[0] and first[1] != second[1]:
             continue

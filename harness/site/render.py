@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from harness.board import Table
 from harness.errors import UserError
-from harness.headline import Headline
-from harness.judge.metrics import METRICS, Trait, damage
+from harness.headline import Headline, heat_class
+from harness.judge.metrics import METRICS, Trait
 from harness.lines import STATUSES, Line
 from harness.site import class_plots, exports, flip_plots, format, frames, palette, views
 from harness.site.gallery import Gallery, Loader
@@ -149,7 +149,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "palette": palette,
         "steps": class_plots.STEPS,
         "flip_plots": flip_plots,
-        "attribute_heat": attribute_heat,
+        "heat_class": heat_class,
         "provenance": provenance,
         "metric_rows": metric_rows,
         "places": places,
@@ -180,11 +180,6 @@ def ramp(headline: Headline, task: str, heat: int) -> str:
     if not headline.higher_is_better:
         return str(10 * heat)
     return str(100 - (5 if task == "ranking" else 10) * (heat + 1))
-
-
-def attribute_heat(accuracy: float) -> int:
-    """The heat class of one attribute's accuracy, on the site's scale."""
-    return min(9, int(10 * (damage("accuracy", "ranking", accuracy) or 0.0) + 1e-9))
 
 
 def css_class(word: str) -> str:
