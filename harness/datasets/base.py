@@ -21,6 +21,10 @@ Array = NDArray[np.generic]
 Ids = NDArray[np.int64]
 
 
+_CANDIDATES = 2
+"""Candidates drawn per pair wanted: some have equal values, a few come twice."""
+
+
 class DataMissing(UserError):
     """A data set that has to be fetched is not under the data root, or not whole."""
 
@@ -28,6 +32,22 @@ class DataMissing(UserError):
 def missing(name: str, what: str) -> DataMissing:
     """The error for a data set that is not there; it names the command that fetches it."""
     return DataMissing(f"data set {name}", what, f"run `gauntlet data fetch {name}`")
+
+
+def by_hand(name: str, source: str, accepted: str) -> UserError:
+    """The error for a set that we may not download and no folder was given for."""
+    return UserError(
+        f"data set {name}",
+        "cannot be downloaded by us: its terms are between you and its authors",
+        f"get it from {source}, then `gauntlet data fetch {name} --from DIR`, "
+        f"where DIR has {accepted}",
+    )
+
+
+def check_folder(folder: Path, accepted: str) -> None:
+    """Refuse a source that is no folder."""
+    if not folder.is_dir():
+        raise UserError(str(folder), "is not a folder", f"give a folder with {accepted}")
 
 
 @dataclass(frozen=True)
@@ -197,7 +217,3 @@ def unequal_pairs(name: str, value: Ids, wanted: int) -> Ids:
     _, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
     pairs = pairs[np.sort(first)[:wanted]]
     return np.column_stack([pairs, np.sign(value[pairs[:, 0]] - value[pairs[:, 1]])])
-
-
-_CANDIDATES = 2
-"""Candidates drawn per pair wanted: some have equal values, a few come twice."""

@@ -15,10 +15,18 @@ from typing import Any
 import numpy as np
 
 from harness.datasets import lists, stored
-from harness.datasets.base import Array, Card, Dataset, Listing, Split, Splits
+from harness.datasets.base import (
+    Array,
+    Card,
+    Dataset,
+    Listing,
+    Split,
+    Splits,
+    by_hand,
+    check_folder,
+)
 from harness.datasets.fetched import downloading
 from harness.datasets.grammars import Grammar
-from harness.errors import UserError
 
 PARTS = ("train", "val", "test")
 LINES = "train_lines"
@@ -67,15 +75,10 @@ def fetch(kind: Kind, root: Path, from_dir: Path | None) -> None:
     Raises:
         UserError: no folder is given where one is needed, or what is in it is not the set.
     """
-    if from_dir is None and kind.download is None:
-        raise UserError(
-            f"data set {kind.name}",
-            "cannot be downloaded by us: its terms are between you and its authors",
-            f"get it from {kind.source}, then `gauntlet data fetch {kind.name} --from DIR`, "
-            f"where DIR has {kind.accepted}",
-        )
-    if from_dir is not None and not from_dir.is_dir():
-        raise UserError(str(from_dir), "is not a folder", f"give a folder with {kind.accepted}")
+    if from_dir is not None:
+        check_folder(from_dir, kind.accepted)
+    elif kind.download is None:
+        raise by_hand(kind.name, kind.source, kind.accepted)
     stored.put(kind.shelf, root, partial(_fill, kind, from_dir))
 
 

@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets import layouts, stored
-from harness.datasets.base import Card, Dataset, Ids, Split, Splits, hash_order, picture_spec
+from harness.datasets.base import (
+    Card,
+    Dataset,
+    Ids,
+    Split,
+    Splits,
+    check_folder,
+    hash_order,
+    picture_spec,
+)
 from harness.datasets.layouts import Form, Found
 from harness.errors import UserError
 
@@ -85,8 +94,7 @@ def downloading(name: str) -> Iterator[None]:
 
 
 def _read(kind: Kind, folder: Path) -> Found:
-    if not folder.is_dir():
-        raise UserError(str(folder), "is not a folder", f"give a folder with {kind.accepted}")
+    check_folder(folder, kind.accepted)
     try:
         for reader in kind.readers:
             found = reader(folder, kind.form)

@@ -7,10 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from harness.datasets.pictures import opened, unreadable
+from harness.datasets.pictures import rgb, unreadable
 from harness.datasets.stored import rows
 from harness.errors import UserError
 from harness.progress import Meter
@@ -51,7 +48,7 @@ def write(
         row_of = {part: {file: row for row, file in enumerate(parts[part])} for part in parts}
         for done, file in enumerate(wanted, start=1):
             blob = _read(paths[file])
-            pixels = _pixels(blob, str(paths[file]))
+            pixels = rgb(blob, str(paths[file]), SIZE, ("JPEG", "PNG"))
             for part, known in row_of.items():
                 if file in known:
                     puts[part](known[file], pixels)
@@ -79,11 +76,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise unreadable(path, error) from error
-
-
-def _pixels(blob: bytes, where: str) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    with opened(blob, where, None, ("JPEG", "PNG")) as image:
-        small = image.convert("RGB").resize(SIZE, Image.Resampling.BILINEAR)
-        return np.asarray(small).transpose(2, 0, 1)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.pictures import archives, opened, tar_images, unreadable
+from harness.datasets.pictures import archives, rgb, tar_images, unreadable
 from harness.errors import UserError
 
 SIDE = 32
@@ -96,15 +96,5 @@ def signs_of(source: Path, table: Mapping[str, int]) -> Iterator[Sign]:
         if name in seen:
             raise UserError(where, f"is also {seen[name]}", "leave one of them")
         seen[name] = where
-        yield Sign(name, limit, track, _pixels(blob, where), hashlib.sha256(blob).hexdigest())
-
-
-def _pixels(blob: bytes, where: str) -> NDArray[np.uint8]:
-    """Uint8 ``[3, 32, 32]``; other sizes are resized, nothing is cut off."""
-    from PIL import Image
-
-    with opened(blob, where, None, ("PPM",)) as image:
-        small = image.convert("RGB")
-        if small.size != (SIDE, SIDE):
-            small = small.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-        return np.asarray(small).transpose(2, 0, 1)
+        pixels = rgb(blob, where, (SIDE, SIDE), ("PPM",))
+        yield Sign(name, limit, track, pixels, hashlib.sha256(blob).hexdigest())

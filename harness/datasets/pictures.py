@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,6 +72,23 @@ def opened(
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         what = f"is not a whole {' or '.join(formats)} ({error})"
         raise UserError(where, what, "replace it") from error
+
+
+def rgb(
+    blob: bytes, where: str, size: tuple[int, int], formats: tuple[str, ...]
+) -> NDArray[np.uint8]:
+    """An image of any size and mode as uint8 ``[3, H, W]`` of this width and height.
+
+    Resized by bilinear interpolation, nothing is cut off.
+
+    Raises:
+        UserError: as ``opened``.
+    """
+    from PIL import Image
+
+    with opened(blob, where, None, formats) as image:
+        small = image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+        return np.asarray(small).transpose(2, 0, 1)
 
 
 def unreadable(path: Path, error: Exception) -> UserError:

@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from harness.datasets import maps, pairs, stored
-from harness.datasets.base import Card, Dataset, Split, Splits, picture_spec
+from harness.datasets.base import Card, Dataset, Split, Splits, by_hand, check_folder, picture_spec
 from harness.datasets.pairs import Form
-from harness.errors import UserError
 
 SPLITS = ("train", "val", "test")
 ARRAYS = tuple(f"{split}_{array}" for split in SPLITS for array in ("x", "y", "ids"))
@@ -49,18 +48,9 @@ def fetch(kind: Kind, root: Path, from_dir: Path | None) -> None:
     Raises:
         UserError: no folder is given, or what is in it is not the set.
     """
-    name = kind.form.name
     if from_dir is None:
-        raise UserError(
-            f"data set {name}",
-            "cannot be downloaded by us: its terms are between you and its authors",
-            f"get it from {kind.source}, then `gauntlet data fetch {name} --from DIR`, "
-            f"where DIR has {kind.form.accepted}",
-        )
-    if not from_dir.is_dir():
-        raise UserError(
-            str(from_dir), "is not a folder", f"give a folder with {kind.form.accepted}"
-        )
+        raise by_hand(kind.form.name, kind.source, kind.form.accepted)
+    check_folder(from_dir, kind.form.accepted)
     stored.put(kind.shelf, root, partial(_fill, kind, from_dir))
 
 

@@ -10,7 +10,6 @@ import http.server
 import io
 import itertools
 import json
-import os
 import pickle
 import struct
 import subprocess
@@ -25,14 +24,14 @@ from PIL import Image
 
 from harness import datasets
 from harness.datasets import fetched, scenes
-from harness.datasets.base import DataMissing, Split, Splits, draws, hash_order
+from harness.datasets.base import DataMissing, Splits, draws, hash_order
 from harness.errors import UserError
+from tests.unit.sources import fetch, manifest, parts, shared, write_folder, write_tar
 
 NOWHERE = Path("/nowhere")
 BUNDLED = [name for name, dataset in datasets.DATASETS.items() if dataset.bundled]
 FETCHED = [name for name, dataset in datasets.DATASETS.items() if not dataset.bundled]
 REPOSITORY = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("GAUNTLET_SHARED", REPOSITORY.parent / "shared" / "data"))
 
 # A change here changes every published number of these data sets: raise `version` with it.
 PINNED = {
@@ -42,10 +41,6 @@ PINNED = {
     "digits-ranking": "a1f6d5645c94dad4203effc1b5d06139e1dc7ea9ad02c9a4118c71b57c4b6daf",
     "digit-scenes": "7366d357dd473e75713ee05ef396740a20642c73397be5b1542b531d15be7289",
 }
-
-
-def parts(splits: Splits) -> dict[str, Split]:
-    return {"train": splits.train, "val": splits.val, "test": splits.test}
 
 
 def arrays_digest(splits: Splits) -> str:
@@ -275,25 +270,6 @@ def image_files(name: str, suffix: str, label=str) -> dict[str, bytes]:
     }
 
 
-def write_folder(folder: Path, files: dict[str, bytes]) -> Path:
-    for name, blob in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(blob)
-    return folder
-
-
-def write_tar(path: Path, files: dict[str, bytes], extra: tuple[tarfile.TarInfo, ...] = ()) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, f"w:{path.suffix[1:]}") as tar:
-        for member in extra:
-            tar.addfile(member)
-        for name, blob in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(blob)
-            tar.addfile(info, io.BytesIO(blob))
-    return path
-
-
 def idx_bytes(array: np.ndarray) -> bytes:
     head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     return head + array.astype(np.uint8).tobytes()
@@ -368,13 +344,6 @@ def web(tmp_path):
         thread.join()
 
 
-def fetch(name: str, root: Path, source: Path | None) -> Splits:
-    dataset = datasets.get(name)
-    assert dataset.fetch is not None
-    dataset.fetch(root, source)
-    return datasets.load(name, root)
-
-
 def assert_true_to_source(name: str, splits: Splits, *, by_class: bool, tolerance: int = 0) -> None:
     """Every image is the one that was made, with its label; ``by_class``: ordered by class."""
     assert_disjoint(splits)
@@ -388,10 +357,6 @@ def assert_true_to_source(name: str, splits: Splits, *, by_class: bool, toleranc
             assert y == row % 10
             expected = pixels(name, source, row).transpose(2, 0, 1)
             assert np.abs(x.astype(int) - expected).max() <= tolerance
-
-
-def manifest(root: Path, name: str) -> dict:
-    return json.loads((root / name / "manifest.json").read_text())
 
 
 @pytest.mark.parametrize("name", FETCHED)
@@ -661,12 +626,6 @@ def test_oversized_member_is_refused(tmp_path):
 
 
 # Fetching: real archives
-
-
-def shared(name: str) -> Path:
-    if not (SHARED / name).is_dir():
-        pytest.skip(f"{SHARED / name} is not there: set GAUNTLET_SHARED to a folder that has it")
-    return SHARED / name
 
 
 def test_real_fashion_mnist(tmp_path):

@@ -1,7 +1,6 @@
 """ENet: both forms, the loss, and the weights that exist, on the images they were made for."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,6 @@ from harness.runtime.model import LiveModel, freeze
 from tests.modules import module
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("GAUNTLET_SHARED", REPOSITORY.parent / "shared" / "data"))
-CAMVID = SHARED / "camvid"
 ENET = REPOSITORY / "victims" / "enet"
 CPU = torch.device("cpu")
 FORMS = ("published", "older")

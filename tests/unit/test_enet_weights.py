@@ -1,7 +1,6 @@
 """The weights of ENet that exist: imported whole or not at all, and what they reach on CamVid."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +9,10 @@ import torch
 from harness import datasets
 from harness.judge.maps import confusion
 from harness.judge.segmentation import segmentation
-from harness.keys import ROOT
 from harness.runtime.contracts import Spec
 from tests.modules import module
+from tests.unit.sources import shared
 
-SHARED = Path(os.environ.get("GAUNTLET_SHARED", ROOT.parent / "shared" / "data"))
-CAMVID = SHARED / "camvid"
 SMALL = Spec("segmentation", 11, (3, 24, 40), void=255)
 
 
@@ -24,9 +21,7 @@ def victim(variant=None, **params):
 
 
 def released():
-    if not (CAMVID / "weights" / "ENet_default").is_file():
-        pytest.skip(f"{CAMVID} has no weights: set GAUNTLET_SHARED to a folder that has them")
-    return CAMVID / "weights" / "ENet_default"
+    return shared("camvid/weights") / "ENet_default"
 
 
 def stand_in(path, change=lambda tensors: tensors):
@@ -117,7 +112,7 @@ def test_import_needs_the_form_of_the_file(tmp_path, params):
 def test_the_released_weights_reach_on_camvid_what_they_did(tmp_path):
     """Measured with the source's own code: mIoU .5352, pixel accuracy .8575."""
     path, enet = released(), victim("camvid-2018")
-    datasets.get("camvid").fetch(tmp_path, CAMVID)
+    datasets.get("camvid").fetch(tmp_path, shared("camvid"))
     test = datasets.load("camvid", tmp_path).test
     x, y = torch.from_numpy(np.array(test.x)), test.y
     assert len(x) == 59

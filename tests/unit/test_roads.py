@@ -6,10 +6,7 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import re
-import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,15 +16,20 @@ from rich.console import Console
 from harness import datasets, hoststages
 from harness.commands import data as command
 from harness.datasets import maps, pairs, roads
-from harness.datasets.base import DataMissing, Split, Splits, draws, hash_order
+from harness.datasets.base import DataMissing, draws, hash_order
 from harness.errors import UserError
 from harness.runtime.contracts import Spec
 from harness.workspace import Workspace
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("GAUNTLET_SHARED", REPOSITORY.parent / "shared" / "data"))
-
-Files = dict[str, bytes]
+from tests.unit.sources import (
+    Files,
+    fetch,
+    manifest,
+    parts,
+    refused,
+    shared,
+    write_folder,
+    write_tar,
+)
 
 # The spec's table of Cityscapes' labels.
 CITY_CLASSES = {
@@ -36,10 +38,6 @@ CITY_CLASSES = {
     "person": 24, "rider": 25, "car": 26, "truck": 27, "bus": 28, "train": 31, "motorcycle": 32,
     "bicycle": 33,
 }  # fmt: skip
-
-
-def parts(splits: Splits) -> dict[str, Split]:
-    return {"train": splits.train, "val": splits.val, "test": splits.test}
 
 
 def png(array: np.ndarray, **options) -> bytes:
@@ -59,44 +57,6 @@ def labels(name: str, height: int, width: int, among: list[int]) -> np.ndarray:
     chosen = (draws(f"{name}/labels", height * width // 64) * len(among)).astype(int)
     blocks = np.array(among, dtype=np.uint8)[chosen].reshape(height // 8, width // 8)
     return np.kron(blocks, np.ones((8, 8), dtype=np.uint8))
-
-
-def write_folder(folder: Path, files: Files) -> Path:
-    for name, blob in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(blob)
-    return folder
-
-
-def write_tar(path: Path, files: Files) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, f"w:{path.suffix[1:]}") as tar:
-        for name, blob in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(blob)
-            tar.addfile(info, io.BytesIO(blob))
-    return path
-
-
-def fetch(name: str, root: Path, source: Path | None) -> Splits:
-    dataset = datasets.get(name)
-    assert dataset.fetch is not None
-    dataset.fetch(root, source)
-    return datasets.load(name, root)
-
-
-def manifest(root: Path, name: str) -> dict:
-    return json.loads((root / name / "manifest.json").read_text())
-
-
-def refused(name: str, tmp_path: Path, files: Files, says: str) -> str:
-    """The one line that a broken source gets; nothing is left behind."""
-    source = write_folder(tmp_path / "source", files)
-    with pytest.raises(UserError, match=says) as caught:
-        fetch(name, tmp_path / "root", source)
-    assert "\n" not in str(caught.value)
-    assert list((tmp_path / "root").iterdir()) == []
-    return str(caught.value)
 
 
 # CamVid
@@ -551,10 +511,7 @@ def test_every_set_that_is_fetched_has_one_place():
 
 
 def test_real_camvid_subset(tmp_path):
-    source = SHARED / "camvid"
-    if not source.is_dir():
-        pytest.skip(f"{source} is not there: set GAUNTLET_SHARED to a folder that has it")
-    splits = fetch("camvid", tmp_path, source)
+    splits = fetch("camvid", tmp_path, shared("camvid"))
     assert [len(split.ids) for split in parts(splits).values()] == [41, 17, 59]
     assert "59 of 233 test images" in manifest(tmp_path, "camvid")["note"]
     counts = np.bincount(splits.test.y.ravel(), minlength=256)

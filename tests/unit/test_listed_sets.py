@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import os
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -16,83 +14,24 @@ from rich.console import Console
 
 from harness import datasets, hoststages
 from harness.commands import data as command
-from harness.datasets import comparisons, gallery, photographs, pubfig, signs
-from harness.datasets.base import DataMissing, Split, Splits
-from harness.datasets.judgements import turned
+from harness.datasets import comparisons, gallery
+from harness.datasets.base import DataMissing
 from harness.errors import UserError
+from harness.judge.metrics import turned
 from harness.workspace import Workspace
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("GAUNTLET_SHARED", REPOSITORY.parent / "shared" / "data"))
-
-Files = dict[str, bytes]
-
-
-def shared(name: str) -> Path:
-    if not (SHARED / name).is_dir():
-        pytest.skip(f"{SHARED / name} is not there: set GAUNTLET_SHARED to a folder that has it")
-    return SHARED / name
-
-
-def parts(splits: Splits) -> dict[str, Split]:
-    return {"train": splits.train, "val": splits.val, "test": splits.test}
-
-
-def write(folder: Path, files: Files) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, blob in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(blob)
-    return folder
-
-
-def write_tar(path: Path, files: Files) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz") as tar:
-        for name, blob in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(blob)
-            tar.addfile(info, io.BytesIO(blob))
-    return path
-
-
-def fetch(name: str, root: Path, source: Path | None) -> Splits:
-    dataset = datasets.get(name)
-    assert dataset.fetch is not None
-    dataset.fetch(root, source)
-    return datasets.load(name, root)
-
-
-def refused(name: str, tmp_path: Path, files: Files, says: str) -> str:
-    """The one line that a broken source gets; nothing is left behind."""
-    source = write(tmp_path / "source", files)
-    with pytest.raises(UserError, match=says) as caught:
-        fetch(name, tmp_path / "root", source)
-    assert "\n" not in str(caught.value)
-    assert list((tmp_path / "root").iterdir()) == []
-    return str(caught.value)
-
-
-def manifest(root: Path, name: str) -> dict:
-    return json.loads((root / name / "manifest.json").read_text())
-
-
-def image(name: str, size: tuple[int, int] = (20, 30), form: str = "PNG") -> bytes:
-    """A flat picture of a colour of its own."""
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour(name)).save(buffer, form)
-    return buffer.getvalue()
-
-
-def colour(name: str) -> tuple[int, int, int]:
-    code = sum(map(ord, name)) * 37
-    return code % 256, code // 3 % 256, code // 7 % 256
-
-
-def groups(split: Split) -> list[tuple]:
-    """What each row compares, whichever stands first."""
-    return [(*row[:-4], *sorted(row[-4:-2]), row[-1]) for row in split.y.tolist()]
-
+from tests.unit.sources import (
+    Files,
+    colour,
+    fetch,
+    groups,
+    image,
+    manifest,
+    parts,
+    refused,
+    shared,
+    write_folder,
+    write_tar,
+)
 
 # Age: a small copy
 
@@ -115,7 +54,7 @@ AGE_IMAGES = {f"imgs/{name}.JPG": image(name) for name in FACES}
 @pytest.fixture(scope="module")
 def age_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
-    fetch("age", root, write(tmp_path_factory.mktemp("age"), AGE | AGE_IMAGES))
+    fetch("age", root, write_folder(tmp_path_factory.mktemp("age"), AGE | AGE_IMAGES))
     return root
 
 
@@ -149,7 +88,7 @@ def test_a_resized_image_is_pillows(tmp_path):
     picture = Image.fromarray(np.concatenate([gradient, 2 * gradient, 255 - gradient], axis=2))
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    splits = fetch("age", tmp_path, write(tmp_path / "s", AGE | AGE_IMAGES | {
+    splits = fetch("age", tmp_path, write_folder(tmp_path / "s", AGE | AGE_IMAGES | {
         "imgs/001A02.JPG": buffer.getvalue()}))  # fmt: skip
     wanted = np.asarray(picture.resize((224, 224), Image.Resampling.BILINEAR))
     assert np.array_equal(splits.train.x[0].transpose(1, 2, 0), wanted)
@@ -181,16 +120,16 @@ def test_every_form_of_age_gives_the_same_arrays(form, age_root, tmp_path):
     authors = dict(zip(("train/clean_0.txt", "val.txt", "test.txt"), AGE.values(), strict=True))
     source = tmp_path / "source"
     if form == "authors":
-        write(source, authors | AGE_IMAGES)
+        write_folder(source, authors | AGE_IMAGES)
     elif form == "lower":
-        write(source, AGE | {f"images/{n}.jpg".lower(): image(n) for n in FACES})
+        write_folder(source, AGE | {f"images/{n}.jpg".lower(): image(n) for n in FACES})
     elif form == "archive":
         write_tar(source / "a.tar.gz", {f"./pairs/age/{n}": blob for n, blob in AGE.items()})
-        write(source, AGE_IMAGES)
+        write_folder(source, AGE_IMAGES)
     else:
         below = "age/" if form == "age/" else "data/age/"
         files = (AGE if form == "age/" else authors) | AGE_IMAGES
-        write(source, {f"{below}{name}": blob for name, blob in files.items()})
+        write_folder(source, {f"{below}{name}": blob for name, blob in files.items()})
     fetch("age-unvoted", tmp_path / "root", source)
     assert datasets.digest("age", tmp_path / "root") == datasets.digest("age", age_root)
 
@@ -202,7 +141,7 @@ def test_the_command_names_the_place_that_two_sets_share(tmp_path):
                    for n in range(4, 10))  # fmt: skip
     images = {f"imgs/00{n}A0{n}.JPG": image(str(n)) for n in range(4, 10)}
     files = {"train/clean_0.txt": rows.encode(), "test.txt": AGE["test_age.txt"]}
-    source = write(tmp_path / "source", files | AGE_IMAGES | images)
+    source = write_folder(tmp_path / "source", files | AGE_IMAGES | images)
     command.fetch(workspace, "age-unvoted", source, Console(file=said, width=300))
     assert f"age-unvoted is in {workspace.data / 'age'} (digest" in said.getvalue()
     assert "note: val cut from the training list" in said.getvalue()
@@ -254,7 +193,7 @@ def test_a_list_in_two_places_is_refused(tmp_path):
 
 
 def test_damage_of_lines_is_found(tmp_path):
-    fetch("age", tmp_path, write(tmp_path / "source", AGE | AGE_IMAGES))
+    fetch("age", tmp_path, write_folder(tmp_path / "source", AGE | AGE_IMAGES))
     path = tmp_path / "age" / "train_lines.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     for act in (datasets.load, datasets.lines):
@@ -276,7 +215,7 @@ def real_lists(name: str, folder: Path) -> Path:
         for line in path.read_text().splitlines()
         for field in line.split(",")[:2]
     }
-    return write(folder, {f"imgs/{one}": image(one, (4, 4)) for one in names})
+    return write_folder(folder, {f"imgs/{one}": image(one, (4, 4)) for one in names})
 
 
 @pytest.fixture(scope="module")
@@ -429,7 +368,9 @@ def test_food_with_a_test_list_and_repeated_rows(tmp_path):
     train = "".join(f"{a},{p},{q},1\n" for a, p, q in triplets if a < 6)
     test = "".join(f"{a},{p},{q},1\n" for a, p, q in triplets if a >= 6)
     files = {"data/food/train/clean_0.txt": train + train, "data/food/test.txt": test}
-    source = write(tmp_path / "source", {name: text.encode() for name, text in files.items()})
+    source = write_folder(
+        tmp_path / "source", {name: text.encode() for name, text in files.items()}
+    )
     splits = fetch("food", tmp_path / "root", source)
     assert len(splits.test.y) == 2 * 42
     assert (len(splits.train.y), len(splits.val.y)) == (252 - 10, 10)  # 5 of 126 groups
@@ -447,167 +388,9 @@ def test_test_rows_that_train_compares_too_are_told(tmp_path):
     train = "".join(f"{a},{a + 1},{a + 2},1\n" for a in range(50))
     files = {"train/clean_0.txt": train.encode(), "val.txt": b"90,91,92,1\n",
              "test.txt": b"0,2,1,1\n80,81,82,1\n"}  # fmt: skip
-    fetch("food", tmp_path / "root", write(tmp_path / "source", files))
+    fetch("food", tmp_path / "root", write_folder(tmp_path / "source", files))
     note = manifest(tmp_path / "root", "food")["note"]
     assert note == "1 test rows compare what train compares"
-
-
-# PubFig
-
-
-def test_real_pubfig_is_ranked_as_its_people_are(tmp_path):
-    from scipy.io import loadmat
-
-    source = shared("ranking")
-    splits = fetch("pubfig", tmp_path, source)
-    file = loadmat(source / pubfig.FILE)
-    train = file["used_for_training"].ravel() == 1
-    rank = file["relative_ordering"].astype(int)[:, file["class_labels"].ravel() - 1]
-    rows = {"train": np.flatnonzero(train), "val": np.flatnonzero(train),
-            "test": np.flatnonzero(~train)}  # fmt: skip
-    low, high = file["feat"][train].min(axis=0), file["feat"][train].max(axis=0)
-    for part, split in parts(splits).items():
-        assert split.x.dtype == np.float32
-        assert (split.x.min(), split.x.max()) == (0, 1)
-        raw = file["feat"][rows[part]]
-        inside = (raw >= low) & (raw <= high)
-        assert np.allclose(split.x[inside], ((raw - low) / (high - low))[inside], atol=1e-6)
-        for u, v, label, attribute in split.y.tolist():
-            ranks = rank[attribute][rows[part]]
-            assert label == np.sign(ranks[u] - ranks[v])
-        assert np.bincount(split.y[:, 3]).tolist() == [pubfig.PAIRS[part]] * 11
-        assert len(set(groups(split))) == len(split.y)
-    assert not set(groups(splits.train)) & set(groups(splits.val))
-    assert [len(split.x) for split in parts(splits).values()] == [241, 241, 531]
-
-
-@pytest.mark.parametrize("blob", [None, b"", b"MATLAB 5.0 MAT-file" + bytes(300)])
-def test_broken_pubfig_is_one_line(blob, tmp_path):
-    files = {} if blob is None else {pubfig.FILE: blob}
-    refused("pubfig", tmp_path, files, "has no pubfig_data.mat" if blob is None else "cannot be r")
-
-
-# Speed limits
-
-
-def sign(limit: int, size: int = 32) -> bytes:
-    return image(f"sign {limit}", (size, size), "PPM")
-
-
-def sign_files(below: str = "GTSRB/") -> Files:
-    files = {}
-    for label in photographs.LIMITS:
-        for track in range(10):
-            for frame in range(3):
-                name = f"{label:05d}/{track:05d}_{frame:05d}.ppm"
-                files[f"{below}Final_Training/Images/{name}"] = sign(label, 32 + track)
-    rows = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
-    for n, label in enumerate([*photographs.LIMITS, 14, 9]):
-        files[f"{below}Final_Test/Images/{n:05d}.ppm"] = sign(label)
-        rows.append(f"{n:05d}.ppm;32;32;0;0;32;32;{label}")
-    rows.append("00099.ppm;32;32;0;0;32;32;1")  # listed, but not in this copy
-    files[f"{below}Final_Test/GT-final_test.csv"] = "\n".join(rows).encode()
-    files[f"{below}Final_Training/Images/00014/00000_00000.ppm"] = b"never read"
-    return files
-
-
-@pytest.fixture(scope="module")
-def sign_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("root")
-    fetch("gtsrb-speed", root, write(tmp_path_factory.mktemp("signs"), sign_files()))
-    return root
-
-
-def test_small_signs_are_ranked_by_their_number(sign_root):
-    splits = datasets.load("gtsrb-speed", sign_root)
-    assert [s.x.shape for s in parts(splits).values()] == [
-        (8 * 9 * 3, 3, 32, 32), (8 * 3, 3, 32, 32), (8, 3, 32, 32),
-    ]  # fmt: skip
-    limit_of = {colour(f"sign {label}"): limit for label, limit in photographs.LIMITS.items()}
-    for split in parts(splits).values():
-        limits = [limit_of[tuple(item[:, 0, 0].tolist())] for item in split.x]
-        assert set(limits) == set(photographs.LIMITS.values())
-        for u, v, label, attribute in split.y.tolist():
-            assert (label, attribute) == (np.sign(limits[u] - limits[v]), 0)
-        assert len(set(groups(split))) == len(split.y)
-    assert len(splits.train.y) == 4000
-    assert len(splits.test.y) == 28  # all of them
-    assert "28 of 2,000 test pairs" in manifest(sign_root, "gtsrb-speed")["note"]
-
-
-@pytest.mark.parametrize("form", ["archive", "torchvision", "no top folder"])
-def test_every_form_of_signs_gives_the_same_arrays(form, sign_root, tmp_path):
-    source = tmp_path / "source"
-    if form == "archive":
-        write_tar(source / "a.tar.gz", sign_files("./GTSRB/"))
-    else:
-        files = sign_files("" if form == "no top folder" else "gtsrb/GTSRB/")
-        if form == "torchvision":
-            table = files.pop("gtsrb/GTSRB/Final_Test/GT-final_test.csv")
-            files = {n.replace("Final_Training/Images", "Training"): b for n, b in files.items()}
-            files["gtsrb/GT-final_test.csv"] = table
-        write(source, files)
-    fetch("gtsrb-speed", tmp_path / "root", source)
-    name = "gtsrb-speed"
-    assert datasets.digest(name, tmp_path / "root") == datasets.digest(name, sign_root)
-
-
-def test_signs_are_downloaded_by_torchvision(sign_root, tmp_path, monkeypatch):
-    import torchvision.datasets
-
-    def download(folder, split, download):
-        assert download
-        if split == "train":
-            write(Path(folder), sign_files("gtsrb/GTSRB/"))
-
-    monkeypatch.setattr(torchvision.datasets, "GTSRB", download)
-    fetch("gtsrb-speed", tmp_path, None)
-    assert datasets.digest("gtsrb-speed", tmp_path) == datasets.digest("gtsrb-speed", sign_root)
-
-    def offline(folder, split, download):
-        raise OSError("no route\nto host")
-
-    monkeypatch.setattr(torchvision.datasets, "GTSRB", offline)
-    with pytest.raises(UserError, match=r"the download failed \(no route to host\); try again"):
-        fetch("gtsrb-speed", tmp_path, None)
-
-
-def broken_signs() -> dict[str, tuple[Files, str]]:
-    """Case → files that replace good ones (``b""``: removed), what to say."""
-    table, first = "GTSRB/Final_Test/GT-final_test.csv", "GTSRB/Final_Training/Images/00001/"
-    return {
-        "no table": ({table: b""}, "has no GT-final_test.csv"),
-        "table": ({table: b"Filename;Class\n0;1\n"}, "is not a table with Filename and ClassId"),
-        "class": ({table: b"Filename;ClassId\n0;one\n"}, "is not a table with Filename and Cla"),
-        "image": ({f"{first}00000_00000.ppm": b"P6 x"}, "00000_00000.ppm: is not a whole PPM"),
-        "twice": ({f"{first}00000_00000.ppm"[6:]: sign(1)}, "is also .*leave one of them"),
-        "no test": ({table: b"Filename;ClassId\n00000.ppm;14\n"}, "has no two test signs"),
-    }
-
-
-@pytest.mark.parametrize("case", broken_signs())
-def test_broken_signs_are_one_clear_line(case, tmp_path):
-    changed, says = broken_signs()[case]
-    files = {name: blob for name, blob in (sign_files() | changed).items() if blob}
-    refused("gtsrb-speed", tmp_path, files, says)
-
-
-def test_real_signs_are_cut_by_track(tmp_path):
-    source = shared("gtsrb")
-    found = list(photographs.signs_of(source, photographs.table_of(source)))
-    splits = signs._cut(found)
-    assert {part: len(own) for part, own in splits.items()} == {
-        "train": 718,
-        "val": 82,
-        "test": 981,
-    }
-    tracks = {part: {one.track for one in own} for part, own in splits.items()}
-    assert not tracks["train"] & tracks["val"]
-    for own in splits.values():
-        assert {one.limit for one in own} == set(photographs.LIMITS.values())
-    stored = fetch("gtsrb-speed", tmp_path, source)
-    assert [len(s.y) for s in parts(stored).values()] == [4000, 400, 2000]
-    assert all(abs(s.y[:, 2].mean()) < 0.1 for s in parts(stored).values())
 
 
 # The table
@@ -626,7 +409,7 @@ def test_cards_state_the_true_counts(real, food_root):
 
 def test_the_data_stage_copies_items_that_are_numbers(tmp_path):
     train = "".join(f"{a},{a + 1},{a + 2},1\n" for a in range(90))
-    fetch("food", tmp_path / "root", write(tmp_path / "s", {"clean_0.txt": train.encode()}))
+    fetch("food", tmp_path / "root", write_folder(tmp_path / "s", {"clean_0.txt": train.encode()}))
     recipe = {"name": "food", "train_fraction": 0.5}
     hoststages.data(recipe, {}, tmp_path / "out", tmp_path / "root")
     assert np.load(tmp_path / "out/train/x.npy").tolist() == list(range(100))
