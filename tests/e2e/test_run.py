@@ -10,13 +10,12 @@ import time
 import numpy as np
 import pytest
 
-from harness import datasets, records, scheduler
+from harness import records, scheduler
 from harness.errors import UserError
 from harness.executors.local import LocalExecutor
 from harness.files import load_array
 from harness.progress import Meter
 from harness.scheduler import Scheduler
-from harness.site.flips import decode
 from harness.store import Store
 from tests.workspaces import (
     BACKDOOR,
@@ -156,35 +155,6 @@ def test_training_time_attacks_come_with_a_control(everything):
     for name in ("backdoor", "supply"):
         record = find(everything[0], matrix=name)
         assert {"control_before", "control_after"} <= record["stages"].keys()
-
-
-def test_flipped_comparisons_are_told_with_what_the_ranker_makes_of_them(everything):
-    record = find(everything[0], matrix="ranking")
-    flip = decode(record)
-    assert len(flip.rows) == len(flip.values) == 400  # a fifth of 2,000
-    assert flip.train.sum() == flip.n == 2000
-    for name in ("poison_fit", "flips_wrong", "flip_margin"):
-        assert record["metrics"][name]["value"] >= 0
-    assert not find(everything[0], matrix="evasion", defense="none", attack="sign")["flips"]
-
-
-def test_a_corrupted_list_is_exported_line_for_line(everything, tmp_path):
-    checkout, _ = everything
-    record = find(checkout, matrix="ranking")
-    out = tmp_path / "flip_20.txt"
-    done = checkout.gauntlet("export", record["id"], "--out", str(out))
-    assert done.returncode == 0, done.stderr
-    clean = datasets.lines("digits-ranking", checkout.home)
-    lines = out.read_text().splitlines(keepends=True)
-    changed = [row for row, (a, b) in enumerate(zip(clean, lines, strict=True)) if a != b]
-    assert len(changed) == len(decode(record).rows) == 400
-    # flipped again, it is the clean list, byte for byte
-    assert datasets.flip_lines("digits-ranking", lines, changed) == clean
-    printed = checkout.gauntlet("export", record["id"])
-    assert printed.stdout == out.read_text()
-    wrong = checkout.gauntlet("export", find(checkout, matrix="goal", attack="sign")["id"])
-    assert wrong.returncode == 1
-    assert "has no edited comparisons" in wrong.stderr
 
 
 def test_nothing_is_left_over_and_passing_artefacts_are_gone(everything):
