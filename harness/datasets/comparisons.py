@@ -70,7 +70,6 @@ FOOD = Form(
         "food/ or pairs/food/, or in .tar.* archives)"
     ),
     images=False,
-    once=True,
 )
 
 _AGE = Kind(

@@ -35,7 +35,7 @@ class Form:
         places: folders in which a layout may lie, ``""`` or ending in a slash.
         shares: part → share of train's groups that it gets where the layout has no list for it.
         images: the items are image files; else they are numbers below ``grammar.items``.
-        once: a repeated judgement counts once. votes: mark those of the majority.
+        votes: mark those of the majority.
     """
 
     name: str
@@ -45,7 +45,6 @@ class Form:
     shares: Mapping[str, float]
     accepted: str
     images: bool = True
-    once: bool = False
     votes: bool = False
 
 
@@ -119,7 +118,7 @@ def _texts(source: Path, wanted: set[str]) -> dict[str, Text]:
 
 def _cut(form: Form, given: Rows) -> Rows:
     """Every part's rows: as given, or cut from train by group, so that no comparison is in two."""
-    rows = {part: _once(found) if form.once else found for part, found in given.items()}
+    rows = dict(given)
     train = rows["train"]
     groups = sorted({row.group for row in train})
     order = hash_order(identities(f"{form.name}/group", groups), f"{form.name}/parts")
@@ -137,14 +136,6 @@ def _cut(form: Form, given: Rows) -> Rows:
             what = f"{len(train):,} training rows leave none for {part}"
             raise UserError(f"data set {form.name}", what, "give the whole list")
     return rows
-
-
-def _once(rows: Sequence[Row]) -> list[Row]:
-    """The first of equal judgements."""
-    first: dict[str, Row] = {}
-    for row in rows:
-        first.setdefault(row.key, row)
-    return list(first.values())
 
 
 def _store(form: Form, rows: Rows, names: Mapping[str, Sequence[str]], out: Path) -> None:

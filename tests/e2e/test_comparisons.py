@@ -114,6 +114,23 @@ def test_a_corrupted_list_is_exported_line_for_line(done, name, data, tmp_path):
     assert printed.stdout == out.read_text()
 
 
+def test_an_exported_list_is_a_training_list_again(done, tmp_path):
+    checkout, record = done[0], found(done, "items")
+    train = tmp_path / "corrupted" / "train"
+    train.mkdir(parents=True)
+    checkout.gauntlet("export", record["id"], "--out", str(train / "clean_0.txt"))
+    for part in ("val", "test"):
+        (train.parent / f"{part}.txt").write_text("1,2,3,1\n")
+    fetch = datasets.get("food").fetch
+    assert fetch is not None
+    fetch(tmp_path / "data", train.parent)
+    before, after = (datasets.load("food", root).train.y
+                     for root in (checkout.workspace().data, tmp_path / "data"))  # fmt: skip
+    changed = (before != after).any(1)
+    assert changed.sum() == len(decode(record).rows)
+    assert (after[changed][:, :3] == before[changed][:, [0, 2, 1]]).all()
+
+
 def test_only_edited_comparisons_can_be_exported(done):
     wrong = done[0].gauntlet("export", found(done, "evasion")["id"])
     assert wrong.returncode == 1

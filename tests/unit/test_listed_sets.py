@@ -362,12 +362,12 @@ def test_a_flipped_list_differs_in_the_flipped_rows_and_flips_back(food_root, sh
     assert datasets.flip_lines("food", flipped, rows) == lines
 
 
-def test_food_with_a_test_list_and_repeated_rows(tmp_path):
+def test_food_with_a_test_list(tmp_path):
     triplets = [(a, p, q) for a in range(8) for p in range(8) for q in range(8)
                 if len({a, p, q}) == 3]  # fmt: skip
     train = "".join(f"{a},{p},{q},1\n" for a, p, q in triplets if a < 6)
     test = "".join(f"{a},{p},{q},1\n" for a, p, q in triplets if a >= 6)
-    files = {"data/food/train/clean_0.txt": train + train, "data/food/test.txt": test}
+    files = {"data/food/train/clean_0.txt": train, "data/food/test.txt": test}
     source = write_folder(
         tmp_path / "source", {name: text.encode() for name, text in files.items()}
     )
