@@ -30,6 +30,8 @@ def cards(workspace: Workspace, console: Console) -> None:
             f"  from: {card.source}",
         ]
         lines += [f"  note: {card.note}"] if card.note else []
+        here = note_of(workspace, data.name) if state == "fetched" else ""
+        lines += [f"  this copy: {here}"] if here else []
         for line in lines:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
     for module in workspace.catalog.of("victim"):
@@ -64,8 +66,17 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
         return
     data.fetch(workspace.data, from_dir)
     digest = datasets.digest(name, workspace.data)
-    folder = workspace.data / datasets.shelf(name).name  # not its own where two lie together
-    console.print(f"{name} is in {folder} (digest {digest[:12]})", soft_wrap=True,
-                  highlight=False)  # fmt: skip
-    if note := read_json(folder / "manifest.json")["note"]:
+    where = f"{name} is in {shelf_of(workspace, name)} (digest {digest[:12]})"
+    console.print(where, soft_wrap=True, highlight=False)
+    if note := note_of(workspace, name):
         console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
+
+
+def shelf_of(workspace: Workspace, name: str) -> Path:
+    """Where a fetched data set lies: not in a folder of its own where two lie together."""
+    return workspace.data / datasets.shelf(name).name
+
+
+def note_of(workspace: Workspace, name: str) -> str:
+    """What a reader of results has to know of a fetched copy, such as that images are missing."""
+    return str(read_json(shelf_of(workspace, name) / "manifest.json")["note"])
