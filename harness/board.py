@@ -136,7 +136,7 @@ class Table:
         rows: ranked, best first. unranked: below the line, best first.
         attacks: by access, then strongest first, controls last.
         counts: status → planned cells (seeds counted one by one).
-        measured: ISO moment of the newest record.
+        measured: ISO moment of the newest number.
     """
 
     benchmark: str

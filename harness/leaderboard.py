@@ -103,7 +103,9 @@ def _grouped(planned: Iterable[Line], by: str) -> dict[str, list[Line]]:
 
 
 def _finished(line: Line) -> str:
-    return str(line.record["run"]["finished"]) if line.record and line.record.get("run") else ""
+    """When a number came; a record that only says why there is none was not measured."""
+    measured = line.record and line.record.get("metrics")
+    return str(line.record["run"]["finished"]) if line.record and measured else ""
 
 
 def _decoded(planned: Sequence[Line]) -> dict[str, Outcome]:

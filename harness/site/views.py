@@ -71,7 +71,7 @@ class Board:
     finding: tuple[Says, ...]
     dumbbells: Mapping[str, figures.Dumbbell | None]
     groups: tuple[Group, ...]
-    folded: tuple[tuple[AttackRow, str], ...]
+    folded: tuple[tuple[str, tuple[AttackRow, ...]], ...]
     absences: tuple[Absence, ...]
     plots: tuple[figures.Scatter, ...]
 
@@ -82,9 +82,9 @@ class Board:
 
     @property
     def undefended(self) -> Row | None:
-        """The undefended control, wherever it stands."""
+        """The undefended control, wherever it stands; it may have no figure yet."""
         every = (*self.table.rows, *self.table.unranked)
-        return next((row for row in every if row.is_control and row.score), None)
+        return next((row for row in every if row.is_control), None)
 
 
 @dataclass(frozen=True)
@@ -296,13 +296,15 @@ def _groups(table: Table) -> list[Group]:
     ]
 
 
-def _folded(table: Table) -> list[tuple[AttackRow, str]]:
-    rows = (*table.rows, *table.unranked)
-    return [
-        (attack, rows[0].cells[place].reason or rows[0].cells[place].word)
-        for place, attack in enumerate(table.attacks)
-        if attack.folded and rows
-    ]
+def _folded(table: Table) -> list[tuple[str, tuple[AttackRow, ...]]]:
+    """Attacks without a number, by the reason that they share."""
+    first = next(iter((*table.rows, *table.unranked)), None)
+    found: dict[str, list[AttackRow]] = {}
+    for place, attack in enumerate(table.attacks):
+        if attack.folded and first:
+            cell = first.cells[place]
+            found.setdefault(cell.reason or cell.word, []).append(attack)
+    return [(reason, tuple(attacks)) for reason, attacks in found.items()]
 
 
 def _absences(table: Table) -> list[Absence]:

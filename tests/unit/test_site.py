@@ -260,6 +260,16 @@ def test_a_benchmark_without_records_says_what_was_planned(site):
     assert "gauntlet run ranks" in page
 
 
+def test_attacks_that_lack_every_number_for_one_reason_share_a_note(tmp_path):
+    why = ("missing", "data set invented: is not here")
+    gaps = {(d, a): why for d in ("none", "jpeg") for a in ("fgsm", "square")}
+    defenses, attacks = {"none": 0.0, "jpeg": 0.4}, {"fgsm": 0.7, "square": 0.9, "noop": 0.0}
+    suite = Suite(defenses=defenses, attacks=attacks, gaps=gaps, examples=20, seeds=(0,))
+    build(synthetic.frame(suite), tmp_path / "site")
+    page = (tmp_path / "site/invented/linf/index.html").read_text()
+    assert "<b>fgsm</b>, <b>square</b> have no number on any defence" in page
+
+
 def test_nothing_planned_is_a_page_too(frame, tmp_path):
     page = build(frame.iloc[:0], tmp_path / "site").read_text()
     assert "No benchmark is planned" in page
