@@ -141,6 +141,7 @@ class MaliciousAutoencoder:
             ctx.log(f"penalty {penalty:g}: mean square change {found:.3g}, limit {self.mse:.3g}")
             if found <= self.mse:
                 return
+        ctx.log("warning: the limit does not hold after the last round: the PSNR will be lower")
 
 
 def log_collapse(

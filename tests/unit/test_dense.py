@@ -224,6 +224,17 @@ def test_apgd_keeps_the_best_of_what_it_looked_at(victim, tmp_path):
     assert torch.equal(right(network, found, data.y), torch.stack(looked[:16]).amin(0))
 
 
+def test_apgd_goes_to_a_target_but_for_a_mask_of_right_pixels(victim, tmp_path):
+    network, data = victim
+    model, ctx = live(network, SEGMENTATION), context(tmp_path, SEGMENTATION)
+    goal = torch.zeros_like(data.y)
+    given = (model, data.x, data.y, goal, EIGHT, ctx)
+    found = module("attack", "apgd", steps=15, objective="js").perturb(*given)
+    assert right(network, found, goal).sum() > right(network, data.x, goal).sum()
+    with pytest.raises(NotApplicable, match="no target"):
+        module("attack", "apgd", steps=15, objective="masked-ce").perturb(*given)
+
+
 # -- learned attackers --------------------------------------------------------------------------
 
 
