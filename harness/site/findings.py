@@ -31,8 +31,10 @@ def ranking(table: Table) -> list[Says]:
         said = [*names(first), Says(" share first place: a paired test cannot tell them apart.")]
     elif others and all(first[0] in row.beaten_by for row in others):
         said = [*names(first), Says(" leads: a paired test sets it apart from every other.")]
-    else:
+    elif others:
         said = [*names(first), Says(" leads.")]
+    else:
+        said = [Says("Only "), *names(first), Says(" is ranked.")]
     left_out = len(table.unranked)
     if left_out:
         many = "defence is" if left_out == 1 else "defences are"
