@@ -36,10 +36,12 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     found, broken = records.load_all(*roots)
     say_ignored(broken, console)
     rows = frame.build(plans(workspace, benchmarks, found), found, records.withdrawals(*roots))
+    modules = workspace.catalog.modules.values()
     meta = SiteMeta(
         version=harness.__version__,
         benchmarks={b.name: b.summary for b in benchmarks if b.summary},
-        summaries={m.ref: m.manifest.summary for m in workspace.catalog.modules.values()},
+        summaries={m.ref: m.manifest.summary for m in modules},
+        approximate=frozenset(m.ref for m in modules if m.manifest.gradients == "approximate"),
     )
     page = render.build(rows, workspace.site, meta, loader(workspace))
     empty: Counter[str] = Counter()

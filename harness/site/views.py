@@ -34,12 +34,14 @@ class SiteMeta:
         version: of Gauntlet. note: a line on every page, such as a warning, or empty.
         benchmarks: benchmark → a sentence about it.
         summaries: module folder (``attacks/pgd``) → its manifest's summary.
+        approximate: folders of defences whose gradients are stand-ins.
     """
 
     version: str = ""
     note: str = ""
     benchmarks: Mapping[str, str] = field(default_factory=dict)
     summaries: Mapping[str, str] = field(default_factory=dict)
+    approximate: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class MatrixPage:
 
     Attributes:
         path: its folder below the site's root. counts: status → planned cells, seeds one by one.
-        what: defence, attack, victim labels → summary.
+        what: defence and attack labels → summary.
+        approximate: defences whose figures an attack with better gradients may lower.
         empty: no cell has a record. reasons: then, why not.
         contained: every cell ran in containers. mixed: only some did, so that each must say.
         self_reported: cells that ran without isolation.
@@ -118,6 +121,7 @@ class MatrixPage:
     flags: tuple[Flag, ...]
     flagged: int
     what: Mapping[str, str]
+    approximate: frozenset[str]
     planned: tuple[Line, ...]
     curves: tuple[curves.Curves, ...]
     flips: tuple[flips.Flips, ...]
@@ -208,6 +212,7 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
     counts = Counter(line.status for line in planned)
     ran = [line for line in planned if line.record]
     own = sum(line.self_reported for line in ran)
+    modules = _modules(planned)
     boards = tuple(
         _board(table, budgets.index(table.budget), victims.index(table.victim)) for table in found
     )
@@ -236,7 +241,10 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
         reasons=_reasons(planned),
         flags=tuple({flag.name: flag for flag in flagged}.values()),
         flagged=len({line.key for line in ran if line.record and line.record.get("flags")}),
-        what=_summaries(planned, meta),
+        what={
+            label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries
+        },
+        approximate=frozenset(label for label, ref in modules.items() if ref in meta.approximate),
         planned=tuple(planned),
         curves=tuple(curves.curves(found)),
         flips=tuple(flips.flips(planned)),
@@ -251,8 +259,8 @@ def _reasons(planned: Iterable[Line]) -> tuple[str, ...]:
     return tuple(reason for reason, _ in told.most_common(6))
 
 
-def _summaries(planned: Iterable[Line], meta: SiteMeta) -> dict[str, str]:
-    """Label → summary of its module; records say which module a label stands for."""
+def _modules(planned: Iterable[Line]) -> dict[str, str]:
+    """Label → folder of its module; records say which module a label stands for."""
     found: dict[str, str] = {}
     for line in planned:
         cell = line.record["cell"] if line.record else {}
@@ -260,9 +268,8 @@ def _summaries(planned: Iterable[Line], meta: SiteMeta) -> dict[str, str]:
             ("defenses", line.defense, cell.get("defense_module")),
             ("attacks", line.attack, cell.get("attack_module")),
         ):
-            name = module or label.split("/")[0]
-            if label not in found and (text := meta.summaries.get(f"{folder}/{name}")):
-                found[label] = text
+            if module or label not in found:
+                found[label] = f"{folder}/{module or label.split('/')[0]}"
     return found
 
 

@@ -270,6 +270,14 @@ def test_attacks_that_lack_every_number_for_one_reason_share_a_note(tmp_path):
     assert "<b>fgsm</b>, <b>square</b> have no number on any defence" in page
 
 
+def test_a_defence_whose_gradient_is_a_stand_in_says_so(tmp_path):
+    suite = Suite(defenses={"none": 0.0, "jpeg": 0.4}, examples=20, seeds=(0,))
+    meta = SiteMeta(approximate=frozenset({"defenses/jpeg"}))
+    build(synthetic.frame(suite), tmp_path / "site", meta)
+    page = (tmp_path / "site/invented/linf/index.html").read_text()
+    assert page.count("its gradient is a stand-in") == len(suite.budgets)
+
+
 def test_nothing_planned_is_a_page_too(frame, tmp_path):
     page = build(frame.iloc[:0], tmp_path / "site").read_text()
     assert "No benchmark is planned" in page
