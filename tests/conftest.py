@@ -10,6 +10,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.images import Images
+from tests.containers import tell_apart
 
 
 def pytest_configure(config):
@@ -60,4 +61,5 @@ def base_image():
             )
         with closing(Images.connect()) as engine:
             engine.build([None], lambda line: None)
+        tell_apart()
         yield
