@@ -104,8 +104,8 @@ def _grouped(planned: Iterable[Line], by: str) -> dict[str, list[Line]]:
 
 def _finished(line: Line) -> str:
     """When a number came; a record that only says why there is none was not measured."""
-    measured = line.record and line.record.get("metrics")
-    return str(line.record["run"]["finished"]) if line.record and measured else ""
+    record = line.record or {}
+    return str(record["run"]["finished"]) if record.get("metrics") else ""
 
 
 def _decoded(planned: Sequence[Line]) -> dict[str, Outcome]:

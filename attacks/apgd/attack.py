@@ -44,7 +44,7 @@ class APGD:
     """
 
     def __init__(self, *, steps: int, objective: str, balanced: bool, shrinking: bool) -> None:
-        self.steps, self.objective, self.loss = steps, objective, dense.LOSSES[objective]
+        self.steps, self.loss = steps, dense.LOSSES[objective]
         self.balanced, self.radii = balanced, RADII if shrinking else ((1.0, 1.0),)
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
@@ -65,7 +65,7 @@ class APGD:
         norm, eps = ball(budget)
         if norm != "linf":
             raise NotApplicable("APGD is written for linf here")
-        if goal is not None and self.objective == "masked-ce":
+        if goal is not None and self.loss is dense.masked_cross_entropy:
             raise NotApplicable("masked-ce counts pixels that are still right: it has no target")
         weights = None
         if self.balanced:

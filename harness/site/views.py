@@ -213,6 +213,9 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
     ran = [line for line in planned if line.record]
     own = sum(line.self_reported for line in ran)
     modules = _modules(planned)
+    threat = THREATS[first.threat_model]
+    # who does not hold the defence meets no gradient of it
+    stand_ins = meta.approximate if threat.access == "victim" else frozenset()
     boards = tuple(
         _board(table, budgets.index(table.budget), victims.index(table.victim)) for table in found
     )
@@ -226,7 +229,7 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
         benchmark=first.benchmark,
         matrix=first.matrix,
         task=first.task,
-        threat=THREATS[first.threat_model],
+        threat=threat,
         path=f"{slug(first.benchmark)}/{slug(first.matrix)}",
         boards=boards,
         budgets=budgets,
@@ -244,7 +247,7 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
         what={
             label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries
         },
-        approximate=frozenset(label for label, ref in modules.items() if ref in meta.approximate),
+        approximate=frozenset(label for label, ref in modules.items() if ref in stand_ins),
         planned=tuple(planned),
         curves=tuple(curves.curves(found)),
         flips=tuple(flips.flips(planned)),
