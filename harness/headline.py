@@ -1,8 +1,8 @@
-"""What ranks defences under each threat model and task: THE table of headlines."""
+"""Ranking rules: the figure that ranks defenses under each threat model and task."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.judge import metrics
 from harness.threat import THREATS
@@ -10,16 +10,21 @@ from harness.threat import THREATS
 
 @dataclass(frozen=True)
 class Headline:
-    """The figure that ranks.
+    """The figure that ranks defenses, with its texts.
 
     Attributes:
         rule: ``joint``, ``greedy`` or ``single`` (see ``worst_case``).
-        metric: a cell's figure. clean: what stands beside it. control: the same figure on the
-            network that was trained without the attack, or empty.
-        kept: the outcome bit that says "kept" in a paired test.
-        higher_is_better: from the defender's side.
-        title: the column. short: of one cell. what: in a few words. how: the rule, in a sentence.
-        brief: the rule in one sentence, for the top of a page. things: what is counted.
+        metric: key of the figure in a record.
+        clean: key of the figure beside it.
+        control: key of the same figure for a network trained without the attack, or empty.
+        kept: outcome bit that means "kept" in a paired test.
+        higher_is_better: direction, from the defender's side.
+        title: column title.
+        short: name of one cell's figure.
+        what: the figure in a few words.
+        how: the rule in a sentence.
+        brief: the rule in one sentence, for the top of a page.
+        things: what is counted.
     """
 
     rule: str
@@ -41,91 +46,132 @@ class Headline:
         return 1 if self.higher_is_better else -1
 
 
-_THINGS = {"classification": "examples", "ranking": "comparisons", "segmentation": "images"}
+_TRIGGER = Headline(
+    rule="single",
+    metric="attack_success_rate",
+    clean="{clean}",
+    control="control_success_rate",
+    kept="success",
+    higher_is_better=False,
+    title="Attack success",
+    short="success",
+    what="success of the strongest attack; lower is better",
+    how="The attacker must choose one attack before training, so the strongest single one "
+    "counts. Beside it stands the control: the same trigger shown to the same defence "
+    "trained without the attack. What the two share is no backdoor.",
+    brief="What counts is how often the strongest attack succeeds, beside the same trigger "
+    "on a network that was never attacked.",
+    things="{things}",
+)
+_POISONED = Headline(
+    rule="single",
+    metric="{figure}",
+    clean="{clean}",
+    control="",
+    kept="after",
+    higher_is_better=True,
+    title="Poisoned {left}",
+    short="{left} left",
+    what="{left} left under the worst attack",
+    how="The attacker must choose one attack before training, so the worst single one "
+    "counts. Clean is the same defence trained on untouched data.",
+    brief="What counts is the {left} left after training on the worst attack’s edits.",
+    things="{things}",
+)
+_JOINT = Headline(
+    rule="joint",
+    metric="{robust}",
+    clean="{clean}",
+    control="",
+    kept="after",
+    higher_is_better=True,
+    title="Robust",
+    short="accuracy left",
+    what="accuracy left when every attack has been tried",
+    how="One of the {things} counts as kept only if it is right before and after every "
+    "attack, so the figure lies at or below every single attack’s; nothing is averaged "
+    "over attacks.",
+    brief="One of the {things} counts as kept only if every attack fails on it; nothing is "
+    "averaged.",
+    things="{things}",
+)
+_GREEDY = Headline(
+    rule="greedy",
+    metric="{robust}",
+    clean="{clean}",
+    control="",
+    kept="after",
+    higher_is_better=True,
+    title="Robust mIoU",
+    short="mIoU left",
+    what="mIoU left when each image meets its worst attack",
+    how="Each image meets the attack that lowers the mIoU of the whole slice most (greedy "
+    "choice), so the figure lies at or below every single attack’s.",
+    brief="Each image meets the attack that hurts it most; nothing is averaged.",
+    things="{things}",
+)
+
+_WORDS: dict[str, dict[str, str]] = {
+    "classification": {
+        "things": "examples",
+        "figure": "accuracy",
+        "robust": "robust_accuracy",
+        "left": "accuracy",
+    },
+    "ranking": {
+        "things": "comparisons",
+        "figure": "accuracy",
+        "robust": "accuracy",
+        "left": "accuracy",
+    },
+    "segmentation": {"things": "images", "figure": "miou", "robust": "miou", "left": "mIoU"},
+}
+"""Task → what its headlines are filled with."""
+
+_RULES: dict[str | None, dict[str, Headline]] = {
+    "trigger": dict.fromkeys(_WORDS, _TRIGGER),
+    None: dict.fromkeys(_WORDS, _POISONED),
+    "perturb": {"classification": _JOINT, "ranking": _JOINT, "segmentation": _GREEDY},
+}
+"""The attack's hook at test time → task → headline."""
+
+
+def _filled(template: Headline, task: str) -> Headline:
+    words = _WORDS[task] | {"clean": metrics.CLEAN[task]}
+    return replace(
+        template,
+        metric=template.metric.format(**words),
+        clean=template.clean.format(**words),
+        title=template.title.format(**words),
+        short=template.short.format(**words),
+        what=template.what.format(**words),
+        how=template.how.format(**words),
+        brief=template.brief.format(**words),
+        things=template.things.format(**words),
+    )
+
+
+HEADLINES: dict[tuple[str, str], Headline] = {
+    (threat.name, task): _filled(headline, task)
+    for threat in THREATS.values()
+    for task, headline in _RULES[threat.at_test].items()
+}
+"""(threat model, task) → headline: THE table of ranking rules."""
 
 
 def headline_of(threat_model: str, task: str) -> Headline:
-    """The headline of a threat model and a task.
+    """Return the headline of a threat model and a task.
 
     >>> headline_of("evasion", "classification").metric
     'robust_accuracy'
     >>> headline_of("backdoor", "classification").higher_is_better
     False
     """
-    at_test = THREATS[threat_model].at_test
-    clean, things = metrics.CLEAN[task], _THINGS[task]
-    if at_test == "trigger":
-        return Headline(
-            rule="single",
-            metric="attack_success_rate",
-            clean=clean,
-            control="control_success_rate",
-            kept="success",
-            higher_is_better=False,
-            title="Attack success",
-            short="success",
-            what="success of the strongest attack; lower is better",
-            how="The attacker must choose one attack before training, so the strongest single one "
-            "counts. Beside it stands the control: the same trigger shown to the same defence "
-            "trained without the attack. What the two share is no backdoor.",
-            brief="What counts is how often the strongest attack succeeds, beside the same trigger "
-            "on a network that was never attacked.",
-            things=things,
-        )
-    if at_test is None:
-        left = "mIoU" if task == "segmentation" else "accuracy"
-        return Headline(
-            rule="single",
-            metric="miou" if task == "segmentation" else "accuracy",
-            clean=clean,
-            control="",
-            kept="after",
-            higher_is_better=True,
-            title=f"Poisoned {left}",
-            short=f"{left} left",
-            what=f"{left} left under the worst attack",
-            how="The attacker must choose one attack before training, so the worst single one "
-            "counts. Clean is the same defence trained on untouched data.",
-            brief=f"What counts is the {left} left after training on the worst attack’s edits.",
-            things=things,
-        )
-    if task == "segmentation":
-        return Headline(
-            rule="greedy",
-            metric="miou",
-            clean=clean,
-            control="",
-            kept="after",
-            higher_is_better=True,
-            title="Robust mIoU",
-            short="mIoU left",
-            what="mIoU left when each image meets its worst attack",
-            how="Each image meets the attack that lowers the mIoU of the whole slice most (greedy "
-            "choice), so the figure lies at or below every single attack’s.",
-            brief="Each image meets the attack that hurts it most; nothing is averaged.",
-            things=things,
-        )
-    return Headline(
-        rule="joint",
-        metric=metrics.HEADLINE[task] if task == "classification" else "accuracy",
-        clean=clean,
-        control="",
-        kept="after",
-        higher_is_better=True,
-        title="Robust",
-        short="accuracy left",
-        what="accuracy left when every attack has been tried",
-        how=f"One of the {things} counts as kept only if it is right before and after every "
-        "attack, so the figure lies at or below every single attack’s; nothing is averaged "
-        "over attacks.",
-        brief=f"One of the {things} counts as kept only if every attack fails on it; nothing is "
-        "averaged.",
-        things=things,
-    )
+    return HEADLINES[threat_model, task]
 
 
 def heat_class(headline: Headline, task: str, value: float, clean: float | None) -> int | None:
-    """Damage class 0–9 on the fixed scale of the metric; ``None`` where it has no rule.
+    """Return the damage class 0–9 on the metric's fixed scale, or ``None`` without a rule.
 
     >>> heat_class(headline_of("evasion", "classification"), "classification", 0.9, None)
     1
