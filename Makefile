@@ -43,8 +43,15 @@ FIND_PYTHON = for python in $(PYTHON); do \
 	if [ -z "$$python" ]; then echo 'make: Python 3.11 to 3.14 with venv is needed, and none of these is: $(PYTHON).' \
 	    'Install one (Debian: python3-venv too) or name it: make PYTHON=/path/to/python3' >&2; exit 1; fi
 
+PIP = $(BIN)/pip install --disable-pip-version-check --no-input --no-deps
+
+# `--clear` also where making .venv was cut short. Wheels only: a platform without one gets pip's clear refusal.
 $(STAMP): requirements/lock.txt pyproject.toml
-	@$(FIND_PYTHON); "$$python" ci/environment.py
+	@if ! $(BIN)/pip --version >/dev/null 2>&1; then \
+	    $(FIND_PYTHON); echo "making .venv with $$python; about 6 GB follow"; "$$python" -m venv --clear .venv; fi
+	$(PIP) --require-hashes --only-binary=:all: -r requirements/lock.txt
+	$(PIP) --no-build-isolation -e .
+	@touch $(STAMP)
 
 lock:
 	@$(FIND_PYTHON); sh ci/lock.sh "$$python" $(LOCK_ARGS)

@@ -28,8 +28,6 @@ READING = ("records", *FAMILY, "site")
 HOMES = {
     "pandas": (*FAMILY, "site"),
     "jinja2": ("site",),
-    "markdown_it": ("site",),
-    "matplotlib": ("site",),
     "yaml": ("strict_yaml",),
     "pydantic": ("manifest", "benchmark", "budget", "validation", "records"),
     "pydantic_core": ("manifest", "benchmark", "budget", "validation", "records"),
@@ -178,7 +176,7 @@ def test_every_library_that_we_import_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = project["dependencies"] + project["optional-dependencies"]["docker"]
     known = {"yaml": "pyyaml", "sklearn": "scikit-learn", "PIL": "pillow",
-             "markdown_it": "markdown-it-py", "pydantic_core": "pydantic",
+             "pydantic_core": "pydantic",
              "markupsafe": "jinja2"}  # fmt: skip
     declared = {requirement.split(">")[0].split("!")[0].split("=")[0] for requirement in named}
     imported = {one.partition(".")[0] for path in FILES.values() for one in imports(path)}
