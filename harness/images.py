@@ -7,6 +7,7 @@ import fcntl
 import io
 import os
 import re
+import socket
 import tarfile
 import tempfile
 from collections.abc import Callable, Collection, Iterable
@@ -28,6 +29,9 @@ BUILDING = Path(tempfile.gettempdir()) / "gauntlet-images.lock"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """What the engine puts around lines of the standard error."""
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+UNIX = "http+unix://"
+"""How the SDK spells the address of a Unix socket."""
+KNOCK_SECONDS = 10.0
 LAYER = """FROM {base}
 COPY requirements.txt /tmp/requirements.txt
 RUN python -m pip install --no-cache-dir --no-deps --only-binary=:all: --root-user-action=ignore \
@@ -70,13 +74,14 @@ class Images:
             UserError: none answers; says why and what to do.
         """
         try:
+            knock(os.environ.get("DOCKER_HOST", ""))
             client = docker.from_env(timeout=600)
             try:
                 client.ping()
             except BaseException:
                 client.close()
                 raise
-        except (docker.errors.DockerException, OSError) as error:
+        except (docker.errors.DockerException, OSError, ValueError) as error:
             raise no_engine(error) from error
         return cls(client)
 
@@ -247,6 +252,24 @@ def packed(files: dict[str, bytes]) -> io.BytesIO:
             archive.addfile(entry, io.BytesIO(content))
     out.seek(0)
     return out
+
+
+def knock(host: str) -> None:
+    """Connect to the engine's Unix socket once, so that the SDK meets only one that answers.
+
+    The SDK forgets to close its own socket where connecting fails.
+
+    Args:
+        host: ``DOCKER_HOST``; addresses of other kinds are left to the SDK.
+
+    Raises:
+        OSError: nothing listens there. DockerException, ValueError: ``host`` is no address.
+    """
+    address = docker.utils.parse_host(host)
+    if address.startswith(UNIX):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(KNOCK_SECONDS)
+            probe.connect("/" + address.removeprefix(UNIX).lstrip("/"))
 
 
 def no_engine(error: Exception) -> UserError:
