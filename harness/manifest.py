@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 
 from harness.budget import BudgetEntry
 from harness.errors import UserError, UserErrors
-from harness.strict_yaml import Document, Loc, key, load, nearest, quoted
+from harness.strict_yaml import Document, Loc, key, nearest, quoted
 from harness.validation import (
     THREAT_MODELS,
     Limits,
@@ -339,7 +339,7 @@ def load_manifest(path: Path) -> Manifest:
         UserErrors: everything wrong with it.
     """
     file = path / "manifest.yaml" if path.is_dir() else path
-    return validated(Manifest, load(file), "manifest", _folder_problems)
+    return validated(Manifest, file, "manifest", _folder_problems)
 
 
 def check_manifests(paths: Iterable[Path]) -> tuple[list[Manifest], list[UserError]]:
