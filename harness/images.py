@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from docker.models.images import Image
+from docker.utils import parse_host
 
 import docker
 from harness.environments import BASE, DOCKERFILE, RUNTIME, Environment, dockerfile
 from harness.errors import UserError
 from harness.executors.outcome import one_line
-from harness.keys import files_below
+from harness.module_files import module_files
 
 KEY, WHAT = "gauntlet.key", "gauntlet.what"
 """Labels of our images."""
@@ -134,7 +135,7 @@ class Images:
         elif environment.module is not None:
             text = dockerfile(environment.module.folder) or ""
             text = re.sub(rf"(?mi)^(\s*FROM\s+){BASE}", rf"\g<1>{self._base(environment)}", text)
-            files = files_below(environment.module.folder)
+            files = module_files(environment.module.folder)  # what the image's key is made of
             self._make(environment, text + self._pins("", environment), files, tell)
         else:
             text = self._pins(f"FROM {self._base(environment)}\n", environment)
@@ -265,7 +266,7 @@ def knock(host: str) -> None:
     Raises:
         OSError: nothing listens there. DockerException, ValueError: ``host`` is no address.
     """
-    address = docker.utils.parse_host(host)
+    address = str(parse_host(host))
     if address.startswith(UNIX):
         with socket.socket(socket.AF_UNIX) as probe:
             probe.settimeout(KNOCK_SECONDS)

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Any, TextIO
+from typing import IO, Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -14,9 +14,6 @@ from rich.text import Text
 
 from harness.errors import UserError
 from harness.words import visible
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 NARROWEST = 40
 """Columns below which a table cannot be read."""
@@ -73,7 +70,7 @@ class _Output(io.FileIO):
         self._silent = silent
         self._broken = False
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:  # noqa: ANN401  (bytes or the like)
         """Write some bytes.
 
         Raises:
