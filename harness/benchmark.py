@@ -21,7 +21,7 @@ from pydantic_core import CoreSchema
 
 from harness.budget import BUDGET_FIELDS, BudgetEntry
 from harness.errors import UserError
-from harness.strict_yaml import Document, load, nearest, quoted
+from harness.strict_yaml import Document, nearest, quoted
 from harness.validation import (
     Count,
     Fraction,
@@ -350,4 +350,4 @@ def find_benchmark(path_or_name: str | Path, root: Path = Path()) -> Path:
 
 
 def _read(path: Path) -> Benchmark:
-    return validated(Benchmark, load(path), "benchmark", _folder_problems)
+    return validated(Benchmark, path, "benchmark", _folder_problems)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import UserError, UserErrors
-from harness.keys import tree_digest
+from harness.identity import module_digest
 from harness.manifest import Manifest, check_manifests
 
 FOLDERS = {"attack": "attacks", "defense": "defenses", "victim": "victims"}
@@ -24,8 +24,12 @@ class Module:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of every file in the folder: one more byte is another module."""
-        return tree_digest(self.folder)
+        """Digest of all that decides results; see ``identity``.
+
+        Raises:
+            UserErrors: the folder holds links or other things that are no plain files.
+        """
+        return module_digest(self.folder, self.manifest)
 
     @property
     def ref(self) -> str:

@@ -7,6 +7,7 @@ import fcntl
 import io
 import os
 import re
+import socket
 import tarfile
 import tempfile
 from collections.abc import Callable, Collection, Iterable
@@ -14,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from docker.models.images import Image
+from docker.utils import parse_host
 
 import docker
 from harness.environments import BASE, DOCKERFILE, RUNTIME, Environment, dockerfile
 from harness.errors import UserError
 from harness.executors.outcome import one_line
-from harness.keys import files_below
+from harness.module_files import module_files
 
 KEY, WHAT = "gauntlet.key", "gauntlet.what"
 """Labels of our images."""
@@ -28,6 +30,9 @@ BUILDING = Path(tempfile.gettempdir()) / "gauntlet-images.lock"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """What the engine puts around lines of the standard error."""
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+UNIX = "http+unix://"
+"""How the SDK spells the address of a Unix socket."""
+KNOCK_SECONDS = 10.0
 LAYER = """FROM {base}
 COPY requirements.txt /tmp/requirements.txt
 RUN python -m pip install --no-cache-dir --no-deps --only-binary=:all: --root-user-action=ignore \
@@ -70,13 +75,14 @@ class Images:
             UserError: none answers; says why and what to do.
         """
         try:
+            knock(os.environ.get("DOCKER_HOST", ""))
             client = docker.from_env(timeout=600)
             try:
                 client.ping()
             except BaseException:
                 client.close()
                 raise
-        except (docker.errors.DockerException, OSError) as error:
+        except (docker.errors.DockerException, OSError, ValueError) as error:
             raise no_engine(error) from error
         return cls(client)
 
@@ -129,7 +135,7 @@ class Images:
         elif environment.module is not None:
             text = dockerfile(environment.module.folder) or ""
             text = re.sub(rf"(?mi)^(\s*FROM\s+){BASE}", rf"\g<1>{self._base(environment)}", text)
-            files = files_below(environment.module.folder)
+            files = module_files(environment.module.folder)  # what the image's key is made of
             self._make(environment, text + self._pins("", environment), files, tell)
         else:
             text = self._pins(f"FROM {self._base(environment)}\n", environment)
@@ -247,6 +253,24 @@ def packed(files: dict[str, bytes]) -> io.BytesIO:
             archive.addfile(entry, io.BytesIO(content))
     out.seek(0)
     return out
+
+
+def knock(host: str) -> None:
+    """Connect to the engine's Unix socket once, so that the SDK meets only one that answers.
+
+    The SDK forgets to close its own socket where connecting fails.
+
+    Args:
+        host: ``DOCKER_HOST``; addresses of other kinds are left to the SDK.
+
+    Raises:
+        OSError: nothing listens there. DockerException, ValueError: ``host`` is no address.
+    """
+    address = str(parse_host(host))
+    if address.startswith(UNIX):
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.settimeout(KNOCK_SECONDS)
+            probe.connect("/" + address.removeprefix(UNIX).lstrip("/"))
 
 
 def no_engine(error: Exception) -> UserError:

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from harness.budget import BudgetEntry
-from harness.errors import UserError, UserErrors
-from harness.strict_yaml import Document, Loc, key, load, nearest, quoted
+from harness.errors import UserError, UserErrors, split
+from harness.module_files import MANIFEST, strange_files
+from harness.strict_yaml import Document, Loc, key, nearest, quoted
 from harness.validation import (
     THREAT_MODELS,
     Limits,
@@ -336,10 +337,19 @@ def load_manifest(path: Path) -> Manifest:
     """Read a ``manifest.yaml``, given itself or by its folder.
 
     Raises:
-        UserErrors: everything wrong with it.
+        UserErrors: everything wrong with it, and what else its folder may not hold.
     """
-    file = path / "manifest.yaml" if path.is_dir() else path
-    return validated(Manifest, load(file), "manifest", _folder_problems)
+    file = path / MANIFEST if path.is_dir() else path
+    errors = strange_files(file.parent) if file.parent.is_dir() else []
+    found = None
+    if not file.is_symlink():  # what a link leads to is not to be quoted in errors
+        try:
+            found = validated(Manifest, file, "manifest", _folder_problems)
+        except UserError as wrong:
+            errors += split(wrong)
+    if found is None or errors:
+        raise UserErrors(errors)
+    return found
 
 
 def check_manifests(paths: Iterable[Path]) -> tuple[list[Manifest], list[UserError]]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import yaml
 
@@ -95,27 +95,50 @@ class Document:
         return UserError(self.where(loc), what, fix)
 
 
-def load(path: Path) -> Document:
-    """Read a YAML file.
+class Refusal(NamedTuple):
+    """Something in a file that has no clear meaning.
+
+    Attributes:
+        loc: the key path whose value is unknown for it, or ``None`` where every value is known.
+        place: line and column. error: what to say.
+    """
+
+    loc: Loc | None
+    place: Place
+    error: UserError
+
+
+class Parsed(NamedTuple):
+    """A file, and what in it was refused; without refusals the document is the whole file."""
+
+    document: Document
+    refusals: tuple[Refusal, ...]
+
+    def known(self, loc: Loc) -> bool:
+        """Whether the value of a key path is what the file says."""
+        return not any(r.loc is not None and loc[: len(r.loc)] == r.loc for r in self.refusals)
+
+
+def parse(path: Path) -> Parsed:
+    """Read a YAML file as far as it has a clear meaning, so that all its mistakes are told at once.
 
     Raises:
-        UserErrors: the file cannot be read or means nothing clear; each with its line and column.
+        UserErrors: nothing of it can be used; each with its line and column.
     """
     text = _text(path)
     reader = _Reader(path)
     if conflict := _CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
         reader.refuse((line, 1), "a merge conflict was left", "keep one side, delete the markers")
-        raise UserErrors(reader.errors)
+        raise reader.failure()
     try:
         data = reader.document(yaml.parse(text, Loader=_Scanner))
     except yaml.YAMLError as error:
-        reader.errors.append(_syntax_error(path, text, error))
+        raise reader.failure(_syntax_error(path, text, error)) from None
     except RecursionError:
         reader.refuse((1, 1), f"nested deeper than {MAX_DEPTH} levels", "flatten it")
-    if reader.errors:
-        raise UserErrors(reader.errors)
-    return Document(path, data, Marks(reader.places))
+        raise reader.failure() from None
+    return Parsed(Document(path, data, Marks(reader.places)), tuple(reader.refusals))
 
 
 def key(loc: Loc) -> str:
@@ -206,11 +229,24 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.places: dict[Loc, Place] = {}
-        self.errors: list[UserError] = []
+        self.refusals: list[Refusal] = []
 
-    def refuse(self, place: Place, what: str, fix: str, loc: Loc = ()) -> None:
+    def refuse(
+        self, place: Place, what: str, fix: str, loc: Loc = (), unknown: Loc | None = None
+    ) -> None:
+        """Note what is wrong.
+
+        Args:
+            place: where. what, fix: see ``UserError``. loc: the key path to name.
+            unknown: the key path whose value is lost, if one is.
+        """
         where = f"{shown(self.path)}:{place[0]}:{place[1]}"
-        self.errors.append(UserError(": ".join(filter(None, (where, key(loc)))), what, fix))
+        error = UserError(": ".join(filter(None, (where, key(loc)))), what, fix)
+        self.refusals.append(Refusal(unknown, place, error))
+
+    def failure(self, *more: UserError) -> UserErrors:
+        """Everything refused so far, where nothing else can be said of the file."""
+        return UserErrors([*(refusal.error for refusal in self.refusals), *more])
 
     def document(self, events: Iterator[yaml.Event]) -> Json:
         """The value of the only document."""
@@ -221,9 +257,10 @@ class _Reader:
                 documents += 1
                 if documents > 1:
                     self.refuse(_place(event), "a second document in one file", "remove the ---")
-                data = self._value(next(events), events, ())
-        if data is None and not self.errors:
-            self.refuse((1, 1), "the file is empty", "fill it, or delete it")
+                value = self._value(next(events), events, ())
+                data = value if documents == 1 else data
+        if data is None and not self.refusals:
+            self.refuse((1, 1), "the file is empty", "fill it, or delete it", unknown=())
         return data
 
     def _value(self, event: yaml.Event, events: Iterator[yaml.Event], loc: Loc) -> Json:
@@ -232,13 +269,13 @@ class _Reader:
         if len(loc) > MAX_DEPTH:
             raise RecursionError
         if isinstance(event, yaml.AliasEvent):
-            self.refuse(place, f"an alias (*{event.anchor})", "write the value out", loc)
+            self.refuse(place, f"an alias (*{event.anchor})", "write the value out", loc, loc)
             return None
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
         if event.anchor is not None:
             self.refuse(place, f"an anchor (&{event.anchor})", "remove it", loc)
         if event.tag is not None and event.tag != "!":
-            self.refuse(place, f"a tag ({event.tag})", "remove it; quote what is text", loc)
+            self.refuse(place, f"a tag ({event.tag})", "remove it; quote what is text", loc, loc)
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event, place, loc)
         if isinstance(event, yaml.MappingStartEvent):
@@ -253,26 +290,32 @@ class _Reader:
 
     def _mapping(self, events: Iterator[yaml.Event], loc: Loc) -> dict[str, Json]:
         entries: dict[str, Json] = {}
+        first: dict[str, int] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             name = self._key(event, events, loc)
             inner = (*loc, name)
             if name in entries:
-                what = f"given twice (first on line {self.places[inner][0]})"
+                what = f"given twice (first on line {first[name]})"
                 self.refuse(_place(event), what, "keep one", inner)
             self.places.setdefault(inner, _place(event))
-            entries[name] = self._value(next(events), events, inner)
+            value = self._value(next(events), events, inner)
+            entries.setdefault(name, value)  # the places are those of the first one, too
+            first.setdefault(name, _place(event)[0])
         return entries
 
     def _key(self, event: yaml.Event, events: Iterator[yaml.Event], loc: Loc) -> str:
         """A key is its text, whatever that would mean as a value."""
+        place = _place(event)
         if not isinstance(event, yaml.ScalarEvent):
-            self.refuse(_place(event), "a key that is not a word", "write key: value", loc)
-            self._value(event, events, (*loc, "?"))
+            inner = (*loc, "?")
+            self.refuse(place, "a key that is not a word", "write key: value", loc, inner)
+            self._value(event, events, inner)
             return "?"
+        inner = (*loc, str(event.value))
         if event.value == "<<" and not event.style:
-            self.refuse(_place(event), "a merge key (<<)", "write the keys out", loc)
+            self.refuse(place, "a merge key (<<)", "write the keys out", loc, inner)
         elif event.anchor is not None or event.tag is not None or not event.value:
-            self.refuse(_place(event), "an empty or marked key", "write a plain word", loc)
+            self.refuse(place, "an empty or marked key", "write a plain word", loc, inner)
         return str(event.value)
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place, loc: Loc) -> Json:
@@ -284,7 +327,7 @@ class _Reader:
             return _plain(event.value)
         except ValueError as error:
             fix = f'quote it ("{event.value[:20]}") if it is text'
-            self.refuse(place, f"{error}, found {event.value[:40]}", fix, loc)
+            self.refuse(place, f"{error}, found {event.value[:40]}", fix, loc, loc)
             return None
 
 

@@ -39,7 +39,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from harness.errors import UserError, UserErrors, split
-from harness.strict_yaml import Document, Loc, Ratio, key, nearest, quoted
+from harness.strict_yaml import Document, Loc, Parsed, Ratio, key, nearest, parse, quoted
 
 NEWEST = 1  # the N of manifest/N and benchmark/N
 
@@ -98,36 +98,46 @@ T = TypeVar("T")
 
 def validated(
     model: type[M],
-    document: Document,
+    path: Path,
     form: str,
     beside: Callable[[Document], Iterable[Problem]] = lambda _: (),
 ) -> M:
     """The file as a model.
 
     Args:
-        model: what it should be. document: the file.
+        model: what it should be. path: the file.
         form: the word before the slash in its ``schema``.
         beside: finds what the model cannot know, about the file's folder.
 
     Raises:
-        UserErrors: everything wrong with it.
+        UserErrors: everything wrong with it, in the order of the file.
     """
-    data = document.data
-    if not isinstance(data, dict):
-        raise document.error((), f"expected keys and values, found {quoted(data)}", "see README.md")
-    if refusal := _form_error(document, data.get("schema"), form):
-        raise refusal
-    problems = list(beside(document))
+    parsed = parse(path)
+    document = parsed.document
     found = None
-    try:
-        found = model.model_validate(data)
-    except ValidationError as error:
-        problems += [_explained(model, detail) for detail in error.errors(include_url=False)]
-    if found is None or problems:
-        problems.sort(key=lambda p: document.marks.at(p.loc))
-        raise UserErrors(document.error(*p) for p in problems)
+    problems = list(_form_problems(document, form))
+    if not problems:
+        problems += beside(document)
+        try:
+            found = model.model_validate(document.data)
+        except ValidationError as error:
+            problems += [_explained(model, detail) for detail in error.errors(include_url=False)]
+    if found is None or problems or parsed.refusals:
+        raise UserErrors(_in_order(parsed, problems))
     found._document = document
     return found
+
+
+def _in_order(parsed: Parsed, problems: Iterable[Problem]) -> list[UserError]:
+    """What is wrong with a file; nothing is said twice about a value that was refused."""
+    document = parsed.document
+    found = [(refusal.place, refusal.error) for refusal in parsed.refusals]
+    found += [
+        (document.marks.at(one.loc), document.error(*one))
+        for one in problems
+        if parsed.known(one.loc)
+    ]
+    return [error for _, error in sorted(found, key=lambda pair: pair[0])]
 
 
 def name_problems(document: Document, folder: str) -> Iterator[Problem]:
@@ -150,19 +160,25 @@ def gathered(read: Callable[[Path], T], paths: Iterable[Path]) -> tuple[list[T],
     return good, errors
 
 
-def _form_error(document: Document, found: object, form: str) -> UserError | None:
+def _form_problems(document: Document, form: str) -> Iterator[Problem]:
     """Looked at before anything else, so that an old harness does not complain about new keys."""
-    newest = f"{form}/{NEWEST}"
-    loc = ("schema",)
+    if not isinstance(document.data, dict):
+        yield Problem(
+            (), f"expected keys and values, found {quoted(document.data)}", "see README.md"
+        )
+        return
+    found, newest = document.data.get("schema"), f"{form}/{NEWEST}"
     if found == newest:
-        return None
-    if found is None:
-        return document.error(loc, "missing", f"add schema: {newest}")
+        return
+    loc = ("schema",)
     number = re.fullmatch(rf"{form}/([0-9]{{1,9}})", str(found))
-    if number and int(number[1]) > NEWEST:
+    if found is None:
+        yield Problem(loc, "missing", f"add schema: {newest}")
+    elif number and int(number[1]) > NEWEST:
         what = f"{quoted(found)} is newer than this gauntlet, which knows {newest}"
-        return document.error(loc, what, "upgrade gauntlet")
-    return document.error(loc, f"expected {newest}, found {quoted(found)}", f"write {newest}")
+        yield Problem(loc, what, "upgrade gauntlet")
+    else:
+        yield Problem(loc, f"expected {newest}, found {quoted(found)}", f"write {newest}")
 
 
 _TYPES = {

@@ -15,10 +15,11 @@ from harness.errors import UserError
 from harness.files import load_array
 from harness.judge.metrics import turned
 from harness.scoring import edited_labels
+from harness.terminal import Terminal
 from harness.workspace import Workspace
 
 
-def export(workspace: Workspace, text: str, out: Path | None, console: Console) -> None:
+def export(workspace: Workspace, text: str, out: Path | None, console: Terminal) -> None:
     """Write the training list of a recorded poisoning cell, with the attack's flips in it.
 
     Every line that was not flipped is the original's, byte for byte.
@@ -33,7 +34,7 @@ def export(workspace: Workspace, text: str, out: Path | None, console: Console) 
         raise UserError(record["id"], "has no edited comparisons", fix)
     lines = edited(workspace, record, console)
     if out is None:
-        console.file.write("".join(lines))
+        console.write_exactly("".join(lines))
         return
     try:
         out.write_bytes("".join(lines).encode())

@@ -18,7 +18,7 @@ def schema(out: Path | None, console: Console) -> None:
     """Print both schemas as one JSON object, or write a file each."""
     made = {name: make() for name, make in SCHEMAS.items()}
     if out is None:
-        console.print_json(json.dumps(made))
+        console.print_json(json.dumps(made), ensure_ascii=True)
         return
     for name, value in made.items():
         write_json(out / f"{name}.schema.json", value)

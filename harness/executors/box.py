@@ -6,22 +6,36 @@ import contextlib
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def grant(source: Path, target: Path, *, linked: bool = True) -> None:
+def grant(
+    source: Path,
+    target: Path,
+    *,
+    linked: bool = True,
+    wanted: Callable[[Path], bool] | None = None,
+) -> None:
     """Make a folder's plain files readable in a box: by hard links, which copy nothing.
 
     Args:
-        source: a folder. target: where; parents are made. linked: false to copy.
+        source: a folder.
+        target: where; parents are made.
+        linked: false to copy.
+        wanted: says by a file's relative name whether it is granted; without it all are, and
+            empty folders, too.
     """
     readable(target)
     for path in source.rglob("*"):
-        place = target / path.relative_to(source)
-        if path.is_dir() and not path.is_symlink():
-            readable(place)
-        elif path.is_file() and not path.is_symlink() and "__pycache__" not in place.parts:
+        name = path.relative_to(source)
+        place = target / name
+        if path.is_symlink() or "__pycache__" in name.parts:
+            continue
+        if path.is_dir():
+            if wanted is None:
+                readable(place)
+        elif path.is_file() and (wanted is None or wanted(name)):
             readable(place.parent)
             if not (linked and hard_linked(path, place)):
                 shutil.copyfile(path, place)

@@ -22,6 +22,7 @@ from harness.executors.box import at, grant, listening, readable
 from harness.executors.intake import Intake, LineBroken
 from harness.executors.locks import USER, Shape, options
 from harness.files import remove_tree
+from harness.module_files import decides
 
 OPENING_SECONDS = 120.0
 """Longest time from the start of a container until torch is imported in it."""
@@ -186,7 +187,8 @@ class Container:
         for role, module in job.job["modules"].items():
             source = Path(module["folder"])
             name = f"modules/{source.parent.name}/{source.name}"
-            grant(source, self.box / name, linked=False)  # people edit these in place
+            # copied, as people edit these in place; nothing that the stage's key leaves out
+            grant(source, self.box / name, linked=False, wanted=decides)
             modules[role] = module | {"folder": f"/box/{name}"}
         kept = Path(job.job["checkpoint"])
         if kept.is_dir():

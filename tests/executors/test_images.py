@@ -1,5 +1,9 @@
 """Images: a module's own layer is built, used and removed; a failing build leaves nothing."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from harness.environments import Environment
@@ -128,6 +132,43 @@ def test_without_an_engine_it_says_what_is_missing_and_how_to_get_it(error, what
     told = no_engine(Exception(error))
     assert what in told.what
     assert fix in told.fix
+
+
+CONNECT = """
+import gc
+from harness.errors import UserError
+from harness.images import Images
+try:
+    Images.connect()
+except UserError as error:
+    print(error)
+gc.collect()
+"""
+
+
+@pytest.mark.parametrize(
+    ("host", "what"),
+    [
+        ("unix:///nowhere.sock", "no engine is running here"),
+        ("unix://nowhere.sock", "no engine is running here"),
+        ("unix:///", "Connection refused"),
+        ("tcp://127.0.0.1:1", "Connection refused"),
+        ("tcp://127.0.0.1:port", "Port could not be cast"),
+        ("nowhere", "Invalid bind address format"),
+    ],
+)
+def test_an_absent_engine_is_one_line_and_leaves_nothing_open(host, what):
+    """Development mode reports each socket that is left to the garbage collector."""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", CONNECT],
+        env=os.environ | {"DOCKER_HOST": host},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert what in done.stdout
+    assert len(done.stdout.splitlines()) == 1
 
 
 def test_no_engine_behind_docker_host(monkeypatch, checkout):

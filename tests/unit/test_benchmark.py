@@ -17,7 +17,7 @@ from harness.benchmark import (
 )
 from harness.errors import UserError
 from harness.manifest import manifest_schema
-from harness.strict_yaml import Ratio, load
+from harness.strict_yaml import Ratio, parse
 from harness.validation import THREAT_MODELS
 
 QUICK = """\
@@ -462,6 +462,7 @@ def test_every_error_of_every_file_at_once():
     assert [b.name for b in benchmarks] == ["quick"]
     assert [str(e).split(": ")[0] for e in errors] == [
         "benchmarks/bad/benchmark.yaml:18:11",
+        "benchmarks/worse/benchmark.yaml:1:1",
         "benchmarks/worse/benchmark.yaml:2:1",
     ]
 
@@ -525,7 +526,7 @@ def as_an_editor_sees_it(value: object) -> object:
 
 
 def test_the_example_satisfies_the_schema_for_editors():
-    data = as_an_editor_sees_it(load(write(QUICK) / "benchmark.yaml").data)
+    data = as_an_editor_sees_it(parse(write(QUICK) / "benchmark.yaml").document.data)
     schema = benchmark_schema()
     assert faults(data, schema, schema) == []
     data["matrices"][0]["seed"] = [0]
@@ -535,7 +536,7 @@ def test_the_example_satisfies_the_schema_for_editors():
 @pytest.mark.parametrize(("threat_model", "written", "_"), BUDGETS)
 def test_each_budget_satisfies_the_schema_for_editors(threat_model, written, _):
     matrix_with(threat_model=threat_model, budgets=f"[{written}]", data=DATA)
-    data = as_an_editor_sees_it(load(Path("benchmarks/quick/benchmark.yaml")).data)
+    data = as_an_editor_sees_it(parse(Path("benchmarks/quick/benchmark.yaml")).document.data)
     schema = benchmark_schema()
     assert faults(data, schema, schema) == []
 
@@ -563,6 +564,6 @@ random: true
 gradients: exact
 """
     Path("m.yaml").write_text(text)
-    data = as_an_editor_sees_it(load(Path("m.yaml")).data)
+    data = as_an_editor_sees_it(parse(Path("m.yaml")).document.data)
     schema = manifest_schema()
     assert faults(data, schema, schema) == []

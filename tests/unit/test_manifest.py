@@ -108,6 +108,55 @@ def test_reading_a_manifest_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
+def test_a_duplicated_key_hides_no_other_mistake():
+    text = PGD.replace("license: MIT", "license: MIT\nlicense: MIT\nlicence: MIT")
+    text = text.replace("name: pgd", "name: [pgd]").replace("steps: 100", "steps: 0").replace(
+        "min: 0}", "min: 010}")  # fmt: skip
+    assert lines_of(write(text)) == [
+        '3:1: name: expected text, found ["pgd"]; change it',
+        "7:1: license: given twice (first on line 6); keep one",
+        '8:1: licence: unknown key; did you mean "license"?',
+        "16:42: params.rate.min: a number with a leading zero is ambiguous, found 010; "
+        'quote it ("010") if it is text',
+    ]
+
+
+def test_the_mistakes_of_the_first_of_two_equal_keys_are_told():
+    text = PGD.replace("tasks: [", "tasks: [clasification]\ntasks: [")
+    assert lines_of(write(text)) == [
+        "7:9: tasks[0]: expected one of classification, ranking, segmentation, found "
+        '"clasification"; did you mean "classification"?',
+        "8:1: tasks: given twice (first on line 7); keep one",
+    ]
+
+
+def test_what_was_refused_is_not_also_called_a_wrong_value():
+    text = PGD.replace("summary: Proj", "summary: !x Proj").replace("license: MIT", "license: *x")
+    assert [line.partition(": ")[0] for line in lines_of(write(text))] == ["4:10", "6:10"]
+    text = PGD.replace("name: pgd", "name: pgd\n<<: {license: MIT}").replace(
+        "schema: m", "schema: &a m"
+    )
+    assert [line.partition(": ")[0] for line in lines_of(write(text))] == ["1:9", "4:1"]
+
+
+def test_a_file_from_a_newer_gauntlet_says_so_beside_what_was_refused():
+    text = PGD.replace("manifest/1", "manifest/2").replace("name: pgd", "name: pgd\nname: pgd")
+    first, second = lines_of(write(text))
+    assert "is newer than this gauntlet" in first
+    assert second == "4:1: name: given twice (first on line 3); keep one"
+
+
+def test_all_mistakes_of_all_files_come_together():
+    write(PGD.replace("license: MIT", "license: MIT\nlicense: MIT"))
+    write(VICTIM.replace("license: MIT\n", ""), "victims/pgd")
+    good, errors = check_manifests([Path("attacks/pgd"), Path("victims/pgd")])
+    assert good == []
+    assert [one.where.partition(":")[0] for one in errors] == [
+        "attacks/pgd/manifest.yaml",
+        "victims/pgd/manifest.yaml",
+    ]
+
+
 # (what is replaced, by what, the expected lines)
 BAD = [
     ("schema: manifest/1\n", "", ["1:1: schema: missing; add schema: manifest/1"]),

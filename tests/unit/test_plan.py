@@ -235,7 +235,7 @@ def test_time_limits_and_labels_are_not_in_any_stage_key(own):
 def test_only_the_stages_of_a_changed_folder_get_new_keys(own):
     matrices = [matrix(attacks=["noop", "sign"], defenses=["none", "guard"])]
     before = own.plan(*matrices).graph.stages
-    (own.root / "attacks" / "sign" / "README.md").write_text("a word more")
+    (own.root / "attacks" / "sign" / "table.csv").write_text("a word more")
     after = own.plan().graph.stages
     gone = {stage.kind for key, stage in before.items() if key not in after}
     assert gone == {"attack", "measure", "predict"}

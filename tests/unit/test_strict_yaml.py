@@ -9,7 +9,7 @@ import yaml
 
 from harness import strict_yaml
 from harness.errors import UserError, UserErrors
-from harness.strict_yaml import Ratio, key, load, nearest, quoted
+from harness.strict_yaml import Ratio, key, nearest, parse, quoted
 
 
 @pytest.fixture(params=["CSafeLoader", "SafeLoader"])
@@ -18,6 +18,14 @@ def scanner(request, monkeypatch):
     if not hasattr(yaml, request.param):
         pytest.skip("this PyYAML was built without libyaml")
     monkeypatch.setattr(strict_yaml, "_Scanner", getattr(yaml, request.param))
+
+
+def load(path):
+    """A file of which nothing was refused."""
+    document, refusals = parse(path)
+    if refusals:
+        raise UserErrors(refusal.error for refusal in refusals)
+    return document
 
 
 @pytest.fixture
@@ -168,6 +176,40 @@ def test_broken_syntax_is_one_line_with_its_place(read, text, place):
 def test_all_faults_of_a_file_are_told_at_once(read):
     lines = lines_of(read, "a: 010\nb: &x 1\na: *x\n")
     assert [line.split(":")[1] for line in lines] == ["1", "2", "3", "3"]
+
+
+@pytest.mark.usefixtures("scanner")
+@pytest.mark.parametrize(
+    ("text", "data", "unknown"),
+    [
+        ("a: 1\na: 2\nb: 3\n", {"a": 1, "b": 3}, []),
+        ("a: &x 1\nb: *x\n", {"a": 1, "b": None}, ["b"]),
+        ("a: 010\nb: !t 1\n", {"a": None, "b": 1}, ["a", "b"]),
+        ("<<: {x: 1}\nb: 3\n", {"<<": {"x": 1}, "b": 3}, ["<<"]),
+        ("? [x]\n: 1\nb: 3\n", {"?": 1, "b": 3}, ["?"]),
+        ("b: 3\n---\nb: 4\nc: 5\n", {"b": 3}, []),
+        ("b: {c: [010]}\n", {"b": {"c": [None]}}, ["b.c[0]"]),
+    ],
+)
+def test_what_is_refused_leaves_the_rest_to_be_read(tmp_path, text, data, unknown):
+    (tmp_path / "a.yaml").write_text(text)
+    parsed = parse(tmp_path / "a.yaml")
+    assert parsed.document.data == data
+    assert [key(r.loc) for r in parsed.refusals if r.loc is not None] == unknown
+    for refusal in parsed.refusals:
+        if refusal.loc is not None:
+            assert not parsed.known(refusal.loc)
+            assert not parsed.known((*refusal.loc, "deeper"))
+    assert parsed.known(("elsewhere",))
+
+
+@pytest.mark.usefixtures("scanner")
+def test_each_duplicate_names_the_first_of_its_own_mapping(read):
+    assert lines_of(read, "a: {x: 1}\na:\n  x: 1\n  x: 2\n  x: 3\n") == [
+        "a.yaml:2:1: a: given twice (first on line 1); keep one",
+        "a.yaml:4:3: a.x: given twice (first on line 3); keep one",
+        "a.yaml:5:3: a.x: given twice (first on line 3); keep one",
+    ]
 
 
 def test_a_missing_file_and_a_folder_are_the_persons_errors(tmp_path, monkeypatch):
