@@ -191,7 +191,8 @@ BROKEN = [
     ("edges", list(range(41, 0, -1))),
     ("edges", ["0"] * 41), ("edges", {}), ("edges", [1e999] * 41),
     ("train", None), ("train", [1] * 39), ("train", [-1] * 40), ("train", [1.5] * 40),
-    ("train", [10**30] * 40), ("edits", "x" * 40), ("attacked", [[1]] * 40), ("wrong", 7), ("attributes", 3),
+    ("train", [10**30] * 40), ("edits", "x" * 40), ("attacked", [[1]] * 40), ("wrong", 7),
+    ("attributes", 3),
     ("places", text(zlib.compress(np.full(90, 2, "<f2").tobytes(), 9))),
 ]  # fmt: skip
 
