@@ -71,7 +71,7 @@ class BudgetEntry(Strict):
         if self.unbounded:
             parts.append("unbounded")
         if self.norm is not None and self.eps is not None:
-            parts.append(f"{'L∞' if self.norm == 'linf' else 'L2'} {_text(self.eps)}")
+            parts.append(f"{'L∞' if self.norm == 'linf' else 'L2'} {number_text(self.eps)}")
         if self.patch is not None:
             parts.append(f"patch {self.patch}×{self.patch}")
         if self.edits is not None:
@@ -123,5 +123,6 @@ class BudgetEntry(Strict):
             yield Problem((), f"{threat_model} needs {names} in its budget", "add one of them")
 
 
-def _text(number: float) -> str:
+def number_text(number: float) -> str:
+    """Return a number as a person wrote it: a fraction stays one."""
     return number.text if isinstance(number, Ratio) else f"{number:.12g}"

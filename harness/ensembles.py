@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
+from harness import codec
 from harness.judge.metrics import worst_case_miou
 from harness.judge.segmentation import segmentation
 from harness.judge.values import proportion
 from harness.plan import Cell
-from harness.scoring import Score, pack_counts, unpack_bits, unpack_counts
+from harness.scoring import Score
 
 
 def score_ensemble(cell: Cell, members: list[dict[str, Any]]) -> Score:
@@ -29,22 +29,21 @@ def score_ensemble(cell: Cell, members: list[dict[str, Any]]) -> Score:
         names = ", ".join(f"{m['cell']['attack']} ({m['status']})" for m in broken)
         return Score("blocked", f"members without a result: {names}")
     task = cell.info["task"]
-    if task == "segmentation":
-        return _segmentation(playing)
-    return _outcomes(playing)
+    judge = _segmentation if task == "segmentation" else _outcomes
+    try:
+        return judge(playing)
+    except (KeyError, ValueError) as error:
+        return Score("blocked", f"a member's record cannot be read: {error}")
 
 
 def _outcomes(members: list[dict[str, Any]]) -> Score:
     first = members[0]["outcomes"]
     n = int(first["n"])
 
-    def bits(field: str) -> list[Any]:
-        return [unpack_bits(m["outcomes"][field], n) for m in members]
-
-    before = bits("before")[0]
-    after = reduce(np.logical_and, bits("after"))
-    success = reduce(np.logical_or, bits("success"))
-    eligible = bits("eligible")[0]
+    bits = [codec.unpack_outcomes(m["outcomes"]) for m in members]
+    before, eligible = bits[0]["before"], bits[0]["eligible"]
+    after = reduce(np.logical_and, [each["after"] for each in bits])
+    success = reduce(np.logical_or, [each["success"] for each in bits])
     rates = {
         "clean_accuracy": proportion(int(before.sum()), n, "the slice is empty"),
         "accuracy": proportion(int(after.sum()), n, "the slice is empty"),
@@ -54,7 +53,7 @@ def _outcomes(members: list[dict[str, Any]]) -> Score:
         ),
     }
     packed = {
-        name: base64.b64encode(np.packbits(b).tobytes()).decode()
+        name: codec.pack_bits(b)
         for name, b in (
             ("before", before), ("after", after), ("success", success), ("eligible", eligible),
         )
@@ -67,8 +66,8 @@ def _outcomes(members: list[dict[str, Any]]) -> Score:
 
 def _segmentation(members: list[dict[str, Any]]) -> Score:
     shape = members[0]["confusions"]["shape"]
-    before = unpack_counts(members[0]["confusions"]["before"], shape)
-    after = np.stack([unpack_counts(m["confusions"]["after"], shape) for m in members])
+    before = codec.unpack_confusions(members[0]["confusions"], "before")
+    after = np.stack([codec.unpack_confusions(m["confusions"], "after") for m in members])
     choice = worst_case_miou(after).choice
     worst = after[choice, np.arange(len(choice))]
     judged = segmentation(before, worst)
@@ -78,7 +77,7 @@ def _segmentation(members: list[dict[str, Any]]) -> Score:
         confusions={
             "shape": shape,
             "classes": members[0]["confusions"].get("classes", []),
-            "before": pack_counts(before),
-            "after": pack_counts(worst),
+            "before": codec.pack_counts(before),
+            "after": codec.pack_counts(worst),
         },
     )

@@ -72,7 +72,7 @@ def runtime_digest() -> str:
 @functools.cache
 def judge_digest() -> str:
     """Digest of what turns artefacts into numbers; part of the score key only."""
-    return code_digest(["judge", "scoring.py"])
+    return code_digest(["judge", "scoring.py", "codec.py"])
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from harness import datasets
 from harness.applicable import reason_not
 from harness.benchmark import Benchmark, Entry, Matrix
 from harness.budget import BudgetEntry
+from harness.budget_rules import budget_errors
 from harness.catalog import Catalog, Module
 from harness.environments import Environments, clash
 from harness.errors import UserError, UserErrors
@@ -141,6 +142,7 @@ class _Planner:
         self._judge = {"judge": judge_digest(), "method": METHOD}
 
     def plan(self) -> Plan:
+        self.errors += budget_errors(self.benchmark)
         for index, matrix in enumerate(self.benchmark.matrices):
             subjects = self._subjects(index, matrix)
             if not self.errors:

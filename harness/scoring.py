@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import codec
 from harness.files import load_array, read_json
 from harness.judge import budget as budgets
 from harness.judge import flags, metrics
@@ -87,12 +85,13 @@ def score(
     figures = judged.metrics
     if "edits" in stages:
         found = judge_flips(stages, store, outputs, y)
-        figures, result.flips = figures | found.metrics, pack_flips(found, spec)
+        figures = figures | found.metrics
+        result.flips = codec.pack_flips(found, spec.get("classes", ()))
     result.metrics = {name: value.to_json() for name, value in sorted(figures.items())}
     result.parts = {name: value.to_json() for name, value in sorted(judged.parts.items())}
     result.notes += judged.notes
     if judged.outcomes:
-        result.outcomes = pack(judged.outcomes, ids)
+        result.outcomes = codec.pack_outcomes(judged.outcomes, ids)
     result.flags = [
         {"name": flag.name, "text": flag.text}
         for flag in flags.record_flags(
@@ -179,8 +178,8 @@ def judge_segmentation(
     result.confusions = {
         "shape": list(counts["before"].shape),
         "classes": [str(name) for name in spec.get("classes", ())],
-        "moves": pack_moves(metrics.moves(before, after, y, classes, void)),
-    } | {role: pack_counts(array) for role, array in counts.items()}
+        "moves": codec.pack_moves(metrics.moves(before, after, y, classes, void)),
+    } | {role: codec.pack_counts(array) for role, array in counts.items()}
     changed = metrics.flips(before, after, y, void)
     judged = metrics.segmentation(counts["before"], counts["after"], pixels=changed)
     if "eight_bit" not in counts:
@@ -249,52 +248,3 @@ def different(stages: Mapping[str, str], store: Store, after: Array, task: str) 
         return None
     shown = store.part(stages["attack"], "shown") / "outputs.npy"
     return flags.disagreement(load_array(shown), after, task) if shown.is_file() else None
-
-
-def pack(outcomes: Mapping[str, Array], ids: Array) -> dict[str, Any]:
-    """Outcome bits for the record: packed, base64, with a digest of the ids that they belong to."""
-    return {"ids": hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest(), "n": len(ids)} | {
-        name: base64.b64encode(np.packbits(bits).tobytes()).decode()
-        for name, bits in sorted(outcomes.items())
-    }
-
-
-def pack_flips(found: metrics.Flipped, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Edited comparisons for the record: bits, decision values in 16 bits, counts as they are."""
-    values = found.decisions.astype("<f2").tobytes()
-    return {
-        "n": len(found.flipped),
-        "attributes": [str(name) for name in spec.get("classes", ())],
-        "flipped": base64.b64encode(np.packbits(found.flipped).tobytes()).decode(),
-        "decisions": base64.b64encode(zlib.compress(values, 9)).decode(),
-        "edges": found.edges.tolist(),
-        "train": found.train.tolist(),
-        "wrong": found.wrong.tolist(),
-        "attacked": found.attacked.tolist(),
-    }
-
-
-def pack_counts(counts: Array) -> str:
-    """Confusion matrices for the record: little-endian uint32, zlib, base64."""
-    return base64.b64encode(zlib.compress(counts.astype("<u4").tobytes(), 9)).decode()
-
-
-def pack_moves(counts: Array) -> str:
-    """Pooled counts for the record: as ``pack_counts``, in 64 bits, which no slice overflows."""
-    return base64.b64encode(zlib.compress(counts.astype("<u8").tobytes(), 9)).decode()
-
-
-def unpack_bits(text: str, n: int) -> NDArray[np.bool_]:
-    """The inverse of ``pack`` for one field.
-
-    >>> unpack_bits(base64.b64encode(np.packbits([1, 0, 1]).tobytes()).decode(), 3).tolist()
-    [True, False, True]
-    """
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=n)
-    return bits.astype(bool)
-
-
-def unpack_counts(text: str, shape: list[int]) -> NDArray[np.uint32]:
-    """The inverse of ``pack_counts``."""
-    raw = zlib.decompress(base64.b64decode(text))
-    return np.frombuffer(raw, "<u4").reshape(shape).astype(np.uint32)

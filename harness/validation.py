@@ -217,7 +217,8 @@ def _explained(model: type[Strict], detail: ErrorDetails) -> Problem:
     if kind in _TYPES:
         return Problem(loc, f"expected {_TYPES[kind]}, {found}", _retype(kind, value))
     if kind in _BOUNDS:
-        return Problem(loc, f"expected {_BOUNDS[kind].format(**context)}, {found}", "change it")
+        fix = "write a share, such as 0.05" if context.get("le") == 1 else "change it"
+        return Problem(loc, f"expected {_BOUNDS[kind].format(**context)}, {found}", fix)
     return Problem(loc, f"{detail['msg']}, {found}", "change it")
 
 

@@ -8,10 +8,7 @@ examples, so an interval and a paired test see each example once.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import statistics as plain
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import codec
 from harness.judge import metrics, statistics
 
 Record = Mapping[str, Any]
@@ -102,35 +100,18 @@ def decode(record: Record) -> Outcome | None:
     bits, maps = record.get("outcomes"), record.get("confusions")
     try:
         if bits:
-            n = int(bits["n"])
-            found = {name: _unpack(bits[name], n) for name in _BITS if bits.get(name)}
+            found = codec.unpack_outcomes(bits)
             whole = {"before", "after"} <= set(found)
-            return Outcome(f"{bits['ids']}:{n}", found, {}) if whole else None
+            return Outcome(f"{bits.get('ids')}:{bits['n']}", found, {}) if whole else None
         if maps:
-            shape = [int(side) for side in maps["shape"]]
-            counts = {name: _inflate(maps[name], shape) for name in ("before", "after")}
+            counts = {role: codec.unpack_confusions(maps, role) for role in ("before", "after")}
             if not all(part.any() for part in counts.values()):
                 return None
+            shape = list(counts["before"].shape)
             return Outcome(f"{record.get('stages', {}).get('slice')}:{shape}", {}, counts)
-    except (KeyError, TypeError, ValueError, binascii.Error, zlib.error):
+    except ValueError:
         return None
     return None
-
-
-_BITS = ("before", "after", "success", "eligible")
-
-
-def _unpack(text: str, n: int) -> NDArray[np.bool_]:
-    packed = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
-    if len(packed) != -(-n // 8):
-        raise ValueError(f"{len(packed)} bytes cannot hold {n} bits")
-    return np.unpackbits(packed, count=n).astype(bool)
-
-
-def _inflate(text: str, shape: list[int]) -> NDArray[np.integer]:
-    size = 4 * int(np.prod(shape))
-    raw = zlib.decompressobj().decompress(base64.b64decode(text, validate=True), size + 1)
-    return np.frombuffer(raw, "<u4").reshape(shape)
 
 
 def rate(values: Sequence[float], k: Sequence[int], n: Sequence[int]) -> Estimate:

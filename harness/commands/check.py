@@ -9,6 +9,7 @@ from rich.console import Console
 
 from harness import records
 from harness.benchmark import check_benchmarks
+from harness.budget_rules import budget_errors
 from harness.catalog import FOLDERS, Catalog, Module
 from harness.commands.run import chosen, executor_named, prepare
 from harness.environments import environment_of, problems
@@ -42,13 +43,16 @@ def check_tree(workspace: Workspace, console: Console) -> None:
     errors += [error for module in catalog.modules.values() for error in problems(module)]
     paths = sorted((workspace.root / "benchmarks").glob("*/benchmark.yaml"))
     benchmarks, wrong = check_benchmarks(paths)
+    readable = not errors
     errors += wrong
-    if not errors:
-        for benchmark in benchmarks:
-            try:
+    for benchmark in benchmarks:
+        try:
+            if readable:
                 workspace.plan(benchmark)
-            except UserError as error:
-                errors.append(error)
+            else:  # every module that could not be read would be missing
+                errors += budget_errors(benchmark)
+        except UserError as error:
+            errors.append(error)
     found, broken = records.load_all(workspace.local_records, workspace.published_records)
     errors += broken
     if errors:

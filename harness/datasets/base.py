@@ -138,11 +138,31 @@ class Listing:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What is known of a data set without loading it: of the whole set, as it was published.
+
+    Attributes:
+        train: examples of the training split; in ranking, comparisons.
+        val: of the validation split.
+        test: of the test split.
+        outputs: classes; in ranking, attributes or the embedding's dimensions.
+        shape: of one input: ``(C, H, W)``, ``(F,)``, or ``()`` for items known by number.
+    """
+
+    train: int
+    val: int
+    test: int
+    outputs: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A row of the table of data sets.
 
     Attributes:
         version: raised by hand when the same source gives other arrays than before.
+        facts: of the published set; a fetched copy may have fewer examples.
         load: data root → splits; bundled data sets ignore the root. Raises ``DataMissing``.
         fetch: data root, and a folder to read from (``None`` downloads). Bundled: ``None``.
         listing: in ranking, the lines that the comparisons were read from, if there are any.
@@ -152,6 +172,7 @@ class Dataset:
     task: str
     version: int
     card: Card
+    facts: Facts
     load: Callable[[Path], Splits]
     bundled: bool
     fetch: Callable[[Path, Path | None], None] | None

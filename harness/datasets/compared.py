@@ -19,6 +19,7 @@ from harness.datasets.base import (
     Array,
     Card,
     Dataset,
+    Facts,
     Listing,
     Split,
     Splits,
@@ -122,8 +123,24 @@ def read_lines(kind: Kind, voted: bool, root: Path) -> list[str]:
     return [line.decode("utf-8") for line in kept.tolist()]
 
 
-def dataset(kind: Kind, card: Card, *, name: str | None = None, voted: bool = False) -> Dataset:
-    """The row of the table of data sets; ``name`` where it is not the shelf's."""
+def dataset(
+    kind: Kind,
+    card: Card,
+    sizes: tuple[int, int, int],
+    *,
+    name: str | None = None,
+    voted: bool = False,
+) -> Dataset:
+    """The row of the table of data sets.
+
+    Args:
+        kind: how it is fetched and loaded.
+        card: what a person has to know.
+        sizes: comparisons of train, val and test, as published.
+        name: where it is not the shelf's.
+        voted: the majority's judgements alone.
+    """
+    spec: dict[str, Any] = dict(kind.spec)
     listing = None
     if kind.grammar is not None:
         flip = partial(lists.flip, grammar=kind.grammar)
@@ -133,6 +150,7 @@ def dataset(kind: Kind, card: Card, *, name: str | None = None, voted: bool = Fa
         task="ranking",
         version=kind.version,
         card=card,
+        facts=Facts(*sizes, spec["outputs"], tuple(spec["shape"])),
         load=partial(load, kind, voted),
         bundled=False,
         fetch=partial(fetch, kind),

@@ -157,7 +157,7 @@ _LFW10_CARD = Card(
 )
 
 DATASETS = (
-    dataset(_AGE, _AGE_CARD, voted=True),
+    dataset(_AGE, _AGE_CARD, (3_000, 55_408, 55_409), voted=True),
     dataset(
         _AGE,
         replace(
@@ -169,9 +169,10 @@ DATASETS = (
                 "rows of equal weight: 59.8 % of train's are right. One fetch serves `age` too."
             ),
         ),
+        (5_013, 55_408, 55_409),
         name="age-unvoted",
     ),
-    dataset(_LFW10, _LFW10_CARD, voted=True),
+    dataset(_LFW10, _LFW10_CARD, (4_101, 2_343, 2_345), voted=True),
     dataset(
         _LFW10,
         replace(
@@ -183,6 +184,7 @@ DATASETS = (
                 "serves `lfw10` too."
             ),
         ),
+        (6_699, 2_343, 2_345),
         name="lfw10-unvoted",
     ),
     dataset(
@@ -204,5 +206,6 @@ DATASETS = (
                 "(a, q, p) are never in two of them."
             ),
         ),
+        (30_343, 1_514, 6_061),
     ),
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.datasets.base import Card, Dataset, Split, Splits, hash_order, picture_spec
+from harness.datasets.base import Card, Dataset, Facts, Split, Splits, hash_order, picture_spec
 
 TRAIN, VAL = 1000, 297
 LICENCE = "CC BY 4.0"
@@ -65,6 +65,7 @@ DATASETS = (
             "1,000 train, 297 validation, 500 test; 8x8 grey, 10 classes",
             "Pixel values 0-16 are stretched to 0-255.",
         ),
+        facts=Facts(1000, 297, 500, 10, (1, 8, 8)),
         load=load,
         bundled=True,
         fetch=None,
@@ -78,6 +79,7 @@ DATASETS = (
             "496 train, 166 validation, 239 test; 8x8 grey, 5 classes",
             "The splits of `digits`, filtered by class.",
         ),
+        facts=Facts(496, 166, 239, 5, (1, 8, 8)),
         load=load_public,
         bundled=True,
         fetch=None,
@@ -91,6 +93,7 @@ DATASETS = (
             "504 train, 131 validation, 261 test; 8x8 grey, 5 classes",
             "The splits of `digits`, filtered by class; labels are numbered from 0.",
         ),
+        facts=Facts(504, 131, 261, 5, (1, 8, 8)),
         load=load_student,
         bundled=True,
         fetch=None,

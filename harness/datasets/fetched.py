@@ -16,6 +16,7 @@ from harness.datasets import layouts, stored
 from harness.datasets.base import (
     Card,
     Dataset,
+    Facts,
     Ids,
     Split,
     Splits,
@@ -177,12 +178,14 @@ KINDS = {kind.form.name: kind for kind in (CIFAR10, FASHION_MNIST)}
 SHELVES = tuple(kind.shelf for kind in KINDS.values())
 
 
-def _dataset(kind: Kind, card: Card) -> Dataset:
+def _dataset(kind: Kind, card: Card, sizes: tuple[int, int, int]) -> Dataset:
+    form = kind.form
     return Dataset(
         name=kind.form.name,
         task="classification",
         version=kind.version,
         card=card,
+        facts=Facts(*sizes, len(form.classes), (form.channels, form.side, form.side)),
         load=partial(load, kind),
         bundled=False,
         fetch=partial(fetch, kind),
@@ -203,6 +206,7 @@ DATASETS = (
             size="45,000 train, 5,000 validation, 10,000 test; 32x32 RGB, 10 classes",
             note="Copies in JPEG are lossy; manifest.json says what was read.",
         ),
+        (45_000, 5_000, 10_000),
     ),
     _dataset(
         FASHION_MNIST,
@@ -216,5 +220,6 @@ DATASETS = (
             source="https://github.com/zalandoresearch/fashion-mnist, downloaded by torchvision",
             size="54,000 train, 6,000 validation, 10,000 test; 28x28 grey, 10 classes",
         ),
+        (54_000, 6_000, 10_000),
     ),
 )

@@ -147,5 +147,6 @@ DATASETS = (
                 "train's 241 faces. Features are scaled to [0, 1] by their range in train."
             ),
         ),
+        (3_300, 660, 3_300),
     ),
 )

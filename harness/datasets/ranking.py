@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from harness.datasets import digits
-from harness.datasets.base import Card, Dataset, Split, Splits, comparison_spec, unequal_pairs
+from harness.datasets.base import (
+    Card,
+    Dataset,
+    Facts,
+    Split,
+    Splits,
+    comparison_spec,
+    unequal_pairs,
+)
 
 PAIRS = {"train": 2000, "val": 400, "test": 1000}
 FIRST_ID = {"train": 0, "val": 10_000, "test": 20_000}
@@ -45,6 +53,7 @@ DATASETS = (
             size="2,000 train, 400 validation, 1,000 test pairs of digits; 8x8 grey",
             note="Items are the splits of `digits`. Equal numbers are never compared.",
         ),
+        facts=Facts(PAIRS["train"], PAIRS["val"], PAIRS["test"], 1, (1, 8, 8)),
         load=load,
         bundled=True,
         fetch=None,

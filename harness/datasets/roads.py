@@ -144,6 +144,7 @@ DATASETS = (
                 "Where a copy has fewer images, manifest.json says so."
             ),
         ),
+        (367, 101, 233),
     ),
     dataset(
         CITYSCAPES,
@@ -164,5 +165,6 @@ DATASETS = (
                 "labels nearest neighbour. Publish none of its frames."
             ),
         ),
+        (2_677, 298, 500),
     ),
 )

@@ -11,7 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets import digits
-from harness.datasets.base import Card, Dataset, Ids, Split, Splits, draws, hash_order, picture_spec
+from harness.datasets.base import (
+    Card,
+    Dataset,
+    Facts,
+    Ids,
+    Split,
+    Splits,
+    draws,
+    hash_order,
+    picture_spec,
+)
 
 Pixels = NDArray[np.float64]
 
@@ -151,13 +161,14 @@ DATASETS = (
                 "flower.jpg by vultilion (https://www.flickr.com/photos/vultilion/6056698931)."
             ),
             source="scikit-learn, sklearn.datasets.load_digits and load_sample_images",
-            size="160 train, 24 validation, 48 test; 48x64 RGB, 10 digits and background",
+            size="160 train, 24 validation, 48 test; 64x48 RGB, 10 digits and background",
             note=(
                 "Made here: 3 to 5 digits a scene, enlarged and coloured, on dimmed crops at half "
                 "size; a pixel of void around each digit. Splits share neither digits nor pixels. "
                 "Scikit-learn's note links flower.jpg to vultilion but prints the other name."
             ),
         ),
+        facts=Facts(PARTS[0].scenes, PARTS[1].scenes, PARTS[2].scenes, 11, (3, HEIGHT, WIDTH)),
         load=load,
         bundled=True,
         fetch=None,

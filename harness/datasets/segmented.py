@@ -13,7 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from harness.datasets import maps, pairs, stored
-from harness.datasets.base import Card, Dataset, Split, Splits, by_hand, check_folder, picture_spec
+from harness.datasets.base import (
+    Card,
+    Dataset,
+    Facts,
+    Split,
+    Splits,
+    by_hand,
+    check_folder,
+    picture_spec,
+)
 from harness.datasets.pairs import Form
 
 SPLITS = ("train", "val", "test")
@@ -96,13 +105,15 @@ def load(kind: Kind, root: Path) -> Splits:
     return Splits(spec=spec, train=train, val=val, test=test)
 
 
-def dataset(kind: Kind, card: Card) -> Dataset:
-    """The row of the table of data sets."""
+def dataset(kind: Kind, card: Card, sizes: tuple[int, int, int]) -> Dataset:
+    """The row of the table of data sets; ``sizes`` of train, val and test, as published."""
+    width, height = kind.form.stored
     return Dataset(
         name=kind.form.name,
         task="segmentation",
         version=kind.version,
         card=card,
+        facts=Facts(*sizes, len(kind.form.classes), (3, height, width)),
         load=partial(load, kind),
         bundled=False,
         fetch=partial(fetch, kind),

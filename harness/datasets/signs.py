@@ -101,5 +101,6 @@ DATASETS = (
                 "than GTSRB_Final_Training."
             ),
         ),
+        (PAIRS["train"], PAIRS["val"], PAIRS["test"]),
     ),
 )

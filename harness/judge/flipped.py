@@ -30,9 +30,13 @@ class Flipped:
         flipped: bool ``[n]``, which training comparisons were ``turned``.
         decisions: float64 ``[k]``, the clean ranker's decision value of each edited one, before
             the edit, in row order.
-        edges: float64 ``[BINS + 1]``. train, wrong, attacked: int64 ``[BINS]``, the clean ranker's
-            decision values of all training comparisons; of test comparisons that it has wrong; of
-            test comparisons that it has right and the attacked ranker has wrong.
+        edges: float64 ``[BINS + 1]``, of the bins below; each counts exact decision values of the
+            clean ranker, and none that is not finite.
+        train: int64 ``[BINS]``, all training comparisons.
+        edits: int64 ``[BINS]``, the edited ones among them.
+        wrong: int64 ``[BINS]``, test comparisons that the clean ranker has wrong.
+        attacked: int64 ``[BINS]``, test comparisons that it has right and the attacked ranker has
+            wrong.
     """
 
     metrics: Metrics
@@ -40,6 +44,7 @@ class Flipped:
     decisions: Floats
     edges: Floats
     train: Integers
+    edits: Integers
     wrong: Integers
     attacked: Integers
 
@@ -89,6 +94,7 @@ def flipped(train: Comparisons, edited: Integers, test: Comparisons) -> Flipped:
         decisions=value[bits],
         edges=edges,
         train=_counts(value, edges),
+        edits=_counts(value[bits], edges),
         wrong=_counts(before[~first], edges),
         attacked=_counts(before[first & ~last], edges),
     )
@@ -113,7 +119,10 @@ def _edges(*values: Floats) -> Floats:
     finite = np.concatenate(values)
     most = float(np.abs(finite[np.isfinite(finite)]).max(initial=0.0)) or 1.0
     step = 10.0 ** np.floor(np.log10(most) - 1)
-    return np.linspace(-1, 1, BINS + 1) * float(np.ceil(most / step) * step)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        end = float(np.ceil(most / step) * step)
+    # two digits may round below the largest value, and have no number near the ends of float64
+    return np.linspace(-1, 1, BINS + 1) * (max(end, most) if np.isfinite(end) else most)
 
 
 def _counts(values: Floats, edges: Floats) -> Integers:

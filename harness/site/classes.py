@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import codec
 from harness.lines import Line, Record
 from harness.worst_case import Estimate, decode, pooled
 
@@ -138,12 +135,9 @@ def _moves(found: Sequence[Record], k: int) -> Counts | None:
     return np.sum(known, axis=0) if known and len(known) == len(read) else None
 
 
-def moves_of(maps: Any, k: int) -> Counts | None:  # noqa: ANN401  (one field of a record)
+def moves_of(maps: codec.Part, k: int) -> Counts | None:
     """The record's ``moves``, decoded; ``None`` where there are none or they cannot be read."""
-    size = 8 * (k + 1) ** 2
     try:
-        packed = base64.b64decode(maps["moves"], validate=True)
-        raw = zlib.decompressobj().decompress(packed, size + 1)
-        return np.frombuffer(raw, "<u8").astype(np.int64).reshape(k + 1, k + 1)
-    except (KeyError, TypeError, ValueError, binascii.Error, zlib.error):
+        return codec.unpack_moves(maps.get("moves"), k)
+    except ValueError:
         return None

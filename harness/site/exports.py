@@ -146,7 +146,7 @@ def flips_csv(found: Iterable[Flips]) -> str:
     for flips in found:
         for told in flips.told:
             flip = told.flip
-            counts = (flip.train, flip.counts, flip.wrong, flip.attacked)
+            counts = (flip.train, flip.edits, flip.wrong, flip.attacked)
             for i, (train, flipped, wrong, attacked) in enumerate(zip(*counts, strict=True)):
                 rows.append(
                     {

@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from harness.codec import Flip, Floats
 from harness.site.figures import Tick, ticks
-from harness.site.flips import Counts, Flip, Flips, Floats, Told
+from harness.site.flips import Counts, Flips, Told
 from harness.site.labels import Point, labelled, short
 
 WIDTH, HEIGHT = 300.0, 150.0
@@ -69,9 +72,7 @@ def flipped(told: Sequence[Told]) -> list[Histogram]:
     """Where each attack's flips lie among all training comparisons; controls that flip too."""
     shown = [one for one in told if len(one.flip.rows)]
     most = max((int(one.flip.train.max()) for one in shown), default=1)
-    return [
-        _histogram(one.attack, one.flip, one.flip.counts, one.flip.train, most) for one in shown
-    ]
+    return [_histogram(one.attack, one.flip, one.flip.edits, one.flip.train, most) for one in shown]
 
 
 def attacked(told: Sequence[Told]) -> list[Histogram]:
@@ -122,18 +123,20 @@ def dots(told: Sequence[Told]) -> list[Dots]:
 
 
 def _dots(name: str, flip: Flip) -> Dots:
-    step = math.ceil(len(flip.rows) / MOST_DOTS)
+    finite = np.flatnonzero(~np.isnan(flip.places))  # where a network overflows there is no place
+    step = max(1, math.ceil(len(finite) / MOST_DOTS))
     end, middle = float(flip.edges[-1]), (_TOP + _BOTTOM) / 2
 
     def across(rows: Counts) -> Floats:
         placed: Floats = _LEFT + (_RIGHT - _LEFT) * rows / max(1, flip.n - 1)
         return placed
 
-    def up(values: Floats) -> Floats:
-        placed: Floats = middle - (_BOTTOM - _TOP) / 2 * values / end
+    def up(places: Floats) -> Floats:
+        placed: Floats = middle - (_BOTTOM - _TOP) / 2 * places
         return placed
 
-    xs, ys = across(flip.rows[::step]), up(flip.values[::step])
+    drawn = finite[::step]
+    xs, ys = across(flip.rows[drawn]), up(flip.places[drawn])
     return Dots(
         name=name,
         count=len(flip.rows),

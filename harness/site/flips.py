@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import statistics
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,35 +11,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.codec import Flip, unpack_flips
 from harness.lines import Line, Record
 
 Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Flip:
-    """One attack's edits on one seed.
-
-    Attributes:
-        rows: numbers of the edited comparisons. values: the clean ranker's decision value of each.
-        n: comparisons of the training set. edges: of the bins of ``train``, ``wrong``, ``attacked``
-            (see ``judge.flipped.Flipped``).
-    """
-
-    rows: Counts
-    values: Floats
-    n: int
-    edges: Floats
-    train: Counts
-    wrong: Counts
-    attacked: Counts
-
-    @property
-    def counts(self) -> Counts:
-        """The edits in the bins of ``edges``; what a 16-bit number puts outside counts inside."""
-        kept = np.clip(self.values, self.edges[0], self.edges[-1])
-        return np.histogram(kept, self.edges)[0].astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -117,63 +90,48 @@ def flips(planned: Sequence[Line]) -> list[Flips]:
     found = []
     for j, victim in enumerate(victims):
         known = [
-            line
+            (line, flip)
             for line in planned
-            if line.victim == victim and line.status == "ok" and line.record and _held(line.record)
+            if line.victim == victim and line.status == "ok" and (flip := decode(line.record))
         ]
         if known:
             # the undefended ranker's: a sanitizer changes what is learned, not what was edited
-            defense = min(known, key=lambda line: not line.defense_control).defense
-            found.append(
-                _flips(j, victim, defense, [one for one in known if one.defense == defense])
-            )
+            defense = min((line for line, _ in known), key=lambda line: not line.defense_control)
+            of_it = [one for one in known if one[0].defense == defense.defense]
+            found.append(_flips(j, victim, defense.defense, of_it))
     return found
 
 
-def _held(record: Record) -> Mapping[str, object] | None:
-    return record.get("flips") or None
-
-
-def _flips(j: int, victim: str, defense: str, known: Sequence[Line]) -> Flips:
-    seed = min(line.seed for line in known)
+def _flips(j: int, victim: str, defense: str, known: Sequence[tuple[Line, Flip]]) -> Flips:
+    seed = min(line.seed for line, _ in known)
     groups: dict[tuple[str, str], list[Line]] = {}
-    for line in known:
-        groups.setdefault((line.budget, line.attack), []).append(line)
-    decoded = {
-        (key, line.seed): decode(line.record)
-        for key, lines in groups.items()
-        for line in lines
-        if line.record
-    }
+    decoded = {}
+    for line, flip in known:
+        key = (line.budget, line.attack)
+        groups.setdefault(key, []).append(line)
+        decoded[key, line.seed] = flip
     told = tuple(
         _told(lines, decoded[key, min(line.seed for line in lines)])
         for key, lines in groups.items()
     )
-    attributes = next(line.record["flips"].get("attributes", []) for line in known if line.record)
     return Flips(
         j=j,
         victim=victim,
         defense=defense,
         seed=seed,
-        budgets=tuple(dict.fromkeys(line.budget for line in known)),
-        attributes=tuple(map(str, attributes)),
+        budgets=tuple(dict.fromkeys(line.budget for line, _ in known)),
+        attributes=known[0][1].attributes,
         told=told,
         overlaps=tuple(_overlaps(decoded)),
     )
 
 
-def decode(record: Record) -> Flip:
-    """A record's flips as arrays."""
-    held = record["flips"]
-    bits = np.frombuffer(base64.b64decode(held["flipped"]), np.uint8)
-    values = np.frombuffer(zlib.decompress(base64.b64decode(held["decisions"])), "<f2")
-    return Flip(
-        rows=np.flatnonzero(np.unpackbits(bits, count=held["n"])),
-        values=values.astype(np.float64),
-        n=int(held["n"]),
-        edges=np.array(held["edges"], dtype=np.float64),
-        **{name: np.array(held[name], dtype=np.int64) for name in ("train", "wrong", "attacked")},
-    )
+def decode(record: Record | None) -> Flip | None:
+    """A record's flips; ``None`` where it holds none or they cannot be read."""
+    try:
+        return unpack_flips(record["flips"]) if record and record.get("flips") else None
+    except ValueError:
+        return None
 
 
 def _told(lines: Sequence[Line], flip: Flip) -> Told:

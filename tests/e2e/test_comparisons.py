@@ -91,7 +91,7 @@ def test_triplets_are_embedded_attacked_and_judged(done):
 def test_flipped_comparisons_are_told_with_what_the_ranker_makes_of_them(done):
     record = found(done, "pictures")
     flip = decode(record)
-    assert len(flip.rows) == len(flip.values) == 400  # a fifth of 2,000
+    assert len(flip.rows) == len(flip.places) == 400  # a fifth of 2,000
     assert flip.train.sum() == flip.n == 2000
     for name in ("poison_fit", "flips_wrong", "flip_margin"):
         assert record["metrics"][name]["value"] >= 0

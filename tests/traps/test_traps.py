@@ -213,8 +213,6 @@ def ran(tmp_path_factory, executor, host):
         matrix("queries", **QUERY | {"attacks": ["ask", *ORACLE_TRAPS], "slice": WHOLE}),
         matrix("guards", **QUERY, defenses=["broken"]),
         matrix("edits", **POISONING | {"attacks": ["flip", "greedy-poison", *POISONS]}),
-        matrix("too-few", slice={"examples": 5000, "batch": 100}),
-        matrix("classes", attacks=["sign"], goal={"targeted": 12}),
     ]
     if executor == "docker":
         matrices += contained_only(checkout)
@@ -370,15 +368,6 @@ def test_edits_over_budget_end_at_the_stage_that_would_apply_them(record):
     found = record("edits", attack="greedy-poison")
     assert (found["status"], found["stage"]) == ("budget_violation", "apply")
     assert "201 edits, the limit is 200" in found["reason"]
-
-
-def test_what_the_data_cannot_give_is_not_applicable(record):
-    few = record("too-few")
-    assert few["status"] == "not_applicable"
-    assert "5000" in few["reason"]
-    beyond = record("classes", attack="sign")
-    assert beyond["status"] == "not_applicable"
-    assert "target 12" in beyond["reason"]
 
 
 def test_records_say_where_they_were_made(record, executor):

@@ -6,9 +6,7 @@ plan and its records. Nothing here was ever measured.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.codec import pack_bits, pack_counts, pack_moves
 from harness.judge.values import Absent, Rate, proportion
 from harness.threat import CONTROLS, THREATS
 
@@ -123,16 +122,6 @@ def _rows(suite: Suite) -> list[dict[str, Any]]:
 def digest(*parts: object) -> str:
     """Sixty-four hex digits that depend on all parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def pack(bits: np.ndarray) -> str:
-    """Bits as records hold them."""
-    return base64.b64encode(np.packbits(bits)).decode()
-
-
-def pack_confusions(counts: np.ndarray) -> str:
-    """Confusions as records hold them."""
-    return base64.b64encode(zlib.compress(counts.astype("<u4").tobytes(), 1)).decode()
 
 
 class _World:
@@ -325,7 +314,7 @@ class _World:
             metrics["control_success_rate"] = proportion(control, int(eligible.sum()), "none")
         outcomes = {"ids": digest("ids", n), "n": n}
         outcomes |= {
-            name: pack(bits)
+            name: pack_bits(bits)
             for name, bits in (
                 ("before", before),
                 ("after", after),
@@ -366,8 +355,8 @@ class _World:
                 "shape": list(before.shape),
                 "classes": list(CLASSES),
                 "moves": pack_moves(moves(before, after)),
-                "before": pack_confusions(before),
-                "after": pack_confusions(after),
+                "before": pack_counts(before),
+                "after": pack_counts(after),
             },
         }
 
@@ -398,11 +387,6 @@ def moves(before: np.ndarray, after: np.ndarray) -> np.ndarray:
         found += np.diag(stay)
         found += np.outer(first - stay, last - stay) // max(1, int((first - stay).sum()))
     return found
-
-
-def pack_moves(counts: np.ndarray) -> str:
-    """Moves as records hold them."""
-    return base64.b64encode(zlib.compress(counts.astype("<u8").tobytes(), 1)).decode()
 
 
 def scale(records: int = 20_250) -> Suite:

@@ -211,7 +211,10 @@ BAD = [
     (
         "data",
         "{student: {name: digits, train_fraction: 2}}",
-        [f"7:34: {M}.data.student.train_fraction: expected at most 1, found 2; change it"],
+        [
+            f"7:34: {M}.data.student.train_fraction: expected at most 1, found 2; "
+            "write a share, such as 0.05"
+        ],
     ),
     (
         "data",

@@ -89,3 +89,32 @@ def test_a_decision_that_is_not_finite_is_wrong_and_in_no_bin():
     touched = (train.y[:, :2] == 0).any(1)
     assert found.train.sum() == (~touched).sum()
     assert "flip_margin" not in found.metrics
+
+
+@pytest.mark.parametrize("most", [5e-324, 1e-310, 0.29999999999999993, 1.0, 3e38, 1.7976e308])
+def test_the_outermost_edge_holds_the_largest_decision(most):
+    scores = np.array([[0.0], [most]])
+    y = np.array([[1, 0, 1, 0], [0, 1, 1, 0]])
+    seen = Comparisons(y, scores, scores)
+    found = flipped(seen, y, seen)
+    assert np.isfinite(found.edges).all()
+    assert found.edges[-1] >= most
+    assert found.train[:20].sum() == found.train[20:].sum() == 1
+
+
+@pytest.mark.parametrize("scale", [1e5, 1e30, 1e-30])
+def test_edits_are_counted_exactly_beside_an_edge(scale):
+    rng = np.random.default_rng(5)
+    # decision values that lie on edges, and closer to them than 16 or 32 bits can tell
+    scores = np.concatenate([np.arange(9) / 4, np.arange(1, 9) / 4 * (1 - 1e-12)])[:, None] * scale
+    y = pairs(rng, 400, len(scores), attributes=1)
+    edited = y.copy()
+    edited[:150, 2] *= -1
+    seen = Comparisons(y, scores, scores)
+    found = flipped(seen, edited, seen)
+    assert found.edits.sum() == 150
+    assert (found.edits <= found.train).all()
+    exact = decisions(scores, y[:150])
+    for i, (low, high) in enumerate(zip(found.edges[:-1], found.edges[1:], strict=True)):
+        inside = (exact >= low) & ((exact < high) | (i == 39))
+        assert found.edits[i] == inside.sum()

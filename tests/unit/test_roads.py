@@ -153,7 +153,7 @@ def test_the_command_says_what_is_missing_of_the_set(camvid_source, tmp_path):
 def test_the_whole_set_needs_no_note(camvid_source, tmp_path):
     form = dataclasses.replace(roads.CAMVID.form, parts={"train": 3, "val": 2, "test": 3})
     kind = dataclasses.replace(roads.CAMVID, form=form)
-    roads.dataset(kind, datasets.get("camvid").card).fetch(tmp_path, camvid_source)
+    roads.dataset(kind, datasets.get("camvid").card, (3, 2, 3)).fetch(tmp_path, camvid_source)
     assert manifest(tmp_path, "camvid")["note"] == ""
 
 

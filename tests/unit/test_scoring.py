@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from harness.codec import pack_moves, unpack_confusions
 from harness.files import save_array
 from harness.judge.values import Absent
-from harness.scoring import Score, foreign_labels, goal_of, judge_segmentation, score, unpack_counts
+from harness.scoring import Score, foreign_labels, goal_of, judge_segmentation, score
 from harness.site.classes import class_names, moves_of
 from harness.store import Store
 
@@ -61,7 +62,7 @@ def test_a_segmentation_record_keeps_names_and_moves(tmp_path):
     assert (moves_of(result.confusions, 3) == expected).all()
     record = {"confusions": result.confusions}
     assert class_names(record) == ("sky", "road", "car")
-    before = unpack_counts(result.confusions["before"], result.confusions["shape"])
+    before = unpack_confusions(result.confusions, "before")
     assert before.sum() == kept.sum()
 
 
@@ -75,12 +76,10 @@ def test_what_is_left_after_rounding_stands_beside(tmp_path):
     assert judged.metrics["pixel_accuracy"].value == 0
     assert judged.metrics["pixel_accuracy_8bit"].value == pytest.approx(share)
     assert 0 < judged.metrics["miou_8bit"].value < share
-    assert unpack_counts(result.confusions["eight_bit"], result.confusions["shape"]).sum() == y.size
+    assert unpack_confusions(result.confusions, "eight_bit").sum() == y.size
 
 
 def test_moves_of_a_large_slice_do_not_overflow():
-    from harness.scoring import pack_moves
-
     counts = np.full((3, 3), 2**40)
     assert (moves_of({"moves": pack_moves(counts)}, 2) == counts).all()
 

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 import synthetic
 from synthetic import Suite
 
+from harness.codec import pack_flips
 from harness.judge.metrics import Comparisons, decisions
 from harness.judge.metrics import flipped as judged
 from harness.lines import lines
-from harness.scoring import pack_flips
 from harness.site import build, flip_plots
 from harness.site.flips import decode, flips, jaccard
 
@@ -63,7 +63,7 @@ def frame():
     for record in made.record:
         cell = record["cell"]
         found, _ = one(cell["attack"], cell["budget_label"], cell["seed"])
-        record["flips"] = pack_flips(found, {"classes": ["smiling", "old"]})
+        record["flips"] = pack_flips(found, ["smiling", "old"])
         record["parts"] = {
             f"{name}[attr {k}]": {"value": value}
             for name, values in (("clean_accuracy", (0.9, 0.8)), ("accuracy", (0.52, 0.7)))
@@ -79,8 +79,9 @@ def test_a_record_holds_which_rows_were_flipped_and_how_far_they_lay(frame):
         found, rows = one(cell["attack"], cell["budget_label"], cell["seed"])
         flip = decode(record)
         assert flip.rows.tolist() == rows.tolist()
-        assert flip.values == pytest.approx(found.decisions, rel=1e-3, abs=1e-6)
-        assert flip.counts.sum() == len(rows)
+        assert flip.places * flip.edges[-1] == pytest.approx(found.decisions, rel=1e-3, abs=1e-6)
+        assert flip.edits.tolist() == found.edits.tolist()
+        assert flip.edits.sum() == len(rows)
         assert flip.train.tolist() == found.train.tolist()
         assert flip.n == N
 
@@ -151,3 +152,29 @@ def test_without_flips_in_records_there_is_no_section(tmp_path):
     page = (site / "invented/rank/index.html").read_text()
     assert "What was flipped" not in page
     assert not (site / "invented/rank/flips.csv").exists()
+
+
+def test_a_record_that_cannot_be_read_leaves_no_hole_in_the_page(frame, tmp_path):
+    broken = {"n": 400, "flipped": "!", "attributes": 3}
+    for record in frame.record:
+        if record["cell"]["attack"] == "nearest":
+            record["flips"] = broken
+    (found,) = flips(lines(frame))
+    assert {told.attack for told in found.told} == {"furthest", "random_noise", "noop"}
+    for record in frame.record:
+        record["flips"] = broken
+    assert flips(lines(frame)) == []
+    assert (build(frame, tmp_path / "site").parent / "invented/rank/index.html").is_file()
+
+
+def test_flips_of_a_network_that_overflows_are_counted_and_not_drawn(frame):
+    (found,) = flips(lines(frame))
+    told = found.at("35 % label edits")[0]
+    places = told.flip.places.copy()
+    places[:9] = np.nan
+    (dots,) = flip_plots.dots([replace(told, flip=replace(told.flip, places=places))])
+    assert (dots.count, dots.drawn) == (140, 131)
+    assert "nan" not in dots.path
+    places[:] = np.nan
+    (dots,) = flip_plots.dots([replace(told, flip=replace(told.flip, places=places))])
+    assert (dots.drawn, dots.path) == (0, "")

@@ -15,13 +15,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import synthetic
 from synthetic import UNBOUNDED, Suite
 
+from harness.codec import pack_counts
 from harness.commands.frames import frames as read_frames
 from harness.commands.frames import loader
 from harness.files import save_array, write_json
 from harness.judge.budget import measure
 from harness.judge.common import common
 from harness.judge.maps import confusion
-from harness.scoring import pack_counts
 from harness.site import build, palette
 from harness.site.frames import COLUMNS, Frames, chosen, compose, compose_common, factor
 from harness.store import Store

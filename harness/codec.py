@@ -1,0 +1,236 @@
+"""The packed arrays of a record: per-example bits, confusion matrices, edited comparisons.
+
+A record is JSON, so an array is base64 text: of ``numpy.packbits`` for bits, and of a zlib stream
+of little-endian numbers in C order for everything else. Records come from pull requests: a reader
+knows from the record's own fields how many bytes to expect, refuses more than ``MOST_BYTES``, and
+inflates at most one byte more. It raises ``ValueError`` where the text is not what was declared.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.judge.flipped import BINS, Flipped
+
+Array = NDArray[Any]
+Bits = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Part = Mapping[str, Any]
+"""One packed field of a record, as its JSON holds it: ``outcomes``, ``confusions`` or ``flips``."""
+
+MOST_BYTES = 1 << 28
+"""Largest array that is unpacked; 2,000 images of 150 classes fit in it."""
+
+OUTCOMES = ("before", "after", "success", "eligible")
+"""Bits per example: right before and after the attack, fooled, and counted for that."""
+
+
+def pack_bits(bits: Array) -> str:
+    """Return bits as text: eight a byte, the first one highest, zeros at the end.
+
+    >>> pack_bits(np.array([True, False, True]))
+    'oA=='
+    """
+    return base64.b64encode(np.packbits(bits).tobytes()).decode()
+
+
+def unpack_bits(text: object, n: object) -> Bits:
+    """Return bool ``[n]``, the inverse of ``pack_bits``.
+
+    >>> unpack_bits("oA==", 3).tolist()
+    [True, False, True]
+    """
+    count, raw = _size(n), _raw(text)
+    if len(raw) != -(-count // 8):
+        raise ValueError(f"{len(raw)} bytes do not hold {count} bits")
+    return np.unpackbits(np.frombuffer(raw, np.uint8), count=count).astype(bool)
+
+
+def pack_counts(counts: Array) -> str:
+    """Return counts of any shape as text: uint32, deflated."""
+    return _deflated(counts, "<u4")
+
+
+def unpack_counts(text: object, shape: object) -> NDArray[np.uint32]:
+    """Return uint32 of a shape, the inverse of ``pack_counts``."""
+    return _inflated(text, "<u4", shape).astype(np.uint32)
+
+
+def pack_moves(moves: Array) -> str:
+    """Return pooled counts ``[K + 1, K + 1]`` as text: uint64, which no eval set overflows."""
+    return _deflated(moves, "<u8")
+
+
+def unpack_moves(text: object, classes: object) -> Counts:
+    """Return int64 ``[K + 1, K + 1]`` for K classes, the inverse of ``pack_moves``."""
+    side = _size(classes) + 1
+    return _inflated(text, "<u8", (side, side)).astype(np.int64)
+
+
+def pack_outcomes(outcomes: Mapping[str, Array], ids: Array) -> dict[str, Any]:
+    """Return a record's ``outcomes``.
+
+    Args:
+        outcomes: name → bool ``[N]``.
+        ids: int64 ``[N]``, the examples'; the record keeps a digest of them.
+    """
+    digest = hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest()
+    packed = {name: pack_bits(bits) for name, bits in sorted(outcomes.items())}
+    return {"ids": digest, "n": len(ids)} | packed
+
+
+def unpack_outcomes(held: Part) -> dict[str, Bits]:
+    """Return name → bool ``[N]``, of the names in ``OUTCOMES`` that a record has."""
+    n = _field(held, "n")
+    return {name: unpack_bits(held[name], n) for name in OUTCOMES if held.get(name)}
+
+
+def unpack_confusions(held: Part, role: str) -> NDArray[np.uint32]:
+    """Return uint32 ``[N, K, K + 1]``, the confusion matrices of one role of a record.
+
+    Args:
+        held: the record's ``confusions``; its ``shape`` is ``[N, K, K + 1]``.
+        role: ``before``, ``after`` or ``eight_bit``.
+    """
+    return unpack_counts(_field(held, role), _field(held, "shape"))
+
+
+@dataclass(frozen=True)
+class Flip:
+    """The comparisons that one attack edited on one seed, unpacked.
+
+    Attributes:
+        n: comparisons of the training set.
+        attributes: their names, empty in records that have none.
+        rows: int64 ``[k]``, numbers of the edited ones, ascending.
+        places: float64 ``[k]``, the clean ranker's decision value of each edited one as a share of
+            the last edge, −1 … 1, to three digits, for pictures; NaN where it is not finite.
+        edges: float64 ``[BINS + 1]``, of the bins that the counts below are of.
+        train: int64 ``[BINS]``, all training comparisons.
+        edits: int64 ``[BINS]``, the edited ones.
+        wrong: int64 ``[BINS]``, test comparisons that the clean ranker has wrong.
+        attacked: int64 ``[BINS]``, test comparisons that only the attacked ranker has wrong.
+    """
+
+    n: int
+    attributes: tuple[str, ...]
+    rows: Counts
+    places: Floats
+    edges: Floats
+    train: Counts
+    edits: Counts
+    wrong: Counts
+    attacked: Counts
+
+
+def pack_flips(found: Flipped, attributes: Sequence[str]) -> dict[str, Any]:
+    """Return a record's ``flips``: bits, places in 16 bits for pictures, counts as they are."""
+    with np.errstate(invalid="ignore"):
+        places = found.decisions / found.edges[-1]
+    return {
+        "n": len(found.flipped),
+        "attributes": [str(name) for name in attributes],
+        "flipped": pack_bits(found.flipped),
+        "places": _deflated(np.where(np.isfinite(places), places, np.nan), "<f2"),
+        "edges": found.edges.tolist(),
+        "train": found.train.tolist(),
+        "edits": found.edits.tolist(),
+        "wrong": found.wrong.tolist(),
+        "attacked": found.attacked.tolist(),
+    }
+
+
+def unpack_flips(held: Part) -> Flip:
+    """Return the inverse of ``pack_flips``; reads the records before it, too.
+
+    Those hold ``decisions``, the decision values themselves in 16 bits, and no ``edits``: values
+    above 65,504 are infinite there, and a value beside an edge may be counted in the next bin.
+    """
+    n = _size(_field(held, "n"))
+    rows = np.flatnonzero(unpack_bits(_field(held, "flipped"), n)).astype(np.int64)
+    edges = np.array(_numbers(held, "edges", BINS + 1, (int, float)), np.float64)
+    if not np.isfinite(edges).all() or (np.diff(edges) < 0).any() or edges[-1] <= 0:
+        raise ValueError("edges do not ascend to a number above 0")
+    if "decisions" in held:
+        values = _inflated(held["decisions"], "<f2", (len(rows),)).astype(np.float64)
+        values = np.clip(values, edges[0], edges[-1])
+        places = values / edges[-1]
+        edits = np.histogram(values[~np.isnan(values)], edges)[0].astype(np.int64)
+    else:
+        places = _inflated(_field(held, "places"), "<f2", (len(rows),)).astype(np.float64)
+        edits = _counts(held, "edits")
+    if (np.abs(places) > 1).any():
+        raise ValueError("a place lies outside the edges")
+    attributes = held.get("attributes", [])
+    if not isinstance(attributes, list):
+        raise ValueError("attributes are not a list")
+    return Flip(
+        n=n,
+        attributes=tuple(map(str, attributes)),
+        rows=rows,
+        places=places,
+        edges=edges,
+        edits=edits,
+        **{name: _counts(held, name) for name in ("train", "wrong", "attacked")},
+    )
+
+
+def _deflated(array: Array, dtype: str) -> str:
+    return base64.b64encode(zlib.compress(array.astype(dtype).tobytes(), 9)).decode()
+
+
+def _inflated(text: object, dtype: str, shape: object) -> Array:
+    if not isinstance(shape, Sequence) or isinstance(shape, str):
+        raise ValueError("a shape is a list of sizes")
+    sides = tuple(_size(side) for side in shape)
+    size = _size(math.prod(sides) * np.dtype(dtype).itemsize)
+    stream, raw = zlib.decompressobj(), _raw(text)
+    try:
+        data = stream.decompress(raw, size + 1)
+    except zlib.error as error:
+        raise ValueError(f"not a zlib stream: {error}") from error
+    if len(data) != size or not stream.eof or stream.unused_data:
+        raise ValueError(f"expected {size} bytes, and the stream's end after them")
+    return np.frombuffer(data, dtype).reshape(sides)
+
+
+def _raw(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise ValueError("packed arrays are text")
+    return base64.b64decode(text, validate=True)  # its error is a ValueError
+
+
+def _size(found: object) -> int:
+    if not isinstance(found, int | np.integer) or not 0 <= found <= MOST_BYTES:
+        raise ValueError(f"expected a size of 0 to {MOST_BYTES:,}, found {str(found)[:40]}")
+    return int(found)
+
+
+def _field(held: Part, name: str) -> object:
+    if name not in held:
+        raise ValueError(f"has no {name}")
+    return held[name]
+
+
+def _counts(held: Part, name: str) -> Counts:
+    numbers = _numbers(held, name, BINS, (int,))
+    return np.array([_size(number) for number in numbers], np.int64)
+
+
+def _numbers(held: Part, name: str, length: int, kinds: tuple[type, ...]) -> list[Any]:
+    found = _field(held, name)
+    if not isinstance(found, list) or len(found) != length:
+        raise ValueError(f"{name} is not a list of {length} numbers")
+    if not all(isinstance(number, kinds) for number in found):
+        raise ValueError(f"{name} holds something other than {kinds[-1].__name__}")
+    return found
