@@ -62,6 +62,17 @@ class Forecast:
     seconds: Range
     size: Range
 
+    @classmethod
+    def total(cls, parts: Iterable[Forecast]) -> Forecast:
+        """Return the forecast of all stages together."""
+        found = list(parts)
+        return cls(
+            sum(part.stages for part in found),
+            sum(part.unknown for part in found),
+            Range.sum(part.seconds for part in found),
+            Range.sum(part.size for part in found),
+        )
+
     def brief(self) -> str:
         """Return the time for a table.
 
@@ -99,14 +110,15 @@ def duration(seconds: Range) -> str:
 
 
 def disk(size: Range) -> str:
-    """Return bytes in MB.
+    """Return bytes in MB or GB.
 
-    >>> disk(Range(10, 2e6)), disk(Range(10, 20))
-    ('0–2 MB', 'under 1 MB')
+    >>> disk(Range(10, 2e6)), disk(Range(10, 20)), disk(Range(2e9, 3e10))
+    ('0–2 MB', 'under 1 MB', '2–30 GB')
     """
     if size.hi < 1e6:
         return "under 1 MB"
-    return span(*((f"{end / 1e6:.0f}", "MB") for end in size))
+    scale, unit = (1e9, "GB") if size.hi >= 1e10 else (1e6, "MB")
+    return span(*((f"{end / scale:.0f}", unit) for end in size))
 
 
 def _in_unit(seconds: float) -> tuple[str, str]:

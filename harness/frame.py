@@ -129,7 +129,7 @@ def nothing(place: Path, roots: list[Path], broken: list[UserError]) -> UserErro
         return broken[0] if broken else withdrawn
     looked = " and ".join(str(root) for root in roots)
     if broken:
-        what = f"none of {len(broken)} records in {looked} can be read, such as {broken[0].where}"
+        what = f"no readable record among {len(broken)} files in {looked}; {broken[0].where}"
         return UserError(str(place), f"{what}: {broken[0].what}", broken[0].fix)
     what = "no records" if [place] == roots else f"no records in {looked}"
     return UserError(str(place), what, f"gauntlet run a benchmark first, or {WHERE}")

@@ -10,6 +10,7 @@ from rich.table import Table
 from harness import records
 from harness.commands.run import chosen, pending, workers
 from harness.errors import UserError
+from harness.forecast import Forecast
 from harness.plan import Cell, Only, Plan
 from harness.recorder import Recorder
 from harness.scheduler import Scheduler
@@ -52,12 +53,13 @@ def plan(
     table = Table(title=f"{planned.benchmark.name}: {len(planned.cells)} cells")
     for column in ("stage", "planned", "cached", "to run", "expected"):
         table.add_column(column, justify="left" if column == "stage" else "right")
-    timings = Timings(workspace.home, planned)
+    timings, parts = Timings(workspace.home, planned), []
     cached = Counter(s.kind for s in reachable.values() if store.has(s.key))
     for kind, count in Counter(s.kind for s in reachable.values()).items():
-        todo = [s for s in missing.values() if s.kind == kind]
-        expected = timings.forecast(todo).brief()
-        table.add_row(kind, str(count), str(cached[kind]), str(len(todo)), expected)
+        expected = timings.forecast([s for s in missing.values() if s.kind == kind])
+        parts.append(expected)
+        row = (str(count), str(cached[kind]), str(expected.stages), expected.brief())
+        table.add_row(kind, *row)
     console.print(table)
     ends = Counter(cell.status for cell in planned.cells.values() if cell.reason is not None)
     for reason in {cell.reason for cell in cells if cell.status == "missing"}:
@@ -66,7 +68,7 @@ def plan(
     console.print(
         f"{done} cells recorded, {len(cells)} to do, "
         f"of all {ends['not_applicable']} not applicable. "
-        + timings.forecast(list(missing.values())).sentence(workers()),
+        + Forecast.total(parts).sentence(workers()),
         soft_wrap=True,
         highlight=False,
     )

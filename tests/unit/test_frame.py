@@ -324,7 +324,9 @@ def test_an_error_says_what_was_looked_for_and_where(recorded, tmp_path):
         assert "\n" not in str(caught.value)
     for name in ("a", "b"):
         (local / "b" / f"{name}.json").write_text(kept[0])
-    with pytest.raises(UserError, match=r"none of 2 records in .*a\.json: the content does not"):
+    with pytest.raises(
+        UserError, match=r"no readable record among 2 files in .*a\.json: the content"
+    ):
         frame.load(recorded.root)
 
 
