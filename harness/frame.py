@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,50 +13,40 @@ from harness import records
 from harness.errors import UserError
 from harness.judge import METHOD
 from harness.plan import Cell, Plan
+from harness.selection import newest_by_id, plans, select
 from harness.threat import CONTROLS, THREATS
+from harness.workspace import Workspace
+
+WHERE = "name a checkout, a folder of records such as reports/records, or a record's file"
 
 INFO = ("benchmark", "matrix", "task", "threat_model", "victim", "defense", "attack",
         "budget_label", "goal", "seed")  # fmt: skip
 
 
 def build(
-    plans: Iterable[Plan], found: list[dict[str, Any]], withdrawn: Mapping[str, str] | None = None
+    planned: Iterable[Plan], found: list[dict[str, Any]], withdrawn: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
     """Join planned cells with their records.
 
-    A cell's record is the one of its key; failing that, the latest of the same cell id, which is
-    then *stale*; failing that, the cell is ``missing``.
+    ``harness.selection.select`` decides which record counts for a cell, and whether it is stale; a
+    cell without any is ``missing``.
 
     Args:
-        plans: every planned benchmark; one that is planned for several executors comes several
-            times, and a cell takes the first plan in which it has a record of its key.
+        planned: every planned benchmark; one that is planned for several executors comes several
+            times.
         found: records from anywhere.
         withdrawn: cell id → why its record is not among them.
     """
-    by_key = records.newest_by_key(found)
-    by_id: dict[str, dict[str, Any]] = {}
-    for record in sorted(found, key=lambda r: (r["status"] == "ok", r["run"]["finished"])):
-        by_id[record["id"]] = record
-    cells: dict[str, Cell] = {}
-    for plan in plans:
-        for cell in plan.cells.values():
-            if cell.id not in cells or (cells[cell.id].key not in by_key and cell.key in by_key):
-                cells[cell.id] = cell
     reasons = withdrawn or {}
     rows = [
-        row(
-            cell,
-            by_key.get(cell.key) or by_id.get(cell.id),
-            cell.key in by_key,
-            reasons.get(cell.id, "not run yet"),
-        )
-        for cell in cells.values()
+        row(one.cell, one.record, stale=one.stale, missing=reasons.get(name, "not run yet"))
+        for name, one in select(planned, found).items()
     ]
     return pd.DataFrame(rows)
 
 
 def row(
-    cell: Cell, record: dict[str, Any] | None, fresh: bool, missing: str = ""
+    cell: Cell, record: dict[str, Any] | None, *, stale: bool, missing: str = ""
 ) -> dict[str, Any]:
     """One row of the frame; ``missing`` is the reason where there is no record."""
     info = cell.info
@@ -74,7 +65,7 @@ def row(
         "status": status,
         "stage": stage,
         "reason": reason,
-        "stale": record is not None and not (fresh and record["method"] == METHOD),
+        "stale": stale,
         "contained": record is not None and record["environment"]["executor"] == "docker",
         "ensemble": bool(cell.members),
         "attack_control": info["attack_module"] in CONTROLS["attack"],
@@ -90,21 +81,55 @@ def row(
 
 
 def load(path: str | Path) -> pd.DataFrame:
-    """The tidy table of every record below a folder, for people who prefer pandas.
+    """Return records as the tidy table that the report is made from.
 
-    Only what was recorded: without a plan, nothing is ``missing`` here.
+    ``frame.attrs["source"]`` lists the folders or the file that were read, ``attrs["ignored"]`` the
+    records that are broken; each of those is a warning, too.
+
+    Args:
+        path: a checkout gives the report's own table: every planned cell, from local and published
+            records, with those that are missing or stale. A folder of records
+            (``.gauntlet/records``, ``reports/records``), one benchmark's folder in it, or a single
+            record gives what was recorded: the latest of each cell, and without a plan nothing is
+            missing or stale.
 
     Raises:
-        UserError: there is no record there, or one is broken.
+        UserError: there is no readable record.
     """
-    found, errors = records.load_all(Path(path))
-    if errors:
-        raise errors[0]
+    place = Path(path).resolve()
+    workspace = Workspace.at(place)
+    roots = [place]
+    if workspace is not None:
+        roots = [workspace.local_records, workspace.published_records]
+    elif (place / "records").is_dir():  # .gauntlet, reports
+        roots = [place / "records"]
+    found, broken = records.load_all(*roots)
     if not found:
-        raise UserError(
-            str(path), "no records", "run a benchmark first, or name its records folder"
-        )
-    newest = {record["id"]: record for record in records.newest_by_key(found).values()}
-    cells = [Cell(r["id"], r["cell"], r["key"], r["stages"], members=tuple(r["members"]))
-             for r in newest.values()]  # fmt: skip
-    return pd.DataFrame([row(c, newest[c.id], True) for c in cells])
+        raise nothing(place, roots, broken)
+    for error in broken:
+        warnings.warn(f"ignored: {error}", stacklevel=2)
+    if workspace is not None:
+        planned = plans(workspace, workspace.benchmarks(), found)
+        rows = build(planned, found, records.withdrawals(*roots))
+    else:
+        cells = [(Cell(r["id"], r["cell"], r["key"], r["stages"], members=tuple(r["members"])), r)
+                 for r in newest_by_id(found).values()]  # fmt: skip
+        rows = pd.DataFrame([row(cell, r, stale=r["method"] != METHOD) for cell, r in cells])
+    rows.attrs["source"] = [str(root) for root in roots if root.exists()]
+    rows.attrs["ignored"] = [str(error) for error in broken]
+    return rows
+
+
+def nothing(place: Path, roots: list[Path], broken: list[UserError]) -> UserError:
+    """Return the error for a place without readable records: what was looked for, and where."""
+    if not place.exists():
+        return UserError(str(place), "no records: there is no such file or folder", WHERE)
+    if place.is_file():
+        withdrawn = UserError(str(place), "the record is withdrawn", WHERE)
+        return broken[0] if broken else withdrawn
+    looked = " and ".join(str(root) for root in roots)
+    if broken:
+        what = f"no readable record among {len(broken)} files in {looked}; {broken[0].where}"
+        return UserError(str(place), f"{what}: {broken[0].what}", broken[0].fix)
+    what = "no records" if [place] == roots else f"no records in {looked}"
+    return UserError(str(place), what, f"gauntlet run a benchmark first, or {WHERE}")

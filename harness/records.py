@@ -174,6 +174,8 @@ def read(path: Path) -> dict[str, Any]:
         if not isinstance(record, dict):
             raise ValueError("not a JSON object")
         schema = record.get("schema")
+        if not str(schema).startswith("record/"):
+            raise UserError(str(path), "not a record", "name a record's file, or a folder of them")
         if schema != SCHEMA:
             raise UserError(
                 str(path), f"schema {schema!r}, expected {SCHEMA!r}", "upgrade gauntlet"
@@ -223,7 +225,9 @@ def retractions(*roots: Path) -> tuple[list[dict[str, Any]], list[UserError]]:
     One that cannot be read counts still: its name says which record is withdrawn.
     """
     good, errors = [], []
-    for path in sorted(p for root in roots for p in root.glob(f"*/{RETRACTIONS}/*.json")):
+    patterns = (f"*/{RETRACTIONS}/*.json", f"{RETRACTIONS}/*.json")  # of a tree, of a benchmark
+    folders = [root.parent if root.is_file() else root for root in roots]
+    for path in sorted({p for root in folders for one in patterns for p in root.glob(one)}):
         found: dict[str, Any] = {"record": path.stem}
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -240,9 +244,14 @@ def retractions(*roots: Path) -> tuple[list[dict[str, Any]], list[UserError]]:
 
 
 def walk(*roots: Path) -> Iterator[Path]:
-    """Every record file below the roots, sorted."""
+    """Yield every record file below the roots, sorted.
+
+    A root is a tree of records, one benchmark's folder in it, or a record's file.
+    """
     for root in roots:
-        yield from sorted(root.glob("*/*.json"))
+        tree = [root] if root.is_file() else root.glob("*/*.json")
+        below = sorted(path for path in tree if path.parent.name != RETRACTIONS)
+        yield from below or sorted(root.glob("*.json"))
 
 
 def load_all(*roots: Path) -> tuple[list[dict[str, Any]], list[UserError]]:
@@ -271,7 +280,9 @@ def withdrawals(*roots: Path) -> dict[str, str]:
 
 def newest_by_key(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Key → record; of several, a result beats a failure, then the latest counts."""
-    best: dict[str, dict[str, Any]] = {}
-    for record in sorted(found, key=lambda r: (r["status"] == "ok", r["run"]["finished"])):
-        best[record["key"]] = record
-    return best
+    return {record["key"]: record for record in in_order(found)}
+
+
+def in_order(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return records so that the last of several is the one that counts: results after failures."""
+    return sorted(found, key=lambda r: (r["status"] == "ok", r["run"]["finished"]))

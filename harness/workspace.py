@@ -32,10 +32,17 @@ class Workspace:
         from harness.keys import ROOT
 
         for folder in (Path.cwd(), *Path.cwd().parents):
-            if all((folder / name).is_dir() for name in ("benchmarks", "attacks", "victims")):
-                home = os.environ.get("GAUNTLET_HOME")
-                return cls(folder, Path(home) if home else folder / ".gauntlet")
+            if found := cls.at(folder):
+                return found
         return cls(ROOT, default_root())
+
+    @classmethod
+    def at(cls, folder: Path) -> Workspace | None:
+        """Return the checkout that a folder is, or ``None`` if it is none."""
+        if not all((folder / name).is_dir() for name in ("benchmarks", "attacks", "victims")):
+            return None
+        home = os.environ.get("GAUNTLET_HOME")
+        return cls(folder, Path(home) if home else folder / ".gauntlet")
 
     @property
     def data(self) -> Path:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from harness import datasets
-from harness.commands.reproduce import again, planned
+from harness.commands.reproduce import again
 from harness.commands.show import find_record
+from harness.counting import Counting
 from harness.errors import UserError
 from harness.files import load_array
 from harness.judge.metrics import turned
@@ -28,11 +28,15 @@ def export(workspace: Workspace, text: str, out: Path | None, console: Terminal)
         UserError: no such cell, it edits no comparisons, it is stale and its artefacts are gone,
             or the file cannot be written.
     """
-    record = find_record(workspace, text)
+    found = find_record(workspace, text)
+    record = found.record
     if "edits" not in record["stages"]:
         fix = "name a poisoning cell of a ranking benchmark that is ok"
         raise UserError(record["id"], "has no edited comparisons", fix)
-    lines = edited(workspace, record, console)
+    lines = edited(workspace, found, console)
+    if found.warning is not None:
+        text = f"{record['id']}: {found.warning}"
+        Terminal(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
     if out is None:
         console.write_exactly("".join(lines))
         return
@@ -43,13 +47,14 @@ def export(workspace: Workspace, text: str, out: Path | None, console: Terminal)
     console.print(f"{len(lines):,} lines in {out}", soft_wrap=True, highlight=False)
 
 
-def edited(workspace: Workspace, record: dict[str, Any], console: Console) -> list[str]:
+def edited(workspace: Workspace, found: Counting, console: Console) -> list[str]:
     """The lines of the cell's training comparisons as the attack left them, ends included."""
+    record = found.record
     name, stages, store = record["cell"]["data"]["student"], record["stages"], workspace.store()
     wanted = [stages["rows"], stages["edits"]]
     if not all(store.has(key) for key in wanted):
-        plan, cell = planned(workspace, record)
-        with again(workspace, plan, [cell], record, workspace.home, console) as scheduler:
+        plan, cells = found.current().plan, [found.current().cell]
+        with again(workspace, plan, cells, record, workspace.home, console) as scheduler:
             scheduler.run_stages(wanted)
     train = datasets.load(name, workspace.data).train
     before = train.y.astype(np.int64, copy=False)

@@ -10,6 +10,7 @@ from rich.table import Table
 from harness import records
 from harness.commands.run import chosen, pending, workers
 from harness.errors import UserError
+from harness.forecast import Forecast
 from harness.plan import Cell, Only, Plan
 from harness.recorder import Recorder
 from harness.scheduler import Scheduler
@@ -52,17 +53,13 @@ def plan(
     table = Table(title=f"{planned.benchmark.name}: {len(planned.cells)} cells")
     for column in ("stage", "planned", "cached", "to run", "expected"):
         table.add_column(column, justify="left" if column == "stage" else "right")
-    timings = Timings(workspace.home)
-    total, size, unknown = 0.0, 0.0, 0
+    timings, parts = Timings(workspace.home, planned), []
     cached = Counter(s.kind for s in reachable.values() if store.has(s.key))
     for kind, count in Counter(s.kind for s in reachable.values()).items():
-        todo = [s for s in missing.values() if s.kind == kind]
-        known = [e for e in map(timings.expect, todo) if e is not None]
-        unknown += len(todo) - len(known)
-        seconds = sum(e[0] for e in known)
-        total, size = total + seconds, size + sum(e[1] for e in known)
-        shown = f"{seconds:.0f} s" if known else ("unknown" if todo else "")
-        table.add_row(kind, str(count), str(cached[kind]), str(len(todo)), shown)
+        expected = timings.forecast([s for s in missing.values() if s.kind == kind])
+        parts.append(expected)
+        row = (str(count), str(cached[kind]), str(expected.stages), expected.brief())
+        table.add_row(kind, *row)
     console.print(table)
     ends = Counter(cell.status for cell in planned.cells.values() if cell.reason is not None)
     for reason in {cell.reason for cell in cells if cell.status == "missing"}:
@@ -71,8 +68,7 @@ def plan(
     console.print(
         f"{done} cells recorded, {len(cells)} to do, "
         f"of all {ends['not_applicable']} not applicable. "
-        f"Expected: {total / workers():.0f} s on {workers()} cores, {size / 1e6:.0f} MB"
-        + (f"; {unknown} stages never ran here, so unknown." if unknown else "."),
+        + Forecast.total(parts).sentence(workers()),
         soft_wrap=True,
         highlight=False,
     )

@@ -10,6 +10,7 @@ from rich.console import Console
 from harness import records
 from harness.benchmark import Benchmark
 from harness.errors import UserError, UserErrors
+from harness.selection import plans, select
 from harness.store import TRANSIENT
 from harness.workspace import Workspace
 
@@ -43,25 +44,27 @@ def publish(
         raise UserErrors(broken + broken_here)
     benchmarks = [workspace.benchmark(name) for name in names] or workspace.benchmarks()
     withdrawn = {one["result"] for one in records.retractions(workspace.published_records)[0]}
-    fit, left = [], Counter[str]()
-    for benchmark in benchmarks:
-        own = [record for record in found if record["cell"]["benchmark"] == benchmark.name]
-        keys = keys_today(workspace, benchmark, own, include_local=include_local)
-        for record in own:
-            reason = why_not(record, keys, withdrawn, include_local=include_local)
-            left.update([reason] if reason else [])
-            fit += [] if reason else [record]
-    cells = {record["key"] for record in fit}
-    best = records.newest_by_key([*there, *fit])
     # times and machines differ between equal results: they need no second record
     known = {(record["key"], record["result"]) for record in there}
-    new = [best[key] for key in cells if (key, best[key]["result"]) not in known]
-    left["older than another of its cell"] += len(fit) - len(cells)
+    new: list[dict[str, Any]] = []
+    old, left = 0, Counter[str]()
+    for benchmark in benchmarks:
+        own, public = (
+            [one for one in some if one["cell"]["benchmark"] == benchmark.name]
+            for some in (found, there)
+        )
+        reasons = [why_not(one, withdrawn, include_local=include_local) for one in own]
+        left.update(filter(None, reasons))
+        fit = [one for one, reason in zip(own, reasons, strict=True) if reason is None]
+        counted, others = counting_today(workspace, benchmark, fit, public)
+        left.update(others)
+        fresh = [one for one in counted if (one["key"], one["result"]) not in known]
+        new, old = new + fresh, old + len(counted) - len(fresh)
     if not dry_run:
         for record in new:
             records.write(workspace.published_records, record)
-    say(console, new, len(cells) - len(new), +left, dry_run=dry_run)
-    if not fit:
+    say(console, new, old, +left, dry_run=dry_run)
+    if not new and not old:
         fix = "gauntlet run BENCH --executor docker, or --include-local"
         raise UserError("publish", "no record that can be published", fix)
 
@@ -79,35 +82,42 @@ def retract(workspace: Workspace, name: str, why: str | None, console: Console) 
     console.print(f"withdrawn by {path}. Next: git add it.", soft_wrap=True, highlight=False)
 
 
-def keys_today(
-    workspace: Workspace, benchmark: Benchmark, own: list[dict[str, Any]], *, include_local: bool
-) -> set[str]:
-    """Keys of a benchmark's cells as they are planned now, for the devices that were used."""
-    executors = ("docker", "local") if include_local else ("docker",)
-    devices = {record["environment"]["device"] for record in own}
-    return {
-        cell.key
-        for executor in executors
-        for device in devices
-        for cell in workspace.plan(benchmark, None, device, executor).cells.values()
-    }
-
-
-def why_not(
-    record: dict[str, Any], keys: set[str], withdrawn: set[str], *, include_local: bool
-) -> str | None:
-    """Why a record may not be published, or ``None``.
+def counting_today(
+    workspace: Workspace,
+    benchmark: Benchmark,
+    fit: list[dict[str, Any]],
+    public: list[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Return the records that count for their cells today, and why the others do not.
 
     Args:
-        record: of a run on this machine. keys: of the cells that are planned today.
-        withdrawn: results that were retracted. include_local: also those without isolation.
+        workspace: the checkout.
+        benchmark: what was run.
+        fit: its records that may be published.
+        public: its records that were published; one of them may count in place of a new one.
+    """
+    planned = list(plans(workspace, [benchmark], [*fit, *public])) if fit else []
+    today = {cell.key for plan in planned for cell in plan.cells.values()}
+    ours = Counter(one["key"] for one in fit if one["key"] in today)
+    chosen = select(planned, [*fit, *public]).values()
+    counted = [one.record for one in chosen if one.record and one.record["key"] in ours]
+    stale = sum(one["key"] not in today for one in fit)
+    beaten = ours.total() - len(counted)
+    return counted, Counter({"stale": stale, "another of its cell counts": beaten})
+
+
+def why_not(record: dict[str, Any], withdrawn: set[str], *, include_local: bool) -> str | None:
+    """Return why a record may not be published, whatever is planned, or ``None``.
+
+    Args:
+        record: of a run on this machine.
+        withdrawn: results that were retracted.
+        include_local: also publish those without isolation.
     """
     if record["environment"]["executor"] != "docker" and not include_local:
         return "made without isolation"
     if record["result"] in withdrawn:
         return "withdrawn"
-    if record["key"] not in keys:
-        return "stale"
     return str(record["status"]) if record["status"] in TRANSIENT else None
 
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import webbrowser
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Grid
 
 import harness
 from harness import frame, leaderboard, records
-from harness.benchmark import Benchmark
 from harness.board import Row, Table
 from harness.commands.frames import loader
 from harness.commands.run import say_ignored
-from harness.plan import Plan
+from harness.selection import plans
 from harness.site import render
 from harness.site.views import SiteMeta
 from harness.workspace import Workspace
@@ -57,23 +54,6 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     if open_:
         webbrowser.open(page.resolve().as_uri())
     return page
-
-
-def plans(
-    workspace: Workspace, benchmarks: list[Benchmark], found: list[dict[str, Any]]
-) -> Iterator[Plan]:
-    """Every benchmark's plan for each way in which it was run, containers first.
-
-    What is installed where a stage runs is in its key, so that each way has keys of its own.
-    """
-    for benchmark in benchmarks:
-        ways = {
-            (record["environment"]["executor"], record["environment"]["device"])
-            for record in found
-            if record["cell"]["benchmark"] == benchmark.name
-        } or {("local", "cpu")}
-        for executor, device in sorted(ways):  # docker before local
-            yield workspace.plan(benchmark, None, device, executor)
 
 
 def grid(table: Table) -> Grid:

@@ -12,8 +12,6 @@ from rich.console import Console
 
 from harness.commands.run import environments_of, executor_named, prepare, workers
 from harness.commands.show import find_record
-from harness.errors import UserError
-from harness.judge import METHOD
 from harness.plan import Cell, Plan
 from harness.progress import Meter
 from harness.recorder import Recorder
@@ -35,13 +33,13 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
     Raises:
         UserError: no such record, or the modules have changed since: names the commit to check out.
     """
-    record = find_record(workspace, text)
+    found = find_record(workspace, text)
+    record, today = found.record, found.current()
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    plan, cell = planned(workspace, record)
-    again = run_again(workspace, plan, cell, record, console)
+    again = run_again(workspace, today.plan, today.cell, record, console)
     if again["result"] == record["result"]:
         say(f"{record['id']}: reproduced exactly (result {record['result'][:16]})")
         return True
@@ -64,52 +62,6 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
             )
     say(f"{record['id']}: {'within' if within else 'OUTSIDE'} tolerance")
     return within
-
-
-def planned(workspace: Workspace, record: dict[str, Any]) -> tuple[Plan, Cell]:
-    """The plan of a record's matrix, and its cell in it.
-
-    Raises:
-        UserError: it is stale.
-    """
-    info = record["cell"]
-    plan = workspace.plan(
-        workspace.benchmark(info["benchmark"]),
-        {"matrix": {info["matrix"]}},
-        record["environment"]["device"],
-        record["environment"]["executor"],
-    )
-    cell = plan.cells.get(record["id"])
-    refuse_stale(record, cell, workspace)
-    assert cell is not None
-    return plan, cell
-
-
-def refuse_stale(record: dict[str, Any], cell: Cell | None, workspace: Workspace) -> None:
-    """Refuse a record whose code is not the code here.
-
-    Raises:
-        UserError: says what differs and which commit to check out.
-    """
-    if cell is not None and cell.key == record["key"]:
-        return
-    changed = []
-    if cell is None:
-        changed.append("the benchmark no longer plans it")
-    else:
-        changed += [ref for ref, known in record["modules"].items()
-                    if cell.modules.get(ref) != known]  # fmt: skip
-        if record["method"] != METHOD:
-            changed.append(f"the judge's method ({record['method']} → {METHOD})")
-    what = ", ".join(changed) or "the harness, the data or the environment"
-    commit = record["run"]["commit"]
-    fix = (
-        f"git checkout {commit}"
-        + (" (that run had changed files)" if record["run"]["dirty"] else "")
-        if commit
-        else "the record names no commit; run the benchmark again"
-    )
-    raise UserError(record["id"], f"stale: {what} changed since", fix)
 
 
 def run_again(

@@ -6,7 +6,7 @@ import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from rich.console import Console
@@ -167,12 +167,15 @@ def run(
         if retry_failed:
             scheduler.forget_failures(cells)
         prepare(place.name, environments_of(plan, scheduler, cells), console)
-        with meter:
-            tally = scheduler.run(cells)
+        try:
+            with meter:
+                tally = scheduler.run(cells)
+        finally:  # a run that was stopped after hours has seen what stages take
+            with suppress(OSError):
+                Timings(workspace.home, plan).learn(store, scheduler.done)
     if elsewhere is not None:
         for key in scheduler.done:
             elsewhere.push(store, key)
-    Timings(workspace.home).learn(store, scheduler.done)
     say(console, plan, recorder, tally, place.name)
     return tally
 

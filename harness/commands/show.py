@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +9,7 @@ from rich.table import Table
 
 from harness import records
 from harness.catalog import FOLDERS
+from harness.counting import Counting, counting
 from harness.errors import UserError
 from harness.workspace import Workspace
 
@@ -37,20 +37,18 @@ def list_all(workspace: Workspace, console: Console) -> None:
     console.print(table)
 
 
-def find_record(workspace: Workspace, text: str) -> dict[str, Any]:
-    """The record of a cell that counts, by its id or a part of it that fits one cell only.
+def find_record(workspace: Workspace, text: str) -> Counting:
+    """Return the record that counts for a cell, by the cell's id or a part that fits one cell only.
 
     Raises:
         UserError: none or several cells fit.
     """
     roots = (workspace.local_records, workspace.published_records)
     found, _ = records.load_all(*roots)
-    by_id: dict[str, list[dict[str, Any]]] = {}
-    for record in sorted(found, key=lambda r: r["run"]["finished"]):
-        by_id.setdefault(record["id"], []).append(record)
-    fitting = [text] if text in by_id else [cell for cell in by_id if text in cell]
+    ids = {record["id"] for record in found}
+    fitting = [text] if text in ids else sorted(cell for cell in ids if text in cell)
     if len(fitting) == 1:
-        return counting(workspace, by_id[fitting[0]])
+        return counting(workspace, [record for record in found if record["id"] == fitting[0]])
     if not fitting:
         for cell, reason in records.withdrawals(*roots).items():
             if text in cell:
@@ -59,34 +57,17 @@ def find_record(workspace: Workspace, text: str) -> dict[str, Any]:
     raise UserError(text, f"{len(fitting)} cells match", f"give more, such as {fitting[0]}")
 
 
-def counting(workspace: Workspace, found: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of one cell's records, oldest first, the one that the report shows.
-
-    That is the newest, unless both executors made some: then containers go first, if that record is
-    of today's plan. Only then anything is planned here.
-    """
-    environments = [record["environment"] for record in found]
-    ways = {(environment["executor"], environment["device"]) for environment in environments}
-    info = found[-1]["cell"]
-    with suppress(UserError):  # the benchmark is gone, or broken: the newest has to do
-        for executor, device in sorted(ways) if len(ways) > 1 else ():
-            benchmark = workspace.benchmark(info["benchmark"])
-            plan = workspace.plan(benchmark, {"matrix": {info["matrix"]}}, device, executor)
-            cell = plan.cells.get(found[-1]["id"])
-            fresh = [record for record in found if cell and record["key"] == cell.key]
-            if fresh:
-                return fresh[-1]
-    return found[-1]
-
-
 def show(workspace: Workspace, text: str, console: Console) -> None:
     """One record for people."""
-    record = find_record(workspace, text)
+    found = find_record(workspace, text)
+    record = found.record
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     say(record["id"])
+    if found.warning is not None:
+        say(found.warning)
     say(f"status: {record['status']}" + (f" – {record['reason']}" if record["reason"] else ""))
     for name, metric in record["metrics"].items():
         say(f"  {name:26} {number(metric)}")

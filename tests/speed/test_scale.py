@@ -10,6 +10,7 @@ from harness.benchmark import Benchmark
 from harness.keys import ROOT
 from harness.plan import make_plan
 from harness.site import build
+from harness.timings import Timings
 from harness.workspace import Workspace
 from tests.unit import synthetic
 
@@ -43,7 +44,7 @@ def large() -> Benchmark:
     )
 
 
-def test_plan_of_100_000_cells(benchmark) -> None:
+def test_plan_of_100_000_cells(benchmark, tmp_path) -> None:
     workspace, wanted = Workspace(ROOT, ROOT / ".gauntlet"), large()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     plan = benchmark.pedantic(
@@ -51,6 +52,12 @@ def test_plan_of_100_000_cells(benchmark) -> None:
     )
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert len(plan.cells) == 100_000
+    begun = time.perf_counter()
+    expected = Timings(tmp_path, plan).forecast(list(plan.graph.stages.values()))
+    took = time.perf_counter() - begun
+    assert expected.unknown == len(plan.graph.stages)
+    assert took < 10  # a third of the plan's own time
+    benchmark.extra_info["expected time of its stages, seconds"] = round(took, 1)
     benchmark.extra_info["stages"] = len(plan.graph.stages)
     benchmark.extra_info["peak MiB of the process, before and after"] = [before >> 10, after >> 10]
 

@@ -220,3 +220,130 @@ def test_a_contained_record_goes_before_a_local_one_and_each_is_fresh(checkout):
     rows = frame.build([contained, local], made[:1]).set_index("attack")
     assert not rows.loc["sign", "contained"]
     assert not rows.loc["sign", "stale"]
+
+
+# -- loading --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(checkout):
+    """A checkout with a local record of one cell and a published one of another."""
+    contained, local = both(checkout)
+    workspace = checkout.workspace()
+    (checkout.home / "store").mkdir(parents=True)
+    (checkout.home / "timings.json").write_text("{}")
+    records.write(workspace.local_records, record(cell(local, attack="noop")))
+    inside = record(cell(contained, attack="sign"), environment=CONTAINED)
+    records.write(workspace.published_records, inside)
+    return workspace
+
+
+def loaded(path):
+    """Attacks with a record, and the sources relative to the checkout, or what the error says."""
+    rows = frame.load(path)
+    return sorted(rows.attack[rows.record.notna()]), rows.attrs["source"]
+
+
+def test_a_checkout_a_folder_of_records_a_benchmark_and_a_file_are_loaded(recorded, monkeypatch):
+    local, published = recorded.local_records, recorded.published_records
+    everything = ["noop", "sign"], [str(local), str(published)]
+    assert loaded(recorded.root) == everything
+    monkeypatch.chdir(recorded.root)
+    assert loaded(".") == everything
+    assert loaded(local) == loaded(recorded.home) == (["noop"], [str(local)])
+    assert loaded("reports/records") == loaded("reports") == (["sign"], [str(published)])
+    assert loaded(published / "b") == (["sign"], [str(published / "b")])
+    (file,) = records.walk(local)
+    assert loaded(file) == (["noop"], [str(file)])
+
+
+def test_a_checkout_is_the_report_s_table(recorded):
+    """Of a cell with several records, today's counts; a missing cell and a stale one are said."""
+    workspace = recorded
+    local = workspace.plan(workspace.benchmark("b"))
+    sign = cell(local, attack="sign")
+    records.write(workspace.local_records, record(sign, hour=9))  # later, not contained
+    (noop,) = (path for path in records.walk(workspace.local_records) if "noop" in path.read_text())
+    noop.unlink()
+    rows = frame.load(workspace.root).set_index("attack")
+    assert rows.loc["sign", "contained"]
+    assert not rows.stale.any()
+    assert rows.loc["noop", "status"] == "missing"
+    records.write(workspace.local_records, record(cell(local, attack="noop"), key="old"))
+    rows = frame.load(workspace.root).set_index("attack")
+    assert rows.stale.to_dict() == {"noop": True, "sign": False}
+
+
+def test_of_several_records_in_a_folder_the_latest_result_of_a_cell_is_loaded(plan, tmp_path):
+    ok = cell(plan, attack="sign", defense="none", budget_label="L2 2")
+    # the first key comes again at the end: it must not hide the second
+    for made in (
+        record(ok, hour=1),
+        record(ok, hour=5, key="new"),
+        record(ok, "timeout", hour=3),
+        record(ok, "timeout", hour=7, key="newer"),
+    ):
+        records.write(tmp_path / "records", made)
+    (row,) = frame.load(tmp_path / "records").itertuples()
+    assert row.key == "new"
+
+
+def test_a_broken_record_among_good_ones_is_named_and_left_out(recorded):
+    path = records.write(recorded.local_records, record(cell(recorded.plan(
+        recorded.benchmark("b")), attack="sign"), "timeout"))  # fmt: skip
+    path.write_text(path.read_text().replace('"why"', '"because"'))
+    for place in (recorded.root, recorded.local_records):
+        with pytest.warns(UserWarning, match=rf"ignored: .*{path.name}: .* its digest"):
+            rows = frame.load(place)
+        assert "noop" in list(rows.attack[rows.record.notna()])
+        assert [path.name in one for one in rows.attrs["ignored"]] == [True]
+    with pytest.raises(UserError, match="the content does not match its digest") as caught:
+        frame.load(path)
+    assert caught.value.where == str(path)
+
+
+def test_an_error_says_what_was_looked_for_and_where(recorded, tmp_path):
+    local, published = recorded.local_records, recorded.published_records
+    timings = recorded.home / "timings.json"
+    kept = [path.read_text() for path in records.walk(local)]
+    for path in (*records.walk(local), *records.walk(published)):
+        path.unlink()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for place, said in (
+        (recorded.root, f"no records in {local} and {published}; gauntlet run"),
+        (recorded.home, f"no records in {local}; "),
+        (empty, "empty: no records; "),
+        (tmp_path / "nowhere", "nowhere: no records: there is no such file or folder; name a "),
+        (timings, "timings.json: not a record; name a record's file, or a folder"),
+    ):
+        with pytest.raises(UserError) as caught:
+            frame.load(place)
+        assert said in str(caught.value)
+        assert "upgrade" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+    for name in ("a", "b"):
+        (local / "b" / f"{name}.json").write_text(kept[0])
+    with pytest.raises(
+        UserError, match=r"no readable record among 2 files in .*a\.json: the content"
+    ):
+        frame.load(recorded.root)
+
+
+def test_a_withdrawn_record_is_not_loaded_from_anywhere(recorded):
+    (path,) = records.walk(recorded.published_records)
+    records.retract(recorded.published_records, path.stem, "shifted labels")
+    with pytest.raises(UserError, match="the record is withdrawn"):
+        frame.load(path)
+    for place in (path.parent, recorded.published_records):
+        with pytest.raises(UserError, match="no records"):
+            frame.load(place)
+    rows = frame.load(recorded.root).set_index("attack")
+    assert "shifted labels" in rows.loc["sign", "reason"]
+
+
+def test_a_record_of_a_later_gauntlet_says_to_upgrade(recorded):
+    (path,) = records.walk(recorded.published_records)
+    path.write_text(path.read_text().replace("record/1", "record/2"))
+    with pytest.raises(UserError, match="'record/2', expected 'record/1'; upgrade gauntlet"):
+        frame.load(path)
