@@ -60,10 +60,12 @@ def row(
     """One row of the frame; ``missing`` is the reason where there is no record."""
     info = cell.info
     status, stage, reason = "missing", None, missing
+    by: str | None = "harness"
     if record is not None:
         status, stage, reason = record["status"], record["stage"], record["reason"]
+        by = record.get("by")
     elif cell.reason is not None:
-        status, reason = cell.status, cell.reason
+        status, reason, by = cell.status, cell.reason, cell.by
     result: dict[str, Any] = {
         "key": cell.key,
         "cell_id": cell.id,
@@ -74,6 +76,7 @@ def row(
         "status": status,
         "stage": stage,
         "reason": reason,
+        "by": by,
         "stale": record is not None and not (fresh and record["method"] == METHOD),
         "contained": record is not None and record["environment"]["executor"] == "docker",
         "ensemble": bool(cell.members),
