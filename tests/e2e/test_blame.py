@@ -43,6 +43,7 @@ class Wall(nn.Module):
     def forward(self, x):
         {}
 """
+UNDER_ATTACK = "if x.requires_grad:\n            {}\n        return self.network(x)"
 MISLED = """
 class Defense:
     def fit(self, victim, network, train, val, adversary, ctx):
@@ -73,15 +74,11 @@ class Attack:
 DEFENSES = {
     "wall": (GUARD.format("raise ValueError('a wall')"), "guard"),
     "wall-under-attack": (
-        GUARD.format(
-            "if x.requires_grad: raise ValueError('a wall')\n        return self.network(x)"
-        ),
+        GUARD.format(UNDER_ATTACK.format("raise ValueError('a wall')")),
         "guard",
     ),
     "declining-guard": (
-        GUARD.format(
-            f"if x.requires_grad:\n            {DECLINES}\n        return self.network(x)"
-        ),
+        GUARD.format(UNDER_ATTACK.format(DECLINES)),
         "guard",
     ),
     "declining-fit": (FIT.format(DECLINES), "fit"),
@@ -176,7 +173,7 @@ def test_a_victim_that_cannot_take_the_data_is_no_defence_s_gap(found, rows, def
         ("declining-fit", ("avoided", "defense", "train")),
         ("declining-guard", ("avoided", "defense", "attack")),
         ("wall-under-attack", ("module_error", "defense", "attack")),
-        ("wall", ("module_error", "defense", "train")),
+        ("wall", ("module_error", "defense", "attack")),
         ("declining-victim", ("module_error", "defense", "train")),
         ("late", ("timeout", "defense", "train")),
         ("killed", ("module_error", "defense", "train")),
@@ -194,7 +191,7 @@ def test_a_defence_answers_for_what_came_through_its_code(found, defense, ending
 def test_what_a_defence_makes_impossible_is_a_gap_of_its_row_alone(rows):
     declining = rows["defenses"]["declining-fit"]
     assert declining.rank is None
-    assert [gap.attack for gap in declining.gaps] == ["sign", "noop"]
+    assert {gap.attack for gap in declining.gaps} == {"sign", "noop"}
     assert {gap.reason for gap in declining.gaps} == {"made impossible by the defence: not mine"}
     assert [gap.attack for gap in rows["defenses"]["declining-guard"].gaps] == ["sign"]
     assert rows["defenses"]["none"].gaps == ()
