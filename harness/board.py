@@ -25,8 +25,9 @@ class Cell:
     """One defence under one attack, over all seeds.
 
     Attributes:
-        status: of the closed list, or ``avoided``; of several seeds the first that is not ok.
+        status: of the closed list; of several seeds the first that is not ok.
         reason: one sentence, wherever there is no number.
+        by: what a status other than ok is put down to.
         score: the headline figure. clean: the figure beside it. control: the same figure on the
             network that was trained without the attack.
         heat: damage class 0–9. strongest: the row's strongest single attack.
@@ -38,6 +39,7 @@ class Cell:
     status: str
     word: str
     reason: str | None
+    by: str | None
     score: Estimate | None
     clean: Estimate | None
     control: Estimate | None

@@ -27,7 +27,7 @@ from harness.smoke import ATTACKS, BUDGETS, EDGES, matrix_for, settings
 from harness.store import Store
 from harness.workspace import Workspace
 
-FAIR = ("ok", "not_applicable")
+FAIR = ("ok", "not_applicable", "avoided")
 """Statuses in which a well-made module may end."""
 
 

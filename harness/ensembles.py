@@ -13,21 +13,27 @@ from harness.judge.segmentation import segmentation
 from harness.judge.values import proportion
 from harness.plan import Cell
 from harness.scoring import Score
+from harness.threat import By
 
 
 def score_ensemble(cell: Cell, members: list[dict[str, Any]]) -> Score:
     """Judge an ensemble from its members' records; no stage runs.
 
     An example is right under the ensemble only if it is right under every member. A member that
-    cannot play (``not_applicable``) is left out; one that failed leaves it without a result.
+    cannot play (``not_applicable``) is left out; one that failed leaves it without a result, and
+    one that the defence made impossible makes it impossible, too.
     """
     playing = [m for m in members if m["status"] != "not_applicable"]
     if not playing:
-        return Score("not_applicable", "no member of the ensemble applies")
+        by = {m.get("by") for m in members}
+        shared: By | None = by.pop() if len(by) == 1 else "rule"
+        return Score("not_applicable", "no member of the ensemble applies", shared)
     broken = [m for m in playing if m["status"] != "ok"]
     if broken:
         names = ", ".join(f"{m['cell']['attack']} ({m['status']})" for m in broken)
-        return Score("blocked", f"members without a result: {names}")
+        avoided = [m for m in broken if m["status"] == "avoided"]
+        status, first = ("avoided", avoided[0]) if avoided else ("blocked", broken[0])
+        return Score(status, f"members without a result: {names}", first.get("by"))
     task = cell.info["task"]
     judge = _segmentation if task == "segmentation" else _outcomes
     try:

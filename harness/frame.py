@@ -51,10 +51,12 @@ def row(
     """One row of the frame; ``missing`` is the reason where there is no record."""
     info = cell.info
     status, stage, reason = "missing", None, missing
+    by: str | None = "harness"
     if record is not None:
         status, stage, reason = record["status"], record["stage"], record["reason"]
+        by = record.get("by")
     elif cell.reason is not None:
-        status, reason = cell.status, cell.reason
+        status, reason, by = cell.status, cell.reason, cell.by
     result: dict[str, Any] = {
         "key": cell.key,
         "cell_id": cell.id,
@@ -65,6 +67,7 @@ def row(
         "status": status,
         "stage": stage,
         "reason": reason,
+        "by": by,
         "stale": stale,
         "contained": record is not None and record["environment"]["executor"] == "docker",
         "ensemble": bool(cell.members),

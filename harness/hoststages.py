@@ -18,6 +18,7 @@ from harness.files import load_array, read_json, save_array, write_json
 from harness.judge import budget as budgets
 from harness.judge.common import common
 from harness.judge.edits import check_edits, places
+from harness.threat import By
 from harness.weights import find
 
 Array = NDArray[Any]
@@ -29,11 +30,12 @@ class StageFailure(Exception):
 
     Attributes:
         status: of the closed list. reason: one sentence.
+        by: what it is put down to.
     """
 
-    def __init__(self, status: str, reason: str) -> None:
+    def __init__(self, status: str, reason: str, by: By) -> None:
         super().__init__(reason)
-        self.status, self.reason = status, reason
+        self.status, self.reason, self.by = status, reason, by
 
 
 def data(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
@@ -63,7 +65,7 @@ def cut(inputs: Inputs, examples: int | None, out: Path, *, x: str, y: str) -> N
     rows = hash_order(arrays["ids"], "slice")[:examples]
     if examples is not None and len(rows) < examples:
         raise StageFailure(
-            "not_applicable", f"asks for {examples} examples, the split has {len(rows)}"
+            "not_applicable", f"asks for {examples} examples, the split has {len(rows)}", "rule"
         )
     # in ranking x are items, which comparisons name by row: all of them stay
     chosen = arrays["x"] if spec["task"] == "ranking" else arrays["x"][rows]
@@ -91,7 +93,8 @@ def targets(chosen: str | int, y: Array, ids: Array, spec: Mapping[str, Any]) ->
     classes = int(spec["outputs"])
     if isinstance(chosen, int):
         if chosen >= classes:
-            raise StageFailure("not_applicable", f"target {chosen}: there are {classes} classes")
+            reason = f"target {chosen}: there are {classes} classes"
+            raise StageFailure("not_applicable", reason, "rule")
         result = np.full_like(y, chosen)
     elif chosen == "next":
         result = ((y.astype(np.int64) + 1) % classes).astype(y.dtype)
@@ -141,7 +144,7 @@ def edit(
         for n in ("x", "y")
     )
     if x is not None and spec["task"] == "ranking":
-        raise StageFailure("budget_violation", "a ranking edit may change labels only")
+        raise StageFailure("budget_violation", "a ranking edit may change labels only", "attack")
     reason = check_edits(
         ids,
         x,
@@ -153,7 +156,7 @@ def edit(
         spec=dict(spec),
     )
     if reason is not None:
-        raise StageFailure("budget_violation", reason)
+        raise StageFailure("budget_violation", reason, "attack")
     rows = places(ids, arrays["ids"])
     if x is not None:
         arrays["x"][rows] = stored(x, arrays["x"].dtype)

@@ -62,6 +62,7 @@ def _size(group: Sequence[Line]) -> tuple[bool, float]:
 
 
 def _table(planned: Sequence[Line], more: Mapping[str, Sequence[Named]]) -> Table:
+    planned = _beside_one(planned)
     first = planned[0]
     headline = headline_of(first.threat_model, first.task)
     decoded = _decoded(planned)
@@ -93,6 +94,23 @@ def _table(planned: Sequence[Line], more: Mapping[str, Sequence[Named]]) -> Tabl
         examples=next((outcome.size for outcome in decoded.values()), None),
         measured=max((_finished(line) for line in planned), default="") or None,
     )
+
+
+def _beside_one(planned: Sequence[Line]) -> list[Line]:
+    """Put what victim or attack declines beside one defence only down to that defence.
+
+    Both share a process with the defence, which may have spoken for them; where another defence's
+    cell has a result, they can play.
+    """
+    plays = {(line.attack, line.seed) for line in planned if line.status == "ok"}
+    found = []
+    for line in planned:
+        declined = line.status == "not_applicable" and line.by in ("victim", "attack")
+        if declined and (line.attack, line.seed) in plays:
+            reason = f"the {line.by} declines beside this defence only: {line.reason}"
+            line = replace(line, status="avoided", by="defense", reason=reason)
+        found.append(line)
+    return found
 
 
 def _grouped(planned: Iterable[Line], by: str) -> dict[str, list[Line]]:
@@ -213,7 +231,7 @@ def _cell(found: Sequence[Line], headline: Headline, more: Mapping[str, Sequence
     records = [line.record for line in found if line.status == "ok" and line.record]
     score = _figure(records, headline.metric)
     clean = _figure(records, headline.clean)
-    status, reason = ("ok", None) if bad is None else (bad.status, bad.reason)
+    status, reason = ("ok", None) if bad is None else (bad.status, bad.why)
     if bad and len(found) > 1 and records:
         reason = f"seed {bad.seed}: {reason}"
     elif bad is None and score is None:
@@ -224,6 +242,7 @@ def _cell(found: Sequence[Line], headline: Headline, more: Mapping[str, Sequence
         status=status,
         word="undefined" if bad is None and score is None else STATUSES[status].word,
         reason=reason,
+        by=None if bad is None else bad.by,
         score=whole,
         clean=clean,
         control=_figure(records, headline.control) if headline.control else None,
@@ -251,6 +270,7 @@ def _unplanned(column: AttackRow) -> Cell:
         status=status,
         word=word,
         reason=reason,
+        by="rule",
         score=None,
         clean=None,
         control=None,

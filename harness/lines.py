@@ -10,8 +10,6 @@ import pandas as pd
 
 Record = Mapping[str, Any]
 
-_AVOIDED_BY = ("defence", "defense")
-
 
 @dataclass(frozen=True)
 class Status:
@@ -27,11 +25,12 @@ class Status:
     cannot: bool = False
 
 
-AVOIDED = "avoided"
 STATUSES: dict[str, Status] = {
     "ok": Status("ok", "has a result"),
-    "not_applicable": Status("n/a", "ruled out by the threat table; does not count", cannot=True),
-    AVOIDED: Status(
+    "not_applicable": Status(
+        "n/a", "ruled out by the plan, or declined by victim or attack; does not count", cannot=True
+    ),
+    "avoided": Status(
         "avoided", "made impossible by the defence itself; counts as a gap", cannot=True
     ),
     "module_error": Status("error", "a module raised an exception"),
@@ -43,7 +42,29 @@ STATUSES: dict[str, Status] = {
     "infra_error": Status("infra", "the machinery failed, not a module"),
     "missing": Status("missing", "planned, not run yet, or its data are not at hand"),
 }
-"""The one table from status to words, for pages, CSV and legend (its reason tells ``avoided``)."""
+"""The one table from status to words, for pages, CSV and legend."""
+
+BLAMED = {
+    ("avoided", "defense"): "made impossible by the defence",
+    ("not_applicable", "victim"): "declined by the victim",
+    ("not_applicable", "attack"): "declined by the attack",
+}
+"""Status and blame → words before the reason, where the reason alone would not say who declines."""
+FAILED = {"victim": "in the victim", "defense": "in the defence", "attack": "in the attack"}
+"""The same for every other status; rules and the harness speak for themselves."""
+
+
+def explained(status: str, by: str | None, reason: str | None) -> str | None:
+    """Return the reason of a status with the role that it is put down to.
+
+    >>> explained("avoided", "defense", "needs pictures")
+    'made impossible by the defence: needs pictures'
+    """
+    before = BLAMED.get((status, by or "")) or FAILED.get(by or "")
+    # a budget is the attack's to keep, and what blocks a cell names its stage and module
+    if reason is None or before is None or status in ("ok", "budget_violation", "blocked"):
+        return reason
+    return f"{before}: {reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +72,8 @@ class Line:
     """One planned cell.
 
     Attributes:
-        status: a key of ``STATUSES``; ``avoided`` is split off here.
+        status: a key of ``STATUSES``.
+        by: what it is put down to, or ``None`` where it is ok or nothing was recorded.
         budget: its label. limits: its fields. derived: an ensemble, judged from its members.
     """
 
@@ -72,6 +94,7 @@ class Line:
     status: str
     stage: str | None
     reason: str | None
+    by: str | None
     stale: bool
     contained: bool
     defense_control: bool
@@ -84,6 +107,11 @@ class Line:
     def word(self) -> str:
         """The status in words."""
         return STATUSES[self.status].word
+
+    @property
+    def why(self) -> str | None:
+        """The reason, with the role that it is put down to."""
+        return explained(self.status, self.by, self.reason)
 
     @property
     def self_reported(self) -> bool:
@@ -100,9 +128,6 @@ def lines(frame: pd.DataFrame) -> list[Line]:
 
 
 def _line(row: dict[str, Any]) -> Line:
-    status, reason = str(row["status"]), _optional(row["reason"])
-    if status == "not_applicable" and (reason or "").lower().startswith(_AVOIDED_BY):
-        status = AVOIDED
     eps = row["eps"]
     return Line(
         key=str(row["key"]),
@@ -123,9 +148,10 @@ def _line(row: dict[str, Any]) -> Line:
         budget=str(row["budget_label"]),
         eps=None if eps is None or eps != eps else float(eps),
         seed=int(row["seed"]),
-        status=status,
+        status=str(row["status"]),
         stage=_optional(row["stage"]),
-        reason=reason,
+        reason=_optional(row["reason"]),
+        by=_optional(row["by"]),
         derived=bool(row["ensemble"]),
         limits=row["budget"] if isinstance(row["budget"], Mapping) else {},
         record=row["record"] if isinstance(row["record"], Mapping) else None,

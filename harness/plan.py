@@ -24,7 +24,7 @@ from harness.judge import METHOD
 from harness.keys import digest, judge_digest
 from harness.recipes import Recipes
 from harness.subject import Subject
-from harness.threat import THREATS, Status
+from harness.threat import THREATS, By, Status
 from harness.weights import recipe_of
 
 Only = Mapping[str, Set[str]]
@@ -57,6 +57,13 @@ class Cell:
     random: bool = False
     modules: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def by(self) -> By | None:
+        """What the plan puts its reason down to: a rule, or data that are not at hand."""
+        if self.reason is None:
+            return None
+        return "rule" if self.status == "not_applicable" else "harness"
 
 
 @dataclass

@@ -6,6 +6,7 @@ import datetime
 import platform
 import subprocess
 import uuid
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -20,9 +21,24 @@ from harness.plan import Cell, Plan
 from harness.recipes import THREADS
 from harness.scoring import Score, score
 from harness.store import TRANSIENT, Store
+from harness.threat import By
 
-DEFENSE_STAGES = ("train", "sanitize", "repair")
-"""Where a defence can rule a cell out by itself; what it avoids so counts as a gap of its row."""
+
+@dataclass(frozen=True)
+class Ending:
+    """How a cell ended.
+
+    Attributes:
+        status: of the closed list.
+        stage: kind of the stage that failed, or ``None``.
+        reason: one sentence, unless it is ok.
+        by: what that is put down to, unless it is ok.
+    """
+
+    status: str
+    stage: str | None = None
+    reason: str | None = None
+    by: By | None = None
 
 
 class Recorder:
@@ -43,16 +59,17 @@ class Recorder:
 
     def record(self, cell: Cell, plan: Plan) -> dict[str, Any]:
         """Score a cell and write its record; failures are recorded as what they are."""
-        status, stage, reason, judged = self._judge(cell, plan)
+        end, judged = self._judge(cell, plan)
         receipts = self._receipts(cell)
         record = records.finish(
             {
                 "key": cell.key,
                 "id": cell.id,
                 "cell": cell.info,
-                "status": status,
-                "stage": stage,
-                "reason": reason,
+                "status": end.status,
+                "stage": end.stage,
+                "reason": end.reason,
+                **({} if end.by is None else {"by": end.by}),
                 "metrics": judged.metrics,
                 "parts": judged.parts,
                 "outcomes": judged.outcomes,
@@ -85,28 +102,31 @@ class Recorder:
         self.by_key[cell.key] = record
         return record
 
-    def _judge(self, cell: Cell, plan: Plan) -> tuple[str, str | None, str | None, Score]:
+    def _judge(self, cell: Cell, plan: Plan) -> tuple[Ending, Score]:
         if cell.reason is not None:
-            return cell.status, None, cell.reason, Score()
+            return Ending(cell.status, None, cell.reason, cell.by), Score()
         if cell.members:
             judged = score_ensemble(cell, [self._member(plan.cells[m]) for m in cell.members])
-            return judged.status, None, judged.reason, judged
+            return Ending(judged.status, None, judged.reason, judged.by), judged
         failure = self._failure(cell, plan)
         if failure is not None:
-            return (*failure, Score())
+            return failure, Score()
         judged = score(cell.info, cell.stages, self.store, random=cell.random)
-        return judged.status, None if judged.status == "ok" else "score", judged.reason, judged
+        stage = None if judged.status == "ok" else "score"
+        return Ending(judged.status, stage, judged.reason, judged.by), judged
 
     def _member(self, cell: Cell) -> dict[str, Any]:
         return self.by_key[cell.key]
 
-    def _failure(self, cell: Cell, plan: Plan) -> tuple[str, str, str] | None:
-        """Status, stage and reason of the failed stage behind a cell; its own goes first.
+    def _failure(self, cell: Cell, plan: Plan) -> Ending | None:
+        """Return how a failed stage ends its cell, or ``None`` where all went well.
 
         A failure of the attack or defence under test is the cell's own status; a failure of
-        anything else – data, the undefended victim, a control – blocks it.
+        anything else – data, the undefended victim, a control – blocks it. Of several, a module
+        that cannot play goes first, whatever the defence did; then the cell's own.
         """
-        blocked = None
+        own: Ending | None = None
+        blocked: Ending | None = None
         for key, stage in plan.graph.ancestors(list(cell.stages.values())).items():
             receipt = self.store.receipt(key)
             if receipt is None or receipt["status"] == "ok":
@@ -114,13 +134,16 @@ class Recorder:
             status, reason = str(receipt["status"]), str(receipt["reason"])
             who = ", ".join(dict.fromkeys(m["module"] for m in
                             stage.recipe.get("modules", {}).values()))  # fmt: skip
-            if status == "not_applicable" and stage.kind in DEFENSE_STAGES:
-                reason = f"defence {cell.info['defense']}: {reason}"
-            if key in cell.own or status in ("not_applicable", *TRANSIENT):
-                return status, stage.kind, reason
+            by: By | None = receipt.get("by")
+            if status == "not_applicable":
+                if by != "defense":
+                    return Ending(status, stage.kind, reason, by)
+                status = "avoided"
+            if key in cell.own or status in ("avoided", *TRANSIENT):
+                own = own or Ending(status, stage.kind, reason, by)
             what = f"{stage.kind} ({who or 'harness'}) {status}: {reason}"
-            blocked = blocked or ("blocked", stage.kind, what)
-        return blocked
+            blocked = blocked or Ending("blocked", stage.kind, what, by)
+        return own or blocked
 
     def _receipts(self, cell: Cell) -> dict[str, dict[str, Any]]:
         found = {role: self.store.receipt(key) for role, key in cell.stages.items()}

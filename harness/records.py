@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import UserError
 from harness.keys import digest
-from harness.threat import Status
+from harness.threat import By, Status
 
 SCHEMA = "record/1"
 RETRACTION = "retraction/1"
@@ -92,7 +92,12 @@ class Run(_Strict):
 
 
 class Record(_Strict):
-    """One cell's record, as stored."""
+    """One cell's record, as stored.
+
+    Attributes:
+        by: what a cell without a result is put down to. Absent where it has one, and in records
+            from before the field, for which nothing is guessed.
+    """
 
     schema_: Literal["record/1"] = Field(alias="schema")
     key: str
@@ -101,6 +106,7 @@ class Record(_Strict):
     status: Status
     stage: str | None
     reason: str | None
+    by: By | None = None
     metrics: dict[str, Metric]
     parts: dict[str, Metric]
     outcomes: dict[str, str | int] | None

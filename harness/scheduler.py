@@ -14,6 +14,7 @@ from harness.catalog import Catalog
 from harness.errors import UserError
 from harness.executors.base import Executor, Result, StageJob
 from harness.executors.outcome import copy_tail, last_line, take_oracle
+from harness.executors.responsible import responsible
 from harness.files import remove_tree
 from harness.graph import HOST, Stage
 from harness.hoststages import HOST_STAGES, StageFailure
@@ -24,6 +25,7 @@ from harness.outputs import check_output
 from harness.plan import Cell, Plan
 from harness.recorder import Recorder
 from harness.store import TRANSIENT, Store, told
+from harness.threat import By
 from harness.work import WorkFolder
 
 INFRA_RETRIES = 2
@@ -255,21 +257,21 @@ class Scheduler:
         out = self._work.path / f"{stage.key[:32]}-host"
         out.mkdir(parents=True)
         inputs = {name: self.store.part(one.key, one.part) for name, one in stage.inputs.items()}
-        status, reason = "ok", ""
+        status, reason, by = "ok", "", None
         try:
             HOST_STAGES[stage.kind](stage.recipe, inputs, out, self.data_root)
         except StageFailure as failure:
-            status, reason = failure.status, failure.reason
+            status, reason, by = failure.status, failure.reason, failure.by
         except UserError as error:
             status, reason = "missing", str(error)
-        self._commit(stage, out, Result(status, reason, time.monotonic() - begun))
+        self._commit(stage, out, Result(status, reason, time.monotonic() - begun, by=by))
 
     def _ended(self, job: StageJob, result: Result) -> None:
         stage = self._running.pop(job.key).stage
         self._leases.give(job.key)
         extra: dict[str, Any] = {}
         if result.status == "ok" and (wrong := check_output(job)):
-            result = replace(result, status="contract_violation", reason=wrong)
+            result = replace(result, status="contract_violation", reason=wrong, by=None)
         if result.status == "ok" and job.service is not None:
             result, extra = take_oracle(job, result)
         if result.status == "infra_error" and self._tries[job.key] < INFRA_RETRIES:
@@ -295,6 +297,7 @@ class Scheduler:
             "kind": stage.kind,
             "status": result.status,
             "reason": result.reason,
+            "by": blamed(stage, result.status, result.by),
             "seconds": round(result.seconds, 4),
             "hook_seconds": round(result.hook_seconds, 4),
             "peak_memory": result.peak_memory,
@@ -312,6 +315,7 @@ class Scheduler:
             remove_tree(out)
             out.mkdir()
             receipt |= {"status": "contract_violation", "reason": str(error)}
+            receipt |= {"by": blamed(stage, "contract_violation", None)}
             kept = self.store.commit(stage.key, out, receipt)
         self.tally.stages += 1
         self.done.append(stage.key)
@@ -356,6 +360,13 @@ class Scheduler:
             self._agenda.closed(cell_id)
             self.tally.records += 1
             self.tell(self.tally.stages, self._total, cell_id)
+
+
+def blamed(stage: Stage, status: str, claim: By | None) -> By | None:
+    """Return what a stage's failure is put down to; ``None`` where it ended well."""
+    if status == "ok":
+        return None
+    return responsible(stage.kind, stage.recipe.get("modules", {}), status, claim)
 
 
 def rank(stage: Stage) -> tuple[int, str]:

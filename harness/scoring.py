@@ -17,7 +17,7 @@ from harness.judge import flags, metrics
 from harness.judge.edits import places
 from harness.judge.values import Absent, Judged
 from harness.store import Store
-from harness.threat import THREATS
+from harness.threat import THREATS, By
 
 Array = NDArray[Any]
 Goal = Array | Absent | None
@@ -29,10 +29,12 @@ class Score:
 
     Attributes:
         status, reason: ``ok``, or a violation found by the judge.
+        by: what a violation is put down to.
     """
 
     status: str = "ok"
     reason: str | None = None
+    by: By | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, Any] = field(default_factory=dict)
     outcomes: dict[str, Any] | None = None
@@ -61,13 +63,13 @@ def score(
         result.perturbation = budgets.summary(distances) | load_common(stages["measure"], store)
         violation = budgets.check_perturbation(distances, dict(info["budget"]))
         if violation is not None:
-            return Score("budget_violation", violation, perturbation=result.perturbation)
+            return Score("budget_violation", violation, "attack", perturbation=result.perturbation)
     if "queries" in threat.judged:
         result.queries, refused = count_queries(store, stages["attack"])
         allowed = info["budget"]["queries"]
         if result.queries["max"] > allowed:
             most = f"{result.queries['max']:.0f} queries for one example, the limit is {allowed}"
-            return Score("budget_violation", most, queries=result.queries)
+            return Score("budget_violation", most, "attack", queries=result.queries)
         if refused:
             result.notes.append(
                 f"the oracle refused {refused} queries over budget; none was answered"

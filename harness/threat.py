@@ -11,6 +11,7 @@ from typing import Literal
 Status = Literal[
     "ok",
     "not_applicable",
+    "avoided",
     "module_error",
     "contract_violation",
     "budget_violation",
@@ -21,6 +22,9 @@ Status = Literal[
     "missing",
 ]
 """The closed list: every planned cell ends in exactly one of these."""
+
+By = Literal["rule", "victim", "defense", "attack", "harness"]
+"""What a cell without a result is put down to: the plan's rules, a module by its role, or us."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ from harness.scheduler import Scheduler, Tally
 from harness.timings import Timings
 from harness.workspace import Workspace
 
+FINAL = ("ok", "not_applicable", "avoided")
+"""Statuses that another try cannot change."""
+
 
 def workers() -> int:
     """Cores that this process may use."""
@@ -110,13 +113,12 @@ def gpu_numbers(text: str) -> list[str]:
 def pending(plan: Plan, found: list[dict[str, Any]], *, retry_failed: bool) -> list[Cell]:
     """Cells without a record of their key; with ``retry_failed`` also those that failed."""
     newest = records.newest_by_key(found)
-    final = ("ok", "not_applicable")
 
     def done(cell: Cell) -> bool:
         record = newest.get(cell.key)
         if record is None or record["status"] in ("infra_error", "missing"):
             return False
-        return record["status"] in final or not retry_failed
+        return record["status"] in FINAL or not retry_failed
 
     return [cell for cell in plan.cells.values() if not done(cell)]
 

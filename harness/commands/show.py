@@ -68,7 +68,8 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
     say(record["id"])
     if found.warning is not None:
         say(found.warning)
-    say(f"status: {record['status']}" + (f" – {record['reason']}" if record["reason"] else ""))
+    by = f", by {record['by']}" if record.get("by") else ""
+    say(f"status: {record['status']}{by}" + (f" – {record['reason']}" if record["reason"] else ""))
     for name, metric in record["metrics"].items():
         say(f"  {name:26} {number(metric)}")
     for flag in record["flags"]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.environments import Environment
+from harness.threat import By
 
 STAGE_ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -53,6 +54,7 @@ class Result:
         seconds: wall time. hook_seconds: the hook's own part, as the worker says.
         peak_memory: bytes of private memory, the largest sample. passes: examples forward/backward.
         image: digest of the container image that it ran in, or ``None``.
+        by: the role whose code raised, or ``None`` where that is not known.
     """
 
     status: str
@@ -64,6 +66,7 @@ class Result:
     device_memory: int | None = None
     exit_code: int | None = None
     image: str | None = None
+    by: By | None = None
 
 
 class Executor(Protocol):

@@ -172,8 +172,8 @@ class DockerExecutor:
             result = self._ended(job, container, ended)
             served = self._ended(service, oracle, answering.result())
             if served.status != "ok" and result.status != "timeout":
-                status, reason = oracle_failure(served)
-                return replace(result, status=status, reason=reason)
+                status, reason, by = oracle_failure(service, served)
+                return replace(result, status=status, reason=reason, by=by)
             return result
         finally:
             opened.close()

@@ -24,6 +24,7 @@ from typing import Any
 from harness.errors import UserError
 from harness.executors.base import STAGE_ENVIRONMENT, Result, StageJob
 from harness.executors.outcome import oracle_failure, read_outcome, tame
+from harness.threat import By
 
 POLL_SECONDS = 0.05
 GIB = 1 << 30
@@ -42,7 +43,7 @@ class _Running:
     oracle_ended: tuple[int, int] | None = None
     ended: tuple[int, int] | None = None
     peak: int = 0
-    stopped: tuple[str, str] | None = None
+    stopped: tuple[str, str, By | None] | None = None
 
 
 class LocalExecutor:
@@ -102,8 +103,8 @@ class LocalExecutor:
                 if running.ended is None:  # the fork server may have died, and the oracle with it
                     self._launch(server, running.job, running)
 
-    def _oracle_failure(self, service: StageJob, code: int, number: int) -> tuple[str, str]:
-        return oracle_failure(read_outcome(service, code, number, 0.0, 0))
+    def _oracle_failure(self, service: StageJob, code: int, number: int) -> tuple[str, str, By]:
+        return oracle_failure(service, read_outcome(service, code, number, 0.0, 0))
 
     def _ensure_server(self) -> subprocess.Popen[bytes]:
         if self._server is not None and self._server.poll() is None:
@@ -213,9 +214,9 @@ class LocalExecutor:
             elif time.monotonic() - running.begun > job.seconds:
                 self._stop(running, "timeout", f"stopped at its limit of {job.seconds:g} s")
 
-    def _stop(self, running: _Running, status: str, reason: str) -> None:
+    def _stop(self, running: _Running, status: str, reason: str, by: By | None = None) -> None:
         """Kill a stage; it has ended when the fork server says so, or now if it was not ordered."""
-        running.stopped = running.stopped or (status, reason)
+        running.stopped = running.stopped or (status, reason, by)
         for pid in (running.pid, running.oracle_pid):
             if pid:
                 kill_group(pid)
@@ -233,7 +234,8 @@ class LocalExecutor:
         seconds = time.monotonic() - running.begun
         refused = tame(running.job.folder)
         if running.stopped:
-            return Result(*running.stopped, seconds=seconds, peak_memory=running.peak)
+            status, reason, by = running.stopped
+            return Result(status, reason, seconds, peak_memory=running.peak, by=by)
         code, number = running.ended or (1, 0)
         return read_outcome(running.job, code, number, seconds, running.peak, refused)
 

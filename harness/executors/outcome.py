@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.executors.base import Result, StageJob
+from harness.executors.responsible import claimed, responsible
 from harness.files import remove_tree
 from harness.runtime.remains import strange
+from harness.threat import By
 
 DISK_FULL = 14
 """The one exit code that speaks for itself: the worker could not write its outcome."""
@@ -85,6 +87,7 @@ def read_outcome(
         claim["passes"],
         claim["device_memory"],
         code,
+        by=claimed(claim.get("by"), job.job["modules"]),
     )
 
 
@@ -178,11 +181,12 @@ def take_oracle(job: StageJob, result: Result) -> tuple[Result, dict[str, Any]]:
     return replace(result, passes=passes), {"oracle": {"refused": passes.pop("refused", 0)}}
 
 
-def oracle_failure(served: Result) -> tuple[str, str]:
-    """Status and reason of a stage whose oracle ended before it was told to."""
+def oracle_failure(service: StageJob, served: Result) -> tuple[str, str, By]:
+    """Status, reason and blame of a stage whose oracle ended before it was told to."""
     if served.status == "ok":
-        return "infra_error", "the oracle ended before the attack did"
-    return served.status, f"in the oracle: {served.reason}"
+        return "infra_error", "the oracle ended before the attack did", "harness"
+    by = responsible("oracle", service.job["modules"], served.status, served.by)
+    return served.status, f"in the oracle: {served.reason}", by
 
 
 def copy_tail(source: Path, target: Path, limit: int = 64 << 10) -> None:

@@ -15,9 +15,20 @@ from torch import Tensor, nn
 
 from harness.runtime import arrays, loader
 from harness.runtime.context import StageContext
-from harness.runtime.contracts import Adversary, Budget, ContractError, Data, Loss, Spec
+from harness.runtime.contracts import (
+    Adversary,
+    Budget,
+    ContractError,
+    Data,
+    Loss,
+    NotApplicable,
+    Spec,
+)
 from harness.runtime.model import LiveModel, evaluating
 from harness.runtime.tasks import loss_for
+
+ROLES = {"attack": "attack", "defense": "defense", "victim": "victim", "adversary": "defense"}
+"""Role of a module in a job → the role that answers for it."""
 
 
 @dataclass
@@ -30,6 +41,7 @@ class Job:
         modules: role (attack, defense, victim, adversary) → folder, entry, hooks, params, needs.
         inputs: name → path of what was granted. options: the rest that the stage kind needs.
         listener: the open socket on which an oracle answers, where it was born with one.
+        called: the role whose module was called or loaded last; an adversary is its defence's.
     """
 
     stage: str
@@ -45,6 +57,7 @@ class Job:
     listener: int | None = None
     passes: dict[str, int] = field(default_factory=dict)
     loaded: dict[str, Any] = field(default_factory=dict)
+    called: str | None = None
     started: float = field(default_factory=time.monotonic)
     hook_seconds: float = 0.0
 
@@ -102,10 +115,20 @@ class Job:
             return None
         if role not in self.loaded:
             m = self.modules[role]
+            before, self.called = self.called, ROLES[role]
             self.loaded[role] = loader.construct(
                 Path(m["folder"]), m["entry"], m["kind"], m["hooks"], m["params"]
             )
+            self.called = before
         return self.loaded[role]
+
+    def owner(self, file: str) -> str | None:
+        """Return the role in whose module folder a file lies, or ``None``."""
+        path = Path(file)
+        for role, module in self.modules.items():
+            if path.is_relative_to(module["folder"]):
+                return ROLES[role]
+        return None
 
     def hook(self, role: str, name: str) -> Any:  # noqa: ANN401
         """A bound hook of a module, or ``None`` when it has none of that name."""
@@ -131,7 +154,14 @@ class Job:
         torch.manual_seed(self.ctx.seed("build"))
         builder = self.hook("defense", "build")
         victim = self.module("victim")
-        network = builder(victim, self.spec) if builder else victim.build(self.spec)
+        self.called = "defense" if builder else "victim"
+        try:
+            network = builder(victim, self.spec) if builder else victim.build(self.spec)
+        except NotApplicable:
+            if builder:  # a victim that declines without the defence, too, answers for itself
+                del self.loaded["victim"]
+                self.module("victim").build(self.spec)
+            raise
         if not isinstance(network, nn.Module):
             raise ContractError(f"build() returned {type(network).__name__}, expected nn.Module")
         return network.to(self.device)
@@ -157,6 +187,8 @@ class Job:
     def guard(self, network: nn.Module) -> nn.Module:
         """The defence's guard around a trained network, or the network itself."""
         guard = self.hook("defense", "guard")
+        if guard:
+            self.called = "defense"
         guarded = guard(network, self.ctx) if guard else network
         if not isinstance(guarded, nn.Module):
             raise ContractError(f"guard() returned {type(guarded).__name__}, expected nn.Module")

@@ -23,8 +23,14 @@ PROBED = 32
 
 
 @contextmanager
-def hook_time(job: Job) -> Iterator[None]:
-    """Add the block's time to the hook's own, so that the harness's share can be told."""
+def hook_time(job: Job, role: str) -> Iterator[None]:
+    """Add the block's time to the hook's own, so that the harness's share can be told.
+
+    Args:
+        job: the stage's.
+        role: of the module whose hook is called; it answers for what the hook returns.
+    """
+    job.called = role
     begun = time.perf_counter()
     try:
         yield
@@ -38,7 +44,7 @@ def train(job: Job) -> None:
     train_set, val = job.data("train"), job.data("val")
     fit = job.hook("defense", "fit")
     torch.manual_seed(job.ctx.seed("fit"))
-    with hook_time(job), unchanged(train_set):
+    with hook_time(job, "defense" if fit else "victim"), unchanged(train_set):
         if fit:
             fit(victim, network, train_set, val, job.adversary(), job.ctx)
         else:
@@ -51,7 +57,7 @@ def import_(job: Job) -> None:
     """Existing weights, in the victim's own form."""
     network = job.build()
     (path,) = job.inputs["file"].iterdir()
-    with hook_time(job):
+    with hook_time(job, "victim"):
         state = job.module("victim").import_weights(path)
     if job.options.get("start"):  # a new head comes later: what stands there now has no part in it
         head = job.module("victim").head + "."
@@ -71,7 +77,7 @@ def deliver(job: Job) -> None:
     network = job.start()
     torch.manual_seed(job.ctx.seed("deliver"))
     train_set = job.data("train")
-    with hook_time(job), unchanged(train_set):
+    with hook_time(job, "attack"), unchanged(train_set):
         delivered = job.module("attack").deliver(
             job.module("victim"), network, train_set, job.data("val"), job.budget, job.ctx
         )
@@ -87,7 +93,7 @@ def poison(job: Job) -> None:
     """Proposed edits; the harness counts and applies them."""
     train_set = job.data("train")
     torch.manual_seed(job.ctx.seed("poison"))
-    with hook_time(job), unchanged(train_set):
+    with hook_time(job, "attack"), unchanged(train_set):
         edits = job.module("attack").poison(
             train_set, job.data("val"), job.granted(), job.budget, job.ctx
         )
@@ -118,8 +124,9 @@ def sanitize(job: Job) -> None:
     """What a sanitizer keeps of the training set."""
     train_set = job.data("train")
     torch.manual_seed(job.ctx.seed("sanitize"))
-    with hook_time(job), unchanged(train_set):
-        keep = job.module("defense").sanitize(job.module("victim"), job.start(), train_set, job.ctx)
+    network = job.start()
+    with hook_time(job, "defense"), unchanged(train_set):
+        keep = job.module("defense").sanitize(job.module("victim"), network, train_set, job.ctx)
     if not isinstance(keep, Keep):
         raise OutputError(f"sanitize() returned {type(keep).__name__}, expected contracts.Keep")
     mask = expect(keep.mask, "Keep.mask", (len(train_set),), (torch.bool,))
@@ -135,7 +142,7 @@ def repair(job: Job) -> None:
     """Repair of a trained network with a few clean examples."""
     network, clean = job.trained(), job.data("clean")
     torch.manual_seed(job.ctx.seed("repair"))
-    with hook_time(job), unchanged(clean):
+    with hook_time(job, "defense"), unchanged(clean):
         repaired = job.module("defense").repair(job.module("victim"), network, clean, job.ctx)
     network = network if repaired is None else repaired
     arrays.save_weights(job.out / "network.safetensors", network)
@@ -182,7 +189,7 @@ def learn(job: Job) -> None:
     """What an attack learns before it sees the test inputs; its state folder is kept."""
     model = attack_model(job)
     torch.manual_seed(job.ctx.seed("learn"))
-    with hook_time(job):
+    with hook_time(job, "attack"):
         job.module("attack").learn(model, job.data("train"), job.data("val"), job.budget, job.ctx)
     note_passes(job, model)
 
@@ -205,7 +212,7 @@ def attack(job: Job) -> None:
             batch_goal = model.predict(x.clone()).argmin(dim=1)
             goals.append(batch_goal.cpu())
         given, shown = x.clone(), None if y is None or blind else y[rows].clone()
-        with hook_time(job):
+        with hook_time(job, "attack"):
             if job.options["hook"] == "trigger":
                 out = module.trigger(given, job.budget, job.ctx)
             else:
@@ -241,7 +248,7 @@ def predict(job: Job) -> None:
         x = as_input(raw[rows], job.device)
         if job.options.get("eight_bit"):
             x = (x * 255).round() / 255
-        with torch.no_grad(), hook_time(job):
+        with torch.no_grad(), hook_time(job, "defense" if "defense" in job.modules else "victim"):
             out = guarded(x)
         shapes = task.shapes(x, job.spec)
         wanted = next((one for one in shapes if one == getattr(out, "shape", None)), shapes[0])

@@ -6,6 +6,7 @@ import errno
 import sys
 import traceback
 from pathlib import Path
+from traceback import walk_tb
 
 import torch
 
@@ -52,6 +53,20 @@ def raised_at(error: BaseException) -> str:
     return ""
 
 
+def at_fault(error: BaseException, job: Job) -> str | None:
+    """Return the role whose code an error came out of, or ``None`` where that cannot be told.
+
+    A defence through whose code the error came answers for it: it called what raised, with what it
+    chose to. Otherwise the innermost module does. Without a frame of a module, what a hook
+    returned was wrong, or its module cannot be loaded.
+    """
+    found = [job.owner(frame.f_code.co_filename) for frame, _ in walk_tb(error.__traceback__)]
+    roles = [role for role in found if role is not None]
+    if "defense" in roles:
+        return "defense"
+    return roles[-1] if roles else job.called
+
+
 def run(path: Path) -> int:
     """Run the job at ``path``; returns the exit code.
 
@@ -59,7 +74,7 @@ def run(path: Path) -> int:
     status, with its traceback in the stage's log.
     """
     job: Job | None = None
-    status, reason = "ok", ""
+    status, reason, by = "ok", "", None
     try:
         job = Job.read(path)
         torch.set_num_threads(int(job.options["threads"]))
@@ -67,9 +82,11 @@ def run(path: Path) -> int:
     except BaseException as error:  # noqa: BLE001
         traceback.print_exc()
         status, reason = blame(error)
+        by = at_fault(error, job) if job else None
     outcome = {
         "status": status,
         "reason": reason,
+        "by": by,
         "hook_seconds": round(job.hook_seconds, 4) if job else 0.0,
         "passes": job.passes if job else {},
         "device_memory": device_memory(job),

@@ -257,7 +257,7 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
 def _reasons(planned: Iterable[Line]) -> tuple[str, ...]:
     """Why cells have no result, each reason once, the most frequent first."""
     told = Counter(
-        line.reason or STATUSES[line.status].meaning for line in planned if line.status != "ok"
+        line.why or STATUSES[line.status].meaning for line in planned if line.status != "ok"
     )
     return tuple(reason for reason, _ in told.most_common(6))
 

@@ -5,9 +5,18 @@ import os
 
 import pytest
 
-from harness.executors.base import StageJob
-from harness.executors.outcome import one_line, open_plain, read_outcome, signal_name, tame
+from harness.executors.base import Result, StageJob
+from harness.executors.outcome import (
+    one_line,
+    open_plain,
+    oracle_failure,
+    read_outcome,
+    signal_name,
+    tame,
+)
+from harness.executors.responsible import ANSWERS, responsible
 from harness.runtime.remains import DEPTH, strange
+from harness.runtime.stages import STAGES
 
 HONEST = {
     "status": "ok",
@@ -21,7 +30,7 @@ HONEST = {
 @pytest.fixture
 def job(tmp_path):
     (tmp_path / "out").mkdir()
-    return StageJob("k", tmp_path, {}, 1.0, 1.0)
+    return StageJob("k", tmp_path, {"modules": {"victim": {}, "defense": {}}}, 1.0, 1.0)
 
 
 def ended(job, text, code=0, refused=""):
@@ -33,6 +42,70 @@ def test_an_honest_outcome_is_taken_over(job):
     result = ended(job, json.dumps(HONEST))
     assert (result.status, result.hook_seconds, result.passes) == ("ok", 0.5, {"forward": 3})
     assert (result.seconds, result.peak_memory, result.exit_code) == (2.0, 7, 0)
+
+
+@pytest.mark.parametrize(
+    ("claim", "by"),
+    [
+        ({}, None),
+        ({"by": None}, None),
+        ({"by": "victim"}, "victim"),
+        ({"by": "defense"}, "defense"),
+        ({"by": "attack"}, None),  # takes no part in the stage
+        ({"by": "rule"}, None),
+        ({"by": "harness"}, None),
+        ({"by": "nobody"}, None),
+        ({"by": ["victim"]}, None),
+    ],
+)
+def test_who_is_to_blame_is_believed_of_roles_that_take_part(job, claim, by):
+    failed = HONEST | {"status": "not_applicable", "reason": "no"} | claim
+    result = ended(job, json.dumps(failed), 99)
+    assert (result.status, result.by) == ("not_applicable", by)
+
+
+@pytest.mark.parametrize("lie", [{"status": "ok"}, {"status": "module_error"}])
+def test_a_contradicted_outcome_accuses_nobody(job, lie):
+    assert ended(job, json.dumps(HONEST | lie | {"by": "victim"}), 99).by is None
+
+
+BOTH = ("victim", "defense")
+
+
+@pytest.mark.parametrize(
+    ("kind", "roles", "by"),
+    [
+        ("train", ("victim",), "victim"),
+        ("train", BOTH, "defense"),
+        ("train", (*BOTH, "adversary"), "defense"),
+        ("sanitize", BOTH, "defense"),
+        ("repair", BOTH, "defense"),
+        ("predict", ("victim",), "victim"),
+        ("predict", BOTH, "defense"),
+        ("oracle", BOTH, "defense"),
+        ("attack", (*BOTH, "attack"), "attack"),
+        ("learn", (*BOTH, "attack"), "attack"),
+        ("poison", ("attack",), "attack"),
+        ("deliver", ("victim", "attack"), "attack"),
+        ("import", ("victim",), "victim"),
+        ("public", ("victim",), "victim"),
+        ("data", (), "harness"),
+    ],
+)
+def test_an_ending_that_names_no_role_is_put_down_to_its_kind_of_stage(kind, roles, by):
+    assert responsible(kind, roles, "timeout", None) == by
+    assert responsible(kind, roles, "infra_error", None) == "harness"
+    assert responsible(kind, roles, "module_error", "victim") == "victim"
+
+
+def test_every_stage_with_modules_is_in_the_table():
+    assert {*STAGES} - {"device"} == {*ANSWERS}
+
+
+def test_an_oracle_answers_for_itself(job):
+    assert oracle_failure(job, Result("timeout", "late", 1.0))[2] == "defense"
+    assert oracle_failure(job, Result("module_error", "no", 1.0, by="victim"))[2] == "victim"
+    assert oracle_failure(job, Result("ok", "", 1.0))[::2] == ("infra_error", "harness")
 
 
 def test_a_hook_takes_no_longer_than_its_stage(job):

@@ -78,6 +78,13 @@ STATEMENTS = {
     ),
     "forges": (FORGE.format("", 0), "contract_violation", "no attacked/x.npy"),
     "claims": (FORGE.format("", 11), "contract_violation", "contradicts its outcome"),
+    "accuses": (
+        FORGE.format(
+            'outcome |= {"status": "not_applicable", "reason": "a rule says so", "by": "rule"}', 99
+        ),
+        "not_applicable",
+        "a rule says so",
+    ),
     "misshapes": (
         FORGE.format(SHAPED.format("np.zeros((40, 1, 8, 9), np.float32)"), 0),
         "contract_violation",

@@ -267,9 +267,11 @@ def check(found, status, words):
     assert (found["status"], found["reason"] or "") == (status, found["reason"] or "")
     if status == "ok":
         assert found["reason"] is None
+        assert "by" not in found
         assert found["metrics"]["clean_accuracy"]["value"] > 0.5
     else:
         assert (words or "") in found["reason"]
+        assert found["by"] == "attack"
         assert len(found["reason"]) <= 600
         assert found["reason"].isprintable()
         assert not found["metrics"]
@@ -345,6 +347,7 @@ def test_a_failing_victim_blocks_and_a_failing_defence_has_its_own_status(record
     assert record("victims")["status"] == "ok"
     for defense in ("none", "broken", "untrained"):
         found = record("victims", victim="broken", defense=defense)
+        assert found["by"] == ("defense" if defense == "untrained" else "victim")
         own = defense == "untrained"  # it never calls the victim's own training
         assert found["status"] == ("module_error" if own else "blocked")
     blocked = record("victims", victim="broken")
@@ -352,14 +355,14 @@ def test_a_failing_victim_blocks_and_a_failing_defence_has_its_own_status(record
     assert "train (victims/broken) module_error: ValueError: cannot be trained" in blocked["reason"]
     for defense, text in {"broken": "cannot guard", "untrained": "TypeError"}.items():
         found = record("victims", defense=defense)
-        assert found["status"] == "module_error"
+        assert (found["status"], found["by"]) == ("module_error", "defense")
         assert text in found["reason"]
 
 
 def test_a_defence_that_fails_inside_the_oracle_is_told_from_the_attack(record):
     assert record("queries", attack="ask")["status"] == "ok"
     found = record("guards", attack="ask", defense="broken")
-    assert found["status"] == "module_error"
+    assert (found["status"], found["by"]) == ("module_error", "defense")
     assert "cannot guard" in found["reason"]
 
 
@@ -367,6 +370,7 @@ def test_edits_over_budget_end_at_the_stage_that_would_apply_them(record):
     assert record("edits", attack="flip")["status"] == "ok"
     found = record("edits", attack="greedy-poison")
     assert (found["status"], found["stage"]) == ("budget_violation", "apply")
+    assert found["by"] == "attack"
     assert "201 edits, the limit is 200" in found["reason"]
 
 

@@ -20,6 +20,8 @@ from harness.threat import CONTROLS, THREATS
 
 Gap = tuple[str, str]  # status, reason
 UNBOUNDED = "unbounded"
+BY = {"ok": None, "missing": "harness", "not_applicable": "rule", "avoided": "defense"}
+"""Status → what it is put down to; every other is the attack's."""
 CLASSES = ("sky", "road", "traffic light")
 _UNLISTED = {"data", "knowledge", "defense_module", "attack_module"}
 EVASION_DEFENSES = {
@@ -172,7 +174,8 @@ class _World:
         names = [suite.benchmark, suite.matrix, self.victim, self.defense, attack]
         names += [label.replace(" ", "-"), f"s{self.seed}"]
         cell_id = "/".join(name.replace("/", ".") for name in names)
-        ran = status not in {"missing", "not_applicable"}
+        by = BY.get(status, "attack")
+        ran = by not in ("harness", "rule")
         record = self._record(cell, key, cell_id, attack, status, reason) if ran else None
         metrics = record["metrics"] if record else {}
         row: dict[str, Any] = {name: cell[name] for name in cell if name not in _UNLISTED}
@@ -184,6 +187,7 @@ class _World:
             "status": status,
             "stage": None if status in {"ok", "missing", "not_applicable"} else "attack",
             "reason": reason,
+            "by": by,
             "ensemble": False,
             "stale": suite.stale and record is not None,
             "contained": ran and suite.executor_of(attack) == "docker",
@@ -224,6 +228,7 @@ class _World:
             "status": status,
             "stage": None if status == "ok" else "attack",
             "reason": reason,
+            **({} if status == "ok" else {"by": BY.get(status, "attack")}),
             **figures,
             "perturbation": self._sizes(attack, cell["budget"]) if status == "ok" else None,
             "queries": None,

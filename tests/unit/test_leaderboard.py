@@ -50,7 +50,7 @@ def test_synthetic_records_are_valid(suite):
 
 
 def test_status_words_cover_the_closed_list():
-    assert set(STATUSES) == {*get_args(Status), "avoided"}
+    assert set(STATUSES) == set(get_args(Status))
 
 
 def test_joint_score_counts_only_what_every_attack_leaves():
@@ -115,7 +115,7 @@ def test_missing_result_of_an_applicable_attack_is_an_upper_bound_below_the_line
     assert row in table.unranked
     assert (row.rank, row.bound, row.covered, row.applicable) == (None, "upper", 2, 3)
     assert [(gap.attack, gap.word, gap.reason) for gap in row.gaps] == [
-        ("pgd", "timeout", "stopped at 5 min")
+        ("pgd", "timeout", "in the attack: stopped at 5 min")
     ]
     assert row.score.value > rows_of(SMALL)[0]["strong"].score.value
     assert all("strong" not in other.beaten_by for other in table.rows)
@@ -134,14 +134,49 @@ def test_one_failed_seed_is_a_gap_that_says_which():
 def test_not_applicable_does_not_count_and_avoided_does():
     gaps = {
         ("weak", "fgsm"): ("not_applicable", "attack fgsm does not do classification"),
-        ("none", "fgsm"): ("not_applicable", "defence none is random; fgsm needs otherwise"),
+        ("none", "fgsm"): ("avoided", "none is random; fgsm needs otherwise"),
     }
     rows, table = rows_of(replace(SMALL, gaps=gaps))
     assert (rows["weak"].rank, rows["weak"].covered, rows["weak"].applicable) == (3, 2, 2)
     assert (rows["none"].rank, rows["none"].covered, rows["none"].applicable) == (None, 2, 3)
-    assert rows["none"].gaps[0].word == "avoided"
+    (gap,) = rows["none"].gaps
+    assert (gap.word, gap.by) == ("avoided", "defense")
+    assert gap.reason == "made impossible by the defence: none is random; fgsm needs otherwise"
     (fgsm,) = [attack for attack in table.attacks if attack.attack == "fgsm"]
     assert (fgsm.covered, fgsm.applicable) == (2, 3)
+
+
+def test_a_reason_s_first_words_decide_nothing():
+    gaps = {("weak", "fgsm"): ("not_applicable", "defence and attack do not meet")}
+    rows, _ = rows_of(replace(SMALL, gaps=gaps))
+    assert rows["weak"].rank is not None
+    assert not rows["weak"].gaps
+
+
+@pytest.mark.parametrize("by", ["victim", "attack"])
+def test_what_victim_or_attack_declines_beside_one_defence_only_is_that_defence_s_gap(by):
+    frame = synthetic.frame(SMALL)
+    i = row_at(frame, "weak", "fgsm", seed=1)
+    frame.loc[i, ["status", "stage", "reason", "by"]] = ["not_applicable", "train", "no", by]
+    rows, _ = rows_of(frame)
+    (gap,) = rows["weak"].gaps
+    assert (gap.status, gap.by) == ("avoided", "defense")
+    assert f"the {by} declines beside this defence only: no" in gap.reason
+    assert rows["weak"].rank is None
+
+
+@pytest.mark.parametrize("by", ["victim", "attack"])
+def test_what_victim_or_attack_declines_beside_every_defence_is_nobody_s_gap(by):
+    frame = synthetic.frame(SMALL)
+    told = ["not_applicable", "train", "no", by]
+    for defense in frame.defense.unique():
+        for seed in SMALL.seeds:
+            i = row_at(frame, defense, "fgsm", seed)
+            frame.loc[i, ["status", "stage", "reason", "by"]] = told
+    rows, _ = rows_of(frame)
+    assert not any(row.gaps for row in rows.values())
+    (cell,) = (cell for cell in rows["weak"].cells if cell.attack == "fgsm")
+    assert (cell.status, cell.reason) == ("not_applicable", f"declined by the {by}: no")
 
 
 def test_strongest_single_attack_and_of_equals_the_cheapest():

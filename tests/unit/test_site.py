@@ -26,7 +26,7 @@ from harness.threat import THREATS
 GAPS = {
     ("diffusion-purify", "apgd-t"): ("timeout", "stopped at its 120 min limit"),
     ("diffusion-purify", "square"): ("out_of_memory", "out of memory at 78 GiB"),
-    ("random-resize", "pgd-40"): ("not_applicable", "defence random-resize is random"),
+    ("random-resize", "pgd-40"): ("avoided", "random-resize is random"),
     ("mart", "fgsm"): ("not_applicable", "attack fgsm does not do that"),
     ("trades", "fgsm"): ("budget_violation", "0.04 is over eps 0.03"),
 }
@@ -171,9 +171,9 @@ def test_a_failed_build_leaves_the_old_site(frame, tmp_path):
 def test_gaps_say_their_status_in_the_cell_and_their_reason_beside(site):
     page = (site / "invented/linf/index.html").read_text()
     for word, reason in (
-        ("timeout", "stopped at its 120 min limit"),
-        ("no memory", "out of memory at 78 GiB"),
-        ("avoided", "defence random-resize is random"),
+        ("timeout", "in the attack: stopped at its 120 min limit"),
+        ("no memory", "in the attack: out of memory at 78 GiB"),
+        ("avoided", "made impossible by the defence: random-resize is random"),
         ("n/a", "attack fgsm does not do that"),
         ("over budget", "0.04 is over eps 0.03"),
     ):
@@ -182,7 +182,7 @@ def test_gaps_say_their_status_in_the_cell_and_their_reason_beside(site):
     assert "timeout on apgd-t, no memory on square" in page
     assert "≤ " in page
     cell = (site / "invented/linf/small-cnn/diffusion-purify/apgd-t.html").read_text()
-    assert "Stopped at its 120 min limit." in cell
+    assert "In the attack: stopped at its 120 min limit." in cell
     assert "is not ranked on this budget" in cell
 
 
