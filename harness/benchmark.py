@@ -200,7 +200,7 @@ KnowledgeField: TypeAlias = Annotated[
 ]
 
 
-class Slice(Strict):
+class EvalSubset(Strict):
     """The examples that a cell is judged on: the first by hash, in batches."""
 
     examples: Count
@@ -237,9 +237,9 @@ class Matrix(Strict):
     budgets: NonEmpty[BudgetEntry]
     goal: GoalField = Field(default_factory=Goal)
     knowledge: KnowledgeField = Field(default_factory=Knowledge)
-    strikes: Literal["train", "public"] = "train"
+    poisons: Literal["train", "public"] = "train"
     ensembles: dict[Name, NonEmptySet[str]] = Field(default_factory=dict)
-    slice: Slice
+    eval_subset: EvalSubset
     clean: Count | None = None
     seeds: NonEmptySet[Annotated[int, Field(ge=0)]] = (0,)
     keep: Keep = Keep()
@@ -270,7 +270,7 @@ class Matrix(Strict):
             yield Problem(("data",), "no student's data", "add student: NAME")
         if "public" in self.data:
             return
-        if self.threat_model == "supply-chain" or self.strikes == "public":
+        if self.threat_model == "supply-chain" or self.poisons == "public":
             yield Problem(("data",), "a public network without public data", "add public: NAME")
         if self.threat_model == "evasion-transfer" and self.knowledge.surrogate is None:
             what = "a transfer attack with neither public network nor surrogate"

@@ -50,8 +50,8 @@ REQUIRED_HOOKS: dict[Kind, tuple[str, ...]] = {
 KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "needs": ("attack", "defense"),
     "offers": ("victim",),
-    "joint": ("attack", "defense"),
-    "blind": ("attack",),
+    "batch_dependent": ("attack", "defense"),
+    "no_model_access": ("attack",),
     "gradients": ("defense",),
     "against": ("attack",),
     "weights": ("victim",),
@@ -213,8 +213,8 @@ class Manifest(Strict):
     limits: Limits | None = None
     smoke: Smoke | None = None
     random: bool = False
-    joint: bool = False
-    blind: bool = False
+    batch_dependent: bool = False
+    no_model_access: bool = False
     gradients: Literal["exact", "approximate"] = "exact"
     against: Set[Name] = ()
 

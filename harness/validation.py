@@ -122,7 +122,7 @@ def validated(
     try:
         found = model.model_validate(data)
     except ValidationError as error:
-        problems += [_explained(model, detail) for detail in error.errors(include_url=False)]
+        problems += _explained_all(model, error.errors(include_url=False))
     if found is None or problems:
         problems.sort(key=lambda p: document.marks.at(p.loc))
         raise UserErrors(document.error(*p) for p in problems)
@@ -182,6 +182,32 @@ _BOUNDS = {
 }
 
 
+RENAMED = {
+    "blind": "no_model_access",
+    "joint": "batch_dependent",
+    "slice": "eval_subset",
+    "strikes": "poisons",
+}
+"""Old key → its name today. There is no second reader: an old file gets a line that says so."""
+
+
+def _explained_all(model: type[Strict], details: Iterable[ErrorDetails]) -> list[Problem]:
+    """Return pydantic's findings as problems; a renamed key is not reported as missing too."""
+    found = [(detail["type"], _explained(model, detail)) for detail in details]
+    renamed = {
+        (*problem.loc[:-1], new)
+        for kind, problem in found
+        if kind == "extra_forbidden" and (new := _new_name(model, problem.loc))
+    }
+    return [one for kind, one in found if kind != "missing" or one.loc not in renamed]
+
+
+def _new_name(model: type[Strict], loc: Loc) -> str | None:
+    """Return today's name of an old key at a key path, or ``None``."""
+    new = RENAMED.get(str(loc[-1]))
+    return new if new in _keys(model, loc[:-1]) else None
+
+
 def _explained(model: type[Strict], detail: ErrorDetails) -> Problem:
     """Pydantic's finding in our words."""
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
@@ -191,6 +217,8 @@ def _explained(model: type[Strict], detail: ErrorDetails) -> Problem:
         return Problem(loc, str(context["what"]), str(context["fix"]))
     if kind == "missing":
         return Problem(loc, "missing", f"add {loc[-1]}")
+    if kind == "extra_forbidden" and (new := _new_name(model, loc)):
+        return Problem(loc, f"this key is now called {new}", "rename it")
     if kind == "extra_forbidden":
         return Problem(loc, "unknown key", nearest(str(loc[-1]), _keys(model, loc[:-1])))
     if kind == "literal_error":

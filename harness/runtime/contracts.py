@@ -271,7 +271,7 @@ class Model(Protocol):
         ...
 
     def left(self) -> Tensor | None:
-        """Return the queries left for each example of the batch, int64 ``[B]``; ``None``: no limit."""
+        """Return the queries left per example of the batch, int64 ``[B]``; ``None``: no limit."""
         ...
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
@@ -279,7 +279,7 @@ class Model(Protocol):
         ...
 
     def training_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the training loss of the defence or the victim, ``[B]``, differentiable in ``x``."""
+        """Return the training loss (the defence's or victim's) ``[B]``, differentiable in ``x``."""
         ...
 
     def training_loss_of(self, outputs: Tensor, y: Tensor) -> Tensor:
@@ -298,7 +298,7 @@ class Model(Protocol):
         ...
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Return the feature maps of the victim's stages, shallow to deep, differentiable in ``x``."""
+        """Return feature maps of the victim's stages, shallow to deep, differentiable in ``x``."""
         ...
 
     def fresh(self) -> nn.Module:
@@ -358,7 +358,7 @@ class Victim(Protocol):
         ctx: Context,
         steps: int | None = None,
     ) -> None:
-        """Train ``network`` in place; ``steps`` shortens the recipe, ``None`` runs the whole of it."""
+        """Train ``network`` in place; ``steps`` shortens the recipe, ``None`` runs all of it."""
         ...
 
 
