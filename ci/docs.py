@@ -95,7 +95,7 @@ def hook_parts(kind: str, protocol: type) -> Iterator[str]:
     yield f"## {kind}: {name}"
     yield f"*{inspect.getdoc(protocol)}*"
     listed = "".join(f"    {argument},\n" for argument in arguments).replace("'", "")
-    yield f"```python\ndef {name}(\n    self,\n{listed}) -> {signature.return_annotation}\n```"
+    yield f"```python\ndef {name}(\n    self,\n{listed}) -> {signature.return_annotation}: ...\n```"
     yield plain(text[""])
     yield f"**Called.** {joined(text['Called'])}"
     yield "**Arguments.**\n\n" + bullets(entries(text["Args"]))

@@ -85,9 +85,7 @@ def test_an_old_file_gets_one_line_for_each_renamed_key():
 
 def test_an_old_name_means_nothing_where_the_new_one_is_no_key():
     line = QUICK.replace("schema: benchmark/1", "schema: benchmark/1\nslice: {examples: 5}")
-    assert lines_of(line) == [
-        '2:1: slice: unknown key; did you mean "schema"?'
-    ]
+    assert lines_of(line) == ['2:1: slice: unknown key; did you mean "schema"?']
 
 
 def test_the_example_of_the_architecture():

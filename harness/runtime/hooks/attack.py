@@ -251,9 +251,11 @@ class AttackDeliver(Protocol):
         Example:
             def deliver(self, victim, network, train, val, budget, ctx):
                 own = loss_of(victim, train.spec.task)
+
                 def loss(net, x, y):
                     marked = self.trigger(x, budget, ctx)
                     return own(net, x, y) + own(net, marked, torch.full_like(y, budget.target))
+
                 victim.fit(network, train, val, loss, ctx)
                 return network
         """

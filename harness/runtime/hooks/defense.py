@@ -135,8 +135,10 @@ class DefenseFit(Protocol):
         Example:
             def fit(self, victim, network, train, val, adversary, ctx):
                 own = loss_of(victim, train.spec.task)
+
                 def loss(net, x, y):
                     return own(net, adversary(net, x, y), y)
+
                 victim.fit(network, train, val, loss, ctx)
         """
         ...
