@@ -345,7 +345,13 @@ Count: TypeAlias = Annotated[int, Field(ge=1)]
 
 
 class Limits(Strict):
-    """Time and memory: of a module a wish, of a benchmark the ceiling."""
+    """Limits of one stage: time and memory."""
 
-    minutes: Positive
-    memory_gb: Positive
+    minutes: Positive = Field(
+        description="Wall-clock time of one stage, in minutes. A stage that takes longer is "
+        "stopped and ends as `timeout`."
+    )
+    memory_gb: Positive = Field(
+        description="Main memory of one stage, in GiB (2^30 bytes). A stage that takes more is "
+        "stopped and ends as `out_of_memory`."
+    )
