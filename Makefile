@@ -7,13 +7,14 @@ LOCK_ARGS   ?=# e.g. --upgrade
 BIN   = .venv/bin
 STAMP = .venv/.installed
 
-.PHONY: help demo test lint speed lock clean env
+.PHONY: help demo test lint speed docs lock clean env
 
 help:
 	@echo 'make demo    run the quick benchmark and build the report'
 	@echo 'make test    run all tests                       PYTEST_ARGS="-q tests/unit"'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make speed   the speed tests, timed'
+	@echo 'make docs    write docs/reference from the code'
 	@echo 'make env     only make .venv                     PYTHON=/path/to/python3'
 	@echo 'make lock    update requirements/lock.txt        LOCK_ARGS=--upgrade'
 	@echo 'make clean   remove .venv, caches and the generated site; runs and records stay'
@@ -33,6 +34,9 @@ lint: $(STAMP)
 
 speed: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/speed --benchmark-only
+
+docs: $(STAMP)
+	$(BIN)/python ci/docs.py
 
 env: $(STAMP)
 

@@ -66,7 +66,7 @@ def _by_access(
     needs = set(attack.needs)
     if least_likely and threat.access != "victim":
         return f"the goal least_likely needs the victim's outputs, which {threat.name} withholds"
-    if attack.blind:
+    if attack.no_model_access:
         return None
     if threat.access == "oracle" and needs:
         return (

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
     Field,
-    GetJsonSchemaHandler,
-    PlainValidator,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
 )
-from pydantic_core import CoreSchema
 
 from harness.budget import BUDGET_FIELDS, BudgetEntry
 from harness.errors import UserError
+from harness.matrix_entries import DataEntry, Entry, Goal, GoalField, Knowledge, KnowledgeField
 from harness.strict_yaml import Document, nearest, quoted
 from harness.validation import (
     Count,
-    Fraction,
     Limits,
     Name,
     NonEmpty,
@@ -33,7 +25,6 @@ from harness.validation import (
     Strict,
     Task,
     ThreatModel,
-    Values,
     gathered,
     name_problems,
     problem,
@@ -41,177 +32,29 @@ from harness.validation import (
 )
 
 
-class Shorthand(Strict):
-    """A model that a bare word stands for: ``pgd``, or ``pgd/pgd-100`` with a variant."""
+class EvalSubset(Strict):
+    """Test examples that every cell of the matrix is judged on: the first by hash of their ids."""
 
-    word: ClassVar[str] = "name"  # the key that a bare word is the value of
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, data: object) -> object:
-        word = cls.word
-        if isinstance(data, str):
-            data = {word: data}
-        if not isinstance(data, dict) or not isinstance(data.get(word), str):
-            return data
-        name, slash, variant = data[word].partition("/")
-        if not slash or "variant" not in cls.model_fields:
-            return data
-        if "variant" in data:
-            what = f"a variant in {quoted(data[word])} and another in variant"
-            raise problem(what, "keep one of them")
-        return {**data, word: name, "variant": variant}
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, core: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        schema = handler(core)
-        body = handler.resolve_ref_schema(schema)
-        body["properties"][cls.word] = {"type": "string"}
-        if body["required"] == [cls.word]:
-            whole = dict(body)
-            body.clear()
-            body["anyOf"] = [{"type": "string"}, whole]
-        return schema
-
-
-class DataEntry(Shorthand):
-    """A data set in a role."""
-
-    name: Name
-    train_fraction: Fraction = 1.0
-
-
-class Adversary(Shorthand):
-    """The attack that a defence trains against."""
-
-    word: ClassVar[str] = "attack"
-
-    attack: Name
-    variant: Name | None = None
-    params: Values = Field(default_factory=dict)
-    budget: BudgetEntry
-
-    def problems(self) -> Iterator[Problem]:
-        """Training attacks the network at hand, so the budget is white-box evasion's."""
-        for loc, what, fix in self.budget.problems_under("evasion"):
-            yield Problem(("budget", *loc), what, fix)
-
-
-class Entry(Shorthand):
-    """A module in a matrix: one row or column.
-
-    Attributes:
-        variant, params: how it is constructed. weights: existing weights to import.
-        as_: the label, key ``as``. adversary: in defences, what they train against.
-    """
-
-    name: Name
-    params: Values = Field(default_factory=dict)
-    variant: Name | None = None
-    weights: Name | None = None
-    as_: Name | None = Field(default=None, alias="as")
-    adversary: Adversary | None = None
-
-    @property
-    def label(self) -> str:
-        """The row's name: ``as``, else the name with its variant or its weights."""
-        which = self.variant or self.weights
-        return self.as_ or (f"{self.name}/{which}" if which else self.name)
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What an evasion attack wants: any error (``None``), or a class chosen by a rule or number."""
-
-    targeted: Literal["random", "next", "least_likely"] | int | None = None
-
-    @property
-    def label(self) -> str:
-        """``untargeted``, ``targeted: next``, ``targeted: 3``."""
-        return "untargeted" if self.targeted is None else f"targeted: {self.targeted}"
-
-
-@dataclass(frozen=True)
-class Knowledge:
-    """What a training-time or transfer attacker holds beside the data."""
-
-    kind: Literal["none", "clean-victim", "surrogate"] = "none"
-    surrogate: Entry | None = None
-
-    @property
-    def label(self) -> str:
-        """``none``, ``clean-victim``, ``surrogate: LABEL``."""
-        return self.kind if self.surrogate is None else f"surrogate: {self.surrogate.label}"
-
-
-def _goal(found: object) -> Goal:
-    if isinstance(found, Goal):
-        return found
-    if found == "untargeted":
-        return Goal()
-    if isinstance(found, dict) and list(found) == ["targeted"]:
-        rule = found["targeted"]
-        if rule in ("random", "next", "least_likely"):
-            return Goal(rule)
-        if isinstance(rule, int) and not isinstance(rule, bool) and rule >= 0:
-            return Goal(rule)
-    fix = "write untargeted or {targeted: random}, next, least_likely or a class number"
-    raise problem(f"expected a goal, found {quoted(found)}", fix)
-
-
-def _knowledge(found: object) -> Knowledge:
-    if isinstance(found, Knowledge):
-        return found
-    if found in ("none", None):
-        return Knowledge()
-    if found == "clean-victim":
-        return Knowledge("clean-victim")
-    if isinstance(found, dict) and list(found) == ["surrogate"]:
-        with contextlib.suppress(ValidationError):
-            return Knowledge("surrogate", Entry.model_validate(found["surrogate"]))
-    fix = "write none, clean-victim or {surrogate: NAME}"
-    raise problem(f"expected what the attacker knows, found {quoted(found)}", fix)
-
-
-def _object(name: str, value: dict[str, Any]) -> dict[str, Any]:
-    fixed = {"required": [name], "additionalProperties": False}
-    return {"type": "object", "properties": {name: value}, **fixed}
-
-
-_RULES = {"anyOf": [{"enum": ["random", "next", "least_likely"]}, {"type": "integer"}]}
-GoalField: TypeAlias = Annotated[
-    Goal,
-    PlainValidator(_goal),
-    WithJsonSchema({"anyOf": [{"const": "untargeted"}, _object("targeted", _RULES)]}),
-]
-KnowledgeField: TypeAlias = Annotated[
-    Knowledge,
-    PlainValidator(_knowledge),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"enum": ["none", "clean-victim"]},
-                _object("surrogate", {"type": ["string", "object"]}),
-            ]
-        }
-    ),
-]
-
-
-class Slice(Strict):
-    """The examples that a cell is judged on: the first by hash, in batches."""
-
-    examples: Count
-    batch: Count
+    examples: Count = Field(
+        description="Number of examples. A test set with fewer makes the cells `not_applicable`."
+    )
+    batch: Count = Field(
+        description="Examples in one call of `perturb`, `trigger` or the network. It is part of "
+        "the result: an attack may treat a batch as a whole."
+    )
 
 
 class Keep(Strict):
-    """What is kept for pictures."""
+    """Artefacts that are kept for the pictures on pages."""
 
-    examples: Annotated[int, Field(ge=0)] = 8
-    attention: bool = False
+    examples: Annotated[int, Field(ge=0)] = Field(
+        default=8,
+        description="Number of examples whose clean and attacked inputs are kept. Default: 8.",
+    )
+    attention: bool = Field(
+        default=False,
+        description="Reserved for attention maps; nothing depends on it yet. Default: `false`.",
+    )
 
 
 def _entries(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
@@ -227,22 +70,71 @@ Entries: TypeAlias = Annotated[NonEmpty[Entry], AfterValidator(_entries)]
 class Matrix(Strict):
     """Victims × defences × attacks × budgets × seeds under one threat model on one task."""
 
-    name: Name
-    threat_model: ThreatModel
-    task: Task | None = None
-    data: dict[Literal["public", "attacker", "student"], DataEntry]
-    victims: Entries
-    defenses: Entries
-    attacks: Entries
-    budgets: NonEmpty[BudgetEntry]
-    goal: GoalField = Field(default_factory=Goal)
-    knowledge: KnowledgeField = Field(default_factory=Knowledge)
-    strikes: Literal["train", "public"] = "train"
-    ensembles: dict[Name, NonEmptySet[str]] = Field(default_factory=dict)
-    slice: Slice
-    clean: Count | None = None
-    seeds: NonEmptySet[Annotated[int, Field(ge=0)]] = (0,)
-    keep: Keep = Keep()
+    name: Name = Field(description="Name of the matrix, unique in the benchmark.")
+    threat_model: ThreatModel = Field(
+        description="Threat model: what the attacker may do, is granted and is withheld "
+        "(`docs/reference/threat_models.md`)."
+    )
+    task: Task | None = Field(
+        default=None,
+        description="Task of the matrix, for readers: the student's data set decides, and nothing "
+        "depends on this key. Default: not said.",
+    )
+    data: dict[Literal["public", "attacker", "student"], DataEntry] = Field(
+        description="Role → data set. `student` trains and tests the victim and is required; "
+        "`public` trains the public network that the student starts from; `attacker` is the "
+        "attacker's own in `supply-chain` (default: the public data)."
+    )
+    victims: Entries = Field(description="Victims, each a module name or an entry.")
+    defenses: Entries = Field(
+        description="Defences, each a module name or an entry. `none` is the undefended control."
+    )
+    attacks: Entries = Field(
+        description="Attacks, each a module name or an entry. `noop` and `random_noise` are "
+        "controls."
+    )
+    budgets: NonEmpty[BudgetEntry] = Field(
+        description="Budgets. Each is ranked by itself; all attacks get the same."
+    )
+    goal: GoalField = Field(
+        default_factory=Goal,
+        description="Goal of an evasion attack: `untargeted` (any wrong output), or "
+        "`{targeted: next}`, `random`, `least_likely` or a class number. Default: `untargeted`.",
+    )
+    knowledge: KnowledgeField = Field(
+        default_factory=Knowledge,
+        description="Network that a poisoning or transfer attacker holds beside the data: `none`, "
+        "`clean-victim` (the victim trained on the clean set), or `{surrogate: NAME}` (another "
+        "victim). Default: `none`.",
+    )
+    poisons: Literal["train", "public"] = Field(
+        default="train",
+        description="Training set that `poison` edits: the student's (`train`) or the public "
+        "network's (`public`). Default: `train`.",
+    )
+    ensembles: dict[Name, NonEmptySet[str]] = Field(
+        default_factory=dict,
+        description="Name → labels of attacks. An example counts as robust only if all of them "
+        "fail on it. Derived from their records; no stage runs. Default: none.",
+    )
+    eval_subset: EvalSubset = Field(
+        description="Test examples that every cell is judged on, for example "
+        "`{examples: 500, batch: 250}`."
+    )
+    clean: Count | None = Field(
+        default=None,
+        description="Clean examples for the hook `repair`, cut from the validation set. Default: "
+        "the whole validation set.",
+    )
+    seeds: NonEmptySet[Annotated[int, Field(ge=0)]] = Field(
+        default=(0,),
+        description="Seeds. Each repeats training and attack; splits, evaluation subset and goals "
+        "stay the same. Default: `[0]`.",
+    )
+    keep: Keep = Field(
+        default=Keep(),
+        description="Artefacts that are kept for pictures. Default: `{examples: 8}`.",
+    )
 
     def problems(self) -> Iterator[Problem]:
         """Budgets, goal, roles and ensembles against the threat model and each other."""
@@ -270,7 +162,7 @@ class Matrix(Strict):
             yield Problem(("data",), "no student's data", "add student: NAME")
         if "public" in self.data:
             return
-        if self.threat_model == "supply-chain" or self.strikes == "public":
+        if self.threat_model == "supply-chain" or self.poisons == "public":
             yield Problem(("data",), "a public network without public data", "add public: NAME")
         if self.threat_model == "evasion-transfer" and self.knowledge.surrogate is None:
             what = "a transfer attack with neither public network nor surrogate"
@@ -290,14 +182,24 @@ class Matrix(Strict):
 
 
 class Benchmark(Strict):
-    """A named list of matrices."""
+    """Benchmark: a named list of matrices."""
 
-    schema_: Literal["benchmark/1"] = Field(alias="schema")
-    name: Name
-    title: str | None = None
-    summary: str | None = None
-    ceiling: Limits
-    matrices: NonEmpty[Matrix]
+    schema_: Literal["benchmark/1"] = Field(
+        alias="schema", description="Form of this file and its version; always `benchmark/1`."
+    )
+    name: Name = Field(description="Name of the benchmark, equal to its folder's.")
+    title: str | None = Field(
+        default=None, description="Name for people. No page shows it yet. Default: the name."
+    )
+    summary: str | None = Field(
+        default=None,
+        description="One sentence on the benchmark; shown by `gauntlet list` and on pages. "
+        "Default: none.",
+    )
+    ceiling: Limits = Field(
+        description="Largest time and memory of any stage. A module's own `limits` count below it."
+    )
+    matrices: NonEmpty[Matrix] = Field(description="Matrices, each with one threat model and task.")
 
     def problems(self) -> Iterator[Problem]:
         """Names of matrices are unique."""

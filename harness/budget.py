@@ -44,25 +44,59 @@ BUDGET_FIELDS: dict[ThreatModel, BudgetRule] = {
 
 
 class BudgetEntry(Strict):
-    """What the threat model allows, as a share of the training set where ``Budget`` has a count.
+    """Limits of an attack: what may change, by how much, and how often it may ask.
 
-    Attributes:
-        norm, eps: the ball. patch: side of the square that may change. unbounded: no limit.
-        edits: share of training examples that may change; ``labels``, ``features``: how.
-        queries: answers per example. answers: what an answer is; not given means scores.
-        target: the backdoor's target class.
+    Which keys a budget has depends on the threat model (`docs/reference/threat_models.md`). A key
+    that is left out limits nothing.
     """
 
-    norm: Literal["linf", "l2"] | None = None
-    eps: Positive | None = None
-    patch: Count | None = None
-    edits: Fraction | None = None
-    labels: bool | None = None
-    features: bool | None = None
-    queries: Count | None = None
-    answers: Literal["scores", "labels"] | None = None
-    target: Annotated[int, Field(ge=0)] | None = None
-    unbounded: Literal[True] | None = None
+    norm: Literal["linf", "l2"] | None = Field(
+        default=None,
+        description="Norm of the perturbation: `linf` (largest change of one value) or `l2` "
+        "(Euclidean). Needs `eps`.",
+    )
+    eps: Positive | None = Field(
+        default=None,
+        description="Largest norm of the perturbation, for pixels in [0, 1]. A fraction is kept "
+        "as written: `8/255`. Needs `norm`.",
+    )
+    patch: Count | None = Field(
+        default=None,
+        description="Side, in pixels, of the square that may change at will. In `evasion` it "
+        "stands in place of a norm; in `backdoor` and `supply-chain` it limits the trigger.",
+    )
+    edits: Fraction | None = Field(
+        default=None,
+        description="Share of the training examples that may change, above 0 and up to 1. "
+        "The number of examples is rounded: 0.1 of 1,437 is 144.",
+    )
+    labels: bool | None = Field(
+        default=None,
+        description="Whether an edit may change an example's label. Left out means no.",
+    )
+    features: bool | None = Field(
+        default=None,
+        description="Whether an edit may change an example's input. Left out means no.",
+    )
+    queries: Count | None = Field(
+        default=None,
+        description="Queries that the oracle answers for each example; it refuses more.",
+    )
+    answers: Literal["scores", "labels"] | None = Field(
+        default=None,
+        description="Form of an oracle's answer: `scores` (all outputs) or `labels` (the predicted "
+        "class). Left out means `scores`.",
+    )
+    target: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Target class of a backdoor, counted from 0: triggered inputs should be "
+        "classified as it.",
+    )
+    unbounded: Literal[True] | None = Field(
+        default=None,
+        description="`true`: the perturbation has no limit but the range [0, 1]. Not allowed "
+        "beside `norm` or `patch`. Such budgets are never ranked with others.",
+    )
 
     @property
     def label(self) -> str:

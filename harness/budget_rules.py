@@ -198,7 +198,7 @@ def _values(matrix: Matrix) -> Iterator[tuple[Loc, object, Context]]:
         if role in known:
             yield ("data", role, "train_fraction"), entry.train_fraction, Context(known[role])
     threat = THREATS[matrix.threat_model]
-    edited: Literal["public", "student"] = "public" if matrix.strikes == "public" else "student"
+    edited: Literal["public", "student"] = "public" if matrix.poisons == "public" else "student"
     if not {"student", edited} <= known.keys():
         return
     student = known["student"]
@@ -211,7 +211,7 @@ def _values(matrix: Matrix) -> Iterator[tuple[Loc, object, Context]]:
         test_inputs=threat.at_test is not None,
         labels=tuple(known[role] for role in dict.fromkeys(labelled) if role in known),
     )
-    yield ("slice", "examples"), matrix.slice.examples, at
+    yield ("slice", "examples"), matrix.eval_subset.examples, at
     yield ("clean",), matrix.clean, at
     yield ("goal", "targeted"), matrix.goal.targeted, at
     for i, budget in enumerate(matrix.budgets):

@@ -19,7 +19,7 @@ from harness.catalog import Catalog, Module
 from harness.executors.base import Executor
 from harness.files import load_array
 from harness.graph import Input
-from harness.manifest import Expect
+from harness.manifest_parts import Expect
 from harness.plan import Plan, make_plan
 from harness.recorder import Recorder
 from harness.scheduler import Scheduler

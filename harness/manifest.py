@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keyword
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field
 
-from harness.budget import BudgetEntry
 from harness.errors import UserError, UserErrors, split
+from harness.manifest_parts import Param, Reference, Smoke, Weights, reading
 from harness.module_files import MANIFEST, strange_files
 from harness.strict_yaml import Document, Loc, key, nearest, quoted
 from harness.validation import (
     THREAT_MODELS,
     Limits,
-    List,
     Name,
     NonEmptySet,
     Problem,
@@ -51,19 +49,13 @@ REQUIRED_HOOKS: dict[Kind, tuple[str, ...]] = {
 KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "needs": ("attack", "defense"),
     "offers": ("victim",),
-    "joint": ("attack", "defense"),
-    "blind": ("attack",),
+    "batch_dependent": ("attack", "defense"),
+    "no_model_access": ("attack",),
     "gradients": ("defense",),
     "against": ("attack",),
     "weights": ("victim",),
 }
 LIMITED = ("eps", "epsilon", "poison_fraction", "queries", "target", "seed")
-TYPES: dict[str, tuple[type, str]] = {
-    "int": (int, "a whole number"),
-    "float": (float, "a number"),
-    "bool": (bool, "true or false"),
-    "str": (str, "text"),
-}
 
 
 def _entry_point(text: str) -> str:
@@ -73,151 +65,103 @@ def _entry_point(text: str) -> str:
     return text
 
 
-class Reference(Strict):
-    """Where the idea was published."""
-
-    title: str
-    url: str
-    year: Annotated[int, Field(ge=1900, le=2100)]
-
-
-class Expect(Strict):
-    """The range in which a smoke run's metric must lie."""
-
-    min: float | None = None
-    max: float | None = None
-
-    def problems(self) -> Iterator[Problem]:
-        """At least one end, and in order."""
-        if self.min is None and self.max is None:
-            yield Problem((), "neither min nor max", "give one")
-        elif self.min is not None and self.max is not None and self.min > self.max:
-            yield Problem(("min",), f"min {self.min:g} is above max {self.max:g}", "swap them")
-
-
-class Smoke(Strict):
-    """A small run with a known outcome, which the identity attack must not reach.
-
-    Attributes:
-        params, variant: what runs; other variants run as well, without an expectation.
-        quick: parameters that make every run short, those of the variants too.
-    """
-
-    params: Values = Field(default_factory=dict)
-    variant: str | None = None
-    quick: Values = Field(default_factory=dict)
-    expect: dict[str, Expect] = Field(default_factory=dict)
-    task: Task | None = None
-    threat_model: ThreatModel | None = None
-    budget: BudgetEntry | None = None
-
-
-class Param(Strict):
-    """One keyword argument of a module's constructor."""
-
-    type: Literal["int", "float", "bool", "str"]
-    default: object
-    min: float | None = None
-    max: float | None = None
-    choices: List[object] = ()
-    help: str = ""
-
-    def read(self, value: object) -> Value:
-        """The value as the constructor gets it.
-
-        Raises:
-            ValueError: not of this type, out of range, or not among the choices.
-        """
-        kind, words = TYPES[self.type]
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ValueError(f"expected {words}{self._range()}, found {quoted(value)}")
-        if isinstance(value, float):
-            value = float(value)  # a Ratio's text is for people, not for keys
-            if not math.isfinite(value):
-                raise ValueError("expected a finite number")
-        if isinstance(value, int | float) and not self._fits(value):
-            raise ValueError(f"expected {words}{self._range()}, found {quoted(value)}")
-        if self.choices and value not in self.choices:
-            known = ", ".join(map(quoted, self.choices))
-            raise ValueError(f"expected one of {known}, found {quoted(value)}")
-        assert isinstance(value, bool | int | float | str)
-        return value
-
-    def problems(self) -> Iterator[Problem]:
-        """The range makes sense, and choices and default lie in it."""
-        if (self.min, self.max) != (None, None) and self.type not in ("int", "float"):
-            yield Problem(("type",), f"a range for {self.type}", "use choices")
-            return
-        if self.min is not None and self.max is not None and self.min > self.max:
-            yield Problem(("min",), f"min {self.min:g} is above max {self.max:g}", "swap them")
-            return
-        bare = self.model_copy(update={"choices": ()})
-        for i, choice in enumerate(self.choices):
-            yield from _reading(bare, choice, ("choices", i))
-        yield from _reading(self, self.default, ("default",))
-
-    def _fits(self, value: float) -> bool:
-        above = self.min is None or value >= self.min
-        return above and (self.max is None or value <= self.max)
-
-    def _range(self) -> str:
-        low = "" if self.min is None else f" from {self.min:g}"
-        return low + ("" if self.max is None else f" up to {self.max:g}")
-
-
-def _reading(param: Param, value: object, loc: Loc) -> Iterator[Problem]:
-    try:
-        param.read(value)
-    except ValueError as error:
-        near = nearest(str(value), map(str, param.choices)) if param.choices else ""
-        fix = f"it means: {param.help}" if param.help else "change it"
-        yield Problem(loc, str(error), near if near.endswith("?") else fix)
-
-
-class Weights(Strict):
-    """A file of existing weights, which the victim's ``import_weights`` reads.
-
-    Attributes:
-        file: its name. sha256: of its bytes. license, source: whose it is, and its address.
-        variant: of the victim, that the weights belong to.
-        start: training starts from them, with a new head, where else they take its place.
-    """
-
-    file: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    license: str
-    source: str
-    variant: Name | None = None
-    start: bool = False
-
-
 class Manifest(Strict):
-    """One module, as its ``manifest.yaml`` describes it."""
+    """Module: an attack, a defence or a victim, as its `manifest.yaml` describes it."""
 
-    schema_: Literal["manifest/1"] = Field(alias="schema")
-    kind: Kind
-    name: Name
-    summary: str
-    reference: Reference | None = None
-    license: str
-    tasks: NonEmptySet[Task]
-    threat_models: Set[ThreatModel] = ()
-    needs: Set[Need] = ()
-    offers: Set[Need] = ()
-    entry: Annotated[str, AfterValidator(_entry_point)]
-    hooks: Set[str]
-    params: dict[str, Param] = Field(default_factory=dict)
-    variants: dict[Name, Values] = Field(default_factory=dict)
-    weights: dict[Name, Weights] = Field(default_factory=dict)
-    limits: Limits | None = None
-    smoke: Smoke | None = None
-    random: bool = False
-    joint: bool = False
-    blind: bool = False
-    gradients: Literal["exact", "approximate"] = "exact"
-    against: Set[Name] = ()
+    schema_: Literal["manifest/1"] = Field(
+        alias="schema", description="Form of this file and its version; always `manifest/1`."
+    )
+    kind: Kind = Field(
+        description="Kind of module. The folder lies in `attacks/`, `defenses/` or `victims/`."
+    )
+    name: Name = Field(
+        description="Name of the module, equal to its folder's: up to 41 of a-z, 0-9, _ and -."
+    )
+    summary: str = Field(
+        description="One sentence on what the module does; shown by `gauntlet list` and on pages."
+    )
+    reference: Reference | None = Field(
+        default=None, description="Publication of the idea. Default: none."
+    )
+    license: str = Field(description="License of the module's code, for example `MIT`.")
+    tasks: NonEmptySet[Task] = Field(description="Tasks that the module is written for.")
+    threat_models: Set[ThreatModel] = Field(
+        default=(),
+        description="Threat models that the module is written for. Attacks and defences must name "
+        "some. Default, for a victim: all.",
+    )
+    needs: Set[Need] = Field(
+        default=(),
+        description="What the module asks of the network beyond its outputs: `loss` "
+        "(`model.loss`), `features` (input of the last layer), `maps` (feature maps of the "
+        "stages), `gradients` (`model.module`, the network itself). The rest is refused. For "
+        "attacks and defences. Default: nothing.",
+    )
+    offers: Set[Need] = Field(
+        default=(),
+        description="What the victim grants of the same four: an attack that needs more does not "
+        "apply to it. For victims. Default: nothing.",
+    )
+    entry: Annotated[str, AfterValidator(_entry_point)] = Field(
+        description="File inside the folder and the class in it, for example `attack.py:PGD`."
+    )
+    hooks: Set[str] = Field(
+        description="Hooks that the class implements, all of them and no others "
+        "(`docs/reference/hooks.md`). A victim has at least `build` and `fit`."
+    )
+    params: dict[str, Param] = Field(
+        default_factory=dict,
+        description="Keyword arguments of the constructor, by name. What the threat model limits "
+        "(`eps`, `queries`, `target`, `seed`, …) is never one of them. Default: none.",
+    )
+    variants: dict[Name, Values] = Field(
+        default_factory=dict,
+        description="Named presets of parameters: `{pgd-100: {steps: 100}}`. A benchmark writes "
+        "`pgd/pgd-100`. Default: none.",
+    )
+    weights: dict[Name, Weights] = Field(
+        default_factory=dict,
+        description="Existing weights, by the name that a benchmark gives under `weights`. For "
+        "victims with the hook `import_weights`. Default: none.",
+    )
+    limits: Limits | None = Field(
+        default=None,
+        description="Time and memory that a stage of the module needs. The benchmark's `ceiling` "
+        "wins. Default: the ceiling.",
+    )
+    smoke: Smoke | None = Field(
+        default=None,
+        description="Small run with a known outcome, which `gauntlet check FOLDER` asks for. "
+        "Default: none.",
+    )
+    random: bool = Field(
+        default=False,
+        description="`true`: the module draws random numbers. A defence that says so may answer "
+        "the same input differently, which otherwise raises a flag. Default: `false`.",
+    )
+    batch_dependent: bool = Field(
+        default=False,
+        description="`true`: the result for one example depends on the other examples of its "
+        "batch. A declaration for readers; nothing depends on it yet. For attacks and defences. "
+        "Default: `false`.",
+    )
+    no_model_access: bool = Field(
+        default=False,
+        description="`true`: at test time the attack gets neither the model nor labels (`perturb` "
+        "is called with `None` for both); `learn` still gets the model. For attacks. Default: "
+        "`false`.",
+    )
+    gradients: Literal["exact", "approximate"] = Field(
+        default="exact",
+        description="`approximate`: the gradient through the defence is replaced by an "
+        "approximation or is zero; tables mark its white-box figures. For defences. Default: "
+        "`exact`.",
+    )
+    against: Set[Name] = Field(
+        default=(),
+        description="Defences (names or labels) that an adaptive attack is written against; it "
+        "is planned for no others. For attacks. Default: all.",
+    )
 
     @property
     def ref(self) -> str:
@@ -264,7 +208,7 @@ class Manifest(Strict):
         for name, value in params.items():
             loc = ("params", name)
             if name in self.params:
-                yield from _reading(self.params[name], value, loc)
+                yield from reading(self.params[name], value, loc)
             elif self.kind == "attack" and name in LIMITED:
                 yield _limited(loc)
             else:

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness import datasets
 from harness.applicable import reason_not
-from harness.benchmark import Benchmark, Entry, Matrix
+from harness.benchmark import Benchmark, Matrix
 from harness.budget import BudgetEntry
 from harness.budget_rules import budget_errors
 from harness.catalog import Catalog, Module
@@ -22,6 +22,7 @@ from harness.errors import UserError, UserErrors
 from harness.graph import Graph
 from harness.judge import METHOD
 from harness.keys import digest, judge_digest
+from harness.matrix_entries import Entry
 from harness.recipes import Recipes
 from harness.subject import Subject
 from harness.threat import THREATS, By, Status

@@ -113,7 +113,7 @@ class Recipes:
         else:
             roles["before"] = self._on_clean(s, net, clean_x)
         roles["after"] = self.predict(s, net, attacked)
-        if threat.poisons and self._task(matrix) == "ranking" and matrix.strikes == "train":
+        if threat.poisons and self._task(matrix) == "ranking" and matrix.poisons == "train":
             roles |= self._edited(s, data, net) | {"edits": made["poison"]}
         if attacked != clean_x and self._task(matrix) == "segmentation":
             # what is left of an attack in a picture file; maps of pixels are where it matters
@@ -166,7 +166,7 @@ class Recipes:
 
     def slice(self, matrix: Matrix, data: str) -> str:
         """The test examples that cells are judged on."""
-        recipe = {"examples": matrix.slice.examples}
+        recipe = {"examples": matrix.eval_subset.examples}
         inputs = {"data": Input(data, "test"), "spec": Input(data, "")}
         return self._once(("slice", matrix.name), lambda: self.graph.add("slice", inputs, recipe))
 
@@ -195,7 +195,7 @@ class Recipes:
             assert start is not None
             start = made["deliver"] = self.deliver(s, start)
         train = Input(data, "train")
-        if s.threat.poisons and s.matrix.strikes == "train" and s.attack is not None:
+        if s.threat.poisons and s.matrix.poisons == "train" and s.attack is not None:
             train = self.poisoned(s, data, made)
         if s.defense.has("sanitize") and "sanitize" in s.threat.defense_hooks:
             keep = made["sanitize"] = self._stage(
@@ -249,10 +249,10 @@ class Recipes:
         )
 
     def public(self, s: _Setting, made: dict[str, str]) -> str:
-        """The public network: the victim on public data, which the edits may strike."""
+        """The public network: the victim on public data, which the edits may change."""
         data = self.data(s.matrix, "public")
-        struck = s.threat.poisons and s.matrix.strikes == "public" and s.attack is not None
-        train = self.poisoned(s, data, made) if struck else None
+        edited = s.threat.poisons and s.matrix.poisons == "public" and s.attack is not None
+        train = self.poisoned(s, data, made) if edited else None
         return self.clean_network("public", s, data, s.victim, train)
 
     def clean_network(
@@ -343,7 +343,11 @@ class Recipes:
             inputs["weights"] = Input(source, "")
         inputs |= self._spec(model_data)
         own: set[str] = set()
-        options = {"access": s.threat.access, "blind": manifest.blind, "hook": s.threat.at_test}
+        options = {
+            "access": s.threat.access,
+            "no_model_access": manifest.no_model_access,
+            "hook": s.threat.at_test,
+        }
         if s.attack.has("learn") and "learn" in s.threat.optional:
             learn_inputs = inputs | {
                 "train": Input(model_data, "train"),
@@ -358,12 +362,12 @@ class Recipes:
                 if state is not None:
                     inputs = inputs | {"state": Input(state, "state")}
         inputs["slice_x"] = Input(slice_key, "x")
-        if s.threat.labels and not manifest.blind:
+        if s.threat.labels and not manifest.no_model_access:
             inputs["slice_y"] = Input(slice_key, "y")
             if goal:
                 inputs["goal"] = Input(goal, "goal")
         options = options | {
-            "batch": s.matrix.slice.batch,
+            "batch": s.matrix.eval_subset.batch,
             "least_likely": s.matrix.goal.targeted == "least_likely",
         }
         key = self._stage("attack", s, inputs, roles, budget=s.budget, options=options)
@@ -372,7 +376,7 @@ class Recipes:
     def _earlier(self, s: _Setting, kind: str) -> str | None:
         """The stage in which the attack wrote the state that its trigger reads."""
         if kind == "poison" and s.threat.poisons:
-            role = "public" if s.matrix.strikes == "public" else "student"
+            role = "public" if s.matrix.poisons == "public" else "student"
             return self.poison(s, self.data(s.matrix, role))
         if kind == "deliver" and s.threat.delivers:
             public = self.clean_network("public", s, self.data(s.matrix, "public"), s.victim)
@@ -396,7 +400,7 @@ class Recipes:
             s,
             {"weights": Input(net, ""), "x": x, **self._spec(data)},
             {"victim": s.victim} | defense,
-            options={"batch": s.matrix.slice.batch} | (options or {}),
+            options={"batch": s.matrix.eval_subset.batch} | (options or {}),
         )
 
     def _answering(self, s: _Setting) -> dict[str, Subject]:

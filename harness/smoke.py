@@ -114,6 +114,6 @@ def matrix_for(
         "defenses": defenses,
         "attacks": attacks,
         "budgets": budgets,
-        "slice": {"examples": 40 if task == "segmentation" else 200, "batch": 40},
+        "eval_subset": {"examples": 40 if task == "segmentation" else 200, "batch": 40},
         "clean": 20 if task == "segmentation" else 100,
     }

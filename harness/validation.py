@@ -121,7 +121,7 @@ def validated(
         try:
             found = model.model_validate(document.data)
         except ValidationError as error:
-            problems += [_explained(model, detail) for detail in error.errors(include_url=False)]
+            problems += _explained_all(model, error.errors(include_url=False))
     if found is None or problems or parsed.refusals:
         raise UserErrors(_in_order(parsed, problems))
     found._document = document
@@ -198,6 +198,32 @@ _BOUNDS = {
 }
 
 
+RENAMED = {
+    "blind": "no_model_access",
+    "joint": "batch_dependent",
+    "slice": "eval_subset",
+    "strikes": "poisons",
+}
+"""Old key → its name today. There is no second reader: an old file gets a line that says so."""
+
+
+def _explained_all(model: type[Strict], details: Iterable[ErrorDetails]) -> list[Problem]:
+    """Return pydantic's findings as problems; a renamed key is not reported as missing too."""
+    found = [(detail["type"], _explained(model, detail)) for detail in details]
+    renamed = {
+        (*problem.loc[:-1], new)
+        for kind, problem in found
+        if kind == "extra_forbidden" and (new := _new_name(model, problem.loc))
+    }
+    return [one for kind, one in found if kind != "missing" or one.loc not in renamed]
+
+
+def _new_name(model: type[Strict], loc: Loc) -> str | None:
+    """Return today's name of an old key at a key path, or ``None``."""
+    new = RENAMED.get(str(loc[-1]))
+    return new if new in _keys(model, loc[:-1]) else None
+
+
 def _explained(model: type[Strict], detail: ErrorDetails) -> Problem:
     """Pydantic's finding in our words."""
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
@@ -207,6 +233,8 @@ def _explained(model: type[Strict], detail: ErrorDetails) -> Problem:
         return Problem(loc, str(context["what"]), str(context["fix"]))
     if kind == "missing":
         return Problem(loc, "missing", f"add {loc[-1]}")
+    if kind == "extra_forbidden" and (new := _new_name(model, loc)):
+        return Problem(loc, f"this key is now called {new}", "rename it")
     if kind == "extra_forbidden":
         return Problem(loc, "unknown key", nearest(str(loc[-1]), _keys(model, loc[:-1])))
     if kind == "literal_error":
@@ -334,7 +362,13 @@ Count: TypeAlias = Annotated[int, Field(ge=1)]
 
 
 class Limits(Strict):
-    """Time and memory: of a module a wish, of a benchmark the ceiling."""
+    """Limits of one stage: time and memory."""
 
-    minutes: Positive
-    memory_gb: Positive
+    minutes: Positive = Field(
+        description="Wall-clock time of one stage, in minutes. A stage that takes longer is "
+        "stopped and ends as `timeout`."
+    )
+    memory_gb: Positive = Field(
+        description="Main memory of one stage, in GiB (2^30 bytes). A stage that takes more is "
+        "stopped and ends as `out_of_memory`."
+    )

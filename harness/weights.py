@@ -12,7 +12,7 @@ from typing import Any
 from harness.catalog import Catalog, Module
 from harness.errors import UserError
 from harness.keys import file_digest
-from harness.manifest import Weights
+from harness.manifest_parts import Weights
 from harness.strict_yaml import nearest, quoted
 
 SECONDS = 60.0

@@ -229,7 +229,7 @@ def matrix(name: str = "m", **changes: Any) -> Json:
         "defenses": ["none"],
         "attacks": ["noop"],
         "budgets": [{"norm": "linf", "eps": 0.1}],
-        "slice": {"examples": 40, "batch": 20},
+        "eval_subset": {"examples": 40, "batch": 20},
     } | changes
 
 

@@ -1,7 +1,7 @@
-"""Value types and hook signatures that modules and the worker agree on.
+"""Value types that hooks receive and return.
 
-Nothing here computes. A module author may import these names or just follow the signatures:
-they are checked by argument name when the module is loaded.
+The hooks themselves, with their arguments, are described in ``harness.runtime.hooks``. A module may
+import these names or only follow the signatures: argument names are checked when it is loaded.
 """
 
 from __future__ import annotations
@@ -15,63 +15,46 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""``loss(network, x, y) -> [B]``: one value a row, never reduced."""
+from harness.runtime.hooks import argument_names
 
-HOOKS: dict[str, dict[str, tuple[str, ...]]] = {
-    "attack": {
-        "learn": ("model", "train", "val", "budget", "ctx"),
-        "perturb": ("model", "x", "y", "goal", "budget", "ctx"),
-        "poison": ("train", "val", "model", "budget", "ctx"),
-        "trigger": ("x", "budget", "ctx"),
-        "deliver": ("victim", "network", "train", "val", "budget", "ctx"),
-    },
-    "defense": {
-        "build": ("victim", "spec"),
-        "sanitize": ("victim", "network", "train", "ctx"),
-        "fit": ("victim", "network", "train", "val", "adversary", "ctx"),
-        "loss": ("network", "x", "y"),
-        "repair": ("victim", "network", "clean", "ctx"),
-        "guard": ("network", "ctx"),
-    },
-    "victim": {
-        "build": ("spec",),
-        "loss": ("network", "x", "y"),
-        "fit": ("network", "train", "val", "loss", "ctx", "steps"),
-        "import_weights": ("path",),
-    },
-}
-"""THE table of hooks: kind → hook → argument names, in order."""
+Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""``loss(network, x, y) -> [B]``: one value for each example, never reduced."""
+
+HOOKS = argument_names()
+"""Table of hooks: kind → hook → argument names, in order; read from the Protocols in ``hooks``."""
 
 
 class ContractError(Exception):
-    """A module broke its contract; the message says which part and what was found."""
+    """Breach of a module's contract; the message names the part and the value found."""
 
 
 class OutputError(ContractError):
-    """A hook returned something of the wrong type, shape, range, or not finite."""
+    """Return value of a hook with the wrong type, shape or range, or one that is not finite."""
 
 
 class QueryRefused(Exception):
-    """The oracle refused an answer: at least one row of the batch has no query left."""
+    """Refusal of the oracle: at least one row of the batch has no query left; none was counted."""
 
 
 class NotApplicable(Exception):
-    """Raised by a module that finds at run time that it cannot play this cell; say why."""
+    """A cell that the module cannot play, found at run time; the message says why.
+
+    Facts that are known before a run belong into the manifest, so that ``plan`` reports them.
+    """
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a network may depend on; comes from the data set.
+    """Description of a data set: all that a network's architecture may depend on.
 
     Attributes:
         task: ``classification``, ``ranking`` or ``segmentation``.
-        outputs: classes, or scores/embedding size per item in ranking.
+        outputs: number of classes; in ranking the number of scores or embedding values per item.
         shape: one input's shape, ``(C, H, W)`` for images, ``(F,)`` for features.
-        items: number of items for free embeddings (ranking by item number), else ``None``.
-        arity: 2 for pairs, 3 for triplets, ``None`` outside ranking.
-        void: label value that no score counts (255), or ``None``.
-        classes: names of the classes or attributes, for people.
+        items: number of items in ranking by item number, else ``None``.
+        arity: items per comparison, 2 (pairs) or 3 (triplets); ``None`` outside ranking.
+        void: label of pixels that do not count (255), or ``None``.
+        classes: names of the classes or attributes, for display.
     """
 
     task: str
@@ -85,16 +68,18 @@ class Spec:
 
 @dataclass(frozen=True)
 class Data:
-    """A labelled set as a module sees it.
+    """Labelled data set: training, validation or clean examples.
+
+    In ranking, an example is a comparison of items; elsewhere it is one input with its label.
 
     Attributes:
-        raw: stored inputs, uint8 ``[N, C, H, W]`` (or float32 features, int64 item numbers).
-            In ranking the rows are items; elsewhere they are examples.
+        raw: stored inputs, uint8 ``[N, C, H, W]``, float32 features ``[N, F]`` or int64 item
+            numbers ``[N]``. In ranking the rows are items.
         y: labels on ``device``. Classification int64 ``[N]``; segmentation uint8 ``[N, H, W]``;
             ranking int64 ``[N, arity + 2]``: item rows, label ±1, attribute.
-        ids: int64 ``[N]``, stable names of the examples (in ranking: of the comparisons).
-        spec: what the data set is.
-        device: where ``x`` and batches go.
+        ids: int64 ``[N]``, stable identifiers of the examples (in ranking, of the comparisons).
+        spec: description of the data set.
+        device: device of ``x``, ``y`` and the batches.
     """
 
     raw: Tensor
@@ -108,14 +93,17 @@ class Data:
 
     @cached_property
     def x(self) -> Tensor:
-        """All inputs as modules see them: float32 in [0, 1] on ``device``; item numbers stay."""
+        """Return all inputs, float32 in [0, 1] on ``device``; item numbers stay int64."""
         return as_input(self.raw, self.device)
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs and labels of some rows.
+        """Return inputs and labels of some examples.
 
-        In ranking, the inputs are the items that these comparisons name, each once, and the
-        labels are renumbered to them, so that ``loss(network, x, y)`` has one form for all tasks.
+        In ranking, the inputs are the items of these comparisons, each once, and the labels are
+        renumbered to them, so that ``loss(network, x, y)`` has the same form in all tasks.
+
+        Args:
+            rows: int64 ``[B]``, positions in the set.
         """
         rows = rows.to(self.y.device)
         y = self.y[rows]
@@ -128,7 +116,12 @@ class Data:
     def batches(
         self, size: int, generator: torch.Generator | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of one pass, in order, or shuffled when a generator is given."""
+        """Return the batches of one epoch as pairs of inputs and labels.
+
+        Args:
+            size: examples per batch; the last batch may be smaller.
+            generator: source of a random order; ``None`` keeps the order of the set.
+        """
         order = torch.arange(len(self))
         if generator is not None:
             order = torch.randperm(len(self), generator=generator)
@@ -137,20 +130,20 @@ class Data:
 
 
 def as_input(raw: Tensor, device: torch.device) -> Tensor:
-    """Inputs as modules see them: uint8 becomes float32 in [0, 1]; others keep their type."""
+    """Return stored inputs as network inputs: uint8 as float32 in [0, 1], other types unchanged."""
     moved = raw.to(device)
     return moved.float().div_(255) if moved.dtype == torch.uint8 else moved
 
 
 @dataclass(frozen=True)
 class Edits:
-    """Changes to a training set, proposed by ``poison``; the harness counts and applies them.
+    """Changes to a training set, returned by ``poison``; the harness counts and applies them.
 
     Attributes:
-        ids: int64 ``[E]``, which examples change; each at most once.
-        x: replaced inputs, float32 in [0, 1] ``[E, …]``, or ``None`` when inputs stay.
-        y: replaced labels in the data set's form, or ``None`` when labels stay. In ranking an edit
-            may only turn the label's sign or swap the two compared items.
+        ids: int64 ``[E]``, identifiers of the changed examples, each at most once.
+        x: new inputs, float32 in [0, 1] ``[E, …]``, or ``None`` when inputs do not change.
+        y: new labels in the data set's form, or ``None`` when labels do not change. In ranking an
+            edit may only turn the label's sign or swap the two compared items.
     """
 
     ids: Tensor
@@ -160,7 +153,12 @@ class Edits:
 
 @dataclass(frozen=True)
 class Keep:
-    """What a sanitizer keeps: bool ``mask`` ``[N]``, and corrected labels ``y`` or ``None``."""
+    """Training examples to keep, returned by ``sanitize``.
+
+    Attributes:
+        mask: bool ``[N]``, true for examples that stay.
+        y: corrected labels of all ``N`` examples, or ``None``.
+    """
 
     mask: Tensor
     y: Tensor | None = None
@@ -168,16 +166,19 @@ class Keep:
 
 @dataclass(frozen=True)
 class Budget:
-    """What the threat model allows. Unused fields are ``None``.
+    """Limits of an attack, set by the benchmark. Unused fields are ``None``.
 
     Attributes:
-        norm: ``linf`` or ``l2``. eps: radius in units of [0, 1] pixels.
-        patch: side of the square of pixels a trigger may cover.
-        edits: number of training examples that may change (a count, already rounded).
-        labels: whether edits may change labels. features: whether they may change inputs.
-        queries: answers per example. answers: ``scores`` or ``labels``.
-        target: the backdoor's target class.
-        unbounded: no limit on the perturbation.
+        norm: norm of the perturbation, ``linf`` or ``l2``.
+        eps: largest norm of the perturbation, in units of [0, 1] pixels.
+        patch: side in pixels of the square that may change.
+        edits: number of training examples that may change (a count; the benchmark gives a share).
+        labels: whether edits may change labels.
+        features: whether edits may change inputs.
+        queries: queries per example.
+        answers: form of an oracle's answer, ``scores`` or ``labels``.
+        target: target class of a backdoor.
+        unbounded: true when the perturbation has no limit but the box [0, 1].
     """
 
     norm: str | None = None
@@ -193,14 +194,14 @@ class Budget:
 
 
 class Context(Protocol):
-    """What a hook gets of its surroundings.
+    """Surroundings of a hook: device, folders, random seeds, log.
 
     Attributes:
-        device: where tensors belong.
-        scratch: a folder for temporary files, gone after the stage.
-        state: a folder that this module's earlier hook wrote (read-only in later hooks).
-        checkpoint: a folder bound to the stage: survives a kill, removed on success.
-        spec: the data set's spec.
+        device: device on which tensors belong.
+        scratch: folder for temporary files, deleted after the stage.
+        state: folder that this module's earlier hook wrote; read-only in later hooks.
+        checkpoint: folder bound to the stage: it survives a kill and is deleted on success.
+        spec: description of the data set.
     """
 
     device: torch.device
@@ -210,108 +211,142 @@ class Context(Protocol):
     spec: Spec
 
     def seed(self, *dims: object) -> int:
-        """A seed that depends on the cell's seed, the stage, the module, and ``dims``.
+        """Return a seed that depends on the cell's seed, the stage, the module and ``dims``.
 
-        In ``perturb`` on the batch as well, and where a defence trains against it on the step: no
-        two calls draw the same. A ``trigger`` is the same in all batches.
+        In ``perturb`` it depends on the batch too, and during adversarial training on the step, so
+        that no two calls draw the same numbers. In ``trigger`` it is equal in all batches.
+
+        Args:
+            dims: names or numbers that tell several draws of one hook apart.
         """
         ...
 
     def generator(self, *dims: object, device: torch.device | str = "cpu") -> torch.Generator:
-        """A generator seeded by ``seed(*dims)``, on the CPU unless asked: equal on every device."""
+        """Return a generator seeded with ``seed(*dims)``.
+
+        Args:
+            dims: as in ``seed``.
+            device: the CPU unless given, which draws the same numbers on every machine.
+        """
         ...
 
     def remaining(self) -> float:
-        """Seconds left before the stage is stopped."""
+        """Return the seconds left before the stage is stopped."""
         ...
 
     def log(self, message: str) -> None:
-        """A line in the stage's log."""
+        """Write a line to the stage's log."""
         ...
 
     def metric(self, name: str, value: float, step: int) -> None:
-        """A point of a training curve; shown as self-reported, never scored."""
+        """Add a point to a training curve, which is shown as self-reported and never scored."""
         ...
 
 
 class Model(Protocol):
-    """A network as an attack holds it: eval mode, frozen, guarded, counting its passes.
+    """Network that an attack is granted: frozen, in eval mode, guarded, counting its passes.
 
-    ``loss``, ``features``, ``maps`` and ``module`` exist only where the access and the manifest's
-    ``needs`` grant them; an oracle answers ``predict`` and ``left`` alone.
+    ``loss``, ``features``, ``maps`` and ``module`` exist only where the threat model grants them
+    and the manifest's ``needs`` asks for them; an oracle has ``predict`` and ``left`` only.
+
+    Attributes:
+        module: the guarded network itself (needs ``gradients``).
+        spec: description of the data set.
     """
 
     module: nn.Module
     spec: Spec
 
     def predict(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Outputs for inputs in [0, 1], without gradients.
+        """Return outputs for inputs in [0, 1], without gradients.
 
-        ``rows`` says which examples of the present batch the inputs belong to (default: all, in
-        order); an oracle counts queries by it and raises ``QueryRefused`` for a row over budget.
+        Args:
+            x: inputs, float32 in [0, 1] ``[R, …]``.
+            rows: int64 ``[R]``, the example of the present batch that each input belongs to
+                (default: all, in order). An oracle counts queries by it.
+
+        Raises:
+            QueryRefused: an example has no query left.
         """
         ...
 
     def left(self) -> Tensor | None:
-        """Queries left per row of the present batch, int64 ``[B]``; ``None`` when not limited."""
+        """Return the queries left per example of the batch, int64 ``[B]``; ``None``: no limit."""
         ...
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """The task's loss ``[B]``, differentiable in ``x``; void never enters it."""
+        """Return the task's loss ``[B]``, differentiable in ``x``; void pixels do not count."""
         ...
 
     def training_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """The victim's own training loss ``[B]``."""
+        """Return the training loss (the defence's or victim's) ``[B]``, differentiable in ``x``."""
         ...
 
     def training_loss_of(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """The same ``[B]``, of outputs that any network gave; differentiable in them.
+        """Return the training loss ``[B]`` of given outputs, differentiable in them.
 
-        Where the loss reads nothing of the network but its outputs on the inputs as they are.
+        It is right where the loss uses the network only to get the outputs of ``x``.
+
+        Args:
+            outputs: any network's outputs for a batch.
+            y: the batch's labels.
         """
         ...
 
     def features(self, x: Tensor) -> Tensor:
-        """The head's input, flat ``[B, D]``, differentiable in ``x``."""
+        """Return the input of the last layer, flat ``[B, D]``, differentiable in ``x``."""
         ...
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """Outputs of the victim's stages, shallow to deep, differentiable in ``x``."""
+        """Return feature maps of the victim's stages, shallow to deep, differentiable in ``x``."""
         ...
 
     def fresh(self) -> nn.Module:
-        """A trainable network of the same architecture, as its training begins.
+        """Return a trainable network of the same architecture, as its training begins.
 
-        Untrained; where the victim's training starts from existing weights, with these and a new
-        head.
+        It is untrained, or has the existing weights that the victim's training starts from, with a
+        new last layer.
         """
         ...
 
 
 class Adversary(Protocol):
-    """The attack that a matrix entry names for training."""
+    """Attack that a defence trains against, named by the benchmark's ``adversary`` key."""
 
     def __call__(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Attacked inputs; the network is in eval mode meanwhile, and then as before."""
+        """Return attacked inputs; the network is in eval mode meanwhile, and then as before.
+
+        Args:
+            network: the network in training.
+            x: inputs, float32 in [0, 1] ``[B, …]``.
+            y: their labels.
+        """
         ...
 
     def learn(self, network: nn.Module, train: Data, val: Data) -> None:
-        """Let an attack learn against the network as it is now; others do nothing here."""
+        """Run the attack's ``learn`` against the network as it is now, if it has that hook.
+
+        Args:
+            network: the network in training.
+            train: the training set.
+            val: the validation set.
+        """
         ...
 
 
 class Victim(Protocol):
-    """A network family with its training recipe.
+    """Network family with its training recipe; the hooks are described in ``hooks.victim``.
 
     Attributes:
-        head: module path of the last layer. stages: module paths of feature maps, shallow to deep.
+        head: module path of the last layer.
+        stages: module paths of feature maps, shallow to deep.
     """
 
     head: str
     stages: tuple[str, ...]
 
     def build(self, spec: Spec) -> nn.Module:
-        """An untrained network: inputs in [0, 1] in, the task's outputs out; normalises itself."""
+        """Return an untrained network from inputs in [0, 1] to the task's outputs."""
         ...
 
     def fit(
@@ -323,7 +358,7 @@ class Victim(Protocol):
         ctx: Context,
         steps: int | None = None,
     ) -> None:
-        """Train in place; ``steps`` shortens the recipe (fine-tuning), ``None`` runs it whole."""
+        """Train ``network`` in place; ``steps`` shortens the recipe, ``None`` runs all of it."""
         ...
 
 

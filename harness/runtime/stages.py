@@ -197,8 +197,8 @@ def learn(job: Job) -> None:
 def attack(job: Job) -> None:
     """``perturb`` or ``trigger``, batch by batch; every output checked, none judged."""
     raw, module = job.tensor("slice_x", "x.npy"), job.module("attack")
-    blind = job.options["blind"]
-    model = None if blind else attack_model(job)
+    no_access = job.options["no_model_access"]
+    model = None if no_access else attack_model(job)
     y = None if "slice_y" not in job.inputs else job.tensor("slice_y", "y.npy").to(job.device)
     goal = None if "goal" not in job.inputs else job.tensor("goal", "goal.npy").to(job.device)
     found, outputs, goals = [], [], []
@@ -211,7 +211,7 @@ def attack(job: Job) -> None:
         if job.options.get("least_likely") and isinstance(model, LiveModel):
             batch_goal = model.predict(x.clone()).argmin(dim=1)
             goals.append(batch_goal.cpu())
-        given, shown = x.clone(), None if y is None or blind else y[rows].clone()
+        given, shown = x.clone(), None if y is None or no_access else y[rows].clone()
         with hook_time(job, "attack"):
             if job.options["hook"] == "trigger":
                 out = module.trigger(given, job.budget, job.ctx)

@@ -67,7 +67,7 @@ def done(tmp_path_factory):
     budgets = {"budgets": [{"edits": 0.45, "labels": True}], "data": {"student": "food"}}
     slice_ = {"examples": 300, "batch": 64}
     checkout.benchmark(
-        matrix("items", **POISONING | budgets, victims=["embedding"], slice=slice_),
+        matrix("items", **POISONING | budgets, victims=["embedding"], eval_subset=slice_),
         matrix("pictures", **POISONING | {"data": {"student": "digits-ranking"}}),
         matrix("evasion"),
     )

@@ -280,7 +280,7 @@ def test_every_batch_draws_its_own_numbers(tmp_path):
     checkout = Checkout(tmp_path)
     draws = "return (x + 0.1 * torch.rand((), generator=ctx.generator())).clamp(0, 1)"
     checkout.module("attack", "draws", PERTURB.format(draws))
-    checkout.benchmark(matrix(attacks=["draws"], slice={"examples": 40, "batch": 10}))
+    checkout.benchmark(matrix(attacks=["draws"], eval_subset={"examples": 40, "batch": 10}))
     checkout.run(keep_all=True)
     stages = cell(checkout.plan()).stages
     store = Store(checkout.home / "store")

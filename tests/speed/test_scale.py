@@ -31,7 +31,7 @@ def large() -> Benchmark:
         "defenses": defenses,
         "attacks": attacks,
         "budgets": [{"norm": "linf", "eps": 0.1}, {"norm": "linf", "eps": 0.2}],
-        "slice": {"examples": 100, "batch": 100},
+        "eval_subset": {"examples": 100, "batch": 100},
         "seeds": list(range(SEEDS)),
     }
     return Benchmark.model_validate(

@@ -207,10 +207,10 @@ def ran(tmp_path_factory, executor, host):
     for name, (body, _, _) in ORACLE_TRAPS.items():
         checkout.module("attack", name, PERTURB.format(body), threat_models=["evasion-query"])
     matrices = [
-        matrix("attacks", attacks=chosen, slice=WHOLE),
+        matrix("attacks", attacks=chosen, eval_subset=WHOLE),
         matrix("victims", victims=["tiny", "broken"], defenses=["none", "broken", "untrained"]),
         matrix("faces", attacks=["sign"], defenses=["two-faced"]),
-        matrix("queries", **QUERY | {"attacks": ["ask", *ORACLE_TRAPS], "slice": WHOLE}),
+        matrix("queries", **QUERY | {"attacks": ["ask", *ORACLE_TRAPS], "eval_subset": WHOLE}),
         matrix("guards", **QUERY, defenses=["broken"]),
         matrix("edits", **POISONING | {"attacks": ["flip", "greedy-poison", *POISONS]}),
     ]

@@ -35,9 +35,9 @@ budget: {norm: linf, eps: 8/255}}}]
   budgets: [{norm: linf, eps: 4/255}, {norm: linf, eps: 8/255}]
   goal: untargeted
   knowledge: none
-  strikes: train
+  poisons: train
   ensembles: {all-pgd: [pgd/pgd-100, pgd-40]}
-  slice: {examples: 500, batch: 100}
+  eval_subset: {examples: 500, batch: 100}
   clean: 100
   seeds: [0, 1, 2]
   keep: {examples: 8, attention: false}
@@ -75,6 +75,19 @@ def matrix_with(**lines: str | None):
     return load_benchmark("quick").matrices[0]
 
 
+def test_an_old_file_gets_one_line_for_each_renamed_key():
+    old = QUICK.replace("  eval_subset: {", "  slice: {").replace("  poisons: ", "  strikes: ")
+    assert lines_of(old) == [
+        f"14:3: {M}.strikes: this key is now called poisons; rename it",
+        f"16:3: {M}.slice: this key is now called eval_subset; rename it",
+    ]
+
+
+def test_an_old_name_means_nothing_where_the_new_one_is_no_key():
+    line = QUICK.replace("schema: benchmark/1", "schema: benchmark/1\nslice: {examples: 5}")
+    assert lines_of(line) == ['2:1: slice: unknown key; did you mean "schema"?']
+
+
 def test_the_example_of_the_architecture():
     write(QUICK)
     benchmark = load_benchmark("quick")
@@ -96,14 +109,14 @@ def test_the_example_of_the_architecture():
     assert (matrix.goal, matrix.goal.label) == (Goal(), "untargeted")
     assert matrix.knowledge == Knowledge()
     assert matrix.ensembles == {"all-pgd": ("pgd/pgd-100", "pgd-40")}
-    assert (matrix.slice.examples, matrix.slice.batch, matrix.clean) == (500, 100, 100)
+    assert (matrix.eval_subset.examples, matrix.eval_subset.batch, matrix.clean) == (500, 100, 100)
     assert matrix.seeds == (0, 1, 2)
     where = benchmark.where(("matrices", 0, "attacks", 3, "params", "steps"))
     assert where == "benchmarks/quick/benchmark.yaml:10:60: matrices[0].attacks[3].params.steps"
 
 
 def test_what_may_be_left_out():
-    names = ("goal", "knowledge", "strikes", "ensembles", "clean", "seeds", "keep")
+    names = ("goal", "knowledge", "poisons", "ensembles", "clean", "seeds", "keep")
     matrix = matrix_with(**dict.fromkeys(names))
     assert matrix.goal == Goal()
     assert (matrix.seeds, matrix.clean, matrix.task) == ((0,), None, None)
@@ -339,7 +352,7 @@ BAD = [
         ],
     ),
     (
-        "strikes",
+        "poisons",
         "public",
         [f"7:3: {M}.data: a public network without public data; add public: NAME"],
     ),
@@ -356,13 +369,13 @@ BAD = [
         "{fgsm: [pgd-40]}",
         [f'15:15: {M}.ensembles.fgsm: "fgsm" is an attack\'s label already; rename the ensemble'],
     ),
-    ("slice", None, [f"5:3: {M}.slice: missing; add slice"]),
+    ("eval_subset", None, [f"5:3: {M}.eval_subset: missing; add eval_subset"]),
     (
-        "slice",
+        "eval_subset",
         "{examples: 0, batch: 1.5}",
         [
-            f"16:11: {M}.slice.examples: expected at least 1, found 0; change it",
-            f"16:24: {M}.slice.batch: expected a whole number, found 1.5; round it",
+            f"16:17: {M}.eval_subset.examples: expected at least 1, found 0; change it",
+            f"16:30: {M}.eval_subset.batch: expected a whole number, found 1.5; round it",
         ],
     ),
     (
@@ -376,6 +389,11 @@ BAD = [
         "keep",
         "{examples: 8, attention: no}",
         [f'19:23: {M}.keep.attention: expected true or false, found "no"; write true or false'],
+    ),
+    (
+        "strikes",
+        "train",
+        [f"20:3: {M}.strikes: this key is now called poisons; rename it"],
     ),
     ("seed", "[0]", [f'20:3: {M}.seed: unknown key; did you mean "seeds"?']),
 ]

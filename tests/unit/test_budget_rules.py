@@ -23,7 +23,7 @@ DISHES = {"data": {"student": "food"}}
 EDITS = {"edits": 0.1, "labels": True, "features": True, "patch": 2, "target": 3}
 PUBLIC = BACKDOOR | {
     "data": {"public": {"name": "digits-0-4", "train_fraction": 0.5}, "student": "digits"},
-    "strikes": "public",
+    "poisons": "public",
 }
 
 
@@ -171,13 +171,13 @@ WRONG = [
     ({"goal": {"targeted": 10}}, "goal.targeted", "target 10 is no class of digits"),
     ({"goal": {"targeted": 11}} | SCENES, "goal.targeted", "digit-scenes, which has 11"),
     (
-        {"slice": {"examples": 501, "batch": 10}},
-        "slice.examples",
+        {"eval_subset": {"examples": 501, "batch": 10}},
+        "eval_subset.examples",
         "501 examples, but the test split of digits has 500; write at most 500",
     ),
-    ({"slice": {"examples": 0, "batch": 10}}, "slice.examples", "expected at least 1"),
-    ({"slice": {"examples": 10, "batch": 0}}, "slice.batch", "expected at least 1"),
-    ({"slice": {"examples": 6062, "batch": 10}} | DISHES, "slice.examples", "has 6,061"),
+    ({"eval_subset": {"examples": 0, "batch": 10}}, "eval_subset.examples", "expected at least 1"),
+    ({"eval_subset": {"examples": 10, "batch": 0}}, "eval_subset.batch", "expected at least 1"),
+    ({"eval_subset": {"examples": 6062, "batch": 10}} | DISHES, "eval_subset.examples", "has 6,061"),
     ({"clean": 298}, "clean", "298 examples, but the validation split of digits has 297"),
     ({"clean": 0}, "clean", "expected at least 1"),
     (
@@ -246,8 +246,8 @@ RIGHT = [
     {"goal": {"targeted": 9}},
     {"goal": {"targeted": "least_likely"}},
     {"goal": {"targeted": 10}} | SCENES,
-    {"slice": {"examples": 500, "batch": 1000}},
-    {"slice": {"examples": 1, "batch": 1}},
+    {"eval_subset": {"examples": 500, "batch": 1000}},
+    {"eval_subset": {"examples": 1, "batch": 1}},
     {"clean": 297},
     {"data": {"student": {"name": "digits", "train_fraction": 0.01}}},
     {"data": {"student": {"name": "digits-ranking", "train_fraction": 0.0005}}},

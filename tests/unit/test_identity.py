@@ -75,8 +75,8 @@ CHANGES = {
     "limits": (ATTACK, {"minutes": 21, "memory_gb": 4}),
     "smoke": (ATTACK, {"params": {"steps": 3}}),
     "random": (ATTACK, True),
-    "joint": (ATTACK, True),
-    "blind": (ATTACK, True),
+    "batch_dependent": (ATTACK, True),
+    "no_model_access": (ATTACK, True),
     "gradients": (DEFENSE, "approximate"),
     "against": (ATTACK, ["none"]),
 }

@@ -25,12 +25,15 @@ RUNNING = ("scheduler", "executors", "jobs", "runtime", "hoststages", "store", "
 
 READING = ("records", *FAMILY, "site")
 
+MODELS = ("manifest", "manifest_parts", "benchmark", "matrix_entries")
+"""What manifests and benchmarks are made of."""
+
 HOMES = {
     "pandas": (*FAMILY, "site"),
     "jinja2": ("site",),
     "yaml": ("strict_yaml",),
-    "pydantic": ("manifest", "benchmark", "budget", "validation", "records"),
-    "pydantic_core": ("manifest", "benchmark", "budget", "validation", "records"),
+    "pydantic": (*MODELS, "budget", "validation", "records"),
+    "pydantic_core": (*MODELS, "budget", "validation", "records"),
     "torch": ("runtime", "executors.probes"),  # the probes are module code for the self-check
     "safetensors": ("runtime", "executors.rig"),
     "docker": ("executors.docker", "images"),

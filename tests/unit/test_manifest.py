@@ -294,6 +294,14 @@ BAD = [
     ),
     (
         "needs: [loss]",
+        "needs: [loss]\nblind: true\njoint: true",
+        [
+            "10:1: blind: this key is now called no_model_access; rename it",
+            "11:1: joint: this key is now called batch_dependent; rename it",
+        ],
+    ),
+    (
+        "needs: [loss]",
         "offers: [loss]",
         ["9:1: offers: means nothing for kind: attack; remove it; it is for victim"],
     ),

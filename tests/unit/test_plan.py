@@ -397,7 +397,7 @@ def test_an_ensemble_is_derived_from_its_members_and_has_no_stage(checkout):
 
 def test_only_an_ensemble_plans_its_members_too(checkout):
     attacks = {"attacks": ["noop", "sign", "blind"], "ensembles": {"both": ["noop", "sign"]}}
-    checkout.module("attack", "blind", "", blind=True)
+    checkout.module("attack", "blind", "", no_model_access=True)
     whole = checkout.plan(matrix(**attacks))
     part = checkout.plan(only={"attack": {"both"}})
     assert {c.info["attack"] for c in part.cells.values()} == {"both", "noop", "sign"}

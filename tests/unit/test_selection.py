@@ -38,11 +38,11 @@ CHANGES = {
     "module": (lambda c: c.module("attack", "sign", SIGN + "#"), "attacks/sign"),
     "parameter": (longer, "the parameters of the victim"),
     "examples": (
-        lambda c: c.benchmark(matrix(**SIGNED, slice={"examples": 50, "batch": 20})),
+        lambda c: c.benchmark(matrix(**SIGNED, eval_subset={"examples": 50, "batch": 20})),
         "the data or the choice of test examples",
     ),
     "batch": (
-        lambda c: c.benchmark(matrix(**SIGNED, slice={"examples": 40, "batch": 10})),
+        lambda c: c.benchmark(matrix(**SIGNED, eval_subset={"examples": 40, "batch": 10})),
         "the harness or its environment",
     ),
     "clash": (

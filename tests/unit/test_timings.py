@@ -31,7 +31,7 @@ def slow(**params):
 
 
 def sized(examples, **changes):
-    return matrix(slice={"examples": examples, "batch": 20}, **changes)
+    return matrix(eval_subset={"examples": examples, "batch": 20}, **changes)
 
 
 def learn(checkout, plan, role, seconds, size=0):
