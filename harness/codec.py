@@ -102,7 +102,10 @@ def unpack_confusions(held: Part, role: str) -> NDArray[np.uint32]:
         held: the record's ``confusions``; its ``shape`` is ``[N, K, K + 1]``.
         role: ``before``, ``after`` or ``eight_bit``.
     """
-    return unpack_counts(_field(held, role), _field(held, "shape"))
+    counts = unpack_counts(_field(held, role), _field(held, "shape"))
+    if counts.ndim != 3 or counts.shape[2] != counts.shape[1] + 1:
+        raise ValueError(f"confusions have shape {counts.shape}, not (N, K, K + 1)")
+    return counts
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,10 @@ def unpack_flips(held: Part) -> Flip:
     """
     n = _size(_field(held, "n"))
     rows = np.flatnonzero(unpack_bits(_field(held, "flipped"), n)).astype(np.int64)
-    edges = np.array(_numbers(held, "edges", BINS + 1, (int, float)), np.float64)
+    try:
+        edges = np.array(_numbers(held, "edges", BINS + 1, (int, float)), np.float64)
+    except OverflowError as error:
+        raise ValueError("an edge is too large") from error
     if not np.isfinite(edges).all() or (np.diff(edges) < 0).any() or edges[-1] <= 0:
         raise ValueError("edges do not ascend to a number above 0")
     if "decisions" in held:

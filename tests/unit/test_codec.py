@@ -192,7 +192,7 @@ BROKEN = [
     ("edges", ["0"] * 41), ("edges", {}), ("edges", [1e999] * 41),
     ("train", None), ("train", [1] * 39), ("train", [-1] * 40), ("train", [1.5] * 40),
     ("train", [10**30] * 40), ("edits", "x" * 40), ("attacked", [[1]] * 40), ("wrong", 7),
-    ("attributes", 3),
+    ("attributes", 3), ("edges", [*range(40), 10**400]),
     ("places", text(zlib.compress(np.full(90, 2, "<f2").tobytes(), 9))),
 ]  # fmt: skip
 
@@ -257,9 +257,11 @@ def test_a_member_that_cannot_be_read_blocks_its_ensemble(changes):
     assert found.reason.startswith("a member's record cannot be read")
 
 
-@pytest.mark.parametrize("shape", [[2**32, 2**32], [2**62, 4], "ab", None, [2, 3.0]])
+@pytest.mark.parametrize(
+    "shape", [[2**32, 2**32, 2], [2**62, 4], [4], [4, 1, 1], "ab", None, [2, 1, 2.0]]
+)
 def test_confusions_of_an_impossible_shape_are_no_outcome(shape):
-    packed = codec.pack_counts(np.ones((2, 3), int))
-    held = {"shape": [2, 3], "before": packed, "after": packed}
+    packed = codec.pack_counts(np.ones((2, 1, 2), int))
+    held = {"shape": [2, 1, 2], "before": packed, "after": packed}
     assert decode({"confusions": held}).size == 2
     assert decode({"confusions": held | {"shape": shape}}) is None
