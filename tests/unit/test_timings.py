@@ -11,6 +11,7 @@ from harness import timings as module
 from harness.commands.plan import plan as plan_command
 from harness.files import save_array, write_json
 from harness.forecast import Forecast, Range
+from harness.scheduler import Scheduler
 from harness.store import Store
 from harness.timings import Timings, Work
 from tests.workspaces import QUERY, Checkout, cell, matrix
@@ -189,6 +190,27 @@ def test_thousands_of_seeds_are_estimated_once(checkout, monkeypatch):
     assert store.root.is_dir()
     assert found.stages == found.unknown == len(plan.graph.stages) > 2000
     assert len(calls) < 20
+
+
+def test_a_run_that_is_stopped_has_learnt_what_it_saw(checkout, monkeypatch):
+    run = Scheduler.run
+
+    def stopped(self, cells):
+        run(self, cells)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Scheduler, "run", stopped)
+    checkout.benchmark(matrix())
+    with pytest.raises(KeyboardInterrupt):
+        checkout.run()
+    found = json.loads((checkout.home / "timings.json").read_text())
+    assert found["data"]["digits"]["values"] == 64
+    asked = sized(40, seeds=[1], data={"student": "digits"})
+    plan = checkout.plan(asked)
+    expected = Timings(checkout.home, plan).forecast(list(plan.graph.stages.values()))
+    assert (expected.stages, expected.unknown) == (7, 0)
+    assert 0 < expected.seconds.lo == expected.seconds.hi
+    assert 0 < expected.size.lo == expected.size.hi
 
 
 # -- the words ------------------------------------------------------------------------------------
