@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness import records
+from harness.benchmark import Matrix
 from harness.errors import UserError, split
 from harness.judge import METHOD
-from harness.plan import Cell
+from harness.plan import Cell, Only
 from harness.selection import Found, Selected, plans, select
 from harness.workspace import Workspace
 
@@ -62,11 +64,12 @@ def counting(workspace: Workspace, found: Found) -> Counting:
     info = latest["cell"]
     try:
         benchmark = workspace.benchmark(info["benchmark"])
-        if info["matrix"] not in {matrix.name for matrix in benchmark.matrices}:
+        matrix = next((one for one in benchmark.matrices if one.name == info["matrix"]), None)
+        if matrix is None:
             return old(
                 latest, f"not planned: the benchmark has no matrix {info['matrix']} any more"
             )
-        planned = list(plans(workspace, [benchmark], found, {"matrix": {info["matrix"]}}))
+        planned = list(plans(workspace, [benchmark], found, around(matrix, info)))
     except UserError as error:
         return Counting(latest, error=split(error)[0])
     selected = select(planned, found).get(latest["id"])
@@ -82,6 +85,19 @@ def counting(workspace: Workspace, found: Found) -> Counting:
         missing = UserError(cell.id, f"not planned: {cell.reason}", "then try again")
         return Counting(selected.record, error=missing)
     return old(selected.record, f"stale: {why_stale(selected.record, cell)} changed since")
+
+
+def around(matrix: Matrix, info: Mapping[str, Any]) -> Only:
+    """Return which part of a matrix to plan for one cell; all of its attacks, for ensembles."""
+    labels = {
+        "victim": [entry.label for entry in matrix.victims],
+        "defense": [entry.label for entry in matrix.defenses],
+        "seed": [str(seed) for seed in matrix.seeds],
+    }
+    # a label that is gone matches no cell of the rest either
+    here = {column: {str(info[column])} for column, known in labels.items()
+            if str(info[column]) in known}  # fmt: skip
+    return {"matrix": {matrix.name}, **here}
 
 
 def old(record: dict[str, Any], what: str) -> Counting:

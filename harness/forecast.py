@@ -88,7 +88,7 @@ class Forecast:
     def sentence(self, cores: int) -> str:
         """Return the time on some cores, and the disk, as a sentence."""
         if not self.stages:
-            return "Nothing to run."
+            return "No stage to run."
         count = f"{self.stages} {'stage' if self.stages == 1 else 'stages'} to run"
         if self.unknown == self.stages:
             return f"Expected: unknown; {count}, and nothing like it has run here."

@@ -64,10 +64,10 @@ def plan(
     ends = Counter(cell.status for cell in planned.cells.values() if cell.reason is not None)
     for reason in {cell.reason for cell in cells if cell.status == "missing"}:
         console.print(f"missing: {reason}", soft_wrap=True, highlight=False, markup=False)
-    done = len(planned.cells) - len(cells)
+    done, ruled_out = len(planned.cells) - len(cells), ends["not_applicable"]
     console.print(
-        f"{done} cells recorded, {len(cells)} to do, "
-        f"of all {ends['not_applicable']} not applicable. "
+        f"{done} of {len(planned.cells)} cells recorded, {len(cells)} to do"
+        + (f"; {ruled_out} of all not applicable. " if ruled_out else ". ")
         + Forecast.total(parts).sentence(workers()),
         soft_wrap=True,
         highlight=False,

@@ -1,5 +1,7 @@
 """Comparisons from a list to a judged record, and back to a list: pictures, and items by number."""
 
+import shutil
+
 import pytest
 
 from harness import datasets
@@ -142,3 +144,19 @@ def test_a_list_whose_edits_were_cleaned_is_made_again(done):
     before = checkout.gauntlet("export", record["id"]).stdout
     Store(checkout.home / "store").drop(record["stages"]["edits"])
     assert checkout.gauntlet("export", record["id"]).stdout == before != ""
+
+
+def test_a_stale_list_is_exported_with_a_warning_beside_it(done, tmp_path):
+    record = found(done, "items")
+    shutil.copytree(done[0].root, tmp_path / "copy")
+    checkout = Checkout(tmp_path / "copy")
+    assert checkout.gauntlet("export", record["id"]).stderr == ""
+    (module,) = (ref for ref in record["modules"] if ref.startswith("attacks/"))
+    (checkout.root / module / "note.py").write_text("")
+    said = checkout.gauntlet("export", record["id"])
+    assert f"{record['id']}: stale: {module} changed since; this is the latest" in said.stderr
+    assert said.stdout == done[0].gauntlet("export", record["id"]).stdout != ""
+    Store(checkout.home / "store").drop(record["stages"]["edits"])
+    refused = checkout.gauntlet("export", record["id"])
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"{record['id']}: stale: {module} changed since; " in refused.stderr

@@ -88,6 +88,10 @@ def test_a_stale_record_is_shown_with_what_changed_and_not_reproduced(checkout):
 
 GONE = {
     "attack": (lambda c: c.benchmark(matrix()), "the benchmark no longer plans this cell"),
+    "seed": (
+        lambda c: c.benchmark(matrix(attacks=["noop", "sign"], seeds=[1])),
+        "the benchmark no longer plans this cell",
+    ),
     "matrix": (lambda c: c.benchmark(matrix("n")), "the benchmark has no matrix m any more"),
     "benchmark": (lambda c: shutil.rmtree(c.root / "benchmarks/b"), "b: no such benchmark"),
     "module": (lambda c: shutil.rmtree(c.root / "attacks/sign"), "no attack named 'sign'"),

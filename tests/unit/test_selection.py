@@ -124,3 +124,21 @@ def test_the_record_of_a_cell_is_the_same_for_the_whole_plan_and_for_the_cell(ch
             one = counting(checkout.workspace(), order)
             assert whole.record == one.record == expected
             assert whole.stale == (one.error is not None) == (expected is old)
+
+
+def test_only_the_cell_s_neighbours_are_planned_and_its_key_is_the_same(checkout):
+    """``show`` of one cell must not plan a hundred thousand."""
+    plan = checkout.plan(
+        matrix(
+            victims=["tiny", "tiny/short"],
+            defenses=["none", "guard"],
+            attacks=["noop", "sign"],
+            ensembles={"both": ["noop", "sign"]},
+            seeds=[0, 1, 2],
+        )
+    )
+    wanted = cell(plan, victim="tiny/short", defense="guard", attack="both", seed=2)
+    found = counting(checkout.workspace(), [record(wanted)])
+    assert found.current().cell.key == wanted.key
+    assert len(found.current().plan.cells) == 3
+    assert {wanted.id, *wanted.members} == found.current().plan.cells.keys()

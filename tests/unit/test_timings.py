@@ -11,6 +11,7 @@ from harness import timings as module
 from harness.commands.plan import plan as plan_command
 from harness.files import save_array, write_json
 from harness.forecast import Forecast, Range
+from harness.scheduler import Scheduler
 from harness.store import Store
 from harness.timings import Timings, Work
 from tests.workspaces import QUERY, Checkout, cell, matrix
@@ -191,6 +192,27 @@ def test_thousands_of_seeds_are_estimated_once(checkout, monkeypatch):
     assert len(calls) < 20
 
 
+def test_a_run_that_is_stopped_has_learnt_what_it_saw(checkout, monkeypatch):
+    run = Scheduler.run
+
+    def stopped(self, cells):
+        run(self, cells)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Scheduler, "run", stopped)
+    checkout.benchmark(matrix())
+    with pytest.raises(KeyboardInterrupt):
+        checkout.run()
+    found = json.loads((checkout.home / "timings.json").read_text())
+    assert found["data"]["digits"]["values"] == 64
+    asked = sized(40, seeds=[1], data={"student": "digits"})
+    plan = checkout.plan(asked)
+    expected = Timings(checkout.home, plan).forecast(list(plan.graph.stages.values()))
+    assert (expected.stages, expected.unknown) == (7, 0)
+    assert 0 < expected.seconds.lo == expected.seconds.hi
+    assert 0 < expected.size.lo == expected.size.hi
+
+
 # -- the words ------------------------------------------------------------------------------------
 
 
@@ -204,11 +226,18 @@ def said(checkout, *matrices):
 
 def test_on_a_fresh_store_the_time_is_unknown(checkout):
     text = said(checkout, matrix())
-    assert "Expected: unknown; 7 stages to run, and nothing like it has run here." in text
+    assert "0 of 1 cells recorded, 1 to do. Expected: unknown; 7 stages to run, and nothing" in text
     assert not any(word in text for word in ("0 s", "0 MB"))
     rows = [line for line in text.splitlines() if line.startswith("│")]
     assert len(rows) == 6
     assert all(line.split("│")[-2].strip() == "unknown" for line in rows)
+
+
+def test_with_nothing_to_run_no_time_is_said(checkout):
+    flip = {"attacks": ["flip"]}  # no evasion
+    text = said(checkout, matrix(**flip))
+    assert "0 of 1 cells recorded, 1 to do; 1 of all not applicable. No stage to run." in text
+    assert "Expected" not in text
 
 
 def test_what_is_known_stands_beside_the_number_of_what_is_not(checkout):
@@ -221,7 +250,7 @@ def test_what_is_known_stands_beside_the_number_of_what_is_not(checkout):
 @pytest.mark.parametrize(
     ("forecast", "brief", "sentence"),
     [
-        (Forecast(0, 0, Range(0, 0), Range(0, 0)), "", "Nothing to run."),
+        (Forecast(0, 0, Range(0, 0), Range(0, 0)), "", "No stage to run."),
         (
             Forecast(1, 1, Range(0, 0), Range(0, 0)),
             "unknown",
