@@ -211,7 +211,7 @@ def _values(matrix: Matrix) -> Iterator[tuple[Loc, object, Context]]:
         test_inputs=threat.at_test is not None,
         labels=tuple(known[role] for role in dict.fromkeys(labelled) if role in known),
     )
-    yield ("slice", "examples"), matrix.eval_subset.examples, at
+    yield ("eval_subset", "examples"), matrix.eval_subset.examples, at
     yield ("clean",), matrix.clean, at
     yield ("goal", "targeted"), matrix.goal.targeted, at
     for i, budget in enumerate(matrix.budgets):

@@ -40,8 +40,8 @@ IN_KEY: Mapping[str, bool] = MappingProxyType(
         "limits": True,
         "smoke": False,  # `gauntlet check` alone reads it
         "random": True,
-        "joint": True,
-        "blind": True,
+        "batch_dependent": True,
+        "no_model_access": True,
         "gradients": True,
         "against": True,
     }

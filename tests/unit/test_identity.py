@@ -150,7 +150,7 @@ def test_a_key_changes_the_digest_if_results_may_depend_on_it(folder, path):
 def test_the_schema_and_keys_at_their_default_are_no_part_of_it():
     plain = declarations(Manifest.model_validate(ATTACK))
     assert "schema" not in plain
-    written_out = ATTACK | {"random": False, "joint": False, "needs": []}
+    written_out = ATTACK | {"random": False, "batch_dependent": False, "needs": []}
     assert declarations(Manifest.model_validate(written_out)) == plain
 
 

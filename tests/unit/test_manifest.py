@@ -276,8 +276,8 @@ BAD = [
     ),
     (
         "entry: attack.py:PGD",
-        "entry: link.py:PGD",
-        ['10:1: entry: "link.py" leads out of the folder; copy it here'],
+        "entry: ../pgd/pgd.py:PGD",
+        None,
     ),
     (
         "hooks: [perturb]",
@@ -438,8 +438,6 @@ BAD = [
 def test_a_mistake_gives_its_line(root, old, new, lines):
     assert old in PGD
     path = write(PGD.replace(old, new, 1))
-    (root / "outside.py").touch()
-    (path / "link.py").symlink_to(root / "outside.py")
     found = lines_of(path)
     if lines is None:  # several lines; that there is one is enough
         assert found
