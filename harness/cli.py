@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from harness.errors import UserError
-from harness.terminal import Terminal, forgiving_streams
+from harness.terminal import Terminal, make_streams_tolerant
 from harness.workspace import Workspace
 
 app = typer.Typer(
@@ -291,7 +291,7 @@ def main() -> None:
 
     This is one of the two places where everything is caught.
     """
-    forgiving_streams()
+    make_streams_tolerant()
     errors = Terminal(stderr=True)
     try:
         app()

@@ -52,7 +52,7 @@ class Terminal(Console):
             yield Segment(text if control else shown(text), style, control)
 
     def write_exactly(self, text: str) -> None:
-        """Write data, as UTF-8 whatever the terminal speaks: a replaced character is a lost one."""
+        """Write data as UTF-8, whatever the stream's encoding: no character is replaced in it."""
         buffer = getattr(self.file, "buffer", None)
         if buffer is None:  # a file in memory
             self.file.write(text)
@@ -63,7 +63,7 @@ class Terminal(Console):
 
 
 class _Output(io.FileIO):
-    """A standard stream that fails once, as a person's mistake, and then takes anything."""
+    """A standard stream whose first failed write is a ``UserError``; later ones are dropped."""
 
     def __init__(self, descriptor: int, *, silent: bool) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -92,17 +92,17 @@ class _Output(io.FileIO):
             raise UserError("standard output", what, fix) from None
 
 
-def forgiving_streams() -> None:
+def make_streams_tolerant() -> None:
     """Make the standard streams take every character, and fail with one line.
 
     A character that the stream's encoding lacks is replaced. A stream that is no file, such as a
     test's, stays as it is.
     """
-    sys.stdout = _forgiving(sys.stdout, "replace", silent=False)
-    sys.stderr = _forgiving(sys.stderr, "backslashreplace", silent=True)
+    sys.stdout = _tolerant_stream(sys.stdout, "replace", silent=False)
+    sys.stderr = _tolerant_stream(sys.stderr, "backslashreplace", silent=True)
 
 
-def _forgiving(stream: TextIO, errors: str, *, silent: bool) -> TextIO:
+def _tolerant_stream(stream: TextIO, errors: str, *, silent: bool) -> TextIO:
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)  # the same with PYTHONUNBUFFERED
     if not isinstance(stream, io.TextIOWrapper) or not isinstance(raw, io.FileIO):

@@ -151,7 +151,8 @@ gc.collect()
     [
         ("unix:///nowhere.sock", "no engine is running here"),
         ("unix://nowhere.sock", "no engine is running here"),
-        ("unix:///", "Connection refused"),
+        ("unix:///tmp", "Connection refused"),
+        ("unix:///", "Invalid URL"),
         ("tcp://127.0.0.1:1", "Connection refused"),
         ("tcp://127.0.0.1:port", "Port could not be cast"),
         ("nowhere", "Invalid bind address format"),

@@ -1,10 +1,13 @@
 """Streams that are no UTF-8, full, closed or without a width: one line, never a traceback."""
 
+import io
 import os
 import subprocess
 import sys
 
 import pytest
+
+from harness.terminal import Terminal
 
 GAUNTLET = [sys.executable, "-m", "harness.cli"]
 BUFFERS = [{}, {"PYTHONUNBUFFERED": "1"}]
@@ -85,3 +88,15 @@ def test_a_reader_who_has_gone_is_no_error_to_speak_of(words, changes):
 def test_columns_that_cannot_hold_a_table_are_not_obeyed(columns, widest):
     lines = gauntlet("list", COLUMNS=columns, PYTHONIOENCODING="utf-8").stdout.decode().splitlines()
     assert max(map(len, lines)) == widest
+
+
+def test_data_is_written_as_utf_8_whatever_the_stream_is():
+    raw = io.BytesIO()
+    with io.TextIOWrapper(raw, encoding="ascii", errors="replace") as stream:
+        terminal = Terminal(file=stream)
+        terminal.print("é")
+        terminal.write_exactly("é\r\n")
+        assert raw.getvalue() == b"?\n" + "é\r\n".encode()
+    memory = io.StringIO()
+    Terminal(file=memory).write_exactly("é\n")
+    assert memory.getvalue() == "é\n"
