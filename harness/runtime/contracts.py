@@ -57,7 +57,11 @@ class QueryRefused(Exception):
 
 
 class NotApplicable(Exception):
-    """Raised by a module that finds at run time that it cannot play this cell; say why."""
+    """Raised by a module that finds at run time that it cannot play this cell; say why.
+
+    Of a victim or an attack, the cell does not count. Of a defence, also below one of its hooks, it
+    is ``avoided``: a gap of the defence's row, as what it makes impossible was not withstood.
+    """
 
 
 @dataclass(frozen=True)
