@@ -1,14 +1,20 @@
 """What a failure is put down to, from the exception in a stage to the row of the table."""
 
+import csv
+import io
 import json
 import shutil
 
 import pytest
+from rich.console import Console
 
 from harness import frame, records
 from harness.commands.run import pending
+from harness.commands.show import show
 from harness.keys import ROOT, digest
 from harness.leaderboard import tables
+from harness.lines import lines
+from harness.site.exports import cells_csv
 from tests.workspaces import (
     POISONING,
     QUERY,
@@ -257,6 +263,20 @@ def test_an_ensemble_is_avoided_with_its_member(found, rows):
     assert [gap.attack for gap in rows["defenses"]["declining-guard"].gaps] == ["sign"]
     assert found("defenses", defense="wall", attack="both")[:2] == ("blocked", "defense")
     assert found("defenses", defense="none", attack="both")[0] == "ok"
+
+
+def test_show_and_csv_name_the_role(checkout):
+    said = io.StringIO()
+    show(checkout.workspace(), "defenses/tiny/declining-fit/sign", Console(file=said, width=200))
+    assert "status: avoided, by defense – not mine" in said.getvalue()
+    planned = frame.build([checkout.plan()], list(checkout.records().values()))
+    told = {
+        (row["matrix"], row["defense"], row["attack"]): (row["status"], row["by"])
+        for row in csv.DictReader(io.StringIO(cells_csv(lines(planned))))
+    }
+    assert told["defenses", "declining-fit", "sign"] == ("avoided", "defense")
+    assert told["ranker", "none", "flip"] == ("not_applicable", "victim")
+    assert told["defenses", "none", "sign"] == ("ok", "")
 
 
 def test_frame_and_records_tell_the_same(checkout):
