@@ -1,13 +1,20 @@
 """What a failure is put down to, from the exception in a stage to the row of the table."""
 
+import csv
+import io
 import json
 import shutil
 
 import pytest
+from rich.console import Console
 
 from harness import frame, records
+from harness.commands.run import pending
+from harness.commands.show import show
 from harness.keys import ROOT, digest
 from harness.leaderboard import tables
+from harness.lines import lines
+from harness.site.exports import cells_csv
 from tests.workspaces import (
     POISONING,
     QUERY,
@@ -122,7 +129,12 @@ def checkout(tmp_path_factory):
     defenses = ["none", "builder", "rank-sanitizer"]
     checkout.benchmark(
         matrix("ranker", **POISONING | RANKER | {"defenses": defenses}),
-        matrix("defenses", attacks=["noop", "sign"], defenses=["none", *DEFENSES]),
+        matrix(
+            "defenses",
+            attacks=["noop", "sign"],
+            defenses=["none", *DEFENSES],
+            ensembles={"both": ["noop", "sign"]},
+        ),
         matrix("poisons", **POISONING, defenses=["none", "declining-sanitizer"]),
         matrix("attacks", attacks=list(ATTACKS), ensembles={"all": ["declines"]}),
         matrix("victims", victims=["sloppy", "untrained"]),
@@ -234,6 +246,37 @@ def test_a_defence_answers_inside_the_oracle(found):
 
 def test_what_the_plan_rules_out_is_put_down_to_a_rule(found):
     assert found("ruled-out") == ("not_applicable", "rule", None)
+
+
+def test_what_a_module_cannot_do_is_not_tried_again(checkout):
+    todo = pending(checkout.plan(), list(checkout.records().values()), retry_failed=True)
+    ended = {checkout.records()[cell.id]["status"] for cell in todo}
+    assert ended == {"module_error", "contract_violation", "timeout", "blocked"}
+
+
+def test_an_ensemble_is_avoided_with_its_member(found, rows):
+    assert found("defenses", defense="declining-guard", attack="both") == (
+        "avoided",
+        "defense",
+        None,
+    )
+    assert [gap.attack for gap in rows["defenses"]["declining-guard"].gaps] == ["sign"]
+    assert found("defenses", defense="wall", attack="both")[:2] == ("blocked", "defense")
+    assert found("defenses", defense="none", attack="both")[0] == "ok"
+
+
+def test_show_and_csv_name_the_role(checkout):
+    said = io.StringIO()
+    show(checkout.workspace(), "defenses/tiny/declining-fit/sign", Console(file=said, width=200))
+    assert "status: avoided, by defense – not mine" in said.getvalue()
+    planned = frame.build([checkout.plan()], list(checkout.records().values()))
+    told = {
+        (row["matrix"], row["defense"], row["attack"]): (row["status"], row["by"])
+        for row in csv.DictReader(io.StringIO(cells_csv(lines(planned))))
+    }
+    assert told["defenses", "declining-fit", "sign"] == ("avoided", "defense")
+    assert told["ranker", "none", "flip"] == ("not_applicable", "victim")
+    assert told["defenses", "none", "sign"] == ("ok", "")
 
 
 def test_frame_and_records_tell_the_same(checkout):

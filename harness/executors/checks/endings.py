@@ -42,8 +42,10 @@ def missing_entry(rig: Rig) -> None:
 
 @check
 def not_applicable(rig: Rig) -> None:
-    """A module that declines its cell is not_applicable."""
-    rig.see("endings.declines").ended("not_applicable", "declined on purpose")
+    """A module that declines its cell is not_applicable, and is named by its role."""
+    seen = rig.see("endings.declines")
+    seen.ended("not_applicable", "declined on purpose")
+    expect(seen.result.by == "attack", f"put down to {seen.result.by}")
 
 
 @check
