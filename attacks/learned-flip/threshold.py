@@ -1,4 +1,4 @@
-"""How the one number moves: between the gains of the rows that are turned and of the others."""
+"""Updates of the threshold λ, which separates the gains of flipped rows from the others."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 SWEEPS = 2
-"""Passes over the gains after each round, where λ moves by steps."""
+"""Passes over the gains after each round, if λ moves by steps."""
 RATE = 0.05
-"""Step of ``sgd``, times how far the share above λ is from the wanted one."""
+"""Learning rate of λ with ``sgd``; the gradient is the difference of the two shares."""
 SNAPSHOT_RATE, SNAPSHOT_DECAYS = 1e-5, (8, 14)
-"""Adam's rate for λ in the public snapshot, and the rounds after which it falls to a tenth."""
+"""Learning rate of λ in the public snapshot, by Adam, and the rounds after which it decays."""
 
 
 def quantile(gains: Tensor, count: int) -> float:
-    """The (count + 1)-th largest gain: without ties, just ``count`` lie above it.
+    """Return the (count + 1)-th largest gain: without ties, ``count`` gains are above it.
 
     >>> quantile(torch.tensor([3.0, 1.0, 2.0]), 1)
     2.0
@@ -27,52 +27,63 @@ def quantile(gains: Tensor, count: int) -> float:
 
 
 def share_above(gains: Tensor, threshold: float) -> float:
-    """Share of the rows whose gain is above λ."""
+    """Return the share of rows whose gain is above λ."""
     return float((gains > threshold).float().mean())
 
 
 class Quantile:
-    """The exact maximiser of the inner problem."""
+    """Exact maximizer of the inner problem."""
 
     value = 0.0
 
     def move(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
-        """Set λ by the gains of all rows; ``parts`` are the same, by batches."""
+        """Set λ from the gains of all rows.
+
+        Args:
+            gains: of all rows, ``[N]``.
+            count: rows to flip.
+            parts: the same gains by batches.
+        """
         self.value = quantile(gains, count)
 
     start = move
 
 
 class Sgd:
-    """Steps along the inner gradient, from 0."""
+    """Gradient ascent of the inner problem, from 0."""
 
     value = 0.0
 
     def start(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
-        """λ is 0 before the first round."""
+        """Leave λ at 0 before the first round."""
 
     def move(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
-        """Two sweeps over the batches."""
+        """Move λ in two sweeps over the batches."""
         for part in [*parts] * SWEEPS:
-            self.value += RATE * (share_above(part, self.value) - count / len(gains))
+            self.step(share_above(part, self.value) - count / len(gains))
+
+    def step(self, gradient: float) -> None:
+        """Take one step along the gradient."""
+        self.value += RATE * gradient
 
 
 class Snapshot(Sgd):
-    """As in the snapshot of the authors' code: too slow to matter."""
+    """Adam as in the snapshot of the authors' code, where λ hardly moves."""
 
     def __init__(self) -> None:
         self._lambda = torch.zeros(())
-        self._rule, self._round = torch.optim.Adam([self._lambda], SNAPSHOT_RATE), 0
+        self._adam, self._round = torch.optim.Adam([self._lambda], SNAPSHOT_RATE), 0
 
     def move(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
-        """Two sweeps over the batches."""
-        for part in [*parts] * SWEEPS:
-            self._lambda.grad = torch.tensor(count / len(gains) - share_above(part, self.value))
-            self._rule.step()
-            self.value = float(self._lambda)
+        super().move(gains, count, parts)
         self._round += 1
         if self._round in SNAPSHOT_DECAYS:
-            self._rule.param_groups[0]["lr"] *= 0.1
+            self._adam.param_groups[0]["lr"] *= 0.1
+
+    def step(self, gradient: float) -> None:
+        self._lambda.grad = torch.tensor(-gradient)
+        self._adam.step()
+        self.value = float(self._lambda)
 
 
 MODES = {"quantile": Quantile, "sgd": Sgd, "snapshot": Snapshot}

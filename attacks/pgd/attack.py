@@ -105,13 +105,13 @@ class PGD:
 
 
 def segpgd(logits: Tensor, labels: Tensor, progress: float, targeted: bool) -> Tensor:
-    """Weigh pixels that are as wanted by λ = t/2T, others by 1 − λ (Gu et al., ECCV 2022)."""
+    """Weigh pixels that are as wanted by λ = t/2T, others by 1 − λ (Gu et al. 2022)."""
     wanted = (logits.argmax(dim=1) == labels) == targeted
     return torch.where(wanted, progress / 2, 1 - progress / 2)
 
 
 def cospgd(logits: Tensor, labels: Tensor, progress: float, targeted: bool) -> Tensor:
-    """Weigh by cos(softmax, one-hot label), or 1 − cos to a target (Agnihotri et al., ICML 2024)."""
+    """Weigh by cos(softmax, one-hot label), or 1 − cos if targeted (Agnihotri et al. 2024)."""
     cosine = dense.cosine(logits, labels)
     return 1 - cosine if targeted else cosine
 

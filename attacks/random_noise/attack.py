@@ -44,13 +44,7 @@ class RandomNoise:
         return noisy(x, budget, ctx.generator("trigger"))
 
     def deliver(
-        self,
-        victim: Victim,
-        network: nn.Module,
-        train: Data,
-        val: Data,
-        budget: Budget,
-        ctx: Context,
+        self, victim: Victim, network: nn.Module, train: Data, val: Data, budget: Budget, ctx: Context
     ) -> nn.Module:
         generator = ctx.generator("deliver")
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Square Attack (Andriushchenko, Croce, Flammarion and Hein, ECCV 2020): random search on scores."""
+"""Square Attack: random search on scores (Andriushchenko et al., ECCV 2020)."""
 
 from __future__ import annotations
 

@@ -167,7 +167,9 @@ class Problem:
 
     def rows(self, keep: Tensor) -> Problem:
         """Return the problem of some rows: ``keep`` is bool ``[B]``, or int64 row numbers."""
-        index = torch.arange(len(self.y), device=self.y.device) if self.index is None else self.index
+        index = self.index
+        if index is None:
+            index = torch.arange(len(self.y), device=self.y.device)
         goal = None if self.goal is None else self.goal[keep]
         return replace(self, y=self.y[keep], goal=goal, index=index[keep])
 
