@@ -25,7 +25,13 @@ class BackdooredTeacher:
         self.poison_share, self.freeze_ratio = poison_share, freeze_ratio
 
     def deliver(
-        self, victim: Victim, network: nn.Module, train: Data, val: Data, budget: Budget, ctx: Context
+        self,
+        victim: Victim,
+        network: nn.Module,
+        train: Data,
+        val: Data,
+        budget: Budget,
+        ctx: Context,
     ) -> nn.Module:
         if budget.target is None or budget.target >= train.spec.outputs:
             raise NotApplicable("the backdoor needs a target among the attacker's own classes")

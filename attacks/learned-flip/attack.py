@@ -91,8 +91,8 @@ class LearnedFlip:
         found = gains(problem.losses(network), problem.clean)
         rows = smallest(-found, count, draw)
         flips = torch.zeros_like(found, dtype=torch.bool)
-        threshold = MODES[self.mode]()
-        threshold.start(found, count, found.split(self.batch))
+        threshold = MODES[self.mode](count, self.batch)
+        threshold.start(found)
         alike = float(found.max() - found.min()) < ALIKE
         if alike:
             ctx.log(f"all gains are equal: the first {count} rows are drawn by the seed {seed}")
@@ -105,7 +105,7 @@ class LearnedFlip:
                 optimizer=optimizer, log_every=steps, name=f"round {done}")  # fmt: skip
             losses = problem.losses(network)
             found = gains(losses, problem.clean)
-            threshold.move(found, count, found.split(self.batch))
+            threshold.update(found)
             rows, before = smallest(-found, count, draw), flips
             flips = torch.zeros_like(before)
             flips[rows] = True

@@ -18,11 +18,7 @@ def both(model: Model, outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def gains(losses: Tensor, clean: Tensor) -> Tensor:
-    """Return −Δ ``[N]``: the excess loss that flipping a row saves the network.
-
-    Args:
-        losses: of the network, as given and flipped, ``[2, N]``.
-        clean: the same of the clean victim, ``[2, N]``.
+    """Return −Δ ``[N]``, the excess loss that flipping a row saves, of losses ``[2, N]``.
 
     >>> gains(torch.tensor([[2.0], [0.5]]), torch.tensor([[0.0], [1.0]]))
     tensor([2.5000])

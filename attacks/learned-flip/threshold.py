@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 
@@ -32,35 +30,27 @@ def share_above(gains: Tensor, threshold: float) -> float:
 
 
 class Quantile:
-    """Exact maximizer of the inner problem."""
+    """Exact maximizer of the inner problem: ``count`` gains are above λ, its ``value``."""
 
-    value = 0.0
+    def __init__(self, count: int, batch: int) -> None:
+        self.count, self.batch, self.value = count, batch, 0.0
 
-    def move(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
-        """Set λ from the gains of all rows.
+    def update(self, gains: Tensor) -> None:
+        """Set λ from the gains of all rows, ``[N]``."""
+        self.value = quantile(gains, self.count)
 
-        Args:
-            gains: of all rows, ``[N]``.
-            count: rows to flip.
-            parts: the same gains by batches.
-        """
-        self.value = quantile(gains, count)
-
-    start = move
+    start = update
 
 
-class Sgd:
+class Sgd(Quantile):
     """Gradient ascent of the inner problem, from 0."""
 
-    value = 0.0
-
-    def start(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
+    def start(self, gains: Tensor) -> None:
         """Leave λ at 0 before the first round."""
 
-    def move(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
-        """Move λ in two sweeps over the batches."""
-        for part in [*parts] * SWEEPS:
-            self.step(share_above(part, self.value) - count / len(gains))
+    def update(self, gains: Tensor) -> None:
+        for part in [*gains.split(self.batch)] * SWEEPS:
+            self.step(share_above(part, self.value) - self.count / len(gains))
 
     def step(self, gradient: float) -> None:
         """Take one step along the gradient."""
@@ -70,12 +60,13 @@ class Sgd:
 class Snapshot(Sgd):
     """Adam as in the snapshot of the authors' code, where λ hardly moves."""
 
-    def __init__(self) -> None:
-        self._lambda = torch.zeros(())
-        self._adam, self._round = torch.optim.Adam([self._lambda], SNAPSHOT_RATE), 0
+    def __init__(self, count: int, batch: int) -> None:
+        super().__init__(count, batch)
+        self._lambda, self._round = torch.zeros(()), 0
+        self._adam = torch.optim.Adam([self._lambda], SNAPSHOT_RATE)
 
-    def move(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
-        super().move(gains, count, parts)
+    def update(self, gains: Tensor) -> None:
+        super().update(gains)
         self._round += 1
         if self._round in SNAPSHOT_DECAYS:
             self._adam.param_groups[0]["lr"] *= 0.1

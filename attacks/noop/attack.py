@@ -28,6 +28,12 @@ class Noop:
         return x
 
     def deliver(
-        self, victim: Victim, network: nn.Module, train: Data, val: Data, budget: Budget, ctx: Context
+        self,
+        victim: Victim,
+        network: nn.Module,
+        train: Data,
+        val: Data,
+        budget: Budget,
+        ctx: Context,
     ) -> nn.Module:
         return network

@@ -44,7 +44,13 @@ class RandomNoise:
         return noisy(x, budget, ctx.generator("trigger"))
 
     def deliver(
-        self, victim: Victim, network: nn.Module, train: Data, val: Data, budget: Budget, ctx: Context
+        self,
+        victim: Victim,
+        network: nn.Module,
+        train: Data,
+        val: Data,
+        budget: Budget,
+        ctx: Context,
     ) -> nn.Module:
         generator = ctx.generator("deliver")
         with torch.no_grad():
@@ -72,9 +78,7 @@ def noisy(x: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
         grey = torch.full_like(x[:1], 0.5)
         return project(x + random_start(grey, norm, eps, generator) - grey, x, norm, eps)
     side = budget.patch
-    top, left = (
-        int(torch.randint(size - side + 1, (), generator=generator)) for size in x.shape[2:]
-    )
+    top, left = (int(torch.randint(n - side + 1, (), generator=generator)) for n in x.shape[2:])
     patch = torch.rand((x.shape[1], side, side), generator=generator)
     marked = x.clone()
     marked[:, :, top : top + side, left : left + side] = patch.to(x)

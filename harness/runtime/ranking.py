@@ -22,7 +22,7 @@ LABEL = -2
 """The column of a comparison's label."""
 
 
-def named_items(data: Data) -> Tensor:
+def referenced_items(data: Data) -> Tensor:
     """Return the rows of ``data.raw`` that a comparison names, each once, in order."""
     assert data.spec.arity is not None
     items: Tensor = torch.unique(data.y[:, : data.spec.arity]).cpu()
@@ -38,7 +38,7 @@ def item_outputs(predict: Callable[[Tensor], Tensor], data: Data, batch: int) ->
         data: comparisons and their items.
         batch: items of a call.
     """
-    items = named_items(data)
+    items = referenced_items(data)
     outputs: Tensor | None = None
     for rows in torch.split(items, batch):
         with torch.no_grad():
