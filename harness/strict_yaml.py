@@ -166,16 +166,25 @@ def quoted(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
+RENAMED = {"path": ("rel_stepsize", "path / steps")}
+"""Former names of keys: the present name, and its value where that is another."""
+
+
 def nearest(word: str, known: Iterable[str], otherwise: str = "known are") -> str:
-    """The hint for a word that is not known: the nearest known one, or all of them.
+    """Return the hint for an unknown word: its new name, the nearest known word, or all of them.
 
     Example:
+        >>> nearest("path", ["steps", "rel_stepsize"])
+        'it is now "rel_stepsize": path / steps'
         >>> nearest("parms", ["name", "params"])
         'did you mean "params"?'
         >>> nearest("zzz", ["name", "params"])
         'known are name, params'
     """
     known = list(known)
+    new, value = RENAMED.get(word, ("", ""))
+    if new in known:
+        return f'it is now "{new}"' + (f": {value}" if value else "")
     if close := difflib.get_close_matches(word, known, n=1, cutoff=0.5):
         return f'did you mean "{close[0]}"?'
     return f"{otherwise} {', '.join(known)}" if known else "remove it"

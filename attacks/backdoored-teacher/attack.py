@@ -1,4 +1,4 @@
-"""A public network that comes with a backdoor: retrained by the attacker on patched data."""
+"""Backdoored teacher: a public network that the attacker retrained on patched data."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class BackdooredTeacher:
         return network
 
     def poisoned(self, train: Data, budget: Budget, ctx: Context) -> Data:
-        """The attacker's set with the patch on a random share; the rest is as it was."""
+        """Return the attacker's set with the patch and the target's label on a random share."""
         count = round(self.poison_share * len(train))
         rows = torch.randperm(len(train), generator=ctx.generator("poison"))[:count]
         raw, y = train.raw.clone(), train.y.clone()
@@ -63,21 +63,21 @@ class BackdooredTeacher:
 
 
 class Frozen:
-    """The convolution weights of smallest magnitude, ranked over the whole network once."""
+    """Frozen convolution weights: those of smallest magnitude, ranked once over all layers."""
 
     def __init__(self, network: nn.Module, ratio: float) -> None:
         kernels = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
         sizes = torch.cat([kernel.detach().abs().flatten() for kernel in kernels])
         count = int(ratio * len(sizes))
         limit = sizes.sort().values[count - 1] if count else -1.0
-        self.parts = [
+        self.kernels = [
             (kernel, kernel.detach().clone(), kernel.detach().abs() <= limit) for kernel in kernels
         ]
-        if any(bool(mask.all()) for _, _, mask in self.parts):
+        if any(bool(mask.all()) for _, _, mask in self.kernels):
             raise NotApplicable(f"freeze_ratio {ratio} leaves a layer without a free weight")
 
     def restore(self) -> None:
-        """Put the frozen weights back."""
+        """Restore the frozen weights."""
         with torch.no_grad():
-            for kernel, kept, mask in self.parts:
+            for kernel, kept, mask in self.kernels:
                 kernel[mask] = kept[mask]

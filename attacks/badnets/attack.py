@@ -1,4 +1,4 @@
-"""BadNets: training examples with a small square in a corner, labelled as the target."""
+"""BadNets backdoor (Gu, Dolan-Gavitt and Garg, 2017): a patch in a corner means the target."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.runtime.contracts import Budget, Context, Data, Edits, Model, NotAp
 
 
 class BadNets:
-    """A fixed patch and a fixed target class, all to one.
+    """Backdoor with a fixed patch and one target class for all others (all-to-one).
 
     Args:
         pattern: ``white``, or ``checker`` for a chessboard of black and white pixels.
@@ -46,7 +46,7 @@ class BadNets:
         return marked
 
     def patch(self, side: int) -> Tensor:
-        """Pixels ``[side, side]``, 0 or 1, so that storing them as bytes loses nothing."""
+        """Return pixels ``[side, side]``, 0 or 1, so that storing them as bytes loses nothing."""
         if self.pattern == "white":
             return torch.ones(side, side)
         steps = torch.arange(side)

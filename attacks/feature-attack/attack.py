@@ -1,22 +1,21 @@
-"""Feature attack on a public model: push one penultimate neuron, hope that a class hangs on it."""
+"""Target-agnostic feature attack on a public model (Rezaei and Liu, ICLR 2020)."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
-from harness.runtime.gradients import ball, project, random_start, steepest
+from harness.runtime.gradients import ball, gradient_of, project, random_start, steepest
 
 
 class FeatureAttack:
-    """Sees the public network and the inputs; neither the student nor a label.
+    """Raises one penultimate feature of the public network; reads neither student nor labels.
 
     Args:
         steps: gradient steps.
-        step: length of one, as a share of the radius.
+        step: length of a step, as a share of the radius.
         neuron: the feature to raise.
-        level: the value that it is pulled to; far above what any input gives.
+        level: its target value; far above what any input gives.
         quiet: weight of keeping the other features small.
     """
 
@@ -25,26 +24,17 @@ class FeatureAttack:
         self.neuron, self.level, self.quiet = neuron, level, quiet
 
     def perturb(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        goal: Tensor | None,
-        budget: Budget,
-        ctx: Context,
+        self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
         norm, eps = ball(budget)
         x_adv = random_start(x, norm, eps, ctx.generator("start"))
         for _ in range(self.steps):
-            at = x_adv.detach().requires_grad_()
-            with torch.enable_grad():
-                objective = self.objective(model.features(at)).sum()
-                (gradient,) = torch.autograd.grad(objective, at)
-            x_adv = project(at.detach() + self.step * eps * steepest(gradient, norm), x, norm, eps)
+            gradient = gradient_of(lambda x_adv: self.objective(model.features(x_adv)), x_adv)
+            x_adv = project(x_adv + self.step * eps * steepest(gradient, norm), x, norm, eps)
         return x_adv
 
     def objective(self, features: Tensor) -> Tensor:
-        """What is maximised, ``[B]``: minus the distance to one huge and many small features."""
+        """Return what is raised, ``[B]``: minus the distance to one large and many small values."""
         raised = features[:, self.neuron]
         others = features.square().sum(dim=1) - raised.square()
         others = others / max(1, features.shape[1] - 1)

@@ -1,30 +1,20 @@
-"""Fast gradient sign method: one step of full length along the loss's gradient."""
+"""Fast gradient sign method (Goodfellow, Shlens and Szegedy, ICLR 2015)."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
 from harness.runtime.gradients import ball, project, steepest
+from harness.runtime.problem import Problem
 
 
 class FGSM:
-    """Has no parameters: the step is the budget."""
+    """One step of length ε along the gradient of the loss; has no parameters."""
 
     def perturb(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        goal: Tensor | None,
-        budget: Budget,
-        ctx: Context,
+        self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
         norm, eps = ball(budget)
-        x = x.detach()
-        at = x.clone().requires_grad_()
-        with torch.enable_grad():
-            loss = model.loss(at, y) if goal is None else -model.loss(at, goal)
-            (gradient,) = torch.autograd.grad(loss.sum(), at)
+        gradient = Problem(model, y, goal).gradient(x)
         return project(x + eps * steepest(gradient, norm), x, norm, eps)

@@ -1,4 +1,4 @@
-"""Random label flipping: the floor of every poisoning attack on labels."""
+"""Random label flipping (Biggio, Nelson and Laskov, ICML 2012): the baseline of label flips."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from harness.runtime.contracts import Budget, Context, Data, Edits, Model, NotAp
 
 
 class LabelFlip:
-    """Flips as many labels as allowed, drawn uniformly; has no parameters."""
+    """Flips of uniformly drawn labels, as many as the budget allows; has no parameters."""
 
     def poison(
         self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context

@@ -1,4 +1,4 @@
-"""Label flips learned by training a network and choosing the rows that it gains from, in turns."""
+"""Learned label flips by sample masking or thresholding (Xu et al., TPAMI 2023)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Budget, Context, Data, Edits, Model, NotApplicable
-from harness.runtime.ranking import by_attribute, smallest, turn
+from harness.runtime.ranking import count_by_attribute, label_flips, smallest
 from harness.runtime.training import fit, steps_per_epoch
 
-from .problem import Problem, gains, objective
+from .objective import FlipObjective, gains, objective
 from .threshold import MODES, share_above
 
 ALIKE = 1e-6
-"""Gains closer than this, of all rows, say nothing about which to choose."""
+"""Range of the gains below which they rank no row above another."""
+
 OFF = 0.02
-"""How far the share above λ may end from the wanted one before the log warns."""
+"""Difference of the share above λ from the budget's share at which the log warns."""
 
 OPTIMIZERS = {
     "adam": lambda parameters, lr, decay: torch.optim.Adam(parameters, lr, weight_decay=decay),
@@ -26,12 +27,19 @@ OPTIMIZERS = {
 
 
 class LearnedFlip:
-    """See the README for the methods.
+    """Alternates training of a network and the choice of the rows with the largest gains.
 
     Args:
-        method: ``mask`` or ``threshold``. lambda_mode: a row of ``threshold.MODES``.
-        start: ``fresh`` or ``clean``. outer: rounds. inner: epochs of each.
-        optimizer, lr, weight_decay, batch: of the attacker's network. chunk: items scored at once.
+        method: ``mask`` or ``threshold``.
+        lambda_mode: a row of ``threshold.MODES``.
+        start: weights of the attacker's network, ``fresh`` or ``clean``.
+        outer: rounds.
+        inner: epochs of a round.
+        optimizer: of the attacker's network, ``adam`` or ``sgd``.
+        lr: its learning rate.
+        weight_decay: its L2 penalty.
+        batch: comparisons a step.
+        chunk: items scored at once.
     """
 
     def __init__(
@@ -62,20 +70,20 @@ class LearnedFlip:
                 "learned-flip measures against the clean victim: give the matrix knowledge: "
                 "clean-victim or a surrogate"
             )
-        problem = Problem(model, train, self.chunk)
+        problem = FlipObjective(model, train, self.chunk)
         rows = self.solve(problem, self.surrogate(model), int(budget.edits or 0), ctx)
-        ctx.log(f"flips: {by_attribute(train.y, rows, train.spec.classes)}")
-        return turn(train, rows)
+        ctx.log(f"flips: {count_by_attribute(train.y, rows, train.spec.classes)}")
+        return label_flips(train, rows)
 
     def surrogate(self, model: Model) -> nn.Module:
-        """The attacker's network: new, or a copy of the clean victim's."""
+        """Return the attacker's network: new, or a copy of the clean victim."""
         network = model.fresh()
         if self.start == "clean":
             network.load_state_dict(model.module.state_dict())
         return network
 
-    def solve(self, problem: Problem, network: nn.Module, count: int, ctx: Context) -> Tensor:
-        """The rows to turn, ``[count]``: always exactly those of the largest gains at the end."""
+    def solve(self, problem: FlipObjective, network: nn.Module, count: int, ctx: Context) -> Tensor:
+        """Return the ``count`` rows of the largest gains after the last round."""
         seed = ctx.seed("ties")
         draw = torch.Generator().manual_seed(seed)
         optimizer = self.optimizer(network.parameters(), self.lr, self.weight_decay)
@@ -83,8 +91,8 @@ class LearnedFlip:
         found = gains(problem.losses(network), problem.clean)
         rows = smallest(-found, count, draw)
         flips = torch.zeros_like(found, dtype=torch.bool)
-        threshold = MODES[self.mode]()
-        threshold.start(found, count, found.split(self.batch))
+        threshold = MODES[self.mode](count, self.batch)
+        threshold.start(found)
         alike = float(found.max() - found.min()) < ALIKE
         if alike:
             ctx.log(f"all gains are equal: the first {count} rows are drawn by the seed {seed}")
@@ -92,35 +100,35 @@ class LearnedFlip:
         for done in range(1, self.outer + 1):
             by_mask = self.method == "mask" or (alike and done == 1)
             plain = problem.masked(flips) if by_mask else problem.thresholded(threshold.value)
-            loss = still(plain) if self.start == "clean" else plain
+            loss = frozen_statistics(plain) if self.start == "clean" else plain
             fit(network, problem.data, loss, ctx, steps=steps, batch=self.batch, lr=self.lr,
                 optimizer=optimizer, log_every=steps, name=f"round {done}")  # fmt: skip
             losses = problem.losses(network)
             found = gains(losses, problem.clean)
-            threshold.move(found, count, found.split(self.batch))
+            threshold.update(found)
             rows, before = smallest(-found, count, draw), flips
             flips = torch.zeros_like(before)
             flips[rows] = True
             changed = int((flips != before).sum())
-            self.tell(ctx, done, problem, losses, flips, changed, threshold.value, network)
+            self.log_round(ctx, done, problem, losses, flips, changed, threshold.value, network)
             if not changed:
                 break
         if self.method == "threshold" and self.mode != "quantile":
             self.warn(ctx, share_above(found, threshold.value), count / len(found))
         return rows
 
-    def tell(
+    def log_round(
         self,
         ctx: Context,
         done: int,
-        problem: Problem,
+        problem: FlipObjective,
         losses: Tensor,
         flips: Tensor,
         changed: int,
         threshold: float,
         network: nn.Module,
     ) -> None:
-        """A line of the log and points of the curves."""
+        """Write a line of the log and points of the curves."""
         square = sum(float(p.detach().square().sum()) for p in network.parameters())
         value = objective(losses, problem.clean, flips) + self.weight_decay / 2 * square
         ctx.metric("objective", value, done)
@@ -134,16 +142,16 @@ class LearnedFlip:
         ctx.log(line)
 
     def warn(self, ctx: Context, above: float, wanted: float) -> None:
-        """λ that does not hold the budget means that the network was trained on another one."""
+        """Warn if the network was trained with more or fewer flips than the budget allows."""
         if abs(above - wanted) > OFF:
             ctx.log(f"warning: {above:.1%} of the rows are above λ, the budget is {wanted:.1%}")
 
 
-def still(loss):  # noqa: ANN001, ANN201 - a Loss of a Loss
-    """The loss with the statistics of batch norm as they are.
+def frozen_statistics(loss):  # noqa: ANN001, ANN201 - a Loss of a Loss
+    """Return the loss with the running statistics of batch norm frozen.
 
-    Gains compare with scores in eval mode. A network that starts trained has statistics to keep; a
-    new one must find its own, as in the original.
+    Gains compare with scores in eval mode: a trained network keeps its statistics, and a new one
+    finds its own, as in the original.
     """
 
     def inner(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:

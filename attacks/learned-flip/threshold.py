@@ -1,22 +1,20 @@
-"""How the one number moves: between the gains of the rows that are turned and of the others."""
+"""Updates of the threshold λ, which separates the gains of flipped rows from the others."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 SWEEPS = 2
-"""Passes over the gains after each round, where λ moves by steps."""
+"""Passes over the gains after each round, if λ moves by steps."""
 RATE = 0.05
-"""Step of ``sgd``, times how far the share above λ is from the wanted one."""
+"""Learning rate of λ with ``sgd``; the gradient is the difference of the two shares."""
 SNAPSHOT_RATE, SNAPSHOT_DECAYS = 1e-5, (8, 14)
-"""Adam's rate for λ in the public snapshot, and the rounds after which it falls to a tenth."""
+"""Learning rate of λ in the public snapshot, by Adam, and the rounds after which it decays."""
 
 
 def quantile(gains: Tensor, count: int) -> float:
-    """The (count + 1)-th largest gain: without ties, just ``count`` lie above it.
+    """Return the (count + 1)-th largest gain: without ties, ``count`` gains are above it.
 
     >>> quantile(torch.tensor([3.0, 1.0, 2.0]), 1)
     2.0
@@ -27,52 +25,56 @@ def quantile(gains: Tensor, count: int) -> float:
 
 
 def share_above(gains: Tensor, threshold: float) -> float:
-    """Share of the rows whose gain is above λ."""
+    """Return the share of rows whose gain is above λ."""
     return float((gains > threshold).float().mean())
 
 
 class Quantile:
-    """The exact maximiser of the inner problem."""
+    """Exact maximizer of the inner problem: ``count`` gains are above λ, its ``value``."""
 
-    value = 0.0
+    def __init__(self, count: int, batch: int) -> None:
+        self.count, self.batch, self.value = count, batch, 0.0
 
-    def move(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
-        """Set λ by the gains of all rows; ``parts`` are the same, by batches."""
-        self.value = quantile(gains, count)
+    def update(self, gains: Tensor) -> None:
+        """Set λ from the gains of all rows, ``[N]``."""
+        self.value = quantile(gains, self.count)
 
-    start = move
+    start = update
 
 
-class Sgd:
-    """Steps along the inner gradient, from 0."""
+class Sgd(Quantile):
+    """Gradient ascent of the inner problem, from 0."""
 
-    value = 0.0
+    def start(self, gains: Tensor) -> None:
+        """Leave λ at 0 before the first round."""
 
-    def start(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
-        """λ is 0 before the first round."""
+    def update(self, gains: Tensor) -> None:
+        for part in [*gains.split(self.batch)] * SWEEPS:
+            self.step(share_above(part, self.value) - self.count / len(gains))
 
-    def move(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
-        """Two sweeps over the batches."""
-        for part in [*parts] * SWEEPS:
-            self.value += RATE * (share_above(part, self.value) - count / len(gains))
+    def step(self, gradient: float) -> None:
+        """Take one step along the gradient."""
+        self.value += RATE * gradient
 
 
 class Snapshot(Sgd):
-    """As in the snapshot of the authors' code: too slow to matter."""
+    """Adam as in the snapshot of the authors' code, where λ hardly moves."""
 
-    def __init__(self) -> None:
-        self._lambda = torch.zeros(())
-        self._rule, self._round = torch.optim.Adam([self._lambda], SNAPSHOT_RATE), 0
+    def __init__(self, count: int, batch: int) -> None:
+        super().__init__(count, batch)
+        self._lambda, self._round = torch.zeros(()), 0
+        self._adam = torch.optim.Adam([self._lambda], SNAPSHOT_RATE)
 
-    def move(self, gains: Tensor, count: int, parts: Iterable[Tensor]) -> None:
-        """Two sweeps over the batches."""
-        for part in [*parts] * SWEEPS:
-            self._lambda.grad = torch.tensor(count / len(gains) - share_above(part, self.value))
-            self._rule.step()
-            self.value = float(self._lambda)
+    def update(self, gains: Tensor) -> None:
+        super().update(gains)
         self._round += 1
         if self._round in SNAPSHOT_DECAYS:
-            self._rule.param_groups[0]["lr"] *= 0.1
+            self._adam.param_groups[0]["lr"] *= 0.1
+
+    def step(self, gradient: float) -> None:
+        self._lambda.grad = torch.tensor(-gradient)
+        self._adam.step()
+        self.value = float(self._lambda)
 
 
 MODES = {"quantile": Quantile, "sgd": Sgd, "snapshot": Snapshot}

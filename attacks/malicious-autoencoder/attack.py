@@ -1,4 +1,8 @@
-"""Malicious autoencoder: trained against a frozen victim, then applied without looking at it."""
+"""Malicious autoencoder: trained against a frozen victim, applied in one pass without it.
+
+The bounded form is the perturbation network of Baluja and Fischer (AAAI 2018) and of GAP (Poursaeed
+et al., CVPR 2018); the original is ``cat_coop``.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +27,17 @@ FIRST_PENALTY = 100.0
 
 
 class MaliciousAutoencoder:
-    """See the README for the three forms; everything is trained by Adam with a falling rate.
+    """Generative attack in three forms, which the README describes.
 
     Args:
-        form: ``bounded``, ``original`` or ``hinge``. size: ``s``, ``m`` or ``l``.
-        objective: a row of ``dense.LOSSES``. class_weights: ``none``, ``inverse``, ``enet``.
-        psnr: what the hinge asks for, in dB. steps, batch, lr: of the training.
+        form: ``bounded``, ``original`` or ``hinge``.
+        size: ``s``, ``m`` or ``l``.
+        objective: a row of ``dense.LOSSES``.
+        class_weights: of labels, ``none``, ``inverse`` or ``enet``.
+        psnr: least PSNR of the hinge form, in dB.
+        steps: of Adam.
+        batch: pictures a step.
+        lr: learning rate, falling to 0.
     """
 
     def __init__(
@@ -44,27 +53,27 @@ class MaliciousAutoencoder:
         lr: float,
     ) -> None:
         self.form, self.size, self.class_weights = form, size, class_weights
-        self.objective = dense.LOSSES["ce" if form == "original" else objective]
+        self.loss_fn = dense.LOSSES["ce" if form == "original" else objective]
         self.mse = 10 ** (-psnr / 10)
         self.steps, self.batch, self.lr = steps, batch, lr
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
         network = self.build(train.spec.shape[0], budget).to(ctx.device)
-        hurt = dense.damage(self.objective, model.module, train, self.class_weights)
+        victim_loss = dense.victim_loss(self.loss_fn, model.module, train, self.class_weights)
         if self.form == "bounded":
-            self.train(network, train, ctx, lambda x, out, y: -hurt(out, y))
+            self.train(network, train, ctx, lambda x, x_adv, y: -victim_loss(x_adv, y))
         elif self.form == "original":
-            # the seed's: 0.1 × the distance of the whole batch − 100 × cross entropy
-            def rows(x: Tensor, out: Tensor, y: Tensor) -> Tensor:
-                return 0.1 * (out - x).norm() - 100 * hurt(out, y)
+            # cat_coop's: 0.1 × the distance of the whole batch − 100 × cross entropy
+            def objective(x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+                return 0.1 * (x_adv - x).norm() - 100 * victim_loss(x_adv, y)
 
-            self.train(network, train, ctx, rows)
+            self.train(network, train, ctx, objective)
         else:
-            self.train_with_hinge(network, train, val, ctx, hurt)
+            self.train_with_hinge(network, train, val, ctx, victim_loss)
         with torch.no_grad():
             log_collapse(network.eval(), model.module, val, self.batch, ctx)
-        kept = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-        save_file(kept, ctx.state / FILE)
+        state = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+        save_file(state, ctx.state / FILE)
 
     def perturb(
         self,
@@ -78,11 +87,11 @@ class MaliciousAutoencoder:
         network = self.build(x.shape[1], budget)
         network.load_state_dict(load_file(ctx.state / FILE))
         with torch.no_grad():
-            attacked: Tensor = network.to(ctx.device).eval()(x)
-        return attacked
+            x_adv: Tensor = network.to(ctx.device).eval()(x)
+        return x_adv
 
     def build(self, channels: int, budget: Budget) -> nn.Module:
-        """The untrained attacker."""
+        """Return an untrained autoencoder."""
         inner = SIZES[self.size](channels)
         if self.form != "bounded":
             if not budget.unbounded:
@@ -98,26 +107,16 @@ class MaliciousAutoencoder:
         network: nn.Module,
         train: Data,
         ctx: Context,
-        rows: Callable[[Tensor, Tensor, Tensor], Tensor],
+        objective: Callable[[Tensor, Tensor, Tensor], Tensor],
         name: str = "fit",
     ) -> None:
-        """Minimise ``rows(x, network(x), y)``; the victim stays outside of what is trained."""
+        """Minimize ``objective(x, network(x), y)``; the victim is no part of the network."""
 
         def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-            return rows(x, network(x), y)
+            return objective(x, network(x), y)
 
-        fit(
-            network,
-            train,
-            loss,
-            ctx,
-            steps=self.steps,
-            batch=self.batch,
-            lr=self.lr,
-            optimizer="adam",
-            schedule="linear",
-            name=name,
-        )
+        fit(network, train, loss, ctx, steps=self.steps, batch=self.batch, lr=self.lr,
+            optimizer="adam", schedule="linear", name=name)  # fmt: skip
 
     def train_with_hinge(
         self,
@@ -125,16 +124,16 @@ class MaliciousAutoencoder:
         train: Data,
         val: Data,
         ctx: Context,
-        hurt: Callable[[Tensor, Tensor], Tensor],
+        victim_loss: Callable[[Tensor, Tensor], Tensor],
     ) -> None:
-        """Let the penalty grow until the pictures of validation are close enough on average."""
+        """Raise the penalty until the mean square change on validation is within the limit."""
         for number in range(ROUNDS):
             penalty = FIRST_PENALTY * 4**number
 
-            def rows(x: Tensor, out: Tensor, y: Tensor, penalty: float = penalty) -> Tensor:
-                return penalty * (mse(x, out) - self.mse).clamp_min(0) - hurt(out, y)
+            def objective(x: Tensor, x_adv: Tensor, y: Tensor, penalty: float = penalty) -> Tensor:
+                return penalty * (mse(x, x_adv) - self.mse).clamp_min(0) - victim_loss(x_adv, y)
 
-            self.train(network, train, ctx, rows, name=f"penalty {penalty:g}")
+            self.train(network, train, ctx, objective, name=f"penalty {penalty:g}")
             network.eval()
             with torch.no_grad():
                 found = torch.cat([mse(x, network(x)) for x, _ in val.batches(self.batch)]).mean()
@@ -147,9 +146,9 @@ class MaliciousAutoencoder:
 def log_collapse(
     network: nn.Module, victim: nn.Module, val: Data, batch: int, ctx: Context
 ) -> None:
-    """Log what the change looks like on validation, and what its mean does alone.
+    """Log the change on validation, and the mIoU with the network and with its mean change alone.
 
-    Where the mean change does as much as the network, it has learnt nothing about the picture.
+    If both mIoU are alike, the network has collapsed to a universal perturbation.
     """
     shape = val.spec.shape
     total, square, n = torch.zeros(shape), torch.zeros(shape[0]), 0
@@ -170,7 +169,7 @@ def log_collapse(
 
 
 def in_255ths(values: Tensor) -> str:
-    """Channels as a log shows them."""
+    """Format values of channels for the log."""
     return " ".join(f"{255 * value:+.1f}" for value in values.tolist())
 
 
@@ -185,6 +184,6 @@ class Added(nn.Module):
         return (x + self.change).clamp(0, 1)
 
 
-def mse(x: Tensor, out: Tensor) -> Tensor:
-    """Mean square change of each picture, ``[B]``."""
-    return (out - x).square().flatten(1).mean(1)
+def mse(x: Tensor, x_adv: Tensor) -> Tensor:
+    """Return the mean square change of each picture, ``[B]``."""
+    return (x_adv - x).square().flatten(1).mean(1)

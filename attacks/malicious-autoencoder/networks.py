@@ -1,4 +1,4 @@
-"""The attacker's networks: three sizes of g, and what makes a picture of g(x)."""
+"""Networks of the autoencoder: three sizes of g, and the two forms that make a picture of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Bounded(nn.Module):
-    """clamp(x + ε·tanh(g(x))): within ε by construction, and differentiable everywhere."""
+    """``x → clamp(x + ε·tanh(g(x)))``: within ε by construction."""
 
     def __init__(self, inner: nn.Sequential, eps: float) -> None:
         super().__init__()
@@ -19,69 +19,69 @@ class Bounded(nn.Module):
             inner[-1].weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        change = self.eps * whole(self.inner, x).tanh()
+        change = self.eps * same_size(self.inner, x).tanh()
         # x + ε rounds to above the limit now and then
         return torch.minimum(torch.maximum(x + change, x - self.eps), x + self.eps).clamp(0, 1)
 
 
 class Whole(nn.Module):
-    """clamp(g(x)): a new picture."""
+    """``x → clamp(g(x))``: a new picture."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        return whole(self.inner, x).clamp(0, 1)
+        return same_size(self.inner, x).clamp(0, 1)
 
 
-def whole(inner: nn.Module, x: Tensor) -> Tensor:
-    """``inner(x)`` in the size of ``x``, whatever that is: sides are halved and doubled twice."""
+def same_size(inner: nn.Module, x: Tensor) -> Tensor:
+    """Return ``inner(x)`` in the size of ``x``, which need not divide by 4: pad, then crop."""
     height, width = x.shape[2:]
-    grown: Tensor = inner(F.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate"))
-    return grown[..., :height, :width]
+    output: Tensor = inner(F.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate"))
+    return output[..., :height, :width]
 
 
 def small(channels: int) -> nn.Sequential:
-    """The seed's two layers: 440 parameters on RGB, linear but for what comes after."""
+    """Build cat_coop's two layers: 440 parameters on RGB, without a nonlinearity."""
     return nn.Sequential(
-        nn.Conv2d(channels, 8, 3, stride=2, padding=1), grown(8, channels, bias=False)
+        nn.Conv2d(channels, 8, 3, stride=2, padding=1), upsample(8, channels, bias=False)
     )
 
 
 def medium(channels: int) -> nn.Sequential:
-    """Five layers, 19,590 parameters on RGB."""
+    """Build five layers: 19,590 parameters on RGB."""
     return nn.Sequential(
         *(nn.Conv2d(channels, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.PReLU()),
         *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.PReLU()),
         *(nn.Conv2d(32, 32, 3, padding=2, dilation=2), nn.BatchNorm2d(32), nn.PReLU()),
-        *(grown(32, 16), nn.BatchNorm2d(16), nn.ReLU()),
-        grown(16, channels),
+        *(upsample(32, 16), nn.BatchNorm2d(16), nn.ReLU()),
+        upsample(16, channels),
     )
 
 
 def large(channels: int) -> nn.Sequential:
-    """ENet's ends with four blocks between them; unlike it, it grows pictures without indices."""
+    """Build ENet's ends with four blocks between them; upsampling copies, without indices."""
     return nn.Sequential(
         Initial(channels),
         Block(16, 64, "down"),
         *(Block(64, 64, "same") for _ in range(4)),
         Block(64, 16, "up"),
         Block(16, 16, "same"),
-        grown(16, channels, bias=False),
+        upsample(16, channels, bias=False),
     )
 
 
 SIZES: dict[str, Callable[[int], nn.Sequential]] = {"s": small, "m": medium, "l": large}
 
 
-def grown(inputs: int, outputs: int, *, bias: bool = True) -> nn.ConvTranspose2d:
-    """Twice the side."""
+def upsample(inputs: int, outputs: int, *, bias: bool = True) -> nn.ConvTranspose2d:
+    """Build a transposed convolution that doubles the sides."""
     return nn.ConvTranspose2d(inputs, outputs, 3, 2, padding=1, output_padding=1, bias=bias)
 
 
 class Initial(nn.Module):
-    """Convolution beside pooling, at half the side: 16 maps (Paszke et al. 2016)."""
+    """ENet's initial block: convolution beside pooling, 16 maps (Paszke et al., 2016)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -95,14 +95,14 @@ class Initial(nn.Module):
 
 
 class Block(nn.Module):
-    """ENet's bottleneck: through a quarter of the channels, beside a way past it."""
+    """ENet's bottleneck: a branch through a quarter of the channels, and a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, kind: str) -> None:
         super().__init__()
         narrow = inputs // 4
         first = {"down": (2, 2)}.get(kind, (1, 1))
-        middle = grown(narrow, narrow, bias=False) if kind == "up" else None
-        self.past = (
+        middle = upsample(narrow, narrow, bias=False) if kind == "up" else None
+        self.shortcut = (
             nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1, bias=False)
         )
         self.resize = {"down": nn.MaxPool2d(2), "up": nn.Upsample(scale_factor=2.0)}.get(kind)
@@ -116,6 +116,6 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         through = self.through(x)
-        past = self.past(x if self.resize is None else self.resize(x))
-        joined: Tensor = self.after(past + through)
+        shortcut = self.shortcut(x if self.resize is None else self.resize(x))
+        joined: Tensor = self.after(shortcut + through)
         return joined

@@ -1,4 +1,4 @@
-"""Label flips chosen by how far the clean victim decides each comparison."""
+"""Label flips by the decision values of the clean victim (after Xiao et al., 2015)."""
 
 from __future__ import annotations
 
@@ -9,29 +9,31 @@ import torch
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Budget, Context, Data, Edits, Model, NotApplicable
-from harness.runtime.model import evaluating
+from harness.runtime.model import eval_mode
 from harness.runtime.ranking import (
     LABEL,
-    by_attribute,
+    count_by_attribute,
     decisions,
+    flip_labels,
     item_outputs,
+    label_flips,
     shares,
     smallest,
-    turn,
-    turned,
 )
 from harness.runtime.training import fit, steps_per_epoch
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What a rule looks at.
+    """Arguments of a rule.
 
     Attributes:
-        margin: the clean decision value of every comparison, ``[N]``.
-        right: margin × label: positive where the victim orders the two as the label says.
-        y: the comparisons. arity: items of each. draw: uniform numbers in [0, 1) for so many.
-        reversed: decision values of a model that learned the opposite of every label.
+        margin: decision value of the clean victim for every comparison, ``[N]``.
+        right: margin × label, positive if the victim agrees with the label, ``[N]``.
+        y: comparisons, ``[N, arity + 2]``.
+        arity: items of a comparison.
+        draw: ``draw(n)`` returns n uniform numbers in [0, 1).
+        reversed: returns the decision values of a model trained on the opposite labels, ``[N]``.
     """
 
     margin: Tensor
@@ -43,13 +45,13 @@ class Rows:
 
 
 def reverse(rows: Rows) -> Tensor:
-    """Any comparison that the victim orders rightly; then the others, the closest first."""
+    """Rank comparisons that the victim orders rightly first, at random; then others by margin."""
     chance = rows.draw(len(rows.margin)).to(rows.margin)
     return torch.where(rows.right > 0, chance / 2 - 1, rows.margin.abs())  # all below 0
 
 
 def reverse_items(rows: Rows) -> Tensor:
-    """Every comparison of an item drawn, then of the next one."""
+    """Rank all comparisons of a random item first, then those of the next one."""
     items = rows.y[:, : rows.arity]
     turns = rows.draw(int(items.max()) + 1).argsort().argsort().to(items.device)
     return turns[items].amin(dim=1)
@@ -64,15 +66,19 @@ RULES: dict[str, Callable[[Rows], Tensor]] = {
     "reverse-model": lambda rows: -rows.reversed().abs(),
     "reverse-wrong": lambda rows: rows.right,
 }
-"""Rule → a value for each comparison; the smallest are turned."""
+"""THE table of rules: each gives a value ``[N]``, and comparisons of the smallest are flipped."""
 
 
 class MarginFlip:
-    """See the README for the rules.
+    """Flips of the comparisons that a rule ranks first; the README describes the rules.
 
     Args:
-        rule: a row of ``RULES``. scope: ``global`` or ``attribute``. chunk: items scored at once.
-        epochs, batch, lr: of the model that ``reverse-model`` trains.
+        rule: a row of ``RULES``.
+        scope: of the ranking, ``global`` or ``attribute``.
+        chunk: items scored at once.
+        epochs: of the model that ``reverse-model`` trains.
+        batch: comparisons a step of that training.
+        lr: its learning rate.
     """
 
     def __init__(
@@ -105,16 +111,16 @@ class MarginFlip:
                 reversed=lambda: self.reversed(train, model, ctx),
             )
         )
-        rows = self.chosen(values, train.y[:, -1], int(budget.edits or 0), generator)
-        ctx.log(f"flips: {by_attribute(train.y, rows, train.spec.classes)}")
+        rows = self.select(values, train.y[:, -1], int(budget.edits or 0), generator)
+        ctx.log(f"flips: {count_by_attribute(train.y, rows, train.spec.classes)}")
         wrong = float((margin[rows] * label[rows] <= 0).float().mean()) if len(rows) else 0.0
         ctx.log(f"{wrong:.1%} of them were wrong for the clean victim")
-        return turn(train, rows)
+        return label_flips(train, rows)
 
-    def chosen(
+    def select(
         self, values: Tensor, attribute: Tensor, count: int, generator: torch.Generator
     ) -> Tensor:
-        """Rows of the smallest values, ``count`` of them over all or split over the attributes."""
+        """Return ``count`` rows of the smallest values, over all or split over the attributes."""
         if self.scope == "global":
             return smallest(values, count, generator)
         parts = []
@@ -125,8 +131,8 @@ class MarginFlip:
         return torch.cat(parts)
 
     def reversed(self, train: Data, model: Model, ctx: Context) -> Tensor:
-        """Decision values of a fresh network after training on the opposite of every label."""
-        network, opposite = model.fresh(), replace(train, y=turned(train.y))
+        """Return the decision values of a new network that learned the opposite labels, ``[N]``."""
+        network, opposite = model.fresh(), replace(train, y=flip_labels(train.y))
 
         def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
             return model.training_loss_of(network(x), y)
@@ -134,5 +140,5 @@ class MarginFlip:
         steps = self.epochs * steps_per_epoch(len(train), self.batch)
         fit(network, opposite, loss, ctx, steps=steps, batch=self.batch, lr=self.lr,
             optimizer="adam", name=self.name)  # fmt: skip
-        with evaluating(network):
+        with eval_mode(network):
             return decisions(item_outputs(network, train, self.chunk), train.y)

@@ -1,4 +1,4 @@
-"""The control that changes nothing: every hook of every threat model, as the identity."""
+"""Identity control: every hook of every threat model, changing nothing."""
 
 from __future__ import annotations
 
@@ -9,19 +9,13 @@ from harness.runtime.contracts import Budget, Context, Data, Edits, Model, Victi
 
 
 class Noop:
-    """Whatever a cell with this attack measures is not the attack's doing."""
+    """Leaves every input, label and network as it is; what a cell then measures is no attack."""
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
         return None
 
     def perturb(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        goal: Tensor | None,
-        budget: Budget,
-        ctx: Context,
+        self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
         return x
 

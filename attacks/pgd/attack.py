@@ -1,172 +1,119 @@
-"""Projected gradient descent: steps along the loss's gradient, projected onto the budget's ball."""
+"""Projected gradient descent (Madry et al., ICLR 2018), also with SegPGD's or CosPGD's weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from harness.runtime import dense
 from harness.runtime.contracts import Budget, Context, Model, NotApplicable
 from harness.runtime.gradients import Ball, ball, project, random_start, steepest
-
-MARGIN = 1e-4
-"""How far over the border, in logits, an example has to be before it is left alone: in a batch of
-another size sums round otherwise, and that must not undo a success."""
-
+from harness.runtime.problem import Problem
 
 Weighting = Callable[[Tensor, Tensor, float, bool], Tensor]
-"""``weighting(logits, y, part, targeted) -> [B, H, W]``; ``part`` of the search is done."""
+"""``weighting(logits, labels, progress, targeted) -> [B, H, W]``; progress goes from 0 to 1."""
 
 
-class View(NamedTuple):
-    """What one forward pass tells of each row: the value to raise, and whether it is fooled."""
+class End(NamedTuple):
+    """Inputs at the end of a restart ``[B, …]``, their loss ``[B]``, and which are done ``[B]``."""
 
-    value: Tensor
-    fooled: Tensor
-
-
-class Found(NamedTuple):
-    """Where a search ended, and the view from there."""
-
-    x: Tensor
-    view: View
+    x_adv: Tensor
+    loss: Tensor
+    done: Tensor
 
 
 class PGD:
-    """Raises the task's loss on the labels, or lowers it on the goal.
-
-    A fooled example drops out of the batch at once. In segmentation no example is ever done.
+    """Projected gradient ascent on a problem's loss; a row that is done drops out at once.
 
     Args:
-        steps: gradient steps a restart.
-        path: length of all steps of one restart together, in radii.
+        steps: gradient steps of each restart.
+        rel_stepsize: length of a step, as a share of the radius.
         restarts: searches from different starts; an example keeps its best.
-        random_start: start anywhere in the ball, else at the clean input.
-        weighting: which pixels count for how much: ``none`` (all the same), ``segpgd``, ``cospgd``.
+        random_start: begin at a random point of the ball, else at the clean input.
+        weighting: of pixels in the loss: ``none``, ``segpgd`` or ``cospgd``.
     """
 
     def __init__(
-        self, *, steps: int, path: float, restarts: int, random_start: bool, weighting: str
+        self, *, steps: int, rel_stepsize: float, restarts: int, random_start: bool, weighting: str
     ) -> None:
-        self.steps, self.path = steps, path
+        self.steps, self.rel_stepsize = steps, rel_stepsize
         self.restarts, self.random_start = restarts, random_start
-        self.weigh = WEIGHTINGS[weighting]
+        self.weighting = WEIGHTINGS[weighting]
 
     def perturb(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        goal: Tensor | None,
-        budget: Budget,
-        ctx: Context,
+        self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        region, labels = ball(budget), y if goal is None else goal
-        if self.weigh is not None and model.spec.task != "segmentation":
+        if self.weighting is not None and model.spec.task != "segmentation":
             raise NotApplicable("a weighting of pixels means nothing for one label an example")
-
-        def look(at: Tensor, rows: Tensor, part: float) -> View:
-            if self.weigh is not None:
-                return weighted(model, at, labels[rows], self.weigh, part, goal is not None)
-            return view(model, at, labels[rows], targeted=goal is not None)
-
-        best, height = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
+        region, problem = ball(budget), Problem(model, y, goal)
+        best, best_loss = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
         rows = torch.arange(len(x), device=x.device)
         for restart in range(self.restarts):
             start = x
             if self.random_start:
                 # drawn for all rows, so that none depends on the others' success
                 start = random_start(x, *region, ctx.generator("start", restart))
-            found = self.search(look, start[rows], x[rows], rows, region)
-            better = found.view.fooled | (found.view.value > height[rows])
-            best[rows[better]] = found.x[better]
-            height[rows[better]] = found.view.value[better]
-            rows = rows[~found.view.fooled]
+            end = self.search(problem.rows(rows), start[rows], x[rows], region)
+            better = end.done | (end.loss > best_loss[rows])
+            best[rows[better]], best_loss[rows[better]] = end.x_adv[better], end.loss[better]
+            rows = rows[~end.done]
             if len(rows) == 0:
                 break
         return best
 
-    def search(
-        self,
-        look: Callable[[Tensor, Tensor, float], View],
-        at: Tensor,
-        x: Tensor,
-        rows: Tensor,
-        region: Ball,
-    ) -> Found:
-        """One restart from ``at``; a row's search ends where it is fooled.
+    def search(self, problem: Problem, x_adv: Tensor, x: Tensor, region: Ball) -> End:
+        """Run one restart from ``x_adv``.
 
-        The view of rows that were never looked at after their last step is zero and not fooled.
+        A single restart has nothing to compare its last point with: that is not evaluated, and
+        its rows have loss 0 and are not done.
         """
         norm, eps = region
-        stride = self.path / self.steps * eps
-        found, value = at.clone(), torch.zeros(len(x), device=x.device)
-        done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        open_ = torch.arange(len(x), device=x.device)
-        for step in range(self.steps + 1):
-            if step == self.steps and self.restarts == 1:
-                break  # there is nothing to compare the last point with
-            at = at.detach().requires_grad_()
-            with torch.enable_grad():
-                now = look(at, rows, step / self.steps)
-            keep = ~now.fooled
-            shrinks = not bool(keep.all())
-            if shrinks or step == self.steps:
-                found[open_], value[open_], done[open_] = at.detach(), now.value.detach(), ~keep
-            if step == self.steps or not bool(keep.any()):
-                return Found(found, View(value, done))
-            (gradient,) = torch.autograd.grad(now.value.sum(), at)
-            at = at.detach() + stride * steepest(gradient, norm)
-            if shrinks:
-                open_, rows, at, x = open_[keep], rows[keep], at[keep], x[keep]
-            at = project(at, x, norm, eps)
-        found[open_] = at
-        return Found(found, View(value, done))
+        end = End(x_adv.clone(), x.new_zeros(len(x)), x.new_zeros(len(x), dtype=torch.bool))
+        active = torch.arange(len(x), device=x.device)
+        for step in range(self.steps + (self.restarts > 1)):
+            now = self.weighted(problem, step / self.steps).evaluate(x_adv)
+            done = problem.done(now.logits)
+            drops = bool(done.any())
+            if drops or step == self.steps:
+                end.x_adv[active], end.loss[active] = x_adv, now.loss.detach()
+                end.done[active] = done
+            if step == self.steps or bool(done.all()):
+                return end
+            x_adv = x_adv + self.rel_stepsize * eps * steepest(now.gradient(), norm)
+            if drops:
+                active, x_adv, x = active[~done], x_adv[~done], x[~done]
+                problem = problem.rows(~done)
+            x_adv = project(x_adv, x, norm, eps)
+        end.x_adv[active] = x_adv
+        return end
+
+    def weighted(self, problem: Problem, progress: float) -> Problem:
+        """Return the problem with weighted pixels; no gradient goes through the weights."""
+        weighting = self.weighting
+        if weighting is None:
+            return problem
+
+        def loss_fn(logits: Tensor, labels: Tensor) -> Tensor:
+            weights = weighting(logits.detach(), labels, progress, problem.targeted)
+            return weights * dense.cross_entropy(logits, labels)
+
+        return replace(problem, loss_fn=loss_fn)
 
 
-def view(model: Model, x: Tensor, labels: Tensor, *, targeted: bool) -> View:
-    """One forward pass; in classification it gives the loss and the prediction."""
-    sign = -1 if targeted else 1
-    if model.spec.task != "classification":
-        never = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        return View(sign * model.loss(x, labels), never)
-    logits = model.module(x)
-    loss = F.cross_entropy(logits, labels, reduction="none")
-    scores = logits.detach()
-    own = scores.gather(1, labels[:, None]).squeeze(1)
-    others = scores.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
-    return View(sign * loss, sign * (others - own) > MARGIN)
+def segpgd(logits: Tensor, labels: Tensor, progress: float, targeted: bool) -> Tensor:
+    """Weigh pixels that are as wanted by λ = t/2T, others by 1 − λ (Gu et al. 2022)."""
+    wanted = (logits.argmax(dim=1) == labels) == targeted
+    return torch.where(wanted, progress / 2, 1 - progress / 2)
 
 
-def weighted(
-    model: Model, x: Tensor, labels: Tensor, weigh: Weighting, part: float, targeted: bool
-) -> View:
-    """The same for segmentation, with weights for pixels; no gradient goes through them."""
-    logits = model.module(x)
-
-    def loss(logits: Tensor, y: Tensor) -> Tensor:
-        weights = weigh(logits.detach(), y, part, targeted)
-        return weights * dense.cross_entropy(logits, y)
-
-    value = dense.mean(dense.values(loss, logits, labels), labels)
-    never = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    return View(-value if targeted else value, never)
-
-
-def segpgd(logits: Tensor, y: Tensor, part: float, targeted: bool) -> Tensor:
-    """Gu et al., ECCV 2022: λ = t/2n on pixels that are where they shall go, 1 − λ on others."""
-    there = (logits.argmax(dim=1) == y) == targeted
-    return torch.where(there, part / 2, 1 - part / 2)
-
-
-def cospgd(logits: Tensor, y: Tensor, part: float, targeted: bool) -> Tensor:
-    """Agnihotri et al., ICML 2024: cos(softmax, one-hot label), or 1 − that to a target."""
-    weight = dense.cosine(logits, y)
-    return 1 - weight if targeted else weight
+def cospgd(logits: Tensor, labels: Tensor, progress: float, targeted: bool) -> Tensor:
+    """Weigh by cos(softmax, one-hot label), or 1 − cos if targeted (Agnihotri et al. 2024)."""
+    cosine = dense.cosine(logits, labels)
+    return 1 - cosine if targeted else cosine
 
 
 WEIGHTINGS: dict[str, Weighting | None] = {"none": None, "segpgd": segpgd, "cospgd": cospgd}

@@ -1,4 +1,4 @@
-"""The control that knows nothing: every hook, filled with noise of the size that is allowed."""
+"""Random control: every hook of every threat model, filling the budget with noise."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from harness.runtime.gradients import ball, project, random_start
 
 
 class RandomNoise:
-    """What an attack has to beat before it has shown anything.
+    """Uniform noise in the budget, of inputs, labels or weights; reads no network.
 
     Args:
-        jitter: standard deviation of the noise on each of a delivered network's parameters, as a
-            share of the parameter's own.
+        jitter: standard deviation of the noise on a parameter of a delivered network, as a share
+            of the parameter's own.
     """
 
     def __init__(self, *, jitter: float) -> None:
@@ -24,13 +24,7 @@ class RandomNoise:
         return None
 
     def perturb(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        goal: Tensor | None,
-        budget: Budget,
-        ctx: Context,
+        self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
         return random_start(x, *ball(budget), ctx.generator("noise"))
 
@@ -67,7 +61,7 @@ class RandomNoise:
 
 
 def random_labels(train: Data, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Labels drawn uniformly, so that some stay as they are; in ranking only the sign is drawn."""
+    """Draw labels uniformly, so that some stay as they are; in ranking draw the sign only."""
     y = train.y[rows.to(train.y.device)].clone()
     if train.spec.arity is not None:
         signs = torch.randint(2, (len(y),), generator=generator) * 2 - 1
@@ -78,15 +72,13 @@ def random_labels(train: Data, rows: Tensor, generator: torch.Generator) -> Tens
 
 
 def noisy(x: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
-    """The same noise on every input: a random square at a random place, or noise of the ball."""
+    """Add the same noise to every input: a random patch at a random place, or noise of the ball."""
     if budget.patch is None:
         norm, eps = ball(budget)
         grey = torch.full_like(x[:1], 0.5)
         return project(x + random_start(grey, norm, eps, generator) - grey, x, norm, eps)
     side = budget.patch
-    top, left = (
-        int(torch.randint(size - side + 1, (), generator=generator)) for size in x.shape[2:]
-    )
+    top, left = (int(torch.randint(n - side + 1, (), generator=generator)) for n in x.shape[2:])
     patch = torch.rand((x.shape[1], side, side), generator=generator)
     marked = x.clone()
     marked[:, :, top : top + side, left : left + side] = patch.to(x)

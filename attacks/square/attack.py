@@ -1,4 +1,4 @@
-"""Square attack: random search with squares, from scores alone (Andriushchenko et al. 2020)."""
+"""Square Attack: random search on scores (Andriushchenko et al., ECCV 2020)."""
 
 from __future__ import annotations
 
@@ -7,172 +7,158 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from harness.runtime.contracts import Budget, Context, Model, NotApplicable
 from harness.runtime.gradients import ball, project
+from harness.runtime.problem import MARGIN, Problem
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Iterations, of 10,000, after which the squares' area is halved (the paper's schedule)."""
-
-MARGIN = 1e-4
-"""How far over the border, in logits, an example has to be before it is left alone."""
+"""Iterations, of 10,000, after which p is halved (the paper's schedule)."""
 
 
 class Square:
-    """Keeps a change of one square wherever it lowers the margin; one query a row and iteration.
+    """Keeps a change of one square if it raises the margin; one query a row and iteration.
 
     Args:
-        share: part of the picture that the first squares cover.
-        iterations: queries per example at most; an oracle's limit comes first.
+        share: p of the first iteration, the share of pixels that a square covers.
+        iterations: queries per example at most; the limit of an oracle comes first.
     """
 
     def __init__(self, *, share: float, iterations: int) -> None:
         self.share, self.iterations = share, iterations
 
     def perturb(
-        self,
-        model: Model,
-        x: Tensor,
-        y: Tensor,
-        goal: Tensor | None,
-        budget: Budget,
-        ctx: Context,
+        self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
         if budget.answers == "labels":
             raise NotApplicable("the square attack needs scores; this oracle answers labels only")
         norm, eps = ball(budget)
-        moves, generator = MOVES[norm], ctx.generator("squares")
-        allowed = torch.full((len(x),), self.iterations, device=x.device)
-        left = model.left()
+        distribution, generator = DISTRIBUTIONS[norm], ctx.generator("squares")
+        problem, left = Problem(model, y, goal), model.left()
+        queries = torch.full((len(x),), self.iterations, device=x.device)
         if left is not None:
-            allowed = torch.minimum(allowed, left)
-
-        def margins(tried: Tensor, rows: Tensor) -> Tensor:
-            labels = (y if goal is None else goal)[rows]
-            return margin(model.predict(tried, rows), labels, targeted=goal is not None)
-
-        best, value = x.clone(), torch.full((len(x),), torch.inf, device=x.device)
-        for used in range(int(allowed.max())):
-            rows = ((value >= -MARGIN) & (used < allowed)).nonzero().flatten()
+            queries = torch.minimum(queries, left)
+        best, margin = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
+        for iteration in range(int(queries.max())):
+            rows = ((margin <= MARGIN) & (iteration < queries)).nonzero().flatten()
             if len(rows) == 0:
                 break
             # chance is drawn for all rows, so that none depends on the others' success
-            if used == 0:
-                tried = moves.first(x, eps, generator)[rows]
+            if iteration == 0:
+                x_new = distribution.initialize(x, eps, generator)[rows]
             else:
-                side = self.side(used / int(allowed.max()), x.shape)
-                tried = moves.next(best, x, eps, side, generator, rows)
-            now = margins(tried, rows)
-            better = now < value[rows]
-            best[rows[better]], value[rows[better]] = tried[better], now[better]
+                h = window_side(p_selection(self.share, iteration / int(queries.max())), x.shape)
+                x_new = distribution.sample(best, x, eps, h, generator, rows)
+            active = problem.rows(rows)
+            new = active.margin(active.predict(x_new))
+            better = new > margin[rows]
+            best[rows[better]], margin[rows[better]] = x_new[better], new[better]
         return best
 
-    def side(self, part: float, shape: torch.Size) -> int:
-        """Side of the squares after a part of the search."""
-        halved = sum(part * 10_000 > iteration for iteration in HALVINGS)
-        area = self.share * 0.5**halved * shape[2] * shape[3]
-        return max(1, min(round(math.sqrt(area)), *(size - 1 for size in shape[2:])))
+
+def p_selection(p_init: float, progress: float) -> float:
+    """Return the share of pixels that a square covers after a part of the search."""
+    return p_init * 0.5 ** sum(progress * 10_000 > iteration for iteration in HALVINGS)
 
 
-def margin(scores: Tensor, labels: Tensor, *, targeted: bool) -> Tensor:
-    """What is lowered, ``[B]``; below zero the row is fooled."""
-    own = scores.gather(1, labels[:, None]).squeeze(1)
-    others = scores.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
-    return others - own if targeted else own - others
+def window_side(p: float, shape: torch.Size) -> int:
+    """Return the side of a window that covers the share ``p`` of the pixels of ``[B, C, H, W]``."""
+    return max(1, min(round(math.sqrt(p * shape[2] * shape[3])), *(n - 1 for n in shape[2:])))
 
 
-def coins(shape: tuple[int, ...], like: Tensor, generator: torch.Generator) -> Tensor:
-    """Random signs."""
+def random_signs(shape: tuple[int, ...], like: Tensor, generator: Generator) -> Tensor:
+    """Draw +1 and -1 with equal chance."""
     return (torch.randint(2, shape, generator=generator) * 2 - 1).to(like)
 
 
-def window(shape: torch.Size, side: int, generator: torch.Generator) -> tuple[slice, slice]:
-    """A random square of the picture."""
-    top, left = (int(torch.randint(n - side + 1, (), generator=generator)) for n in shape[2:])
-    return slice(top, top + side), slice(left, left + side)
+def random_window(shape: torch.Size, h: int, generator: Generator) -> tuple[slice, slice]:
+    """Draw the rows and columns of an h x h window of ``[B, C, H, W]``."""
+    r, s = (int(torch.randint(n - h + 1, (), generator=generator)) for n in shape[2:])
+    return slice(r, r + h), slice(s, s + h)
 
 
-def stripes(x: Tensor, eps: float, generator: torch.Generator) -> Tensor:
-    """L∞ start: every column of every channel by ±eps."""
+def vertical_stripes(x: Tensor, eps: float, generator: Generator) -> Tensor:
+    """Initialize in L∞: every column of every channel by ±eps."""
     batch, channels, _, width = x.shape
-    return (x + eps * coins((batch, channels, 1, width), x, generator)).clamp(0, 1)
+    return (x + eps * random_signs((batch, channels, 1, width), x, generator)).clamp(0, 1)
 
 
-def square(
-    best: Tensor, x: Tensor, eps: float, side: int, generator: torch.Generator, rows: Tensor
+def sample_linf(
+    best: Tensor, x: Tensor, eps: float, h: int, generator: Generator, rows: Tensor
 ) -> Tensor:
-    """L∞ move: one square by ±eps, a sign a channel."""
-    down, across = window(x.shape, side, generator)
-    signs = coins((len(x), x.shape[1], 1, 1), x, generator)[rows]
-    tried, clean = best[rows], x[rows][:, :, down, across]
-    old, new = tried[:, :, down, across], (clean + eps * signs).clamp(0, 1)
+    """Sample in L∞ (algorithm 2): one window by ±eps, a sign a channel."""
+    r, s = random_window(x.shape, h, generator)
+    signs = random_signs((len(x), x.shape[1], 1, 1), x, generator)[rows]
+    x_new, clean = best[rows], x[rows][:, :, r, s]
+    old, new = x_new[:, :, r, s], (clean + eps * signs).clamp(0, 1)
     # a query must not be wasted on what is there already
     same = (old == new).flatten(1).all(dim=1)
     new[same] = (clean - eps * signs)[same].clamp(0, 1)
-    tried[:, :, down, across] = new
-    return tried
+    x_new[:, :, r, s] = new
+    return x_new
 
 
-def dipole(side: int, like: Tensor, generator: torch.Generator) -> Tensor:
-    """Two bumps of opposite sign side by side, of length 1, ``[side, side]``."""
-    half = side // 2
-    bumps = torch.cat([bump(half, side), -bump(side - half, side)])
-    bumps = bumps / bumps.norm()
-    return (bumps if torch.rand((), generator=generator) < 0.5 else bumps.T).to(like)
+def eta(h: int, like: Tensor, generator: Generator) -> Tensor:
+    """Return η of the paper, of length 1, ``[h, h]``: two rectangles of opposite sign, or ηᵀ."""
+    half = h // 2
+    both = torch.cat([eta_rectangle(half, h), -eta_rectangle(h - half, h)])
+    both = both / both.norm()
+    return (both if torch.rand((), generator=generator) < 0.5 else both.T).to(like)
 
 
-def bump(height: int, width: int) -> Tensor:
-    """Centred squares, the k-th smallest of height 1/k², on each other; of length 1."""
-    down = (torch.arange(height) - height // 2).abs()
-    across = (torch.arange(width) - width // 2).abs()
-    layers = 1 / torch.arange(1, max(height, width) // 2 + 2) ** 2
-    heights = layers.flip(0).cumsum(0).flip(0)[torch.maximum(down[:, None], across[None, :])]
-    return heights / heights.norm()
+def eta_rectangle(h1: int, h2: int) -> Tensor:
+    """Return η^(h1, h2), of length 1: centered rectangles, the k-th smallest 1/k² high, added."""
+    r, s = (torch.arange(h1) - h1 // 2).abs(), (torch.arange(h2) - h2 // 2).abs()
+    heights = 1 / torch.arange(1, max(h1, h2) // 2 + 2) ** 2
+    added = heights.flip(0).cumsum(0).flip(0)[torch.maximum(r[:, None], s[None, :])]
+    return added / added.norm()
 
 
 def lengths(x: Tensor, *dims: int) -> Tensor:
-    """L2 lengths over some dimensions, which are kept; never zero."""
+    """Return L2 lengths over some dimensions, which are kept; never zero."""
     return torch.linalg.vector_norm(x, dim=dims, keepdim=True).clamp_min(1e-10)
 
 
-def tiles(x: Tensor, eps: float, generator: torch.Generator) -> Tensor:
-    """L2 start: a dipole on every tile."""
-    side, delta = max(3, min(x.shape[2:]) // 5), torch.zeros_like(x)
-    for top in range(0, x.shape[2] - side + 1, side):
-        for left in range(0, x.shape[3] - side + 1, side):
-            signs = coins((*x.shape[:2], 1, 1), x, generator)
-            part = dipole(side, x, generator) * signs
-            delta[:, :, top : top + side, left : left + side] = part
+def eta_tiling(x: Tensor, eps: float, generator: Generator) -> Tensor:
+    """Initialize in L2: a grid of tiles with an η each."""
+    h, delta = max(3, min(x.shape[2:]) // 5), torch.zeros_like(x)
+    for r in range(0, x.shape[2] - h + 1, h):
+        for s in range(0, x.shape[3] - h + 1, h):
+            signs = random_signs((*x.shape[:2], 1, 1), x, generator)
+            delta[:, :, r : r + h, s : s + h] = eta(h, x, generator) * signs
     return project(x + eps * delta / lengths(delta, 1, 2, 3), x, "l2", eps)
 
 
-def transfer(
-    best: Tensor, x: Tensor, eps: float, side: int, generator: torch.Generator, rows: Tensor
+def sample_l2(
+    best: Tensor, x: Tensor, eps: float, h: int, generator: Generator, rows: Tensor
 ) -> Tensor:
-    """L2 move: what one square holds, and what is left of the radius, goes into a dipole."""
-    side = min(max(3, side + (side % 2 == 0)), *x.shape[2:])
-    to, source = window(x.shape, side, generator), window(x.shape, side, generator)
-    signs = coins((*x.shape[:2], 1, 1), x, generator)[rows]
-    delta = (best - x)[rows]
-    free = (eps**2 - lengths(delta, 1, 2, 3) ** 2).clamp_min(0) / x.shape[1]
-    both = torch.zeros_like(delta)
-    for down, across in (to, source):
-        both[:, :, down, across] = delta[:, :, down, across]
-    old = delta[:, :, to[0], to[1]]
-    new = dipole(side, x, generator) * signs + old / lengths(old, 2, 3)
-    new = new / lengths(new, 2, 3) * (free + lengths(both, 2, 3) ** 2).sqrt()
-    delta[:, :, source[0], source[1]] = 0
-    delta[:, :, to[0], to[1]] = new
-    delta = eps * delta / lengths(delta, 1, 2, 3)
-    return project(x[rows] + delta, x[rows], "l2", eps)
+    """Sample in L2 (algorithm 3): the mass of window W2, and the unused radius, go to W1 as η."""
+    h = min(max(3, h + (h % 2 == 0)), *x.shape[2:])
+    w1, w2 = random_window(x.shape, h, generator), random_window(x.shape, h, generator)
+    rho = random_signs((*x.shape[:2], 1, 1), x, generator)[rows]
+    nu = (best - x)[rows]
+    unused = (eps**2 - lengths(nu, 1, 2, 3) ** 2).clamp_min(0) / x.shape[1]
+    union = torch.zeros_like(nu)
+    for r, s in (w1, w2):
+        union[:, :, r, s] = nu[:, :, r, s]
+    old = nu[:, :, w1[0], w1[1]]
+    new = eta(h, x, generator) * rho + old / lengths(old, 2, 3)
+    new = new / lengths(new, 2, 3) * (unused + lengths(union, 2, 3) ** 2).sqrt()
+    nu[:, :, w2[0], w2[1]] = 0
+    nu[:, :, w1[0], w1[1]] = new
+    nu = eps * nu / lengths(nu, 1, 2, 3)
+    return project(x[rows] + nu, x[rows], "l2", eps)
 
 
-class Moves(NamedTuple):
-    """How a search starts and goes on under a norm."""
+class Distribution(NamedTuple):
+    """Initialization and sampling distribution P of a norm."""
 
-    first: Callable[[Tensor, float, torch.Generator], Tensor]
-    next: Callable[[Tensor, Tensor, float, int, torch.Generator, Tensor], Tensor]
+    initialize: Callable[[Tensor, float, Generator], Tensor]
+    sample: Callable[[Tensor, Tensor, float, int, Generator, Tensor], Tensor]
 
 
-MOVES = {"linf": Moves(stripes, square), "l2": Moves(tiles, transfer)}
+DISTRIBUTIONS = {
+    "linf": Distribution(vertical_stripes, sample_linf),
+    "l2": Distribution(eta_tiling, sample_l2),
+}

@@ -1,4 +1,4 @@
-"""Universal perturbation: the same change of every input, learned once."""
+"""Universal perturbation by gradients (Moosavi-Dezfooli et al. 2017; Metzen et al. 2017)."""
 
 from __future__ import annotations
 
@@ -15,40 +15,35 @@ FILE = "delta.safetensors"
 
 
 class Universal:
-    """ε·tanh(θ), with θ by Adam; at test time it sees neither network nor labels.
+    """ε·tanh(θ) with θ by Adam, for every input; at test time it needs neither network nor labels.
 
     Args:
-        steps, batch, lr: of Adam, with the rate falling to 0.
-        objective: a row of ``dense.LOSSES``. balanced: weigh labels by 1 / N of their class.
+        steps: of Adam.
+        batch: examples a step.
+        lr: learning rate, falling to 0.
+        objective: a row of ``dense.LOSSES``.
+        balanced: weigh labels by 1 / N of their class.
     """
 
     def __init__(
         self, *, steps: int, batch: int, lr: float, objective: str, balanced: bool
     ) -> None:
         self.steps, self.batch, self.lr = steps, batch, lr
-        self.objective, self.weights = dense.LOSSES[objective], "inverse" if balanced else "none"
+        self.loss_fn, self.weights = dense.LOSSES[objective], "inverse" if balanced else "none"
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
+        """Train the perturbation against the frozen victim and save it."""
         norm, eps = ball(budget)
         if norm != "linf":
             raise NotApplicable("the perturbation is bounded by tanh: it needs linf")
         delta = Delta(train.raw.shape[1:], eps).to(ctx.device)
-        hurt = dense.damage(self.objective, model.module, train, self.weights)
+        victim_loss = dense.victim_loss(self.loss_fn, model.module, train, self.weights)
 
-        def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-            return -hurt(network(x), y)
+        def loss(delta: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+            return -victim_loss(delta(x), y)
 
-        fit(
-            delta,
-            train,
-            loss,
-            ctx,
-            steps=self.steps,
-            batch=self.batch,
-            lr=self.lr,
-            optimizer="adam",
-            schedule="linear",
-        )
+        fit(delta, train, loss, ctx, steps=self.steps, batch=self.batch, lr=self.lr,
+            optimizer="adam", schedule="linear")  # fmt: skip
         save_file({"delta": delta.value().detach().cpu().contiguous()}, ctx.state / FILE)
 
     def perturb(
@@ -72,7 +67,7 @@ class Delta(nn.Module):
         self.eps, self.theta = eps, nn.Parameter(0.01 * torch.randn(1, *shape))
 
     def value(self) -> Tensor:
-        """The perturbation, ``[1, …]``."""
+        """Return the perturbation, ``[1, …]``."""
         return self.eps * self.theta.tanh()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,14 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Context, Data, Keep, NotApplicable, Victim
-from harness.runtime.ranking import LABEL, gaps
+from harness.runtime.ranking import LABEL, feature_differences
 
 CHUNK = 512
 """Examples whose distances to all others are held at once."""
 
 
 class KnnSanitizer:
-    """Distances are Euclidean between pixels; a comparison is a difference, see ``gaps``.
+    """Distances are Euclidean between pixels, or the ``feature_differences`` of comparisons.
 
     Args:
         k: neighbours that vote.
@@ -67,7 +67,7 @@ def elect_comparisons(train: Data, labels: Tensor, k: int) -> Tensor:
     x, winner = train.x.flatten(1), labels.clone()
     for attribute in train.y[:, -1].unique():
         rows = (train.y[:, -1] == attribute).nonzero().flatten()
-        found = gaps(x, train.y[rows])
+        found = feature_differences(x, train.y[rows])
         both = torch.cat([labels[rows], 1 - labels[rows]])
         winner[rows] = elect(torch.cat([found, -found]), both, 2, len(rows), k)
     return winner

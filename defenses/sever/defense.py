@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Context, Data, Keep, NotApplicable, Victim
-from harness.runtime.model import captured, evaluating
-from harness.runtime.ranking import LABEL, gaps, item_outputs, smallest
+from harness.runtime.model import capture, eval_mode
+from harness.runtime.ranking import LABEL, feature_differences, item_outputs, smallest
 from harness.runtime.training import loss_of
 
 WATCHED = 200
@@ -62,15 +62,15 @@ class Sever:
 def features(victim: Victim, network: nn.Module, train: Data, batch: int) -> Tensor:
     """What the victim's head looks at, for each item once, ``[M, F]``; of a table, its rows."""
     if train.spec.items is not None:
-        with evaluating(network):
+        with eval_mode(network):
             return item_outputs(network, train, batch)
 
     def seen(x: Tensor) -> Tensor:
-        with captured(network, (victim.head,), inputs=True) as found:
+        with capture(network, (victim.head,), inputs=True) as found:
             network(x)
         return found[-1].flatten(1)
 
-    with evaluating(network):
+    with eval_mode(network):
         return item_outputs(seen, train, batch)
 
 
@@ -79,7 +79,7 @@ def oriented(items: Tensor, y: Tensor, ctx: Context, attribute: int) -> tuple[Te
 
     Triplets mostly come with one label; a linear model needs both.
     """
-    points, labels = gaps(items, y), y[:, LABEL]
+    points, labels = feature_differences(items, y), y[:, LABEL]
     coin = torch.randint(2, (len(y),), generator=ctx.generator("orient", attribute))
     sign = (2 * coin - 1).to(points.device)
     points = points / points.square().mean(dim=0).sqrt().clamp_min(1e-12)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Context, Data, Keep, Loss, Victim
-from harness.runtime.model import evaluating
+from harness.runtime.model import eval_mode
 from harness.runtime.ranking import row_losses, smallest
 from harness.runtime.training import loss_of
 
@@ -45,5 +45,5 @@ class SmallLoss:
         """The victim's loss of every example, in eval mode."""
         if train.spec.arity is not None:
             return row_losses(network, loss, train, self.batch)
-        with evaluating(network), torch.no_grad():
+        with eval_mode(network), torch.no_grad():
             return torch.cat([loss(network, x, y) for x, y in train.batches(self.batch)])

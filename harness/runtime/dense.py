@@ -1,7 +1,7 @@
-"""What to raise so that pixels go wrong: losses per pixel for attacks on dense prediction.
+"""Per-pixel loss functions for attacks on dense prediction.
 
-Each loss says how far a pixel is from its label; an untargeted attack raises it. Void never enters.
-Classification is the case of one pixel: ``[B, C]`` logits and ``[B]`` labels do as well.
+A loss grows with the distance of a pixel from its label; an untargeted attack raises it. Void
+pixels have none. Classification is the case of one pixel: ``[B, C]`` logits and ``[B]`` labels.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ from harness.runtime.contracts import Data
 from harness.runtime.tasks import VOID
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
+"""``loss_fn(logits, y)``: logits ``[B, C, …]`` and labels ``[B, …]`` to a value a label."""
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """−log p_y. Not bounded: pixels that are lost long ago keep the largest gradients."""
+    """Return −log p_y. Unbounded: pixels that are misclassified keep the largest gradients."""
     return F.cross_entropy(logits, y, reduction="none")
 
 
 def masked_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross entropy of pixels that are still right (L_MCE; Croce et al., ECCV 2024)."""
+    """Return the cross entropy of pixels that are still right (L_MCE; Croce et al., ECCV 2024)."""
     return cross_entropy(logits, y) * (logits.detach().argmax(dim=1) == y)
 
 
 def jensen_shannon(logits: Tensor, y: Tensor) -> Tensor:
-    """Jensen-Shannon divergence of softmax and one-hot label, at most log 2 (L_JS, ibid.).
+    """Return the Jensen-Shannon divergence of softmax and one-hot label (L_JS; Croce et al. 2024).
 
-    Its gradient fades as p_y goes to 0: lost pixels stop mattering without a mask.
+    At most log 2. Its gradient vanishes as p_y goes to 0: misclassified pixels need no mask.
     """
     log_p = _log_p(logits, y)
     p = log_p.exp()
@@ -42,22 +43,22 @@ def jensen_shannon(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def soft_error(logits: Tensor, y: Tensor) -> Tensor:
-    """1 − p_y: a smooth stand-in for being wrong; fades for lost and for hopeless pixels."""
+    """Return 1 − p_y, a smooth 0-1 loss; its gradient vanishes as p_y goes to 0 or to 1."""
     return 1 - _log_p(logits, y).exp()
 
 
 def log_error(logits: Tensor, y: Tensor) -> Tensor:
-    """log(1 − p_y), from below: pixels that are safe have the largest gradients."""
+    """Return log(1 − p_y): pixels that are confidently right have the largest gradients."""
     return torch.log1p(-_log_p(logits, y).exp().clamp(max=1 - 1e-6))
 
 
 def cosine_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Cross entropy, weighted by ``cosine`` (Agnihotri et al., CosPGD, ICML 2024)."""
+    """Return the cross entropy weighted by ``cosine`` (CosPGD; Agnihotri et al., ICML 2024)."""
     return cross_entropy(logits, y) * cosine(logits.detach(), y)
 
 
 def cosine(logits: Tensor, y: Tensor) -> Tensor:
-    """cos(softmax, one-hot label) = p_y / ‖p‖₂, in (0, 1]."""
+    """Return the cosine similarity of softmax and one-hot label, p_y / ‖p‖₂, in (0, 1]."""
     p = logits.softmax(dim=1)
     own = p.gather(1, y.unsqueeze(1)).squeeze(1)
     result: Tensor = own / torch.linalg.vector_norm(p, dim=1)
@@ -72,27 +73,29 @@ LOSSES: dict[str, PixelLoss] = {
     "log-error": log_error,
     "cosine-ce": cosine_cross_entropy,
 }
-"""THE table of losses per pixel, as modules' parameters name them."""
+"""THE table of per-pixel losses, by the names that parameters of modules use."""
 
 
-def values(loss: PixelLoss, logits: Tensor, y: Tensor) -> Tensor:
-    """A loss of every pixel, 0 where the label is void.
+def values(loss_fn: PixelLoss, logits: Tensor, y: Tensor) -> Tensor:
+    """Return the loss of every pixel, ``[B, …]``, 0 where the label is void.
 
     Args:
-        loss: a row of ``LOSSES``, or another of its form.
-        logits: ``[B, C, …]``. y: classes, or ``VOID``, ``[B, …]``.
+        loss_fn: a row of ``LOSSES``, or another of its form.
+        logits: ``[B, C, …]``.
+        y: classes or ``VOID``, ``[B, …]``.
     """
     labelled = y != VOID
-    return loss(logits, y.long() * labelled) * labelled
+    return loss_fn(logits, y.long() * labelled) * labelled
 
 
 def mean(pixels: Tensor, y: Tensor, class_weights: Tensor | None = None) -> Tensor:
-    """Means over labelled pixels, ``[B]``.
+    """Return the mean over the labelled pixels of each row, ``[B]``.
 
     Args:
-        pixels: ``[B, …]`` of ``values``. y: the labels.
-        class_weights: ``[K]``: the rows' mean is then the batch's weighted mean,
-            Σ w_y·pixel / Σ w_y over all of its labelled pixels. Without, each row is its own mean.
+        pixels: result of ``values``, ``[B, …]``.
+        y: classes or ``VOID``, ``[B, …]``.
+        class_weights: ``[K]``; the mean of the rows is then the weighted mean of the batch,
+            Σ w_y·pixel / Σ w_y over all of its labelled pixels.
 
     >>> y = torch.tensor([[0, 1], [1, VOID]])
     >>> pixels = torch.tensor([[1.0, 2.0], [5.0, 0.0]])
@@ -113,24 +116,39 @@ def _log_p(logits: Tensor, y: Tensor) -> Tensor:
     return -F.cross_entropy(logits, y, reduction="none")
 
 
-def damage(
-    loss: PixelLoss, victim: nn.Module, train: Data, weights: str = "none"
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """What a learned attack raises: ``hurt(x, y) -> [B]``, differentiable in ``x``.
+def weighted(loss_fn: PixelLoss, class_weights: Tensor) -> PixelLoss:
+    """Return the loss function with every label weighted by its class.
 
     Args:
-        loss: a row of ``LOSSES``. victim: answers logits; stays outside of what is trained.
-        train: where classes are counted. weights: of labels, a row of ``class_weights.KINDS``;
-            with ``none`` each row is its own mean.
+        loss_fn: a row of ``LOSSES``, or another of its form.
+        class_weights: ``[K]``, on the device of the labels.
+
+    >>> weigh = weighted(cross_entropy, torch.tensor([1.0, 3.0]))
+    >>> weigh(torch.zeros(2, 2), torch.tensor([0, 1])) / math.log(2)
+    tensor([1., 3.])
+    """
+    return lambda logits, y: class_weights[y] * loss_fn(logits, y)
+
+
+def victim_loss(
+    loss_fn: PixelLoss, victim: nn.Module, train: Data, weights: str = "none"
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return ``loss(x, y) -> [B]`` of the victim, differentiable in ``x``: what learning raises.
+
+    Args:
+        loss_fn: a row of ``LOSSES``.
+        victim: network that answers logits; not part of what is trained.
+        train: set whose labels are counted for the weights.
+        weights: a row of ``class_weights.KINDS``; with ``none`` each row is its own mean.
     """
     by_class = None
     if weights != "none":
         by_class = class_weights(weights, train.y, train.spec.outputs).to(train.device)
 
-    def hurt(x: Tensor, y: Tensor) -> Tensor:
-        return mean(values(loss, victim(x), y), y, by_class)
+    def loss(x: Tensor, y: Tensor) -> Tensor:
+        return mean(values(loss_fn, victim(x), y), y, by_class)
 
-    return hurt
+    return loss
 
 
 def _rows(pixels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Gradients and norm balls: what gradient attacks share, and the way around guards without one."""
+"""Gradients, norm balls, and straight-through estimates of guards without a gradient."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from harness.runtime.contracts import Budget, NotApplicable
 
 
 class Ball(NamedTuple):
-    """The inputs that a budget allows around each clean input: a norm and a radius."""
+    """Norm ball around each clean input.
+
+    Attributes:
+        norm: ``linf`` or ``l2``.
+        eps: radius, in units of [0, 1] pixels.
+    """
 
     norm: str
     eps: float
 
 
 def ball(budget: Budget) -> Ball:
-    """The ball of a budget; an unbounded one is the whole box [0, 1], an L∞ ball of radius 1.
+    """Return the ball of a budget; an unbounded one is the L∞ ball of radius 1, all of [0, 1].
 
     Raises:
         NotApplicable: the budget limits something else, for example a patch.
@@ -35,21 +40,26 @@ def ball(budget: Budget) -> Ball:
 
 
 def project(x_adv: Tensor, x: Tensor, norm: str, eps: float) -> Tensor:
-    """The nearest allowed inputs: inside the ball around ``x`` and inside [0, 1].
+    """Project inputs onto the ball around ``x`` and onto [0, 1]; return them.
 
     An L2 result is within ``eps`` when measured in float64, which a plain float32 renormalisation
     is not: on photographs it exceeds eps by up to 3e-5.
 
     Args:
-        x_adv: float32 ``[B, …]``. x: the clean inputs, of the same shape, in [0, 1].
-        norm: ``linf`` or ``l2``. eps: radius.
+        x_adv: float32 ``[B, …]``.
+        x: clean inputs in [0, 1], of the same shape.
+        norm: ``linf`` or ``l2``.
+        eps: radius.
+
+    Raises:
+        NotApplicable: another norm.
 
     >>> project(torch.tensor([[0.9, 0.5]]), torch.tensor([[0.5, 0.5]]), "linf", 0.25)
     tensor([[0.7500, 0.5000]])
     """
     if norm == "linf":
         return torch.minimum(torch.maximum(x_adv, x - eps), x + eps).clamp_(0, 1)
-    _known(norm)
+    _check_l2(norm)
     step = x_adv.clamp(0, 1) - x
     scale = (eps / _lengths(step).clamp_min(1e-30)).clamp_max(1)
     result = (x + step * _rows(scale, step)).clamp_(0, 1)
@@ -64,28 +74,41 @@ def project(x_adv: Tensor, x: Tensor, norm: str, eps: float) -> Tensor:
 
 
 def steepest(gradient: Tensor, norm: str) -> Tensor:
-    """The direction of length 1 (in the norm) along which a linear function rises most.
+    """Return the direction of steepest ascent, of length 1 in the norm.
 
-    A non-finite entry counts as zero: that a defence's gradient is broken is for the conformance
-    check to say, and must not turn the attack's output invalid.
+    A non-finite entry counts as zero: the conformance check reports a broken gradient, and the
+    attack's output must stay valid.
+
+    Args:
+        gradient: float32 ``[B, …]``.
+        norm: ``linf`` or ``l2``.
+
+    >>> steepest(torch.tensor([[3.0, -4.0]]), "linf"), steepest(torch.tensor([[3.0, -4.0]]), "l2")
+    (tensor([[ 1., -1.]]), tensor([[ 0.6000, -0.8000]]))
     """
     gradient = gradient.nan_to_num(0, 0, 0)
     if norm == "linf":
         return gradient.sign()
-    _known(norm)
+    _check_l2(norm)
     return gradient / _rows(_lengths(gradient).clamp_min(1e-30), gradient)
 
 
 def random_start(x: Tensor, norm: str, eps: float, generator: torch.Generator) -> Tensor:
-    """Inputs drawn uniformly from the ball around ``x``, then projected.
+    """Return inputs drawn uniformly from the ball around ``x``, projected onto [0, 1].
 
     The numbers are drawn on the generator's device, so that a CPU generator gives every device
     the same ones.
+
+    Args:
+        x: clean inputs in [0, 1], float32 ``[B, …]``.
+        norm: ``linf`` or ``l2``.
+        eps: radius.
+        generator: source of the numbers, on any device.
     """
     if norm == "linf":
         noise = torch.rand(x.shape, generator=generator, device=generator.device) * 2 - 1
     else:
-        _known(norm)
+        _check_l2(norm)
         noise = torch.randn(x.shape, generator=generator, device=generator.device)
         reach = torch.rand(len(x), generator=generator, device=generator.device)
         reach = reach ** (1 / max(1, x[0].numel()))
@@ -111,11 +134,14 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def straight_through(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``f(x)``, exactly, with the identity's gradient (BPDA; Athalye et al. 2018).
+    """Return ``f(x)`` with the gradient of the identity (BPDA; Athalye et al., ICML 2018).
 
     Args:
         f: keeps the shape; need not be differentiable and is never differentiated.
         x: float32, any shape.
+
+    Raises:
+        ValueError: ``f`` changes the shape.
 
     >>> x = torch.tensor([0.2, 0.7], requires_grad=True)
     >>> straight_through(torch.round, x).sum().backward()
@@ -126,8 +152,26 @@ def straight_through(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return result
 
 
+def gradient_of(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the gradient of ``f(x).sum()`` in ``x``, shaped as ``x``.
+
+    For networks in eval mode, row ``b`` is the gradient of ``f(x)[b]``: no row depends on another.
+
+    Args:
+        f: differentiable, ``[B, …]`` to ``[B]``.
+        x: float32 ``[B, …]``; left as it is.
+
+    >>> gradient_of(lambda x: x.square().sum(dim=1), torch.tensor([[1.0, 2.0]]))
+    tensor([[2., 4.]])
+    """
+    x = x.detach().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(f(x).sum(), x)
+    return gradient
+
+
 def zero_share(gradient: Tensor) -> float:
-    """The share of rows whose gradient is exactly zero or not finite: no attack can use it.
+    """Return the share of rows whose gradient is zero or not finite, which no attack can use.
 
     >>> zero_share(torch.tensor([[0.0, 0.0], [0.0, 1.0]]))
     0.5
@@ -138,7 +182,7 @@ def zero_share(gradient: Tensor) -> float:
 
 
 def _lengths(x: Tensor) -> Tensor:
-    """L2 length of each row, summed in float64."""
+    """Return the L2 length of each row, summed in float64."""
     lengths: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.float64)
     return lengths
 
@@ -147,6 +191,6 @@ def _rows(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (like.ndim - 1)).to(like.dtype)
 
 
-def _known(norm: str) -> None:
+def _check_l2(norm: str) -> None:
     if norm != "l2":
         raise NotApplicable(f"norm {norm!r} is not known here; linf and l2 are")

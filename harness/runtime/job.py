@@ -24,7 +24,7 @@ from harness.runtime.contracts import (
     NotApplicable,
     Spec,
 )
-from harness.runtime.model import LiveModel, evaluating
+from harness.runtime.model import LiveModel, eval_mode
 from harness.runtime.tasks import loss_for
 
 ROLES = {"attack": "attack", "defense": "defense", "victim": "victim", "adversary": "defense"}
@@ -242,7 +242,7 @@ class JobAdversary:
     def __call__(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Attacked inputs."""
         # training seeds torch's global generator at every step, so that a resumed one draws alike
-        with evaluating(network), self._job.ctx.within("step", torch.initial_seed()):
+        with eval_mode(network), self._job.ctx.within("step", torch.initial_seed()):
             result: Tensor = self._attack.perturb(
                 self._model(network), x.detach(), y, None, self._budget, self._job.ctx
             )
@@ -251,7 +251,7 @@ class JobAdversary:
     def learn(self, network: nn.Module, train: Data, val: Data) -> None:
         """Run the attack's ``learn``, if it has one."""
         if "learn" in self._entry["hooks"]:
-            with evaluating(network):
+            with eval_mode(network):
                 self._attack.learn(self._model(network), train, val, self._budget, self._job.ctx)
 
     def _model(self, network: nn.Module) -> LiveModel:

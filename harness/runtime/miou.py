@@ -1,4 +1,4 @@
-"""Mean IoU of a segmentation network on validation images: to choose a state, never to score."""
+"""Mean IoU of a segmentation network on validation images, for model selection; never a score."""
 
 from __future__ import annotations
 
@@ -12,43 +12,46 @@ from harness.runtime.tasks import VOID
 
 
 def pooled_miou(network: nn.Module, data: Data, batch: int) -> float:
-    """Mean IoU over all images of a set, as the judge has it, in [0, 1].
+    """Return the mean IoU pooled over all images of a set, as the judge does, in [0, 1].
 
     Pixels labelled void are dropped; a prediction of void is a miss. A class in neither labels nor
     predictions has no IoU; without any the mean is NaN.
 
     Args:
-        network: answers logits ``[B, K, H, W]``, or with one more for void; mode as wanted.
-        data: labels in 0..K−1 or void. batch: images a pass.
+        network: answers logits ``[B, K, H, W]``, or with one more for void; its mode is kept.
+        data: images with labels in 0..K−1 or void.
+        batch: images of a pass.
     """
     classes = data.spec.outputs
     pooled = torch.zeros(classes * (classes + 1), dtype=torch.int64)
     for x, y in data.batches(batch):
         with torch.no_grad():
-            seen = network(x).argmax(dim=1)
-        pooled += confusion(seen, y, classes).cpu()
+            predicted = network(x).argmax(dim=1)
+        pooled += confusion(predicted, y, classes).cpu()
     return mean_iou(pooled.view(classes, classes + 1))
 
 
-def confusion(seen: Tensor, y: Tensor, classes: int) -> Tensor:
-    """Labelled pixels by true and seen class, flat int64 ``[K·(K + 1)]``; the last column: none.
+def confusion(predicted: Tensor, y: Tensor, classes: int) -> Tensor:
+    """Count labelled pixels by true and predicted class, flat int64 ``[K·(K + 1)]``.
+
+    The last column holds predictions of void.
 
     >>> y = torch.tensor([[[0, 0, VOID]]], dtype=torch.uint8)
     >>> confusion(torch.tensor([[[1, 2, 0]]]), y, classes=2).tolist()
     [0, 1, 1, 0, 0, 0]
     """
     labelled = y != VOID
-    codes = y[labelled].long() * (classes + 1) + seen[labelled].clamp_max(classes)
+    codes = y[labelled].long() * (classes + 1) + predicted[labelled].clamp_max(classes)
     return torch.bincount(codes, minlength=classes * (classes + 1))
 
 
 def mean_iou(confusion: Tensor) -> float:
-    """Of a confusion matrix ``[K, K + 1]``.
+    """Return the mean IoU of a confusion matrix ``[K, K + 1]``; NaN if it is empty.
 
     >>> mean_iou(torch.tensor([[3, 1, 0], [0, 2, 2]]))
     0.575
     """
     hits = confusion.diagonal().double()
     union = confusion.sum(1) + confusion[:, : len(confusion)].sum(0) - hits
-    there = union > 0
-    return float((hits[there] / union[there]).mean()) if bool(there.any()) else math.nan
+    occurs = union > 0
+    return float((hits[occurs] / union[occurs]).mean()) if bool(occurs.any()) else math.nan

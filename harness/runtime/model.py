@@ -1,4 +1,4 @@
-"""Networks as attacks hold them: frozen, in eval mode, counting every pass."""
+"""White-box access of attacks to networks: frozen, in eval mode, with passes counted."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ _SAME = nn.Identity()
 
 @dataclass
 class Passes:
-    """Examples sent forward and backward through a network."""
+    """Counts of examples through a network.
+
+    Attributes:
+        forward: examples of forward passes.
+        backward: examples of backward passes.
+    """
 
     forward: int = 0
     backward: int = 0
 
 
 def count_passes(network: nn.Module, passes: Passes) -> None:
-    """Count examples through ``network``; backward when a gradient reaches its output."""
+    """Count the examples of every forward pass, and of gradients that reach the output."""
 
     def on_gradient(gradient: Tensor) -> None:
         passes.backward += len(gradient)
@@ -41,8 +46,8 @@ def count_passes(network: nn.Module, passes: Passes) -> None:
 
 
 @contextmanager
-def captured(network: nn.Module, paths: tuple[str, ...], *, inputs: bool) -> Iterator[list[Tensor]]:
-    """Collect the inputs or outputs of submodules while the block runs a forward pass."""
+def capture(network: nn.Module, paths: tuple[str, ...], *, inputs: bool) -> Iterator[list[Tensor]]:
+    """Collect inputs or outputs of submodules during the forward passes of a block."""
     seen: list[Tensor] = []
 
     def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
@@ -60,12 +65,13 @@ class LiveModel:
     """White-box access (also to public and surrogate networks); see ``contracts.Model``.
 
     Args:
-        network: the trained network, without its guard: where ``features`` and ``maps`` are read.
-        guarded: what answers; the same object when the defence has no guard.
-        victim: names the head and the stages, and builds fresh networks.
+        network: trained network without its guard, from which ``features`` and ``maps`` are read.
+        guarded: network that answers; the same object if the defence has no guard.
+        victim: names the head and the stages.
+        spec: of the data set.
         build: makes an untrained network.
-        training_loss: the victim's own loss.
-        needs: what the attack's manifest asks for; the rest is refused, so that a manifest is true.
+        training_loss: of the victim.
+        needs: of the attack's manifest; access to anything else is a ``ContractError``.
     """
 
     def __init__(
@@ -87,54 +93,54 @@ class LiveModel:
 
     @property
     def module(self) -> nn.Module:
-        """The guarded network itself; needs ``gradients``."""
-        self._granted("gradients")
+        """Return the guarded network; needs ``gradients``."""
+        self._require("gradients")
         return self._guarded
 
     def predict(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Outputs, without gradients; ``rows`` plays no part where queries are free."""
+        """Return outputs without gradients; ``rows`` matters to an oracle only."""
         with torch.no_grad():
             result: Tensor = self._guarded(x)
         return result
 
     def left(self) -> Tensor | None:
-        """Queries are not limited."""
+        """Return ``None``: queries are not limited."""
         return None
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """The task's loss ``[B]``; needs ``loss``."""
-        self._granted("loss")
+        """Return the task's loss ``[B]``; needs ``loss``."""
+        self._require("loss")
         return TASKS[self.spec.task].loss(self._guarded(x), y)
 
     def training_loss(self, x: Tensor, y: Tensor) -> Tensor:
-        """The victim's own loss ``[B]``; needs ``loss``."""
-        self._granted("loss")
+        """Return the victim's training loss ``[B]``; needs ``loss``."""
+        self._require("loss")
         return self._training_loss(self._guarded, x, y)
 
     def training_loss_of(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """The victim's own loss ``[B]`` of outputs that are there already; needs ``loss``."""
-        self._granted("loss")
+        """Return the victim's training loss ``[B]`` of given outputs; needs ``loss``."""
+        self._require("loss")
         return self._training_loss(_SAME, outputs, y)
 
     def features(self, x: Tensor) -> Tensor:
-        """The head's input ``[B, D]``; needs ``features``."""
-        self._granted("features")
-        with captured(self._network, (self._victim.head,), inputs=True) as seen:
+        """Return the input of the head ``[B, D]``; needs ``features``."""
+        self._require("features")
+        with capture(self._network, (self._victim.head,), inputs=True) as seen:
             self._guarded(x)
         return seen[-1].flatten(1)
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """The stages' outputs, shallow to deep; needs ``maps``."""
-        self._granted("maps")
-        with captured(self._network, tuple(self._victim.stages), inputs=False) as seen:
+        """Return the outputs of the stages, shallow to deep; needs ``maps``."""
+        self._require("maps")
+        with capture(self._network, tuple(self._victim.stages), inputs=False) as seen:
             self._guarded(x)
         return list(seen)
 
     def fresh(self) -> nn.Module:
-        """An untrained network of the same architecture."""
+        """Return an untrained network of the same architecture."""
         return self._build()
 
-    def _granted(self, need: str) -> None:
+    def _require(self, need: str) -> None:
         if need not in self._needs:
             raise ContractError(
                 f"the attack used model.{'module' if need == 'gradients' else need} but its "
@@ -143,9 +149,9 @@ class LiveModel:
 
 
 def freeze(network: nn.Module) -> nn.Module:
-    """Eval mode, no gradients to parameters; convolutions in channels-last, 1.3 × faster here.
+    """Set eval mode, no gradients of parameters, and channels-last, 1.3 × faster for convolutions.
 
-    A network for which that is slower says so: ``memory_format`` of any of its modules.
+    A network can choose another format: ``memory_format`` of any of its modules.
     """
     network.eval().requires_grad_(False)
     own = (getattr(module, "memory_format", None) for module in network.modules())
@@ -153,8 +159,8 @@ def freeze(network: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def evaluating(network: nn.Module) -> Iterator[nn.Module]:
-    """Eval mode and frozen parameters inside the block, everything as before after it."""
+def eval_mode(network: nn.Module) -> Iterator[nn.Module]:
+    """Set eval mode and freeze the parameters inside a block; restore both after it."""
     modes = [(module, module.training) for module in network.modules()]
     grads = [(p, p.requires_grad) for p in network.parameters()]
     network.eval().requires_grad_(False)

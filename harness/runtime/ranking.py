@@ -1,4 +1,4 @@
-"""What attacks and defences on comparisons share: scoring each item once, turning labels.
+"""Comparisons: outputs of items, decision values, losses and flipped labels.
 
 The memory of every function grows with items and with rows, never with rows × dimension: large
 sets of comparisons over few items are usual.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Data, Edits, Loss, as_input
-from harness.runtime.model import evaluating
+from harness.runtime.model import eval_mode
 from harness.runtime.tasks import decision_values
 
 ROWS = 8192
@@ -22,21 +22,23 @@ LABEL = -2
 """The column of a comparison's label."""
 
 
-def named_items(data: Data) -> Tensor:
-    """Rows of ``data.raw`` that some comparison names, each once, in order."""
+def referenced_items(data: Data) -> Tensor:
+    """Return the rows of ``data.raw`` that a comparison names, each once, in order."""
     assert data.spec.arity is not None
     items: Tensor = torch.unique(data.y[:, : data.spec.arity]).cpu()
     return items
 
 
 def item_outputs(predict: Callable[[Tensor], Tensor], data: Data, batch: int) -> Tensor:
-    """Outputs of all items, ``[M, D]``: each item that is named goes through once, others are 0.
+    """Return the outputs of all items, ``[M, D]``; 0 for items that no comparison names.
 
     Args:
-        predict: inputs as modules see them to outputs ``[B, D]``; called without gradients.
-        batch: items at once.
+        predict: inputs as modules see them to outputs ``[B, D]``; called without gradients, once
+            for each item.
+        data: comparisons and their items.
+        batch: items of a call.
     """
-    items = named_items(data)
+    items = referenced_items(data)
     outputs: Tensor | None = None
     for rows in torch.split(items, batch):
         with torch.no_grad():
@@ -48,30 +50,32 @@ def item_outputs(predict: Callable[[Tensor], Tensor], data: Data, batch: int) ->
     return outputs
 
 
-def by_rows(value: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
-    """``value(part)`` of comparisons in parts of ``ROWS``, joined, without gradients: ``[N]``."""
+def map_rows(f: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+    """Apply ``f`` to comparisons in parts of ``ROWS``, without gradients; return ``[N]``."""
     with torch.no_grad():
-        return torch.cat([value(part) for part in torch.split(y, ROWS)])
+        return torch.cat([f(part) for part in torch.split(y, ROWS)])
 
 
 def decisions(outputs: Tensor, y: Tensor) -> Tensor:
-    """``tasks.decision_values`` of many comparisons, in parts: ``[N]``.
+    """Return the decision values of many comparisons, ``[N]``; see ``tasks.decision_values``.
 
     >>> decisions(torch.tensor([[1.0], [3.0]]), torch.tensor([[0, 1, 1, 0]]))
     tensor([-2.])
     """
-    return by_rows(lambda part: decision_values(outputs, part), y)
+    return map_rows(lambda part: decision_values(outputs, part), y)
 
 
-def gaps(points: Tensor, y: Tensor) -> Tensor:
-    """What a linear model sees of comparisons, ``[N, F]``; swapping the two items turns its sign.
+def feature_differences(points: Tensor, y: Tensor) -> Tensor:
+    """Return the features of comparisons for a linear model, ``[N, F]``; a swap flips their sign.
 
     Pairs (u, v): u − v. Triplets (a, p, q): |p − a| − |q − a|, which is negative where p is nearer.
     The one function here whose result has rows × dimension.
 
     >>> points = torch.tensor([[1.0], [3.0], [4.0]])
-    >>> gaps(points, torch.tensor([[0, 1, 1, 0]])), gaps(points, torch.tensor([[0, 1, 2, 1, 0]]))
-    (tensor([[-2.]]), tensor([[-1.]]))
+    >>> feature_differences(points, torch.tensor([[0, 1, 1, 0]]))
+    tensor([[-2.]])
+    >>> feature_differences(points, torch.tensor([[0, 1, 2, 1, 0]]))
+    tensor([[-1.]])
     """
     if y.shape[1] == 4:
         return points[y[:, 0]] - points[y[:, 1]]
@@ -80,21 +84,24 @@ def gaps(points: Tensor, y: Tensor) -> Tensor:
 
 
 def row_losses(network: nn.Module, loss: Loss, data: Data, batch: int) -> Tensor:
-    """A loss of every comparison, ``[N]``, in eval mode, each item going through once.
+    """Return the loss of every comparison, ``[N]``, in eval mode, with one pass for each item.
 
     Args:
+        network: mode and gradients of parameters are restored.
         loss: applies the network to its inputs as they are and to nothing else, as victims' losses
-            do; so an identity in the network's place gets the outputs in the inputs'.
+            do; it is called with an identity as network and outputs as inputs.
+        data: comparisons and their items.
+        batch: items of a pass.
     """
-    with evaluating(network):
+    with eval_mode(network):
         outputs = item_outputs(network, data, batch)
-    return by_rows(lambda part: loss(nn.Identity(), outputs, part), data.y)
+    return map_rows(lambda part: loss(nn.Identity(), outputs, part), data.y)
 
 
-def turned(y: Tensor) -> Tensor:
-    """The comparisons with the other label.
+def flip_labels(y: Tensor) -> Tensor:
+    """Return comparisons with the other label.
 
-    >>> turned(torch.tensor([[0, 1, 1, 0]]))
+    >>> flip_labels(torch.tensor([[0, 1, 1, 0]]))
     tensor([[ 0,  1, -1,  0]])
     """
     y = y.clone()
@@ -102,13 +109,13 @@ def turned(y: Tensor) -> Tensor:
     return y
 
 
-def turn(data: Data, rows: Tensor) -> Edits:
-    """Edits that turn the labels of these rows and nothing else; of a triplet this is a swap."""
-    return Edits(ids=data.ids[rows.cpu()], y=turned(data.y[rows.to(data.y.device)]))
+def label_flips(data: Data, rows: Tensor) -> Edits:
+    """Return edits that flip the labels of these rows; of a triplet this is a swap."""
+    return Edits(ids=data.ids[rows.cpu()], y=flip_labels(data.y[rows.to(data.y.device)]))
 
 
 def smallest(values: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Places of the ``count`` smallest values, ``[count]``; of equal ones the generator draws.
+    """Return the indices of the ``count`` smallest values, ``[count]``; ties are drawn.
 
     >>> smallest(torch.tensor([2.0, 1.0, 3.0]), 2, torch.Generator()).tolist()
     [1, 0]
@@ -118,7 +125,7 @@ def smallest(values: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 def shares(sizes: Tensor, count: int) -> Tensor:
-    """``count`` split in proportion to ``sizes``, to whole numbers that sum to it exactly.
+    """Split ``count`` in proportion to ``sizes``, into integers that sum to it.
 
     By largest remainders, the earlier of equal ones first; no part exceeds its size.
 
@@ -132,11 +139,11 @@ def shares(sizes: Tensor, count: int) -> Tensor:
     return parts
 
 
-def by_attribute(y: Tensor, rows: Tensor, names: tuple[str, ...]) -> str:
-    """How many of the rows each attribute has, as words for a log.
+def count_by_attribute(y: Tensor, rows: Tensor, names: tuple[str, ...]) -> str:
+    """Return a line for the log: how many of the rows fall on each attribute.
 
     >>> y = torch.tensor([[0, 1, 1, 0], [0, 1, 1, 1], [2, 1, 1, 1]])
-    >>> by_attribute(y, torch.tensor([0, 2]), ("young",))
+    >>> count_by_attribute(y, torch.tensor([0, 2]), ("young",))
     'young 1 of 1, attribute 1 1 of 2'
     """
     all_of, chosen = (torch.bincount(part, minlength=int(y[:, -1].max()) + 1).tolist()

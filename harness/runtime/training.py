@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Context, Data, Loss, Victim
-from harness.runtime.model import evaluating
+from harness.runtime.model import eval_mode
 from harness.runtime.tasks import loss_for
 
 SAVE_SECONDS = 10.0
@@ -200,7 +200,7 @@ def _report(
     if measure is None:
         ctx.log(f"{where}, loss {value:.4f}")
         return
-    with evaluating(network):  # no torch.no_grad(): an adversarial loss needs gradients of x
+    with eval_mode(network):  # no torch.no_grad(): an adversarial loss needs gradients of x
         mean = measure(network)
     ctx.metric("val_loss", mean, step)
     ctx.log(f"{where}, loss {value:.4f}, on validation {mean:.4f}")
@@ -219,7 +219,7 @@ class _Best:
 
     def offer(self, network: nn.Module, score: Score, step: int) -> None:
         """Score the network; keep a copy of its state if nothing before was as good."""
-        with evaluating(network), torch.no_grad():
+        with eval_mode(network), torch.no_grad():
             self.last = float(score(network))
         if self.last > self.score:
             self.score, self.step = self.last, step

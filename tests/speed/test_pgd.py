@@ -28,7 +28,7 @@ def subject(tmp_path_factory) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def ours(network: nn.Module, x: Tensor, y: Tensor, folder: Path) -> Tensor:
-    attack = module("attack", "pgd", steps=STEPS, path=2.5)
+    attack = module("attack", "pgd", steps=STEPS, rel_stepsize=2.5 / STEPS)
     model, ctx, budget = live(network, SPEC), context(folder, SPEC), Budget(norm="linf", eps=EPS)
     return torch.cat([attack.perturb(model, a, b, None, budget, ctx) for a, b in batches(x, y)])
 

@@ -43,7 +43,7 @@ def plain_pgd(network, x, y):
 
 
 def our_pgd(network, x, y, folder):
-    attack = module("attack", "pgd", steps=STEPS, path=2.5, random_start=False)
+    attack = module("attack", "pgd", steps=STEPS, rel_stepsize=2.5 / STEPS, random_start=False)
     model, ctx = live(network, SPEC), context(folder, SPEC)
     return attack.perturb(model, x, y, None, Budget(norm="linf", eps=EPS), ctx)
 

@@ -40,7 +40,7 @@ class Exact:
 def test_gains_are_the_closed_forms(kind):
     data, random = SETS[kind](), torch.Generator().manual_seed(0)
     outputs = [torch.randn(len(data.raw), 3, generator=random, dtype=torch.float64) for _ in "ab"]
-    problem, model = part("problem"), Exact(kind)
+    problem, model = part("objective"), Exact(kind)
     theta, clean = (problem.both(model, one, data.y) for one in outputs)
     found = -problem.gains(theta, clean)
     now, before = (decision_values(one, data.y) * data.y[:, -2] for one in outputs)
@@ -79,11 +79,11 @@ def test_on_a_ridge_problem_the_objective_is_a_displacement():
     y = torch.cat([y, label, torch.zeros(200, 1, dtype=torch.long)], dim=1)
     start = torch.randn(5, generator=random, dtype=torch.float64)
     flips, gamma = torch.rand(200, generator=random) < 0.3, 0.07
-    gaps = ranking.gaps(x, y)
+    gaps = ranking.feature_differences(x, y)
     h = gaps.T @ gaps / 200 + 2 * gamma * torch.eye(5, dtype=torch.float64)
     turned = torch.where(flips, -y[:, 2], y[:, 2]).double()
     solved = torch.linalg.solve(h, gaps.T @ turned / 200)
-    problem, model = part("problem"), Exact("pairs")
+    problem, model = part("objective"), Exact("pairs")
     losses, clean = (problem.both(model, (x @ w)[:, None], y) for w in (solved, start))
     found = problem.objective(losses, clean, flips) + gamma * float(solved @ solved)
     away = solved - start
@@ -93,12 +93,12 @@ def test_on_a_ridge_problem_the_objective_is_a_displacement():
 @pytest.mark.parametrize("kind", SETS)
 def test_at_the_quantile_the_gradient_is_that_of_turned_labels(kind, tmp_path):
     model, data, _ = held(kind, tmp_path)
-    problem = part("problem").Problem(model, data, 16)
+    problem = part("objective").FlipObjective(model, data, 16)
     network, k = model.fresh(), 90
     torch.manual_seed(2)
     for p in network.parameters():
         nn.init.normal_(p)
-    found = part("problem").gains(problem.losses(network), problem.clean)
+    found = part("objective").gains(problem.losses(network), problem.clean)
     threshold = part("threshold").quantile(found, k)
     flips = found > threshold
     assert int(flips.sum()) == k  # no ties
@@ -115,17 +115,17 @@ def test_at_the_quantile_the_gradient_is_that_of_turned_labels(kind, tmp_path):
 @pytest.mark.parametrize("kind", SETS)
 def test_choosing_never_raises_the_objective(kind, tmp_path):
     model, data, _ = held(kind, tmp_path)
-    problem = part("problem").Problem(model, data, 16)
+    problem = part("objective").FlipObjective(model, data, 16)
     losses = problem.losses(model.fresh())
-    found = part("problem").gains(losses, problem.clean)
+    found = part("objective").gains(losses, problem.clean)
     chosen = torch.zeros(len(data), dtype=torch.bool)
     chosen[ranking.smallest(-found, 100, torch.Generator())] = True
-    best = part("problem").objective(losses, problem.clean, chosen)
+    best = part("objective").objective(losses, problem.clean, chosen)
     for seed in range(10):
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
         other = torch.zeros_like(chosen)
         other[order[:100]] = True
-        assert best <= part("problem").objective(losses, problem.clean, other) + 1e-7
+        assert best <= part("objective").objective(losses, problem.clean, other) + 1e-7
 
 
 @pytest.mark.parametrize("kind", SETS)
@@ -219,15 +219,16 @@ def test_a_killed_attack_resumes_to_the_same_edits(variant, tmp_path, monkeypatc
 def test_rows_stay_joined_to_their_losses_in_any_order(tmp_path):
     model, data, _ = held("triplets", tmp_path)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(4))
-    problem = part("problem").Problem(model, data, 16)
-    other = part("problem").Problem(model, replace(data, y=data.y[order], ids=data.ids[order]), 16)
+    problem = part("objective").FlipObjective(model, data, 16)
+    mixed = replace(data, y=data.y[order], ids=data.ids[order])
+    other = part("objective").FlipObjective(model, mixed, 16)
     assert torch.allclose(other.clean, problem.clean[:, order])
     network, rows = model.fresh(), torch.tensor([5, 250, 17])
     for batch in ([0, 1, 2], [2, 0, 1]):
         loss = problem.thresholded(0.1)(network, *problem.data.take(rows[batch]))
         both = problem.losses(network)
         excess = both - problem.clean
-        wanted = excess[0] - (part("problem").gains(both, problem.clean) - 0.1).relu()
+        wanted = excess[0] - (part("objective").gains(both, problem.clean) - 0.1).relu()
         assert torch.allclose(loss, wanted[rows[batch]], atol=1e-5)
 
 

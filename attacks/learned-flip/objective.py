@@ -1,4 +1,4 @@
-"""The problem that both methods solve: gains of turning each comparison, and the objective."""
+"""Objective of both methods: excess losses over the clean victim, and gains of flips."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Data, Loss, Model
-from harness.runtime.model import evaluating
-from harness.runtime.ranking import LABEL, by_rows, item_outputs, turned
+from harness.runtime.model import eval_mode
+from harness.runtime.ranking import LABEL, flip_labels, item_outputs, map_rows
 
 
 def both(model: Model, outputs: Tensor, y: Tensor) -> Tensor:
-    """Losses with the labels as given and as turned, ``[2, B]``, of outputs per item."""
-    return model.training_loss_of(outputs, torch.cat([y, turned(y)])).view(2, -1)
+    """Return losses with the labels as given and flipped, ``[2, B]``, from outputs of items."""
+    return model.training_loss_of(outputs, torch.cat([y, flip_labels(y)])).view(2, -1)
 
 
 def gains(losses: Tensor, clean: Tensor) -> Tensor:
-    """−Δ ``[N]``: what turning a row saves a network, beyond what it would save the clean victim.
+    """Return −Δ ``[N]``, the excess loss that flipping a row saves, of losses ``[2, N]``.
 
     >>> gains(torch.tensor([[2.0], [0.5]]), torch.tensor([[0.0], [1.0]]))
     tensor([2.5000])
@@ -28,17 +28,17 @@ def gains(losses: Tensor, clean: Tensor) -> Tensor:
 
 
 def objective(losses: Tensor, clean: Tensor, flips: Tensor) -> float:
-    """Mean excess loss over the clean victim's, on rows turned as ``flips`` (bool ``[N]``) says."""
+    """Return the mean excess loss over the clean victim with rows flipped by ``flips`` ``[N]``."""
     excess = losses - clean
     return float(torch.where(flips, excess[1], excess[0]).mean())
 
 
-class Problem:
-    """Rows stay joined to their losses under the clean victim by their number.
+class FlipObjective:
+    """Losses of a training set under networks and under the clean victim, joined by row number.
 
     Attributes:
-        data: the training set with one column more in ``y``: the row's number.
-        clean: losses under the clean victim, ``[2, N]``: labels as given, and turned.
+        data: training set with the row number as one more column of ``y``.
+        clean: losses of the clean victim, as given and flipped, ``[2, N]``.
     """
 
     def __init__(self, model: Model, train: Data, chunk: int) -> None:
@@ -48,15 +48,15 @@ class Problem:
         self.clean = self._losses(item_outputs(model.predict, train, chunk))
 
     def losses(self, network: nn.Module) -> Tensor:
-        """As ``clean``, under another network in eval mode; each item is scored once."""
-        with evaluating(network):
+        """Return the same of another network in eval mode, with one pass for each item."""
+        with eval_mode(network):
             return self._losses(item_outputs(network, self._train, self._chunk))
 
     def _losses(self, outputs: Tensor) -> Tensor:
-        return by_rows(lambda y: both(self._model, outputs, y).T, self._train.y).T
+        return map_rows(lambda y: both(self._model, outputs, y).T, self._train.y).T
 
     def masked(self, flips: Tensor) -> Loss:
-        """Training loss on the rows turned as ``flips`` says."""
+        """Return the training loss with rows flipped by ``flips``."""
         sign = 1 - 2 * flips.long()
 
         def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -67,10 +67,9 @@ class Problem:
         return loss
 
     def thresholded(self, threshold: float) -> Loss:
-        """(L⁺ − g⁺) − max(gain − λ, 0), which is (L⁻ − g⁻) + λ where the gain is above λ.
+        """Return the loss (L⁺ − g⁺) − max(gain − λ, 0), or (L⁻ − g⁻) + λ above the threshold λ.
 
-        So a row's gradient is that of the label that it is held to have, and a step costs little
-        more than one on labels that are known before.
+        A row's gradient is then that of one label, so a step costs little more than training.
         """
 
         def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
