@@ -11,9 +11,6 @@ from harness.runtime.contracts import Budget, Context, Data, Edits, Model, Victi
 class Noop:
     """Whatever a cell with this attack measures is not the attack's doing."""
 
-    def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
-        return None
-
     def perturb(
         self,
         model: Model,
