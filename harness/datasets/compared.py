@@ -24,6 +24,7 @@ from harness.datasets.base import (
     Splits,
     by_hand,
     check_folder,
+    inputs_of,
 )
 from harness.datasets.fetched import downloading
 from harness.datasets.grammars import Grammar
@@ -137,4 +138,5 @@ def dataset(kind: Kind, card: Card, *, name: str | None = None, voted: bool = Fa
         bundled=False,
         fetch=partial(fetch, kind),
         listing=listing,
+        inputs=inputs_of(kind.spec),
     )
