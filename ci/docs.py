@@ -127,8 +127,8 @@ def joined(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a docstring's text as Markdown."""
-    return text.replace("``", "`")
+    """Return a docstring's text as Markdown; names of these pages become links."""
+    return re.sub(r"`docs/reference/(\w+\.md)`", r"[\1](\1)", text.replace("``", "`"))
 
 
 def page(parts: list[str]) -> str:
@@ -195,7 +195,7 @@ def body_of(model: Schema) -> Schema:
 def model_text(model: Schema, body: Schema) -> str:
     """Return a model's description, its line breaks undone within paragraphs."""
     text = str(model.get("description") or body["description"])
-    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+    return "\n\n".join(joined(part) for part in text.split("\n\n"))
 
 
 def need(key: str, body: Schema) -> str:
@@ -204,7 +204,12 @@ def need(key: str, body: Schema) -> str:
 
 
 NUMBERS = {"exclusiveMinimum": "> {}", "minimum": "≥ {}", "maximum": "≤ {}"}
-TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true, false"}
+TYPES = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+}
 
 
 def form(one: Schema) -> str:
