@@ -5,6 +5,7 @@ With ``--check`` nothing is written; the exit status is 1 when a page differs fr
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -34,12 +35,14 @@ NOTE = "<!-- Made from the code by `make docs`: change the docstrings there, not
 SECTIONS = ("Called", "Args", "Returns", "Raises", "Withheld", "Example")
 """Sections that every hook's docstring has, in this order, after its summary."""
 
+HEADINGS = (*SECTIONS, "Attributes")
+
 
 def sections(docstring: str | None) -> dict[str, str]:
     """Return the parts of a docstring by heading; what stands before the first is ``""``."""
     found, heading = {"": ""}, ""
     for line in inspect.cleandoc(docstring or "").splitlines():
-        if line.rstrip(":") in SECTIONS and line.endswith(":"):
+        if line.rstrip(":") in HEADINGS and line.endswith(":"):
             heading = line[:-1]
             found[heading] = ""
         else:
@@ -78,7 +81,7 @@ def hooks_page() -> str:
 
 
 HOOKS_NOTE = """\
-`harness/runtime/contracts.py` describes the value types (`Data`, `Budget`, `Context`, `Model`, …).
+[Value types](types.md) describes what they receive and return (`Data`, `Budget`, `Context`, …).
 An example is a method of a module's class; the end of this page lists what all of them import."""
 
 EXAMPLE_IMPORTS = """\
@@ -95,6 +98,69 @@ from harness.runtime.gradients import ball, project, steepest
 from harness.runtime.model import evaluating
 from harness.runtime.training import loss_of
 """
+
+
+def types_page() -> str:
+    """Return the page of value types, read from the source: importing it would load torch."""
+    source = ast.parse((ROOT / "harness/runtime/contracts.py").read_text(encoding="utf-8"))
+    parts = [
+        "# Value types",
+        "What hooks receive and return, from `harness.runtime.contracts`. A module creates `Edits` "
+        "and `Keep` itself and gets the others from the harness; their fields cannot be set.",
+    ]
+    classes = [node for node in source.body if isinstance(node, ast.ClassDef)]
+    for node in (one for one in classes if not is_exception(one)):
+        parts += type_parts(node)
+    parts.append("## Exceptions")
+    raised = {one.name: ast.get_docstring(one) or "" for one in classes if is_exception(one)}
+    parts.append("\n".join(f"- `{name}`: {joined(text)}" for name, text in raised.items()))
+    return page(parts)
+
+
+def is_exception(node: ast.ClassDef) -> bool:
+    """Return whether a class is an exception, by the name of its base."""
+    return any(ast.unparse(base) in ("Exception", "ContractError") for base in node.bases)
+
+
+def type_parts(node: ast.ClassDef) -> Iterator[str]:
+    """Yield the Markdown of one value type: its text, attributes and methods."""
+    text = sections(ast.get_docstring(node))
+    yield f"## {node.name}"
+    yield paragraphs(text[""])
+    types = {
+        one.target.id: ast.unparse(one.annotation)
+        for one in node.body
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)
+    }
+    described = entries(text.get("Attributes", ""))
+    if missing := types.keys() ^ described.keys():
+        raise ValueError(f"{node.name}: Attributes and fields differ: {', '.join(sorted(missing))}")
+    if types:
+        yield "\n".join(f"- `{n}`: `{kind}`; {plain(described[n])}" for n, kind in types.items())
+    for method in node.body:
+        if isinstance(method, ast.FunctionDef) and method.name != "__len__":
+            yield method_text(method)
+
+
+def method_text(method: ast.FunctionDef) -> str:
+    """Return a list entry for a method: call, text, arguments, exceptions."""
+    names = [one.arg for one in method.args.args if one.arg != "self"]
+    names += [f"*{method.args.vararg.arg}"] if method.args.vararg else []
+    names += [one.arg for one in method.args.kwonlyargs]
+    text = sections(ast.get_docstring(method))
+    is_property = any("property" in ast.unparse(one) for one in method.decorator_list)
+    name = "adversary" if method.name == "__call__" else method.name
+    call = name if is_property else f"{name}({', '.join(names)})"
+    lines = [f"- `{call}`: {joined(text[''])}"]
+    for part, begins in (("Args", ""), ("Raises", "raises ")):
+        found = entries(text.get(part, ""))
+        lines += [f"    - {begins}`{one}`: {plain(words)}" for one, words in found.items()]
+    return "\n".join(lines)
+
+
+def paragraphs(text: str) -> str:
+    """Return a text with its line breaks undone within paragraphs."""
+    return "\n\n".join(joined(part) for part in text.split("\n\n"))
 
 
 def hook_parts(kind: str, protocol: type) -> Iterator[str]:
@@ -127,8 +193,8 @@ def joined(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a docstring's text as Markdown."""
-    return text.replace("``", "`")
+    """Return a docstring's text as Markdown; names of these pages become links."""
+    return re.sub(r"`docs/reference/(\w+\.md)`", r"[\1](\1)", text.replace("``", "`"))
 
 
 def page(parts: list[str]) -> str:
@@ -195,7 +261,7 @@ def body_of(model: Schema) -> Schema:
 def model_text(model: Schema, body: Schema) -> str:
     """Return a model's description, its line breaks undone within paragraphs."""
     text = str(model.get("description") or body["description"])
-    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+    return paragraphs(text)
 
 
 def need(key: str, body: Schema) -> str:
@@ -204,7 +270,12 @@ def need(key: str, body: Schema) -> str:
 
 
 NUMBERS = {"exclusiveMinimum": "> {}", "minimum": "≥ {}", "maximum": "≤ {}"}
-TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true, false"}
+TYPES = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+}
 
 
 def form(one: Schema) -> str:
@@ -294,6 +365,7 @@ MADE: dict[str, Callable[[], str]] = {
     "manifest.md": manifest_page,
     "statuses.md": statuses_page,
     "threat_models.md": threat_models_page,
+    "types.md": types_page,
 }
 """Name of a page → what makes it."""
 

@@ -2,8 +2,148 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from harness import datasets
+from harness.benchmark import Matrix
+from harness.budget import BudgetEntry
 from harness.manifest import Manifest
-from harness.threat import ThreatModel
+from harness.manifest_parts import Requirement, chosen
+from harness.subject import Subject
+from harness.threat import THREATS, ThreatModel
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts of a cell that a module may require, as sets of words.
+
+    Attributes:
+        tasks: the task.
+        inputs: the kind of inputs.
+        limits: how the budget limits perturbations; empty where it does not.
+        goals: ``untargeted`` or ``targeted``.
+        answers: the form of an oracle's answers; empty without an oracle.
+        edits: what the budget lets edits change.
+        knowledge: whether the matrix grants a network beside the data.
+        adversary: whether the defence's entry names an adversary.
+    """
+
+    tasks: frozenset[str]
+    inputs: frozenset[str]
+    limits: frozenset[str] = field(default=frozenset())
+    goals: frozenset[str] = field(default=frozenset({"untargeted"}))
+    answers: frozenset[str] = field(default=frozenset())
+    edits: frozenset[str] = field(default=frozenset())
+    knowledge: bool = False
+    adversary: bool = False
+
+
+def limits_of(budget: BudgetEntry) -> frozenset[str]:
+    """Return the ways in which a budget limits perturbations: a norm, a patch, or nothing.
+
+    >>> sorted(limits_of(BudgetEntry(norm="l2", eps=0.5, patch=3)))
+    ['l2', 'patch']
+    """
+    found = {budget.norm, "patch" if budget.patch else None}
+    found.add("unbounded" if budget.unbounded else None)
+    return frozenset(name for name in found if name)
+
+
+def edits_of(budget: BudgetEntry) -> frozenset[str]:
+    """Return what a budget lets edits change.
+
+    >>> sorted(edits_of(BudgetEntry(edits=0.1, labels=True)))
+    ['labels']
+    """
+    found = {"labels": budget.labels, "features": budget.features}
+    return frozenset(name for name, allowed in found.items() if allowed)
+
+
+ONE_OF = {
+    "tasks": "the task is",
+    "inputs": "the inputs are",
+    "limits": "the budget has",
+    "goals": "the goal is",
+    "answers": "the answers are",
+}
+"""Requirements of which a cell must have one → how a reason begins."""
+
+
+def unmet(subject: Subject, facts: Facts) -> str | None:
+    """Return the first requirement of a module that a cell does not meet, or ``None``.
+
+    Args:
+        subject: the module, with its parameters.
+        facts: what the cell has.
+    """
+    assert subject.module is not None
+    manifest = subject.module.manifest
+    kind = {"defense": "defence"}.get(manifest.kind, manifest.kind)
+    who = f"{kind} {subject.label}"
+    needed = (one for one in manifest.requires if chosen(one.when, subject.params))
+    return next((reason for one in needed for reason in _lacks(one, facts, who)), None)
+
+
+def first_unmet(
+    matrix: Matrix,
+    budget: BudgetEntry,
+    victim: Subject,
+    defense: Subject,
+    attack: Subject,
+    surrogate: Subject | None,
+) -> str | None:
+    """Return the first requirement of a cell's modules that it does not meet, or ``None``.
+
+    Args:
+        matrix: the cell's matrix.
+        budget: one of its budgets.
+        victim: the cell's victim.
+        defense: the cell's defence; what it trains against is asked too, under its own budget.
+        attack: the cell's attack.
+        surrogate: the network that the attacker trains, or ``None``.
+    """
+    data = datasets.get(matrix.data["student"].name)
+    oracle = THREATS[matrix.threat_model].access == "oracle"
+    cell = Facts(
+        tasks=frozenset({data.task}),
+        inputs=frozenset({data.inputs}),
+        limits=limits_of(budget),
+        goals=frozenset({"untargeted" if matrix.goal.targeted is None else "targeted"}),
+        answers=frozenset({budget.answers or "scores"} if oracle else ()),
+        edits=edits_of(budget),
+        knowledge=matrix.knowledge.kind != "none",
+        adversary=defense.adversary is not None,
+    )
+    asked = [(one, cell) for one in (victim, surrogate, defense, attack) if one is not None]
+    if defense.adversary is not None:
+        training = Facts(
+            cell.tasks,
+            cell.inputs,
+            limits_of(BudgetEntry.model_validate(defense.adversary.budget)),
+        )
+        asked.append((defense.adversary, training))
+    reasons = (unmet(one, facts) for one, facts in asked)
+    return next((reason for reason in reasons if reason), None)
+
+
+def _lacks(needed: Requirement, facts: Facts, who: str) -> Iterator[str]:
+    # no reason begins with the module: one that begins with the defence is booked as its evasion
+    for name, begins in ONE_OF.items():
+        allowed, found = getattr(needed, name), getattr(facts, name)
+        if allowed and found and not found & set(allowed):
+            has = " and ".join(sorted(found))
+            yield f"{begins} {has}, and {who} needs {' or '.join(allowed)}"
+    for kind in needed.edits:
+        if kind not in facts.edits:
+            yield f"the budget allows no edits of {kind}, which {who} needs"
+    if needed.knowledge and not facts.knowledge:
+        yield (
+            f"the matrix grants no network, and {who} needs one: add knowledge: clean-victim or a "
+            "surrogate"
+        )
+    if needed.adversary and not facts.adversary:
+        yield f"the entry has no adversary, and {who} needs one"
 
 
 def reason_not(

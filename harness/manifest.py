@@ -11,12 +11,23 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from harness.errors import UserError, UserErrors, split
-from harness.manifest_parts import Param, Reference, Smoke, Weights, reading
+from harness.manifest_parts import (
+    KINDS_OF_REQUIREMENT,
+    Choices,
+    Param,
+    Reference,
+    Requirement,
+    Smoke,
+    Weights,
+    chosen,
+    reading,
+)
 from harness.module_files import MANIFEST, strange_files
 from harness.strict_yaml import Document, Loc, key, nearest, quoted
 from harness.validation import (
     THREAT_MODELS,
     Limits,
+    List,
     Name,
     NonEmptySet,
     Problem,
@@ -53,6 +64,7 @@ KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "no_model_access": ("attack",),
     "gradients": ("defense",),
     "against": ("attack",),
+    "learn_when": ("attack",),
     "weights": ("victim",),
 }
 LIMITED = ("eps", "epsilon", "poison_fraction", "queries", "target", "seed")
@@ -157,6 +169,17 @@ class Manifest(Strict):
         "approximation or is zero; tables mark its white-box figures. For defences. Default: "
         "`exact`.",
     )
+    requires: List[Requirement] = Field(
+        default=(),
+        description="Conditions that a cell must meet, for example `[{limits: [linf]}]`. `plan` "
+        "says at once which cells do not. Default: none beyond tasks, threat models and hooks.",
+    )
+    learn_when: Choices = Field(
+        default_factory=dict,
+        description="Parameter → values with which the hook `learn` does something, for example "
+        "`{balanced: [true]}`. With others no stage `learn` is planned. For attacks. Default: "
+        "always.",
+    )
     against: Set[Name] = Field(
         default=(),
         description="Defences (names or labels) that an adaptive attack is written against; it "
@@ -177,6 +200,10 @@ class Manifest(Strict):
     def class_name(self) -> str:
         """The entry's class."""
         return self.entry.partition(":")[2]
+
+    def uses(self, hook: str, params: Mapping[str, object]) -> bool:
+        """Return whether the module has a hook that does something with these parameters."""
+        return hook in self.hooks and (hook != "learn" or chosen(self.learn_when, params))
 
     def plays(self, threat_model: str) -> bool:
         """Whether the module is meant for a threat model; victims that name none play all."""
@@ -237,6 +264,7 @@ class Manifest(Strict):
                 yield Problem(("variants", variant, *loc[1:]), what, fix)
         if self.smoke is not None:
             yield from self._smoke_problems(self.smoke)
+        yield from self._requirement_problems()
 
     def _hook_problems(self) -> Iterator[Problem]:
         known = HOOK_NAMES[self.kind]
@@ -257,6 +285,28 @@ class Manifest(Strict):
         for name, weights in self.weights.items():
             for loc, what, fix in self.param_problems(weights.variant, {}):
                 yield Problem(("weights", name, *loc), what, fix)
+
+    def _requirement_problems(self) -> Iterator[Problem]:
+        known = KINDS_OF_REQUIREMENT[self.kind]
+        for i, one in enumerate(self.requires):
+            for name in sorted(one.model_fields_set - {"when", *known}):
+                what = f"means nothing for kind: {self.kind}"
+                yield Problem(("requires", i, name), what, f"it may require {', '.join(known)}")
+            if not one.model_fields_set - {"when"}:
+                yield Problem(("requires", i), "requires nothing", f"add {' or '.join(known)}")
+            yield from self._choice_problems(one.when, ("requires", i, "when"))
+        yield from self._choice_problems(self.learn_when, ("learn_when",))
+        if self.learn_when and "learn" not in self.hooks:
+            yield Problem(("learn_when",), "there is no hook learn", "remove it")
+
+    def _choice_problems(self, when: Choices, at: Loc) -> Iterator[Problem]:
+        for name, values in when.items():
+            if name not in self.params:
+                what = f"{self.ref} has no parameter {quoted(name)}"
+                yield Problem((*at, name), what, nearest(name, self.params))
+                continue
+            for i, value in enumerate(values):
+                yield from reading(self.params[name], value, (*at, name, i))
 
     def _smoke_problems(self, smoke: Smoke) -> Iterator[Problem]:
         for loc, what, fix in self.param_problems(smoke.variant, smoke.params):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
 from harness.budget import BudgetEntry
 from harness.strict_yaml import Loc, nearest, quoted
 from harness.validation import (
+    AnyValue,
+    Inputs,
     List,
     Name,
+    NonEmptySet,
     Problem,
+    Set,
     Strict,
     Task,
     ThreatModel,
@@ -173,6 +177,67 @@ def reading(param: Param, value: object, loc: Loc) -> Iterator[Problem]:
         near = nearest(str(value), map(str, param.choices)) if param.choices else ""
         fix = f"it means: {param.help}" if param.help else "change it"
         yield Problem(loc, str(error), near if near.endswith("?") else fix)
+
+
+Choices: TypeAlias = dict[str, NonEmptySet[AnyValue]]
+"""Parameter → values of it."""
+
+
+def chosen(when: Choices, params: Mapping[str, object]) -> bool:
+    """Return whether every parameter has one of its values.
+
+    >>> chosen({"form": ("s", "m")}, {"form": "m", "steps": 5}), chosen({}, {"form": "l"})
+    (True, True)
+    """
+    return all(params[name] in values for name, values in when.items())
+
+
+class Requirement(Strict):
+    """Condition that a cell must meet; `plan` says of the others that they are `not_applicable`.
+
+    A requirement with several keys means all of them. What is left out is not required.
+    """
+
+    when: Choices = Field(
+        default_factory=dict,
+        description="Parameter → values for which this is required, for example "
+        "`{form: [original, hinge]}`. Variants count by their parameters. Default: always.",
+    )
+    tasks: Set[Task] = Field(default=(), description="The matrix has one of these tasks.")
+    inputs: Set[Inputs] = Field(
+        default=(),
+        description="The data have one of these kinds of inputs: `images`, `features` (vectors) or "
+        "`items` (ranking by item number).",
+    )
+    limits: Set[Literal["linf", "l2", "patch", "unbounded"]] = Field(
+        default=(),
+        description="The budget limits perturbations in one of these ways. For attacks.",
+    )
+    goals: Set[Literal["untargeted", "targeted"]] = Field(
+        default=(), description="The matrix has one of these goals. For attacks."
+    )
+    answers: Set[Literal["scores", "labels"]] = Field(
+        default=(), description="The oracle gives one of these answers. For attacks."
+    )
+    edits: Set[Literal["labels", "features"]] = Field(
+        default=(), description="The budget allows edits of all of these. For attacks."
+    )
+    knowledge: Literal[True] | None = Field(
+        default=None,
+        description="`true`: the matrix grants a network (`knowledge: clean-victim` or a "
+        "surrogate). For attacks.",
+    )
+    adversary: Literal[True] | None = Field(
+        default=None, description="`true`: the entry names an `adversary`. For defences."
+    )
+
+
+KINDS_OF_REQUIREMENT = {
+    "attack": ("tasks", "inputs", "limits", "goals", "answers", "edits", "knowledge"),
+    "defense": ("tasks", "inputs", "adversary"),
+    "victim": ("tasks", "inputs"),
+}
+"""Kind of module → what it may require. A defence must not choose the attacks that it meets."""
 
 
 class Weights(Strict):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import datasets
-from harness.applicable import reason_not
+from harness.applicable import first_unmet, reason_not
 from harness.benchmark import Benchmark, Matrix
 from harness.budget import BudgetEntry
 from harness.budget_rules import budget_errors
@@ -339,6 +339,7 @@ class _Planner:
             least_likely=matrix.goal.targeted == "least_likely",
             given=victim.given,
         )
+        reason = reason or first_unmet(matrix, budget, victim, defense, attack, surrogate)
         modules = modules_of(victim, defense, attack, surrogate)
         params = {"victim": victim.params, "defense": defense.params, "attack": attack.params}
         status: Status = "not_applicable"

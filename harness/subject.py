@@ -54,5 +54,7 @@ class Subject:
         return self.weights is not None and not self.starts
 
     def has(self, *hooks: str) -> bool:
-        """Whether the module implements one of the hooks."""
-        return self.module is not None and bool(set(hooks) & set(self.module.manifest.hooks))
+        """Return whether the module has one of the hooks and uses it with these parameters."""
+        return self.module is not None and any(
+            self.module.manifest.uses(hook, self.params) for hook in hooks
+        )

@@ -47,6 +47,7 @@ Task: TypeAlias = Literal["classification", "ranking", "segmentation"]
 ThreatModel: TypeAlias = Literal[
     "evasion", "evasion-query", "evasion-transfer", "poisoning", "backdoor", "supply-chain"
 ]
+Inputs: TypeAlias = Literal["images", "features", "items"]
 THREAT_MODELS: tuple[ThreatModel, ...] = get_args(ThreatModel)
 Value: TypeAlias = bool | int | float | str
 
@@ -336,14 +337,10 @@ NonEmpty: TypeAlias = Annotated[
     AfterValidator(_not_empty),
 ]
 NonEmptySet: TypeAlias = Annotated[NonEmpty[T], AfterValidator(_unique)]
-Values: TypeAlias = dict[
-    str,
-    Annotated[
-        Value,
-        PlainValidator(_value),
-        WithJsonSchema({"type": ["boolean", "number", "string"]}),
-    ],
+AnyValue: TypeAlias = Annotated[
+    Value, PlainValidator(_value), WithJsonSchema({"type": ["boolean", "number", "string"]})
 ]
+Values: TypeAlias = dict[str, AnyValue]
 Positive: TypeAlias = Annotated[
     float,
     Field(gt=0),

@@ -11,9 +11,6 @@ from harness.runtime.contracts import Budget, Context, Data, Edits, Model, Victi
 class Noop:
     """Leaves every input, label and network as it is; what a cell then measures is no attack."""
 
-    def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
-        return None
-
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:

@@ -20,9 +20,6 @@ class RandomNoise:
     def __init__(self, *, jitter: float) -> None:
         self.jitter = jitter
 
-    def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
-        return None
-
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +112,19 @@ def comparison_spec(
     }
 
 
+def inputs_of(spec: Mapping[str, object]) -> str:
+    """Return the kind of a data set's inputs: ``images``, ``features`` or ``items``.
+
+    >>> inputs_of(comparison_spec(["taste"], (), items=100))
+    'items'
+    """
+    if spec["items"] is not None:
+        return "items"
+    shape = spec["shape"]
+    assert isinstance(shape, list)
+    return "images" if len(shape) == 3 else "features"
+
+
 @dataclass(frozen=True)
 class Card:
     """What a person has to know before using a data set; ``size`` is one line."""
@@ -166,6 +179,7 @@ class Dataset:
         load: data root → splits; bundled data sets ignore the root. Raises ``DataMissing``.
         fetch: data root, and a folder to read from (``None`` downloads). Bundled: ``None``.
         listing: in ranking, the lines that the comparisons were read from, if there are any.
+        inputs: kind of input: ``images``, ``features`` or ``items`` (known by number).
     """
 
     name: str
@@ -177,6 +191,7 @@ class Dataset:
     bundled: bool
     fetch: Callable[[Path, Path | None], None] | None
     listing: Listing | None = None
+    inputs: str = "images"
 
 
 def hash_order(ids: Ids, salt: str) -> NDArray[np.intp]:

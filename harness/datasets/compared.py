@@ -25,6 +25,7 @@ from harness.datasets.base import (
     Splits,
     by_hand,
     check_folder,
+    inputs_of,
 )
 from harness.datasets.fetched import downloading
 from harness.datasets.grammars import Grammar
@@ -155,4 +156,5 @@ def dataset(
         bundled=False,
         fetch=partial(fetch, kind),
         listing=listing,
+        inputs=inputs_of(kind.spec),
     )

@@ -94,6 +94,7 @@ def test_a_page_mentions_everything_of_its_kind(name):
         "hooks.md": [hook for hooks in docs.hooks.argument_names().values() for hook in hooks],
         "statuses.md": list(STATUSES),
         "threat_models.md": list(THREATS),
+        "types.md": ["Data", "Edits", "Keep", "Budget", "Context", "Model", "Adversary", "Victim"],
     }[name]
     assert [word for word in known if word not in text] == []
     assert "None" not in re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.S)

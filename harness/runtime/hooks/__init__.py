@@ -13,6 +13,8 @@ These rules hold for every hook:
 - ``NotApplicable(reason)`` ends the cell as ``not_applicable``. A returned value of the wrong
   type, shape or dtype, or one that is not finite, ends it as ``contract_violation``. Every other
   exception ends it as ``module_error``.
+- What is known before a run (which budgets, goals, tasks or inputs a module can play) belongs into
+  the manifest's ``requires``, so that ``plan`` reports it.
 - ``ctx.remaining()`` is the time left. A stage that exceeds its limit is stopped as ``timeout``.
 """
 

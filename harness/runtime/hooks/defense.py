@@ -82,7 +82,7 @@ class DefenseSanitize(Protocol):
             def sanitize(self, victim, network, train, ctx):
                 loss = loss_of(victim, train.spec.task)
                 victim.fit(network, train, train, loss, ctx)
-                with evaluating(network):
+                with eval_mode(network):
                     losses = torch.cat([loss(network, x, y) for x, y in train.batches(256)])
                 return Keep(mask=losses <= losses.quantile(0.9))
         """
