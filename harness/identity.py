@@ -44,6 +44,8 @@ IN_KEY: Mapping[str, bool] = MappingProxyType(
         "no_model_access": True,
         "gradients": True,
         "against": True,
+        "requires": False,  # decides which cells are planned, not what a stage does
+        "learn_when": False,  # a stage `learn` more or less is in the keys of what reads it
     }
 )
 """Key path of a manifest (``*`` for any name) → whether results may depend on it.

@@ -30,6 +30,7 @@ ATTACK = {
 DEFENSE = {
     key: ATTACK[key] for key in ("schema", "name", "summary", "license", "tasks", "threat_models")
 } | {"kind": "defense", "entry": "defense.py:D", "hooks": ["guard"]}
+LEARNER = ATTACK | {"hooks": ["learn", "perturb"]}
 VICTIM = {
     "schema": "manifest/1",
     "kind": "victim",
@@ -79,6 +80,8 @@ CHANGES = {
     "no_model_access": (ATTACK, True),
     "gradients": (DEFENSE, "approximate"),
     "against": (ATTACK, ["none"]),
+    "requires": (ATTACK, [{"limits": ["linf"]}]),
+    "learn_when": (LEARNER, {"steps": [5, 6]}),
 }
 
 
