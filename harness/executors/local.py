@@ -17,7 +17,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +237,16 @@ class LocalExecutor:
             status, reason, by = running.stopped
             return Result(status, reason, seconds, peak_memory=running.peak, by=by)
         code, number = running.ended or (1, 0)
-        return read_outcome(running.job, code, number, seconds, running.peak, refused)
+        result = read_outcome(running.job, code, number, seconds, running.peak, refused)
+        service = running.job.service
+        if service is None or result.status == "ok":
+            return result
+        # an oracle that fails as it answers takes its attack along, which may be seen to end first
+        code, number = running.oracle_ended or (0, 1)
+        if number or (served := read_outcome(service, code, 0, 0.0, 0)).status == "ok":
+            return result
+        status, reason, by = oracle_failure(service, served)
+        return replace(result, status=status, reason=reason, by=by)
 
     def _stop_oracle(self, running: _Running) -> None:
         if running.oracle_pid and running.oracle_ended is None:
