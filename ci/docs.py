@@ -20,12 +20,12 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 # The path comes first.
-from harness.benchmark import benchmark_schema  # noqa: E402
-from harness.budget import BUDGET_FIELDS  # noqa: E402
-from harness.lines import STATUSES  # noqa: E402
-from harness.manifest import manifest_schema  # noqa: E402
+from harness.config.benchmark import benchmark_schema  # noqa: E402
+from harness.config.budget import BUDGET_FIELDS  # noqa: E402
+from harness.config.manifest import manifest_schema  # noqa: E402
+from harness.config.threat import THREATS  # noqa: E402
+from harness.report.cells import STATUSES  # noqa: E402
 from harness.runtime import hooks  # noqa: E402
-from harness.threat import THREATS  # noqa: E402
 
 Schema = dict[str, Any]
 """JSON Schema, or a part of it."""
@@ -95,7 +95,7 @@ from torch import nn
 from harness.runtime import training
 from harness.runtime.contracts import Edits, Keep
 from harness.runtime.gradients import ball, project, steepest
-from harness.runtime.model import evaluating
+from harness.runtime.model import eval_mode
 from harness.runtime.training import loss_of
 """
 

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.errors import UserError
-from harness.terminal import Terminal, make_streams_tolerant
+from harness.common.errors import UserError
+from harness.common.terminal import Terminal, make_streams_tolerant
 from harness.workspace import Workspace
 
 app = typer.Typer(

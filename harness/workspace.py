@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from harness.benchmark import Benchmark, check_benchmarks, load_benchmark
-from harness.catalog import Catalog
-from harness.errors import UserErrors
-from harness.plan import Only, Plan, make_plan
-from harness.store import Store, default_root
+from harness.common.errors import UserErrors
+from harness.config.benchmark import Benchmark, check_benchmarks, load_benchmark
+from harness.config.catalog import Catalog
+from harness.planning.plan import Only, Plan, make_plan
+from harness.storage.store import Store, default_root
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Workspace:
     @classmethod
     def here(cls) -> Workspace:
         """The checkout around the current folder, else the one that the harness lies in."""
-        from harness.keys import ROOT
+        from harness.common.keys import ROOT
 
         for folder in (Path.cwd(), *Path.cwd().parents):
             if found := cls.at(folder):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UserError
-from harness.images import Images
-from tests.containers import tell_apart
+from harness.common.errors import UserError
+from harness.executors.images import Images
+from tests.support.containers import tell_apart
 
 
 def pytest_configure(config):

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import records
-from harness.benchmark import check_benchmarks
-from harness.budget_rules import budget_errors
-from harness.catalog import FOLDERS, Catalog, Module
 from harness.commands.run import chosen, executor_named, prepare
-from harness.environments import environment_of, problems
-from harness.errors import UserError, UserErrors
-from harness.manifest import load_manifest
+from harness.common.errors import UserError, UserErrors
+from harness.config.benchmark import check_benchmarks
+from harness.config.catalog import FOLDERS, Catalog, Module
+from harness.config.environments import environment_of, problems
+from harness.config.manifest import load_manifest
+from harness.planning.budget_rules import budget_errors
+from harness.results import records
 from harness.workspace import Workspace
 
 
@@ -71,7 +71,7 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
     Raises:
         UserError: it is no module folder. UserErrors: a check failed.
     """
-    from harness.conformance import conformance
+    from harness.conformance.checks import conformance
 
     folder = folder.resolve()
     if not (folder / "manifest.yaml").is_file():

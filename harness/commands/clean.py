@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.files import remove_tree
-from harness.graph import Stage
+from harness.common.files import remove_tree
+from harness.planning.graph import Stage
 from harness.workspace import Workspace
 
 

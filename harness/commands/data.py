@@ -6,9 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import datasets, weights
-from harness.errors import UserError
-from harness.files import read_json
+from harness import datasets
+from harness.common.errors import UserError
+from harness.common.files import read_json
+from harness.planning import weights
 from harness.workspace import Workspace
 
 

@@ -10,12 +10,12 @@ from rich.console import Console
 from harness import datasets
 from harness.commands.reproduce import again
 from harness.commands.show import find_record
-from harness.counting import Counting
-from harness.errors import UserError
-from harness.files import load_array
+from harness.common.errors import UserError
+from harness.common.files import load_array
+from harness.common.terminal import Terminal
 from harness.judge.metrics import turned
-from harness.scoring import edited_labels
-from harness.terminal import Terminal
+from harness.report.counting import Counting
+from harness.results.scoring import edited_labels
 from harness.workspace import Workspace
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import UserError
-from harness.files import load_array, read_json
-from harness.site.frames import Frames, chosen
-from harness.site.gallery import Loader
-from harness.store import Store
+from harness.common.errors import UserError
+from harness.common.files import load_array, read_json
+from harness.report.site.frames import Frames, chosen
+from harness.report.site.gallery import Loader
+from harness.storage.store import Store
 from harness.workspace import Workspace
 
 

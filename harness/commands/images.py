@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from harness.environments import Environment, clash, environment_of
-from harness.images import Built, Images
+from harness.config.environments import Environment, clash, environment_of
+from harness.executors.images import Built, Images
 from harness.workspace import Workspace
 
 TARGETS = ("cpu", "cuda")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.catalog import FOLDERS
-from harness.errors import UserError
+from harness.common.errors import UserError
+from harness.config.catalog import FOLDERS
 from harness.workspace import Workspace
 
 SCAFFOLD = Path(__file__).resolve().parents[1] / "scaffold"

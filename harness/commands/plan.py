@@ -7,15 +7,15 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from harness import records
 from harness.commands.run import chosen, pending, workers
-from harness.errors import UserError
-from harness.forecast import Forecast
-from harness.plan import Cell, Only, Plan
-from harness.recorder import Recorder
-from harness.scheduler import Scheduler
-from harness.strict_yaml import nearest
-from harness.timings import Timings
+from harness.common.errors import UserError
+from harness.config.strict_yaml import nearest
+from harness.planning.forecast import Forecast
+from harness.planning.plan import Cell, Only, Plan
+from harness.planning.timings import Timings
+from harness.results import records
+from harness.running.recorder import Recorder
+from harness.running.scheduler import Scheduler
 from harness.workspace import Workspace
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
-from harness import records
-from harness.benchmark import Benchmark
-from harness.errors import UserError, UserErrors
-from harness.selection import plans, select
-from harness.store import TRANSIENT
+from harness.common.errors import UserError, UserErrors
+from harness.config.benchmark import Benchmark
+from harness.report.selection import plans, select
+from harness.results import records
+from harness.storage.store import TRANSIENT
 from harness.workspace import Workspace
 
 

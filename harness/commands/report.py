@@ -10,15 +10,16 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 import harness
-from harness import frame, leaderboard, records
-from harness.board import Row, Table
 from harness.commands.frames import loader
 from harness.commands.run import say_ignored
-from harness.selection import plans
-from harness.site import render
-from harness.site.views import SiteMeta
+from harness.report import frame, leaderboard
+from harness.report.selection import plans
+from harness.report.site import render
+from harness.report.site.views import SiteMeta
+from harness.report.tables import Row, Table
+from harness.report.worst_case import Estimate
+from harness.results import records
 from harness.workspace import Workspace
-from harness.worst_case import Estimate
 
 FIRST_ROWS = 4
 

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from harness.commands.run import environments_of, executor_named, prepare, workers
 from harness.commands.show import find_record
-from harness.plan import Cell, Plan
-from harness.progress import Meter
-from harness.recorder import Recorder
-from harness.scheduler import Scheduler
-from harness.store import Store
+from harness.common.progress import Meter
+from harness.planning.plan import Cell, Plan
+from harness.running.recorder import Recorder
+from harness.running.scheduler import Scheduler
+from harness.storage.store import Store
 from harness.workspace import Workspace
 
 TOLERANCE = 0.005

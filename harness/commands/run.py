@@ -11,17 +11,17 @@ from typing import Any
 
 from rich.console import Console
 
-from harness import records
-from harness.environments import Environment
-from harness.errors import UserError
+from harness.common.errors import UserError
+from harness.common.progress import Meter
+from harness.config.environments import Environment
 from harness.executors.base import Executor
-from harness.graph import HOST
-from harness.mirror import Mirror
-from harness.plan import Cell, Only, Plan
-from harness.progress import Meter
-from harness.recorder import Recorder
-from harness.scheduler import Scheduler, Tally
-from harness.timings import Timings
+from harness.planning.graph import HOST
+from harness.planning.plan import Cell, Only, Plan
+from harness.planning.timings import Timings
+from harness.results import records
+from harness.running.recorder import Recorder
+from harness.running.scheduler import Scheduler, Tally
+from harness.storage.mirror import Mirror
 from harness.workspace import Workspace
 
 FINAL = ("ok", "not_applicable", "avoided")
@@ -37,7 +37,7 @@ def chosen(name: str, console: Console) -> str:
     """The executor behind ``auto``: containers where an engine answers; says which and why."""
     if name != "auto":
         return name
-    from harness.images import Images
+    from harness.executors.images import Images
 
     try:
         Images.connect().close()
@@ -63,7 +63,7 @@ def executor_named(name: str, *, fresh: bool = False) -> Executor:
         return LocalExecutor()
     if name == "docker":
         from harness.executors.docker import DockerExecutor
-        from harness.images import Images
+        from harness.executors.images import Images
 
         return DockerExecutor(Images.connect(), reuse=not fresh)
     raise UserError("--executor", f"no executor {name!r}", "use local, docker or auto")
@@ -80,7 +80,7 @@ def prepare(executor: str, needed: Iterable[Environment | None], console: Consol
     """
     if executor == "docker":
         from harness.commands.images import ensure
-        from harness.images import Images
+        from harness.executors.images import Images
 
         with closing(Images.connect()) as engine:
             ensure(engine, needed, console)

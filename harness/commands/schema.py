@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.benchmark import benchmark_schema
-from harness.files import write_json
-from harness.manifest import manifest_schema
+from harness.common.files import write_json
+from harness.config.benchmark import benchmark_schema
+from harness.config.manifest import manifest_schema
 
 SCHEMAS = {"manifest": manifest_schema, "benchmark": benchmark_schema}
 

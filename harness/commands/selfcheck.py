@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from harness.commands.run import executor_named, prepare
-from harness.executors.selfcheck import CHECKS, selfcheck
-from harness.progress import Meter
-from harness.work import WorkFolder
+from harness.common.progress import Meter
+from harness.executors.selfcheck.run import CHECKS, selfcheck
+from harness.storage.run_folder import WorkFolder
 from harness.workspace import Workspace
 
 STYLES = {"known": "dim", "outdated": "yellow", "untold": "yellow", "broken": "bold red"}

@@ -7,10 +7,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from harness import records
-from harness.catalog import FOLDERS
-from harness.counting import Counting, counting
-from harness.errors import UserError
+from harness.common.errors import UserError
+from harness.config.catalog import FOLDERS
+from harness.report.counting import Counting, counting
+from harness.results import records
 from harness.workspace import Workspace
 
 MADE = {"docker": "in containers", "local": "without isolation (self-reported)"}

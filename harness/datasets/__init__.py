@@ -13,23 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets import (
-    base,
-    comparisons,
-    digits,
-    fetched,
-    judgements,
-    lists,
-    pubfig,
-    ranking,
-    roads,
-    scenes,
-    signs,
-    stored,
-)
+from harness.common.errors import UserError
+from harness.datasets import base, digits, stored
 from harness.datasets.base import Card, DataMissing, Dataset, Split, Splits, hash_order
+from harness.datasets.classification import fetched
+from harness.datasets.ranking import comparisons, digit_pairs, judgements, lists, pubfig, signs
+from harness.datasets.segmentation import roads, scenes
 from harness.datasets.stored import Shelf
-from harness.errors import UserError
 
 __all__ = [
     "DATASETS",
@@ -46,7 +36,7 @@ __all__ = [
     "shelf",
 ]
 
-_FAMILIES = (digits, ranking, scenes, fetched, roads, comparisons, pubfig, signs)
+_FAMILIES = (digits, digit_pairs, scenes, fetched, roads, comparisons, pubfig, signs)
 _SHELVES: dict[str, Shelf] = {
     **{shelf.name: shelf for family in (fetched, roads) for shelf in family.SHELVES},
     **comparisons.SHELVES,

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import UserError
+from harness.common.errors import UserError
 
 Array = NDArray[np.generic]
 Ids = NDArray[np.int64]
@@ -253,3 +254,18 @@ def unequal_pairs(name: str, value: Ids, wanted: int) -> Ids:
     _, first = np.unique(np.sort(pairs, axis=1), axis=0, return_index=True)
     pairs = pairs[np.sort(first)[:wanted]]
     return np.column_stack([pairs, np.sign(value[pairs[:, 0]] - value[pairs[:, 1]])])
+
+
+@contextmanager
+def downloading(name: str) -> Iterator[None]:
+    """Turn what torchvision raises when a download fails into one line."""
+    try:
+        yield
+    # RuntimeError: the MD5 is wrong, or no mirror answered. URLError is an OSError.
+    except (RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"data set {name}",
+            f"the download failed ({reason})",
+            f"try again, or read a copy with `gauntlet data fetch {name} --from DIR`",
+        ) from error

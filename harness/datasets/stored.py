@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.common.errors import UserError
+from harness.common.files import load_array
 from harness.datasets.base import Array, missing
-from harness.errors import UserError
-from harness.files import load_array
 
 MANIFEST = "manifest.json"
 

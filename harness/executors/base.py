@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.environments import Environment
-from harness.threat import By
+from harness.config.environments import Environment
+from harness.config.threat import By
 
 STAGE_ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.common.files import remove_tree
+from harness.config.module_files import decides
 from harness.executors.base import StageJob
-from harness.executors.box import at, grant, listening, readable
-from harness.executors.intake import Intake, LineBroken
-from harness.executors.locks import USER, Shape, options
-from harness.files import remove_tree
-from harness.module_files import decides
+from harness.executors.container_options import USER, Shape, options
+from harness.executors.mounts import at, grant, listening, readable
+from harness.executors.receive import Intake, LineBroken
 
 OPENING_SECONDS = 120.0
 """Longest time from the start of a container until torch is imported in it."""
@@ -31,7 +31,7 @@ REMOVING_SECONDS = 30.0
 GRACE_SECONDS = 15.0
 """Beyond its deadline, which is enforced inside, a stage has this long to be reported."""
 LISTENER = 3
-"""The descriptor of an oracle's socket inside; see ``harness.runtime.birth``."""
+"""The descriptor of an oracle's socket inside; see ``harness.runtime.worker.spawn``."""
 LINE_BYTES = 1 << 20
 
 

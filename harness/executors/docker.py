@@ -1,7 +1,7 @@
 """Runs stages in locked-down containers; see docker/README.md for what each lock is for.
 
-A container serves stages of one *shape* only (same image, kind of stage, modules, grants, limits),
-one after the other, each in a fresh process; see ``container`` and ``harness.runtime.warden``.
+A container serves stages of one *shape* only (same image, kind of stage, modules, mounts, limits),
+one after the other, each in a fresh process; see ``container`` and ``container_init``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import docker
+from harness.common.files import remove_tree
+from harness.common.keys import ROOT, digest
+from harness.common.text import one_line
 from harness.executors.base import Result, StageJob
 from harness.executors.container import Container, Ended
-from harness.executors.intake import LineBroken
-from harness.executors.locks import Shape
-from harness.executors.outcome import DISK_FULL, one_line, oracle_failure, read_outcome, tame
-from harness.files import remove_tree
-from harness.images import Images
-from harness.keys import ROOT, digest
+from harness.executors.container_options import Shape
+from harness.executors.images import Images
+from harness.executors.outcome import DISK_FULL, oracle_failure, read_outcome, tame
+from harness.executors.receive import LineBroken
 
 IDLE = 16
 """Containers kept for another stage of their shape; each holds about 0.3 GiB."""

@@ -21,10 +21,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError
+from harness.common.errors import UserError
+from harness.config.threat import By
 from harness.executors.base import STAGE_ENVIRONMENT, Result, StageJob
 from harness.executors.outcome import oracle_failure, read_outcome, tame
-from harness.threat import By
 
 POLL_SECONDS = 0.05
 GIB = 1 << 30
@@ -119,7 +119,7 @@ class LocalExecutor:
         }
         self._sockets.mkdir(mode=0o700, exist_ok=True)
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "harness.runtime.forkserver", str(self._sockets)],
+            [sys.executable, "-m", "harness.runtime.worker.forkserver", str(self._sockets)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,

@@ -13,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from harness.common.files import remove_tree
+from harness.common.text import one_line
+from harness.config.threat import By
 from harness.executors.base import Result, StageJob
 from harness.executors.responsible import claimed, responsible
-from harness.files import remove_tree
-from harness.runtime.remains import strange
-from harness.threat import By
+from harness.runtime.worker.output_files import strange
 
 DISK_FULL = 14
 """The one exit code that speaks for itself: the worker could not write its outcome."""
@@ -30,7 +31,6 @@ EXIT_STATUSES = {
     99: "not_applicable",
 }
 OUTCOME_BYTES = 1 << 20
-REASON_LENGTH = 500
 COUNT_LIMIT = 1 << 63
 
 
@@ -135,16 +135,6 @@ def signal_name(number: int) -> str:
     """``SIGKILL`` for 9; real-time signals have no names of their own."""
     names = {one.value: one.name for one in signal.Signals}
     return names.get(number, f"signal {number}")
-
-
-def one_line(text: str) -> str:
-    r"""One printable line of what a module said; it goes to terminals, pages and JSON.
-
-    >>> one_line("a\x1b[31mb\nc")
-    'a\ufffd[31mb c'
-    """
-    words = " ".join(text[: 4 * REASON_LENGTH].split())
-    return "".join(c if c.isprintable() else "\ufffd" for c in words)[:REASON_LENGTH]
 
 
 def last_line(job: StageJob) -> str:

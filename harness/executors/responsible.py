@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from harness.store import TRANSIENT
-from harness.threat import By
+from harness.config.threat import By
+from harness.storage.store import TRANSIENT
 
 ANSWERS: Mapping[str, tuple[By, ...]] = {
     "import": ("victim",),

@@ -15,13 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from harness.runtime.hooks import argument_names
-
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """``loss(network, x, y) -> [B]``: one value for each example, never reduced."""
-
-HOOKS = argument_names()
-"""Table of hooks: kind → hook → argument names, in order; read from the Protocols in ``hooks``."""
 
 
 class ContractError(Exception):

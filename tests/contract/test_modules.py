@@ -6,11 +6,11 @@ from contextlib import closing
 
 import pytest
 
-from harness.catalog import Catalog, Module
-from harness.conformance import conformance
+from harness.common.keys import ROOT
+from harness.config.catalog import Catalog, Module
+from harness.conformance.checks import conformance
 from harness.executors.local import LocalExecutor
-from harness.keys import ROOT
-from harness.store import Store
+from harness.storage.store import Store
 from harness.workspace import Workspace
 
 MODULES = sorted(Catalog.load(ROOT).modules.values(), key=lambda module: module.ref)

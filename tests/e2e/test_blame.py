@@ -8,14 +8,15 @@ import shutil
 import pytest
 from rich.console import Console
 
-from harness import frame, records
 from harness.commands.run import pending
 from harness.commands.show import show
-from harness.keys import ROOT, digest
-from harness.leaderboard import tables
-from harness.lines import lines
-from harness.site.exports import cells_csv
-from tests.workspaces import (
+from harness.common.keys import ROOT, digest
+from harness.report import frame
+from harness.report.cells import lines
+from harness.report.leaderboard import tables
+from harness.report.site.exports import cells_csv
+from harness.results import records
+from tests.support.workspaces import (
     POISONING,
     QUERY,
     SANITIZER,

@@ -6,9 +6,9 @@ import pytest
 
 from harness import datasets
 from harness.datasets.base import draws
-from harness.site.flips import decode
-from harness.store import Store
-from tests.workspaces import POISONING, Checkout, matrix
+from harness.report.site.flips import decode
+from harness.storage.store import Store
+from tests.support.workspaces import POISONING, Checkout, matrix
 
 pytestmark = pytest.mark.xdist_group("run")
 

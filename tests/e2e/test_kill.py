@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import records
-from harness.store import Store
-from tests.containers import ours
-from tests.workspaces import BACKDOOR, QUERY, Checkout, matrix
+from harness.results import records
+from harness.storage.store import Store
+from tests.support.containers import ours
+from tests.support.workspaces import BACKDOOR, QUERY, Checkout, matrix
 
 KILLS = 6
 KILLS_IN_CONTAINERS = 20

@@ -10,14 +10,15 @@ import time
 import numpy as np
 import pytest
 
-from harness import records, scheduler
-from harness.errors import UserError
+from harness.common.errors import UserError
+from harness.common.files import load_array
+from harness.common.progress import Meter
 from harness.executors.local import LocalExecutor
-from harness.files import load_array
-from harness.progress import Meter
-from harness.scheduler import Scheduler
-from harness.store import Store
-from tests.workspaces import (
+from harness.results import records
+from harness.running import scheduler
+from harness.running.scheduler import Scheduler
+from harness.storage.store import Store
+from tests.support.workspaces import (
     BACKDOOR,
     PERTURB,
     POISONING,
@@ -367,7 +368,7 @@ def test_a_stage_that_finds_the_disk_full_is_tried_again_by_the_next_run(checkou
         return x"""
     checkout.module("attack", "writer", PERTURB.format(body))
     checkout.benchmark(matrix(attacks=["noop", "writer"]))
-    monkeypatch.setattr("harness.scheduler.INFRA_RETRIES", 1)
+    monkeypatch.setattr("harness.running.scheduler.INFRA_RETRIES", 1)
     checkout.run()
     failed = find(checkout, attack="writer")
     assert failed["status"] == "infra_error"
@@ -418,7 +419,7 @@ class Moody:
 def test_a_module_that_kills_the_fork_server_is_an_infra_error_and_the_others_go_on(
     checkout, monkeypatch
 ):
-    monkeypatch.setattr("harness.scheduler.INFRA_RETRIES", 0)
+    monkeypatch.setattr("harness.running.scheduler.INFRA_RETRIES", 0)
     checkout.module("attack", "parricide", PERTURB.format("import os; os.kill(os.getppid(), 9)"))
     checkout.benchmark(matrix(attacks=["parricide", "noop"], defenses=["none", "guard"]))
     checkout.run(jobs=1)

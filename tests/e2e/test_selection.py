@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from harness import frame
-from tests.workspaces import PERTURB, SIGN, Checkout, matrix
+from harness.report import frame
+from tests.support.workspaces import PERTURB, SIGN, Checkout, matrix
 
 pytestmark = pytest.mark.xdist_group("run")
 

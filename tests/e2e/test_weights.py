@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness.errors import UserError
-from harness.manifest import load_manifest
-from tests.workspaces import GUARD, POISONING, TRANSFER, VICTIM, Checkout, kinds, matrix
+from harness.common.errors import UserError
+from harness.config.manifest import load_manifest
+from tests.support.workspaces import GUARD, POISONING, TRANSFER, VICTIM, Checkout, kinds, matrix
 
 IMPORT = """
     def import_weights(self, path):

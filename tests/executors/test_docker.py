@@ -9,17 +9,17 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from harness.common.files import load_array
 from harness.executors import docker as module
 from harness.executors.base import StageJob
-from harness.executors.box import grant
 from harness.executors.container import Ended, ending
 from harness.executors.docker import LABEL, OWNER, DockerExecutor, dead, owner
-from harness.executors.intake import Intake, LineBroken, inside
-from harness.executors.rig import Rig
-from harness.files import load_array
-from harness.images import Images
-from tests.containers import ours
-from tests.workspaces import PERTURB, QUERY, Checkout, matrix
+from harness.executors.images import Images
+from harness.executors.mounts import grant
+from harness.executors.receive import Intake, LineBroken, inside
+from harness.executors.selfcheck.context import Rig
+from tests.support.containers import ours
+from tests.support.workspaces import PERTURB, QUERY, Checkout, matrix
 
 
 @pytest.fixture

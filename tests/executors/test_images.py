@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from harness.environments import Environment
-from harness.errors import UserError
-from harness.images import KEY, Images, no_engine
-from tests.containers import ours
-from tests.workspaces import PERTURB, Checkout, matrix
+from harness.common.errors import UserError
+from harness.config.environments import Environment
+from harness.executors.images import KEY, Images, no_engine
+from tests.support.containers import ours
+from tests.support.workspaces import PERTURB, Checkout, matrix
 
 PIN = "iniconfig==2.3.0\n"
 """A small package without dependencies; not the version that tests run with."""
@@ -108,7 +108,8 @@ def test_the_command_lists_the_base(checkout, images):
 def test_a_gpu_that_is_not_there_is_one_line(checkout, images, monkeypatch):
     """The request itself reaches the engine, which has no driver for it."""
     checkout.benchmark(matrix())
-    monkeypatch.setattr("harness.leases.Environment", lambda device: Environment("cpu"))
+    usual = Environment("cpu")
+    monkeypatch.setattr("harness.executors.gpu_probe.Environment", lambda device: usual)
     monkeypatch.setattr("harness.commands.images.ensure", lambda *given: None)
     with pytest.raises(UserError, match=r"GPU 0 cannot be used: .*could not select device driver"):
         checkout.run(executor="docker", device="cuda")
@@ -136,8 +137,8 @@ def test_without_an_engine_it_says_what_is_missing_and_how_to_get_it(error, what
 
 CONNECT = """
 import gc
-from harness.errors import UserError
-from harness.images import Images
+from harness.common.errors import UserError
+from harness.executors.images import Images
 try:
     Images.connect()
 except UserError as error:

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
+from harness.common.text import one_line
 from harness.executors.base import Result, StageJob
 from harness.executors.outcome import (
-    one_line,
     open_plain,
     oracle_failure,
     read_outcome,
@@ -15,8 +15,8 @@ from harness.executors.outcome import (
     tame,
 )
 from harness.executors.responsible import ANSWERS, responsible
-from harness.runtime.remains import DEPTH, strange
-from harness.runtime.stages import STAGES
+from harness.runtime.worker.output_files import DEPTH, strange
+from harness.runtime.worker.stages import STAGES
 
 HONEST = {
     "status": "ok",

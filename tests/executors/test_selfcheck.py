@@ -12,13 +12,13 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.commands.run import executor_named
-from harness.executors import rig as rigs
-from harness.executors import selfcheck as module
 from harness.executors.base import Result
 from harness.executors.local import LocalExecutor
-from harness.executors.rig import SECRET, Broken, Check, Untold, watched
-from harness.executors.selfcheck import CHECKS, KNOWN, Known, judged, selfcheck
-from tests.containers import ours
+from harness.executors.selfcheck import context as rigs
+from harness.executors.selfcheck import run as module
+from harness.executors.selfcheck.context import SECRET, Broken, Check, Untold, watched
+from harness.executors.selfcheck.run import CHECKS, KNOWN, Known, judged, selfcheck
+from tests.support.containers import ours
 
 NAMES = [check.name for check in CHECKS]
 

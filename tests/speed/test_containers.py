@@ -5,9 +5,9 @@ from contextlib import closing
 import pytest
 
 from harness.executors.docker import DockerExecutor
-from harness.executors.rig import Rig
-from harness.images import Images
-from tests.containers import ours
+from harness.executors.images import Images
+from harness.executors.selfcheck.context import Rig
+from tests.support.containers import ours
 
 ROUNDS = 5
 

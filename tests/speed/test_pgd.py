@@ -10,8 +10,8 @@ import torchattacks
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Budget, Spec
-from tests.modules import context, live, module
 from tests.speed.networks import trained_resnet20
+from tests.support.modules import context, live, module
 
 EPS, STEPS, BATCH = (
     16 / 255,

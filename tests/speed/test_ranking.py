@@ -10,7 +10,7 @@ from harness.runtime import ranking
 from harness.runtime.contracts import Data, Spec
 from harness.runtime.model import LiveModel
 from harness.runtime.training import fit, steps_per_epoch
-from tests.modules import context, module
+from tests.support.modules import context, module
 
 ROWS, ITEMS, OUTER, INNER, BATCH = 37_918, 100, 4, 3, 512
 SPEC = Spec("ranking", 5, (), items=ITEMS, arity=3)

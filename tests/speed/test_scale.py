@@ -5,14 +5,14 @@ import subprocess
 import sys
 import time
 
-from harness import frame as frames
-from harness.benchmark import Benchmark
-from harness.keys import ROOT
-from harness.plan import make_plan
-from harness.site import build
-from harness.timings import Timings
+from harness.common.keys import ROOT
+from harness.config.benchmark import Benchmark
+from harness.planning.plan import make_plan
+from harness.planning.timings import Timings
+from harness.report import frame as frames
+from harness.report.site import build
 from harness.workspace import Workspace
-from tests.unit import synthetic
+from tests.support import synthetic
 
 SEEDS = 100
 

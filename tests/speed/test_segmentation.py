@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from harness.runtime.contracts import Budget, Spec
 from harness.runtime.model import freeze
-from tests.modules import context, live, module
+from tests.support.modules import context, live, module
 
 SPEC = Spec("segmentation", 11, (3, 360, 480), void=255)
 EPS, STEPS = 8 / 255, 10

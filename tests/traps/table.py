@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.workspaces import PERTURB
+from tests.support.workspaces import PERTURB
 
 FREE = "local isolates nothing"
 

@@ -7,8 +7,18 @@ from contextlib import closing
 
 import pytest
 
-from harness.keys import tree_digest
-from tests.containers import ours
+from harness.common.keys import tree_digest
+from tests.support.containers import ours
+from tests.support.workspaces import (
+    BACKDOOR,
+    PATCH,
+    PERTURB,
+    POISONING,
+    QUERY,
+    TRAINER,
+    Checkout,
+    matrix,
+)
 from tests.traps.table import (
     BROKEN_GUARD,
     BROKEN_VICTIM,
@@ -18,7 +28,6 @@ from tests.traps.table import (
     TOO_MANY,
     Trap,
 )
-from tests.workspaces import BACKDOOR, PATCH, PERTURB, POISONING, QUERY, TRAINER, Checkout, matrix
 
 TRAPS: dict[str, Trap] = PLAIN_TRAPS | SPIES
 SECRET = "trap-secret-7f3a"

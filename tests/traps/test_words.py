@@ -8,14 +8,14 @@ from html.parser import HTMLParser
 import pytest
 from rich.table import Table
 
-from harness import records
-from harness.catalog import Catalog
 from harness.commands import report
-from harness.progress import Meter
-from harness.terminal import Terminal
-from harness.words import hidden, visible
-from tests.unit.test_frame import CONTAINED, record
-from tests.workspaces import PERTURB, Checkout, cell, matrix
+from harness.common.progress import Meter
+from harness.common.terminal import Terminal
+from harness.common.text import hidden, visible
+from harness.config.catalog import Catalog
+from harness.results import records
+from tests.support.workspaces import PERTURB, Checkout, cell, matrix
+from tests.unit.report.test_frame import CONTAINED, record
 
 TITLE = "\x1b]0;owned\x07\x9b2J\u202e"
 HTML = '<script>alert("SCRIPT-MARK")</script><img src=x onerror=alert(1)>'

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.benchmark import benchmark_schema
-from harness.lines import STATUSES
-from harness.manifest import manifest_schema
-from harness.threat import THREATS
+from harness.config.benchmark import benchmark_schema
+from harness.config.manifest import manifest_schema
+from harness.config.threat import THREATS
+from harness.report.cells import STATUSES
 
 ROOT = Path(__file__).parents[2]
 SPEC = importlib.util.spec_from_file_location("docs", ROOT / "ci" / "docs.py")

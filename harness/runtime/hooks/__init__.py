@@ -78,3 +78,7 @@ def argument_names() -> dict[str, dict[str, tuple[str, ...]]]:
         }
         for kind, protocols in PROTOCOLS.items()
     }
+
+
+HOOKS = argument_names()
+"""Table of hooks: kind → hook → argument names, in order."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:  # contracts.py reads these Protocols when it is imported
-    from torch import Tensor, nn
+from torch import Tensor, nn
 
-    from harness.runtime.contracts import Adversary, Context, Data, Keep, Spec, Victim
+from harness.runtime.contracts import Adversary, Context, Data, Keep, Spec, Victim
 
 
 class DefenseBuild(Protocol):

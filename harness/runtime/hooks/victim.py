@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Protocol
 
-if TYPE_CHECKING:  # contracts.py reads these Protocols when it is imported
-    from pathlib import Path
+from torch import Tensor, nn
 
-    from torch import Tensor, nn
-
-    from harness.runtime.contracts import Context, Data, Loss, Spec
+from harness.runtime.contracts import Context, Data, Loss, Spec
 
 
 class VictimBuild(Protocol):

@@ -1,0 +1,1 @@
+"""What every package needs: errors, files, digests, text and the terminal."""

@@ -1,0 +1,1 @@
+"""What people write: manifests, benchmarks, budgets and threat models, read and checked."""

@@ -1,0 +1,262 @@
+"""Benchmarks: fixed matrices of victims, defences and attacks, as ``benchmark.yaml`` says them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    Field,
+)
+
+from harness.common.errors import UserError
+from harness.config.budget import BUDGET_FIELDS, BudgetEntry
+from harness.config.matrix_entries import (
+    DataEntry,
+    Entry,
+    Goal,
+    GoalField,
+    Knowledge,
+    KnowledgeField,
+)
+from harness.config.strict_yaml import Document, nearest, quoted
+from harness.config.validation import (
+    Count,
+    Limits,
+    Name,
+    NonEmpty,
+    NonEmptySet,
+    Problem,
+    Strict,
+    Task,
+    ThreatModel,
+    gathered,
+    name_problems,
+    problem,
+    validated,
+)
+
+
+class EvalSubset(Strict):
+    """Test examples that every cell of the matrix is judged on: the first by hash of their ids."""
+
+    examples: Count = Field(
+        description="Number of examples. A test set with fewer makes the cells `not_applicable`."
+    )
+    batch: Count = Field(
+        description="Examples in one call of `perturb`, `trigger` or the network. It is part of "
+        "the result: an attack may treat a batch as a whole."
+    )
+
+
+class Keep(Strict):
+    """Artefacts that are kept for the pictures on pages."""
+
+    examples: Annotated[int, Field(ge=0)] = Field(
+        default=8,
+        description="Number of examples whose clean and attacked inputs are kept. Default: 8.",
+    )
+    attention: bool = Field(
+        default=False,
+        description="Reserved for attention maps; nothing depends on it yet. Default: `false`.",
+    )
+
+
+def _entries(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    labels = [entry.label for entry in found]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise problem(f"{quoted(twice[0])} stands twice", "remove one, or tell them apart by as:")
+    return found
+
+
+Entries: TypeAlias = Annotated[NonEmpty[Entry], AfterValidator(_entries)]
+
+
+class Matrix(Strict):
+    """Victims × defences × attacks × budgets × seeds under one threat model on one task."""
+
+    name: Name = Field(description="Name of the matrix, unique in the benchmark.")
+    threat_model: ThreatModel = Field(
+        description="Threat model: what the attacker may do, is granted and is withheld "
+        "(`docs/reference/threat_models.md`)."
+    )
+    task: Task | None = Field(
+        default=None,
+        description="Task of the matrix, for readers: the student's data set decides, and nothing "
+        "depends on this key. Default: not said.",
+    )
+    data: dict[Literal["public", "attacker", "student"], DataEntry] = Field(
+        description="Role → data set. `student` trains and tests the victim and is required; "
+        "`public` trains the public network that the student starts from; `attacker` is the "
+        "attacker's own in `supply-chain` (default: the public data)."
+    )
+    victims: Entries = Field(description="Victims, each a module name or an entry.")
+    defenses: Entries = Field(
+        description="Defences, each a module name or an entry. `none` is the undefended control."
+    )
+    attacks: Entries = Field(
+        description="Attacks, each a module name or an entry. `noop` and `random_noise` are "
+        "controls."
+    )
+    budgets: NonEmpty[BudgetEntry] = Field(
+        description="Budgets. Each is ranked by itself; all attacks get the same."
+    )
+    goal: GoalField = Field(
+        default_factory=Goal,
+        description="Goal of an evasion attack: `untargeted` (any wrong output), or "
+        "`{targeted: next}`, `random`, `least_likely` or a class number. Default: `untargeted`.",
+    )
+    knowledge: KnowledgeField = Field(
+        default_factory=Knowledge,
+        description="Network that a poisoning or transfer attacker holds beside the data: `none`, "
+        "`clean-victim` (the victim trained on the clean set), or `{surrogate: NAME}` (another "
+        "victim). Default: `none`.",
+    )
+    poisons: Literal["train", "public"] = Field(
+        default="train",
+        description="Training set that `poison` edits: the student's (`train`) or the public "
+        "network's (`public`). Default: `train`.",
+    )
+    ensembles: dict[Name, NonEmptySet[str]] = Field(
+        default_factory=dict,
+        description="Name → labels of attacks. An example counts as robust only if all of them "
+        "fail on it. Derived from their records; no stage runs. Default: none.",
+    )
+    eval_subset: EvalSubset = Field(
+        description="Test examples that every cell is judged on, for example "
+        "`{examples: 500, batch: 250}`."
+    )
+    clean: Count | None = Field(
+        default=None,
+        description="Clean examples for the hook `repair`, cut from the validation set. Default: "
+        "the whole validation set.",
+    )
+    seeds: NonEmptySet[Annotated[int, Field(ge=0)]] = Field(
+        default=(0,),
+        description="Seeds. Each repeats training and attack; splits, evaluation subset and goals "
+        "stay the same. Default: `[0]`.",
+    )
+    keep: Keep = Field(
+        default=Keep(),
+        description="Artefacts that are kept for pictures. Default: `{examples: 8}`.",
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Budgets, goal, roles and ensembles against the threat model and each other."""
+        yield from self._budget_problems()
+        yield from self._role_problems()
+        yield from self._ensemble_problems()
+        if self.goal.targeted is not None and not BUDGET_FIELDS[self.threat_model].targeted:
+            what = f"{self.threat_model} has no goal per example"
+            yield Problem(("goal",), what, "remove it; a backdoor's target is in its budget")
+        for name, entries in (("victims", self.victims), ("attacks", self.attacks)):
+            for i, entry in enumerate(entries):
+                if entry.adversary is not None:
+                    what = "only a defence trains against an adversary"
+                    yield Problem((name, i, "adversary"), what, "remove it")
+
+    def _budget_problems(self) -> Iterator[Problem]:
+        for i, budget in enumerate(self.budgets):
+            for loc, what, fix in budget.problems_under(self.threat_model):
+                yield Problem(("budgets", i, *loc), what, fix)
+            if budget.to_json() in [earlier.to_json() for earlier in self.budgets[:i]]:
+                yield Problem(("budgets", i), f"{budget.label} stands twice", "keep one")
+
+    def _role_problems(self) -> Iterator[Problem]:
+        if "student" not in self.data:
+            yield Problem(("data",), "no student's data", "add student: NAME")
+        if "public" in self.data:
+            return
+        if self.threat_model == "supply-chain" or self.poisons == "public":
+            yield Problem(("data",), "a public network without public data", "add public: NAME")
+        if self.threat_model == "evasion-transfer" and self.knowledge.surrogate is None:
+            what = "a transfer attack with neither public network nor surrogate"
+            fix = "add public: NAME to data, or knowledge: {surrogate: NAME}"
+            yield Problem(("data",), what, fix)
+
+    def _ensemble_problems(self) -> Iterator[Problem]:
+        labels = [attack.label for attack in self.attacks]
+        for name, members in self.ensembles.items():
+            if name in labels:
+                what = f"{quoted(name)} is an attack's label already"
+                yield Problem(("ensembles", name), what, "rename the ensemble")
+            for i, member in enumerate(members):
+                if member not in labels:
+                    what = f"no attack of this matrix is labelled {quoted(member)}"
+                    yield Problem(("ensembles", name, i), what, nearest(member, labels))
+
+
+class Benchmark(Strict):
+    """Benchmark: a named list of matrices."""
+
+    schema_: Literal["benchmark/1"] = Field(
+        alias="schema", description="Form of this file and its version; always `benchmark/1`."
+    )
+    name: Name = Field(description="Name of the benchmark, equal to its folder's.")
+    title: str | None = Field(
+        default=None, description="Name for people. No page shows it yet. Default: the name."
+    )
+    summary: str | None = Field(
+        default=None,
+        description="One sentence on the benchmark; shown by `gauntlet list` and on pages. "
+        "Default: none.",
+    )
+    ceiling: Limits = Field(
+        description="Largest time and memory of any stage. A module's own `limits` count below it."
+    )
+    matrices: NonEmpty[Matrix] = Field(description="Matrices, each with one threat model and task.")
+
+    def problems(self) -> Iterator[Problem]:
+        """Names of matrices are unique."""
+        names = [matrix.name for matrix in self.matrices]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                yield Problem(("matrices", i, "name"), f"{quoted(name)} stands twice", "rename one")
+
+
+def load_benchmark(path_or_name: str | Path, root: Path = Path()) -> Benchmark:
+    """Read a benchmark by its name below ``root``, or by the path of its file or folder.
+
+    Raises:
+        UserErrors: everything wrong with it. UserError: there is none.
+    """
+    return _read(find_benchmark(path_or_name, root))
+
+
+def check_benchmarks(paths: Iterable[Path]) -> tuple[list[Benchmark], list[UserError]]:
+    """Read many files or folders: the good benchmarks, and every error of the others."""
+    return gathered(lambda path: _read(path / "benchmark.yaml" if path.is_dir() else path), paths)
+
+
+def benchmark_schema() -> dict[str, Any]:
+    """The JSON Schema of ``benchmark.yaml`` for editors, short forms included."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | (
+        Benchmark.model_json_schema()
+    )
+
+
+def _folder_problems(document: Document) -> Iterator[Problem]:
+    folder = document.path.resolve().parent
+    if folder.parent.name == "benchmarks":
+        yield from name_problems(document, folder.name)
+
+
+def find_benchmark(path_or_name: str | Path, root: Path = Path()) -> Path:
+    """The file that a name or path means.
+
+    Raises:
+        UserError: there is none.
+    """
+    named = root / "benchmarks" / path_or_name / "benchmark.yaml"
+    given = Path(path_or_name)
+    for path in (named, given / "benchmark.yaml", given):
+        if path.is_file():
+            return path
+    known = sorted(file.parent.name for file in root.glob("benchmarks/*/benchmark.yaml"))
+    raise UserError(str(path_or_name), "no such benchmark", nearest(given.name, known))
+
+
+def _read(path: Path) -> Benchmark:
+    return validated(Benchmark, path, "benchmark", _folder_problems)

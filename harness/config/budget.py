@@ -1,0 +1,169 @@
+"""Budgets as benchmarks write them, and which fields each threat model has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from harness.config.strict_yaml import Ratio
+from harness.config.validation import Count, Fraction, Positive, Problem, Strict, ThreatModel
+
+
+class BudgetRule(NamedTuple):
+    """What a threat model's budget is made of, and whether its attacks may have a goal.
+
+    Attributes:
+        allowed: fields that may be set. required: fields that must be.
+        one_of: at least one of these must be, or nothing would be limited or allowed.
+        targeted: whether a goal other than untargeted means something.
+    """
+
+    allowed: tuple[str, ...]
+    required: tuple[str, ...]
+    one_of: tuple[str, ...]
+    targeted: bool
+
+
+_NEAR = ("norm", "eps", "patch", "unbounded")
+_MARK = ("patch", "norm", "eps")
+_EDIT = ("edits", "labels", "features")
+BUDGET_FIELDS: dict[ThreatModel, BudgetRule] = {
+    "evasion": BudgetRule(_NEAR, (), ("norm", "patch", "unbounded"), True),
+    "evasion-query": BudgetRule(
+        (*_NEAR, "queries", "answers"), ("queries",), ("norm", "patch", "unbounded"), True
+    ),
+    "evasion-transfer": BudgetRule(_NEAR, (), ("norm", "patch", "unbounded"), True),
+    "poisoning": BudgetRule((*_EDIT, *_MARK), ("edits",), ("labels", "features"), False),
+    "backdoor": BudgetRule(
+        (*_EDIT, *_MARK, "target"), ("edits", "target"), ("patch", "norm"), False
+    ),
+    "supply-chain": BudgetRule((*_MARK, "target"), ("target",), ("patch", "norm"), False),
+}
+
+
+class BudgetEntry(Strict):
+    """Limits of an attack: what may change, by how much, and how often it may ask.
+
+    Which keys a budget has depends on the threat model (`docs/reference/threat_models.md`). A key
+    that is left out limits nothing.
+    """
+
+    norm: Literal["linf", "l2"] | None = Field(
+        default=None,
+        description="Norm of the perturbation: `linf` (largest change of one value) or `l2` "
+        "(Euclidean). Needs `eps`.",
+    )
+    eps: Positive | None = Field(
+        default=None,
+        description="Largest norm of the perturbation, for pixels in [0, 1]. A fraction is kept "
+        "as written: `8/255`. Needs `norm`.",
+    )
+    patch: Count | None = Field(
+        default=None,
+        description="Side, in pixels, of the square that may change at will. In `evasion` it "
+        "stands in place of a norm; in `backdoor` and `supply-chain` it limits the trigger.",
+    )
+    edits: Fraction | None = Field(
+        default=None,
+        description="Share of the training examples that may change, above 0 and up to 1. "
+        "The number of examples is rounded: 0.1 of 1,437 is 144.",
+    )
+    labels: bool | None = Field(
+        default=None,
+        description="Whether an edit may change an example's label. Left out means no.",
+    )
+    features: bool | None = Field(
+        default=None,
+        description="Whether an edit may change an example's input. Left out means no.",
+    )
+    queries: Count | None = Field(
+        default=None,
+        description="Queries that the oracle answers for each example; it refuses more.",
+    )
+    answers: Literal["scores", "labels"] | None = Field(
+        default=None,
+        description="Form of an oracle's answer: `scores` (all outputs) or `labels` (the predicted "
+        "class). Left out means `scores`.",
+    )
+    target: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Target class of a backdoor, counted from 0: triggered inputs should be "
+        "classified as it.",
+    )
+    unbounded: Literal[True] | None = Field(
+        default=None,
+        description="`true`: the perturbation has no limit but the range [0, 1]. Not allowed "
+        "beside `norm` or `patch`. Such budgets are never ranked with others.",
+    )
+
+    @property
+    def label(self) -> str:
+        """The budget for people: ``L∞ 8/255, 200 queries``; fractions as they were written."""
+        parts: list[str] = []
+        if self.unbounded:
+            parts.append("unbounded")
+        if self.norm is not None and self.eps is not None:
+            parts.append(f"{'L∞' if self.norm == 'linf' else 'L2'} {number_text(self.eps)}")
+        if self.patch is not None:
+            parts.append(f"patch {self.patch}×{self.patch}")
+        if self.edits is not None:
+            only = {(True, False): "label ", (False, True): "input "}
+            what = only.get((bool(self.labels), bool(self.features)), "")
+            parts.append(f"{100 * self.edits:.6g} % {what}edits")
+        if self.queries is not None:
+            parts.append(f"{self.queries} queries")
+        if self.answers == "labels":
+            parts.append("labels only")
+        if self.target is not None:
+            parts.append(f"target {self.target}")
+        return ", ".join(parts)
+
+    def to_json(self) -> dict[str, str | int | float | bool]:
+        """The fields that are set, as plain values."""
+        given = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            name: float(value) if isinstance(value, float) else value
+            for name, value in given.items()
+            if value is not None
+        }
+
+    def count(self, examples: int) -> int | None:
+        """How many of ``examples`` training examples may change."""
+        return None if self.edits is None else round(self.edits * examples)
+
+    def problems(self) -> Iterator[Problem]:
+        """A norm and its radius go together; nothing bounds what is unbounded."""
+        if self.eps is not None and self.norm is None:
+            yield Problem(("eps",), "eps without a norm", "add norm: linf or norm: l2")
+        if self.norm is not None and self.eps is None:
+            yield Problem(("norm",), "a norm without eps", "add eps")
+        if self.unbounded and (self.norm, self.eps, self.patch) != (None, None, None):
+            yield Problem(("unbounded",), "unbounded beside a bound", "remove one of them")
+
+    def problems_under(self, threat_model: ThreatModel) -> Iterator[Problem]:
+        """What a threat model does not allow in its budget, or misses."""
+        rule = BUDGET_FIELDS[threat_model]
+        for name in self.to_json():
+            if name not in rule.allowed:
+                what = f"{threat_model} has no budget field {name}"
+                yield Problem((name,), what, f"remove it; it has {', '.join(rule.allowed)}")
+        for name in rule.required:
+            if getattr(self, name) is None:
+                yield Problem((), f"{threat_model} needs {name} in its budget", f"add {name}")
+        if not any(getattr(self, name) for name in rule.one_of):
+            names = " or ".join(rule.one_of)
+            yield Problem((), f"{threat_model} needs {names} in its budget", "add one of them")
+
+
+def number_text(number: float) -> str:
+    """Return a number as a person wrote it: a fraction stays one."""
+    return number.text if isinstance(number, Ratio) else f"{number:.12g}"
+
+
+def counted(budget: Mapping[str, Any], examples: int) -> dict[str, Any]:
+    """The budget with ``edits`` as a count: ``round(fraction × examples)``."""
+    if "edits" not in budget:
+        return dict(budget)
+    return dict(budget) | {"edits": round(budget["edits"] * examples)}

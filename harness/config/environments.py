@@ -1,0 +1,236 @@
+"""Environment of a stage: the base image's packages, and what its modules add to them.
+
+Pure data, without any engine: ``harness.executors.images`` builds what is described here.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from harness.common.errors import UserError, UserErrors
+from harness.common.keys import ROOT, digest, environment_digest, file_digest
+from harness.config.catalog import Catalog, Module
+
+DOCKERFILE = ROOT / "docker" / "base" / "Dockerfile"
+RUNTIME = ROOT / "requirements" / "runtime.txt"
+BASE = "gauntlet-base"
+"""What a module's own Dockerfile starts from."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment; equal ones are one image.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``: the target of ``docker/base/Dockerfile``.
+        pins: ``name==version`` (with its hashes) of every module's ``requirements.txt``, sorted.
+        module: the one module that brings a ``Dockerfile``, or ``None``.
+    """
+
+    device: str = "cpu"
+    pins: tuple[str, ...] = ()
+    module: Module | None = field(default=None, hash=False)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Digest of what goes into the image, not of a build of it.
+
+        So whoever builds the same files shares results, and can reproduce them anywhere.
+        """
+        own = None if self.module is None else self.module.digest
+        files = [file_digest(DOCKERFILE), file_digest(RUNTIME)]
+        return digest([*files, self.device, self.pins, own])
+
+    @property
+    def base(self) -> Environment:
+        """The plain base under it; itself if it is one."""
+        return Environment(self.device)
+
+    def __str__(self) -> str:
+        own = () if self.module is None else (f"the Dockerfile of {self.module.ref}",)
+        return " + ".join((f"base {self.device}", *own, *(pin.split(" ")[0] for pin in self.pins)))
+
+
+@dataclass
+class Environments:
+    """Which environment each stage of a plan runs in.
+
+    Args:
+        catalog: the modules. executor: ``local`` has one environment for all, the lock.
+        device: ``cpu`` or ``cuda``.
+    """
+
+    catalog: Catalog
+    executor: str = "local"
+    device: str = "cpu"
+    _found: dict[tuple[str, ...], Environment] = field(default_factory=dict)
+
+    def of(self, recipe: Mapping[str, Any]) -> Environment | None:
+        """The environment of a stage, or ``None`` where it is not an image."""
+        if self.executor == "local":
+            return None
+        refs = tuple(sorted({ref["module"] for ref in recipe["modules"].values()}))
+        if refs not in self._found:
+            by_ref = {module.ref: module for module in self.catalog.modules.values()}
+            self._found[refs] = environment_of([by_ref[ref] for ref in refs], self.device)
+        return self._found[refs]
+
+    def key(self, recipe: Mapping[str, Any]) -> str:
+        """What of the environment enters a stage's key."""
+        environment = self.of(recipe)
+        return environment_digest() if environment is None else environment.key
+
+
+def environment_of(modules: Iterable[Module], device: str = "cpu") -> Environment:
+    """What a stage with these modules needs; they must not clash."""
+    pins: set[str] = set()
+    special = None
+    for module in modules:
+        pins.update(requirements(module.folder).values())
+        special = module if dockerfile(module.folder) else special
+    return Environment(device, tuple(sorted(pins)), special)
+
+
+def clash(modules: Iterable[Module]) -> str | None:
+    """Why these modules cannot run in one environment, as a sentence, or ``None``."""
+    wanted = {name: ("the base image", pin) for name, pin in base_pins().items()}
+    special: Module | None = None
+    for module in modules:
+        for name, pin in requirements(module.folder).items():
+            who, other = wanted.setdefault(name, (module.ref, pin))
+            if other.split(" ")[0] != pin.split(" ")[0]:
+                return f"{module.ref} needs {pin.split(' ')[0]}, {who} {other.split(' ')[0]}"
+        if dockerfile(module.folder):
+            if special is not None and special.ref != module.ref:
+                return f"{special.ref} and {module.ref} both bring a Dockerfile"
+            special = module
+    return None
+
+
+def versions() -> dict[str, str]:
+    """Python and torch of the images, as their recipe names them."""
+    return {"python": python_version(), "torch": base_pins()["torch"].partition("==")[2]}
+
+
+def python_version() -> str:
+    """Python of the base image, ``3.11``."""
+    found = re.search(r"^FROM python:(\d+\.\d+)", DOCKERFILE.read_text("utf-8"), re.MULTILINE)
+    assert found is not None, "docker/base/Dockerfile starts from no python image"
+    return found[1]
+
+
+@functools.cache
+def base_pins() -> dict[str, str]:
+    """Name → ``name==version`` of what the base holds."""
+    python = {"python_full_version": f"{python_version()}.0", "python_version": python_version()}
+    pins: dict[str, str] = {}
+    for _, requirement in pinned(RUNTIME):
+        if requirement.marker is None or requirement.marker.evaluate(python):
+            name = canonicalize_name(requirement.name)
+            pins[name] = f"{name}{requirement.specifier}"
+    return pins
+
+
+@functools.cache
+def requirements(folder: Path) -> dict[str, str]:
+    """A module's own requirements: name → ``name==version`` and its hashes.
+
+    Raises:
+        UserErrors: lines that are no exact pins.
+    """
+    path = folder / "requirements.txt"
+    if not path.is_file():
+        return {}
+    found: dict[str, str] = {}
+    errors = []
+    for (number, hashes), requirement in pinned(path):
+        exact = [one for one in requirement.specifier if one.operator == "=="]
+        name = canonicalize_name(requirement.name)
+        if len(requirement.specifier) != 1 or not exact or "*" in exact[0].version:
+            what = f"{requirement} is no exact version"
+            errors.append(UserError(f"{path}:{number}", what, f"write {name}==VERSION"))
+        elif requirement.url or requirement.extras or requirement.marker:
+            what = f"{requirement} is more than a name and a version"
+            errors.append(UserError(f"{path}:{number}", what, f"write {name}==VERSION"))
+        else:
+            found[name] = " ".join((f"{name}=={exact[0].version}", *hashes))
+    if errors:
+        raise UserErrors(errors)
+    return found
+
+
+def pinned(path: Path) -> Iterator[tuple[tuple[int, list[str]], Requirement]]:
+    """Every requirement of a file, with its line and its hashes.
+
+    Raises:
+        UserError: a line that is none.
+    """
+    text = path.read_text(encoding="utf-8").replace("\\\n", "\\ ")  # keeps lines countable
+    number = 1
+    for line in text.split("\n"):
+        first, number = number, number + 1 + line.count("\\ ")
+        words = line.partition("#")[0].replace("\\ ", " ").split()
+        hashes = [word for word in words if word.startswith("--hash=")]
+        rest = " ".join(word for word in words if not word.startswith("--hash="))
+        if not rest:
+            continue
+        try:
+            yield (first, hashes), Requirement(rest)
+        except InvalidRequirement as error:
+            what = f"cannot read {rest!r}"
+            raise UserError(f"{path}:{first}", what, "write name==version, one a line") from error
+
+
+@functools.cache
+def dockerfile(folder: Path) -> str | None:
+    """A module's own Dockerfile, or ``None``.
+
+    Raises:
+        UserError: it does not start from our base, or takes files from elsewhere.
+    """
+    path = folder / "Dockerfile"
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    begun = False
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            if line.lower().replace(" ", "").startswith(("#syntax=", "#escape=")):
+                raise UserError(f"{path}:{number}", f"a directive ({line})", "remove it")
+            continue
+        order, rest = words[0].upper(), [word.lower() for word in words[1:]]
+        where = f"{path}:{number}"
+        if order == "FROM" and (begun or rest != [BASE]):
+            raise UserError(where, f"starts from {line[5:].strip()!r}", f"write FROM {BASE}, once")
+        if not begun and order != "FROM":
+            raise UserError(where, f"{order} before FROM", f"begin with FROM {BASE}")
+        if order == "ADD" or any(word.startswith("--from=") for word in rest):
+            raise UserError(where, f"{order} from elsewhere", "COPY files of the module's folder")
+        begun = True
+    if not begun:
+        raise UserError(str(path), "no FROM", f"begin with FROM {BASE}")
+    return text
+
+
+def problems(module: Module) -> list[UserError]:
+    """What is wrong with a module's requirements and Dockerfile, for ``gauntlet check``."""
+    found: list[UserError] = []
+    for read in (requirements, dockerfile):
+        try:
+            read(module.folder)
+        except UserErrors as errors:
+            found += errors.errors
+        except UserError as error:
+            found.append(error)
+    if not found and (reason := clash([module])):
+        found.append(UserError(module.ref, reason, "take the base's version, or leave it out"))
+    return found

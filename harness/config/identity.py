@@ -1,0 +1,85 @@
+"""What makes a module the same module: the part of every stage key that stands for its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from harness.common.keys import digest, file_digest
+from harness.config.manifest import Manifest
+from harness.config.module_files import module_files
+
+IN_KEY: Mapping[str, bool] = MappingProxyType(
+    {
+        "schema": False,  # how the file is written
+        "kind": True,
+        "name": True,
+        "summary": False,
+        "reference": False,
+        "license": False,
+        "tasks": True,
+        "threat_models": True,
+        "needs": True,
+        "offers": True,
+        "entry": True,
+        "hooks": True,
+        "params.*.type": True,
+        "params.*.default": True,
+        "params.*.min": True,
+        "params.*.max": True,
+        "params.*.choices": True,
+        "params.*.help": False,
+        "variants": True,
+        "weights.*.file": True,
+        "weights.*.sha256": True,
+        "weights.*.license": False,
+        "weights.*.source": False,  # the digest says which bytes they are
+        "weights.*.variant": True,
+        "weights.*.start": True,
+        "limits": True,
+        "smoke": False,  # `gauntlet check` alone reads it
+        "random": True,
+        "batch_dependent": True,
+        "no_model_access": True,
+        "gradients": True,
+        "against": True,
+        "requires": False,  # decides which cells are planned, not what a stage does
+        "learn_when": False,  # a stage `learn` more or less is in the keys of what reads it
+    }
+)
+"""Key path of a manifest (``*`` for any name) → whether results may depend on it.
+
+False is for what only people and ``gauntlet check`` read. A test demands a row for every key.
+"""
+
+
+def module_digest(folder: Path, manifest: Manifest) -> str:
+    """Return the digest of all that decides what a module does: its code, and its declarations.
+
+    Comments, the order of keys and defaults that are written out change nothing.
+
+    Raises:
+        UserErrors: links and other things in the folder that are no plain files.
+    """
+    files = [[str(path.relative_to(folder)), file_digest(path)] for path in module_files(folder)]
+    return digest({"files": files, "manifest": declarations(manifest)})
+
+
+def declarations(manifest: Manifest) -> object:
+    """Return the keys of a manifest that decide results, as plain values."""
+    whole = manifest.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return _chosen(whole, ())
+
+
+def _chosen(value: object, path: tuple[str, ...]) -> object:
+    """A value without what ``IN_KEY`` leaves out below it."""
+    if ".".join(path) in IN_KEY:
+        return value
+    assert isinstance(value, dict)
+    inner = {key: (*path, key if not path or path[-1] == "*" else "*") for key in value}
+    return {
+        key: _chosen(value[key], below)
+        for key, below in inner.items()
+        if IN_KEY.get(".".join(below), True)
+    }

@@ -1,0 +1,377 @@
+"""Module manifests: what a folder says about itself, checked once and then trusted."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, Field
+
+from harness.common.errors import UserError, UserErrors, split
+from harness.config.manifest_parts import (
+    KINDS_OF_REQUIREMENT,
+    Choices,
+    Param,
+    Reference,
+    Requirement,
+    Smoke,
+    Weights,
+    chosen,
+    reading,
+)
+from harness.config.module_files import MANIFEST, strange_files
+from harness.config.strict_yaml import Document, Loc, key, nearest, quoted
+from harness.config.validation import (
+    THREAT_MODELS,
+    Limits,
+    List,
+    Name,
+    NonEmptySet,
+    Problem,
+    Set,
+    Strict,
+    Task,
+    ThreatModel,
+    Value,
+    Values,
+    gathered,
+    name_problems,
+    problem,
+    validated,
+)
+
+Kind: TypeAlias = Literal["attack", "defense", "victim"]
+Need: TypeAlias = Literal["loss", "features", "maps", "gradients"]
+
+# The names in runtime.hooks.HOOKS, again because that module imports torch; a test compares.
+HOOK_NAMES: dict[Kind, tuple[str, ...]] = {
+    "attack": ("learn", "perturb", "poison", "trigger", "deliver"),
+    "defense": ("build", "sanitize", "fit", "loss", "repair", "guard"),
+    "victim": ("build", "loss", "fit", "import_weights"),
+}
+REQUIRED_HOOKS: dict[Kind, tuple[str, ...]] = {
+    "attack": (),
+    "defense": (),
+    "victim": ("build", "fit"),
+}
+KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
+    "needs": ("attack", "defense"),
+    "offers": ("victim",),
+    "batch_dependent": ("attack", "defense"),
+    "no_model_access": ("attack",),
+    "gradients": ("defense",),
+    "against": ("attack",),
+    "learn_when": ("attack",),
+    "weights": ("victim",),
+}
+LIMITED = ("eps", "epsilon", "poison_fraction", "queries", "target", "seed")
+
+
+def _entry_point(text: str) -> str:
+    if not re.fullmatch(r"[\w-]+(/[\w-]+)*\.py:[A-Za-z_]\w*", text, re.ASCII):
+        what = f"expected file.py:Class inside the module's folder, found {quoted(text)}"
+        raise problem(what, "write for example attack.py:PGD")
+    return text
+
+
+class Manifest(Strict):
+    """Module: an attack, a defence or a victim, as its `manifest.yaml` describes it."""
+
+    schema_: Literal["manifest/1"] = Field(
+        alias="schema", description="Form of this file and its version; always `manifest/1`."
+    )
+    kind: Kind = Field(
+        description="Kind of module. The folder lies in `attacks/`, `defenses/` or `victims/`."
+    )
+    name: Name = Field(
+        description="Name of the module, equal to its folder's: up to 41 of a-z, 0-9, _ and -."
+    )
+    summary: str = Field(
+        description="One sentence on what the module does; shown by `gauntlet list` and on pages."
+    )
+    reference: Reference | None = Field(
+        default=None, description="Publication of the idea. Default: none."
+    )
+    license: str = Field(description="License of the module's code, for example `MIT`.")
+    tasks: NonEmptySet[Task] = Field(description="Tasks that the module is written for.")
+    threat_models: Set[ThreatModel] = Field(
+        default=(),
+        description="Threat models that the module is written for. Attacks and defences must name "
+        "some. Default, for a victim: all.",
+    )
+    needs: Set[Need] = Field(
+        default=(),
+        description="What the module asks of the network beyond its outputs: `loss` "
+        "(`model.loss`), `features` (input of the last layer), `maps` (feature maps of the "
+        "stages), `gradients` (`model.module`, the network itself). The rest is refused. For "
+        "attacks and defences. Default: nothing.",
+    )
+    offers: Set[Need] = Field(
+        default=(),
+        description="What the victim grants of the same four: an attack that needs more does not "
+        "apply to it. For victims. Default: nothing.",
+    )
+    entry: Annotated[str, AfterValidator(_entry_point)] = Field(
+        description="File inside the folder and the class in it, for example `attack.py:PGD`."
+    )
+    hooks: Set[str] = Field(
+        description="Hooks that the class implements, all of them and no others "
+        "(`docs/reference/hooks.md`). A victim has at least `build` and `fit`."
+    )
+    params: dict[str, Param] = Field(
+        default_factory=dict,
+        description="Keyword arguments of the constructor, by name. What the threat model limits "
+        "(`eps`, `queries`, `target`, `seed`, …) is never one of them. Default: none.",
+    )
+    variants: dict[Name, Values] = Field(
+        default_factory=dict,
+        description="Named presets of parameters: `{pgd-100: {steps: 100}}`. A benchmark writes "
+        "`pgd/pgd-100`. Default: none.",
+    )
+    weights: dict[Name, Weights] = Field(
+        default_factory=dict,
+        description="Existing weights, by the name that a benchmark gives under `weights`. For "
+        "victims with the hook `import_weights`. Default: none.",
+    )
+    limits: Limits | None = Field(
+        default=None,
+        description="Time and memory that a stage of the module needs. The benchmark's `ceiling` "
+        "wins. Default: the ceiling.",
+    )
+    smoke: Smoke | None = Field(
+        default=None,
+        description="Small run with a known outcome, which `gauntlet check FOLDER` asks for. "
+        "Default: none.",
+    )
+    random: bool = Field(
+        default=False,
+        description="`true`: the module draws random numbers. A defence that says so may answer "
+        "the same input differently, which otherwise raises a flag. Default: `false`.",
+    )
+    batch_dependent: bool = Field(
+        default=False,
+        description="`true`: the result for one example depends on the other examples of its "
+        "batch. A declaration for readers; nothing depends on it yet. For attacks and defences. "
+        "Default: `false`.",
+    )
+    no_model_access: bool = Field(
+        default=False,
+        description="`true`: at test time the attack gets neither the model nor labels (`perturb` "
+        "is called with `None` for both); `learn` still gets the model. For attacks. Default: "
+        "`false`.",
+    )
+    gradients: Literal["exact", "approximate"] = Field(
+        default="exact",
+        description="`approximate`: the gradient through the defence is replaced by an "
+        "approximation or is zero; tables mark its white-box figures. For defences. Default: "
+        "`exact`.",
+    )
+    requires: List[Requirement] = Field(
+        default=(),
+        description="Conditions that a cell must meet, for example `[{limits: [linf]}]`. `plan` "
+        "says at once which cells do not. Default: none beyond tasks, threat models and hooks.",
+    )
+    learn_when: Choices = Field(
+        default_factory=dict,
+        description="Parameter → values with which the hook `learn` does something, for example "
+        "`{balanced: [true]}`. With others no stage `learn` is planned. For attacks. Default: "
+        "always.",
+    )
+    against: Set[Name] = Field(
+        default=(),
+        description="Defences (names or labels) that an adaptive attack is written against; it "
+        "is planned for no others. For attacks. Default: all.",
+    )
+
+    @property
+    def ref(self) -> str:
+        """``attacks/pgd``: unique, as names alone are only within a kind."""
+        return f"{self.kind}s/{self.name}"
+
+    @property
+    def file(self) -> str:
+        """The entry's file, relative to the folder."""
+        return self.entry.partition(":")[0]
+
+    @property
+    def class_name(self) -> str:
+        """The entry's class."""
+        return self.entry.partition(":")[2]
+
+    def uses(self, hook: str, params: Mapping[str, object]) -> bool:
+        """Return whether the module has a hook that does something with these parameters."""
+        return hook in self.hooks and (hook != "learn" or chosen(self.learn_when, params))
+
+    def plays(self, threat_model: str) -> bool:
+        """Whether the module is meant for a threat model; victims that name none play all."""
+        return threat_model in (self.threat_models or THREAT_MODELS)
+
+    def resolve(
+        self, variant: str | None = None, params: Mapping[str, object] | None = None
+    ) -> dict[str, Value]:
+        """The constructor's whole arguments: defaults, then the variant's, then the given ones.
+
+        Raises:
+            UserErrors: an unknown variant or parameter, a wrong type, a value out of range.
+        """
+        params = params or {}
+        if found := list(self.param_problems(variant, params)):
+            raise UserErrors(
+                UserError(": ".join((self.ref, key(p.loc))), p.what, p.fix) for p in found
+            )
+        chosen = {**self.variants.get(variant or "", {}), **params}
+        return {n: p.read(chosen.get(n, p.default)) for n, p in self.params.items()}
+
+    def param_problems(
+        self, variant: str | None, params: Mapping[str, object]
+    ) -> Iterator[Problem]:
+        """What is wrong with a choice, at ``variant`` and ``params.NAME``."""
+        if variant is not None and variant not in self.variants:
+            what = f"{self.ref} has no variant {quoted(variant)}"
+            yield Problem(("variant",), what, nearest(variant, self.variants))
+        for name, value in params.items():
+            loc = ("params", name)
+            if name in self.params:
+                yield from reading(self.params[name], value, loc)
+            elif self.kind == "attack" and name in LIMITED:
+                yield _limited(loc)
+            else:
+                what = f"{self.ref} has no parameter {quoted(name)}"
+                yield Problem(loc, what, nearest(name, self.params))
+
+    def problems(self) -> Iterator[Problem]:
+        """Fields of other kinds, hooks, parameter names, variants and the smoke run."""
+        for name, kinds in KINDS_OF_FIELD.items():
+            if name in self.model_fields_set and self.kind not in kinds:
+                what = f"means nothing for kind: {self.kind}"
+                yield Problem((name,), what, f"remove it; it is for {' and '.join(kinds)}")
+        if self.kind != "victim" and not self.threat_models:
+            fix = f"add threat_models: [{', '.join(THREAT_MODELS)}] or some of them"
+            yield Problem(("threat_models",), "missing", fix)
+        yield from self._hook_problems()
+        yield from self._weights_problems()
+        for name in self.params:
+            if self.kind == "attack" and name in LIMITED:
+                yield _limited(("params", name))
+            elif not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+                what = f"{quoted(name)} cannot be a keyword argument"
+                yield Problem(("params", name), what, "use a Python name")
+        for variant, params in self.variants.items():
+            for loc, what, fix in self.param_problems(None, params):
+                yield Problem(("variants", variant, *loc[1:]), what, fix)
+        if self.smoke is not None:
+            yield from self._smoke_problems(self.smoke)
+        yield from self._requirement_problems()
+
+    def _hook_problems(self) -> Iterator[Problem]:
+        known = HOOK_NAMES[self.kind]
+        for i, hook in enumerate(self.hooks):
+            if hook not in known:
+                what = f"kind: {self.kind} has no hook {quoted(hook)}"
+                yield Problem(("hooks", i), what, nearest(hook, known))
+        for hook in REQUIRED_HOOKS[self.kind]:
+            if hook not in self.hooks:
+                yield Problem(("hooks",), f"a {self.kind} needs {hook}", "implement and add it")
+        if self.kind == "attack" and not self.hooks:
+            yield Problem(("hooks",), "an attack without a hook", nearest("", known, "add one of"))
+
+    def _weights_problems(self) -> Iterator[Problem]:
+        if self.weights and "import_weights" not in self.hooks:
+            what = "weights that nothing reads"
+            yield Problem(("weights",), what, "implement import_weights and add it to hooks")
+        for name, weights in self.weights.items():
+            for loc, what, fix in self.param_problems(weights.variant, {}):
+                yield Problem(("weights", name, *loc), what, fix)
+
+    def _requirement_problems(self) -> Iterator[Problem]:
+        known = KINDS_OF_REQUIREMENT[self.kind]
+        for i, one in enumerate(self.requires):
+            for name in sorted(one.model_fields_set - {"when", *known}):
+                what = f"means nothing for kind: {self.kind}"
+                yield Problem(("requires", i, name), what, f"it may require {', '.join(known)}")
+            if not one.model_fields_set - {"when"}:
+                yield Problem(("requires", i), "requires nothing", f"add {' or '.join(known)}")
+            yield from self._choice_problems(one.when, ("requires", i, "when"))
+        yield from self._choice_problems(self.learn_when, ("learn_when",))
+        if self.learn_when and "learn" not in self.hooks:
+            yield Problem(("learn_when",), "there is no hook learn", "remove it")
+
+    def _choice_problems(self, when: Choices, at: Loc) -> Iterator[Problem]:
+        for name, values in when.items():
+            if name not in self.params:
+                what = f"{self.ref} has no parameter {quoted(name)}"
+                yield Problem((*at, name), what, nearest(name, self.params))
+                continue
+            for i, value in enumerate(values):
+                yield from reading(self.params[name], value, (*at, name, i))
+
+    def _smoke_problems(self, smoke: Smoke) -> Iterator[Problem]:
+        for loc, what, fix in self.param_problems(smoke.variant, smoke.params):
+            yield Problem(("smoke", *loc), what, fix)
+        for loc, what, fix in self.param_problems(None, smoke.quick):
+            yield Problem(("smoke", "quick", *loc[1:]), what, fix)
+        if smoke.task is not None and smoke.task not in self.tasks:
+            what = f"{smoke.task} is not among the module's tasks"
+            yield Problem(("smoke", "task"), what, f"choose of {', '.join(self.tasks)}")
+        threats = self.threat_models or THREAT_MODELS
+        if smoke.threat_model is not None and smoke.threat_model not in threats:
+            what = f"{smoke.threat_model} is not among the module's threat models"
+            yield Problem(("smoke", "threat_model"), what, f"choose of {', '.join(threats)}")
+
+
+def _limited(loc: Loc) -> Problem:
+    what = f"{loc[-1]} is limited by the threat model, so it belongs to the benchmark"
+    return Problem(loc, what, "remove it and read budget, goal or ctx.seed() in the hook")
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read a ``manifest.yaml``, given itself or by its folder.
+
+    Raises:
+        UserErrors: everything wrong with it, and what else its folder may not hold.
+    """
+    file = path / MANIFEST if path.is_dir() else path
+    errors = strange_files(file.parent) if file.parent.is_dir() else []
+    found = None
+    if not file.is_symlink():  # what a link leads to is not to be quoted in errors
+        try:
+            found = validated(Manifest, file, "manifest", _folder_problems)
+        except UserError as wrong:
+            errors += split(wrong)
+    if found is None or errors:
+        raise UserErrors(errors)
+    return found
+
+
+def check_manifests(paths: Iterable[Path]) -> tuple[list[Manifest], list[UserError]]:
+    """Read many: the good manifests, and every error of the others."""
+    return gathered(load_manifest, paths)
+
+
+def manifest_schema() -> dict[str, Any]:
+    """The JSON Schema of ``manifest.yaml`` for editors, short forms included."""
+    schema = Manifest.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+
+
+def _folder_problems(document: Document) -> Iterator[Problem]:
+    """The folder's name, the folder it lies in, and the entry's file."""
+    folder = document.path.resolve().parent
+    yield from name_problems(document, folder.name)
+    data = document.data
+    assert isinstance(data, dict)
+    kind, entry = data.get("kind"), data.get("entry")
+    expected = folder.parent.name.removesuffix("s")
+    if kind in HOOK_NAMES and expected in HOOK_NAMES and kind != expected:
+        what = f"expected {expected} in {folder.parent.name}/, found {kind}"
+        yield Problem(("kind",), what, f"move the folder to {kind}s/")
+    file = str(entry).partition(":")[0]
+    if isinstance(entry, str) and ".." not in entry and file.endswith(".py"):
+        target = (folder / file).resolve()
+        if not target.is_file():
+            yield Problem(("entry",), f"there is no {quoted(file)} in the folder", "write it")
+        elif not target.is_relative_to(folder):
+            yield Problem(("entry",), f"{quoted(file)} leads out of the folder", "copy it here")

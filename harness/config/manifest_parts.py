@@ -1,0 +1,264 @@
+"""Parts of a module manifest: publication, smoke run, parameters, existing weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from harness.config.budget import BudgetEntry
+from harness.config.strict_yaml import Loc, nearest, quoted
+from harness.config.validation import (
+    AnyValue,
+    Inputs,
+    List,
+    Name,
+    NonEmptySet,
+    Problem,
+    Set,
+    Strict,
+    Task,
+    ThreatModel,
+    Value,
+    Values,
+)
+
+TYPES: dict[str, tuple[type, str]] = {
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "bool": (bool, "true or false"),
+    "str": (str, "text"),
+}
+
+
+class Reference(Strict):
+    """Publication of the idea."""
+
+    title: str = Field(description="Title of the publication.")
+    url: str = Field(description="Address of the publication, best a DOI or arXiv page.")
+    year: Annotated[int, Field(ge=1900, le=2100)] = Field(description="Year of publication.")
+
+
+class Expect(Strict):
+    """Range in which a metric of the smoke run must lie; one end may be left out."""
+
+    min: float | None = Field(
+        default=None, description="Smallest value that passes. Default: no limit."
+    )
+    max: float | None = Field(
+        default=None, description="Largest value that passes. Default: no limit."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """At least one end, and in order."""
+        if self.min is None and self.max is None:
+            yield Problem((), "neither min nor max", "give one")
+        elif self.min is not None and self.max is not None and self.min > self.max:
+            yield Problem(("min",), f"min {self.min:g} is above max {self.max:g}", "swap them")
+
+
+class Smoke(Strict):
+    """Small run on bundled data with a known outcome; part of `gauntlet check FOLDER`.
+
+    The control (the attack that changes nothing, the defence `none`) must miss the expectation.
+    """
+
+    params: Values = Field(
+        default_factory=dict,
+        description="Parameters of the run whose outcome is expected. Default: those of the "
+        "module or the variant.",
+    )
+    variant: str | None = Field(
+        default=None,
+        description="Variant whose outcome is expected. Default: the module without a variant. "
+        "Other variants run as well, without an expectation.",
+    )
+    quick: Values = Field(
+        default_factory=dict,
+        description="Parameters that make the runs of all variants short, for example "
+        "`{steps: 5}`. Default: none.",
+    )
+    expect: dict[str, Expect] = Field(
+        default_factory=dict,
+        description="Metric → range, for example `{attack_success_rate: {min: 0.3}}`. Default: "
+        "none, with which `gauntlet check FOLDER` fails.",
+    )
+    task: Task | None = Field(
+        default=None,
+        description="Task of the run whose outcome is expected. Default: every task of the module.",
+    )
+    threat_model: ThreatModel | None = Field(
+        default=None,
+        description="Threat model of the run whose outcome is expected. Default: every threat "
+        "model of the module.",
+    )
+    budget: BudgetEntry | None = Field(
+        default=None,
+        description="Budget of the run. Default: one for each threat model, for example "
+        "`{norm: linf, eps: 32/255}` in `evasion`.",
+    )
+
+
+class Param(Strict):
+    """Keyword argument of a module's constructor."""
+
+    type: Literal["int", "float", "bool", "str"] = Field(
+        description="Type of the value. A `float` may be written as a fraction: `1/4`."
+    )
+    default: object = Field(
+        description="Value when neither the variant nor the benchmark gives one."
+    )
+    min: float | None = Field(
+        default=None, description="Smallest value that is allowed. Default: no limit."
+    )
+    max: float | None = Field(
+        default=None, description="Largest value that is allowed. Default: no limit."
+    )
+    choices: List[object] = Field(
+        default=(), description="Values that are allowed. Default: all of the type."
+    )
+    help: str = Field(
+        default="",
+        description="Its meaning, with its unit; error messages show it. Default: none.",
+    )
+
+    def read(self, value: object) -> Value:
+        """The value as the constructor gets it.
+
+        Raises:
+            ValueError: not of this type, out of range, or not among the choices.
+        """
+        kind, words = TYPES[self.type]
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise ValueError(f"expected {words}{self._range()}, found {quoted(value)}")
+        if isinstance(value, float):
+            value = float(value)  # a Ratio's text is for people, not for keys
+            if not math.isfinite(value):
+                raise ValueError("expected a finite number")
+        if isinstance(value, int | float) and not self._fits(value):
+            raise ValueError(f"expected {words}{self._range()}, found {quoted(value)}")
+        if self.choices and value not in self.choices:
+            known = ", ".join(map(quoted, self.choices))
+            raise ValueError(f"expected one of {known}, found {quoted(value)}")
+        assert isinstance(value, bool | int | float | str)
+        return value
+
+    def problems(self) -> Iterator[Problem]:
+        """The range makes sense, and choices and default lie in it."""
+        if (self.min, self.max) != (None, None) and self.type not in ("int", "float"):
+            yield Problem(("type",), f"a range for {self.type}", "use choices")
+            return
+        if self.min is not None and self.max is not None and self.min > self.max:
+            yield Problem(("min",), f"min {self.min:g} is above max {self.max:g}", "swap them")
+            return
+        bare = self.model_copy(update={"choices": ()})
+        for i, choice in enumerate(self.choices):
+            yield from reading(bare, choice, ("choices", i))
+        yield from reading(self, self.default, ("default",))
+
+    def _fits(self, value: float) -> bool:
+        above = self.min is None or value >= self.min
+        return above and (self.max is None or value <= self.max)
+
+    def _range(self) -> str:
+        low = "" if self.min is None else f" from {self.min:g}"
+        return low + ("" if self.max is None else f" up to {self.max:g}")
+
+
+def reading(param: Param, value: object, loc: Loc) -> Iterator[Problem]:
+    """Yield what is wrong with a parameter's value at a key path."""
+    try:
+        param.read(value)
+    except ValueError as error:
+        near = nearest(str(value), map(str, param.choices)) if param.choices else ""
+        fix = f"it means: {param.help}" if param.help else "change it"
+        yield Problem(loc, str(error), near if near.endswith("?") else fix)
+
+
+Choices: TypeAlias = dict[str, NonEmptySet[AnyValue]]
+"""Parameter → values of it."""
+
+
+def chosen(when: Choices, params: Mapping[str, object]) -> bool:
+    """Return whether every parameter has one of its values.
+
+    >>> chosen({"form": ("s", "m")}, {"form": "m", "steps": 5}), chosen({}, {"form": "l"})
+    (True, True)
+    """
+    return all(params[name] in values for name, values in when.items())
+
+
+class Requirement(Strict):
+    """Condition that a cell must meet; `plan` says of the others that they are `not_applicable`.
+
+    A requirement with several keys means all of them. What is left out is not required.
+    """
+
+    when: Choices = Field(
+        default_factory=dict,
+        description="Parameter → values for which this is required, for example "
+        "`{form: [original, hinge]}`. Variants count by their parameters. Default: always.",
+    )
+    tasks: Set[Task] = Field(default=(), description="The matrix has one of these tasks.")
+    inputs: Set[Inputs] = Field(
+        default=(),
+        description="The data have one of these kinds of inputs: `images`, `features` (vectors) or "
+        "`items` (ranking by item number).",
+    )
+    limits: Set[Literal["linf", "l2", "patch", "unbounded"]] = Field(
+        default=(),
+        description="The budget limits perturbations in one of these ways. For attacks.",
+    )
+    goals: Set[Literal["untargeted", "targeted"]] = Field(
+        default=(), description="The matrix has one of these goals. For attacks."
+    )
+    answers: Set[Literal["scores", "labels"]] = Field(
+        default=(), description="The oracle gives one of these answers. For attacks."
+    )
+    edits: Set[Literal["labels", "features"]] = Field(
+        default=(), description="The budget allows edits of all of these. For attacks."
+    )
+    knowledge: Literal[True] | None = Field(
+        default=None,
+        description="`true`: the matrix grants a network (`knowledge: clean-victim` or a "
+        "surrogate). For attacks.",
+    )
+    adversary: Literal[True] | None = Field(
+        default=None, description="`true`: the entry names an `adversary`. For defences."
+    )
+
+
+KINDS_OF_REQUIREMENT = {
+    "attack": ("tasks", "inputs", "limits", "goals", "answers", "edits", "knowledge"),
+    "defense": ("tasks", "inputs", "adversary"),
+    "victim": ("tasks", "inputs"),
+}
+"""Kind of module → what it may require. A defence must not choose the attacks that it meets."""
+
+
+class Weights(Strict):
+    """File of existing weights, which the victim's `import_weights` reads."""
+
+    file: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")] = Field(
+        description="Name of the file. `gauntlet data fetch VICTIM/NAME` puts it into the data "
+        "folder."
+    )
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="SHA-256 of the file's bytes, in hexadecimal."
+    )
+    license: str = Field(description="License of the weights.")
+    source: str = Field(description="Address that the file is downloaded from.")
+    variant: Name | None = Field(
+        default=None,
+        description="Variant of the victim that the weights belong to. Default: the module "
+        "without a variant.",
+    )
+    start: bool = Field(
+        default=False,
+        description="`true`: training starts from the weights, with a new last layer. Default: "
+        "the weights take the place of training.",
+    )

@@ -1,0 +1,215 @@
+"""Entries of a matrix: modules, data sets, goals and knowledge, with their short forms."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from harness.config.budget import BudgetEntry
+from harness.config.strict_yaml import quoted
+from harness.config.validation import Fraction, Name, Problem, Strict, Values, problem
+
+
+class Shorthand(Strict):
+    """A model that a bare word stands for: ``pgd``, or ``pgd/pgd-100`` with a variant."""
+
+    word: ClassVar[str] = "name"  # the key that a bare word is the value of
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, data: object) -> object:
+        word = cls.word
+        if isinstance(data, str):
+            data = {word: data}
+        if not isinstance(data, dict) or not isinstance(data.get(word), str):
+            return data
+        name, slash, variant = data[word].partition("/")
+        if not slash or "variant" not in cls.model_fields:
+            return data
+        if "variant" in data:
+            what = f"a variant in {quoted(data[word])} and another in variant"
+            raise problem(what, "keep one of them")
+        return {**data, word: name, "variant": variant}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler(core)
+        body = handler.resolve_ref_schema(schema)
+        named = body["properties"][cls.word]
+        body["properties"][cls.word] = {"type": "string", "description": named["description"]}
+        if body["required"] == [cls.word]:
+            whole = dict(body)
+            body.clear()
+            body["anyOf"] = [{"type": "string"}, whole]
+        return schema
+
+
+class DataEntry(Shorthand):
+    """Data set in a role. Short form: its name."""
+
+    name: Name = Field(description="Name of the data set; `gauntlet data` lists them.")
+    train_fraction: Fraction = Field(
+        default=1.0,
+        description="Share of the training set that is used, above 0 and up to 1. Default: 1.",
+    )
+
+
+class Adversary(Shorthand):
+    """Attack that a defence trains against."""
+
+    word: ClassVar[str] = "attack"
+
+    attack: Name = Field(
+        description="Name of the attack, or `NAME/VARIANT`. It needs the hook `perturb`."
+    )
+    variant: Name | None = Field(default=None, description="Variant of the attack. Default: none.")
+    params: Values = Field(
+        default_factory=dict,
+        description="Parameters of the attack that differ from the module's or the variant's. "
+        "Default: none.",
+    )
+    budget: BudgetEntry = Field(
+        description="Budget of the attack during training, with the keys of `evasion`. It need "
+        "not be one of the matrix's `budgets`."
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Training attacks the network at hand, so the budget is white-box evasion's."""
+        for loc, what, fix in self.budget.problems_under("evasion"):
+            yield Problem(("budget", *loc), what, fix)
+
+
+class Entry(Shorthand):
+    """Module in a matrix. Short form: `NAME` or `NAME/VARIANT`."""
+
+    name: Name = Field(description="Name of the module, or `NAME/VARIANT`.")
+    params: Values = Field(
+        default_factory=dict,
+        description="Parameters that differ from the module's or the variant's, for example "
+        "`{steps: 40}`. Default: none.",
+    )
+    variant: Name | None = Field(
+        default=None, description="Variant of the module, one of its manifest's. Default: none."
+    )
+    weights: Name | None = Field(
+        default=None,
+        description="Existing weights, one of the victim's manifest's, which take the place of "
+        "training. For victims and surrogates. Default: the network is trained.",
+    )
+    as_: Name | None = Field(
+        default=None,
+        alias="as",
+        description="Label on pages and in `--only`. Default: `NAME`, `NAME/VARIANT` or "
+        "`NAME/WEIGHTS`. Two entries of a list need different labels.",
+    )
+    adversary: Adversary | None = Field(
+        default=None,
+        description="Attack that the defence trains against. For defences. Default: none.",
+    )
+
+    @property
+    def label(self) -> str:
+        """The row's name: ``as``, else the name with its variant or its weights."""
+        which = self.variant or self.weights
+        return self.as_ or (f"{self.name}/{which}" if which else self.name)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Goal of an evasion attack: any error (``None``), or a class given by a rule or a number."""
+
+    targeted: Literal["random", "next", "least_likely"] | int | None = None
+
+    @property
+    def label(self) -> str:
+        """``untargeted``, ``targeted: next``, ``targeted: 3``."""
+        return "untargeted" if self.targeted is None else f"targeted: {self.targeted}"
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Knowledge of a training-time or transfer attacker beyond the data."""
+
+    kind: Literal["none", "clean-victim", "surrogate"] = "none"
+    surrogate: Entry | None = None
+
+    @property
+    def label(self) -> str:
+        """``none``, ``clean-victim``, ``surrogate: LABEL``."""
+        return self.kind if self.surrogate is None else f"surrogate: {self.surrogate.label}"
+
+
+def _goal(found: object) -> Goal:
+    if isinstance(found, Goal):
+        return found
+    if found == "untargeted":
+        return Goal()
+    if isinstance(found, dict) and list(found) == ["targeted"]:
+        rule = found["targeted"]
+        if rule in ("random", "next", "least_likely"):
+            return Goal(rule)
+        if isinstance(rule, int) and not isinstance(rule, bool) and rule >= 0:
+            return Goal(rule)
+    fix = "write untargeted or {targeted: random}, next, least_likely or a class number"
+    raise problem(f"expected a goal, found {quoted(found)}", fix)
+
+
+def _knowledge(found: object) -> Knowledge:
+    if isinstance(found, Knowledge):
+        return found
+    if found in ("none", None):
+        return Knowledge()
+    if found == "clean-victim":
+        return Knowledge("clean-victim")
+    if isinstance(found, dict) and list(found) == ["surrogate"]:
+        with contextlib.suppress(ValidationError):
+            return Knowledge("surrogate", Entry.model_validate(found["surrogate"]))
+    fix = "write none, clean-victim or {surrogate: NAME}"
+    raise problem(f"expected what the attacker knows, found {quoted(found)}", fix)
+
+
+def _object(name: str, value: dict[str, Any], description: str) -> dict[str, Any]:
+    fixed = {"required": [name], "additionalProperties": False}
+    described = {name: value | {"description": description}}
+    return {"type": "object", "properties": described, **fixed}
+
+
+_RULES = {"anyOf": [{"enum": ["random", "next", "least_likely"]}, {"type": "integer"}]}
+_TARGETED = (
+    "Target class of each example: `random` (another class, drawn by the example's id), `next` "
+    "(label + 1), `least_likely` (the model's own last choice), or one class number for all."
+)
+_SURROGATE = (
+    "Network that the attacker trains in place of the victim: an entry like those of `victims`."
+)
+GoalField: TypeAlias = Annotated[
+    Goal,
+    PlainValidator(_goal),
+    WithJsonSchema({"anyOf": [{"const": "untargeted"}, _object("targeted", _RULES, _TARGETED)]}),
+]
+KnowledgeField: TypeAlias = Annotated[
+    Knowledge,
+    PlainValidator(_knowledge),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": ["none", "clean-victim"]},
+                _object("surrogate", {"type": ["string", "object"]}, _SURROGATE),
+            ]
+        }
+    ),
+]

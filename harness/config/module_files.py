@@ -1,0 +1,96 @@
+"""The files of a module's folder: which of them decide results, and which are refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from harness.common.errors import UserError, UserErrors
+from harness.common.keys import IGNORED
+
+MANIFEST = "manifest.yaml"
+"""Read by the harness alone; ``identity`` says which of its keys decide results."""
+
+DOCUMENTATION = ("*.md", "readme", "readme.txt", "readme.rst", "license", "license.txt")
+"""Patterns of text for people, in small letters: it decides nothing, so no container gets it."""
+
+EDITORS = ".#*"
+"""Emacs locks a file with a link of this name; it goes when the file is saved."""
+
+UNREADABLE = 0
+"""Stands for the type of what cannot be looked at."""
+
+KINDS = {
+    stat.S_IFLNK: ("a link", "copy what it names to this place, or remove it"),
+    stat.S_IFIFO: ("a named pipe", "remove it"),
+    stat.S_IFSOCK: ("a socket", "remove it"),
+    stat.S_IFCHR: ("a device", "remove it"),
+    stat.S_IFBLK: ("a device", "remove it"),
+    UNREADABLE: ("a file or folder that cannot be read", "change its rights, or remove it"),
+}
+"""Type of what is no plain file and no folder: its name, and what to do."""
+
+
+def module_files(folder: Path) -> list[Path]:
+    """Return the files that decide what a module does: what is hashed is what a container gets.
+
+    Raises:
+        UserErrors: links and other things in the folder that are no plain files.
+    """
+    if errors := strange_files(folder):
+        raise UserErrors(errors)
+    names = (path.relative_to(folder) for path, _ in _entries(folder))
+    return [folder / name for name in sorted(names, key=str) if decides(name)]
+
+
+def decides(name: Path) -> bool:
+    """Whether a file's content may decide results, by its name in the module's folder.
+
+    >>> [decides(Path(name)) for name in ("attack.py", "test_attack.py", "README.md", "a/B.MD")]
+    [True, True, False, False]
+    """
+    text = any(fnmatchcase(name.name.lower(), pattern) for pattern in DOCUMENTATION)
+    return not (text or name == Path(MANIFEST) or any(map(_ignored, name.parts)))
+
+
+def strange_files(folder: Path) -> list[UserError]:
+    """Return an error for each link, pipe, socket and device in a module's folder.
+
+    In a container a link names another file, or none; the rest has no content that can be hashed.
+    The folder itself may be a link.
+    """
+    place = Path(os.path.abspath(folder))  # without following links
+    errors = []
+    for path, kind in _entries(folder):
+        if kind != stat.S_IFREG:
+            what, fix = KINDS.get(kind, ("no plain file", "remove it"))
+            name = Path(place.parent.name, place.name, path.relative_to(folder))
+            errors.append(UserError(str(name), f"{what} in a module's folder", fix))
+    return sorted(errors, key=lambda error: error.where)
+
+
+def _entries(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Everything below a folder but readable folders, with its type; no link is followed."""
+    pending = [folder]  # no recursion: a path may be deeper than Python's stack
+    for place in pending:
+        try:
+            with os.scandir(place) as found:
+                entries = [entry for entry in found if not _ignored(entry.name)]
+        except OSError:
+            yield place, UNREADABLE
+            continue
+        for entry in entries:
+            path = Path(entry.path)
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(path)
+            else:
+                kind = stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+                readable = kind != stat.S_IFREG or os.access(path, os.R_OK)
+                yield path, kind if readable else UNREADABLE
+
+
+def _ignored(part: str) -> bool:
+    return part in IGNORED or fnmatchcase(part, EDITORS)

@@ -1,0 +1,1 @@
+"""Whether a module folder keeps its contract."""

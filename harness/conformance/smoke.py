@@ -1,0 +1,119 @@
+"""Smoke runs: the small matrices in which conformance tries a module, and what surrounds it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from harness.config.catalog import Module
+from harness.config.manifest import Manifest
+from harness.config.threat import THREATS
+
+DATA: dict[str, dict[str, Any]] = {
+    "classification": {"student": "digits"},
+    "ranking": {"student": "digits-ranking"},
+    "segmentation": {"student": "digit-scenes"},
+}
+TRANSFER_DATA = {"student": "digits-5-9", "public": "digits-0-4", "attacker": "digits-5-9"}
+
+VICTIMS = {
+    "classification": "small-cnn",
+    "ranking": "ranker",
+    "segmentation": "small-segnet",
+}
+"""Task → reference victim."""
+
+ATTACKS = {
+    "evasion": "fgsm",
+    "evasion-query": "square",
+    "evasion-transfer": "feature-attack",
+    "poisoning": "label-flip",
+    "backdoor": "badnets",
+    "supply-chain": "backdoored-teacher",
+}
+"""Threat model → reference attack, for defences."""
+
+BALL = {"norm": "linf", "eps": 32 / 255}
+BUDGETS: dict[str, dict[str, Any]] = {
+    "evasion": BALL,
+    "evasion-query": BALL | {"queries": 60},
+    "evasion-transfer": BALL,
+    "poisoning": {"edits": 0.3, "labels": True},
+    "backdoor": {"edits": 0.1, "labels": True, "features": True, "patch": 3, "target": 0},
+    "supply-chain": {"patch": 3, "target": 0},
+}
+"""Threat model → the budget of smoke runs; a manifest's ``smoke.budget`` replaces it."""
+
+EDGES: dict[str, tuple[dict[str, Any], ...]] = {
+    "evasion": ({"norm": "linf", "eps": 1 / 255}, {"norm": "linf", "eps": 1.0},
+                {"norm": "l2", "eps": 0.01}, {"norm": "l2", "eps": 5.0}),
+    "evasion-query": (BALL | {"queries": 1},),
+    "evasion-transfer": ({"norm": "linf", "eps": 1 / 255}, {"norm": "linf", "eps": 1.0}),
+    "poisoning": ({"edits": 0.001, "labels": True}, {"edits": 1.0, "labels": True}),
+    "backdoor": ({"edits": 0.001, "labels": True, "features": True, "patch": 1, "target": 9},
+                 {"edits": 1.0, "labels": True, "features": True, "patch": 8, "target": 0}),
+    "supply-chain": ({"patch": 1, "target": 0},),
+}  # fmt: skip
+"""Threat model → budgets at the edges, which a module must keep as well."""
+
+
+def settings(module: Module) -> list[tuple[str, str]]:
+    """Every threat model and task that the module says it plays, and that is defined."""
+    manifest = module.manifest
+    return [
+        (threat, task)
+        for threat, task in itertools.product(THREATS, manifest.tasks)
+        if manifest.plays(threat)
+        and task in THREATS[threat].tasks
+        and (manifest.kind != "victim" or threat in ("evasion", "poisoning"))
+        and (task == "classification" or not needs_public(threat))
+    ]
+
+
+def needs_public(threat: str) -> bool:
+    """Whether a smoke run needs a public network; there is public data for classification."""
+    return THREATS[threat].needs_public or THREATS[threat].access == "source"
+
+
+def knows(manifest: Manifest, threat: str) -> bool:
+    """Whether the attack reads a network while it poisons: it is granted the clean victim."""
+    return THREATS[threat].poisons and manifest.kind == "attack" and bool(manifest.needs)
+
+
+def matrix_for(
+    module: Module, threat: str, task: str, variant: str | None, budgets: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The smoke matrix of a module: it, its control, and the reference modules around it."""
+    manifest = module.manifest
+    params: dict[str, Any] = {}
+    if manifest.smoke is not None:
+        params = dict(manifest.smoke.quick)
+        params |= manifest.smoke.params if manifest.smoke.variant == variant else {}
+    entry: dict[str, Any] = {"name": manifest.name, "params": params}
+    if variant is not None:
+        entry["variant"] = variant
+    if manifest.kind == "defense" and "fit" in manifest.hooks:
+        budget = BALL if task == "classification" else {"norm": "linf", "eps": 8 / 255}
+        entry["adversary"] = {"attack": "fgsm", "budget": budget}
+    victims: list[Any] = [VICTIMS[task]]
+    defenses: list[Any] = ["none"]
+    attacks: list[Any] = ["noop"]
+    if manifest.kind == "victim":
+        victims = [entry]
+    elif manifest.kind == "defense":
+        attacks.append(ATTACKS[threat])
+        if manifest.name != "none":
+            defenses.append(entry)
+    elif manifest.name != "noop":
+        attacks.append(entry)
+    return {
+        "threat_model": threat,
+        "data": TRANSFER_DATA if needs_public(threat) else DATA[task],
+        "knowledge": "clean-victim" if knows(manifest, threat) else "none",
+        "victims": victims,
+        "defenses": defenses,
+        "attacks": attacks,
+        "budgets": budgets,
+        "eval_subset": {"examples": 40 if task == "segmentation" else 200, "batch": 40},
+        "clean": 20 if task == "segmentation" else 100,
+    }

@@ -1,0 +1,152 @@
+"""PubFig's faces as features, ranked by how their people were ordered in eleven attributes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.common.errors import UserError
+from harness.datasets.base import Card, Ids, comparison_spec, identities, unequal_pairs
+from harness.datasets.ranking.compared import PARTS, Kind, dataset, save
+from harness.datasets.stored import sha256_of
+
+FILE = "pubfig_data.mat"
+FACES, FEATURES = 772, 542
+ATTRIBUTES = (
+    "male",
+    "white",
+    "young",
+    "smiling",
+    "chubby",
+    "visible forehead",
+    "bushy eyebrows",
+    "narrow eyes",
+    "pointy nose",
+    "big lips",
+    "round face",
+)
+PAIRS = {"train": 300, "val": 60, "test": 300}
+"""Pairs of each attribute."""
+
+
+class Faces(NamedTuple):
+    """What the file holds.
+
+    Attributes:
+        x: float64 ``[772, 542]``. train: bool ``[772]``. rank: int64 ``[11, 772]``, larger is more.
+    """
+
+    x: NDArray[np.float64]
+    train: NDArray[np.bool_]
+    rank: Ids
+
+
+def fill(source: Path, out: Path) -> dict[str, object]:
+    """Scale the features, draw the pairs, and store both."""
+    path = source / FILE
+    faces = _read(path)
+    rows = {
+        "train": np.flatnonzero(faces.train),
+        "val": np.flatnonzero(faces.train),
+        "test": np.flatnonzero(~faces.train),
+    }
+    x = _scaled(faces.x, faces.train)
+    drawn = _drawn(faces.rank, rows)
+    for part in PARTS:
+        y = drawn[part]
+        keys = [f"{a},{b},{c}" for a, b, c in zip(*rows[part][y[:, :2]].T, y[:, 3], strict=True)]
+        save(out, f"{part}_x", x[rows[part]])
+        save(out, f"{part}_y", y)
+        save(out, f"{part}_ids", identities("pubfig", keys))
+    return {
+        "files": {FILE: sha256_of(path)},
+        "lossy": False,
+        "note": "",
+        "counts": {part: len(y) for part, y in drawn.items()},
+    }
+
+
+def _read(path: Path) -> Faces:
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    if not path.is_file():
+        raise UserError(str(path.parent), f"has no {FILE}", f"give a folder with {FILE}")
+    try:
+        found: dict[str, Any] = loadmat(path)
+        x = np.asarray(found["feat"], dtype=np.float64)
+        people = np.asarray(found["class_labels"]).ravel().astype(np.int64) - 1
+        order = np.asarray(found["relative_ordering"]).astype(np.int64)
+        train = np.asarray(found["used_for_training"]).ravel() != 0
+        faces = Faces(x, train, order[:, people])
+    # What scipy's parser meets, it raises; IndexError: a label of nobody.
+    except (MatReadError, OSError, ValueError, TypeError, KeyError, IndexError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            str(path), f"cannot be read ({reason})", "give the original file"
+        ) from error
+    shapes = (x.shape, train.shape, faces.rank.shape)
+    if shapes != ((FACES, FEATURES), (FACES,), (len(ATTRIBUTES), FACES)):
+        raise UserError(str(path), f"has arrays of shapes {shapes}", "give the original file")
+    if not np.isfinite(x).all() or not 0 < train.sum() < FACES:
+        raise UserError(str(path), "has features or splits that cannot be", "give the original")
+    return faces
+
+
+def _scaled(x: NDArray[np.float64], train: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Each feature in [0, 1] by its range in train, as victims expect inputs; beyond it is cut."""
+    low, high = x[train].min(axis=0), x[train].max(axis=0)
+    span = np.where(high > low, high - low, 1.0)
+    scaled: NDArray[np.float32] = np.clip((x - low) / span, 0, 1).astype(np.float32)
+    return scaled
+
+
+def _drawn(rank: Ids, rows: dict[str, NDArray[np.intp]]) -> dict[str, Ids]:
+    """Part → int64 ``[n, 4]``; train and val are one draw, so that no pair is in both."""
+    found: dict[str, list[Ids]] = {part: [] for part in PARTS}
+    first = PAIRS["train"]
+    for attribute, value in enumerate(rank):
+        seen = unequal_pairs(
+            f"pubfig/train/{attribute}", value[rows["train"]], first + PAIRS["val"]
+        )
+        unseen = unequal_pairs(f"pubfig/test/{attribute}", value[rows["test"]], PAIRS["test"])
+        for part, pairs in (("train", seen[:first]), ("val", seen[first:]), ("test", unseen)):
+            found[part].append(np.column_stack([pairs, np.full(len(pairs), attribute)]))
+    return {part: np.concatenate(pairs) for part, pairs in found.items()}
+
+
+_PUBFIG = Kind(
+    name="pubfig",
+    version=1,
+    spec=comparison_spec(ATTRIBUTES, (FEATURES,)),
+    fill=fill,
+    accepted=FILE,
+    source="https://github.com/chaitanya100100/Relative-Attributes-Zero-Shot-Learning",
+)
+SHELVES = {"pubfig": _PUBFIG.shelf}
+
+DATASETS = (
+    dataset(
+        _PUBFIG,
+        Card(
+            title="PubFig: faces of eight people as features, ranked in eleven attributes",
+            licence="none stated by the repository; its authors ask to be cited",
+            citation=(
+                "D. Parikh, K. Grauman: Relative Attributes. ICCV 2011. "
+                "N. Kumar, A. C. Berg, P. N. Belhumeur, S. K. Nayar: Attribute and Simile "
+                "Classifiers for Face Verification. ICCV 2009."
+            ),
+            source=f"{_PUBFIG.source}, {FILE}; not downloaded",
+            size="3,300 train, 660 validation, 3,300 test pairs of 772 faces; 542 features",
+            note=(
+                "+1 means that the first has more. Ranks are of people, not of faces, and pairs "
+                "are drawn by hash among those of different rank; validation has other pairs of "
+                "train's 241 faces. Features are scaled to [0, 1] by their range in train."
+            ),
+        ),
+        (3_300, 660, 3_300),
+    ),
+)

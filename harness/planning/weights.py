@@ -1,0 +1,96 @@
+"""Existing weights: files that a victim's manifest names by digest, fetched once."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.common.errors import UserError
+from harness.common.keys import file_digest
+from harness.config.catalog import Catalog, Module
+from harness.config.manifest_parts import Weights
+from harness.config.strict_yaml import nearest, quoted
+
+SECONDS = 60.0
+"""Longest silence of a download."""
+
+
+def weights_of(module: Module, name: str) -> Weights:
+    """The weights of this name.
+
+    Raises:
+        UserError: the module has none of this name.
+    """
+    known = module.manifest.weights
+    if name not in known:
+        fix = nearest(name, known) if known else "remove weights:"
+        raise UserError(module.ref, f"has no weights {quoted(name)}", fix)
+    return known[name]
+
+
+def recipe_of(module: Module, name: str) -> dict[str, Any]:
+    """What decides the ``weights`` stage: the bytes, and where they lie."""
+    weights = weights_of(module, name)
+    label = f"{module.manifest.name}/{name}"
+    return {"name": label, "file": weights.file, "sha256": weights.sha256}
+
+
+def find(recipe: Mapping[str, Any], data_root: Path) -> Path:
+    """The file behind a recipe.
+
+    Raises:
+        UserError: it is not there, or is another one; says how to get it.
+    """
+    victim, _, _ = recipe["name"].partition("/")
+    path: Path = data_root / "weights" / victim / recipe["file"]
+    fix = f"run `gauntlet data fetch {recipe['name']}`"
+    where = f"weights {recipe['name']}"  # no path: records and pages show it
+    if not path.is_file():
+        raise UserError(where, f"{recipe['file']} is not in the data folder", fix)
+    if file_digest(path) != recipe["sha256"]:
+        raise UserError(where, f"{recipe['file']} is not the file that the manifest names", fix)
+    return path
+
+
+def fetch(catalog: Catalog, name: str, data_root: Path, source: Path | None) -> Path:
+    """Put weights under the data root, checked against their manifest.
+
+    Args:
+        catalog: the modules. name: ``VICTIM/WEIGHTS``. data_root: where fetched data lie.
+        source: the file, or a folder that holds it; ``None`` downloads it from its source.
+
+    Raises:
+        UserError: unknown, unreadable, or other bytes than the manifest names.
+    """
+    victim, _, which = name.partition("/")
+    module = catalog.get("victim", victim, f"weights {name}")
+    weights = weights_of(module, which)
+    target = data_root / "weights" / victim / weights.file
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+            aside = Path(scratch) / weights.file
+            if source is None:
+                _download(weights.source, aside)
+            else:
+                shutil.copyfile(source / weights.file if source.is_dir() else source, aside)
+            if (found := file_digest(aside)) != weights.sha256:
+                what = f"has the digest {found[:12]}…, the manifest names {weights.sha256[:12]}…"
+                raise UserError(str(source or weights.source), what, "give the original file")
+            aside.replace(target)
+    except OSError as error:  # of a download, too
+        what = f"cannot be had ({error})"
+        fix = f"get {weights.source} and run `gauntlet data fetch {name} --from FILE`"
+        raise UserError(f"weights {name}", what, fix) from error
+    return target
+
+
+def _download(url: str, target: Path) -> None:
+    if not url.startswith("https://"):
+        raise OSError(f"{url} is no https address")
+    with urllib.request.urlopen(url, timeout=SECONDS) as answer, target.open("wb") as file:  # noqa: S310
+        shutil.copyfileobj(answer, file)

@@ -1,0 +1,138 @@
+"""Plan ⟕ records → one tidy row a planned cell; nothing vanishes by failing. The home of pandas."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.common.errors import UserError
+from harness.config.threat import CONTROLS, THREATS
+from harness.judge import METHOD
+from harness.planning.plan import Cell, Plan
+from harness.report.selection import newest_by_id, plans, select
+from harness.results import records
+from harness.workspace import Workspace
+
+WHERE = "name a checkout, a folder of records such as reports/records, or a record's file"
+
+INFO = ("benchmark", "matrix", "task", "threat_model", "victim", "defense", "attack",
+        "budget_label", "goal", "seed")  # fmt: skip
+
+
+def build(
+    planned: Iterable[Plan], found: list[dict[str, Any]], withdrawn: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Join planned cells with their records.
+
+    ``harness.report.selection.select`` decides which record counts for a cell, and whether it is
+    stale; a cell without any is ``missing``.
+
+    Args:
+        planned: every planned benchmark; one that is planned for several executors comes several
+            times.
+        found: records from anywhere.
+        withdrawn: cell id → why its record is not among them.
+    """
+    reasons = withdrawn or {}
+    rows = [
+        row(one.cell, one.record, stale=one.stale, missing=reasons.get(name, "not run yet"))
+        for name, one in select(planned, found).items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def row(
+    cell: Cell, record: dict[str, Any] | None, *, stale: bool, missing: str = ""
+) -> dict[str, Any]:
+    """One row of the frame; ``missing`` is the reason where there is no record."""
+    info = cell.info
+    status, stage, reason = "missing", None, missing
+    by: str | None = "harness"
+    if record is not None:
+        status, stage, reason = record["status"], record["stage"], record["reason"]
+        by = record.get("by")
+    elif cell.reason is not None:
+        status, reason, by = cell.status, cell.reason, cell.by
+    result: dict[str, Any] = {
+        "key": cell.key,
+        "cell_id": cell.id,
+        **{name: info[name] for name in INFO},
+        "access": THREATS[info["threat_model"]].access,
+        "budget": info["budget"],
+        "eps": info["budget"].get("eps"),
+        "status": status,
+        "stage": stage,
+        "reason": reason,
+        "by": by,
+        "stale": stale,
+        "contained": record is not None and record["environment"]["executor"] == "docker",
+        "ensemble": bool(cell.members),
+        "attack_control": info["attack_module"] in CONTROLS["attack"],
+        "defense_control": info["defense_module"] in CONTROLS["defense"],
+        "record": record,
+    }
+    for name, metric in (record["metrics"] if record else {}).items():
+        for field, column in (("value", name), ("lo", f"{name}_lo"), ("hi", f"{name}_hi"),
+                              ("k", f"{name}_k"), ("n", f"{name}_n")):  # fmt: skip
+            if metric.get(field) is not None:
+                result[column] = metric[field]
+    return result
+
+
+def load(path: str | Path) -> pd.DataFrame:
+    """Return records as the tidy table that the report is made from.
+
+    ``frame.attrs["source"]`` lists the folders or the file that were read, ``attrs["ignored"]`` the
+    records that are broken; each of those is a warning, too.
+
+    Args:
+        path: a checkout gives the report's own table: every planned cell, from local and published
+            records, with those that are missing or stale. A folder of records
+            (``.gauntlet/records``, ``reports/records``), one benchmark's folder in it, or a single
+            record gives what was recorded: the latest of each cell, and without a plan nothing is
+            missing or stale.
+
+    Raises:
+        UserError: there is no readable record.
+    """
+    place = Path(path).resolve()
+    workspace = Workspace.at(place)
+    roots = [place]
+    if workspace is not None:
+        roots = [workspace.local_records, workspace.published_records]
+    elif (place / "records").is_dir():  # .gauntlet, reports
+        roots = [place / "records"]
+    found, broken = records.load_all(*roots)
+    if not found:
+        raise nothing(place, roots, broken)
+    for error in broken:
+        warnings.warn(f"ignored: {error}", stacklevel=2)
+    if workspace is not None:
+        planned = plans(workspace, workspace.benchmarks(), found)
+        rows = build(planned, found, records.withdrawals(*roots))
+    else:
+        cells = [(Cell(r["id"], r["cell"], r["key"], r["stages"], members=tuple(r["members"])), r)
+                 for r in newest_by_id(found).values()]  # fmt: skip
+        rows = pd.DataFrame([row(cell, r, stale=r["method"] != METHOD) for cell, r in cells])
+    rows.attrs["source"] = [str(root) for root in roots if root.exists()]
+    rows.attrs["ignored"] = [str(error) for error in broken]
+    return rows
+
+
+def nothing(place: Path, roots: list[Path], broken: list[UserError]) -> UserError:
+    """Return the error for a place without readable records: what was looked for, and where."""
+    if not place.exists():
+        return UserError(str(place), "no records: there is no such file or folder", WHERE)
+    if place.is_file():
+        withdrawn = UserError(str(place), "the record is withdrawn", WHERE)
+        return broken[0] if broken else withdrawn
+    looked = " and ".join(str(root) for root in roots)
+    if broken:
+        what = f"no readable record among {len(broken)} files in {looked}; {broken[0].where}"
+        return UserError(str(place), f"{what}: {broken[0].what}", broken[0].fix)
+    what = "no records" if [place] == roots else f"no records in {looked}"
+    return UserError(str(place), what, f"gauntlet run a benchmark first, or {WHERE}")

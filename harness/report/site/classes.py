@@ -1,0 +1,143 @@
+"""What a segmentation cell's records say of single classes, over seeds: plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.report.cells import Line, Record
+from harness.report.worst_case import Estimate, decode, pooled
+from harness.results import codec
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class. ``share``: of the labelled pixels, or ``None`` where the labels cannot be read."""
+
+    name: str
+    share: float | None
+    clean: Estimate | None
+    attacked: Estimate | None
+
+    @property
+    def drop(self) -> float | None:
+        """IoU lost, as a difference of fractions; negative where the class gained."""
+        if self.clean is None or self.attacked is None:
+            return None
+        return self.clean.value - self.attacked.value
+
+
+@dataclass(frozen=True)
+class Classes:
+    """All classes of one cell.
+
+    Attributes:
+        rows: highest clean IoU first, those without one last.
+        mean: clean and attacked mIoU, as a row.
+        names: in the order of the class numbers.
+        moves: int64 ``[K + 1, K + 1]``: labelled pixels by clean and by attacked prediction, summed
+            over seeds; the last row and column name no class. ``None`` where a record lacks them.
+    """
+
+    rows: tuple[ClassRow, ...]
+    mean: ClassRow
+    names: tuple[str, ...]
+    moves: Counts | None
+
+
+@dataclass(frozen=True)
+class Move:
+    """Pixels that go from one class to another; ``share``: of the first class's."""
+
+    before: str
+    after: str
+    pixels: int
+    share: float
+
+
+def largest_moves(classes: Classes, most: int = 10) -> tuple[Move, ...]:
+    """The pairs of different classes with most pixels."""
+    if classes.moves is None:
+        return ()
+    counts, names = used(classes.moves, classes.names)
+    sums = counts.sum(axis=1)
+    pairs = [(int(counts[i, j]), i, j) for i, j in np.argwhere(counts > 0).tolist() if i != j]
+    pairs.sort(key=lambda pair: (-pair[0], *pair[1:]))
+    return tuple(Move(names[i], names[j], n, n / int(sums[i])) for n, i, j in pairs[:most])
+
+
+def used(moves: Counts, names: Sequence[str]) -> tuple[Counts, tuple[str, ...]]:
+    """Moves with their names; what names no class is left out where no pixel is involved."""
+    if moves[-1].any() or moves[:, -1].any():
+        return moves, (*names, "no class")
+    return moves[:-1, :-1], tuple(names)
+
+
+def classes_of(lines: Sequence[Line]) -> Classes | None:
+    """The classes of a cell's seeds; ``None`` where no record has confusions."""
+    found = [line.record for line in lines if line.status == "ok" and line.record]
+    found = [record for record in found if record.get("confusions")]
+    if not found:
+        return None
+    images, k = (int(side) for side in found[0]["confusions"]["shape"][:2])
+    found = [one for one in found if int(one["confusions"]["shape"][1]) == k]
+    names = class_names(found[0])
+    shares = _shares(found[0], k)
+    rows = [
+        ClassRow(
+            name,
+            None if shares is None else float(shares[i]),
+            _pooled(found, "parts", f"clean_iou[class {i}]", images),
+            _pooled(found, "parts", f"iou[class {i}]", images),
+        )
+        for i, name in enumerate(names)
+    ]
+    rows.sort(key=lambda row: -(row.clean.value if row.clean else -1.0))
+    mean = ClassRow(
+        "mean",
+        None,
+        _pooled(found, "metrics", "clean_miou", images),
+        _pooled(found, "metrics", "miou", images),
+    )
+    return Classes(tuple(rows), mean, names, _moves(found, k))
+
+
+def class_names(record: Record) -> tuple[str, ...]:
+    """Names of the classes, ``class 3`` where the record has none (older ones, other judges)."""
+    maps = record["confusions"]
+    names = tuple(str(name) for name in maps.get("classes", ()))
+    k = int(maps["shape"][1])
+    return names if len(names) == k else tuple(f"class {i}" for i in range(k))
+
+
+def _pooled(found: Sequence[Record], part: str, name: str, images: int) -> Estimate | None:
+    return pooled([one[part][name] for one in found if name in one[part]], images)
+
+
+def _shares(record: Record, k: int) -> NDArray[np.float64] | None:
+    """Each class's share of the labelled pixels."""
+    outcome = decode(record)
+    if outcome is None or not outcome.confusions:
+        return None
+    labels = outcome.confusions["before"].sum(axis=(0, 2), dtype=np.float64)
+    shares: NDArray[np.float64] = labels / max(1.0, labels.sum())
+    return shares if len(shares) == k else None
+
+
+def _moves(found: Sequence[Record], k: int) -> Counts | None:
+    read = [moves_of(record["confusions"], k) for record in found]
+    known = [one for one in read if one is not None]
+    return np.sum(known, axis=0) if known and len(known) == len(read) else None
+
+
+def moves_of(maps: codec.Part, k: int) -> Counts | None:
+    """The record's ``moves``, decoded; ``None`` where there are none or they cannot be read."""
+    try:
+        return codec.unpack_moves(maps.get("moves"), k)
+    except ValueError:
+        return None

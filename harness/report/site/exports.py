@@ -1,0 +1,222 @@
+"""The same tables as CSV and JSON: fractions with all digits, counts and status beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harness.common.text import json_safe
+from harness.report.cells import Line, Record
+from harness.report.site.flips import Flips
+from harness.report.site.format import spreadsheet
+from harness.report.site.views import CellPage
+from harness.report.tables import Table
+from harness.report.worst_case import Estimate
+
+_FIELDS = ("value", "lo", "hi", "level", "method", "k", "n", "sd", "seeds")
+_LEFT_OUT = ("outcomes", "confusions", "flips")
+
+
+def ranking_csv(tables: Iterable[Table]) -> str:
+    """One line a defence, victim and budget."""
+    rows = []
+    for table in tables:
+        for row in (*table.rows, *table.unranked):
+            rows.append(
+                {
+                    "benchmark": table.benchmark,
+                    "matrix": table.matrix,
+                    "task": table.task,
+                    "threat_model": table.threat_model,
+                    "victim": table.victim,
+                    "budget": table.budget,
+                    "eps": table.eps,
+                    "defense": row.defense,
+                    "status": "ranked" if row.rank else "not ranked",
+                    "rank": row.rank,
+                    "tied": row.tied,
+                    "metric": table.headline.metric,
+                    "rule": table.headline.rule,
+                    "bound": row.bound,
+                    **_estimate("score", row.score),
+                    **_estimate("clean", row.clean),
+                    **_estimate("control", row.control),
+                    "strongest": row.strongest,
+                    "covered": row.covered,
+                    "applicable": row.applicable,
+                    "gaps": "; ".join(f"{gap.attack}: {gap.word}" for gap in row.gaps),
+                    "flags": "; ".join(f"{flag.attack}: {flag.name}" for flag in row.flags),
+                    "stale": row.stale,
+                    "contained": row.contained,
+                    "training_seconds": row.seconds,
+                }
+            )
+    return table_csv(rows)
+
+
+def _estimate(name: str, estimate: Estimate | None) -> dict[str, object]:
+    return {
+        name if part == "value" else f"{name}_{part}": getattr(estimate, part, None)
+        for part in _FIELDS
+    }
+
+
+def cells_csv(lines: Iterable[Line]) -> str:
+    """One line a planned cell, whatever became of it."""
+    rows = []
+    for line in lines:
+        row: dict[str, object] = {
+            "cell": line.cell_id,
+            "key": line.key,
+            "benchmark": line.benchmark,
+            "matrix": line.matrix,
+            "task": line.task,
+            "threat_model": line.threat_model,
+            "victim": line.victim,
+            "defense": line.defense,
+            "attack": line.attack,
+            "budget": line.budget,
+            "eps": line.eps,
+            "goal": line.goal,
+            "seed": line.seed,
+            "status": line.status,
+            "by": line.by,
+            "stage": line.stage,
+            "reason": line.reason,
+            "stale": line.stale,
+            "executor": line.record["environment"]["executor"] if line.record else None,
+            "contained": line.contained if line.record else None,
+        }
+        metrics = line.record.get("metrics", {}) if line.record else {}
+        for name, metric in sorted(metrics.items()):
+            row[name] = metric.get("value")
+            row |= {f"{name}_{part}": metric.get(part) for part in ("lo", "hi", "k", "n")}
+            row[f"{name}_absent"] = metric.get("absent")
+        sizes = (line.record or {}).get("perturbation") or {}
+        rows.append(row | {f"perturbation_{name}": size for name, size in sorted(sizes.items())})
+    return table_csv(rows)
+
+
+def classes_csv(cell: CellPage) -> str:
+    """One line a class and budget: IoU before and after, means over seeds, and its share."""
+    rows = []
+    for section in cell.sections:
+        if section.classes is None:
+            continue
+        for row in (*section.classes.rows, section.classes.mean):
+            rows.append(
+                {
+                    "budget": section.table.budget,
+                    "class": row.name,
+                    "share": row.share,
+                    **_estimate("clean_iou", row.clean),
+                    **_estimate("iou", row.attacked),
+                    "drop": row.drop,
+                }
+            )
+    return table_csv(rows)
+
+
+def moves_csv(cell: CellPage) -> str:
+    """One line a pair of classes: labelled pixels by clean and by attacked prediction."""
+    rows = []
+    for section in cell.sections:
+        if section.classes is None or section.classes.moves is None:
+            continue
+        counts, names = section.classes.moves, (*section.classes.names, "no class")
+        for i, j in zip(*counts.nonzero(), strict=True):
+            rows.append(
+                {
+                    "budget": section.table.budget,
+                    "from": names[i],
+                    "to": names[j],
+                    "pixels": int(counts[i, j]),
+                    "share_of_from": float(counts[i, j] / counts[i].sum()),
+                }
+            )
+    return table_csv(rows)
+
+
+def flips_csv(found: Iterable[Flips]) -> str:
+    """One line an attack, budget and bin of decision values: comparisons of the pictures' seed."""
+    rows = []
+    for flips in found:
+        for told in flips.told:
+            flip = told.flip
+            counts = (flip.train, flip.edits, flip.wrong, flip.attacked)
+            for i, (train, flipped, wrong, attacked) in enumerate(zip(*counts, strict=True)):
+                rows.append(
+                    {
+                        "victim": flips.victim,
+                        "defense": flips.defense,
+                        "seed": flips.seed,
+                        "budget": told.budget,
+                        "attack": told.attack,
+                        "from": float(flip.edges[i]),
+                        "to": float(flip.edges[i + 1]),
+                        "train": int(train),
+                        "flipped": int(flipped),
+                        "test_wrong_clean": int(wrong),
+                        "test_attacked": int(attacked),
+                    }
+                )
+    return table_csv(rows)
+
+
+def overlaps_csv(found: Iterable[Flips]) -> str:
+    """One line a pair of attacks at one budget, or of budgets of one attack: Jaccard's index."""
+    return table_csv(
+        [
+            {
+                "victim": flips.victim,
+                "budget": one.first[0],
+                "attack": one.first[1],
+                "other_budget": one.second[0],
+                "other_attack": one.second[1],
+                "jaccard": one.share,
+            }
+            for flips in found
+            for one in flips.overlaps
+        ]
+    )
+
+
+def table_csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows as CSV; columns in the order of their first use, text safe for spreadsheets."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([spreadsheet(name) for name in columns])
+    writer.writerows([[_field(row.get(name)) for name in columns] for row in rows])
+    return text.getvalue()
+
+
+def _field(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return spreadsheet(value) if isinstance(value, str) else value
+
+
+def results_json(tables: Sequence[Table]) -> str:
+    """The tables as they are."""
+    return _json({"schema": "results/1", "tables": [asdict(table) for table in tables]})
+
+
+def records_json(lines: Iterable[Line]) -> str:
+    """Records of one cell page, without the per-example outcomes, which fill most of a record."""
+    return _json([_brief(line.record) for line in lines if line.record])
+
+
+def _brief(record: Record) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in _LEFT_OUT}
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json_safe(text) + "\n"

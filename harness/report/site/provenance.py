@@ -1,0 +1,82 @@
+"""How a page's records came about: keys, environment, cost, time; each thing said once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.report.cells import Line
+from harness.report.site import format
+from harness.report.site.views import CellPage
+
+
+@dataclass(frozen=True)
+class Fact:
+    """Something about how records came about: one text a line, or one for all."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a page's records came about: what all say alike, and the rest by budget."""
+
+    common: tuple[Fact, ...]
+    own: Mapping[str, tuple[Fact, ...]]
+
+
+def provenance(cell: CellPage) -> Provenance:
+    """What a cell page says of its records' making, each thing once."""
+    told = {s.anchor: [_facts(line) for line in s.lines if line.record] for s in cell.sections}
+    every = [one for facts in told.values() for one in facts]
+    first = every[0] if every else {}
+    alike = {name for name, v in first.items() if all(one.get(name) == v for one in every)}
+    own = {
+        anchor: tuple(
+            _fact(name, facts)
+            for name in dict.fromkeys(name for one in facts for name in one)
+            if name not in alike
+        )
+        for anchor, facts in told.items()
+    }
+    return Provenance(tuple(Fact(n, (v,)) for n, v in first.items() if n in alike), own)
+
+
+def _fact(name: str, facts: Sequence[Mapping[str, str]]) -> Fact:
+    values = tuple(one.get(name, "–") for one in facts)
+    return Fact(name, values[:1] if len(set(values)) == 1 else values)
+
+
+def _facts(line: Line) -> dict[str, str]:
+    record = line.record or {}
+    run, place = record.get("run", {}), record.get("environment", {})
+    found = {"key": line.key[:12], "result": str(record.get("result", ""))[:12]}
+    found |= {f"stage {name}": key[:12] for name, key in record.get("stages", {}).items()}
+    found |= {f"module {name}": key[:12] for name, key in record.get("modules", {}).items()}
+    for role, params in record.get("params", {}).items():
+        found |= {f"{role} {name}": format.number(value) for name, value in params.items()}
+    found |= {name: format.number(value) for name, value in place.items() if name != "lock"}
+    found["lock file"] = str(place.get("lock", ""))[:12]
+    found["method"] = format.number(record.get("method"))
+    for name, value in (record.get("queries") or {}).items():
+        found[f"queries {name}"] = format.number(value)
+    for stage, passes in (record.get("cost") or {}).items():
+        text = ", ".join(f"{format.number(n)} {what}" for what, n in passes.items())
+        found[f"rows through the network, {stage}"] = text
+    found |= {f"time {s}": format.duration(t) for s, t in run.get("seconds", {}).items()}
+    found |= {f"memory {s}": format.size(m) for s, m in run.get("peak_memory", {}).items()}
+    images: dict[str, list[str]] = {}
+    for stage, image in run.get("images", {}).items():
+        images.setdefault(image[:19], []).append(stage)
+    for i, (image, stages) in enumerate(images.items()):
+        found[f"image {i + 1}" if i else "image"] = f"{image} ({', '.join(stages)})"
+    commit = (
+        f"{str(run.get('commit') or 'no commit')[:12]}{', changed' if run.get('dirty') else ''}"
+    )
+    return found | {
+        "run": str(run.get("id", "")),
+        "commit": commit,
+        "machine": str(run.get("machine", "")),
+        "finished": str(run.get("finished", "")),
+    }

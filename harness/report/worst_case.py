@@ -1,0 +1,292 @@
+"""What is left to one defence when every attack has been tried, and whether two defences differ.
+
+Three rules, one a function: ``joint`` (an example counts only if no attack breaks it), ``greedy``
+(segmentation: each image meets the attack that hurts the pooled mIoU most) and ``single`` (one
+attack is chosen for the whole set, so the worst one counts). Seeds are averaged; they never add
+examples, so an interval and a paired test see each example once.
+"""
+
+from __future__ import annotations
+
+import statistics as plain
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.judge import metrics, statistics
+from harness.results import codec
+
+Record = Mapping[str, Any]
+Floats = NDArray[np.float64]
+ALPHA = 0.05
+_DRAWS_A_PAIR = 40
+_MOST_DRAWS = 20_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure over seeds.
+
+    Attributes:
+        value: mean over the seeds; a fraction for rates.
+        lo: lower end of the interval, or ``None``. hi: upper end. level: its confidence.
+        method: how the interval was made.
+        k: successes, summed over the seeds. n: the denominator, summed over the seeds.
+        examples: examples a seed. seeds: how many seeds went in. sd: spread over them, from two on.
+    """
+
+    value: float
+    lo: float | None = None
+    hi: float | None = None
+    level: float | None = None
+    method: str | None = None
+    k: int | None = None
+    n: int | None = None
+    examples: int | None = None
+    seeds: int = 1
+    sd: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Per-example outcomes of one record, decoded.
+
+    Attributes:
+        ids: which examples, and how many; only equal ones can be compared.
+        bits: ``before, after, success, eligible`` → bool ``[N]``.
+        confusions: ``before, after`` → ``[N, K, K + 1]``.
+    """
+
+    ids: str
+    bits: Mapping[str, NDArray[np.bool_]]
+    confusions: Mapping[str, NDArray[np.integer]]
+
+    @property
+    def size(self) -> int:
+        """How many examples were judged."""
+        return max(len(part) for part in (*self.bits.values(), *self.confusions.values()))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a paired test needs of one defence.
+
+    Attributes:
+        held: ``[N]`` share of seeds in which the defender keeps the example, NaN where not counted.
+        counts: ``[N, K, K + 1]`` worst confusions, summed over seeds (segmentation).
+    """
+
+    held: Floats | None = None
+    counts: NDArray[np.integer] | None = None
+
+
+@dataclass(frozen=True)
+class Worst:
+    """What is left, and the evidence. ``without``: attack → the score if it did not exist."""
+
+    score: Estimate
+    evidence: Evidence
+    without: Mapping[str, float]
+
+
+Runs = Mapping[str, Mapping[int, Outcome]]  # attack → seed → outcome
+
+
+def decode(record: Record) -> Outcome | None:
+    """Outcomes of one record; ``None`` where it holds none or they cannot be read."""
+    bits, maps = record.get("outcomes"), record.get("confusions")
+    try:
+        if bits:
+            found = codec.unpack_outcomes(bits)
+            whole = {"before", "after"} <= set(found)
+            return Outcome(f"{bits.get('ids')}:{bits['n']}", found, {}) if whole else None
+        if maps:
+            counts = {role: codec.unpack_confusions(maps, role) for role in ("before", "after")}
+            if not all(part.any() for part in counts.values()):
+                return None
+            shape = list(counts["before"].shape)
+            return Outcome(f"{record.get('stages', {}).get('slice')}:{shape}", {}, counts)
+    except ValueError:
+        return None
+    return None
+
+
+def rate(values: Sequence[float], k: Sequence[int], n: Sequence[int]) -> Estimate:
+    """A rate over seeds: the mean, with Wilson's interval at the examples of one seed.
+
+    Args:
+        values: one a seed; need not be ``k / n`` exactly. k: successes a seed. n: denominators.
+
+    >>> rate([0.5, 0.6], [50, 60], [100, 100]).examples
+    100
+    """
+    value = plain.fmean(values)
+    examples = round(plain.fmean(n))
+    lo, hi = statistics.wilson(min(examples, round(value * examples)), examples)
+    sd = plain.stdev(values) if len(values) > 1 else None
+    return Estimate(value, lo, hi, statistics.LEVEL, "wilson", sum(k), sum(n), examples, len(k), sd)
+
+
+def pooled(figures: Sequence[Record], examples: int | None = None) -> Estimate | None:
+    """One metric of several seeds' records as one figure; ``None`` where every one is absent.
+
+    Args:
+        figures: one a seed, as records hold them.
+        examples: how many were judged, for figures that count none (mIoU).
+    """
+    present = [figure for figure in figures if "value" in figure]
+    if not present:
+        return None
+    values = [float(figure["value"]) for figure in present]
+    if all(figure.get("n") and figure.get("k") is not None for figure in present):
+        return rate(values, [int(f["k"]) for f in present], [int(f["n"]) for f in present])
+    lo, hi = ([f[end] for f in present if f.get(end) is not None] for end in ("lo", "hi"))
+    sd = plain.stdev(values) if len(values) > 1 else None
+    return Estimate(
+        plain.fmean(values),
+        plain.fmean(lo) if lo else None,
+        plain.fmean(hi) if hi else None,
+        present[0].get("level"),
+        present[0].get("method"),
+        examples=examples,
+        seeds=len(values),
+        sd=sd,
+    )
+
+
+def joint(runs: Runs) -> Worst | None:
+    """Robust only where right before and right after *every* attack (bits).
+
+    >>> bits = {"before": np.array([1, 1, 1, 0], bool)}
+    >>> first = Outcome("", {**bits, "after": np.array([1, 1, 0, 0], bool)}, {})
+    >>> second = Outcome("", {**bits, "after": np.array([0, 1, 1, 1], bool)}, {})
+    >>> joint({"a": {0: first}, "b": {0: second}}).score.value
+    0.25
+    """
+    per_seed, spared = [], {attack: 0.0 for attack in runs}
+    by_seed = _by_seed(runs, "before")
+    for outcomes in by_seed.values():
+        attacks = list(outcomes)
+        right = np.all([outcomes[a].bits["before"] for a in attacks], axis=0)
+        broken = np.stack([~outcomes[a].bits["after"] for a in attacks])
+        times = broken.sum(axis=0)
+        per_seed.append(right & (times == 0))
+        for row, attack in zip(broken, attacks, strict=True):
+            spared[attack] += float(np.mean(right & row & (times == 1)))
+    if not per_seed:
+        return None
+    k, n = [int(held.sum()) for held in per_seed], [len(held) for held in per_seed]
+    score = rate([a / b for a, b in zip(k, n, strict=True)], k, n)
+    without = {attack: score.value + more / len(per_seed) for attack, more in spared.items()}
+    return Worst(score, Evidence(held=np.mean(per_seed, axis=0)), without)
+
+
+def greedy(runs: Runs) -> Worst | None:
+    """Each image meets the attack that lowers the pooled mIoU most (confusions)."""
+    values, chosen, before = [], [], []
+    for outcomes in _by_seed(runs, "after").values():
+        stack = np.stack([outcome.confusions["after"] for outcome in outcomes.values()])
+        worst = metrics.worst_case_miou(stack)
+        values.append(worst.miou)
+        chosen.append(stack[worst.choice, np.arange(stack.shape[1])])
+        before.append(next(iter(outcomes.values())).confusions["before"])
+    if not values:
+        return None
+    counts, clean = np.sum(chosen, axis=0), np.sum(before, axis=0)
+    figure = metrics.segmentation(clean, counts).metrics["miou"].to_json()
+    around = pooled([figure])
+    score = Estimate(
+        plain.fmean(values),
+        around.lo if around else None,
+        around.hi if around else None,
+        around.level if around else None,
+        around.method if around else None,
+        examples=len(counts),
+        seeds=len(values),
+        sd=plain.stdev(values) if len(values) > 1 else None,
+    )
+    return Worst(score, Evidence(counts=counts), {})
+
+
+def single(
+    runs: Runs, scores: Mapping[str, Estimate], higher_is_better: bool, kept: str
+) -> Worst | None:
+    """The worst attack counts, chosen once for the whole set.
+
+    Args:
+        runs: decoded outcomes; may be empty, then there is no evidence for a test.
+        scores: attack → the headline figure.
+        higher_is_better: from the defender's side.
+        kept: ``after`` (kept = right after) or ``success`` (kept = eligible and not fooled).
+    """
+    if not scores:
+        return None
+    sign = 1 if higher_is_better else -1
+    order = sorted(scores, key=lambda attack: sign * scores[attack].value)
+    worst = order[0]
+    second = scores[order[1]].value if len(order) > 1 else None
+    without = {attack: scores[worst].value for attack in order}
+    if second is not None:
+        without[worst] = second
+    rows = [_kept(outcome, kept) for outcome in runs.get(worst, {}).values()]
+    held = [row for row in rows if row is not None]
+    if held:
+        return Worst(scores[worst], Evidence(held=np.mean(held, axis=0)), without)
+    maps = [o.confusions["after"] for o in runs.get(worst, {}).values() if o.confusions]
+    return Worst(scores[worst], Evidence(counts=np.sum(maps, axis=0) if maps else None), without)
+
+
+def _kept(outcome: Outcome, name: str) -> Floats | None:
+    if name not in outcome.bits:
+        return None
+    if name == "success":
+        kept = (~outcome.bits["success"]).astype(np.float64)
+        return np.where(outcome.bits["eligible"], kept, np.nan)
+    return outcome.bits[name].astype(np.float64)
+
+
+def _by_seed(runs: Runs, part: str) -> dict[int, dict[str, Outcome]]:
+    """The outcomes that hold a part, by seed, then attack."""
+    found: dict[int, dict[str, Outcome]] = {}
+    for attack, outcomes in runs.items():
+        for seed, outcome in outcomes.items():
+            if part in outcome.bits or part in outcome.confusions:
+                found.setdefault(seed, {})[attack] = outcome
+    return dict(sorted(found.items()))
+
+
+def better(evidence: Mapping[str, Evidence]) -> dict[str, set[str]]:
+    """Defence → the defences that are significantly better, Holm-corrected over all pairs.
+
+    An example speaks for the defence that keeps it in more seeds; with one seed this is McNemar's
+    exact test. (Pooling the seeds' bits instead would count an example three times for three seeds
+    of one imported network.) Segmentation: a permutation test over images.
+    """
+    names = list(evidence)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    draws = min(_MOST_DRAWS, max(statistics.DRAWS, _DRAWS_A_PAIR * len(pairs)))
+    tested = [_test(evidence[a], evidence[b], draws) for a, b in pairs]
+    beaten: dict[str, set[str]] = {name: set() for name in names}
+    adjusted = statistics.holm([p for _, p in tested])
+    for (a, b), (sign, _), p in zip(pairs, tested, adjusted, strict=True):
+        if p < ALPHA and sign:
+            winner, loser = (a, b) if sign > 0 else (b, a)
+            beaten[loser].add(winner)
+    return beaten
+
+
+def _test(a: Evidence, b: Evidence, draws: int) -> tuple[int, float]:
+    """Which of the two is better (1: the first, −1: the second, 0: neither), and p."""
+    if a.held is not None and b.held is not None and len(a.held) == len(b.held):
+        both = np.isfinite(a.held) & np.isfinite(b.held)
+        first, second = (a.held > b.held) & both, (b.held > a.held) & both
+        return int(np.sign(int(first.sum()) - int(second.sum()))), statistics.mcnemar_exact(
+            first, second
+        )
+    if a.counts is not None and b.counts is not None and a.counts.shape == b.counts.shape:
+        found = metrics.miou_difference(a.counts, b.counts, draws=draws)
+        return int(np.sign(found.value)), found.p
+    return 0, 1.0

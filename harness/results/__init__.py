@@ -1,0 +1,1 @@
+"""What was found: records, and the scores in them."""

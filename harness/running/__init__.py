@@ -1,0 +1,1 @@
+"""What runs now: ready stages, jobs, host stages and the records of finished cells."""

@@ -1,0 +1,208 @@
+"""Stages that are ours, from data to measured attacks. No third-party code runs here."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import datasets
+from harness.common.files import load_array, read_json, save_array, write_json
+from harness.config.budget import counted
+from harness.config.threat import By
+from harness.datasets.base import hash_order
+from harness.judge import budget as budgets
+from harness.judge.common import common
+from harness.judge.edits import check_edits, places
+from harness.planning.weights import find
+
+Array = NDArray[Any]
+Inputs = Mapping[str, Path]
+
+
+class StageFailure(Exception):
+    """A host stage ends in a status other than ok.
+
+    Attributes:
+        status: of the closed list. reason: one sentence.
+        by: what it is put down to.
+    """
+
+    def __init__(self, status: str, reason: str, by: By) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.by = status, reason, by
+
+
+def data(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+    """A data set's splits, as parts, and its spec."""
+    splits = datasets.load(recipe["name"], data_root, recipe["train_fraction"])
+    for name in ("train", "val", "test"):
+        split = getattr(splits, name)
+        for field in ("x", "y", "ids"):
+            save_array(out / name / f"{field}.npy", getattr(split, field))
+    write_json(out / "spec.json", splits.spec)
+
+
+def slice_(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+    """The first examples of the test split by hash; inputs and labels are separate parts."""
+    cut(inputs, recipe["examples"], out, x="x", y="y")
+
+
+def clean(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+    """Clean examples for repair, cut from validation; all of them when no number is given."""
+    cut(inputs, recipe["examples"], out, x="clean", y="clean")
+
+
+def cut(inputs: Inputs, examples: int | None, out: Path, *, x: str, y: str) -> None:
+    """The first ``examples`` rows by the hash of their ids, kept in that order."""
+    folder, spec = inputs["data"], read_json(inputs["spec"] / "spec.json")
+    arrays = {name: load_array(folder / f"{name}.npy") for name in ("x", "y", "ids")}
+    rows = hash_order(arrays["ids"], "slice")[:examples]
+    if examples is not None and len(rows) < examples:
+        raise StageFailure(
+            "not_applicable", f"asks for {examples} examples, the split has {len(rows)}", "rule"
+        )
+    # in ranking x are items, which comparisons name by row: all of them stay
+    chosen = arrays["x"] if spec["task"] == "ranking" else arrays["x"][rows]
+    save_array(out / x / "x.npy", chosen)
+    save_array(out / y / "y.npy", arrays["y"][rows])
+    for part in {x, y}:
+        save_array(out / part / "ids.npy", arrays["ids"][rows])
+    write_json(out / "spec.json", spec)
+
+
+def goal(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+    """Targets in the labels' form, per example id; never depends on a cell's seed."""
+    folder = inputs["slice"]
+    spec = read_json(folder / "spec.json")
+    y, ids = load_array(folder / "y" / "y.npy"), load_array(folder / "y" / "ids.npy")
+    save_array(out / "goal" / "goal.npy", targets(recipe["goal"], y, ids, spec))
+
+
+def targets(chosen: str | int, y: Array, ids: Array, spec: Mapping[str, Any]) -> Array:
+    """Goals: ``next`` class, a ``random`` other class by id, or one class for all; void stays.
+
+    >>> targets("next", np.array([0, 2]), np.array([7, 8]), {"outputs": 3, "void": None}).tolist()
+    [1, 0]
+    """
+    classes = int(spec["outputs"])
+    if isinstance(chosen, int):
+        if chosen >= classes:
+            reason = f"target {chosen}: there are {classes} classes"
+            raise StageFailure("not_applicable", reason, "rule")
+        result = np.full_like(y, chosen)
+    elif chosen == "next":
+        result = ((y.astype(np.int64) + 1) % classes).astype(y.dtype)
+    else:
+        hashes = [hashlib.sha256(f"goal:{i}".encode()).digest() for i in ids.tolist()]
+        offset = np.array([1 + int.from_bytes(h[:8], "big") % (classes - 1) for h in hashes])
+        offset = offset.reshape(-1, *([1] * (y.ndim - 1)))
+        result = ((y.astype(np.int64) + offset) % classes).astype(y.dtype)
+    if spec["void"] is not None:
+        result = np.where(y == spec["void"], y, result)
+    return result
+
+
+def apply(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+    """Apply proposed edits (within budget, or it ends here) or a sanitizer's choice.
+
+    What is mounted next is the changed set alone: mounted edits would tell a sanitizer the answer.
+    """
+    folder, changes = inputs["train"], inputs["changes"]
+    arrays = {name: np.array(load_array(folder / f"{name}.npy")) for name in ("x", "y", "ids")}
+    spec = read_json(inputs["spec"] / "spec.json")
+    if recipe["budget"] is None:
+        keep(arrays, changes, spec)
+    else:
+        edit(arrays, changes, spec, recipe["budget"])
+    for name, array in arrays.items():
+        save_array(out / "train" / f"{name}.npy", array)
+
+
+def keep(arrays: dict[str, Array], changes: Path, spec: Mapping[str, Any]) -> None:
+    """Apply a sanitizer's mask and corrected labels, in place of the dictionary's arrays."""
+    mask = load_array(changes / "mask.npy")
+    if (changes / "y.npy").is_file():
+        arrays["y"] = np.array(load_array(changes / "y.npy"))
+    names = ("y", "ids") if spec["task"] == "ranking" else ("x", "y", "ids")
+    for name in names:
+        arrays[name] = arrays[name][mask]
+
+
+def edit(
+    arrays: dict[str, Array], changes: Path, spec: Mapping[str, Any], budget: Mapping[str, Any]
+) -> None:
+    """Apply an attack's edits after the judge has counted and measured them."""
+    ids = np.asarray(load_array(changes / "ids.npy"))
+    x, y = (
+        load_array(changes / f"{n}.npy") if (changes / f"{n}.npy").is_file() else None
+        for n in ("x", "y")
+    )
+    if x is not None and spec["task"] == "ranking":
+        raise StageFailure("budget_violation", "a ranking edit may change labels only", "attack")
+    reason = check_edits(
+        ids,
+        x,
+        y,
+        train_ids=arrays["ids"],
+        train_x=arrays["x"],
+        train_y=arrays["y"],
+        budget=counted(budget, len(arrays["ids"])),
+        spec=dict(spec),
+    )
+    if reason is not None:
+        raise StageFailure("budget_violation", reason, "attack")
+    rows = places(ids, arrays["ids"])
+    if x is not None:
+        arrays["x"][rows] = stored(x, arrays["x"].dtype)
+    if y is not None:
+        arrays["y"][rows] = y
+
+
+def stored(x: Array, dtype: np.dtype[Any]) -> Array:
+    """Inputs in [0, 1] in the stored form: edits change stored images, before augmentation."""
+    if dtype == np.uint8:
+        rounded: Array = np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
+        return rounded
+    return x.astype(dtype)
+
+
+def measure(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+    """Distances of attacked inputs, what all changes have in common, and a few for pictures.
+
+    The batch itself may then go.
+    """
+    original, attacked = (load_array(inputs[n] / "x.npy") for n in ("clean", "attacked"))
+    distances = budgets.measure(original, attacked)
+    for field in fields(distances):
+        save_array(out / "distances" / f"{field.name}.npy", getattr(distances, field.name))
+    shared = common(original, attacked)
+    save_array(out / "common" / "share.npy", np.array([shared.share]))
+    save_array(out / "common" / "mean.npy", shared.mean.astype(np.float32))
+    save_array(out / "common" / "spectrum.npy", shared.spectrum.astype(np.float32))
+    save_array(out / "pictures" / "attacked.npy", attacked[: recipe["keep"]])
+
+
+def weights(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+    """A file of existing weights, with the bytes that its victim's manifest names."""
+    file = find(recipe, data_root)
+    (out / "file").mkdir()
+    shutil.copyfile(file, out / "file" / file.name)
+
+
+HOST_STAGES: dict[str, Callable[[Mapping[str, Any], Inputs, Path, Path], None]] = {
+    "data": data,
+    "slice": slice_,
+    "goal": goal,
+    "clean": clean,
+    "apply": apply,
+    "measure": measure,
+    "weights": weights,
+}
+"""THE table of host stages: recipe, granted parts, output folder, data root."""

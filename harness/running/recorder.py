@@ -1,0 +1,209 @@
+"""Turns a cell whose stages have ended into its one record."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import subprocess
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from harness.common.keys import ROOT, environment_digest
+from harness.config.environments import Environment, versions
+from harness.config.threat import By
+from harness.judge import METHOD
+from harness.planning.plan import Cell, Plan
+from harness.planning.stages import THREADS
+from harness.results import records
+from harness.results.ensembles import score_ensemble
+from harness.results.scoring import Score, score
+from harness.storage.store import TRANSIENT, Store
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a cell ended.
+
+    Attributes:
+        status: of the closed list.
+        stage: kind of the stage that failed, or ``None``.
+        reason: one sentence, unless it is ok.
+        by: what that is put down to, unless it is ok.
+    """
+
+    status: str
+    stage: str | None = None
+    reason: str | None = None
+    by: By | None = None
+
+
+class Recorder:
+    """Writes records of one run.
+
+    Attributes:
+        run_id: the run's name in records, labels and receipts.
+        written: records of this run by cell id.
+    """
+
+    def __init__(
+        self, store: Store, root: Path, executor: str, device: str, checkout: Path = ROOT
+    ) -> None:
+        self.store, self.root = store, root
+        self.executor, self.device, self.checkout = executor, device, checkout
+        self.run_id = uuid.uuid4().hex[:12]
+        self.by_key: dict[str, dict[str, Any]] = {}
+
+    def record(self, cell: Cell, plan: Plan) -> dict[str, Any]:
+        """Score a cell and write its record; failures are recorded as what they are."""
+        end, judged = self._judge(cell, plan)
+        receipts = self._receipts(cell)
+        record = records.finish(
+            {
+                "key": cell.key,
+                "id": cell.id,
+                "cell": cell.info,
+                "status": end.status,
+                "stage": end.stage,
+                "reason": end.reason,
+                **({} if end.by is None else {"by": end.by}),
+                "metrics": judged.metrics,
+                "parts": judged.parts,
+                "outcomes": judged.outcomes,
+                "confusions": judged.confusions,
+                "flips": judged.flips,
+                "perturbation": judged.perturbation,
+                "queries": judged.queries,
+                "cost": {role: r["passes"] for role, r in receipts.items() if r["passes"]},
+                "flags": judged.flags,
+                "notes": judged.notes,
+                "stages": dict(cell.stages),
+                "members": list(cell.members),
+                "modules": dict(cell.modules),
+                "params": {role: dict(params) for role, params in cell.params.items()},
+                "method": METHOD,
+                "environment": self._environment,
+                "run": {
+                    "id": self.run_id,
+                    **self._commit,
+                    "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                    "seconds": {role: r["seconds"] for role, r in receipts.items()},
+                    "hook_seconds": {role: r["hook_seconds"] for role, r in receipts.items()},
+                    "peak_memory": {role: r["peak_memory"] for role, r in receipts.items()},
+                    "machine": self._machine,
+                    "images": {role: r["image"] for role, r in receipts.items() if "image" in r},
+                },
+            }
+        )
+        records.write(self.root, record)
+        self.by_key[cell.key] = record
+        return record
+
+    def _judge(self, cell: Cell, plan: Plan) -> tuple[Ending, Score]:
+        if cell.reason is not None:
+            return Ending(cell.status, None, cell.reason, cell.by), Score()
+        if cell.members:
+            judged = score_ensemble(
+                cell.info["task"], [self._member(plan.cells[m]) for m in cell.members]
+            )
+            return Ending(judged.status, None, judged.reason, judged.by), judged
+        failure = self._failure(cell, plan)
+        if failure is not None:
+            return failure, Score()
+        judged = score(cell.info, cell.stages, self.store, random=cell.random)
+        stage = None if judged.status == "ok" else "score"
+        return Ending(judged.status, stage, judged.reason, judged.by), judged
+
+    def _member(self, cell: Cell) -> dict[str, Any]:
+        return self.by_key[cell.key]
+
+    def _failure(self, cell: Cell, plan: Plan) -> Ending | None:
+        """Return how a failed stage ends its cell, or ``None`` where all went well.
+
+        A failure of the attack or defence under test is the cell's own status; a failure of
+        anything else – data, the undefended victim, a control – blocks it. Of several, a module
+        that cannot play goes first, whatever the defence did; then the cell's own.
+        """
+        own: Ending | None = None
+        blocked: Ending | None = None
+        for key, stage in plan.graph.ancestors(list(cell.stages.values())).items():
+            receipt = self.store.receipt(key)
+            if receipt is None or receipt["status"] == "ok":
+                continue
+            status, reason = str(receipt["status"]), str(receipt["reason"])
+            who = ", ".join(dict.fromkeys(m["module"] for m in
+                            stage.recipe.get("modules", {}).values()))  # fmt: skip
+            by: By | None = receipt.get("by")
+            if status == "not_applicable":
+                if by != "defense":
+                    return Ending(status, stage.kind, reason, by)
+                status = "avoided"
+            if key in cell.own or status in ("avoided", *TRANSIENT):
+                own = own or Ending(status, stage.kind, reason, by)
+            what = f"{stage.kind} ({who or 'harness'}) {status}: {reason}"
+            blocked = blocked or Ending("blocked", stage.kind, what, by)
+        return own or blocked
+
+    def _receipts(self, cell: Cell) -> dict[str, dict[str, Any]]:
+        found = {role: self.store.receipt(key) for role, key in cell.stages.items()}
+        return {role: receipt for role, receipt in found.items() if receipt is not None}
+
+    @cached_property
+    def _environment(self) -> dict[str, Any]:
+        local = {
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "lock": environment_digest(),
+        }
+        contained = versions() | {"lock": Environment(self.device).key}
+        return {
+            "executor": self.executor,
+            "device": self.device,
+            "threads": THREADS,
+            **(contained if self.executor == "docker" else local),
+        }
+
+    @cached_property
+    def _commit(self) -> dict[str, Any]:
+        """The checkout's commit, and whether it was changed; ``None`` outside git."""
+        commit = git(self.checkout, "rev-parse", "HEAD")
+        changed = (
+            git(self.checkout, "status", "--porcelain", "--untracked-files=no") if commit else None
+        )
+        return {"commit": commit, "dirty": bool(changed) if commit else None}
+
+    @cached_property
+    def _machine(self) -> str:
+        return f"{platform.system()} {platform.machine()}, {cpu_name()}"
+
+
+def git(checkout: Path, *arguments: str) -> str | None:
+    """A git query on the checkout, or ``None`` where there is no git or no repository."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(checkout), *arguments],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=20,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def cpu_name() -> str:
+    """The processor's name, as Linux tells it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [
+        line.partition(":")[2].strip()
+        for line in text.splitlines()
+        if line.startswith("model name")
+    ]
+    return names[0] if names else "unknown processor"

@@ -1,0 +1,1 @@
+"""What runs a hook: the worker process, its supervisor and their protocol."""

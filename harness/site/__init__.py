@@ -1,6 +1,0 @@
-"""The static site: ``build(frame, out, meta)``. Views are data, templates only print them."""
-
-from harness.site.render import build
-from harness.site.views import SiteMeta
-
-__all__ = ["SiteMeta", "build"]

@@ -1,0 +1,90 @@
+"""Sources of data sets, as a person may have them: made for a test, or the real ones beside."""
+
+import io
+import json
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from harness import datasets
+from harness.common.errors import UserError
+from harness.common.keys import ROOT
+from harness.datasets.base import Split, Splits
+
+SHARED = Path(os.environ.get("GAUNTLET_SHARED", ROOT.parent / "shared" / "data"))
+
+Files = dict[str, bytes]
+"""Name below a folder → content."""
+
+
+def shared(name: str) -> Path:
+    """A folder of real data; without it the test is skipped, as nothing else can stand for them."""
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"{SHARED / name} is not there: set GAUNTLET_SHARED to a folder that has it")
+    return SHARED / name
+
+
+def parts(splits: Splits) -> dict[str, Split]:
+    return {"train": splits.train, "val": splits.val, "test": splits.test}
+
+
+def write_folder(folder: Path, files: Files) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, blob in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(blob)
+    return folder
+
+
+def write_tar(path: Path, files: Files, extra: tuple[tarfile.TarInfo, ...] = ()) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, f"w:{path.suffix[1:]}") as tar:
+        for member in extra:
+            tar.addfile(member)
+        for name, blob in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(blob)
+            tar.addfile(info, io.BytesIO(blob))
+    return path
+
+
+def fetch(name: str, root: Path, source: Path | None) -> Splits:
+    dataset = datasets.get(name)
+    assert dataset.fetch is not None
+    dataset.fetch(root, source)
+    return datasets.load(name, root)
+
+
+def manifest(root: Path, name: str) -> dict:
+    return json.loads((root / name / "manifest.json").read_text())
+
+
+def refused(name: str, tmp_path: Path, files: Files, says: str) -> str:
+    """The one line that a broken source gets; nothing is left behind."""
+    source = write_folder(tmp_path / "source", files)
+    with pytest.raises(UserError, match=says) as caught:
+        fetch(name, tmp_path / "root", source)
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "root").iterdir()) == []
+    return str(caught.value)
+
+
+def image(name: str, size: tuple[int, int] = (20, 30), form: str = "PNG") -> bytes:
+    """A flat picture of a colour of its own."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour(name)).save(buffer, form)
+    return buffer.getvalue()
+
+
+def colour(name: str) -> tuple[int, int, int]:
+    """Of ``image``."""
+    code = sum(map(ord, name)) * 37
+    return code % 256, code // 3 % 256, code // 7 % 256
+
+
+def groups(split: Split) -> list[tuple]:
+    """What each row compares, whichever stands first."""
+    return [(*row[:-4], *sorted(row[-4:-2]), row[-1]) for row in split.y.tolist()]

@@ -1,0 +1,182 @@
+"""Ranking sets whose comparisons are drawn: of known people, and of signs with a number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import datasets
+from harness.common.errors import UserError
+from harness.datasets.ranking import photographs, pubfig, signs
+from tests.support.sources import (
+    Files,
+    colour,
+    fetch,
+    groups,
+    image,
+    manifest,
+    parts,
+    refused,
+    shared,
+    write_folder,
+    write_tar,
+)
+
+# PubFig
+
+
+def test_real_pubfig_is_ranked_as_its_people_are(tmp_path):
+    from scipy.io import loadmat
+
+    source = shared("ranking")
+    splits = fetch("pubfig", tmp_path, source)
+    file = loadmat(source / pubfig.FILE)
+    train = file["used_for_training"].ravel() == 1
+    rank = file["relative_ordering"].astype(int)[:, file["class_labels"].ravel() - 1]
+    rows = {"train": np.flatnonzero(train), "val": np.flatnonzero(train),
+            "test": np.flatnonzero(~train)}  # fmt: skip
+    low, high = file["feat"][train].min(axis=0), file["feat"][train].max(axis=0)
+    for part, split in parts(splits).items():
+        assert split.x.dtype == np.float32
+        assert (split.x.min(), split.x.max()) == (0, 1)
+        raw = file["feat"][rows[part]]
+        inside = (raw >= low) & (raw <= high)
+        assert np.allclose(split.x[inside], ((raw - low) / (high - low))[inside], atol=1e-6)
+        for u, v, label, attribute in split.y.tolist():
+            ranks = rank[attribute][rows[part]]
+            assert label == np.sign(ranks[u] - ranks[v])
+        assert np.bincount(split.y[:, 3]).tolist() == [pubfig.PAIRS[part]] * 11
+        assert len(set(groups(split))) == len(split.y)
+    assert not set(groups(splits.train)) & set(groups(splits.val))
+    assert [len(split.x) for split in parts(splits).values()] == [241, 241, 531]
+
+
+@pytest.mark.parametrize("blob", [None, b"", b"MATLAB 5.0 MAT-file" + bytes(300)])
+def test_broken_pubfig_is_one_line(blob, tmp_path):
+    files = {} if blob is None else {pubfig.FILE: blob}
+    refused("pubfig", tmp_path, files, "has no pubfig_data.mat" if blob is None else "cannot be r")
+
+
+# Speed limits
+
+
+def sign(limit: int, size: int = 32) -> bytes:
+    return image(f"sign {limit}", (size, size), "PPM")
+
+
+def sign_files(below: str = "GTSRB/") -> Files:
+    files = {}
+    for label in photographs.LIMITS:
+        for track in range(10):
+            for frame in range(3):
+                name = f"{label:05d}/{track:05d}_{frame:05d}.ppm"
+                files[f"{below}Final_Training/Images/{name}"] = sign(label, 32 + track)
+    rows = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
+    for n, label in enumerate([*photographs.LIMITS, 14, 9]):
+        files[f"{below}Final_Test/Images/{n:05d}.ppm"] = sign(label)
+        rows.append(f"{n:05d}.ppm;32;32;0;0;32;32;{label}")
+    rows.append("00099.ppm;32;32;0;0;32;32;1")  # listed, but not in this copy
+    files[f"{below}Final_Test/GT-final_test.csv"] = "\n".join(rows).encode()
+    files[f"{below}Final_Training/Images/00014/00000_00000.ppm"] = b"never read"
+    return files
+
+
+@pytest.fixture(scope="module")
+def sign_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("root")
+    fetch("gtsrb-speed", root, write_folder(tmp_path_factory.mktemp("signs"), sign_files()))
+    return root
+
+
+def test_small_signs_are_ranked_by_their_number(sign_root):
+    splits = datasets.load("gtsrb-speed", sign_root)
+    assert [s.x.shape for s in parts(splits).values()] == [
+        (8 * 9 * 3, 3, 32, 32), (8 * 3, 3, 32, 32), (8, 3, 32, 32),
+    ]  # fmt: skip
+    limit_of = {colour(f"sign {label}"): limit for label, limit in photographs.LIMITS.items()}
+    for split in parts(splits).values():
+        limits = [limit_of[tuple(item[:, 0, 0].tolist())] for item in split.x]
+        assert set(limits) == set(photographs.LIMITS.values())
+        for u, v, label, attribute in split.y.tolist():
+            assert (label, attribute) == (np.sign(limits[u] - limits[v]), 0)
+        assert len(set(groups(split))) == len(split.y)
+    assert len(splits.train.y) == 4000
+    assert len(splits.test.y) == 28  # all of them
+    assert "28 of 2,000 test pairs" in manifest(sign_root, "gtsrb-speed")["note"]
+
+
+@pytest.mark.parametrize("form", ["archive", "torchvision", "no top folder"])
+def test_every_form_of_signs_gives_the_same_arrays(form, sign_root, tmp_path):
+    source = tmp_path / "source"
+    if form == "archive":
+        write_tar(source / "a.tar.gz", sign_files("./GTSRB/"))
+    else:
+        files = sign_files("" if form == "no top folder" else "gtsrb/GTSRB/")
+        if form == "torchvision":
+            table = files.pop("gtsrb/GTSRB/Final_Test/GT-final_test.csv")
+            files = {n.replace("Final_Training/Images", "Training"): b for n, b in files.items()}
+            files["gtsrb/GT-final_test.csv"] = table
+        write_folder(source, files)
+    fetch("gtsrb-speed", tmp_path / "root", source)
+    name = "gtsrb-speed"
+    assert datasets.digest(name, tmp_path / "root") == datasets.digest(name, sign_root)
+
+
+def test_signs_are_downloaded_by_torchvision(sign_root, tmp_path, monkeypatch):
+    import torchvision.datasets
+
+    def download(folder, split, download):
+        assert download
+        if split == "train":
+            write_folder(Path(folder), sign_files("gtsrb/GTSRB/"))
+
+    monkeypatch.setattr(torchvision.datasets, "GTSRB", download)
+    fetch("gtsrb-speed", tmp_path, None)
+    assert datasets.digest("gtsrb-speed", tmp_path) == datasets.digest("gtsrb-speed", sign_root)
+
+    def offline(folder, split, download):
+        raise OSError("no route\nto host")
+
+    monkeypatch.setattr(torchvision.datasets, "GTSRB", offline)
+    with pytest.raises(UserError, match=r"the download failed \(no route to host\); try again"):
+        fetch("gtsrb-speed", tmp_path, None)
+
+
+def broken_signs() -> dict[str, tuple[Files, str]]:
+    """Case → files that replace good ones (``b""``: removed), what to say."""
+    table, first = "GTSRB/Final_Test/GT-final_test.csv", "GTSRB/Final_Training/Images/00001/"
+    return {
+        "no table": ({table: b""}, "has no GT-final_test.csv"),
+        "table": ({table: b"Filename;Class\n0;1\n"}, "is not a table with Filename and ClassId"),
+        "class": ({table: b"Filename;ClassId\n0;one\n"}, "is not a table with Filename and Cla"),
+        "image": ({f"{first}00000_00000.ppm": b"P6 x"}, "00000_00000.ppm: is not a whole PPM"),
+        "twice": ({f"{first}00000_00000.ppm"[6:]: sign(1)}, "is also .*leave one of them"),
+        "no test": ({table: b"Filename;ClassId\n00000.ppm;14\n"}, "has no two test signs"),
+    }
+
+
+@pytest.mark.parametrize("case", broken_signs())
+def test_broken_signs_are_one_clear_line(case, tmp_path):
+    changed, says = broken_signs()[case]
+    files = {name: blob for name, blob in (sign_files() | changed).items() if blob}
+    refused("gtsrb-speed", tmp_path, files, says)
+
+
+def test_real_signs_are_cut_by_track(tmp_path):
+    source = shared("gtsrb")
+    found = list(photographs.signs_of(source, photographs.table_of(source)))
+    splits = signs._cut(found)
+    assert {part: len(own) for part, own in splits.items()} == {
+        "train": 718,
+        "val": 82,
+        "test": 981,
+    }
+    tracks = {part: {one.track for one in own} for part, own in splits.items()}
+    assert not tracks["train"] & tracks["val"]
+    for own in splits.values():
+        assert {one.limit for one in own} == set(photographs.LIMITS.values())
+    stored = fetch("gtsrb-speed", tmp_path, source)
+    assert [len(s.y) for s in parts(stored).values()] == [4000, 400, 2000]
+    assert all(abs(s.y[:, 2].mean()) < 0.1 for s in parts(stored).values())

@@ -1,0 +1,157 @@
+"""Comparison lists: every malformed row is named, and turning a judgement changes nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import datasets
+from harness.common.errors import UserError
+from harness.datasets.ranking.grammars import GRAMMARS
+from harness.datasets.ranking.judgements import majority, own_lines
+from harness.datasets.ranking.lists import flip, flip_own, parse
+from harness.judge.metrics import turned
+
+NOWHERE = Path("/nowhere")
+
+GOOD = {
+    "age": "001A02.JPG,008A03.JPG,-1,0,2\n",
+    "lfw10": "906.jpg,356.jpg,1,9,1,4\n",
+    "food": "25,73,0,1\n",
+}
+
+
+def rows(name: str, text: str):
+    return parse(text.encode(), "a.txt", GRAMMARS[name])
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+def test_a_good_row_is_read_and_kept_as_it_is(name):
+    for end in ("\n", "\r\n", ""):
+        (row,) = rows(name, GOOD[name].removesuffix("\n") + end)
+        assert row.line == GOOD[name].removesuffix("\n") + end
+        assert row.items == tuple(GOOD[name].split(",")[: GRAMMARS[name].arity])
+    assert row.label == (-1 if name == "age" else 1)
+    assert row.attribute == (9 if name == "lfw10" else 0)
+    assert row.strength == {"age": 2, "lfw10": 4, "food": 1}[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "says"),
+    [
+        ("age", "a.JPG,b.JPG,1,0", r"has 4 fields, not 5; expected u,v,label,pair,strength"),
+        ("age", "a.JPG,b.JPG,1,0,0,2", "has 6 fields, not 5"),
+        ("age", "", "has 1 field, not 5"),
+        ("age", "a.JPG,b.JPG,0,0,2", "label '0' is neither 1 nor -1"),
+        ("age", "a.JPG,b.JPG,+1,0,2", r"label '\+1' is neither"),
+        ("age", "a.JPG,b.JPG, 1,0,2", "label ' 1' is neither"),
+        ("age", "a.JPG,a.JPG,1,0,2", "compares a.JPG with itself"),
+        ("age", ",b.JPG,1,0,2", "'' is not the name of a file"),
+        ("age", "../a.JPG,b.JPG,1,0,2", "'../a.JPG' is not the name of a file"),
+        ("age", "a.JPG,b.JPG ,1,0,2", "'b.JPG ' is not the name of a file"),
+        ("age", "a.JPG,b.JPG,1,x,2", "pair id 'x' is not a whole number"),
+        ("age", "a.JPG,b.JPG,1,0,0", "strength '0' is not a whole number from 1 on"),
+        ("age", "a.JPG,b.JPG,1,0,1.5", r"strength '1\.5' is not a whole number"),
+        ("lfw10", "1.jpg,2.jpg,1,10,0,1", "attribute '10' is not a whole number of 0 to 9"),
+        ("lfw10", "1.jpg,2.jpg,1,-1,0,1", "attribute '-1' is not"),
+        ("food", "25,73,100,1", "item '100' is not a whole number of 0 to 99"),
+        ("food", "25,073,0,1", "item '073' is not"),
+        ("food", "25,73,73,1", "compares 73 with itself"),
+        ("food", "73,73,1,1", "compares 73 with itself"),
+        ("food", "25,73,0,-1", "weight '-1' is not 1"),
+        ("food", "a,p,q,w", "item 'a' is not"),
+    ],
+)
+def test_a_malformed_row_is_one_line_with_file_and_number(name, line, says):
+    with pytest.raises(UserError, match=says) as caught:
+        rows(name, f"{GOOD[name]}{line}\n{GOOD[name]}")
+    assert str(caught.value).startswith("a.txt, row 2: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_no_rows_and_no_text_are_refused():
+    with pytest.raises(UserError, match="holds no row"):
+        rows("age", "")
+    with pytest.raises(UserError, match="is not UTF-8 text"):
+        parse(b"\xff\xfe1,2", "a.txt", GRAMMARS["food"])
+
+
+def test_only_line_feeds_end_a_row():
+    with pytest.raises(UserError, match=r"row 1: .* is not the name of a file"):
+        rows("age", "a\u2028b.JPG,c.JPG,1,0,2\n")
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+def test_flipping_twice_restores_every_byte(name, end):
+    line = GOOD[name].removesuffix("\n") + end
+    once = flip(line, GRAMMARS[name])
+    assert once != line
+    assert flip(once, GRAMMARS[name]) == line
+    (before,), (after,) = rows(name, line), rows(name, once)
+    assert after.group == before.group
+    assert after.direction == -before.direction
+
+
+def test_what_a_flip_changes():
+    assert flip(GOOD["age"], GRAMMARS["age"]) == "001A02.JPG,008A03.JPG,1,0,2\n"
+    assert flip(GOOD["lfw10"], GRAMMARS["lfw10"]) == "906.jpg,356.jpg,-1,9,1,4\n"
+    assert flip(GOOD["food"], GRAMMARS["food"]) == "25,0,73,1\n"
+
+
+# Majorities
+
+
+def test_both_directions_vote_with_their_strength():
+    found = rows(
+        "lfw10",
+        "a,b,1,0,0,2\n"  # 2 for a, and 4 for b: the row (b, a) says so first
+        "b,a,1,0,0,3\n"
+        "a,b,-1,0,0,1\n"
+        "a,b,1,1,1,1\n"  # another attribute is another group
+        "c,d,1,0,2,2\n"  # a tie is in nobody's favour
+        "c,d,-1,0,2,2\n"
+        "e,f,-1,0,3,1\n"
+        "e,f,-1,0,3,1\n",  # the same again: one row stands for both
+    )
+    assert majority(found).tolist() == [False, True, False, True, False, False, True, False]
+
+
+# Differences of labels, and lines of sets that have no list
+
+
+def test_a_swap_and_a_sign_cancel():
+    before = np.array([[4, 0, 1, 1, 0]] * 4)
+    after = np.array([[4, 0, 1, 1, 0], [4, 1, 0, 1, 0], [4, 0, 1, -1, 0], [4, 1, 0, -1, 0]])
+    assert turned(before, after).tolist() == [False, True, True, False]
+
+
+def test_sets_without_a_list_have_lines_of_item_rows():
+    splits = datasets.load("digits-ranking", NOWHERE)
+    lines = datasets.lines("digits-ranking", NOWHERE)
+    found = np.array([line.split(",") for line in lines], dtype=np.int64)
+    assert np.array_equal(found, splits.train.y)
+    flipped = datasets.flip_lines("digits-ranking", lines, [0, 7])
+    assert [n for n, (a, b) in enumerate(zip(lines, flipped, strict=True)) if a != b] == [0, 7]
+    after = np.array([line.split(",") for line in flipped], dtype=np.int64)
+    assert np.flatnonzero(turned(splits.train.y, after)).tolist() == [0, 7]
+    assert datasets.flip_lines("digits-ranking", flipped, [0, 7]) == lines
+
+
+def test_lines_of_a_share_belong_to_its_rows():
+    some = datasets.load("digits-ranking", NOWHERE, 0.25)
+    assert datasets.lines("digits-ranking", NOWHERE, 0.25) == own_lines(some.train.y)
+    with pytest.raises(UserError, match="train_fraction"):
+        datasets.lines("digits-ranking", NOWHERE, 0)
+
+
+def test_lines_of_triplets_turn_their_label():
+    (line,) = own_lines(np.array([[3, 1, 2, 1, 0]]))
+    assert (line, flip_own(line)) == ("3,1,2,1,0\n", "3,1,2,-1,0\n")
+
+
+def test_only_comparisons_have_lines():
+    with pytest.raises(UserError, match="digits: is for classification: it has no comparisons"):
+        datasets.lines("digits", NOWHERE)

@@ -1,0 +1,371 @@
+"""Limits that mean nothing on their data: each is refused in one line, the edges are not."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import datasets
+from harness.commands.check import check
+from harness.common.errors import UserError
+from harness.common.files import save_array, write_json
+from harness.common.keys import ROOT
+from harness.config.benchmark import check_benchmarks, load_benchmark
+from harness.planning.budget_rules import RULES, budget_errors
+from harness.running.host_stages import StageFailure, cut, targets
+from tests.support.workspaces import (
+    BACKDOOR,
+    POISONING,
+    QUERY,
+    SUPPLY_CHAIN,
+    TRANSFER,
+    Checkout,
+    matrix,
+)
+
+RANKING = POISONING | {"data": {"student": "digits-ranking"}}
+SCENES = {"data": {"student": "digit-scenes"}}
+FEATURES = {"data": {"student": "pubfig"}}
+DISHES = {"data": {"student": "food"}}
+EDITS = {"edits": 0.1, "labels": True, "features": True, "patch": 2, "target": 3}
+PUBLIC = BACKDOOR | {
+    "data": {"public": {"name": "digits-0-4", "train_fraction": 0.5}, "student": "digits"},
+    "poisons": "public",
+}
+
+
+def errors(tmp_path: Path, **changes: object) -> list[str]:
+    """What is wrong with a matrix: each error without the file's name."""
+    root = Checkout(tmp_path).root
+    Checkout(tmp_path).benchmark(matrix(**changes))
+    try:
+        found = budget_errors(load_benchmark("b", root))
+    except UserError as error:
+        found = [error]
+    return [re.sub(r"^.*benchmark\.yaml:", "", line) for e in found for line in str(e).splitlines()]
+
+
+def budget(limits: dict, of: dict | None = None) -> dict:
+    return (of or {}) | {"budgets": [limits]}
+
+
+def training(limits: dict) -> dict:
+    return {"defenses": [{"name": "trainer", "adversary": {"attack": "sign", "budget": limits}}]}
+
+
+def linf(eps: float) -> dict:
+    return {"norm": "linf", "eps": eps}
+
+
+def l2(eps: float) -> dict:
+    return {"norm": "l2", "eps": eps}
+
+
+# matrix, the key, what is said
+WRONG = [
+    (
+        budget(linf(8)),
+        "budgets[0].eps",
+        "eps 8 is larger than the range of pixels [0, 1]; write 8/255?",
+    ),
+    (budget(linf(255)), "budgets[0].eps", "write 255/255?"),
+    (budget(linf(256)), "budgets[0].eps", "write at most 1"),
+    (budget(linf(1.5)), "budgets[0].eps", "write at most 1"),
+    (budget(linf(np.nextafter(1, 2))), "budgets[0].eps", "larger than the range of pixels"),
+    (budget(linf(2), FEATURES), "budgets[0].eps", "larger than the range of features"),
+    (budget(linf(1e-6)), "budgets[0].eps", "eps 1e-06 is within the judge's tolerance of 1e-06"),
+    (budget(l2(1e-7)), "budgets[0].eps", "within the judge's tolerance"),
+    (
+        budget(l2(1000)),
+        "budgets[0].eps",
+        "larger than the largest L2 distance of digits, √64; write 1000/255?",
+    ),
+    (budget(l2(8.001)), "budgets[0].eps", "write at most sqrt(64) = 8"),
+    (budget(l2(96.1), SCENES), "budgets[0].eps", "√9216; write at most sqrt(9216) = 96"),
+    (budget(l2(24), FEATURES), "budgets[0].eps", "√542; write 24/255?"),
+    (budget(linf(0)), "budgets[0].eps", "expected more than 0, found 0"),
+    (budget(linf(-0.1)), "budgets[0].eps", "expected more than 0, found -0.1"),
+    (
+        budget(linf(0.1) | {"queries": 0}, QUERY),
+        "budgets[0].queries",
+        "expected at least 1, found 0",
+    ),
+    (budget({"patch": 0}), "budgets[0].patch", "expected at least 1, found 0"),
+    (
+        budget({"patch": 9}),
+        "budgets[0].patch",
+        "patch 9 is larger than a picture of digits, 8×8; write at most 8",
+    ),
+    (budget({"patch": 49}, SCENES), "budgets[0].patch", "48×64; write at most 48"),
+    (
+        budget({"patch": 1}, FEATURES),
+        "budgets[0].patch",
+        "which has no pictures; write norm and eps",
+    ),
+    (
+        budget({"edits": 0.0005, "labels": True}, POISONING),
+        "budgets[0].edits",
+        "edits 0.0005 of 1,000 training examples rounds to 0 examples; write at least 1/1000",
+    ),
+    (
+        budget({"edits": 0.0002, "labels": True}, RANKING),
+        "budgets[0].edits",
+        "of 2,000 training examples",
+    ),
+    (
+        budget(
+            {"edits": 1 / 501, "labels": True},
+            POISONING | {"data": {"student": {"name": "digits", "train_fraction": 0.1}}},
+        ),
+        "budgets[0].edits",
+        "of 100 training examples",
+    ),
+    (budget(EDITS | {"edits": 0.002}, PUBLIC), "budgets[0].edits", "of 248 training examples"),
+    (
+        budget({"edits": 0, "labels": True}, POISONING),
+        "budgets[0].edits",
+        "expected more than 0, found 0",
+    ),
+    (
+        budget({"edits": 50, "labels": True}, POISONING),
+        "budgets[0].edits",
+        "expected at most 1, found 50; write a share, such as 0.05",
+    ),
+    (
+        budget({"edits": 0.1, "labels": True, **linf(0.1)}, POISONING),
+        "budgets[0].eps",
+        "only labels may change; remove it, or add features: true",
+    ),
+    (
+        budget({"edits": 0.1, "labels": True, "patch": 2}, POISONING),
+        "budgets[0].patch",
+        "only labels may change",
+    ),
+    (
+        budget({"edits": 0.1, "labels": True, "features": True}, RANKING),
+        "budgets[0].features",
+        "write labels: true alone",
+    ),
+    (
+        budget(EDITS | {"target": 10}, BACKDOOR),
+        "budgets[0].target",
+        "target 10 is no class of digits, which has 10; write a number from 0 to 9",
+    ),
+    (budget(EDITS | {"target": 7}, PUBLIC), "budgets[0].target", "digits-0-4, which has 5"),
+    (
+        budget({"patch": 2, "target": 5}, SUPPLY_CHAIN),
+        "budgets[0].target",
+        "digits-5-9, which has 5",
+    ),
+    (
+        budget(
+            {"patch": 2, "target": 5},
+            SUPPLY_CHAIN | {"data": {"public": "digits-0-4", "student": "digits"}},
+        ),
+        "budgets[0].target",
+        "digits-0-4, which has 5",
+    ),
+    (
+        budget({"patch": 2, "target": -1}, SUPPLY_CHAIN),
+        "budgets[0].target",
+        "expected at least 0, found -1",
+    ),
+    (budget({"patch": 9, "target": 1}, SUPPLY_CHAIN), "budgets[0].patch", "write at most 8"),
+    (budget(linf(3), TRANSFER), "budgets[0].eps", "write 3/255?"),
+    (training(linf(8)), "defenses[0].adversary.budget.eps", "write 8/255?"),
+    (training({"patch": 9}), "defenses[0].adversary.budget.patch", "write at most 8"),
+    (training(l2(1e-8)), "defenses[0].adversary.budget.eps", "within the judge's tolerance"),
+    ({"goal": {"targeted": 10}}, "goal.targeted", "target 10 is no class of digits"),
+    ({"goal": {"targeted": 11}} | SCENES, "goal.targeted", "digit-scenes, which has 11"),
+    (
+        {"eval_subset": {"examples": 501, "batch": 10}},
+        "eval_subset.examples",
+        "501 examples, but the test split of digits has 500; write at most 500",
+    ),
+    ({"eval_subset": {"examples": 0, "batch": 10}}, "eval_subset.examples", "expected at least 1"),
+    ({"eval_subset": {"examples": 10, "batch": 0}}, "eval_subset.batch", "expected at least 1"),
+    (
+        {"eval_subset": {"examples": 6062, "batch": 10}} | DISHES,
+        "eval_subset.examples",
+        "has 6,061",
+    ),
+    ({"clean": 298}, "clean", "298 examples, but the validation split of digits has 297"),
+    ({"clean": 0}, "clean", "expected at least 1"),
+    (
+        {"data": {"student": {"name": "digits", "train_fraction": 0.009}}},
+        "data.student.train_fraction",
+        "0.009 of 1,000 examples is 9, fewer than the 10 classes; write at least 10/1000",
+    ),
+    (
+        {"data": {"student": {"name": "digits", "train_fraction": 0}}},
+        "data.student.train_fraction",
+        "expected more than 0",
+    ),
+    (
+        {"data": {"student": {"name": "digits", "train_fraction": 1.5}}},
+        "data.student.train_fraction",
+        "expected at most 1",
+    ),
+    (
+        {"data": {"student": {"name": "digits-ranking", "train_fraction": 0.0002}}},
+        "data.student.train_fraction",
+        "of 2,000 examples is 0; write at least 1/2000",
+    ),
+    ({"seeds": [0, 0]}, "seeds", "0 stands twice"),
+    ({"seeds": [-1]}, "seeds[0]", "expected at least 0"),
+]
+
+
+@pytest.mark.parametrize(("changes", "key", "words"), WRONG, ids=lambda value: str(value)[:40])
+def test_a_limit_that_means_nothing_is_one_line_with_its_place(tmp_path, changes, key, words):
+    (line,) = errors(tmp_path, **changes)
+    assert re.match(rf"\d+:\d+: matrices\[0\]\.{re.escape(key)}: ", line), line
+    assert words in line
+    assert "; " in line
+
+
+RIGHT = [
+    {},
+    budget(linf(1)),
+    budget(linf(1.1e-6)),
+    budget(linf(1 / 255)),
+    budget(linf(1), FEATURES),
+    budget(l2(8)),
+    budget(l2(96), SCENES),
+    budget(l2(542**0.5), FEATURES),
+    budget({"patch": 1}),
+    budget({"patch": 8}),
+    budget({"patch": 48}, SCENES),
+    budget({"unbounded": True}),
+    budget(linf(0.1) | {"queries": 1}, QUERY),
+    budget({"edits": 0.000501, "labels": True}, POISONING),
+    budget({"edits": 0.001, "labels": True}, POISONING),
+    budget({"edits": 1, "labels": True}, POISONING),
+    budget({"edits": 0.001, "features": True, **linf(0.1)}, POISONING),
+    budget({"edits": 0.001, "features": True, **l2(1 / 255)}, POISONING),
+    budget({"edits": 0.001, "features": True, **linf(0.5 / 255)}, POISONING),
+    budget({"edits": 0.0003, "labels": True}, RANKING),
+    budget({"edits": 0.0003, "labels": True, "features": False}, RANKING),
+    budget({"edits": 1, "labels": True}, POISONING | DISHES),
+    budget(EDITS | {"target": 0}, BACKDOOR),
+    budget(EDITS | {"target": 9, "features": False}, BACKDOOR),
+    budget(EDITS | {"target": 4, "edits": 1 / 248}, PUBLIC),
+    budget({"patch": 8, "target": 4}, SUPPLY_CHAIN),
+    training(linf(1)),
+    training({"patch": 8}),
+    training({"unbounded": True}),
+    {"goal": {"targeted": 9}},
+    {"goal": {"targeted": "least_likely"}},
+    {"goal": {"targeted": 10}} | SCENES,
+    {"eval_subset": {"examples": 500, "batch": 1000}},
+    {"eval_subset": {"examples": 1, "batch": 1}},
+    {"clean": 297},
+    {"data": {"student": {"name": "digits", "train_fraction": 0.01}}},
+    {"data": {"student": {"name": "digits-ranking", "train_fraction": 0.0005}}},
+    {"data": {"student": {"name": "digits", "train_fraction": 1}}},
+    {"seeds": [0, 999_999_999_999_999_999]},
+]
+
+
+@pytest.mark.parametrize("changes", RIGHT, ids=lambda value: str(value)[:60])
+def test_the_edges_are_right(tmp_path, changes):
+    assert errors(tmp_path, **changes) == []
+
+
+@pytest.mark.parametrize(
+    "written", [".inf", "-.inf", ".nan", "1e999", "-8/255", "0/255", "8/0", "8"]
+)
+def test_numbers_that_are_none_and_forgotten_fractions(tmp_path, written):
+    """As a person writes them: the file's text, not its values, decides."""
+    checkout = Checkout(tmp_path)
+    checkout.benchmark(matrix())
+    file = checkout.root / "benchmarks" / "b" / "benchmark.yaml"
+    file.write_text(file.read_text().replace('"eps": 0.1', f'"eps": {written}'))
+    with pytest.raises(UserError) as caught:
+        checkout.plan()
+    assert re.search(
+        r"benchmark\.yaml:\d+:\d+: matrices\[0\]\.budgets\[0\]\.eps: ", str(caught.value)
+    )
+
+
+def test_plan_and_check_say_all_at_once(tmp_path):
+    checkout = Checkout(tmp_path)
+    checkout.benchmark(
+        matrix("one", budgets=[linf(8), l2(1e-9)], attacks=["noop", "nope"]),
+        matrix("two", goal={"targeted": 12}, data={"student": "digit"}),
+        matrix("three", clean=1000),
+    )
+    checkout.benchmark(matrix(budgets=[{"patch": 100}]), name="c")
+    with pytest.raises(UserError) as planned:
+        checkout.plan()
+    wanted = ["eps 8", "eps 1e-09", "1,000 examples", "no attack named 'nope'", "no data set"]
+    assert all(words in str(planned.value) for words in wanted)
+    assert len(str(planned.value).splitlines()) == 5
+    with pytest.raises(UserError) as checked:
+        check(checkout.workspace(), None, "local", None)
+    assert all(words in str(checked.value) for words in [*wanted, "patch 100"])
+    # what is wrong with a module hides nothing of this, and no module seems to be missing
+    (
+        (
+            budget({"edits": 0.1, "features": True, **linf(0.0019)}, POISONING),
+            "budgets[0].eps",
+            "eps 0.0019 is less than half a step of a stored pixel, 0.5/255; write at least 1/255",
+        ),
+    )
+    (checkout.root / "attacks" / "sign" / "manifest.yaml").write_text("schema: manifest/1\n")
+    with pytest.raises(UserError) as checked:
+        check(checkout.workspace(), None, "local", None)
+    assert all(words in str(checked.value) for words in [*wanted[:3], "patch 100", "sign/manifest"])
+    assert "no attack named 'sign'" not in str(checked.value)
+
+
+def test_the_bundled_benchmarks_are_right():
+    found, wrong = check_benchmarks(sorted((ROOT / "benchmarks").glob("*/benchmark.yaml")))
+    assert (len(found) >= 8, wrong) == (True, [])
+    assert [str(error) for one in found for error in budget_errors(one)] == []
+
+
+def test_every_rule_has_a_bad_value_above():
+    tried = {key.rpartition(".")[2] for _, key, _ in WRONG}
+    assert RULES.keys() <= tried
+
+
+# What a smaller copy of the data cannot give is still told when it runs.
+
+
+def test_a_copy_with_fewer_examples_ends_the_stage(tmp_path):
+    for name in ("x", "y", "ids"):
+        save_array(tmp_path / f"{name}.npy", np.arange(3))
+    write_json(tmp_path / "spec.json", {"task": "classification", "outputs": 2, "void": None})
+    with pytest.raises(StageFailure, match="asks for 4 examples, the split has 3"):
+        cut({"data": tmp_path, "spec": tmp_path}, 4, tmp_path / "out", x="x", y="y")
+    with pytest.raises(StageFailure, match="target 2: there are 2 classes"):
+        targets(2, np.array([0]), np.array([0]), {"outputs": 2, "void": None})
+
+
+# What is known of data sets without loading them.
+
+
+@pytest.mark.parametrize("data", datasets.DATASETS.values(), ids=lambda data: data.name)
+def test_facts_are_those_of_the_card(data):
+    facts, size = data.facts, data.card.size
+    for count, split in ((facts.train, "train"), (facts.val, "validation"), (facts.test, "test")):
+        assert re.search(rf"\b{count:,} {split}\b", size)
+    if len(facts.shape) == 3:
+        channels, height, width = facts.shape
+        assert f"{width}x{height} {'RGB' if channels == 3 else 'grey'}" in size
+    if found := re.search(r"(\d+) (classes|attributes)", size):
+        assert facts.outputs == int(found[1])
+
+
+@pytest.mark.parametrize(
+    "data", [d for d in datasets.DATASETS.values() if d.bundled], ids=lambda data: data.name
+)
+def test_facts_are_those_of_the_arrays(data, tmp_path):
+    splits, facts = data.load(tmp_path), data.facts
+    assert [len(split.y) for split in (splits.train, splits.val, splits.test)] == [
+        facts.train, facts.val, facts.test,
+    ]  # fmt: skip
+    assert splits.spec["outputs"] == facts.outputs
+    assert tuple(splits.spec["shape"]) == facts.shape == splits.train.x.shape[1:]

@@ -1,0 +1,227 @@
+"""Conditions in manifests: the plan says which cells do not meet them, before anything runs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness import datasets
+from harness.common.errors import UserError
+from harness.config.catalog import Catalog
+from harness.config.manifest import load_manifest
+from harness.datasets.base import inputs_of
+from harness.planning.applicable import Facts, unmet
+from harness.planning.entry import Subject
+from tests.support.workspaces import PERTURB, POISONING, QUERY, Checkout, cell, matrix
+
+ROOT = Path(__file__).parents[3]
+FORM = {"form": {"type": "str", "default": "s", "choices": ["s", "m"]}}
+LEARN = "class Attack:\n    pass\n"
+FLIP = {"hooks": ["poison"], "threat_models": ["poisoning"]}
+
+
+@pytest.fixture
+def own(tmp_path):
+    return Checkout(tmp_path)
+
+
+L2 = {"budgets": [{"norm": "l2", "eps": 1}]}
+PATCH = {"budgets": [{"patch": 2}]}
+BOTH = {"budgets": [{"norm": "l2", "eps": 1, "patch": 2}]}
+LABELS = QUERY | {"budgets": [{"norm": "linf", "eps": 0.1, "queries": 3, "answers": "labels"}]}
+CASES = [
+    ({"limits": ["linf"]}, {}, None),
+    ({"limits": ["linf"]}, L2, "the budget has l2, and attack it needs linf"),
+    ({"limits": ["linf", "l2"]}, PATCH, "the budget has patch, and attack it needs linf or l2"),
+    ({"limits": ["patch"]}, BOTH, None),
+    ({"limits": ["linf"]}, {"budgets": [{"unbounded": True}]}, "the budget has unbounded, and"),
+    ({"tasks": ["segmentation"]}, {}, "the task is classification, and attack it needs segm"),
+    ({"inputs": ["features"]}, {}, "the inputs are images, and attack it needs features"),
+    ({"goals": ["untargeted"]}, {"goal": {"targeted": "next"}}, "the goal is targeted, and attack"),
+    ({"goals": ["untargeted"]}, {}, None),
+    ({"answers": ["scores"]}, QUERY, None),
+    ({"answers": ["scores"]}, LABELS, "the answers are labels, and attack it needs scores"),
+    ({"answers": ["scores"]}, {}, None),  # without an oracle there is nothing to ask
+    ({"when": {"form": ["m"]}, "limits": ["l2"]}, {}, None),
+    ({"when": {"form": ["s"]}, "limits": ["l2"]}, {}, "the budget has linf, and attack it needs"),
+]
+
+
+@pytest.mark.parametrize(("needed", "changes", "reason"), CASES)
+def test_an_attack_s_requirement_is_asked_of_each_cell(own, needed, changes, reason):
+    threats = ["evasion", "evasion-query"]
+    own.module("attack", "it", PERTURB.format("return x"), requires=[needed], params=FORM,
+               threat_models=threats)  # fmt: skip
+    only = cell(own.plan(matrix(**changes | {"attacks": ["it"]})))
+    assert (only.reason or "").startswith(reason or "")
+    assert (only.reason is None) == (reason is None)
+    assert bool(only.stages) == (reason is None)
+
+
+@pytest.mark.parametrize(
+    ("needed", "changes", "reason"),
+    [
+        ({"edits": ["labels"]}, {}, None),
+        ({"edits": ["labels", "features"]}, {}, "the budget allows no edits of features, which"),
+        ({"knowledge": True}, {}, "the matrix grants no network, and attack it needs one: add"),
+        ({"knowledge": True}, {"knowledge": "clean-victim"}, None),
+        ({"knowledge": True}, {"knowledge": {"surrogate": "tiny/short"}}, None),
+        ({"limits": ["patch"]}, {}, None),  # labels only: no perturbation to limit
+    ],
+)
+def test_a_poisoner_s_requirement_is_asked_of_each_cell(own, needed, changes, reason):
+    own.module("attack", "it", "class Attack: pass", requires=[needed], **FLIP)
+    only = cell(own.plan(matrix(**POISONING | changes | {"attacks": ["it"]})))
+    assert (only.reason or "").startswith(reason or "")
+    assert (only.reason is None) == (reason is None)
+
+
+def test_a_variant_counts_by_its_parameters(own):
+    own.module("attack", "it", PERTURB.format("return x"), params=FORM,
+               variants={"large": {"form": "m"}},
+               requires=[{"when": {"form": ["m"]}, "limits": ["l2"]}])  # fmt: skip
+    entries = ["it", "it/large", {"name": "it", "params": {"form": "m"}, "as": "given"}]
+    plan = own.plan(matrix(attacks=entries))
+    assert {c.info["attack"]: c.reason is None for c in plan.cells.values()} == {
+        "it": True,
+        "it/large": False,
+        "given": False,
+    }
+
+
+def test_a_defence_that_needs_an_adversary_gets_none_and_its_adversary_is_asked_too(own):
+    own.module("attack", "it", PERTURB.format("return x"), requires=[{"limits": ["linf"]}])
+    own.module("defense", "hard", "class Defense: pass", hooks=["fit"],
+               requires=[{"adversary": True}])  # fmt: skip
+
+    plan = own.plan(matrix(defenses=["none", "hard"]))
+    assert cell(plan, defense="none").reason is None
+    assert cell(plan, defense="hard").reason == (
+        "the entry has no adversary, and defence hard needs one"
+    )
+    good, bad = ({"norm": norm, "eps": 0.1} for norm in ("linf", "l2"))
+    entries = [{"name": "hard", "as": b["norm"], "adversary": {"attack": "it", "budget": b}}
+               for b in (good, bad)]  # fmt: skip
+    plan = own.plan(matrix(defenses=entries))
+    assert cell(plan, defense="linf").reason is None
+    assert cell(plan, defense="l2").reason == "the budget has l2, and attack it needs linf"
+
+
+def test_no_reason_is_booked_as_the_defence_s_evasion(own):
+    own.module("defense", "it", "class Defense: pass", hooks=["fit"],
+               requires=[{"adversary": True, "inputs": ["items"]}])  # fmt: skip
+    module = Catalog.load(own.root).modules["defense", "it"]
+    facts = Facts(frozenset({"classification"}), frozenset({"images"}))
+    reason = unmet(Subject(module, "it", {}), facts)
+    assert reason == "the inputs are images, and defence it needs items"
+
+
+def test_learn_is_planned_where_it_does_something(own):
+    own.module("attack", "it", LEARN, hooks=["learn", "perturb"], params=FORM,
+               learn_when={"form": ["m"]}, variants={"large": {"form": "m"}})  # fmt: skip
+    plan = own.plan(matrix(attacks=["it", "it/large"]))
+    made = [s.recipe["modules"]["attack"]["params"] for s in plan.graph.stages.values()
+            if s.kind == "learn"]  # fmt: skip
+    assert made == [{"form": "m"}]
+    attack = plan.graph.stages[cell(plan, attack="it").stages["attack"]]
+    assert "state" not in attack.inputs
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "line"),
+    [
+        ("attack", {"requires": [{}]}, "requires[0]: requires nothing; add tasks or inputs or"),
+        ("attack", {"requires": [{"adversary": True}]}, "requires[0].adversary: means nothing for"),
+        ("defense", {"requires": [{"limits": ["linf"]}]}, "requires[0].limits: means nothing for"),
+        (
+            "attack",
+            {"params": FORM, "requires": [{"when": {"from": ["s"]}, "limits": ["linf"]}]},
+            'requires[0].when.from: attacks/it has no parameter "from"; did you mean "form"?',
+        ),
+        (
+            "attack",
+            {"params": FORM, "requires": [{"when": {"form": ["l"]}, "limits": ["linf"]}]},
+            "requires[0].when.form[0]: expected one of",
+        ),
+        ("attack", {"params": FORM, "learn_when": {"form": ["s"]}}, "learn_when: there is no hook"),
+        ("defense", {"learn_when": {}}, "learn_when: means nothing for kind: defense"),
+    ],
+)
+def test_a_requirement_that_means_nothing_is_refused(own, kind, fields, line):
+    folder = own.module(kind, "it", PERTURB.format("return x"), **fields)
+    with pytest.raises(UserError) as caught:
+        load_manifest(folder)
+    assert any(line in one for one in str(caught.value).splitlines()), str(caught.value)
+
+
+def test_the_kind_of_inputs_is_that_of_the_data():
+    bundled = [d for d in datasets.DATASETS.values() if d.bundled]
+    assert len(bundled) >= 5
+    for dataset in bundled:
+        assert dataset.inputs == inputs_of(dataset.load(Path()).spec), dataset.name
+    known = {name: d.inputs for name, d in datasets.DATASETS.items()}
+    assert (known["food"], known["pubfig"], known["camvid"]) == ("items", "features", "images")
+
+
+BALL, SQUARE = frozenset({"linf"}), frozenset({"patch"})
+CELL = Facts(frozenset({"classification"}), frozenset({"images"}), BALL)
+RANKED = replace(
+    CELL,
+    tasks=frozenset({"ranking"}),
+    limits=frozenset(),
+    edits=frozenset({"labels"}),
+    knowledge=True,
+)
+BUNDLED = [
+    ("attack", "apgd", CELL, {"limits": frozenset({"l2"})}),
+    ("attack", "apgd/sea-mce", CELL, {"goals": frozenset({"targeted"})}),
+    ("attack", "universal", CELL, {"limits": frozenset({"l2"})}),
+    ("attack", "malicious-autoencoder/s", CELL, {"limits": frozenset({"l2"})}),
+    ("attack", "malicious-autoencoder/psnr-20", replace(CELL, limits=frozenset({"unbounded"})),
+     {"limits": BALL}),
+    ("attack", "pgd", CELL, {"limits": SQUARE}),
+    ("attack", "pgd/segpgd", replace(CELL, tasks=frozenset({"segmentation"})),
+     {"tasks": frozenset({"classification"})}),
+    ("attack", "fgsm", CELL, {"limits": SQUARE}),
+    ("attack", "feature-attack", CELL, {"limits": SQUARE}),
+    ("attack", "square", replace(CELL, answers=frozenset({"scores"})),
+     {"answers": frozenset({"labels"})}),
+    ("attack", "label-flip", RANKED, {"edits": frozenset({"features"})}),
+    ("attack", "margin-flip/reverse", RANKED, {"edits": frozenset({"features"})}),
+    ("attack", "margin-flip/reverse", RANKED, {"knowledge": False}),
+    ("attack", "learned-flip", RANKED, {"edits": frozenset({"features"})}),
+    ("attack", "learned-flip", RANKED, {"knowledge": False}),
+    ("attack", "badnets", replace(CELL, limits=SQUARE, edits=frozenset({"labels", "features"})),
+     {"edits": frozenset({"labels"})}),
+    ("attack", "badnets", replace(CELL, limits=SQUARE, edits=frozenset({"labels", "features"})),
+     {"limits": BALL}),
+    ("attack", "backdoored-teacher", replace(CELL, limits=SQUARE), {"limits": BALL}),
+    ("defense", "adversarial-training", replace(CELL, adversary=True), {"adversary": False}),
+    ("defense", "adversarial-fine-tuning", replace(CELL, adversary=True), {"adversary": False}),
+    ("defense", "feature-squeezing", CELL, {"inputs": frozenset({"features"})}),
+    ("defense", "jpeg", CELL, {"inputs": frozenset({"features"})}),
+    ("defense", "knn-sanitizer", CELL, {"inputs": frozenset({"items"})}),
+    ("victim", "ranker", RANKED, {"inputs": frozenset({"items"})}),
+    ("victim", "ranker/resnet-50", RANKED, {"inputs": frozenset({"features"})}),
+    ("victim", "ranker/free", replace(RANKED, inputs=frozenset({"items"})),
+     {"inputs": frozenset({"images"})}),
+]  # fmt: skip
+CATALOG = Catalog.load(ROOT)
+
+
+@pytest.mark.parametrize(("kind", "label", "facts", "change"), BUNDLED)
+def test_the_bundled_modules_say_what_they_need(kind, label, facts, change):
+    """Facts that modules once found out at run time: met, and not met."""
+    name, _, variant = label.partition("/")
+    module = CATALOG.modules[kind, name]
+    subject = Subject(module, label, module.manifest.resolve(variant or None))
+    assert unmet(subject, facts) is None
+    assert label in (unmet(subject, replace(facts, **change)) or "")
+
+
+def test_controls_and_unbalanced_apgd_learn_nothing():
+    for name in ("noop", "random_noise"):
+        assert "learn" not in CATALOG.modules["attack", name].manifest.hooks
+    apgd = CATALOG.modules["attack", "apgd"].manifest
+    assert not apgd.uses("learn", apgd.resolve())
+    assert apgd.uses("learn", apgd.resolve("sea-mce-bal"))

@@ -1,0 +1,466 @@
+"""The static site: what it must hold, and what must never get through."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pandas as pd
+import pytest
+
+from harness.common.errors import UserError
+from harness.config.threat import THREATS
+from harness.judge.metrics import METRICS
+from harness.report.site import SiteMeta, build, exports, figures, format, render
+from tests.support import synthetic
+from tests.support.synthetic import Suite
+
+GAPS = {
+    ("diffusion-purify", "apgd-t"): ("timeout", "stopped at its 120 min limit"),
+    ("diffusion-purify", "square"): ("out_of_memory", "out of memory at 78 GiB"),
+    ("random-resize", "pgd-40"): ("avoided", "random-resize is random"),
+    ("mart", "fgsm"): ("not_applicable", "attack fgsm does not do that"),
+    ("trades", "fgsm"): ("budget_violation", "0.04 is over eps 0.03"),
+}
+FLAGS = {("bit-depth", "square"): ("query_beats_whitebox", "asking beats gradients")}
+SUITES = (
+    Suite(gaps=GAPS, flags=FLAGS, seeds=(0, 1), examples=200, victims=("small-cnn", "wide-cnn")),
+    Suite(matrix="badnets", threat_model="backdoor", budgets=(("5 % edits", None),), seeds=(0,)),
+    Suite(matrix="maps", task="segmentation", examples=20, seeds=(0,)),
+    Suite(
+        benchmark="ranks",
+        matrix="pairs",
+        task="ranking",
+        threat_model="poisoning",
+        budgets=(("10 % label edits", None), ("5 % label edits", None)),
+        seeds=(0,),
+        stale=True,
+    ),
+)
+META = SiteMeta(
+    version="0.1.0",
+    note="Every figure here is invented",
+    benchmarks={"invented": "Nothing here was measured."},
+    summaries={"defenses/none": "No defence at all.", "attacks/pgd-40": "Projected gradients."},
+)
+
+
+class Page(HTMLParser):
+    """Links, ids, and whatever the content security policy would refuse."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.refused: list[str] = []
+        self.scripts = 0
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.ids += [given["id"]] if "id" in given else []
+        self.links += [given[name] for name in ("href", "src") if name in given]
+        self.refused += [name for name in given if name == "style" or name.startswith("on")]
+        self.refused += [tag] if tag == "style" or (tag == "script" and "src" not in given) else []
+        self.scripts += tag == "script"
+
+
+@pytest.fixture(scope="module")
+def frame():
+    empty = synthetic.without_records(Suite(benchmark="ranks", matrix="not-run"))
+    return pd.concat([synthetic.frame(*SUITES), empty], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def site(frame, tmp_path_factory):
+    return build(frame, tmp_path_factory.mktemp("reports") / "site", META).parent
+
+
+def html_of(site):
+    return sorted(site.rglob("*.html"))
+
+
+def lines_of(path):
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def tree(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_pages_exist(site):
+    assert (site / "index.html").is_file()
+    assert (site / "invented/linf/index.html").is_file()
+    assert (site / "invented/linf/small-cnn/jpeg.q75/pgd-40.html").is_file()
+    assert len(html_of(site)) == 1 + 5 + 10 * 6 * (2 + 1 + 1 + 1 + 1)
+
+
+def test_every_link_leads_somewhere_and_ids_are_unique(site):
+    pages = {path: Page(path) for path in html_of(site)}
+    for path, page in pages.items():
+        assert len(page.ids) == len(set(page.ids)), path
+        for link in page.links:
+            if link.startswith("data:"):
+                continue
+            address, _, fragment = link.partition("#")
+            target = (path.parent / unquote(address)).resolve() if address else path
+            assert target.is_file(), (path, link)
+            if fragment:
+                assert fragment in pages[target].ids, (path, link)
+
+
+def test_nothing_that_the_policy_refuses(site):
+    for path in html_of(site):
+        page = Page(path)
+        assert not page.refused, path
+        assert page.scripts == 1
+        assert "default-src 'none'; script-src 'self'; style-src 'self'" in path.read_text()
+        assert not re.search(r"https?://", path.read_text()), path
+
+
+def test_each_page_has_one_heading_of_its_own_and_a_title_of_its_own(site):
+    titles = [re.search(r"<title>(.*?)</title>", p.read_text())[1] for p in html_of(site)]
+    benchmark = [title for title in titles if " × " not in title]
+    assert len(benchmark) == len(set(benchmark))
+    assert all(path.read_text().count("<h1>") == 1 for path in html_of(site))
+
+
+def test_equal_frames_give_equal_bytes(frame, site, tmp_path):
+    again = build(frame, tmp_path / "site", META).parent
+    assert tree(again) == tree(site)
+    build(frame, again, META)
+    assert tree(again) == tree(site)
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_an_older_site_is_replaced_and_nothing_else(frame, tmp_path):
+    out = tmp_path / "site"
+    build(frame.iloc[:0], out)
+    (out / "left-over.html").write_text("old")
+    build(frame.iloc[:0], out)
+    assert not (out / "left-over.html").exists()
+    foreign = tmp_path / "home"
+    foreign.mkdir()
+    (foreign / "thesis.tex").write_text("important")
+    with pytest.raises(UserError, match="not a site of ours"):
+        build(frame, foreign)
+    assert [path.name for path in foreign.iterdir()] == ["thesis.tex"]
+
+
+def test_a_failed_build_leaves_the_old_site(frame, tmp_path):
+    out = build(frame.iloc[:0], tmp_path / "site").parent
+    before = tree(out)
+    with pytest.raises(KeyError):
+        build(frame.assign(threat_model="telepathy"), out)
+    assert tree(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_gaps_say_their_status_in_the_cell_and_their_reason_beside(site):
+    page = (site / "invented/linf/index.html").read_text()
+    for word, reason in (
+        ("timeout", "in the attack: stopped at its 120 min limit"),
+        ("no memory", "in the attack: out of memory at 78 GiB"),
+        ("avoided", "made impossible by the defence: random-resize is random"),
+        ("n/a", "attack fgsm does not do that"),
+        ("over budget", "0.04 is over eps 0.03"),
+    ):
+        assert re.search(rf'class="c hatch"><a href="[^"]+">{word}</a>', page)
+        assert f"<b>1 {word}</b> {reason}" in page
+    assert "timeout on apgd-t, no memory on square" in page
+    assert "≤ " in page
+    cell = (site / "invented/linf/small-cnn/diffusion-purify/apgd-t.html").read_text()
+    assert "In the attack: stopped at its 120 min limit." in cell
+    assert "is not ranked on this budget" in cell
+
+
+def test_numbers_flags_and_marks(site):
+    page = (site / "invented/linf/index.html").read_text()
+    assert "⚑ query beats whitebox" in page
+    assert "self-reported" in page
+    assert '<span class="tag">control</span>' in page
+    assert "No defence at all." in page
+    cell = (site / "invented/linf/small-cnn/bit-depth/square.html").read_text()
+    assert "Asking beats gradients." in cell
+    assert "gauntlet reproduce " in cell
+    assert "(95&nbsp;%, Wilson)" in cell
+    assert 'id="linf-8-255"' in cell
+    stale = (site / "ranks/pairs/index.html").read_text()
+    assert " old" in stale
+    assert "stale" in stale
+
+
+@pytest.fixture(scope="module")
+def made_both_ways(tmp_path_factory):
+    """A matrix that ran in containers, but for one attack; another that ran in them throughout."""
+    gaps = {("none", "noop"): ("not_applicable", "attack noop does not do that")}
+    mixed = Suite(executor="docker", outside=("fgsm",), seeds=(0,), gaps=gaps)
+    whole = replace(mixed, matrix="whole", outside=())
+    rows = synthetic.frame(mixed, whole)
+    return build(rows, tmp_path_factory.mktemp("both") / "site", META).parent / "invented"
+
+
+def test_self_reported_numbers_are_marked_one_by_one_beside_contained_ones(made_both_ways):
+    page = (made_both_ways / "linf/index.html").read_text()
+    assert "partly self-reported" in page
+    assert page.count("<small>self-reported: fgsm</small>") == 2 * len(SUITES[0].defenses)
+    assert len(re.findall(r'class="c [^"]*own"', page)) == 2 * len(SUITES[0].defenses)
+    assert page.count('<span class="sr">self-reported</span>') == 2 * len(SUITES[0].defenses)
+    assert "self-reported: ran without isolation" in page
+    assert "Some cells ran with the local executor" in page
+    assert "self-reported" not in (made_both_ways / "whole/index.html").read_text()
+    overview = (made_both_ways.parent / "index.html").read_text()
+    assert overview.count("partly self-reported") == 1
+    cells = list(csv.DictReader(lines_of(made_both_ways / "linf/cells.csv")))
+    said = {(row["attack"], row["executor"], row["contained"]) for row in cells if row["key"]}
+    assert ("fgsm", "local", "false") in said
+    assert ("square", "docker", "true") in said
+    assert ("noop", "", "") in said
+    ranking = list(csv.DictReader(lines_of(made_both_ways / "linf/ranking.csv")))
+    assert {row["contained"] for row in ranking} == {"false"}
+
+
+def test_a_cell_page_says_how_it_ran_and_in_which_image(made_both_ways):
+    folder = made_both_ways / "linf/small-cnn/trades"
+    inside, outside = ((folder / f"{name}.html").read_text() for name in ("square", "fgsm"))
+    assert "Ran in containers." in inside
+    assert "self-reported" not in inside
+    assert "sha256:a1a1a1a1a1a1 (train, attack)" in inside
+    assert "gauntlet reproduce" in inside
+    assert 'without isolation: <span class="warn">self-reported</span>' in outside
+    assert "sha256:" not in outside
+    told = json.loads((folder / "square.records.json").read_text())
+    assert told[0]["run"]["images"]["attack"] == "sha256:" + "a1" * 32
+
+
+def test_a_site_of_local_records_says_so_once(site):
+    page = (site / "invented/linf/index.html").read_text()
+    assert "every number is self-reported" in page
+    assert not re.search(r'class="c [^"]*own"', page)
+    assert "<small>self-reported" not in page
+
+
+def test_a_benchmark_without_records_says_what_was_planned(site):
+    page = (site / "ranks/not-run/index.html").read_text()
+    assert "Nothing here has been measured." in page
+    assert "360 cells" in page
+    assert "not run yet" in page
+    assert "gauntlet run ranks" in page
+
+
+def test_attacks_that_lack_every_number_for_one_reason_share_a_note(tmp_path):
+    why = ("missing", "data set invented: is not here")
+    gaps = {(d, a): why for d in ("none", "jpeg") for a in ("fgsm", "square")}
+    defenses, attacks = {"none": 0.0, "jpeg": 0.4}, {"fgsm": 0.7, "square": 0.9, "noop": 0.0}
+    suite = Suite(defenses=defenses, attacks=attacks, gaps=gaps, examples=20, seeds=(0,))
+    build(synthetic.frame(suite), tmp_path / "site")
+    page = (tmp_path / "site/invented/linf/index.html").read_text()
+    assert "<b>fgsm</b>, <b>square</b> have no number on any defence" in page
+
+
+def test_a_defence_whose_gradient_is_a_stand_in_says_so(tmp_path):
+    suite = Suite(defenses={"none": 0.0, "jpeg": 0.4}, examples=20, seeds=(0,))
+    meta = SiteMeta(approximate=frozenset({"defenses/jpeg"}))
+    build(synthetic.frame(suite), tmp_path / "site", meta)
+    page = (tmp_path / "site/invented/linf/index.html").read_text()
+    assert page.count("its gradient is a stand-in") == len(suite.budgets)
+
+
+def test_nothing_planned_is_a_page_too(frame, tmp_path):
+    page = build(frame.iloc[:0], tmp_path / "site").read_text()
+    assert "No benchmark is planned" in page
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "../../../etc/passwd",
+    "..",
+    "=cmd|'/c calc'!A1",
+    "esc\x1b[31m\u202egnp\u2028",
+    "A" * 300,
+    "{{ 7 * 7 }}",
+    "a b/ü%20",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_names_and_reasons_stay_text(text, tmp_path):
+    suite = Suite(
+        benchmark=text,
+        matrix=text,
+        victims=(text,),
+        defenses={text: 0.5, "none": 0.0},
+        attacks={text: 1.0, "noop": 0.0},
+        budgets=((text, 0.1),),
+        seeds=(0,),
+        examples=20,
+        gaps={("none", "noop"): ("module_error", text)},
+        flags={(text, text): (text, text)},
+    )
+    meta = SiteMeta(note=text, benchmarks={text: text}, summaries={f"defenses/{text}": text})
+    out = build(synthetic.frame(suite), tmp_path / "deep/site", meta).parent
+    assert {path.name for path in tmp_path.iterdir()} == {"deep"}
+    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"site"}
+    for path in html_of(out):
+        assert out in path.resolve().parents
+        page = Page(path)
+        assert not page.refused
+        assert page.scripts == 1
+        assert not re.search("[\x00-\x09\x0b-\x1f\u202e\u2028]", path.read_text())
+        for link in page.links:
+            if not link.startswith(("data:", "#")):
+                address = unquote(link.partition("#")[0])
+                assert out in (path.parent / address).resolve().parents
+    for path in out.rglob("*.csv"):
+        for row in csv.reader(io.StringIO(path.read_text())):
+            assert not any(re.match(r"[=+@]|-[^\d]", field) for field in row)
+
+
+def test_slugs_are_safe_and_never_shared():
+    names = [*HOSTILE, "a", "A", "a/b", "a.b", "a-b", "a_b", "", "/", "A" * 301, "é", "e\u0301"]
+    slugs = [format.slug(name) for name in names]
+    assert len(set(slugs)) == len(names)
+    assert all(re.fullmatch(r"[a-z0-9._~-]{1,80}", slug) for slug in slugs)
+    assert not {".", ".."} & {slug for name, slug in zip(names, slugs, strict=True) if name != "/"}
+
+
+def test_anchors_are_readable_and_never_shared():
+    labels = ["L∞ 8/255", "L∞ 8.255", "∞ 8/255", "L2 0.5", "%", "×"]
+    found = [format.anchor(label, labels) for label in labels]
+    assert len(set(found)) == len(labels)
+    assert format.anchor("L∞ 8/255", ["L∞ 8/255", "L∞ 8:255"]) == "linf-8-255-0"
+
+
+def test_exports_hold_fractions_counts_and_status(site, frame):
+    ranking = list(csv.DictReader(lines_of(site / "invented/linf/ranking.csv")))
+    best = ranking[0]
+    assert float(best["score"]) == int(best["score_k"]) / int(best["score_n"])
+    assert float(best["score_lo"]) < float(best["score"]) < float(best["score_hi"])
+    assert {row["status"] for row in ranking} == {"ranked", "not ranked"}
+    assert {row["bound"] for row in ranking} == {"", "upper"}
+    cells = list(csv.DictReader(lines_of(site / "invented/linf/cells.csv")))
+    planned = frame[(frame.benchmark == "invented") & (frame.matrix == "linf")]
+    assert len(cells) == len(planned)
+    assert [row["status"] for row in cells] == planned.status.tolist()
+    assert all(row["status"] != "ok" or row["robust_accuracy_n"] for row in cells)
+    results = json.loads((site / "invented/linf/results.json").read_text())
+    assert len(results["tables"]) == 4
+    told = json.loads((site / "invented/linf/small-cnn/none/noop.records.json").read_text())
+    assert len(told) == 4
+    assert "outcomes" not in told[0]
+
+
+def test_csv_text_is_no_formula_and_numbers_stay_numbers():
+    text = exports.table_csv([{"a": "=1+1", "b": -0.5, "c": None, "d": "@x", "e": True}])
+    assert text == "a,b,c,d,e\n'=1+1,-0.5,,'@x,true\n"
+
+
+def test_site_needs_one_page_a_cell_not_a_record(site):
+    seeds = (site / "invented/linf/small-cnn/none/noop.html").read_text()
+    assert seeds.count("gauntlet reproduce") == 4
+
+
+def test_small_sizes(site):
+    assert (site / "index.html").stat().st_size < 120_000
+    assert (site / "invented/linf/index.html").stat().st_size < 200_000
+    assert (site / "site.css").stat().st_size < 25_000
+    assert (site / "site.js").stat().st_size < 15_000
+
+
+# ---- colours: every pair is computed, since no browser test sees gradients and hatches ----
+
+
+def css():
+    return (Path(render.__file__).parent / "static/site.css").read_text()
+
+
+def token(name: str, dark: bool) -> str:
+    pair = re.search(rf"--{name}: light-dark\((#\w+), (#\w+)\)", css())
+    return pair[2 if dark else 1]
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a: str, b: str) -> float:
+    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_heat_map_is_legible_and_monotonic(dark):
+    shades = [token(f"h{i}", dark) for i in range(10)]
+    for i, shade in enumerate(shades):
+        ink = token("on-low" if i < 6 else "on-mid" if i < 8 else "on-high", dark)
+        assert contrast(shade, ink) >= 5.5 - 0.05
+    order = [luminance(shade) for shade in shades]
+    assert order == sorted(order, reverse=not dark)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("name", ["ink", "muted", "accent", "warn", "bad", "ok"])
+def test_text_colours_are_legible(name, dark):
+    for ground in ("paper", "surface"):
+        assert contrast(token(name, dark), token(ground, dark)) >= 4.5
+    assert contrast(token("muted", dark), token("line", dark)) >= 4.5
+
+
+# ---- figures and numbers ----
+
+
+def test_status_bar_shows_every_status_and_fills_the_bar():
+    segments = figures.status_bar({"timeout": 1, "ok": 5000, "missing": 3})
+    assert [segment.status for segment in segments] == ["ok", "timeout", "missing"]
+    assert min(segment.width for segment in segments) >= 4
+    assert segments[-1].x + segments[-1].width == pytest.approx(480, abs=0.2)
+    assert figures.status_bar({}) == []
+
+
+def test_numbers_are_printed_as_the_design_says():
+    assert format.decimals(n=1000) == 1
+    assert format.decimals(n=150) == 0
+    assert format.percent(-0.000001) == "0.0"
+    assert format.points(0.0) == "0.0"
+    assert format.count(5000) == "5,000"
+    assert format.date("not a date") == "not a date"
+
+
+@pytest.mark.parametrize("threat", THREATS)
+def test_every_threat_model_and_task_renders(threat, tmp_path):
+    for task in THREATS[threat].tasks:
+        suite = Suite(task=task, threat_model=threat, examples=20, seeds=(0,), attacks={"a": 1.0})
+        assert build(synthetic.frame(suite), tmp_path / task).is_file()
+
+
+def test_every_trait_has_a_printed_form():
+    for trait in METRICS.values():
+        shown = str(render.figure({"value": 0.5, "lo": 0.4, "hi": 0.6}, trait))
+        assert shown.startswith({"%": "50.0", "points": "+50.0", "": "0.5"}[trait.unit])
+    assert render.figure({"absent": "no input"}, None) == "absent: no input"
+    assert render.figure({"value": "<b>"}, None) == "no number"
+
+
+def test_scale_suite_has_no_page_per_record(tmp_path):
+    suite = replace(synthetic.scale(records=900), examples=100)
+    out = build(synthetic.frame(suite), tmp_path / "site").parent
+    assert len(html_of(out)) == 2 + 60
+
+
+def test_benchmarks_that_were_never_run_come_last(tmp_path):
+    small = {"attacks": {"noop": 0.0, "fgsm": 0.7}, "defenses": {"none": 0.0}, "seeds": (0,)}
+    never = synthetic.without_records(Suite(benchmark="about", matrix="open", **small))
+    run = synthetic.frame(Suite(benchmark="later", matrix="done", **small))
+    page = build(pd.concat([never, run], ignore_index=True), tmp_path / "site", META).read_text()
+    assert page.index("later/done/index.html") < page.index("about/open/index.html")

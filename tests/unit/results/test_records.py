@@ -1,0 +1,208 @@
+"""Records: the schema, the digest that says what is equal, and the tree of files."""
+
+import copy
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from harness.common.errors import UserError
+from harness.results import records
+
+GOLDEN = "492e31ef1d92c34180ff689251138b7560b50a7e1dd700cacae500a153ca893c"
+"""Changes only with the record's schema or its digest: then old records are no longer readable."""
+
+RECORD = {
+    "key": "k" * 64,
+    "id": "quick/digits-linf/small-cnn/none/pgd/linf-8_255/s0",
+    "cell": {
+        "benchmark": "quick",
+        "matrix": "digits-linf",
+        "task": "classification",
+        "threat_model": "evasion",
+        "victim": "small-cnn",
+        "defense": "none",
+        "attack": "pgd",
+        "defense_module": "none",
+        "attack_module": "pgd",
+        "budget": {"norm": "linf", "eps": 8 / 255},
+        "budget_label": "L∞ 8/255",
+        "goal": "untargeted",
+        "knowledge": "none",
+        "data": {"student": "digits"},
+        "seed": 0,
+    },
+    "status": "ok",
+    "stage": None,
+    "reason": None,
+    "metrics": {
+        "accuracy": {"value": 0.5, "k": 1, "n": 2, "lo": 0.1, "hi": 0.9, "level": 0.95,
+                     "method": "wilson"},
+        "attack_success_rate": {"absent": "no input was right before the attack"},
+    },
+    "parts": {},
+    "outcomes": {"ids": "d" * 64, "n": 2, "before": "wA==", "after": "gA=="},
+    "confusions": None,
+    "perturbation": {"linf_max": 0.03, "examples": 2},
+    "queries": None,
+    "cost": {"attack": {"forward": 20, "backward": 10}},
+    "flags": [{"name": "noop_differs", "text": "a sentence"}],
+    "notes": [],
+    "stages": {"after": "a" * 64},
+    "members": [],
+    "modules": {"attacks/pgd": "p" * 64},
+    "params": {"attack": {"steps": 7}},
+    "method": 1,
+    "environment": {"executor": "local", "device": "cpu", "python": "3.11.7", "torch": "2.15.0",
+                    "lock": "l" * 64, "threads": 1},
+    "run": {"id": "abc", "commit": None, "dirty": None, "finished": "2026-01-01T00:00:00+00:00",
+            "seconds": {"after": 0.1}, "hook_seconds": {"after": 0.01}, "peak_memory": {"after": 5},
+            "machine": "Linux x86_64"},
+}  # fmt: skip
+
+
+def made(**changes):
+    return records.finish(copy.deepcopy(RECORD) | changes)
+
+
+def run_of(**changes):
+    return {"run": RECORD["run"] | changes}
+
+
+def test_golden_record():
+    assert made()["result"] == GOLDEN
+
+
+def test_the_result_leaves_out_the_run_and_nothing_else():
+    plain = made()
+    assert (
+        made(**run_of(id="other", seconds={"after": 9.0}, machine="m"))["result"] == plain["result"]
+    )
+    changes = [
+        {"key": "other"},
+        {"metrics": {}},
+        {"stages": {}},
+        {"cost": {}},
+        {"status": "timeout", "reason": "slow", "stage": "attack"},
+        {"environment": RECORD["environment"] | {"torch": "2.16.0"}},
+    ]
+    results = {made(**change)["result"] for change in changes}
+    assert len(results | {plain["result"]}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "fine"},
+        {"extra": 1},
+        {"cost": {"attack": {"forward": 1.5}}},
+        {"metrics": {"accuracy": {"value": "0.5"}}},
+        {"cell": RECORD["cell"] | {"task": "translation"}},
+        {"environment": {}},
+    ],
+)
+def test_a_record_that_is_not_of_the_schema_is_a_bug_of_ours(change):
+    with pytest.raises(ValidationError):
+        made(**change)
+
+
+def test_records_with_and_without_class_names_and_moves_are_read(tmp_path):
+    maps = {"shape": [1, 2, 3], "before": "eJw=", "after": "eJw="}
+    more = maps | {"classes": ["sky", "road"], "moves": "eJw="}
+    for confusions in (maps, more, more | {"classes": []}):
+        path = records.write(tmp_path, made(confusions=confusions))
+        assert records.read(path)["confusions"] == confusions
+    with pytest.raises(ValidationError):
+        made(confusions=more | {"classes": ["sky", 3]})
+
+
+def test_nan_is_refused_in_a_record():
+    with pytest.raises(ValueError, match="JSON"):
+        made(perturbation={"linf_max": float("nan")})
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    record = made()
+    path = records.write(tmp_path, record)
+    assert path.parent.name == "quick"
+    assert records.read(path) == record
+    assert json.loads(path.read_text()) == record
+
+
+def test_a_record_is_written_once(tmp_path):
+    path = records.write(tmp_path, made())
+    before = path.stat().st_mtime_ns
+    assert records.write(tmp_path, made()) == path
+    assert path.stat().st_mtime_ns == before
+    assert records.write(tmp_path, made(**run_of(id="second"))) != path
+    assert len(list(records.walk(tmp_path))) == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda text: text[:-10], "not a readable record"),
+        (lambda text: "", "not a readable record"),
+        (lambda text: "[]", "not a JSON object"),
+        (lambda text: text.replace('"value": 0.5', '"value": 0.6'), "does not match its digest"),
+        (lambda text: text.replace('"id": "abc"', '"id": "abd"'), "does not match its digest"),
+        (lambda text: text.replace('"status": "ok"', '"status": "fine"'), "not a valid record"),
+        (lambda text: text.replace('"seed": 0', '"seed": "0"'), "not a valid record"),
+        (lambda text: text.replace("record/1", "record/2"), "upgrade gauntlet"),
+        (lambda text: text.replace('"linf_max": 0.03', '"linf_max": NaN'), "record"),
+        (lambda text: "[" * 100_000, "record"),
+    ],
+)
+def test_a_damaged_record_is_one_line_and_the_others_are_read(tmp_path, damage, says):
+    path = records.write(tmp_path, made())
+    other = records.write(tmp_path, made(key="other"))
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match=says) as caught:
+        records.read(path)
+    assert "\n" not in str(caught.value)
+    good, errors = records.load_all(tmp_path)
+    assert [r["key"] for r in good] == ["other"]
+    assert len(errors) == 1
+    assert other.exists()
+
+
+def test_a_renamed_record_does_not_match_its_digest(tmp_path):
+    path = records.write(tmp_path, made())
+    with pytest.raises(UserError, match="digest"):
+        records.read(path.rename(path.with_stem("0" * 32)))
+
+
+def test_bytes_that_are_no_text_are_one_line(tmp_path):
+    path = records.write(tmp_path, made())
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not a readable record"):
+        records.read(path)
+
+
+def test_half_written_records_are_not_seen(tmp_path):
+    path = records.write(tmp_path, made())
+    path.with_suffix(".part").write_text("{")
+    assert list(records.walk(tmp_path)) == [path]
+
+
+def test_a_folder_that_is_not_there_holds_no_records(tmp_path):
+    assert records.load_all(tmp_path / "nowhere") == ([], [])
+
+
+def test_several_folders_are_read_together(tmp_path):
+    records.write(tmp_path / "a", made())
+    records.write(tmp_path / "b", made(key="other"))
+    good, _ = records.load_all(tmp_path / "a", tmp_path / "b")
+    assert {r["key"] for r in good} == {"k" * 64, "other"}
+
+
+def test_of_several_records_of_a_key_a_result_beats_a_failure_and_then_the_latest_counts():
+    def one(status, hour):
+        run = run_of(finished=f"2026-01-01T{hour:02}:00:00+00:00")
+        return made(status=status, reason=None if status == "ok" else "why", **run)
+
+    old, new, failed = one("ok", 1), one("ok", 2), one("timeout", 3)
+    for order in ([old, new, failed], [failed, new, old], [new, failed, old]):
+        assert records.newest_by_key(order) == {"k" * 64: new}
+    early, late = one("timeout", 1), one("timeout", 2)
+    assert records.newest_by_key([late, early]) == {"k" * 64: late}

@@ -1,0 +1,90 @@
+"""What the score does with artefacts, where no whole run is needed to see it."""
+
+import numpy as np
+import pytest
+
+from harness.common.files import save_array
+from harness.judge.values import Absent
+from harness.report.site.classes import class_names, moves_of
+from harness.results.codec import pack_moves, unpack_confusions
+from harness.results.scoring import Score, foreign_labels, goal_of, judge_segmentation, score
+from harness.storage.store import Store
+
+KEY = "ab" * 32
+INFO = {
+    "threat_model": "evasion-query",
+    "budget": {"queries": 5},
+    "data": {"student": "digits"},
+    "knowledge": "none",
+    "goal": "untargeted",
+}
+
+
+def test_an_oracle_that_answered_more_than_the_budget_is_a_violation(tmp_path):
+    store = Store(tmp_path / "store")
+    save_array(tmp_path / "out" / "oracle" / "counts.npy", np.array([0, 6, 2]))
+    store.commit(KEY, tmp_path / "out", {"status": "ok", "oracle": {"refused": 0}})
+    judged = score(INFO, {"attack": KEY}, store)
+    assert judged.status == "budget_violation"
+    assert judged.reason == "6 queries for one example, the limit is 5"
+
+
+@pytest.mark.parametrize(
+    ("threat", "data", "foreign"),
+    [
+        ("evasion", {"student": "a"}, False),
+        ("evasion-transfer", {"student": "a", "public": "b"}, True),
+        ("evasion-transfer", {"student": "a", "public": "a"}, False),
+        ("supply-chain", {"student": "a", "public": "b"}, True),
+        ("supply-chain", {"student": "a", "public": "b", "attacker": "a"}, False),
+    ],
+)
+def test_a_target_class_means_nothing_across_label_spaces(threat, data, foreign, tmp_path):
+    info = INFO | {"threat_model": threat, "data": data}
+    assert foreign_labels(info) is foreign
+    if foreign:
+        store = Store(tmp_path / "store")
+        assert isinstance(goal_of(info, {"goal": KEY}, store, {}), Absent)
+
+
+def test_a_segmentation_record_keeps_names_and_moves(tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, (4, 8, 8)).astype(np.uint8)
+    y[0, :2] = 255
+    outputs = {role: rng.integers(0, 4, y.shape).astype(np.uint8) for role in ("before", "after")}
+    result = Score()
+    spec = {"outputs": 3, "void": 255, "classes": ["sky", "road", "car"]}
+    judge_segmentation(outputs, y, spec, None, result)
+    kept = y != 255
+    expected = np.zeros((4, 4), int)
+    np.add.at(expected, (outputs["before"][kept], outputs["after"][kept]), 1)
+    # written by the judge, read by the pages: neither imports the other
+    assert (moves_of(result.confusions, 3) == expected).all()
+    record = {"confusions": result.confusions}
+    assert class_names(record) == ("sky", "road", "car")
+    before = unpack_confusions(result.confusions, "before")
+    assert before.sum() == kept.sum()
+
+
+def test_what_is_left_after_rounding_stands_beside(tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, (4, 8, 8)).astype(np.uint8)
+    outputs = {"before": y, "after": (y + 1) % 3, "eight_bit": np.where(y == 0, 1, y)}
+    spec, result = {"outputs": 3, "void": 255, "classes": []}, Score()
+    judged = judge_segmentation(outputs, y, spec, None, result)
+    share = float((y != 0).mean())
+    assert judged.metrics["pixel_accuracy"].value == 0
+    assert judged.metrics["pixel_accuracy_8bit"].value == pytest.approx(share)
+    assert 0 < judged.metrics["miou_8bit"].value < share
+    assert unpack_confusions(result.confusions, "eight_bit").sum() == y.size
+
+
+def test_moves_of_a_large_slice_do_not_overflow():
+    counts = np.full((3, 3), 2**40)
+    assert (moves_of({"moves": pack_moves(counts)}, 2) == counts).all()
+
+
+@pytest.mark.parametrize("moves", [None, "", "!", "eJwDAAAAAAE=", 3])
+def test_moves_that_cannot_be_read_are_none(moves):
+    assert moves_of({"moves": moves}, 2) is None
+    assert moves_of({}, 2) is None

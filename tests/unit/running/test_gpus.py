@@ -1,0 +1,86 @@
+"""GPUs: each runs one stage at a time, is tried before use, and is given back whatever ends."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.commands.run import gpu_numbers
+from harness.common.errors import UserError
+from harness.executors.base import Result
+from harness.executors.gpu_probe import usable
+from harness.running.gpus import Leases
+from tests.support.workspaces import Checkout, matrix
+
+
+class Fake:
+    """Ends every stage at once, and notes which GPUs were in use together."""
+
+    name, contained = "local", False
+
+    def __init__(self, bad=()):
+        self.bad, self.running, self.most, self.tried = bad, [], 0, []
+
+    def start(self, job):
+        assert job.gpu not in [one.gpu for one in self.running], "one GPU, two stages"
+        self.tried.append((job.job["stage"], job.gpu))
+        self.running.append(job)
+        self.most = max(self.most, len(self.running))
+
+    def wait(self, timeout):
+        job = self.running.pop(0)
+        status = "module_error" if job.gpu in self.bad else "ok"
+        return [(job, Result(status, "no such device" if status != "ok" else "", 0.1))]
+
+    def lingering(self):
+        return []
+
+    def close(self):
+        self.running.clear()
+
+
+def test_on_the_cpu_there_is_no_limit():
+    leases = Leases()
+    assert [leases.take(key) for key in "abc"] == [None] * 3
+    assert leases.any_free
+
+
+def test_every_gpu_is_tried_before_use():
+    fake = Fake()
+    assert usable(fake, ["0", "3"], Path("/nowhere")) == ["0", "3"]
+    assert fake.tried == [("device", "0"), ("device", "3")]
+
+
+def test_one_that_cannot_be_used_is_named():
+    with pytest.raises(UserError, match="GPU 3 cannot be used: no such device"):
+        usable(Fake(bad=["3"]), ["0", "3"], Path("/nowhere"))
+
+
+@pytest.mark.parametrize("text", ["", "0,0", "a", "0;1", "-1"])
+def test_numbers_that_are_none(text):
+    with pytest.raises(UserError, match="--gpus"):
+        gpu_numbers(text)
+
+
+@pytest.mark.parametrize("gpus", [["0"], ["0", "1"]])
+def test_a_run_uses_each_gpu_for_one_stage_at_a_time(tmp_path, gpus, monkeypatch):
+    checkout = Checkout(tmp_path)
+    checkout.benchmark(matrix(seeds=[0, 1, 2]))
+    fake = Fake()
+    monkeypatch.setattr("harness.commands.run.executor_named", lambda name, fresh: fake)
+    monkeypatch.setattr("harness.running.scheduler.check_output", lambda job: "nothing was run")
+    checkout.run(device="cuda", gpus=",".join(gpus), jobs=8, executor="local")
+    stages = [gpu for stage, gpu in fake.tried if stage != "device"]
+    assert len(stages) == 3
+    assert set(stages) == set(gpus)
+    assert fake.most == len(gpus)
+
+
+def test_a_stage_that_failed_gives_its_gpu_back(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(Leases, "give", lambda self, key: given.append(key))
+    monkeypatch.setattr(Leases, "take", lambda self, key: None)
+    checkout = Checkout(tmp_path)
+    checkout.module("victim", "broken", "raise RuntimeError", hooks=["build", "fit"])
+    checkout.benchmark(matrix(victims=["broken"]))
+    checkout.run()
+    assert len(given) == 1

@@ -1,0 +1,306 @@
+"""Losses per pixel and the attacks that raise them, against formulas written otherwise."""
+
+import copy
+import math
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchattacks
+from torch import nn
+
+from harness.runtime import dense
+from harness.runtime.contracts import Budget, Data, NotApplicable, Spec
+from harness.runtime.miou import confusion, mean_iou
+from tests.support.modules import context, live, module
+
+SEGMENTATION = Spec("segmentation", 4, (3, 10, 14), void=255)
+IMAGES = Spec("classification", 5, (3, 8, 8))
+EIGHT = Budget(norm="linf", eps=8 / 255)
+
+
+@pytest.fixture
+def pixels():
+    """Logits of five classes (the last is void's) and labels of four, a tenth of them void."""
+    random = torch.Generator().manual_seed(3)
+    logits = 3 * torch.randn(2, 5, 10, 14, generator=random, dtype=torch.float64)
+    y = torch.randint(0, 4, (2, 10, 14), generator=random)
+    y[torch.rand(y.shape, generator=random) < 0.1] = 255
+    return logits, y.to(torch.uint8)
+
+
+@pytest.fixture
+def victim():
+    """A segmentation network of four classes in eval mode, and a set that it was trained on."""
+    torch.manual_seed(0)
+    random = torch.Generator().manual_seed(1)
+    coarse = torch.rand(24, 3, 4, 5, generator=random)
+    raw = (F.interpolate(coarse, (10, 14), mode="bilinear") * 255).to(torch.uint8)
+    y = (raw.float().mean(1) / 64).clamp_max(3).to(torch.uint8)
+    y[:, 0] = 255
+    data = Data(raw, y, torch.arange(24), SEGMENTATION, torch.device("cpu"))
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 4, 1)
+    )
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.02)
+    for _ in range(60):
+        loss = F.cross_entropy(network(data.x), y.long(), ignore_index=255)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return network.eval(), data
+
+
+def right(network, x, y):
+    """Right pixels of each picture."""
+    with torch.no_grad():
+        return ((network(x).argmax(1) == y) & (y != 255)).flatten(1).sum(1)
+
+
+def test_jensen_shannon_is_that_of_the_whole_distributions(pixels):
+    logits, y = pixels
+    p = logits.softmax(1).movedim(1, -1)
+    q = F.one_hot(y.long().clamp_max(4), 5).double()
+    middle = (p + q) / 2
+    wanted = 0.5 * (torch.xlogy(p, p / middle) + torch.xlogy(q, q / middle)).sum(-1)
+    found = dense.values(dense.LOSSES["js"], logits, y)
+    assert torch.allclose(found[y != 255], wanted[y != 255])
+    assert found.max() < math.log(2)
+
+
+@pytest.mark.parametrize("name", dense.LOSSES)
+def test_void_has_no_loss_and_gradients_are_finite(pixels, name):
+    logits, y = pixels
+    logits = (100 * logits.float()).requires_grad_()  # p is 0 or 1 in float32
+    found = dense.values(dense.LOSSES[name], logits, y)
+    assert found.shape == y.shape
+    assert not found[y == 255].any()
+    dense.mean(found, y).sum().backward()
+    assert torch.isfinite(logits.grad).all()
+    assert not logits.grad.movedim(1, -1)[y == 255].any()
+
+
+@pytest.mark.parametrize("name", dense.LOSSES)
+def test_raising_a_loss_makes_pixels_wrong(pixels, name):
+    logits, y = pixels
+    logits = logits.clone().requires_grad_()
+    before = right(nn.Identity(), logits, y).sum()
+    for _ in range(50):
+        value = dense.mean(dense.values(dense.LOSSES[name], logits, y), y).sum()
+        (gradient,) = torch.autograd.grad(value, logits)
+        logits = (logits + gradient.sign()).detach().requires_grad_()
+    assert right(nn.Identity(), logits, y).sum() < before / 4
+
+
+def test_a_weighted_mean_is_torchs(pixels):
+    logits, y = pixels
+    weights = torch.tensor([1.0, 5.0, 0.5, 2.0], dtype=torch.float64)
+    rows = dense.mean(dense.values(dense.cross_entropy, logits, y), y, weights)
+    void = weights.new_zeros(1)
+    wanted = F.cross_entropy(logits, y.long(), torch.cat([weights, void]), ignore_index=255)
+    assert rows.shape == (2,)
+    assert torch.allclose(rows.mean(), wanted)
+
+
+# -- SegPGD and CosPGD --------------------------------------------------------------------------
+
+
+def reference(network, x, y, eps, alpha, steps, weigh):
+    """A plain loop from the clean picture, as the papers' authors write it."""
+    at = x.clone()
+    for t in range(steps):
+        at.requires_grad_()
+        logits = network(at)
+        loss = F.cross_entropy(logits, y.long(), ignore_index=255, reduction="none")
+        (gradient,) = torch.autograd.grad((weigh(logits.detach(), y, t, steps) * loss).sum(), at)
+        at = (at + alpha * gradient.sign()).detach()
+        at = torch.clamp(at, x - eps, x + eps).clamp(0, 1)
+    return at
+
+
+def by_segpgd(logits, y, t, steps):
+    fraction, correct = t / (2 * steps), logits.argmax(1) == y
+    return (1 - fraction) * correct + fraction * ~correct
+
+
+def by_cospgd(logits, y, t, steps):
+    hot = F.one_hot(y.long().clamp_max(3), 4).movedim(-1, 1).float()
+    return F.cosine_similarity(logits.softmax(1), hot, dim=1)
+
+
+@pytest.mark.parametrize(("variant", "weigh"), [("segpgd", by_segpgd), ("cospgd", by_cospgd)])
+def test_weighted_pgd_is_the_authors_loop(victim, tmp_path, variant, weigh):
+    network, data = victim
+    attack = module("attack", "pgd", variant, random_start=False)
+    found = attack.perturb(
+        live(network, SEGMENTATION), data.x, data.y, None, EIGHT, context(tmp_path, SEGMENTATION)
+    )
+    wanted = reference(network, data.x, data.y, 8 / 255, 2 / 255, 10, weigh)
+    assert torch.allclose(found, wanted, atol=1e-6)
+    assert right(network, found, data.y).sum() < right(network, data.x, data.y).sum()
+
+
+@pytest.mark.parametrize("variant", ["segpgd", "cospgd"])
+def test_weighted_pgd_reaches_a_target_map(victim, tmp_path, variant):
+    network, data = victim
+    goal = torch.where(data.y == 255, data.y, (data.y + 1) % 4)
+    attack = module("attack", "pgd", variant)
+    found = attack.perturb(
+        live(network, SEGMENTATION), data.x, data.y, goal, EIGHT, context(tmp_path, SEGMENTATION)
+    )
+    assert right(network, found, goal).sum() > right(network, data.x, goal).sum()
+
+
+def test_weights_of_pixels_mean_nothing_elsewhere(tmp_path):
+    attack = module("attack", "pgd", "segpgd")
+    model = live(nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), IMAGES)
+    with pytest.raises(NotApplicable, match="one label an example"):
+        attack.perturb(model, torch.rand(2, 3, 8, 8), torch.tensor([0, 1]), None, EIGHT,
+                       context(tmp_path, IMAGES))  # fmt: skip
+
+
+# -- APGD ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def classifier():
+    """A classifier that half of the examples survive on."""
+    torch.manual_seed(0)
+    random = torch.Generator().manual_seed(2)
+    x = torch.rand(200, 3, 8, 8, generator=random)
+    teacher = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5))
+    y = teacher(x).argmax(1)
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(576, 5))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(80):
+        loss = F.cross_entropy(network(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return network.eval(), x, y
+
+
+def test_apgd_is_as_strong_as_torchattacks(classifier, tmp_path):
+    network, x, y = classifier
+    budget = EIGHT
+    attack = module("attack", "apgd", steps=20)
+    ours = attack.perturb(live(copy.deepcopy(network), IMAGES), x, y, None, budget,
+                          context(tmp_path, IMAGES))  # fmt: skip
+    theirs = torchattacks.APGD(network, eps=8 / 255, steps=20, loss="ce", seed=0)(x, y)
+    assert (ours - x).abs().max() <= 8 / 255 + 1e-6
+    rates = [(network(one).argmax(1) != y).float().mean().item() for one in (ours, theirs)]
+    assert 0.2 < rates[1] < 0.9
+    assert abs(rates[0] - rates[1]) <= 0.02
+
+
+@pytest.mark.parametrize("variant", ["sea-mce", "sea-mce-bal", "sea-js"])
+def test_sea_s_runs_beat_one_step_and_stay_in_the_ball(victim, tmp_path, variant):
+    network, data = victim
+    model, ctx = live(network, SEGMENTATION), context(tmp_path, SEGMENTATION)
+    attack = module("attack", "apgd", variant, steps=30)
+    attack.learn(model, data, data, EIGHT, ctx)
+    found = attack.perturb(model, data.x, data.y, None, EIGHT, ctx)
+    once = module("attack", "fgsm").perturb(model, data.x, data.y, None, EIGHT, ctx)
+    assert (found - data.x).abs().max() <= 8 / 255 + 1e-6
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert right(network, found, data.y).sum() < right(network, once, data.y).sum()
+
+
+def test_apgd_keeps_the_best_of_what_it_looked_at(victim, tmp_path):
+    """More steps never leave more pixels right: of each picture the best input is kept."""
+    network, data = victim
+    model, ctx = live(network, SEGMENTATION), context(tmp_path, SEGMENTATION)
+    looked = []
+
+    def look(_, inputs, logits):
+        hits = (logits.argmax(1) == data.y) & (data.y != 255)
+        looked.append(hits.flatten(1).sum(1))
+
+    network.register_forward_hook(look)
+    attack = module("attack", "apgd", steps=15, objective="js")
+    found = attack.perturb(model, data.x, data.y, None, EIGHT, ctx)
+    assert torch.equal(right(network, found, data.y), torch.stack(looked[:16]).amin(0))
+
+
+def test_apgd_goes_to_a_target_but_for_a_mask_of_right_pixels(victim, tmp_path):
+    network, data = victim
+    model, ctx = live(network, SEGMENTATION), context(tmp_path, SEGMENTATION)
+    goal = torch.zeros_like(data.y)
+    given = (model, data.x, data.y, goal, EIGHT, ctx)
+    found = module("attack", "apgd", steps=15, objective="js").perturb(*given)
+    assert right(network, found, goal).sum() > right(network, data.x, goal).sum()
+    with pytest.raises(NotApplicable, match="no target"):
+        module("attack", "apgd", steps=15, objective="masked-ce").perturb(*given)
+
+
+# -- learned attackers --------------------------------------------------------------------------
+
+
+def learned(name, variant, victim, folder, budget=EIGHT, **params):
+    network, data = victim
+    ctx = context(folder, SEGMENTATION)
+    attack = module("attack", name, variant, **params)
+    attack.learn(live(network, SEGMENTATION), data, data, budget, ctx)
+    return attack.perturb(None, data.x, None, None, budget, ctx)
+
+
+@pytest.mark.parametrize(("size", "parameters"), [("s", 440), ("m", 19_590), ("l", 25_861)])
+def test_the_autoencoder_s_sizes(size, parameters):
+    attack = module("attack", "malicious-autoencoder", size)
+    network = attack.build(3, EIGHT)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+    assert network(torch.rand(2, 3, 45, 50)).shape == (2, 3, 45, 50)
+
+
+@pytest.mark.parametrize("variant", ["s", "m", "l"])
+def test_a_bounded_autoencoder_hurts_within_its_budget(victim, tmp_path, variant):
+    network, data = victim
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    found = learned("malicious-autoencoder", variant, victim, tmp_path, steps=60)
+    assert (found - data.x).abs().max() <= 8 / 255 + 1e-6
+    assert right(network, found, data.y).sum() < right(network, data.x, data.y).sum()
+    # buffers too: a victim in train mode would have drifted
+    after = network.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert not network.training
+
+
+def test_the_autoencoder_logs_what_its_mean_change_does_alone(victim, tmp_path, capsys):
+    network, data = victim
+    found = learned("malicious-autoencoder", "s", victim, tmp_path, steps=60)
+    told = re.search(r"mIoU ([.\d]+); with the mean change alone ([.\d]+)", capsys.readouterr().out)
+    alone = (data.x + (found - data.x).mean(0)).clamp(0, 1)
+    for text, x in zip(told.groups(), (found, alone), strict=True):
+        counts = confusion(network(x).argmax(1), data.y, data.spec.outputs)
+        assert float(text) == pytest.approx(mean_iou(counts.view(data.spec.outputs, -1)), abs=1e-3)
+
+
+def test_the_original_form_is_stronger_and_has_no_limit(victim, tmp_path):
+    network, data = victim
+    free = Budget(unbounded=True)
+    found = learned("malicious-autoencoder", "original", victim, tmp_path, free, steps=60, batch=8)
+    assert (found - data.x).abs().max() > 0.3
+    assert right(network, found, data.y).sum() < right(network, data.x, data.y).sum() / 2
+    with pytest.raises(NotApplicable, match="unbounded"):
+        learned("malicious-autoencoder", "original", victim, tmp_path, steps=1)
+
+
+def test_a_hinge_holds_its_pictures_to_a_psnr(victim, tmp_path):
+    network, data = victim
+    free = Budget(unbounded=True)
+    found = learned("malicious-autoencoder", "psnr-20", victim, tmp_path, free, steps=150)
+    assert (found - data.x).square().mean() <= 0.01
+    assert right(network, found, data.y).sum() < right(network, data.x, data.y).sum()
+
+
+def test_a_universal_perturbation_is_one_for_all(victim, tmp_path):
+    network, data = victim
+    found = learned("universal", None, victim, tmp_path, steps=80)
+    change = found - data.x
+    assert change.abs().max() <= 8 / 255 + 1e-6
+    inner = ((data.x > 0.05) & (data.x < 0.95))[:2].all(0)  # where no border cuts it off
+    assert inner.sum() > 100
+    assert (change[0] - change[1])[inner].abs().max() < 1e-6
+    assert right(network, found, data.y).sum() < right(network, data.x, data.y).sum()
