@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from harness.report.site.figures import Tick, ticks
 from harness.report.site.labels import LETTER, short, spread
-from harness.report.tables import AttackRow, Cell, Row, Table
+from harness.report.tables import AttackRow, Row, Table, TableCell
 
 WIDTH = 344.0
 COLOURS = 6
@@ -213,7 +213,7 @@ def _together(
     return _Line(TOGETHER, "all", start + known if known else [], [])
 
 
-def _cell(row: Row | None, attack: str) -> Cell | None:
+def _cell(row: Row | None, attack: str) -> TableCell | None:
     return next((cell for cell in row.cells if cell.attack == attack), None) if row else None
 
 
