@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 
 from harness.common.errors import UserError, UserErrors
+from harness.common.status import TRANSIENT
 from harness.config.benchmark import Benchmark
 from harness.report.selection import plans, select
 from harness.results import records
-from harness.storage.store import TRANSIENT
 from harness.workspace import Workspace
 
 

@@ -8,6 +8,7 @@ from harness.judge.values import Absent
 from harness.report.site.classes import class_names, moves_of
 from harness.results.codec import pack_moves, unpack_confusions
 from harness.results.scoring import Score, foreign_labels, goal_of, judge_segmentation, score
+from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
 
 KEY = "ab" * 32
@@ -23,7 +24,7 @@ INFO = {
 def test_an_oracle_that_answered_more_than_the_budget_is_a_violation(tmp_path):
     store = Store(tmp_path / "store")
     save_array(tmp_path / "out" / "oracle" / "counts.npy", np.array([0, 6, 2]))
-    store.commit(KEY, tmp_path / "out", {"status": "ok", "oracle": {"refused": 0}})
+    store.commit(KEY, tmp_path / "out", ReceiptDraft("attack", "ok", refused_queries=0))
     judged = score(INFO, {"attack": KEY}, store)
     assert judged.status == "budget_violation"
     assert judged.reason == "6 queries for one example, the limit is 5"
