@@ -23,8 +23,8 @@ def clean(workspace: Workspace, *, everything: bool, console: Console) -> None:
     for key in dropped:
         store.drop(key)
     for key, stage in stages.items():
-        if stage.passing:
-            store.remove_part(key, stage.passing)
+        if stage.intermediate:
+            store.remove_part(key, stage.intermediate)
     for folder in (store.aside, workspace.home / "checkpoints"):
         for path in folder.glob("*"):
             if path.name not in stages:

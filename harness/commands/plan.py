@@ -109,10 +109,11 @@ def explain(planned: Plan, cell: Cell, scheduler: Scheduler, console: Console) -
     for key, stage in planned.graph.ancestors(list(cell.stages.values())).items():
         receipt = scheduler.store.receipt(key)
         if key in missing:
-            state = "to run" if receipt is None else "to run again: its passing artefact is gone"
+            gone = "to run again: its intermediate artefact is gone"
+            state = "to run" if receipt is None else gone
         elif receipt is None:
             state = "not needed: what it leads to is cached"
         else:
-            state = f"cached, {receipt['status']}"
+            state = f"cached, {receipt.status}"
         roles = {r: m["module"] for r, m in stage.recipe.get("modules", {}).items()}
         say(f"  {stage.kind:9} {key[:12]}  {state}  {' '.join(roles.values())}")

@@ -7,11 +7,11 @@ from collections import Counter
 from rich.console import Console
 
 from harness.common.errors import UserError, UserErrors
+from harness.common.status import TRANSIENT
 from harness.config.benchmark import Benchmark
 from harness.report.selection import plans, select
 from harness.results import records
 from harness.results.records import Record
-from harness.storage.store import TRANSIENT
 from harness.workspace import Workspace
 
 

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from harness.commands.run import executor_named, prepare
 from harness.common.progress import Meter
 from harness.executors.selfcheck.run import CHECKS, selfcheck
-from harness.storage.run_folder import WorkFolder
+from harness.storage.run_folder import RunFolder
 from harness.workspace import Workspace
 
 STYLES = {"known": "dim", "outdated": "yellow", "untold": "yellow", "broken": "bold red"}
@@ -29,7 +29,7 @@ def run(workspace: Workspace, executor: str, console: Console) -> bool:
     make = partial(executor_named, executor)
     prepare(executor, [None], console)
     findings = []
-    folder = WorkFolder(workspace.home / "work", workspace.store().aside)
+    folder = RunFolder(workspace.home / "work", workspace.store().aside)
     with folder as work, Meter("self-check") as meter:
         for finding in selfcheck(make, work.path):
             findings.append(finding)

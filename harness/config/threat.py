@@ -6,25 +6,9 @@ Nothing else in the harness branches on a threat model's name; a new one is a ne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Status = Literal[
-    "ok",
-    "not_applicable",
-    "avoided",
-    "module_error",
-    "contract_violation",
-    "budget_violation",
-    "timeout",
-    "out_of_memory",
-    "blocked",
-    "infra_error",
-    "missing",
-]
-"""The closed list: every planned cell ends in exactly one of these."""
-
-By = Literal["rule", "victim", "defense", "attack", "harness"]
-"""What a cell without a result is put down to: the plan's rules, a module by its role, or us."""
+from harness.common.status import By as By
+from harness.common.status import Status as Status
 
 
 @dataclass(frozen=True)

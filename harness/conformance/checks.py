@@ -100,8 +100,10 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="gauntlet-check-") as folder:
             recorder = Recorder(self.store, Path(folder), self.executor.name, "cpu")
             self.scheduler(self.plan, recorder).run_stages([key])
-        receipt = self.store.receipt(key) or {"status": "infra_error", "reason": "no receipt"}
-        return key, "" if receipt["status"] == "ok" else str(receipt["reason"])
+        receipt = self.store.receipt(key)
+        if receipt is None:
+            return key, "no receipt"
+        return key, "" if receipt.status == "ok" else receipt.reason
 
 
 def conformance(
@@ -261,7 +263,7 @@ def _deeper(
         recorder = Recorder(second, Path(folder), bench.executor.name, "cpu")
         bench.scheduler(bench.plan, recorder).run([cell])
         again = _digests(second, cell.own)
-    # a stage whose passing artefact was no longer needed did not run again: nothing to compare
+    # a stage whose intermediate artefact was no longer needed did not run again: nothing to compare
     different = sorted(name for name in before.keys() & again.keys() if again[name] != before[name])
     yield Check(f"same seed, same output {name}", not different, ", ".join(different[:3]))
     if module.manifest.kind == "attack":
@@ -275,7 +277,7 @@ def _digests(store: Store, keys: frozenset[str]) -> dict[str, str]:
     found = {}
     for key in sorted(keys):
         receipt = store.receipt(key)
-        for file, value in (receipt or {"files": {}})["files"].items():
+        for file, value in (receipt.files if receipt else {}).items():
             if file not in ("log.txt", "curves.jsonl"):
                 found[f"{key[:8]}/{file}"] = value
     return found

@@ -1,1 +1,1 @@
-"""Where stages run: one protocol, several places."""
+"""Executors, which run stages: one protocol, several places."""

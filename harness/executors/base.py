@@ -1,13 +1,15 @@
-"""The contract between the scheduler and a place where stages run."""
+"""Contract between the scheduler and a place where stages run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from harness.common.status import By, Status
 from harness.config.environments import Environment
-from harness.config.threat import By
+from harness.runtime.worker.job_file import JobFile
 
 STAGE_ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -22,21 +24,24 @@ STAGE_ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class StageJob:
-    """One stage, ready to run.
+    """Stage that is ready to run.
 
     Attributes:
-        key: the stage key. folder: its own work folder; artefacts will lie under ``folder/out``.
-        job: what ``job.json`` will hold. seconds, memory_gb: limits.
-        service: the job of the query oracle that must answer while this one runs, or ``None``.
-        environment: what has to be installed where it runs; ``None`` is the plain base. Only an
-            executor with images looks at it.
-        gpu: the number of the GPU that is its alone while it runs, or ``None``.
-        run: the run that it belongs to, for labels.
+        key: key of the stage.
+        folder: folder of its own; artefacts will lie under ``folder/out``.
+        file: content of ``job.json``.
+        seconds: time limit.
+        memory_gb: memory limit.
+        service: job of the query oracle that must answer while this one runs, or ``None``.
+        environment: packages that must be installed where it runs; ``None`` is the plain base. Only
+            an executor with images reads it.
+        gpu: number of the GPU that is reserved for it while it runs, or ``None``.
+        run: name of the run that it belongs to, for labels.
     """
 
     key: str
     folder: Path
-    job: dict[str, Any]
+    file: JobFile
     seconds: float
     memory_gb: float
     service: StageJob | None = None
@@ -47,50 +52,58 @@ class StageJob:
 
 @dataclass(frozen=True)
 class Result:
-    """How a stage ended, as the executor saw it.
+    """End of a stage, as the executor observed it.
 
     Attributes:
-        status: a status of the closed list. reason: one sentence unless ``ok``.
-        seconds: wall time. hook_seconds: the hook's own part, as the worker says.
-        peak_memory: bytes of private memory, the largest sample. passes: examples forward/backward.
-        image: digest of the container image that it ran in, or ``None``.
-        by: the role whose code raised, or ``None`` where that is not known.
+        status: a status of the closed list.
+        reason: one sentence, unless the status is ``ok``.
+        seconds: wall time.
+        hook_seconds: the hook's own part of it, as the worker reports.
+        peak_memory: bytes of private memory, the largest sample.
+        passes: number of examples by direction, ``forward`` and ``backward``.
+        device_memory: peak bytes on the GPU, or ``None`` on the CPU.
+        exit_code: exit code of the stage's process, or ``None`` where it had none.
+        image: digest of the container image, or ``None`` outside containers.
+        by: role whose code raised, or ``None`` where that is not known.
+        refused_queries: number of queries that the oracle refused, or ``None`` without an oracle.
     """
 
-    status: str
+    status: Status
     reason: str
     seconds: float
     hook_seconds: float = 0.0
     peak_memory: int = 0
-    passes: dict[str, int] = field(default_factory=dict)
+    passes: Mapping[str, int] = field(default_factory=dict)
     device_memory: int | None = None
     exit_code: int | None = None
     image: str | None = None
     by: By | None = None
+    refused_queries: int | None = None
 
 
 class Executor(Protocol):
-    """A place where stages run.
+    """Place where stages run.
 
     Attributes:
-        name: ``local`` or ``docker``. contained: whether stages are isolated from the host.
+        name: ``local`` or ``docker``.
+        contained: whether stages are isolated from the host.
     """
 
     name: str
     contained: bool
 
     def start(self, job: StageJob) -> None:
-        """Begin a stage; returns at once."""
+        """Start a stage and return at once."""
         ...
 
     def wait(self, timeout: float) -> list[tuple[StageJob, Result]]:
-        """Stages that ended within ``timeout`` seconds; watches the limits meanwhile."""
+        """Return the stages that ended within ``timeout`` seconds; enforce limits meanwhile."""
         ...
 
-    def lingering(self) -> list[str]:
-        """Processes that ended stages, or dead harnesses, have left; for the self-check."""
+    def leaked_processes(self) -> list[str]:
+        """Return processes left by ended stages or dead harnesses; for the self-check."""
         ...
 
     def close(self) -> None:
-        """Stop everything that still runs; leaves no process behind."""
+        """Stop every stage that still runs; no process stays behind."""
         ...

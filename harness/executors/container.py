@@ -1,8 +1,8 @@
-"""One container and the line to the process in it: runs stages one after the other.
+"""Container that runs stages one after the other, and the channel to its first process.
 
-A container sees the host in two places, both read-only: our runtime, and its *box*, a folder that
-holds what the stage of the moment was granted and is empty otherwise. Nothing of the host is
-writable from inside: what a stage leaves comes over the line, after its last process is dead.
+A container sees the host in two places, both read-only: the runtime, and its *mount root*, a folder
+that holds the granted files of the current stage and is empty otherwise. Nothing of the host is
+writable from inside: output arrives over the channel, after the stage's last process is dead.
 """
 
 from __future__ import annotations
@@ -20,37 +20,42 @@ from typing import Any, Protocol
 from harness.common.files import remove_tree
 from harness.config.module_files import decides
 from harness.executors.base import StageJob
-from harness.executors.container_options import USER, Shape, options
-from harness.executors.mounts import at, grant, listening, readable
-from harness.executors.receive import Intake, LineBroken
+from harness.executors.container_options import MOUNTS, USER, ContainerSpec, options
+from harness.executors.mounts import expose, listen_at, make_readable
+from harness.executors.receive import ChannelBroken, Event, Receiver
+from harness.runtime.worker.job_file import JobFile
 
 OPENING_SECONDS = 120.0
 """Longest time from the start of a container until torch is imported in it."""
 REMOVING_SECONDS = 30.0
-"""Longest time that a removal which has begun is waited for."""
+"""Longest time to wait for a removal that has begun."""
 GRACE_SECONDS = 15.0
-"""Beyond its deadline, which is enforced inside, a stage has this long to be reported."""
+"""Time beyond its deadline, which is enforced inside, in which a stage must be reported."""
 LISTENER = 3
-"""The descriptor of an oracle's socket inside; see ``harness.runtime.worker.spawn``."""
-LINE_BYTES = 1 << 20
+"""File descriptor of an oracle's socket inside; see ``harness.runtime.worker.spawn``."""
+MESSAGE_BYTES = 1 << 20
 
 
 class Engine(Protocol):
-    """What of the docker SDK is used here; see ``docker.DockerClient``."""
+    """Part of ``docker.DockerClient`` that is used here."""
 
     @property
     def containers(self) -> Any:  # noqa: ANN401 - the SDK's collection
-        """Makes containers."""
+        """Collection that makes containers."""
         ...
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a stage ended in its container.
+    """End of a stage in its container.
 
     Attributes:
-        code, number: exit code, or signal. stopped: status and reason if a limit was reached.
-        refused: what is wrong with the output's files. peak: bytes. clean: fit for another stage.
+        code: exit code, or 0.
+        number: signal that killed it, or 0.
+        stopped: status and reason if a limit was reached.
+        refused: reason why the output's files are refused, or ``""``.
+        peak: bytes of memory.
+        clean: whether the container is fit for another stage.
     """
 
     code: int
@@ -62,47 +67,57 @@ class Ended:
 
 
 class Container:
-    """A running container.
+    """Running container.
 
     Args:
-        engine: a docker client. shape: see there. box: a folder of its own, not yet made.
-        runtime: a copy of the runtime that anyone can read. labels: of the container.
+        engine: docker client.
+        spec: what the container is made for.
+        mount_root: folder of its own, not yet made.
+        runtime: copy of the runtime that any user can read.
+        labels: labels of the container.
 
     Attributes:
-        started: its stage has begun. overdue: it was removed because its stage did not end.
-        fit: whoever ran a stage in it says that it may run another. born: seconds of the epoch.
+        started: whether its stage has begun.
+        overdue: whether it was removed because its stage did not end.
+        fit: whether it may run another stage; the executor decides after each.
+        created: time of its creation, in seconds of the epoch.
 
     Raises:
-        LineBroken: it did not open.
+        ChannelBroken: the container did not connect.
     """
 
     def __init__(
-        self, engine: Engine, shape: Shape, box: Path, runtime: Path, labels: dict[str, str]
+        self,
+        engine: Engine,
+        spec: ContainerSpec,
+        mount_root: Path,
+        runtime: Path,
+        labels: dict[str, str],
     ) -> None:
-        self.shape, self.box, self.born = shape, box, int(time.time())
-        readable(box)
-        with listening(box / "line") as door:
+        self.spec, self.mount_root, self.created = spec, mount_root, int(time.time())
+        make_readable(mount_root)
+        with listen_at(mount_root / "line", 1) as listener:
             self._made = engine.containers.create(
-                shape.image, **options(shape, box, runtime, labels)
+                spec.image, **options(spec, mount_root, runtime, labels)
             )
             self.id: str = self._made.id
             try:
                 self._made.start()
-                self._line = accept(door, self._made)
+                self._channel = accept(listener, self._made)
             except BaseException:
                 self._remove()
                 raise
-        (box / "line").unlink()
-        self._line.settimeout(OPENING_SECONDS)
-        self._reader = self._line.makefile("rb")
+        (mount_root / "line").unlink()
+        self._channel.settimeout(OPENING_SECONDS)
+        self._reader = self._channel.makefile("rb")
         self.overdue = self.started = self.fit = False
         try:
-            if "ready" not in (said := self._event()):
-                raise LineBroken(f"the image does not fit: {said.get('failed')}")
-        except LineBroken:
+            if "ready" not in (event := self._next_event()):
+                raise ChannelBroken(f"the image does not fit: {event.get('failed')}")
+        except ChannelBroken:
             self.close()
             raise
-        self._line.settimeout(None)  # from here on, a watchdog of its own ends each stage
+        self._channel.settimeout(None)  # from here on, each stage has a watchdog of its own
 
     # -- one stage ----------------------------------------------------------------------------
 
@@ -110,34 +125,36 @@ class Container:
         """Run a stage to its end; its files lie in ``job.folder`` afterwards.
 
         Args:
-            job: the stage. listener: where it answers, for an oracle.
+            job: the stage.
+            listener: socket on which an oracle answers, else ``None``.
 
         Raises:
-            LineBroken: the container ended without saying how.
+            ChannelBroken: the container ended without reporting how.
         """
+        file = replace(self._expose(job.file), listener=None if listener is None else LISTENER)
         order = {
-            "job": self._fill(job) | ({} if listener is None else {"listener": LISTENER}),
+            "job": file.to_json(),
             "seconds": job.seconds,
             "memory_gb": job.memory_gb,
-            "disk_bytes": self.shape.disk_bytes,
+            "disk_bytes": self.spec.disk_bytes,
         }
         text = json.dumps(order).encode() + b"\n"
         watchdog = threading.Timer(job.seconds + GRACE_SECONDS, self._give_up)
         watchdog.start()
         try:
             if listener is None:
-                self._line.sendall(text)
+                self._channel.sendall(text)
             else:
-                socket.send_fds(self._line, [text[:1]], [listener.fileno()])
-                listener.close()  # the oracle alone holds it now: with it, the line goes
-                self._line.sendall(text[1:])
+                socket.send_fds(self._channel, [text[:1]], [listener.fileno()])
+                listener.close()  # the oracle alone holds it now: the socket ends with it
+                self._channel.sendall(text[1:])
             return self._receive(job)
         except OSError as error:
-            raise LineBroken(f"the line to the container broke ({error})") from error
+            raise ChannelBroken(f"the connection to the container broke ({error})") from error
         finally:
             watchdog.cancel()
-            with contextlib.suppress(FileNotFoundError):  # closed meanwhile, with its box
-                for entry in list(self.box.iterdir()):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile, with its mount root
+                for entry in list(self.mount_root.iterdir()):
                     remove_tree(entry)
 
     def _give_up(self) -> None:
@@ -145,100 +162,91 @@ class Container:
         self.close()
 
     def listen(self, name: str) -> socket.socket:
-        """A socket in the box on which somebody outside will answer the next stage."""
-        with at(self.box) as near:
-            door = socket.socket(socket.AF_UNIX)
-            door.bind(str(near / name))
-        (self.box / name).chmod(0o666)  # connecting needs the right to write
-        door.listen(4)
-        return door
+        """Return a listening socket in the mount root, for the next stage to connect to."""
+        return listen_at(self.mount_root / name, 4)
 
     def stop(self) -> None:
         """Ask the stage to end (SIGTERM)."""
         with contextlib.suppress(OSError):
-            self._line.sendall(b'{"stop": true}\n')
+            self._channel.sendall(b'{"stop": true}\n')
 
     def close(self) -> None:
-        """Hang up and remove it, with everything that runs in it."""
+        """Disconnect and remove the container, with everything that runs in it."""
         with contextlib.suppress(OSError):
-            self._line.shutdown(socket.SHUT_RDWR)
+            self._channel.shutdown(socket.SHUT_RDWR)
         self._remove()
         with contextlib.suppress(OSError):  # its reader first, which holds it open
             self._reader.close()
-        self._line.close()
+        self._channel.close()
 
     def _remove(self) -> None:
         with contextlib.suppress(Exception):  # it removes itself, or another thread does
             self._made.remove(force=True)
         with contextlib.suppress(Exception):  # it is gone
             self._made.wait(condition="removed", timeout=REMOVING_SECONDS)
-        remove_tree(self.box)
+        remove_tree(self.mount_root)
 
-    def _fill(self, job: StageJob) -> dict[str, Any]:
-        """Put what is granted into the box; returns the job as it reads inside."""
+    def _expose(self, file: JobFile) -> JobFile:
+        """Put granted files into the mount root; return the job with the paths inside."""
         inputs = {}
-        for name, source in job.job["inputs"].items():
-            inputs[name] = f"/box/in/{name}"
+        for name, source in file.inputs.items():
             if name == "socket":
-                inputs[name] = f"/box/{source}"
+                inputs[name] = f"{MOUNTS}/{source}"
             else:
-                grant(Path(source), self.box / "in" / name)
+                inputs[name] = f"{MOUNTS}/in/{name}"
+                expose(Path(source), self.mount_root / "in" / name)
         modules = {}
-        for role, module in job.job["modules"].items():
-            source = Path(module["folder"])
-            name = f"modules/{source.parent.name}/{source.name}"
-            # copied, as people edit these in place; nothing that the stage's key leaves out
-            grant(source, self.box / name, linked=False, wanted=decides)
-            modules[role] = module | {"folder": f"/box/{name}"}
-        kept = Path(job.job["checkpoint"])
-        if kept.is_dir():
-            grant(kept, self.box / "checkpoint")
-        return job.job | {
-            "inputs": inputs,
-            "modules": modules,
-            "checkpoint": "/stage/job/checkpoint",
-        }
+        for role, module in file.modules.items():
+            folder = Path(module.folder)
+            name = f"modules/{folder.parent.name}/{folder.name}"
+            # copied, as people edit these in place; only files that the stage's key covers
+            expose(folder, self.mount_root / name, link=False, select=decides)
+            modules[role] = replace(module, folder=f"{MOUNTS}/{name}")
+        checkpoint = Path(file.checkpoint)
+        if checkpoint.is_dir():
+            expose(checkpoint, self.mount_root / "checkpoint")
+        return replace(file, inputs=inputs, modules=modules, checkpoint="/stage/job/checkpoint")
 
     def _receive(self, job: StageJob) -> Ended:
-        """Take what a stage says and leaves, until its container is clean again or ends."""
-        intake = Intake(job, self.shape.disk_bytes)
-        how: Ended | None = None
-        with contextlib.closing(intake):
+        """Receive a stage's events and files, until its container is clean again or ends."""
+        receiver = Receiver(job, self.spec.disk_bytes)
+        ended: Ended | None = None
+        with contextlib.closing(receiver):
             while True:
                 try:
-                    event = self._event()
-                    intake.take(event, self._reader)
-                except (LineBroken, OSError):
-                    if how is None:
+                    event = self._next_event()
+                    receiver.receive(event, self._reader)
+                except (ChannelBroken, OSError):
+                    if ended is None:
                         raise
-                    return how  # it said how the stage ended, but not that it is clean
+                    return ended  # the stage's end was reported, but not a clean container
                 self.started |= "started" in event
                 if "ended" in event:
-                    how = ending(event)
-                elif "clean" in event and how is not None:
-                    return replace(how, clean=True)
+                    ended = parse_end(event)
+                elif "clean" in event and ended is not None:
+                    return replace(ended, clean=True)
 
-    def _event(self) -> dict[str, Any]:
+    def _next_event(self) -> Event:
         try:
-            text = self._reader.readline(LINE_BYTES)
+            text = self._reader.readline(MESSAGE_BYTES)
         except OSError as error:
-            raise LineBroken(f"the container said nothing any more ({error})") from error
+            raise ChannelBroken(f"the container stopped sending ({error})") from error
         if not text.endswith(b"\n"):
-            raise LineBroken("the container ended without saying how")
+            raise ChannelBroken("the container ended without reporting how")
         try:
             event = json.loads(text)
         except ValueError as error:
-            raise LineBroken("the container says what is no event") from error
+            raise ChannelBroken("the container sent a malformed event") from error
         if not isinstance(event, dict):
-            raise LineBroken("the container says what is no event")
+            raise ChannelBroken("the container sent a malformed event")
         return event
 
 
-def ending(event: dict[str, Any]) -> Ended:
-    """What a keeper says of the end of its stage.
+def parse_end(event: Event) -> Ended:
+    """Return the end of a stage as its supervisor reports it.
 
     Raises:
-        LineBroken: it is not of that form.
+        ChannelBroken: the event is not of that form.
     """
     match event:
         case {
@@ -249,31 +257,31 @@ def ending(event: dict[str, Any]) -> Ended:
         }:
             why = None if stopped is None else (stopped[0], stopped[1])
             return Ended(code, number, why, refused, peak, clean=False)
-    raise LineBroken("the container does not say how its stage ended")
+    raise ChannelBroken("the container does not report how its stage ended")
 
 
-def accept(door: socket.socket, made: Any) -> socket.socket:  # noqa: ANN401 - an SDK object
-    """The line to the process in a container that was just started.
+def accept(listener: socket.socket, made: Any) -> socket.socket:  # noqa: ANN401 - an SDK object
+    """Return the connection to the first process of a container that was just started.
 
     Raises:
-        LineBroken: nobody came, or somebody else.
+        ChannelBroken: no process connected, or another one.
     """
     limit = time.monotonic() + OPENING_SECONDS
-    door.settimeout(0.5)
+    listener.settimeout(0.5)
     while True:
         try:
-            line, _ = door.accept()
+            channel, _ = listener.accept()
             break
         except TimeoutError:
             made.reload()  # an error when it has ended: then it has removed itself
             if made.status not in ("created", "running") or time.monotonic() > limit:
-                raise LineBroken(f"the container did not open: {made.status}") from None
-    credentials = line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+                raise ChannelBroken(f"the container did not connect: {made.status}") from None
+    credentials = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid, user, _ = struct.unpack("3i", credentials)
     made.reload()
-    # with user name spaces the number of the user is another outside; of the process, never
+    # with user namespaces the user's number differs outside; the process's number never does
     if user != USER and pid != made.attrs["State"]["Pid"]:
-        line.close()
-        raise LineBroken("somebody else came to the container's door")
-    line.settimeout(None)
-    return line
+        channel.close()
+        raise ChannelBroken("another process connected to the container's socket")
+    channel.settimeout(None)
+    return channel

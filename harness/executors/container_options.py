@@ -1,4 +1,4 @@
-"""Everything that locks a container down; docker/README.md says what each lock is for."""
+"""Options that lock a container down; docker/README.md says what each is for."""
 
 from __future__ import annotations
 
@@ -10,22 +10,29 @@ from harness.executors.base import STAGE_ENVIRONMENT
 
 GIB = 1 << 30
 USER = 65532
-"""Nobody's number: neither a user of the image nor, as a rule, of the host."""
+"""Unassigned user number: neither a user of the image nor, as a rule, of the host."""
 PROCESSES = 512
 INODES = 1 << 16
 SHARED_MEMORY = 256 << 20
+MOUNTS = "/box"
+"""Path of the mount root inside a container."""
 NO_IPC = {"kernel.shmmni": "0", "kernel.msgmni": "0", "kernel.sem": "250 32000 32 0",
           "fs.mqueue.queues_max": "0"}  # fmt: skip
 """System V shared memory and message queues outlive processes, so there are none."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What a container is made for; stages of equal shape may share one.
+class ContainerSpec:
+    """What a container is made for; stages of equal specification may share one.
 
     Attributes:
-        image: digest of the image. stage: kind of the stages. memory_gb, cpus: limits.
-        gpu: number of the GPU, or ``None``. modules: what runs there. granted: names of inputs.
+        image: digest of the image.
+        stage: kind of the stages.
+        memory_gb: memory limit.
+        cpus: limit of CPU cores.
+        gpu: number of the GPU, or ``None``.
+        modules: digest of the modules, the data set's description and the model access.
+        granted: names of the granted inputs.
     """
 
     image: str
@@ -38,20 +45,22 @@ class Shape:
 
     @property
     def disk_bytes(self) -> int:
-        """Room for output and scratch: in memory, so that half of the memory is its limit."""
+        """Limit of output and scratch files: they lie in memory, so half of its limit."""
         return int(self.memory_gb * GIB / 2)
 
 
-def options(shape: Shape, box: Path, runtime: Path, labels: dict[str, str]) -> dict[str, Any]:
-    """Everything that locks a container down; see docker/README.md for what each is for."""
-    memory = int(shape.memory_gb * GIB)
+def options(
+    spec: ContainerSpec, mount_root: Path, runtime: Path, labels: dict[str, str]
+) -> dict[str, Any]:
+    """Return the SDK's options of a container that is locked down."""
+    memory = int(spec.memory_gb * GIB)
     return {
         "entrypoint": [
             "python",
             "-m",
             "harness.runtime.worker.container_init",
-            "/box/line",
-            shape.stage,
+            f"{MOUNTS}/line",
+            spec.stage,
         ],
         "user": f"{USER}:{USER}",
         "environment": STAGE_ENVIRONMENT
@@ -69,21 +78,21 @@ def options(shape: Shape, box: Path, runtime: Path, labels: dict[str, str]) -> d
         "mem_limit": memory,
         "memswap_limit": memory,
         "pids_limit": PROCESSES,
-        "nano_cpus": shape.cpus * 10**9,
+        "nano_cpus": spec.cpus * 10**9,
         "shm_size": SHARED_MEMORY,
         "tmpfs": {
-            "/stage": f"size={shape.disk_bytes},nr_inodes={INODES},mode=1777,nosuid,nodev,noexec"
+            "/stage": f"size={spec.disk_bytes},nr_inodes={INODES},mode=1777,nosuid,nodev,noexec"
         },
         "volumes": {
-            str(box.resolve()): {"bind": "/box", "mode": "ro"},
+            str(mount_root.resolve()): {"bind": MOUNTS, "mode": "ro"},
             str(runtime.resolve()): {"bind": "/gauntlet/harness", "mode": "ro"},
         },
         "log_config": {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "1"}},
-        **({} if shape.gpu is None else gpu(shape.gpu)),
+        **({} if spec.gpu is None else gpu_request(spec.gpu)),
     }
 
 
-def gpu(number: str) -> dict[str, Any]:
-    """The request for one GPU, as the engine's API words it."""
+def gpu_request(number: str) -> dict[str, Any]:
+    """Return the request for one GPU in the form of the engine's API."""
     request = {"Driver": "", "DeviceIDs": [number], "Capabilities": [["gpu"]], "Options": {}}
     return {"device_requests": [request]}

@@ -1,7 +1,7 @@
-"""Runs stages in locked-down containers; see docker/README.md for what each lock is for.
+"""Executor that runs stages in locked-down containers; docker/README.md explains each lock.
 
-A container serves stages of one *shape* only (same image, kind of stage, modules, mounts, limits),
-one after the other, each in a fresh process; see ``container`` and ``container_init``.
+A container serves stages of one *specification* only (same image, kind of stage, modules, mounts,
+limits), one after the other, each in a fresh process; see ``container`` and ``container_init``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import os
 import queue
 import shutil
+import socket
 import threading
 import time
 import uuid
@@ -22,32 +23,33 @@ from typing import Any
 import docker
 from harness.common.files import remove_tree
 from harness.common.keys import ROOT, digest
+from harness.common.status import Status
 from harness.common.text import one_line
 from harness.executors.base import Result, StageJob
 from harness.executors.container import Container, Ended
-from harness.executors.container_options import Shape
+from harness.executors.container_options import ContainerSpec
 from harness.executors.images import Images
-from harness.executors.outcome import DISK_FULL, oracle_failure, read_outcome, tame
-from harness.executors.receive import LineBroken
+from harness.executors.outcome import DISK_FULL, oracle_failure, read_outcome, sanitize
+from harness.executors.receive import ChannelBroken
 
 IDLE = 16
-"""Containers kept for another stage of their shape; each holds about 0.3 GiB."""
-ORACLE_DOOR = "oracle"
+"""Number of containers kept for another stage of their kind; each holds about 0.3 GiB."""
+ORACLE_SOCKET = "oracle"
 STOP_SECONDS = 20.0
-"""How long an oracle may take to write its counts once it is told to stop."""
+"""Time in which an oracle must write its counts after it was asked to stop."""
 LABEL = "gauntlet.run"
 OWNER = "gauntlet.harness"
-LIMITS_INSIDE = ("timeout", "out_of_memory")
-"""What a keeper may say that a stage was stopped for."""
+LIMITS_INSIDE: dict[str, Status] = {"timeout": "timeout", "out_of_memory": "out_of_memory"}
+"""Statuses that a supervisor may give for a stage that it stopped."""
 
-EngineError = (docker.errors.DockerException, OSError, LineBroken)
+EngineError = (docker.errors.DockerException, OSError, ChannelBroken)
 
 
 class DockerExecutor:
-    """Starts containers, keeps idle ones for the next stage of their shape, sweeps orphans.
+    """Starts containers, keeps idle ones for the next stage of their kind, removes orphans.
 
     Args:
-        images: where the images are; those of every stage must have been built.
+        images: images of the engine; those of every stage must have been built.
         reuse: false for a new container for every stage.
     """
 
@@ -57,21 +59,21 @@ class DockerExecutor:
     def __init__(self, images: Images, *, reuse: bool = True) -> None:
         self._images, self._engine, self._reuse = images, images.client, reuse
         self._lock = threading.Lock()
-        self._idle: OrderedDict[Shape, list[Container]] = OrderedDict()
+        self._idle: OrderedDict[ContainerSpec, list[Container]] = OrderedDict()
         self._busy: set[Container] = set()
         self._running: dict[str, threading.Thread] = {}
         self._done: queue.SimpleQueue[tuple[StageJob, Result | BaseException]] = queue.SimpleQueue()
-        self._boxes: Path | None = None
+        self._mounts: Path | None = None
         self._closing = False
-        self.sweep()
+        self.clean_up()
 
     def start(self, job: StageJob) -> None:
-        """Begin a stage, in a thread of its own."""
+        """Start a stage, in a thread of its own."""
         self._closing = False
-        if self._boxes is None or not self._boxes.is_dir():
+        if self._mounts is None or not self._mounts.is_dir():
             self._drop_idle()
-            self._boxes = job.folder.parent / f"boxes-{uuid.uuid4().hex[:8]}"
-            runtime = self._boxes / "harness"
+            self._mounts = job.folder.parent / f"mounts-{uuid.uuid4().hex[:8]}"
+            runtime = self._mounts / "harness"
             shutil.copytree(
                 ROOT / "harness" / "runtime",
                 runtime / "runtime",
@@ -85,10 +87,10 @@ class DockerExecutor:
         thread.start()
 
     def wait(self, timeout: float) -> list[tuple[StageJob, Result]]:
-        """Stages that ended.
+        """Return the stages that ended.
 
         Raises:
-            Exception: a bug of ours in a stage's thread.
+            Exception: a bug of the harness in a stage's thread.
         """
         found = []
         with contextlib.suppress(queue.Empty):
@@ -114,9 +116,9 @@ class DockerExecutor:
             thread.join()
         self._running.clear()
         self._drop_idle()
-        if self._boxes is not None:
-            remove_tree(self._boxes)
-        self._boxes = None
+        if self._mounts is not None:
+            remove_tree(self._mounts)
+        self._mounts = None
         self._images.close()
 
     # -- one stage ----------------------------------------------------------------------------
@@ -131,64 +133,68 @@ class DockerExecutor:
             seconds = time.monotonic() - begun
             hook = min(result.hook_seconds, seconds)
             self._done.put((job, replace(result, seconds=seconds, hook_seconds=hook)))
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits
+        except BaseException as error:  # noqa: BLE001 - raised again by wait()
             self._done.put((job, error))
 
     def _stage(self, job: StageJob) -> Result:
-        container = self._take(job)
+        container = self._acquire(job)
         try:
             if job.service is None:
-                return self._ended(job, container, self._run(job, container))
-            return self._with_oracle(job, job.service, container)
+                return self._read_end(job, container, self._run(job, container))
+            return self._run_with_oracle(job, job.service, container)
         finally:
-            self._give(container)
+            self._release(container)
 
-    def _run(self, job: StageJob, container: Container, door: Any = None) -> Ended | Result:  # noqa: ANN401
-        """Run a stage; a container that ends with it is the stage's own end."""
+    def _run(
+        self, job: StageJob, container: Container, listener: socket.socket | None = None
+    ) -> Ended | Result:
+        """Run a stage; a container that ends meanwhile is the stage's own end."""
         try:
-            return container.run(job, door)
-        except LineBroken as error:
-            return self._broken(job, container, error)
+            return container.run(job, listener)
+        except ChannelBroken as error:
+            return self._explain_break(job, container, error)
 
-    def _with_oracle(self, job: StageJob, service: StageJob, container: Container) -> Result:
-        """Run an attack beside its oracle; whatever ends the oracle early ends the attack."""
-        oracle = self._take(service)
+    def _run_with_oracle(self, job: StageJob, service: StageJob, container: Container) -> Result:
+        """Run an attack beside its oracle; an oracle that ends early ends the attack."""
+        oracle = self._acquire(service)
         opened = contextlib.ExitStack()
         try:
-            door = opened.enter_context(container.listen(ORACLE_DOOR))
-            for part in (job, service):
-                part.job["inputs"]["socket"] = ORACLE_DOOR
-            patient = replace(service, seconds=service.seconds + STOP_SECONDS)
+            listener = opened.enter_context(container.listen(ORACLE_SOCKET))
+            attacking, serving = (
+                replace(part, file=part.file.with_inputs(socket=ORACLE_SOCKET))
+                for part in (job, service)
+            )
+            # the oracle must outlive the attack: its own limit ends later
+            serving = replace(serving, seconds=service.seconds + STOP_SECONDS)
             stopping = threading.Event()
             with ThreadPoolExecutor(1) as pool:
-                answering = pool.submit(self._run, patient, oracle, door)
+                answering = pool.submit(self._run, serving, oracle, listener)
                 answering.add_done_callback(
                     lambda _: None if stopping.is_set() else container.close()
                 )
-                ended = self._run(job, container)
+                ended = self._run(attacking, container)
                 stopping.set()
                 oracle.stop()
                 if not wait([answering], STOP_SECONDS).done:
                     oracle.close()
-            result = self._ended(job, container, ended)
-            served = self._ended(service, oracle, answering.result())
+            result = self._read_end(job, container, ended)
+            served = self._read_end(service, oracle, answering.result())
             if served.status != "ok" and result.status != "timeout":
                 status, reason, by = oracle_failure(service, served)
                 return replace(result, status=status, reason=reason, by=by)
             return result
         finally:
             opened.close()
-            self._give(oracle)
+            self._release(oracle)
 
-    def _ended(self, job: StageJob, container: Container, ended: Ended | Result) -> Result:
-        """What the stage ended in, as far as its files bear it out."""
-        refused = tame(job.folder)
+    def _read_end(self, job: StageJob, container: Container, ended: Ended | Result) -> Result:
+        """Return the result of a stage, as far as its files confirm the reported end."""
+        refused = sanitize(job.folder)
         if isinstance(ended, Result):
             return ended
         container.fit = ended.clean and not (ended.stopped or ended.number or ended.refused)
-        if ended.stopped and ended.stopped[0] in LIMITS_INSIDE:
-            status, reason = ended.stopped
-            result = Result(status, one_line(reason), 0.0, peak_memory=ended.peak)
+        if ended.stopped and (limit := LIMITS_INSIDE.get(ended.stopped[0])):
+            result = Result(limit, one_line(ended.stopped[1]), 0.0, peak_memory=ended.peak)
         else:
             result = read_outcome(
                 job, ended.code, ended.number, float("inf"), ended.peak, refused or ended.refused
@@ -196,12 +202,12 @@ class DockerExecutor:
         if result.status == "infra_error" and result.exit_code == DISK_FULL:
             # the disk that is full, or may not be written to, is the stage's own
             result = replace(result, status="module_error", reason=f"disk: {result.reason}")
-        return replace(result, image=container.shape.image)
+        return replace(result, image=container.spec.image)
 
-    def _broken(self, job: StageJob, container: Container, error: LineBroken) -> Result:
-        """Why a container ended in mid-stage."""
+    def _explain_break(self, job: StageJob, container: Container, error: ChannelBroken) -> Result:
+        """Return the result of a stage whose container ended before the stage did."""
         container.fit = False
-        image = container.shape.image
+        image = container.spec.image
         if container.overdue:
             reason = f"stopped from outside, as its limit of {job.seconds:g} s did not end it"
             return Result("timeout", reason, 0.0, image=image)
@@ -212,98 +218,103 @@ class DockerExecutor:
             return Result("out_of_memory", reason, 0.0, image=image)
         if not container.started:
             return Result("infra_error", f"docker: {error}", 0.0, image=image)
-        reason = f"it ended the process that watched over it ({error})"
+        reason = f"the stage killed its supervisor process ({error})"
         return Result("module_error", reason, 0.0, image=image)
 
     def _out_of_memory(self, container: Container) -> bool:
-        """Whether the engine saw the kernel kill for memory in a container, which may be gone."""
+        """Return whether the kernel killed a process of the container for want of memory.
+
+        The engine's events say so even where the container is gone.
+        """
         now = int(time.time()) + 1
         filters = {"container": container.id, "event": "oom"}
-        events = self._engine.events(since=container.born, until=now, filters=filters)
+        events = self._engine.events(since=container.created, until=now, filters=filters)
         return any(True for _ in events)
 
     # -- containers ---------------------------------------------------------------------------
 
-    def _take(self, job: StageJob) -> Container:
-        shape = self._shape(job)
+    def _acquire(self, job: StageJob) -> Container:
+        """Return an idle container that fits a stage, or a new one."""
+        spec = self._spec(job)
         with self._lock:
-            if waiting := self._idle.get(shape):
+            if waiting := self._idle.get(spec):
                 container = waiting.pop()
                 if not waiting:
-                    del self._idle[shape]
+                    del self._idle[spec]
                 self._busy.add(container)
                 container.fit = container.started = False
                 return container
         self._evict(IDLE - 1)
-        assert self._boxes is not None
-        box = self._boxes / uuid.uuid4().hex[:12]
+        assert self._mounts is not None
+        mount_root = self._mounts / uuid.uuid4().hex[:12]
         labels = {LABEL: job.run, OWNER: owner()}
-        container = Container(self._engine, shape, box, self._boxes / "harness", labels)
+        container = Container(self._engine, spec, mount_root, self._mounts / "harness", labels)
         with self._lock:
             self._busy.add(container)
         if self._closing:  # ``close`` did not know of it yet
-            self._give(container)
-            raise LineBroken("stopped with the harness")
+            self._release(container)
+            raise ChannelBroken("stopped with the harness")
         return container
 
-    def _give(self, container: Container) -> None:
+    def _release(self, container: Container) -> None:
         """Keep a clean container, remove any other."""
         with self._lock:
             self._busy.discard(container)
             if container.fit and self._reuse and not self._closing:
-                self._idle.setdefault(container.shape, []).append(container)
-                self._idle.move_to_end(container.shape)
+                self._idle.setdefault(container.spec, []).append(container)
+                self._idle.move_to_end(container.spec)
                 return
         container.close()
 
     def _evict(self, room: int) -> None:
-        """Remove those that have waited longest."""
+        """Remove the containers that have been idle longest, until ``room`` are left."""
         while True:
             with self._lock:
                 if sum(map(len, self._idle.values())) <= room:
                     return
-                shape, waiting = next(iter(self._idle.items()))
+                spec, waiting = next(iter(self._idle.items()))
                 container = waiting.pop(0)
                 if not waiting:
-                    del self._idle[shape]
+                    del self._idle[spec]
             container.close()
 
     def _drop_idle(self) -> None:
         self._evict(0)
 
-    def _shape(self, job: StageJob) -> Shape:
-        modules = sorted((role, m["folder"]) for role, m in job.job["modules"].items())
-        return Shape(
+    def _spec(self, job: StageJob) -> ContainerSpec:
+        file = job.file
+        modules = sorted((role, module.folder) for role, module in file.modules.items())
+        return ContainerSpec(
             image=self._images.id_of(job.environment),
-            stage=job.job["stage"],
+            stage=file.stage,
             memory_gb=job.memory_gb,
-            cpus=int(job.job["options"]["threads"]),
+            cpus=file.threads,
             gpu=job.gpu,
-            modules=digest([modules, job.job["spec"], job.job["options"].get("access")]),
-            granted=tuple(sorted(job.job["inputs"])),
+            modules=digest([modules, file.spec, file.options.get("access")]),
+            granted=tuple(sorted(file.inputs)),
         )
 
-    def sweep(self) -> None:
-        """Remove containers of harnesses that are no more."""
-        for one in self._labelled():
-            if dead(one.labels.get(OWNER, "")):
+    def clean_up(self) -> None:
+        """Remove containers of harnesses that have ended."""
+        for one in self._list():
+            if is_dead(one.labels.get(OWNER, "")):
                 with contextlib.suppress(docker.errors.APIError):
                     one.remove(force=True)
 
-    def lingering(self) -> list[str]:
-        """Processes in idle containers beyond the first, and all of dead harnesses' containers."""
+    def leaked_processes(self) -> list[str]:
+        """Return processes of idle containers but the first, and all of dead harnesses' ones."""
         with self._lock:
             idle = {container.id for waiting in self._idle.values() for container in waiting}
         found = []
-        for one in self._labelled():
+        for one in self._list():
             spared = 1 if one.id in idle else 0
-            if one.id in idle or dead(one.labels.get(OWNER, "")):
+            if one.id in idle or is_dead(one.labels.get(OWNER, "")):
                 with contextlib.suppress(docker.errors.APIError):  # it has ended meanwhile
                     found += [" ".join(row) for row in one.top()["Processes"][spared:]]
         return found
 
-    def _labelled(self) -> list[Any]:
-        # one that vanishes while they are listed is none of them
+    def _list(self) -> list[Any]:
+        # a container that vanishes during the listing is left out
         found: list[Any] = self._engine.containers.list(
             all=True, filters={"label": OWNER}, ignore_removed=True
         )
@@ -311,19 +322,19 @@ class DockerExecutor:
 
 
 def owner() -> str:
-    """This harness: its name space of processes, its number there, and when it was born."""
-    return f"{os.readlink('/proc/self/ns/pid')} {os.getpid()} {born(os.getpid())}"
+    """Return this harness's identity: PID namespace, PID and start time."""
+    return f"{os.readlink('/proc/self/ns/pid')} {os.getpid()} {start_time(os.getpid())}"
 
 
-def dead(name: str) -> bool:
-    """Whether the harness of that name has ended; one that cannot be seen from here counts not."""
-    space, _, rest = name.partition(" ")
-    pid, _, when = rest.partition(" ")
-    return space == os.readlink("/proc/self/ns/pid") and when != born(int(pid))
+def is_dead(name: str) -> bool:
+    """Return whether the harness of that identity has ended; false if it is invisible from here."""
+    namespace, _, rest = name.partition(" ")
+    pid, _, started = rest.partition(" ")
+    return namespace == os.readlink("/proc/self/ns/pid") and started != start_time(int(pid))
 
 
-def born(pid: int) -> str:
-    """When a process began, in the kernel's ticks; empty when it is not there."""
+def start_time(pid: int) -> str:
+    """Return when a process started, in the kernel's ticks; ``""`` where there is none."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -8,24 +8,27 @@ from pathlib import Path
 from harness.common.errors import UserError
 from harness.config.environments import Environment
 from harness.executors.base import Executor, StageJob
+from harness.runtime.worker.job_file import JobFile, SpecEntry
 
 PROBE_SECONDS = 120.0
-PROBE_SPEC = {"task": "classification", "outputs": 2, "shape": [1, 1, 1], "classes": []}
+PROBE_SPEC: SpecEntry = {"task": "classification", "outputs": 2, "shape": [1, 1, 1], "classes": []}
 
 
-def usable(executor: Executor, numbers: Iterable[str], folder: Path) -> list[str]:
-    """Try each GPU with a small product on it, where stages will run.
+def probe_gpus(executor: Executor, numbers: Iterable[str], folder: Path) -> list[str]:
+    """Try each GPU with a small product on it, where stages will run; return their numbers.
 
     Args:
-        executor: where. numbers: of the GPUs. folder: for the stages' files.
+        executor: place where the stages run.
+        numbers: numbers of the GPUs.
+        folder: folder for the stages' files.
 
     Raises:
-        UserError: one of them cannot be used; a run that was asked for two shall not crawl on one.
+        UserError: one GPU cannot be used; a run that was asked for two must not be slow on one.
     """
     numbers = list(numbers)
     bad = {}
     for number in numbers:
-        job = probe(number, folder / f"gpu-{number}")
+        job = probe_job(number, folder / f"gpu-{number}")
         executor.start(job)
         while not (ended := executor.wait(1.0)):
             pass
@@ -42,20 +45,20 @@ def usable(executor: Executor, numbers: Iterable[str], folder: Path) -> list[str
     return numbers
 
 
-def probe(number: str, folder: Path) -> StageJob:
-    """A stage that uses a GPU and nothing else."""
-    job = {
-        "stage": "device",
-        "spec": PROBE_SPEC,
-        "device": "cuda",
-        "seed_root": [0, "device"],
-        "deadline": PROBE_SECONDS,
-        "modules": {},
-        "inputs": {},
-        "options": {"threads": 1},
-        "checkpoint": str(folder / "checkpoint"),
-    }
+def probe_job(number: str, folder: Path) -> StageJob:
+    """Return a stage that uses a GPU and nothing else."""
+    file = JobFile(
+        stage="device",
+        spec=PROBE_SPEC,
+        device="cuda",
+        seed_root=(0, "device"),
+        deadline=PROBE_SECONDS,
+        modules={},
+        inputs={},
+        options={"threads": 1},
+        checkpoint=str(folder / "checkpoint"),
+    )
     environment = Environment(device="cuda")
     return StageJob(
-        f"gpu-{number}", folder, job, PROBE_SECONDS, 4.0, environment=environment, gpu=number
+        f"gpu-{number}", folder, file, PROBE_SECONDS, 4.0, environment=environment, gpu=number
     )

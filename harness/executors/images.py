@@ -1,4 +1,4 @@
-"""Container images: built by content, once, in the only phase with a network; named by digest."""
+"""Container images: keyed by content and built once, in the only phase with a network."""
 
 from __future__ import annotations
 
@@ -24,28 +24,34 @@ from harness.config.environments import BASE, DOCKERFILE, RUNTIME, Environment, 
 from harness.config.module_files import module_files
 
 KEY, WHAT = "gauntlet.key", "gauntlet.what"
-"""Labels of our images."""
-BUILDING = Path(tempfile.gettempdir()) / "gauntlet-images.lock"
-"""Held while images are built: nobody builds what another is building."""
+"""Labels of Gauntlet's images."""
+BUILD_LOCK = Path(tempfile.gettempdir()) / "gauntlet-images.lock"
+"""Lock held while images are built, so that two processes never build the same image."""
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-"""What the engine puts around lines of the standard error."""
+"""Escape sequences that the engine puts around lines of the standard error."""
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 UNIX = "http+unix://"
-"""How the SDK spells the address of a Unix socket."""
-KNOCK_SECONDS = 10.0
+"""Prefix of a Unix socket's address in the SDK."""
+CONNECT_SECONDS = 10.0
 LAYER = """FROM {base}
 COPY requirements.txt /tmp/requirements.txt
 RUN python -m pip install --no-cache-dir --no-deps --only-binary=:all: --root-user-action=ignore \
 --disable-pip-version-check {hashes}-r /tmp/requirements.txt && python -m pip check
 """
-"""Without dependencies, so that nothing of the base changes; what is missing fails the build."""
+"""Installed without dependencies, so that the base is unchanged; a missing one fails the build."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """An image of ours that is there: its digest, what it holds, bytes, time of its making.
+    """Image of Gauntlet that the engine holds.
 
-    One that has no name any more was built twice, and the other has it.
+    Attributes:
+        id: digest of the image.
+        key: key of the environment that it holds.
+        what: description of that environment.
+        size: bytes.
+        created: time of its creation.
+        named: false where the same environment was built again, and that image has the name now.
     """
 
     id: str
@@ -57,10 +63,10 @@ class Built:
 
 
 class Images:
-    """The images of an engine.
+    """Images of an engine.
 
     Args:
-        client: of the engine.
+        client: client of the engine.
     """
 
     def __init__(self, client: docker.DockerClient) -> None:
@@ -69,13 +75,13 @@ class Images:
 
     @classmethod
     def connect(cls) -> Images:
-        """The engine that ``DOCKER_HOST`` names, or the local one.
+        """Connect to the engine that ``DOCKER_HOST`` names, or to the local one.
 
         Raises:
-            UserError: none answers; says why and what to do.
+            UserError: no engine answers; the error says why and what to do.
         """
         try:
-            knock(os.environ.get("DOCKER_HOST", ""))
+            try_socket(os.environ.get("DOCKER_HOST", ""))
             client = docker.from_env(timeout=600)
             try:
                 client.ping()
@@ -87,14 +93,14 @@ class Images:
         return cls(client)
 
     def close(self) -> None:
-        """Hang up; the engine goes on."""
+        """Disconnect from the engine, which keeps running."""
         self.client.close()
 
     def id_of(self, environment: Environment | None) -> str:
-        """Digest of an environment's image; ``None`` is the plain base.
+        """Return the digest of an environment's image; ``None`` is the plain base.
 
         Raises:
-            UserError: it is not built.
+            UserError: the image is not built.
         """
         environment = environment or Environment()
         if environment.key not in self._ids:
@@ -106,43 +112,44 @@ class Images:
         return self._ids[environment.key]
 
     def missing(self, environments: Iterable[Environment | None]) -> list[Environment]:
-        """Those that are not built yet, each once, bases first."""
+        """Return the environments without an image, each once, bases first."""
         wanted = dict.fromkeys(one or Environment() for one in environments)
         wanted = dict.fromkeys([*(one.base for one in wanted), *wanted])
         return [one for one in wanted if self._find(one) is None]
 
     def build(self, environments: Iterable[Environment | None], tell: Callable[[str], None]) -> int:
-        """Build what is missing; returns how many images that were.
+        """Build the missing images; return their number.
 
         Args:
-            environments: what is needed. tell: takes a line of progress.
+            environments: environments that are needed.
+            tell: function that takes a line of progress.
 
         Raises:
-            UserError: a build failed; nothing of it is left.
+            UserError: a build failed; no layer of it is left.
         """
-        with BUILDING.open("a", encoding="utf-8") as gate:
-            fcntl.flock(gate, fcntl.LOCK_EX)  # whoever waited finds it built
+        with BUILD_LOCK.open("a", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # after a wait, another process has built them
             missing = self.missing(environments)
             for environment in missing:
                 self._build(environment, tell)
         return len(missing)
 
     def _build(self, environment: Environment, tell: Callable[[str], None]) -> None:
-        """Make one image, whose base is there."""
+        """Build one image, whose base exists."""
         tell(f"building the image {environment}")
         if environment == environment.base:
             self._make(environment, DOCKERFILE.read_text("utf-8"), [RUNTIME], tell)
         elif environment.module is not None:
             text = dockerfile(environment.module.folder) or ""
             text = re.sub(rf"(?mi)^(\s*FROM\s+){BASE}", rf"\g<1>{self._base(environment)}", text)
-            files = module_files(environment.module.folder)  # what the image's key is made of
+            files = module_files(environment.module.folder)  # the files that the image's key covers
             self._make(environment, text + self._pins("", environment), files, tell)
         else:
             text = self._pins(f"FROM {self._base(environment)}\n", environment)
             self._make(environment, text, [], tell)
 
     def listing(self) -> list[Built]:
-        """Every image of ours, the newest first."""
+        """Return every image of Gauntlet, the newest first."""
         return [
             Built(
                 str(one.id),
@@ -156,20 +163,20 @@ class Images:
         ]
 
     def prune(self, keep: Collection[str]) -> list[Built]:
-        """Remove our images whose key is not to be kept, and of no others; returns those removed.
+        """Remove Gauntlet's images whose key is not in ``keep``; return those removed.
 
-        Layers go before what they lie on; what a container still uses stays.
+        Layers are removed before their bases. An image that a container still uses stays.
         """
-        gone = []
+        removed = []
         rest = [one for one in self.listing() if one.key not in keep or not one.named]
         for one in sorted(rest, key=lambda built: built.created, reverse=True):
             with contextlib.suppress(docker.errors.APIError):
                 self.client.images.remove(one.id, force=True)
-                gone.append(one)
-        return gone
+                removed.append(one)
+        return removed
 
     def _base(self, environment: Environment) -> str:
-        return tag(environment.base)  # of our own making: an id is no name that FROM may use
+        return tag(environment.base)  # a tag, because FROM takes no image id
 
     def _find(self, environment: Environment) -> Image | None:
         try:
@@ -190,17 +197,17 @@ class Images:
         """Build one image, with a tag and labels of its own.
 
         Raises:
-            UserError: it failed.
+            UserError: the build failed.
         """
         folder = environment.module.folder if environment.module else RUNTIME.parent
         context = {str(path.relative_to(folder)): path.read_bytes() for path in files}
         context["Dockerfile.gauntlet"] = text.encode()
         if environment.pins:
             context["requirements.txt"] = "\n".join(environment.pins).encode() + b"\n"
-        said: list[str] = []
+        lines: list[str] = []
         layers: list[str] = []
         stream = self.client.api.build(
-            fileobj=packed(context),
+            fileobj=pack(context),
             custom_context=True,
             dockerfile="Dockerfile.gauntlet",
             tag=tag(environment),
@@ -214,17 +221,17 @@ class Images:
         for event in stream:
             text = COLOURS.sub("", event.get("stream") or event.get("error") or "")
             for line in text.splitlines():
-                said += [line] if line.strip() else []
+                lines += [line] if line.strip() else []
                 layers += re.findall(r"^ ---> ([0-9a-f]{12,})$", line)
                 tell(one_line(line)[:100])
             if "error" in event:
                 self._forget(layers)
                 who = environment.module.ref if environment.module else str(environment)
-                what = f"the image cannot be built: {last_words(said)}"
+                what = f"the image cannot be built: {failure_line(lines)}"
                 raise UserError(who, what, "see requirements.txt or Dockerfile")
 
     def _forget(self, layers: list[str]) -> None:
-        """Remove the layers of a failed build; those of images that have a name stay."""
+        """Remove the layers of a failed build, but for those of images that have a name."""
         for layer in reversed(layers):
             with contextlib.suppress(docker.errors.APIError):
                 if not self.client.images.get(layer).tags:
@@ -232,19 +239,19 @@ class Images:
 
 
 def tag(environment: Environment) -> str:
-    """The name of an environment's image on its engine."""
+    """Return the name of an environment's image on its engine."""
     return f"gauntlet:{environment.key[:32]}"
 
 
-def last_words(said: list[str]) -> str:
-    """What went wrong, of a build's lines: pip's own error, else the last line."""
-    told = re.compile(r"ERROR|\w*Error: |.* requires |.* has requirement")
-    errors = [line for line in said if told.match(line)]
-    return one_line((errors[:1] or said[-1:] or ["nothing was said"])[0])
+def failure_line(lines: list[str]) -> str:
+    """Return the line of a build's log that says what failed: pip's error, else the last line."""
+    telling = re.compile(r"ERROR|\w*Error: |.* requires |.* has requirement")
+    errors = [line for line in lines if telling.match(line)]
+    return one_line((errors[:1] or lines[-1:] or ["its log is empty"])[0])
 
 
-def packed(files: dict[str, bytes]) -> io.BytesIO:
-    """A build context."""
+def pack(files: dict[str, bytes]) -> io.BytesIO:
+    """Return a build context with these files."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, content in sorted(files.items()):
@@ -255,26 +262,28 @@ def packed(files: dict[str, bytes]) -> io.BytesIO:
     return out
 
 
-def knock(host: str) -> None:
-    """Connect to the engine's Unix socket once, so that the SDK meets only one that answers.
+def try_socket(host: str) -> None:
+    """Connect to the engine's Unix socket once, before the SDK does.
 
-    The SDK forgets to close its own socket where connecting fails.
+    The SDK forgets to close its own socket where connecting fails, so it must not meet a dead one.
 
     Args:
         host: ``DOCKER_HOST``; addresses of other kinds are left to the SDK.
 
     Raises:
-        OSError: nothing listens there. DockerException, ValueError: ``host`` is no address.
+        OSError: no engine listens there.
+        DockerException: ``host`` is not an address.
+        ValueError: ``host`` is not an address.
     """
     address = str(parse_host(host))
     if address.startswith(UNIX):
         with socket.socket(socket.AF_UNIX) as probe:
-            probe.settimeout(KNOCK_SECONDS)
+            probe.settimeout(CONNECT_SECONDS)
             probe.connect("/" + address.removeprefix(UNIX).lstrip("/"))
 
 
 def no_engine(error: Exception) -> UserError:
-    """What to do about an engine that does not answer."""
+    """Return the error for an engine that does not answer, with what to do about it."""
     text = str(error)
     if "Permission denied" in text:
         fix = "join the group docker (it is as good as root), or run a rootless engine"

@@ -1,4 +1,4 @@
-"""Runs stages as processes of this machine: for laptops, the demo, CI without an engine.
+"""Executor that runs stages as processes of this machine: for laptops, CI and the demo.
 
 It limits time and memory but isolates nothing: module code runs with your rights.
 """
@@ -16,24 +16,33 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.common.errors import UserError
-from harness.config.threat import By
+from harness.common.status import By, Status
 from harness.executors.base import STAGE_ENVIRONMENT, Result, StageJob
-from harness.executors.outcome import oracle_failure, read_outcome, tame
+from harness.executors.outcome import oracle_failure, read_outcome, sanitize
 
 POLL_SECONDS = 0.05
 GIB = 1 << 30
-ENVIRONMENT_KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
+INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
+"""Variables that stages inherit from the harness."""
+
+
+class _Stop(NamedTuple):
+    """Reason why the harness stopped a stage, and the party that it is attributed to."""
+
+    status: Status
+    reason: str
+    by: By | None = None
 
 
 @dataclass
 class _Running:
-    """A started stage: its process group, and its oracle's."""
+    """Started stage with its process group, and its oracle's."""
 
     job: StageJob
     begun: float
@@ -43,11 +52,11 @@ class _Running:
     oracle_ended: tuple[int, int] | None = None
     ended: tuple[int, int] | None = None
     peak: int = 0
-    stopped: tuple[str, str, By | None] | None = None
+    stopped: _Stop | None = None
 
 
 class LocalExecutor:
-    """Forks one worker a stage from a process in which torch is imported and nothing has run."""
+    """Forks one worker a stage from a server process that has imported torch and run nothing."""
 
     name = "local"
     contained = False
@@ -60,26 +69,24 @@ class LocalExecutor:
         self._sockets = Path(tempfile.gettempdir()) / f"gauntlet-{uuid.uuid4().hex[:12]}"
 
     def start(self, job: StageJob) -> None:
-        """Begin a stage; its oracle first when it has one."""
+        """Start a stage; its oracle first when it has one."""
         server = self._ensure_server()
-        running = _Running(job, time.monotonic())
-        self._running[job.key] = running
-        if job.gpu is not None:
-            for part in (job, job.service or job):
-                part.job["device"] = f"cuda:{job.gpu}"
+        job = on_gpu(job)
         if job.service is None:
+            running = self._running[job.key] = _Running(job, time.monotonic())
             self._launch(server, job, running)
             return
-        running.socket = self._sockets / f"{job.key[:24]}.sock"
-        running.socket.unlink(missing_ok=True)
-        for part in (job, job.service):
-            part.job["inputs"]["socket"] = str(running.socket)
-        self._launch(server, job.service, running)
+        path = self._sockets / f"{job.key[:24]}.sock"
+        path.unlink(missing_ok=True)
+        service = replace(job.service, file=job.service.file.with_inputs(socket=str(path)))
+        job = replace(job, file=job.file.with_inputs(socket=str(path)), service=service)
+        running = self._running[job.key] = _Running(job, time.monotonic(), socket=path)
+        self._launch(server, service, running)
 
     def _launch(self, server: subprocess.Popen[bytes], job: StageJob, owner: _Running) -> None:
         job.folder.mkdir(parents=True, exist_ok=True)
         path = job.folder / "job.json"
-        path.write_text(json.dumps(job.job), encoding="utf-8")
+        path.write_text(json.dumps(job.file.to_json()), encoding="utf-8")
         self._by_path[str(path)] = owner
         if server.stdin is None:  # pragma: no cover - Popen was asked for a pipe
             raise RuntimeError("fork server without standard input")
@@ -90,28 +97,28 @@ class LocalExecutor:
             self._server_died()
 
     def _join_oracles(self) -> None:
-        """Order an attack once its oracle listens; stop it when its oracle has ended."""
+        """Start an attack once its oracle listens; stop it when its oracle has ended."""
         for running in self._running.values():
             service = running.job.service
             if service is None or running.ended is not None:
                 continue
             if running.oracle_ended is not None:
-                self._stop(running, *self._oracle_failure(service, *running.oracle_ended))
+                self._stop(running, self._oracle_failure(service, *running.oracle_ended))
             elif running.socket is not None and running.socket.exists():
                 running.socket = None
                 server = self._ensure_server()
                 if running.ended is None:  # the fork server may have died, and the oracle with it
                     self._launch(server, running.job, running)
 
-    def _oracle_failure(self, service: StageJob, code: int, number: int) -> tuple[str, str, By]:
-        return oracle_failure(service, read_outcome(service, code, number, 0.0, 0))
+    def _oracle_failure(self, service: StageJob, code: int, number: int) -> _Stop:
+        return _Stop(*oracle_failure(service, read_outcome(service, code, number, 0.0, 0)))
 
     def _ensure_server(self) -> subprocess.Popen[bytes]:
         if self._server is not None and self._server.poll() is None:
             return self._server
         if self._server is not None:
             self._server_died()  # before a new one takes its place: its stages end with it
-        environment = {k: os.environ[k] for k in ENVIRONMENT_KEPT if k in os.environ}
+        environment = {k: os.environ[k] for k in INHERITED if k in os.environ}
         environment |= STAGE_ENVIRONMENT | {
             "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
             "HOME": str(self._sockets),
@@ -136,7 +143,7 @@ class LocalExecutor:
         return self._server
 
     def wait(self, timeout: float) -> list[tuple[StageJob, Result]]:
-        """Stages that ended; enforces time and memory while it waits."""
+        """Return the stages that ended; enforce time and memory meanwhile."""
         limit = time.monotonic() + timeout
         while True:
             self._read_events(min(POLL_SECONDS, max(0.0, limit - time.monotonic())))
@@ -163,7 +170,8 @@ class LocalExecutor:
         for line in lines:
             self._note(json.loads(line))
 
-    def _note(self, event: dict[str, Any]) -> None:
+    def _note(self, event: Mapping[str, Any]) -> None:
+        """Note an event of the fork server: a stage or an oracle has started or ended."""
         path = event.get("started") or event.get("ended")
         running = self._by_path.get(str(path))
         if running is None:
@@ -185,7 +193,7 @@ class LocalExecutor:
 
     def _server_died(self) -> None:
         for running in self._running.values():
-            self._stop(running, "infra_error", "the fork server died")
+            self._stop(running, _Stop("infra_error", "the fork server died"))
             running.ended, running.oracle_ended = (1, 0), running.oracle_ended or (1, 0)
         self._by_path.clear()
         if self._server is not None:
@@ -197,7 +205,7 @@ class LocalExecutor:
         self._server, self._pending = None, b""
 
     def _enforce(self) -> None:
-        """Stop what is over its time or memory."""
+        """Stop stages that exceed their time or memory."""
         for running in self._running.values():
             begun = running.oracle_pid if running.socket else running.pid
             if not begun or running.ended is not None or running.stopped is not None:
@@ -210,13 +218,14 @@ class LocalExecutor:
             running.peak = max(running.peak, memory)
             if memory > job.memory_gb * GIB:
                 reason = f"host memory: used more than its limit of {job.memory_gb:g} GiB"
-                self._stop(running, "out_of_memory", reason)
+                self._stop(running, _Stop("out_of_memory", reason))
             elif time.monotonic() - running.begun > job.seconds:
-                self._stop(running, "timeout", f"stopped at its limit of {job.seconds:g} s")
+                reason = f"stopped at its limit of {job.seconds:g} s"
+                self._stop(running, _Stop("timeout", reason))
 
-    def _stop(self, running: _Running, status: str, reason: str, by: By | None = None) -> None:
-        """Kill a stage; it has ended when the fork server says so, or now if it was not ordered."""
-        running.stopped = running.stopped or (status, reason, by)
+    def _stop(self, running: _Running, why: _Stop) -> None:
+        """Kill a stage; it has ended when the fork server reports it, or now if it never ran."""
+        running.stopped = running.stopped or why
         for pid in (running.pid, running.oracle_pid):
             if pid:
                 kill_group(pid)
@@ -224,15 +233,15 @@ class LocalExecutor:
             running.ended = (1, 0)
 
     def _finish(self, running: _Running) -> Result:
-        """Read the outcome after every process of the stage is dead."""
+        """Return the result, after every process of the stage is dead."""
         del self._running[running.job.key]
         if running.job.service is not None:
             if running.oracle_ended is not None and running.stopped is None:
                 running.stopped = self._oracle_failure(running.job.service, *running.oracle_ended)
             self._stop_oracle(running)
-            tame(running.job.service.folder)
+            sanitize(running.job.service.folder)
         seconds = time.monotonic() - running.begun
-        refused = tame(running.job.folder)
+        refused = sanitize(running.job.folder)
         if running.stopped:
             status, reason, by = running.stopped
             return Result(status, reason, seconds, peak_memory=running.peak, by=by)
@@ -241,7 +250,7 @@ class LocalExecutor:
         service = running.job.service
         if service is None or result.status == "ok":
             return result
-        # an oracle that fails as it answers takes its attack along, which may be seen to end first
+        # an oracle that fails as it answers ends its attack too, whose end may be noticed first
         code, number = running.oracle_ended or (0, 1)
         if number or (served := read_outcome(service, code, 0, 0.0, 0)).status == "ok":
             return result
@@ -259,8 +268,8 @@ class LocalExecutor:
                     break
             kill_group(running.oracle_pid)
 
-    def lingering(self) -> list[str]:
-        """Processes below the fork server that belong to no running stage."""
+    def leaked_processes(self) -> list[str]:
+        """Return processes below the fork server that belong to no running stage."""
         if self._server is None or self._server.poll() is not None:
             return []
         running = (pid for r in self._running.values() for pid in (r.pid, r.oracle_pid) if pid)
@@ -287,6 +296,14 @@ class LocalExecutor:
         shutil.rmtree(self._sockets, ignore_errors=True)
 
 
+def on_gpu(job: StageJob) -> StageJob:
+    """Return a job whose stage, and its oracle, use the GPU that is reserved for it."""
+    if job.gpu is None:
+        return job
+    service = job.service and on_gpu(job.service)
+    return replace(job, file=replace(job.file, device=f"cuda:{job.gpu}"), service=service)
+
+
 def kill_group(pid: int) -> None:
     """Kill a stage's whole process group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -294,10 +311,10 @@ def kill_group(pid: int) -> None:
 
 
 def group_memory(groups: Iterable[int], *, exact: bool = False) -> int:
-    """Bytes of private and shared memory of process groups.
+    """Return the bytes of private and shared memory of process groups.
 
     Without ``exact``, pages that processes share since a fork count for each: too much, but a
-    thousand times faster. RLIMIT_AS will not do: torch maps 3 GB before it does anything.
+    thousand times faster. RLIMIT_AS cannot be used: torch maps 3 GB before it does anything.
     """
     total = 0
     for pid in (pid for group in groups for pid in group_members(group)):
@@ -307,7 +324,7 @@ def group_memory(groups: Iterable[int], *, exact: bool = False) -> int:
 
 
 def kibibytes(path: Path, *fields: str) -> int:
-    """Sum of some fields of a file of ``/proc``; 0 when it cannot be read."""
+    """Return the sum of some fields of a file of ``/proc``; 0 when it cannot be read."""
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -316,7 +333,7 @@ def kibibytes(path: Path, *fields: str) -> int:
 
 
 def group_members(group: int) -> list[int]:
-    """Processes of a group: the leader and its descendants, walked through ``/proc``."""
+    """Return the processes of a group: the leader and its descendants, found in ``/proc``."""
     found, queue = [], [group]
     while queue:
         pid = queue.pop()

@@ -1,6 +1,6 @@
-"""What a stage left behind, read as a stranger's: plain files only, bounded, checked, cleaned.
+"""Reader of a stage's output, which is untrusted: plain files only, bounded, checked, cleaned.
 
-Every executor uses this, after the stage's last process is dead.
+Every executor uses it, after the stage's last process is dead.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ import json
 import os
 import signal
 import stat
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from harness.common.files import remove_tree
+from harness.common.status import By, Status
 from harness.common.text import one_line
-from harness.config.threat import By
 from harness.executors.base import Result, StageJob
-from harness.executors.responsible import claimed, responsible
-from harness.runtime.worker.output_files import strange
+from harness.executors.responsible import accept_claim, responsible
+from harness.runtime.worker.output_files import find_irregular_file
 
 DISK_FULL = 14
-"""The one exit code that speaks for itself: the worker could not write its outcome."""
-EXIT_STATUSES = {
+"""Exit code of a worker that could not write its outcome; it needs no file beside it."""
+EXIT_STATUSES: dict[int, Status] = {
     0: "ok",
     10: "contract_violation",
     11: "module_error",
@@ -34,10 +34,31 @@ OUTCOME_BYTES = 1 << 20
 COUNT_LIMIT = 1 << 63
 
 
-def tame(folder: Path) -> str:
-    """Make a stage's folder safe to open with ordinary code; returns what was refused, or ``""``.
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Content of ``outcome.json``: the worker's own word, of checked types but not yet believed.
 
-    Output that holds a link, a FIFO, a device or something unreadable is emptied, because the host
+    Attributes:
+        status: claimed status, any text.
+        reason: claimed reason, any text.
+        hook_seconds: the hook's own part of the time.
+        passes: number of examples by direction; from an oracle also ``refused`` queries.
+        device_memory: peak bytes on the GPU, or ``None``.
+        by: claimed role whose code raised, any value.
+    """
+
+    status: str
+    reason: str
+    hook_seconds: float
+    passes: dict[str, int]
+    device_memory: int | None
+    by: object
+
+
+def sanitize(folder: Path) -> str:
+    """Make a stage's folder safe to open with ordinary code; return what was refused, or ``""``.
+
+    Output that holds a link, a FIFO, a device or an unreadable file is emptied, because the host
     would follow it with its own rights: a log copied to ``out/log.txt`` lands where that points to.
     """
     remove_tree(folder / "scratch")
@@ -45,7 +66,7 @@ def tame(folder: Path) -> str:
         path = folder / name
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             remove_tree(path)
-    refused = strange(folder / "out")
+    refused = find_irregular_file(folder / "out")
     if refused:
         remove_tree(folder / "out")
         (folder / "out").mkdir()
@@ -55,52 +76,64 @@ def tame(folder: Path) -> str:
 def read_outcome(
     job: StageJob, code: int, number: int, seconds: float, peak: int, refused: str = ""
 ) -> Result:
-    """Join exit code (or signal) with ``outcome.json``; neither alone is believed.
+    """Return a stage's end from its exit code (or signal) and ``outcome.json``, which must agree.
 
     Args:
-        job: whose folder has been tamed. code: exit code. number: the signal that killed it, or 0.
-        seconds: wall time. peak: bytes. refused: what ``tame`` returned.
+        job: job whose folder has been sanitized.
+        code: exit code of the stage's process.
+        number: signal that killed it, or 0.
+        seconds: wall time.
+        peak: bytes of memory.
+        refused: result of ``sanitize``.
     """
     if number:
         reason = f"killed by {signal_name(number)}"
         return Result("module_error", reason, seconds, peak_memory=peak, exit_code=-number)
     try:
-        with open_plain(job.folder / "outcome.json") as file:
-            claim = checked(json.loads(file.read(OUTCOME_BYTES)))
+        claim = read_claim(job.folder / "outcome.json")
     except (OSError, ValueError, RecursionError):
-        status = "infra_error" if code == DISK_FULL else "module_error"
-        said = last_line(job) or "its log is empty"
-        reason = f"ended with exit code {code} and left no outcome: {said}"
-        return Result(status, reason, seconds, peak_memory=peak, exit_code=code)
-    status = claim["status"]
-    if EXIT_STATUSES.get(code) != status:
-        reason = f"exit code {code} contradicts its outcome, which claims {one_line(status)!r}"
+        log = last_line(job) or "its log is empty"
+        return Result(
+            "infra_error" if code == DISK_FULL else "module_error",
+            f"ended with exit code {code} and left no outcome: {log}",
+            seconds,
+            peak_memory=peak,
+            exit_code=code,
+        )
+    status = EXIT_STATUSES.get(code)
+    if status is None or status != claim.status:
+        claimed = one_line(claim.status)
+        reason = f"exit code {code} contradicts its outcome, which claims {claimed!r}"
         return Result("contract_violation", reason, seconds, peak_memory=peak, exit_code=code)
     if status == "ok" and refused:
         return Result("contract_violation", refused, seconds, peak_memory=peak, exit_code=code)
     return Result(
         status,
-        one_line(claim["reason"]),
+        one_line(claim.reason),
         seconds,
-        min(claim["hook_seconds"], seconds),
+        min(claim.hook_seconds, seconds),
         peak,
-        claim["passes"],
-        claim["device_memory"],
+        claim.passes,
+        claim.device_memory,
         code,
-        by=claimed(claim.get("by"), job.job["modules"]),
+        by=accept_claim(claim.by, job.file.modules),
     )
 
 
-def checked(claim: dict[str, Any]) -> dict[str, Any]:
-    """An outcome whose fields have the types that the rest of the host relies on.
+def read_claim(path: Path) -> Claim:
+    """Read ``outcome.json`` as far as a field's type matters to the rest of the host.
 
     Raises:
-        ValueError: they have not; module code may have written it.
+        OSError: there is no plain file of that name.
+        ValueError: the content is no outcome; module code may have written it.
+        RecursionError: the content is nested too deeply.
     """
-    match claim:
+    with open_plain(path) as file:
+        content = json.loads(file.read(OUTCOME_BYTES))
+    match content:
         case {
-            "status": str(),
-            "reason": str(),
+            "status": str(status),
+            "reason": str(reason),
             "hook_seconds": int() | float() as took,
             "passes": dict(passes),
             "device_memory": int() | None as device_memory,
@@ -109,17 +142,17 @@ def checked(claim: dict[str, Any]) -> dict[str, Any]:
             and all(map(is_count, (*passes.values(), device_memory or 0)))
             and all(name.isidentifier() and len(name) < 40 for name in passes)
         ):
-            return claim
+            return Claim(status, reason, took, passes, device_memory, content.get("by"))
     raise ValueError("not an outcome")
 
 
 def is_count(value: object) -> bool:
-    """Whether a value is a whole number that fits in 63 bits."""
+    """Return whether a value is a whole number that fits in 63 bits."""
     return type(value) is int and 0 <= value < COUNT_LIMIT
 
 
 def open_plain(path: Path) -> BinaryIO:
-    """Open a file for reading; a link is not followed and a FIFO not waited for.
+    """Open a plain file for reading, without following a link or waiting for a FIFO.
 
     Raises:
         OSError: there is no plain file of that name.
@@ -132,13 +165,13 @@ def open_plain(path: Path) -> BinaryIO:
 
 
 def signal_name(number: int) -> str:
-    """``SIGKILL`` for 9; real-time signals have no names of their own."""
+    """Return the name of a signal, ``SIGKILL`` for 9; real-time signals have none of their own."""
     names = {one.value: one.name for one in signal.Signals}
     return names.get(number, f"signal {number}")
 
 
 def last_line(job: StageJob) -> str:
-    """The last line of a stage's log so far, printable; empty where there is none."""
+    """Return the last line of a stage's log so far, printable; ``""`` where there is none."""
     try:
         with open_plain(job.folder / "log.txt") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 2000))
@@ -148,39 +181,39 @@ def last_line(job: StageJob) -> str:
     return one_line(lines[-1])[:300] if lines else ""
 
 
-def take_oracle(job: StageJob, result: Result) -> tuple[Result, dict[str, Any]]:
-    """Move the oracle's counts into the artefact; without them the stage did not happen.
+def take_oracle(job: StageJob, result: Result) -> Result:
+    """Move the oracle's counts into the attack's artefact; without them its result is void.
 
     Returns:
-        The result with the oracle's passes, and what the receipt says of the oracle.
+        The result with the oracle's passes and refusals, or with the oracle's failure.
     """
     assert job.service is not None
     folder = job.service.folder
     try:
-        with open_plain(folder / "outcome.json") as file:
-            outcome = checked(json.loads(file.read(OUTCOME_BYTES)))
+        claim = read_claim(folder / "outcome.json")
         (job.folder / "out" / "oracle").mkdir()
         with open_plain(folder / "out" / "counts.npy") as counts:
             (job.folder / "out" / "oracle" / "counts.npy").write_bytes(counts.read())
     except (OSError, ValueError, RecursionError):
-        return replace(result, status="infra_error", reason="the oracle left no counts"), {}
-    if outcome["status"] != "ok":
-        reason = one_line(f"the oracle failed: {outcome['reason']}")
-        return replace(result, status="infra_error", reason=reason), {}
-    passes = dict(outcome["passes"])
-    return replace(result, passes=passes), {"oracle": {"refused": passes.pop("refused", 0)}}
+        return replace(result, status="infra_error", reason="the oracle left no counts")
+    if claim.status != "ok":
+        reason = one_line(f"the oracle failed: {claim.reason}")
+        return replace(result, status="infra_error", reason=reason)
+    passes = dict(claim.passes)
+    refused = passes.pop("refused", 0)
+    return replace(result, passes=passes, refused_queries=refused)
 
 
-def oracle_failure(service: StageJob, served: Result) -> tuple[str, str, By]:
-    """Status, reason and blame of a stage whose oracle ended before it was told to."""
+def oracle_failure(service: StageJob, served: Result) -> tuple[Status, str, By]:
+    """Return status, reason and party of a stage whose oracle ended before it was asked to."""
     if served.status == "ok":
         return "infra_error", "the oracle ended before the attack did", "harness"
-    by = responsible("oracle", service.job["modules"], served.status, served.by)
+    by = responsible("oracle", service.file.modules, served.status, served.by)
     return served.status, f"in the oracle: {served.reason}", by
 
 
 def copy_tail(source: Path, target: Path, limit: int = 64 << 10) -> None:
-    """Keep a log's head and tail; the middle of a long one is dropped and said to be."""
+    """Copy a log's head and tail; a line in between says how much of a long one is left out."""
     size = source.stat().st_size
     with source.open("rb") as file:
         if size <= 2 * limit:

@@ -1,58 +1,65 @@
-"""What comes out of a container: taken over within limits, and below the stage's folders only."""
+"""Receiver of a container's output: within limits, and below the stage's folders only."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from harness.common.files import remove_tree
 from harness.common.keys import files_below
 from harness.executors.base import StageJob
 from harness.executors.container_options import INODES
 
+Event = Mapping[str, object]
+"""JSON message of a container; untrusted, so every value is checked before use."""
 
-class LineBroken(Exception):
-    """The container has ended, or sends what it should not; the message says which."""
+
+class ChannelBroken(Exception):
+    """End of a container's connection, or a message that it may not send; the text says which."""
 
 
-class Intake:
-    """Writes down what comes over the line, within limits and below the stage's folders only.
+class Receiver:
+    """Writes what a container sends, within limits and below the stage's folders only.
 
     Args:
-        job: whose files come. limit: bytes of output, and of checkpoint, at once.
+        job: job whose files arrive.
+        limit: bytes of output, and of checkpoint, at once.
     """
 
     def __init__(self, job: StageJob, limit: int) -> None:
-        self._folder, self._kept = job.folder, Path(job.job["checkpoint"])
+        self._folder, self._kept = job.folder, Path(job.file.checkpoint)
         self._limit, self._room, self._files = limit, 2 * limit, 2 * INODES
         (job.folder / "out").mkdir(parents=True, exist_ok=True)
         self._log = (job.folder / "log.txt").open("wb", buffering=0)  # progress is read from it
-        self._aside = job.folder / "checkpoint"  # goes with the run, whatever ends that
+        self._aside = job.folder / "checkpoint"  # removed with the run, however it ends
 
     def close(self) -> None:
-        """Let go of the log, and of a checkpoint that did not arrive whole."""
+        """Close the log, and remove a checkpoint that did not arrive whole."""
         self._log.close()
         remove_tree(self._aside)
 
-    def take(self, event: dict[str, Any], reader: BinaryIO) -> None:
-        """Take over one event's bytes.
+    def receive(self, event: Event, reader: BinaryIO) -> None:
+        """Read the bytes that follow an event.
 
         Raises:
-            LineBroken: a name that leads elsewhere, or more bytes than any stage may leave.
+            ChannelBroken: a name that leads elsewhere, or more bytes than any stage may leave.
         """
         size = event.get("size", 0)
         if type(size) is not int or size < 0:
-            raise LineBroken(f"the container says that {size!r:.80} bytes follow")
+            raise ChannelBroken(f"the container says that {size!r:.80} bytes follow")
         if "log" in event:
             self._log.write(self._exactly(reader, size))
         elif "file" in event:
-            self._save(reader, self._folder / own(event["file"]), size)
+            self._save(reader, self._folder / output_name(event["file"]), size)
         elif "folder" in event:
-            (self._folder / own(event["folder"])).mkdir(parents=True, exist_ok=True)
+            (self._folder / output_name(event["folder"])).mkdir(parents=True, exist_ok=True)
         elif "checkpoint" in event:
-            self._save(reader, self._aside / inside(event["checkpoint"]), size)
+            self._save(reader, self._aside / relative_name(event["checkpoint"]), size)
         elif "kept" in event:
-            self._keep([inside(name) for name in event["kept"]])
+            if not isinstance(names := event["kept"], list):
+                raise ChannelBroken(f"the container names files {names!r:.80}")
+            self._keep([relative_name(name) for name in names])
 
     def _save(self, reader: BinaryIO, path: Path, size: int) -> None:
         self._files -= 1
@@ -67,14 +74,14 @@ class Intake:
     def _exactly(self, reader: BinaryIO, size: int) -> bytes:
         self._room -= size
         if self._room < 0 or self._files < 0:
-            raise LineBroken("the container sends more than a stage may leave")
+            raise ChannelBroken("the container sends more than a stage may leave")
         piece = reader.read(size)
         if len(piece) != size:
-            raise LineBroken("the container ended in the middle of a file")
+            raise ChannelBroken("the container ended in the middle of a file")
         return piece
 
     def _keep(self, names: list[str]) -> None:
-        """A whole checkpoint has come: what is new takes its place, what is gone goes."""
+        """Move a complete checkpoint into place, and delete files that it no longer holds."""
         for name in names:
             if (self._aside / name).is_file():
                 (self._kept / name).parent.mkdir(parents=True, exist_ok=True)
@@ -85,26 +92,26 @@ class Intake:
         self._room = max(self._room, self._limit)  # the next one may be as large again
 
 
-def own(name: object) -> str:
-    """A name that a stage may leave: its outcome, its output, and what lies in that.
+def output_name(name: object) -> str:
+    """Return a name that a stage may leave: its outcome, its output folder, or a path below that.
 
     Raises:
-        LineBroken: another; beside them lie the harness's files, and its oracle's.
+        ChannelBroken: another name; beside these lie files of the harness and of the oracle.
     """
-    relative = inside(name)
+    relative = relative_name(name)
     if relative == "outcome.json" or Path(relative).parts[0] == "out":
         return relative
-    raise LineBroken(f"the container names a file {name!r:.80}")
+    raise ChannelBroken(f"the container names a file {name!r:.80}")
 
 
-def inside(name: object) -> str:
-    """A relative name that stays below the folder it is put into.
+def relative_name(name: object) -> str:
+    """Return a relative name that stays below the folder it is put into.
 
     Raises:
-        LineBroken: it does not.
+        ChannelBroken: the name does not stay below it.
     """
     if isinstance(name, str) and "\0" not in name:
         parts = Path(name).parts
         if parts and not Path(name).is_absolute() and ".." not in parts:
             return name
-    raise LineBroken(f"the container names a file {name!r:.80}")
+    raise ChannelBroken(f"the container names a file {name!r:.80}")

@@ -1,15 +1,14 @@
-"""Which role answers for a stage that did not end well, where its worker did not say or may not.
+"""Attribution of failed stages to a role, where the worker did not or may not name one.
 
-A worker names the role whose code raised. A stage that was stopped, killed or left the wrong files
-has no such word; then the kind of stage decides.
+A worker names the role whose code raised. A stage that was stopped, was killed or left the wrong
+files has no such claim; then the kind of stage decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from harness.config.threat import By
-from harness.storage.store import TRANSIENT
+from harness.common.status import TRANSIENT, By, Status
 
 ANSWERS: Mapping[str, tuple[By, ...]] = {
     "import": ("victim",),
@@ -26,25 +25,25 @@ ANSWERS: Mapping[str, tuple[By, ...]] = {
     "gradients": ("defense", "victim"),
     "inspect": ("attack", "defense", "victim"),
 }
-"""THE table of answers: stage kind → roles; the first that takes part in the stage answers."""
+"""Table of responsible roles by stage kind: the first that takes part in the stage."""
 
 ROLES: tuple[By, ...] = ("victim", "defense", "attack")
-"""What a worker may name; rules are the plan's, and no stage speaks for the harness."""
+"""Roles that a worker may name; only the plan names a rule, and only the host the harness."""
 
 
-def claimed(by: object, roles: Collection[str]) -> By | None:
+def accept_claim(by: object, roles: Collection[str]) -> By | None:
     """Return the role that a worker names, or ``None`` where it takes no part in the stage."""
     return next((role for role in ROLES if role == by and role in roles), None)
 
 
-def responsible(kind: str, roles: Collection[str], status: str, claim: By | None) -> By:
-    """Return what a failed stage is put down to.
+def responsible(kind: str, roles: Collection[str], status: Status, claim: By | None) -> By:
+    """Return the party that a failed stage is attributed to.
 
     Args:
-        kind: of the stage.
-        roles: of the modules that take part in it.
-        status: what it ended in, other than ``ok``.
-        claim: the role that its worker named, or the host stage's own word.
+        kind: kind of the stage.
+        roles: roles of the modules that take part in it.
+        status: status that it ended in, other than ``ok``.
+        claim: party that its worker or the host stage named, or ``None``.
     """
     if status in TRANSIENT:
         return "harness"

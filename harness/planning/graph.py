@@ -19,7 +19,7 @@ from harness.config.environments import Environments
 HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure", "weights"})
 """Stage kinds that are ours: no third-party code, run inside the harness."""
 
-PASSING = {"apply": "train", "attack": "attacked"}
+INTERMEDIATE = {"apply": "train", "attack": "attacked"}
 """Kind → the part of its artefact that is removed once every planned reader is done."""
 
 HOST_CODE: dict[str, tuple[str, ...]] = {
@@ -61,9 +61,9 @@ class Stage:
     recipe: Mapping[str, Any]
 
     @property
-    def passing(self) -> str | None:
-        """The part of the artefact that goes when its readers are done, if any."""
-        return PASSING.get(self.kind)
+    def intermediate(self) -> str | None:
+        """Part of the artefact that is removed when its readers are done, if any."""
+        return INTERMEDIATE.get(self.kind)
 
     def reads(self) -> Iterator[str]:
         """Keys of the stages that this one reads, each once."""

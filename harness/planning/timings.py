@@ -116,10 +116,10 @@ class Timings:
         """
         for key in keys:
             receipt = store.receipt(key)
-            if receipt is None or receipt["status"] != "ok":
+            if receipt is None or receipt.status != "ok":
                 continue
             sample = self._sample(self._stages[key])
-            sample.seconds.append(receipt["seconds"])
+            sample.seconds.append(receipt.seconds)
             sample.sizes.append(store.size(key))
             del sample.seconds[:-KEPT], sample.sizes[:-KEPT]
         for stage in self._stages.values():

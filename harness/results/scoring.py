@@ -277,8 +277,8 @@ def edited_labels(edits: Path, ids: Array, y: Array) -> Array:
 def count_queries(store: Store, attack: str) -> tuple[dict[str, float], int]:
     """Return the oracle's counts: largest and median queries per example, and refused queries."""
     counts = load_array(store.part(attack, "oracle") / "counts.npy")
-    receipt = store.receipt(attack) or {}
-    refused = int(receipt.get("oracle", {}).get("refused", 0))
+    receipt = store.receipt(attack)
+    refused = (receipt.refused_queries if receipt else None) or 0
     return {"max": int(counts.max()), "median": float(np.median(counts))}, refused
 
 

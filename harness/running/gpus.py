@@ -1,24 +1,27 @@
-"""GPUs: which can be used, and whose turn it is; each runs one stage at a time."""
+"""GPUs of a run: each runs one stage at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 
-class Leases:
-    """Hands out GPUs by number; without any (on the CPU), every stage may run.
+class GpuPool:
+    """Pool of GPU numbers; an empty pool (on the CPU) lets every stage run.
 
-    >>> leases = Leases(["0", "1"])
-    >>> leases.take("a"), leases.take("b"), leases.any_free
+    Args:
+        numbers: numbers of the GPUs.
+
+    >>> pool = GpuPool(["0", "1"])
+    >>> pool.acquire("a"), pool.acquire("b"), pool.any_free
     ('0', '1', False)
-    >>> leases.give("a")
-    >>> leases.take("c")
+    >>> pool.release("a")
+    >>> pool.acquire("c")
     '0'
     """
 
     def __init__(self, numbers: Iterable[str] = ()) -> None:
         self._free = list(numbers)
-        self._held: dict[str, str] = {}
+        self._used: dict[str, str] = {}
         self._unlimited = not self._free
 
     @property
@@ -26,14 +29,14 @@ class Leases:
         """Whether another stage may start."""
         return self._unlimited or bool(self._free)
 
-    def take(self, key: str) -> str | None:
-        """A GPU for a stage, or ``None`` on the CPU."""
+    def acquire(self, key: str) -> str | None:
+        """Reserve a GPU for a stage; return its number, or ``None`` on the CPU."""
         if self._unlimited:
             return None
-        self._held[key] = self._free.pop(0)
-        return self._held[key]
+        self._used[key] = self._free.pop(0)
+        return self._used[key]
 
-    def give(self, key: str) -> None:
-        """The stage has ended; on the CPU it held nothing."""
-        if key in self._held:
-            self._free.append(self._held.pop(key))
+    def release(self, key: str) -> None:
+        """Return an ended stage's GPU to the pool, if it had one."""
+        if key in self._used:
+            self._free.append(self._used.pop(key))

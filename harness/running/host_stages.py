@@ -1,4 +1,4 @@
-"""Stages that are ours, from data to measured attacks. No third-party code runs here."""
+"""Stages that the harness runs itself, from data to measured attacks; no module code."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from harness import datasets
 from harness.common.files import load_array, read_json, save_array, write_json
+from harness.common.status import By, Status
 from harness.config.budget import counted
-from harness.config.threat import By
 from harness.datasets.base import hash_order
 from harness.judge import budget as budgets
 from harness.judge.common import common
@@ -27,20 +27,21 @@ Inputs = Mapping[str, Path]
 
 
 class StageFailure(Exception):
-    """A host stage ends in a status other than ok.
+    """End of a host stage in a status other than ok.
 
     Attributes:
-        status: of the closed list. reason: one sentence.
-        by: what it is put down to.
+        status: a status of the closed list.
+        reason: one sentence.
+        by: party that it is attributed to.
     """
 
-    def __init__(self, status: str, reason: str, by: By) -> None:
+    def __init__(self, status: Status, reason: str, by: By) -> None:
         super().__init__(reason)
         self.status, self.reason, self.by = status, reason, by
 
 
 def data(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
-    """A data set's splits, as parts, and its spec."""
+    """Store a data set's splits, as parts, and its description."""
     splits = datasets.load(recipe["name"], data_root, recipe["train_fraction"])
     for name in ("train", "val", "test"):
         split = getattr(splits, name)
@@ -50,17 +51,17 @@ def data(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) 
 
 
 def slice_(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
-    """The first examples of the test split by hash; inputs and labels are separate parts."""
+    """Store the first examples of the test split by hash; inputs and labels are separate parts."""
     cut(inputs, recipe["examples"], out, x="x", y="y")
 
 
 def clean(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
-    """Clean examples for repair, cut from validation; all of them when no number is given."""
+    """Store clean examples for repair, cut from validation; all of them without a number."""
     cut(inputs, recipe["examples"], out, x="clean", y="clean")
 
 
 def cut(inputs: Inputs, examples: int | None, out: Path, *, x: str, y: str) -> None:
-    """The first ``examples`` rows by the hash of their ids, kept in that order."""
+    """Store the first ``examples`` rows by the hash of their ids, in that order."""
     folder, spec = inputs["data"], read_json(inputs["spec"] / "spec.json")
     arrays = {name: load_array(folder / f"{name}.npy") for name in ("x", "y", "ids")}
     rows = hash_order(arrays["ids"], "slice")[:examples]
@@ -78,7 +79,7 @@ def cut(inputs: Inputs, examples: int | None, out: Path, *, x: str, y: str) -> N
 
 
 def goal(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
-    """Targets in the labels' form, per example id; never depends on a cell's seed."""
+    """Store targets in the labels' form, by example id; they never depend on a cell's seed."""
     folder = inputs["slice"]
     spec = read_json(folder / "spec.json")
     y, ids = load_array(folder / "y" / "y.npy"), load_array(folder / "y" / "ids.npy")
@@ -86,7 +87,7 @@ def goal(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) 
 
 
 def targets(chosen: str | int, y: Array, ids: Array, spec: Mapping[str, Any]) -> Array:
-    """Goals: ``next`` class, a ``random`` other class by id, or one class for all; void stays.
+    """Return goals: the ``next`` class, a ``random`` other one by id, or one for all; void stays.
 
     >>> targets("next", np.array([0, 2]), np.array([7, 8]), {"outputs": 3, "void": None}).tolist()
     [1, 0]
@@ -110,22 +111,22 @@ def targets(chosen: str | int, y: Array, ids: Array, spec: Mapping[str, Any]) ->
 
 
 def apply(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
-    """Apply proposed edits (within budget, or it ends here) or a sanitizer's choice.
+    """Apply proposed edits, after a check of their budget, or a sanitizer's choice.
 
-    What is mounted next is the changed set alone: mounted edits would tell a sanitizer the answer.
+    Later stages receive the changed set alone: the edits would tell a sanitizer the answer.
     """
     folder, changes = inputs["train"], inputs["changes"]
     arrays = {name: np.array(load_array(folder / f"{name}.npy")) for name in ("x", "y", "ids")}
     spec = read_json(inputs["spec"] / "spec.json")
     if recipe["budget"] is None:
-        keep(arrays, changes, spec)
+        apply_choice(arrays, changes, spec)
     else:
-        edit(arrays, changes, spec, recipe["budget"])
+        apply_edits(arrays, changes, spec, recipe["budget"])
     for name, array in arrays.items():
         save_array(out / "train" / f"{name}.npy", array)
 
 
-def keep(arrays: dict[str, Array], changes: Path, spec: Mapping[str, Any]) -> None:
+def apply_choice(arrays: dict[str, Array], changes: Path, spec: Mapping[str, Any]) -> None:
     """Apply a sanitizer's mask and corrected labels, in place of the dictionary's arrays."""
     mask = load_array(changes / "mask.npy")
     if (changes / "y.npy").is_file():
@@ -135,7 +136,7 @@ def keep(arrays: dict[str, Array], changes: Path, spec: Mapping[str, Any]) -> No
         arrays[name] = arrays[name][mask]
 
 
-def edit(
+def apply_edits(
     arrays: dict[str, Array], changes: Path, spec: Mapping[str, Any], budget: Mapping[str, Any]
 ) -> None:
     """Apply an attack's edits after the judge has counted and measured them."""
@@ -160,13 +161,13 @@ def edit(
         raise StageFailure("budget_violation", reason, "attack")
     rows = places(ids, arrays["ids"])
     if x is not None:
-        arrays["x"][rows] = stored(x, arrays["x"].dtype)
+        arrays["x"][rows] = to_stored_form(x, arrays["x"].dtype)
     if y is not None:
         arrays["y"][rows] = y
 
 
-def stored(x: Array, dtype: np.dtype[Any]) -> Array:
-    """Inputs in [0, 1] in the stored form: edits change stored images, before augmentation."""
+def to_stored_form(x: Array, dtype: np.dtype[Any]) -> Array:
+    """Return inputs of [0, 1] in the stored form; edits change images before augmentation."""
     if dtype == np.uint8:
         rounded: Array = np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
         return rounded
@@ -174,9 +175,9 @@ def stored(x: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def measure(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
-    """Distances of attacked inputs, what all changes have in common, and a few for pictures.
+    """Store distances of attacked inputs, the common part of all changes, and a few for pictures.
 
-    The batch itself may then go.
+    The batch itself may then be removed.
     """
     original, attacked = (load_array(inputs[n] / "x.npy") for n in ("clean", "attacked"))
     distances = budgets.measure(original, attacked)
@@ -190,7 +191,7 @@ def measure(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Pat
 
 
 def weights(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
-    """A file of existing weights, with the bytes that its victim's manifest names."""
+    """Store a file of existing weights, whose digest the victim's manifest names."""
     file = find(recipe, data_root)
     (out / "file").mkdir()
     shutil.copyfile(file, out / "file" / file.name)
@@ -205,4 +206,4 @@ HOST_STAGES: dict[str, Callable[[Mapping[str, Any], Inputs, Path, Path], None]] 
     "measure": measure,
     "weights": weights,
 }
-"""THE table of host stages: recipe, granted parts, output folder, data root."""
+"""Table of host stages: functions of recipe, granted parts, output folder and data root."""

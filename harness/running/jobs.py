@@ -1,7 +1,8 @@
-"""Turns a planned stage into the job that an executor runs: paths, limits, resolved modules."""
+"""From a planned stage to the job that an executor runs: paths, limits and modules."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,11 @@ from harness.common.files import load_array, read_json
 from harness.config.budget import counted
 from harness.config.catalog import Catalog, Module
 from harness.config.environments import Environment
-from harness.config.manifest import Manifest
 from harness.config.validation import Limits
 from harness.executors.base import StageJob
 from harness.planning.graph import Stage
+from harness.runtime.worker.job_file import JobFile, ModuleEntry
 from harness.storage.store import Store
-
-GIB = 1 << 30
 
 ORACLE_SIDE = ("weights",)
 """Inputs that stay with the oracle; the attack's side never sees them."""
@@ -38,88 +37,83 @@ def make_job(
     environment: Environment | None = None,
     run: str = "",
 ) -> StageJob:
-    """The job of a stage that runs module code, with its oracle's where it has one."""
+    """Return the job of a stage that runs module code, with its oracle's where it has one."""
     inputs = {
         name: str(store.part(one.key, one.part).resolve())
         for name, one in stage.inputs.items()
         if name != "spec"
     }
     modules = {
-        role: resolved(_module(catalog, ref["module"]), ref)
+        role: module_entry(_module(catalog, ref["module"]), ref)
         for role, ref in stage.recipe["modules"].items()
     }
     seconds, memory_gb = limits(stage, catalog, ceiling)
     budget = dict(stage.recipe["budget"])
     if "train" in inputs:
         budget = counted(budget, len(load_array(Path(inputs["train"]) / "ids.npy")))
-    job: dict[str, Any] = {
-        "stage": stage.kind,
-        "spec": read_json(store.part(stage.inputs["spec"].key, "spec.json")),
-        "device": device,
-        "seed_root": [
-            stage.recipe["seed"],
-            stage.kind,
-            *sorted(m["name"] for m in modules.values()),
-        ],
-        "deadline": seconds,
-        "modules": modules,
-        "inputs": inputs,
-        "options": dict(stage.recipe["options"])
-        | {"threads": stage.recipe["threads"], "budget": budget},
-        "checkpoint": str((checkpoints / stage.key).resolve()),
-    }
-    folder = work / stage.key[:32]
-    whole = StageJob(
-        stage.key, folder, job, seconds, memory_gb, environment=environment, gpu=gpu, run=run
+    threads, options = stage.recipe["threads"], stage.recipe["options"]
+    file = JobFile(
+        stage=stage.kind,
+        spec=read_json(store.part(stage.inputs["spec"].key, "spec.json")),
+        device=device,
+        seed_root=(stage.recipe["seed"], stage.kind, *sorted(m.name for m in modules.values())),
+        deadline=seconds,
+        modules=modules,
+        inputs=inputs,
+        options={**options, "threads": threads, "budget": budget},
+        checkpoint=str((checkpoints / stage.key).resolve()),
     )
-    if stage.recipe["options"].get("access") != "oracle":
-        return whole
-    attack_side = job | {
-        "inputs": {k: v for k, v in inputs.items() if k not in ORACLE_SIDE},
-        "modules": {k: v for k, v in modules.items() if k not in ORACLE_ROLES},
-    }
-    oracle_side = job | {
-        "stage": "oracle",
-        "inputs": {k: inputs[k] for k in (*ORACLE_SIDE, "slice_x")},
-        "modules": {k: v for k, v in modules.items() if k in ORACLE_ROLES},
-        "checkpoint": str(folder / "oracle-checkpoint"),
-    }
-    service = replace(whole, key=f"{stage.key}-oracle", folder=folder / "oracle", job=oracle_side)
-    return replace(whole, job=attack_side, service=service)
+    folder = work / stage.key[:32]
+    job = StageJob(
+        stage.key, folder, file, seconds, memory_gb, environment=environment, gpu=gpu, run=run
+    )
+    return with_oracle(job) if options.get("access") == "oracle" else job
 
 
-def resolved(module: Module, ref: dict[str, Any]) -> dict[str, Any]:
-    """What the worker needs to construct a module; never its whole manifest."""
+def with_oracle(job: StageJob) -> StageJob:
+    """Split a query attack's job: the network goes to the oracle, the rest to the attack."""
+    file, folder = job.file, job.folder / "oracle"
+    attack_side = replace(
+        file,
+        inputs={name: path for name, path in file.inputs.items() if name not in ORACLE_SIDE},
+        modules={role: one for role, one in file.modules.items() if role not in ORACLE_ROLES},
+    )
+    oracle_side = replace(
+        file,
+        stage="oracle",
+        inputs={name: file.inputs[name] for name in (*ORACLE_SIDE, "slice_x")},
+        modules={role: one for role, one in file.modules.items() if role in ORACLE_ROLES},
+        checkpoint=str(job.folder / "oracle-checkpoint"),
+    )
+    service = replace(job, key=f"{job.key}-oracle", folder=folder, file=oracle_side)
+    return replace(job, file=attack_side, service=service)
+
+
+def module_entry(module: Module, ref: Mapping[str, Any]) -> ModuleEntry:
+    """Return what the worker needs to construct a module; never its whole manifest."""
     manifest = module.manifest
-    entry = {
-        "name": manifest.name,
-        "folder": str(module.folder.resolve()),
-        "entry": manifest.entry,
-        "kind": manifest.kind,
-        "hooks": list(manifest.hooks),
-        "params": ref["params"],
-        "needs": list(manifest.needs),
-    }
-    return entry if "budget" not in ref else entry | {"budget": ref["budget"]}
+    return ModuleEntry(
+        name=manifest.name,
+        folder=str(module.folder.resolve()),
+        entry=manifest.entry,
+        kind=manifest.kind,
+        hooks=tuple(manifest.hooks),
+        params=ref["params"],
+        needs=tuple(manifest.needs),
+        budget=ref.get("budget"),
+    )
 
 
 def limits(stage: Stage, catalog: Catalog, ceiling: Limits) -> tuple[float, float]:
-    """Seconds and GiB: the largest wish of the stage's modules, under the benchmark's ceiling."""
-    wishes = [
-        manifest.limits
-        for manifest in (
-            manifest_of(catalog, r["module"]) for r in stage.recipe["modules"].values()
-        )
-        if manifest.limits is not None
+    """Return seconds and GiB: the largest request of the stage's modules, under the ceiling."""
+    requests = [
+        wanted
+        for ref in stage.recipe["modules"].values()
+        if (wanted := _module(catalog, ref["module"]).manifest.limits) is not None
     ]
-    minutes = max((w.minutes for w in wishes), default=ceiling.minutes)
-    memory = max((w.memory_gb for w in wishes), default=ceiling.memory_gb)
+    minutes = max((one.minutes for one in requests), default=ceiling.minutes)
+    memory = max((one.memory_gb for one in requests), default=ceiling.memory_gb)
     return 60 * min(minutes, ceiling.minutes), min(memory, ceiling.memory_gb)
-
-
-def manifest_of(catalog: Catalog, ref: str) -> Manifest:
-    """The manifest behind ``attacks/pgd``."""
-    return _module(catalog, ref).manifest
 
 
 def _module(catalog: Catalog, ref: str) -> Module:

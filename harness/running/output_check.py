@@ -1,7 +1,7 @@
-"""What a stage must leave behind, read from its files before anything relies on them.
+"""Checks of a stage's output files, before other code relies on them.
 
-The worker checks what a hook returns, but it shares a process with the hook: what lies in the
-output folder may come from the hook alone. So the host looks again, at names, types and shapes.
+The worker checks what a hook returns, but it shares a process with the hook: the files in the
+output folder may come from the hook alone. So the host checks names, types and shapes again.
 """
 
 from __future__ import annotations
@@ -9,130 +9,132 @@ from __future__ import annotations
 import tokenize
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from harness.common.files import Array, load_array
 from harness.common.text import one_line
 from harness.executors.base import StageJob
 
-OURS = ("receipt.json", "log.txt", "oracle")
-"""Names in an artefact that the harness writes itself."""
+RESERVED = ("receipt.json", "log.txt", "oracle")
+"""Names in an artefact that only the harness writes."""
 
 UNREADABLE = (
     *(OSError, ValueError, TypeError, OverflowError, MemoryError, RecursionError),
     *(SyntaxError, tokenize.TokenError),
 )
-"""What numpy raises on a header that is not one, and ``given`` on an array that will not do."""
+"""Exceptions of numpy on a malformed header, and of ``check_array`` on a wrong array."""
 
 
 def check_output(job: StageJob) -> str | None:
-    """What is wrong with the output of a stage that claims to be fine, or ``None``."""
+    """Return what is wrong with the output of a stage that claims success, or ``None``."""
     out = job.folder / "out"
-    taken = [name for name in OURS if (out / name).exists() or (out / name).is_symlink()]
+    taken = [name for name in RESERVED if (out / name).exists() or (out / name).is_symlink()]
     if taken:
         return f"the output holds {taken[0]}, a name that is the harness's"
     try:
-        CHECKS[job.job["stage"]](job, out)
+        CHECKS[job.file.stage](job, out)
     except UNREADABLE as error:
         return one_line(f"the output cannot be used: {error}")
     return None
 
 
-def network(job: StageJob, out: Path) -> None:
-    """Weights; whether they fit is found by whoever loads them."""
+def check_network(job: StageJob, out: Path) -> None:
+    """Check that there are weights; the stage that loads them finds out whether they fit."""
     if not (out / "network.safetensors").is_file():
         raise ValueError("no network.safetensors")
 
 
-def edits(job: StageJob, out: Path) -> None:
-    """Proposed edits; whether they are allowed is the judge's matter."""
-    ids = given(out / "edits" / "ids.npy", np.int64, (None,))
+def check_edits(job: StageJob, out: Path) -> None:
+    """Check proposed edits; the judge decides whether they are within the budget."""
+    ids = check_array(out / "edits" / "ids.npy", np.int64, (None,))
     for name in ("x", "y"):
         path = out / "edits" / f"{name}.npy"
         if path.exists():
-            like = stored(job, "train", name)
+            like = load_input(job, "train", name)
             kind = np.float32 if name == "x" else like.dtype
-            given(path, kind, (len(ids), *like.shape[1:]))
+            check_array(path, kind, (len(ids), *like.shape[1:]))
 
 
-def keep(job: StageJob, out: Path) -> None:
-    """A sanitizer's mask, and corrected labels."""
-    labels = stored(job, "train", "y")
-    mask = given(out / "keep" / "mask.npy", np.bool_, (len(labels),))
+def check_mask(job: StageJob, out: Path) -> None:
+    """Check a sanitizer's mask, and corrected labels."""
+    labels = load_input(job, "train", "y")
+    mask = check_array(out / "keep" / "mask.npy", np.bool_, (len(labels),))
     if not mask.any():
         raise ValueError("mask.npy keeps nothing")
     if (out / "keep" / "y.npy").exists():
-        given(out / "keep" / "y.npy", labels.dtype, labels.shape)
+        check_array(out / "keep" / "y.npy", labels.dtype, labels.shape)
 
 
-def state(job: StageJob, out: Path) -> None:
-    """Whatever ``learn`` left: for its own attack only."""
+def check_state(job: StageJob, out: Path) -> None:
+    """Check that ``learn`` left a folder; only its own attack reads the content."""
     if not (out / "state").is_dir():
         raise ValueError("no state folder")
 
 
-def attacked(job: StageJob, out: Path) -> None:
-    """Attacked inputs, what the model showed for them, and goals that were drawn from the model."""
-    clean = stored(job, "slice_x", "x")
-    given(out / "attacked" / "x.npy", np.float32, clean.shape)
+def check_attacked(job: StageJob, out: Path) -> None:
+    """Check attacked inputs, the model's answers to them, and goals drawn from the model."""
+    clean = load_input(job, "slice_x", "x")
+    check_array(out / "attacked" / "x.npy", np.float32, clean.shape)
     if (out / "shown" / "outputs.npy").exists():
-        answers(job, out / "shown" / "outputs.npy", len(clean))
+        check_answers(job, out / "shown" / "outputs.npy", len(clean))
     if (out / "goal" / "goal.npy").exists():
-        given(out / "goal" / "goal.npy", None, (len(clean), *clean.shape[2:][: 2 * maps(job)]))
+        pixels = clean.shape[2:4] if has_label_maps(job) else ()
+        check_array(out / "goal" / "goal.npy", None, (len(clean), *pixels))
 
 
-def outputs(job: StageJob, out: Path) -> None:
-    """Predictions."""
-    answers(job, out / "outputs" / "outputs.npy", len(stored(job, "x", "x")))
+def check_outputs(job: StageJob, out: Path) -> None:
+    """Check predictions."""
+    check_answers(job, out / "outputs" / "outputs.npy", len(load_input(job, "x", "x")))
 
 
-def nothing(job: StageJob, out: Path) -> None:
-    """Stages of conformance, which reads what it needs itself."""
+def check_nothing(job: StageJob, out: Path) -> None:
+    """Accept the output of a conformance stage; conformance checks what it reads."""
 
 
 CHECKS: dict[str, Callable[[StageJob, Path], None]] = {
-    "import": network,
-    "public": network,
-    "train": network,
-    "deliver": network,
-    "repair": network,
-    "poison": edits,
-    "sanitize": keep,
-    "learn": state,
-    "attack": attacked,
-    "predict": outputs,
-    "inspect": nothing,
-    "gradients": nothing,
+    "import": check_network,
+    "public": check_network,
+    "train": check_network,
+    "deliver": check_network,
+    "repair": check_network,
+    "poison": check_edits,
+    "sanitize": check_mask,
+    "learn": check_state,
+    "attack": check_attacked,
+    "predict": check_outputs,
+    "inspect": check_nothing,
+    "gradients": check_nothing,
 }
-"""THE table of outputs: stage kind → what it must leave."""
+"""Table of checks by stage kind."""
 
 
-def maps(job: StageJob) -> bool:
-    """Whether a label is a map of the picture."""
-    return bool(job.job["spec"]["task"] == "segmentation")
+def has_label_maps(job: StageJob) -> bool:
+    """Return whether a label is a map of the image."""
+    return job.file.spec["task"] == "segmentation"
 
 
-def answers(job: StageJob, path: Path, rows: int) -> None:
-    """Stored answers of a network: class maps, or numbers per class or output."""
-    spec = job.job["spec"]
-    if maps(job):
-        given(path, np.uint8, (rows, *spec["shape"][1:]))
+def check_answers(job: StageJob, path: Path, rows: int) -> None:
+    """Check a network's stored answers: class maps, or one number for each output."""
+    spec = job.file.spec
+    if has_label_maps(job):
+        check_array(path, np.uint8, (rows, *spec["shape"][1:]))
     else:
-        given(path, np.float32, (rows, spec["outputs"]))
+        check_array(path, np.float32, (rows, spec["outputs"]))
 
 
-def stored(job: StageJob, name: str, file: str) -> Array:
-    """An array that the stage was given."""
-    return load_array(Path(job.job["inputs"][name]) / f"{file}.npy")
+def load_input(job: StageJob, name: str, file: str) -> Array:
+    """Return an array of a granted input."""
+    return load_array(Path(job.file.inputs[name]) / f"{file}.npy")
 
 
-def given(path: Path, dtype: Any, shape: tuple[int | None, ...]) -> Array:  # noqa: ANN401
-    """An array that the stage left, of this type and shape (``None``: any length).
+def check_array(path: Path, dtype: DTypeLike | None, shape: tuple[int | None, ...]) -> Array:
+    """Return an array that the stage left, of this type and shape (``None``: any length).
 
     Raises:
-        ValueError: it is not; OSError: it cannot be read.
+        ValueError: the array has another type or shape.
+        OSError: the file cannot be read.
     """
     if path.is_symlink() or not path.is_file():
         raise ValueError(f"no {path.parent.name}/{path.name}")

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from harness.common.keys import ROOT, environment_digest
+from harness.common.status import TRANSIENT
 from harness.config.environments import Environment, versions
 from harness.config.threat import By, Status
 from harness.judge import METHOD
@@ -23,7 +23,8 @@ from harness.results import records
 from harness.results.ensembles import score_ensemble
 from harness.results.records import CellInfo, Record, RecordedEnvironment, Run
 from harness.results.scoring import Score, score
-from harness.storage.store import TRANSIENT, Store
+from harness.storage.receipt import Receipt
+from harness.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Recorder:
                 "flips": judged.flips,
                 "perturbation": judged.perturbation,
                 "queries": judged.queries,
-                "cost": {role: r["passes"] for role, r in receipts.items() if r["passes"]},
+                "cost": {role: dict(r.passes) for role, r in receipts.items() if r.passes},
                 "flags": judged.flags,
                 "notes": judged.notes,
                 "stages": dict(cell.stages),
@@ -96,18 +97,18 @@ class Recorder:
         self.by_key[cell.key] = record
         return record
 
-    def _run(self, receipts: Mapping[str, Mapping[str, Any]]) -> Run:
+    def _run(self, receipts: Mapping[str, Receipt]) -> Run:
         commit, dirty = self._commit
         return Run(
             id=self.run_id,
             commit=commit,
             dirty=dirty,
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            seconds={role: r["seconds"] for role, r in receipts.items()},
-            hook_seconds={role: r["hook_seconds"] for role, r in receipts.items()},
-            peak_memory={role: r["peak_memory"] for role, r in receipts.items()},
+            seconds={role: r.seconds for role, r in receipts.items()},
+            hook_seconds={role: r.hook_seconds for role, r in receipts.items()},
+            peak_memory={role: r.peak_memory for role, r in receipts.items()},
             machine=self._machine,
-            images={role: r["image"] for role, r in receipts.items() if "image" in r},
+            images={role: r.image for role, r in receipts.items() if r.image},
         )
 
     def _judge(self, cell: Cell, plan: Plan, info: CellInfo) -> tuple[Ending, Score]:
@@ -135,13 +136,12 @@ class Recorder:
         blocked: Ending | None = None
         for key, stage in plan.graph.ancestors(list(cell.stages.values())).items():
             receipt = self.store.receipt(key)
-            if receipt is None or receipt["status"] == "ok":
+            if receipt is None or receipt.status == "ok":
                 continue
-            status: Status = receipt["status"]
-            reason = str(receipt["reason"])
+            status, reason = receipt.status, receipt.reason
             names = ", ".join(dict.fromkeys(m["module"] for m in
                             stage.recipe.get("modules", {}).values()))  # fmt: skip
-            by: By | None = receipt.get("by")
+            by = receipt.by
             if status == "not_applicable":
                 if by != "defense":
                     return Ending(status, stage.kind, reason, by)
@@ -152,7 +152,7 @@ class Recorder:
             blocked = blocked or Ending("blocked", stage.kind, what, by)
         return own or blocked
 
-    def _receipts(self, cell: Cell) -> dict[str, dict[str, Any]]:
+    def _receipts(self, cell: Cell) -> dict[str, Receipt]:
         found = {role: self.store.receipt(key) for role, key in cell.stages.items()}
         return {role: receipt for role, receipt in found.items() if receipt is not None}
 

@@ -1,4 +1,4 @@
-"""Runs what is missing, backwards from missing records: ready set, retries, passing artefacts."""
+"""Scheduler: runs the stages that missing records need, with retries, and frees disk meanwhile."""
 
 from __future__ import annotations
 
@@ -7,45 +7,46 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness.common.errors import UserError
 from harness.common.files import remove_tree
+from harness.common.status import TRANSIENT, By, Status
 from harness.config.catalog import Catalog
-from harness.config.threat import By
 from harness.executors.base import Executor, Result, StageJob
-from harness.executors.gpu_probe import usable
+from harness.executors.gpu_probe import probe_gpus
 from harness.executors.outcome import copy_tail, last_line, take_oracle
 from harness.executors.responsible import responsible
 from harness.planning.graph import HOST, Stage
 from harness.planning.plan import Cell, Plan
-from harness.running.gpus import Leases
+from harness.running.gpus import GpuPool
 from harness.running.host_stages import HOST_STAGES, StageFailure
 from harness.running.jobs import make_job
 from harness.running.output_check import check_output
-from harness.running.ready_set import Agenda
+from harness.running.ready_set import ReadySet
 from harness.running.recorder import Recorder
 from harness.storage.mirror import Mirror
-from harness.storage.run_folder import WorkFolder
-from harness.storage.store import TRANSIENT, Store, told
+from harness.storage.receipt import ReceiptDraft
+from harness.storage.run_folder import RunFolder
+from harness.storage.store import Store, report_disk_errors
 
 INFRA_RETRIES = 2
-SPEAKERS = ("attack", "defense", "victim")
-"""Whose stage it is: the first of these roles that is there."""
+SUBJECTS = ("attack", "defense", "victim")
+"""Roles by which a stage is named: the first that takes part in it."""
 LONG_SECONDS = 5.0
-"""A stage that has run for so long tells what it is at."""
+"""Time after which the progress line shows a stage's last log line."""
 
 ORDER = {"predict": 0, "import": 1, "public": 1, "train": 1, "deliver": 1, "poison": 1}
-"""Which of several ready stages goes first, after the host's own: what frees disk, then what
-unlocks most."""
+"""Rank of ready stages, after the host's own: first those that free disk, then those that unlock
+most."""
 
 PROVENANCE_ONLY = ("import", "train", "sanitize", "repair", "poison", "deliver", "learn", "apply")
-"""Roles of a cell that say where it came from; its score does not read them."""
+"""Roles of a cell's stages that its score does not read; they record its provenance."""
 
 
 @dataclass
 class Tally:
-    """What a run did."""
+    """Figures of a run."""
 
     stages: int = 0
     failed: int = 0
@@ -55,7 +56,7 @@ class Tally:
 
 
 class _Running(NamedTuple):
-    """A stage that an executor has, and when it got it."""
+    """Stage that an executor runs, and the time at which it was started."""
 
     stage: Stage
     job: StageJob
@@ -66,12 +67,18 @@ class Scheduler:
     """Runs a plan's missing cells.
 
     Args:
-        plan: what could run. catalog: modules. store: artefacts.
-        executor: where stages run; whoever made it closes it. ``None`` to only plan.
-        recorder: turns finished cells into records. data_root: fetched data.
-        jobs: stages at once. device: ``cpu`` or ``cuda``. gpus: numbers of those to use.
-        keep_all: leave passing artefacts. mirror: where else to look for artefacts.
-        tell: called after each event, for progress.
+        plan: cells and stages that could run.
+        catalog: modules.
+        store: store of artefacts.
+        executor: place where stages run; the caller closes it. ``None`` to plan only.
+        recorder: writer of records of finished cells.
+        data_root: folder of fetched data.
+        jobs: number of stages at once.
+        device: ``cpu`` or ``cuda``.
+        gpus: numbers of the GPUs to use.
+        keep_all: whether intermediate artefacts are kept.
+        mirror: another source of artefacts.
+        tell: function that is called after each event, for progress.
     """
 
     def __init__(
@@ -93,15 +100,15 @@ class Scheduler:
         self.plan, self.catalog, self.store, self._place = plan, catalog, store, executor
         self.recorder, self.data_root, self.jobs, self.device = recorder, data_root, jobs, device
         self.mirror = mirror
-        self._gpus, self._leases = gpus, Leases()
+        self._gpus, self._pool = gpus, GpuPool()
         self.keep_all, self.tell = keep_all, tell or (lambda done, total, what: None)
         self.tally = Tally()
         self.done: list[str] = []
-        self._agenda = Agenda({}, rank, {})
+        self._ready = ReadySet({}, rank, {})
         self._readers: Counter[str] = Counter()
         self._tries: Counter[str] = Counter()
-        self._running: dict[str, _Running] = {}  # in the order of their beginning
-        self._shared: set[str] = set()  # passing artefacts that another run may be reading
+        self._running: dict[str, _Running] = {}  # in the order of their start
+        self._shared: set[str] = set()  # intermediate artefacts that another run may read
         self._total = 0
 
     @property
@@ -112,14 +119,14 @@ class Scheduler:
     # -- what is missing ----------------------------------------------------------------------
 
     def missing(self, cells: list[Cell]) -> dict[str, Stage]:
-        """Stages to run for these cells; what lies verified in the store is not among them.
+        """Return the stages to run for these cells, without those verified in the store.
 
         A failure under a stage's key counts as done: it is shown, not repeated.
         """
-        return self.missing_behind(read_by(cells))
+        return self.missing_behind(score_inputs(cells))
 
     def missing_behind(self, keys: list[str]) -> dict[str, Stage]:
-        """The same for stages: works backwards from what is wanted to what is there."""
+        """Return the stages to run for these stages, searched backwards along their inputs."""
         wanted: dict[str, Stage] = {}
         stack = [(key, "") for key in keys]
         seen: set[tuple[str, str]] = set()
@@ -137,18 +144,18 @@ class Scheduler:
 
     def _present(self, key: str, part: str) -> bool:
         receipt = self.store.receipt(key)
-        if receipt is not None and receipt["status"] != "ok":
-            return receipt["status"] not in TRANSIENT
+        if receipt is not None and receipt.status != "ok":
+            return receipt.status not in TRANSIENT
         if receipt is None and self.mirror is not None:
             self.mirror.pull(self.store, key)
         return self.store.has(key, part) and self.store.verify(key)
 
     def forget_failures(self, cells: list[Cell]) -> None:
-        """Drop failed entries behind these cells, for ``--retry-failed``."""
+        """Drop the failed entries of these cells' stages, for ``--retry-failed``."""
         keys = [k for cell in cells for k in cell.stages.values()]
         for key in self.plan.graph.ancestors(keys):
             receipt = self.store.receipt(key)
-            if receipt is not None and receipt["status"] != "ok":
+            if receipt is not None and receipt.status != "ok":
                 self.store.drop(key)
 
     # -- running ------------------------------------------------------------------------------
@@ -159,81 +166,81 @@ class Scheduler:
         Raises:
             UserError: the store is full or read-only; what was computed is kept.
         """
-        return self._run(cells, read_by(cells))
+        return self._run(cells, score_inputs(cells))
 
     def run_stages(self, keys: list[str]) -> Tally:
-        """Run single stages and what they read, without any cell."""
+        """Run single stages and their inputs, without any cell."""
         return self._run([], keys)
 
     def _run(self, cells: list[Cell], keys: list[str]) -> Tally:
         begun = time.monotonic()
         home = self.store.root.parent
-        with told(home), WorkFolder(home / "work", self.store.aside) as self._work:
+        run_folder = RunFolder(home / "work", self.store.aside)
+        with report_disk_errors(home), run_folder as self._folder:
             try:
-                self._sweep_checkpoints(home / "checkpoints")
-                # only now: from here on, no other run removes what this one may read
-                self._set_out(cells, self.missing_behind(keys))
+                self._remove_old_checkpoints(home / "checkpoints")
+                # not earlier: from here on, no other run removes files that this one may read
+                self._plan_run(cells, self.missing_behind(keys))
                 self._close_cells()
-                if self._gpus and self._agenda.peek():
-                    self._leases = Leases(usable(self._executor, self._gpus, self._work.path))
-                while self._agenda.peek() or self._running:
+                if self._gpus and self._ready.peek():
+                    self._pool = GpuPool(probe_gpus(self._executor, self._gpus, self._folder.path))
+                while self._ready.peek() or self._running:
                     self._start_ready()
                     for job, result in self._executor.wait(1.0) if self._running else []:
                         self._ended(job, result)
-                    self._tell_running()
+                    self._report_longest()
                     self._close_cells()
                 for key in list(self._shared):
-                    self._let_go(key)
+                    self._free(key)
             finally:
-                if self._running:  # stopped half-way: no stage may outlive its work folder
+                if self._running:  # stopped half-way: no stage may outlive the run's folder
                     self._executor.close()
         self.tally.seconds = time.monotonic() - begun
         return self.tally
 
-    def _sweep_checkpoints(self, folder: Path) -> None:
-        """Remove checkpoints of stages that are done: their run was killed before it could."""
+    def _remove_old_checkpoints(self, folder: Path) -> None:
+        """Remove checkpoints of finished stages, left where a run was killed."""
         for path in folder.glob("*"):
             if self.store.has(path.name):
                 remove_tree(path)
 
-    def _set_out(self, cells: list[Cell], wanted: dict[str, Stage]) -> None:
-        """Fill the agenda: what waits for what, and what an earlier run's failures rule out."""
+    def _plan_run(self, cells: list[Cell], wanted: dict[str, Stage]) -> None:
+        """Fill the ready set, and rule out the stages that read an earlier run's failure."""
         self._total = len(wanted)
         waits = {cell.id: {*cell.stages.values(), *cell.members} for cell in cells}
-        self._agenda = Agenda(wanted, rank, waits)
+        self._ready = ReadySet(wanted, rank, waits)
         self._readers.update(read for stage in wanted.values() for read in stage.reads())
-        there = {read: self.store.receipt(read) for read in self._readers.keys() - wanted.keys()}
-        bad = {read for read, receipt in there.items() if receipt and receipt["status"] != "ok"}
+        stored = {read: self.store.receipt(read) for read in self._readers.keys() - wanted.keys()}
+        failed = {read for read, receipt in stored.items() if receipt and receipt.status != "ok"}
         for key, stage in wanted.items():
-            if key not in self._agenda.failed and not bad.isdisjoint(stage.reads()):
+            if key not in self._ready.failed and not failed.isdisjoint(stage.reads()):
                 self._total -= 1
                 self._settle(stage)
                 self._rule_out(key)
 
     def _start_ready(self) -> None:
-        while (stage := self._agenda.peek()) is not None:
+        while (stage := self._ready.peek()) is not None:
             if stage.kind in HOST:
-                self._run_host(self._agenda.pop())
-            elif len(self._running) < self.jobs and self._leases.any_free:
-                # side by side, stages of two groups need one container each; of one group, two
-                self._start(
-                    self._agenda.pop({rank(one.stage)[1] for one in self._running.values()})
-                )
+                self._run_host(self._ready.pop())
+            elif len(self._running) < self.jobs and self._pool.any_free:
+                # side by side, stages of two groups need one container each, two of one group two;
+                # so prefer a group that does not run yet, whose containers are then reused
+                self._start(self._ready.pop({rank(one.stage)[1] for one in self._running.values()}))
             else:
                 return
 
     def _start(self, stage: Stage) -> None:
-        with self._work.alone() as alone:  # two runs must not write one checkpoint
-            home = self.store.root.parent if alone else self._work.path
+        with self._folder.exclusive() as exclusive:  # two runs must not write one checkpoint
+            home = self.store.root.parent if exclusive else self._folder.path
         job = make_job(
             stage,
             catalog=self.catalog,
             store=self.store,
-            work=self._work.path,
+            work=self._folder.path,
             checkpoints=home / "checkpoints",
             ceiling=self.plan.benchmark.ceiling,
             device=self.device,
-            gpu=self._leases.take(stage.key),
+            gpu=self._pool.acquire(stage.key),
             environment=self.plan.environments.of(stage.recipe),
             run=self.recorder.run_id,
         )
@@ -242,42 +249,41 @@ class Scheduler:
         self._running[stage.key] = _Running(stage, job, time.monotonic())
         self._executor.start(job)
 
-    def _tell_running(self) -> None:
-        """What the stage that has run for longest is at: the last line that it logged."""
+    def _report_longest(self) -> None:
+        """Report the last log line of the stage that has run longest, as progress."""
         longest = next(iter(self._running.values()), None)
         if longest is None or (seconds := time.monotonic() - longest.begun) < LONG_SECONDS:
             return
         modules = longest.stage.recipe["modules"]
-        runs = next(modules[role]["module"] for role in SPEAKERS if role in modules)
-        said = last_line(longest.job) or f"{seconds:.0f} s"
-        what = f"{longest.stage.kind} {runs.partition('/')[2]}: {said}"
+        module = next(modules[role]["module"] for role in SUBJECTS if role in modules)
+        line = last_line(longest.job) or f"{seconds:.0f} s"
+        what = f"{longest.stage.kind} {module.partition('/')[2]}: {line}"
         self.tell(self.tally.stages, self._total, what)
 
     def _run_host(self, stage: Stage) -> None:
         begun = time.monotonic()
-        out = self._work.path / f"{stage.key[:32]}-host"
+        out = self._folder.path / f"{stage.key[:32]}-host"
         out.mkdir(parents=True)
         inputs = {name: self.store.part(one.key, one.part) for name, one in stage.inputs.items()}
-        status, reason, by = "ok", "", None
+        result = Result("ok", "", 0.0)
         try:
             HOST_STAGES[stage.kind](stage.recipe, inputs, out, self.data_root)
         except StageFailure as failure:
-            status, reason, by = failure.status, failure.reason, failure.by
+            result = replace(result, status=failure.status, reason=failure.reason, by=failure.by)
         except UserError as error:
-            status, reason = "missing", str(error)
-        self._commit(stage, out, Result(status, reason, time.monotonic() - begun, by=by))
+            result = replace(result, status="missing", reason=str(error))
+        self._commit(stage, out, replace(result, seconds=time.monotonic() - begun))
 
     def _ended(self, job: StageJob, result: Result) -> None:
         stage = self._running.pop(job.key).stage
-        self._leases.give(job.key)
-        extra: dict[str, Any] = {}
+        self._pool.release(job.key)
         if result.status == "ok" and (wrong := check_output(job)):
             result = replace(result, status="contract_violation", reason=wrong, by=None)
         if result.status == "ok" and job.service is not None:
-            result, extra = take_oracle(job, result)
+            result = take_oracle(job, result)
         if result.status == "infra_error" and self._tries[job.key] < INFRA_RETRIES:
             self._tries[job.key] += 1
-            self._agenda.push(job.key)
+            self._ready.push(job.key)
             return
         out = job.folder / "out"
         if result.status != "ok":
@@ -285,93 +291,93 @@ class Scheduler:
         out.mkdir(exist_ok=True)
         if (job.folder / "log.txt").is_file():
             copy_tail(job.folder / "log.txt", out / "log.txt")
-        self._commit(stage, out, result, extra)
+        self._commit(stage, out, result)
         remove_tree(job.folder)
         if result.status == "ok":
-            remove_tree(Path(job.job["checkpoint"]))
+            remove_tree(Path(job.file.checkpoint))
             self.tally.overheads.append(result.seconds - result.hook_seconds)
 
-    def _commit(
-        self, stage: Stage, out: Path, result: Result, extra: dict[str, Any] | None = None
-    ) -> None:
-        receipt = {
-            "kind": stage.kind,
-            "status": result.status,
-            "reason": result.reason,
-            "by": blamed(stage, result.status, result.by),
-            "seconds": round(result.seconds, 4),
-            "hook_seconds": round(result.hook_seconds, 4),
-            "peak_memory": result.peak_memory,
-            "device_memory": result.device_memory,
-            "passes": result.passes,
-            "exit_code": result.exit_code,
-            "modules": {r: m["module"] for r, m in stage.recipe.get("modules", {}).items()},
-            "run": self.recorder.run_id,
-            **({} if result.image is None else {"image": result.image}),
-            **(extra or {}),
-        }
+    def _commit(self, stage: Stage, out: Path, result: Result) -> None:
+        """Store an ended stage's output and receipt; then start or rule out what reads it."""
         try:
-            kept = self.store.commit(stage.key, out, receipt)
-        except ValueError as error:
+            receipt = self.store.commit(stage.key, out, self._draft(stage, result))
+        except ValueError as error:  # the output holds something that is not a plain file
             remove_tree(out)
             out.mkdir()
-            receipt |= {"status": "contract_violation", "reason": str(error)}
-            receipt |= {"by": blamed(stage, "contract_violation", None)}
-            kept = self.store.commit(stage.key, out, receipt)
+            broken = replace(result, status="contract_violation", reason=str(error), by=None)
+            receipt = self.store.commit(stage.key, out, self._draft(stage, broken))
         self.tally.stages += 1
         self.done.append(stage.key)
-        if kept["status"] == "ok":
-            self._agenda.done(stage.key)
+        if receipt.status == "ok":
+            self._ready.done(stage.key)
         else:
             self.tally.failed += 1
             self._rule_out(stage.key)
         self._settle(stage)
-        self.tell(self.tally.stages, self._total, f"{stage.kind} {kept['status']}")
+        self.tell(self.tally.stages, self._total, f"{stage.kind} {receipt.status}")
+
+    def _draft(self, stage: Stage, result: Result) -> ReceiptDraft:
+        return ReceiptDraft(
+            kind=stage.kind,
+            status=result.status,
+            reason=result.reason,
+            by=blame(stage, result.status, result.by),
+            seconds=round(result.seconds, 4),
+            hook_seconds=round(result.hook_seconds, 4),
+            peak_memory=result.peak_memory,
+            device_memory=result.device_memory,
+            passes=result.passes,
+            exit_code=result.exit_code,
+            modules={r: m["module"] for r, m in stage.recipe.get("modules", {}).items()},
+            run=self.recorder.run_id,
+            image=result.image,
+            refused_queries=result.refused_queries,
+        )
 
     def _rule_out(self, key: str) -> None:
-        """A stage has failed or cannot run: what reads it cannot run either."""
-        for lost in self._agenda.fail(key):
+        """Mark the readers of a failed stage, and theirs, as unable to run."""
+        for lost in self._ready.fail(key):
             self._total -= 1
             self._settle(self.plan.graph.stages[lost])
 
     def _settle(self, stage: Stage) -> None:
-        """A stage is done or cannot run: let go of passing artefacts without another reader."""
+        """Delete intermediate artefacts that no pending stage reads, after this one's end."""
         for read in stage.reads():
             self._readers[read] -= 1
-            self._let_go(read)
-        self._let_go(stage.key)
+            self._free(read)
+        self._free(stage.key)
 
-    def _let_go(self, key: str) -> None:
-        """Remove a passing artefact without readers, unless another run may be reading it."""
-        part = self.plan.graph.stages[key].passing
+    def _free(self, key: str) -> None:
+        """Delete an intermediate artefact without readers, unless another run may read it."""
+        part = self.plan.graph.stages[key].intermediate
         if not part or self._readers[key] > 0 or self.keep_all:
             return
-        with self._work.alone() as alone:
-            if alone:
+        with self._folder.exclusive() as exclusive:
+            if exclusive:
                 self.store.remove_part(key, part)
                 self._shared.discard(key)
             else:
                 self._shared.add(key)
 
     def _close_cells(self) -> None:
-        """Record every cell that waits for nothing any more, at once: a kill loses nothing."""
-        while self._agenda.closing:
-            cell_id = self._agenda.closing.pop()
+        """Record cells as soon as they wait for nothing, so that a kill loses no finished cell."""
+        while self._ready.closing:
+            cell_id = self._ready.closing.pop()
             self.recorder.record(self.plan.cells[cell_id], self.plan)
-            self._agenda.closed(cell_id)
+            self._ready.closed(cell_id)
             self.tally.records += 1
             self.tell(self.tally.stages, self._total, cell_id)
 
 
-def blamed(stage: Stage, status: str, claim: By | None) -> By | None:
-    """Return what a stage's failure is put down to; ``None`` where it ended well."""
+def blame(stage: Stage, status: Status, claim: By | None) -> By | None:
+    """Return the party that a stage's failure is attributed to; ``None`` where it ended well."""
     if status == "ok":
         return None
     return responsible(stage.kind, stage.recipe.get("modules", {}), status, claim)
 
 
 def rank(stage: Stage) -> tuple[int, str]:
-    """Which of several ready stages goes first: the lowest.
+    """Return a stage's place among ready stages; the lowest starts first.
 
     Stages of one kind with the same modules follow each other: a container may serve them all.
     """
@@ -381,6 +387,6 @@ def rank(stage: Stage) -> tuple[int, str]:
     return ORDER.get(stage.kind, 2), " ".join((stage.kind, *modules))
 
 
-def read_by(cells: list[Cell]) -> list[str]:
-    """Keys of the stages that these cells' scores read."""
+def score_inputs(cells: list[Cell]) -> list[str]:
+    """Return the keys of the stages that these cells' scores read."""
     return [k for cell in cells for role, k in cell.stages.items() if role not in PROVENANCE_ONLY]

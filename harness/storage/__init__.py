@@ -1,1 +1,1 @@
-"""Where artefacts lie: the store, its mirror, and the folder of a run."""
+"""Artefacts on disk: the store, its mirror, and the folder of a run."""

@@ -1,4 +1,4 @@
-"""A shared copy of the store behind an fsspec URL: what one machine computed, another need not.
+"""Shared copy of the store behind an fsspec URL, so that machines reuse each other's results.
 
 The store itself stays a local folder, because stages memory-map their inputs and because an entry
 appears by a rename, which object stores do not have. An entry travels as one tar file.
@@ -13,22 +13,21 @@ from pathlib import Path
 import fsspec
 
 from harness.common.errors import UserError
-from harness.common.files import read_json
-from harness.common.keys import file_digest
-from harness.storage.store import RECEIPT, Store
+from harness.storage.receipt import RECEIPT, Receipt
+from harness.storage.store import Store, is_intact
 
 
 class Mirror:
     """Entries at ``<url>/<first two hex>/<key>.tar``.
 
-    Whoever can write there decides what your stages read, so share it only with machines that you
-    trust; digests protect against damage, not against malice.
+    A machine with write access decides what your stages read, so share it only with machines that
+    you trust; digests protect against damage, not against malice.
 
     Args:
-        url: anything fsspec opens: a folder, ``s3://…``, ``memory://…``.
+        url: any address that fsspec opens: a folder, ``s3://…``, ``memory://…``.
 
     Raises:
-        UserError: fsspec knows no such protocol, or it needs a package that is not installed.
+        UserError: fsspec does not know the protocol, or needs a package that is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -43,7 +42,7 @@ class Mirror:
         return f"{self._root.rstrip('/')}/{key[:2]}/{key}.tar"
 
     def push(self, store: Store, key: str) -> None:
-        """Copy an entry up, unless it is there; passing parts travel while they exist."""
+        """Upload an entry, unless it is there; intermediate artefacts travel while they exist."""
         path = self._path(key)
         if self._files.exists(path):
             return
@@ -57,7 +56,7 @@ class Mirror:
                     file.write(block)
 
     def pull(self, store: Store, key: str) -> bool:
-        """Copy an entry down, if it is there and undamaged; says whether it came."""
+        """Download an entry, if it is there and undamaged; return whether it arrived."""
         path = self._path(key)
         if not self._files.exists(path):
             return False
@@ -66,14 +65,10 @@ class Mirror:
             try:
                 with self._files.open(path, "rb") as file, tarfile.open(fileobj=file) as tar:
                     tar.extractall(out, filter="data")
-                receipt = read_json(out / RECEIPT)
-                whole = all(
-                    name.partition("/")[0] in receipt["removed"] or file_digest(out / name) == known
-                    for name, known in receipt["files"].items()
-                )
-            except (tarfile.TarError, OSError, ValueError, KeyError, TypeError):
-                return False
-            if not whole or receipt.get("key") != key:
+                receipt = Receipt.from_json((out / RECEIPT).read_bytes())
+                if receipt.key != key or not is_intact(out, receipt):
+                    return False
+            except (tarfile.TarError, OSError, ValueError):
                 return False
             store.adopt(key, out)
         return True

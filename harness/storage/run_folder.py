@@ -1,4 +1,4 @@
-"""Runs that share a store: each has a work folder and a lock, and knows whether it is alone."""
+"""Folders and locks of runs that share a store: each run knows whether it is the only one."""
 
 from __future__ import annotations
 
@@ -13,74 +13,76 @@ from typing import IO
 from harness.common.files import remove_tree
 
 
-class WorkFolder:
-    """A run's own folder for stages in progress, locked while the run lives.
+class RunFolder:
+    """Folder of a run for its stages in progress, locked while the run lives.
 
-    Whether a run lives is told by its lock, which the system frees however it ends. To begin, and
-    to remove what others may read, a run holds the *gate*: neither happens during the other.
+    A run is alive while its lock is held; the system releases the lock however the run ends. A run
+    holds a second lock, common to all, while it begins and while it removes files that other runs
+    may read, so that neither happens during the other.
 
     Args:
-        root: where runs have their folders. aside: where the store prepares its entries.
+        root: folder of all runs.
+        aside: folder in which the store prepares its entries.
 
     Example::
 
-        with WorkFolder(home / "work", store.aside) as work:
-            (work.path / "stage").mkdir()
-            with work.alone() as alone:
+        with RunFolder(home / "work", store.aside) as run_folder:
+            (run_folder.path / "stage").mkdir()
+            with run_folder.exclusive() as exclusive:
                 ...
     """
 
     def __init__(self, root: Path, aside: Path) -> None:
         self.root, self.aside = root, aside
         self.path = root / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._lock: IO[str] | None = None
+        self._own_lock: IO[str] | None = None
 
-    def __enter__(self) -> WorkFolder:
+    def __enter__(self) -> RunFolder:
         self.root.mkdir(parents=True, exist_ok=True)
-        with self._gate():
-            if self._sweep():
+        with self._lock():
+            if self._clean_up():
                 for left in self.aside.glob("*"):
                     remove_tree(left)
-            self._lock = locked(self.path.with_suffix(".lock"))
+            self._own_lock = try_lock(self.path.with_suffix(".lock"))
             self.path.mkdir()
         return self
 
     def __exit__(self, *exc: object) -> None:
         remove_tree(self.path)
         self.path.with_suffix(".lock").unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock.close()
+        if self._own_lock is not None:
+            self._own_lock.close()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Whether no other run lives; inside the block none begins."""
-        with self._gate():
-            yield self._sweep()
+    def exclusive(self) -> Iterator[bool]:
+        """Yield whether no other run lives; none begins during the block."""
+        with self._lock():
+            yield self._clean_up()
 
     @contextlib.contextmanager
-    def _gate(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[None]:
         with (self.root / "gate").open("a", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _sweep(self) -> bool:
-        """Remove the folders of runs that were killed; whether no run but this one is left."""
-        own, alone = self.path.with_suffix(".lock"), True
-        for lock in self.root.glob("*.lock"):
-            if lock == own:
+    def _clean_up(self) -> bool:
+        """Remove the folders of runs that were killed; return whether only this run is left."""
+        own, only = self.path.with_suffix(".lock"), True
+        for path in self.root.glob("*.lock"):
+            if path == own:
                 continue
-            held = locked(lock)
-            if held is None:
-                alone = False
+            lock = try_lock(path)
+            if lock is None:
+                only = False
                 continue
-            remove_tree(lock.with_suffix(""))
-            lock.unlink(missing_ok=True)
-            held.close()
-        return alone
+            remove_tree(path.with_suffix(""))
+            path.unlink(missing_ok=True)
+            lock.close()
+        return only
 
 
-def locked(path: Path) -> IO[str] | None:
-    """An open file that holds the lock, or ``None`` while another process holds it."""
+def try_lock(path: Path) -> IO[str] | None:
+    """Open a file and lock it; return ``None`` while another process holds the lock."""
     file = path.open("a", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,44 +1,42 @@
-"""Artefacts by stage key: written aside, verified, renamed; with a receipt each."""
+"""Store of artefacts by stage key: each is prepared aside, verified and renamed into place."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from harness.common.errors import UserError
 from harness.common.files import remove_tree, write_json
 from harness.common.keys import ROOT, file_digest
+from harness.common.status import TRANSIENT, Status
+from harness.storage.receipt import RECEIPT, Receipt, ReceiptDraft
 
-RECEIPT = "receipt.json"
-RECEIPT_SCHEMA = "receipt/1"
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Error numbers of a disk that is full or may not be written to."""
 
 
 def default_root() -> Path:
-    """``.gauntlet`` beside the harness, or ``$GAUNTLET_HOME``."""
+    """Return ``$GAUNTLET_HOME``, or ``.gauntlet`` beside the harness."""
     return Path(os.environ.get("GAUNTLET_HOME", ROOT / ".gauntlet"))
 
 
-TRANSIENT = ("infra_error", "missing")
-"""Statuses that say nothing about the stage: the next run tries it again."""
-
-
 class Store:
-    """A folder of artefacts, ``<root>/<first two hex>/<key>/``.
+    """Folder of artefacts, ``<root>/<first two hex>/<key>/``.
 
-    Two harnesses may share it: an entry appears by one rename, and whoever comes second throws
-    his own copy away – equal key, same run.
+    Two harnesses may share it: an entry appears by one rename, and the second harness to arrive
+    deletes its own copy, because an equal key means the same run.
 
     Args:
-        root: the folder. below: a store to read what is not here; it is never written.
-        hidden: keys that are not to be found below, so that their stages run again.
+        root: the folder.
+        below: another store that is read where this one has no entry; it is never written.
+        hidden: keys that are not looked up below, so that their stages run again.
     """
 
     def __init__(
@@ -61,11 +59,11 @@ class Store:
 
     @property
     def aside(self) -> Path:
-        """Where entries are prepared; the same file system, so that a rename is atomic."""
+        """Folder in which entries are prepared; on the same file system, so a rename is atomic."""
         return self.root / "aside"
 
     def path(self, key: str) -> Path:
-        """Where an entry lies, whether it exists or not."""
+        """Return the folder of an entry, whether it exists or not."""
         own = self._own(key)
         if self._below is None or key in self._hidden or own.exists():
             return own
@@ -75,22 +73,20 @@ class Store:
         return self.root / key[:2] / key
 
     def part(self, key: str, name: str) -> Path:
-        """One part of an entry, as a mount: a folder below it (``""`` is the entry itself)."""
+        """Return the folder of one part of an entry; ``""`` is the entry itself."""
         return self.path(key) / name if name else self.path(key)
 
-    def receipt(self, key: str) -> dict[str, Any] | None:
-        """The entry's receipt, or ``None`` when there is no (readable) entry."""
+    def receipt(self, key: str) -> Receipt | None:
+        """Return an entry's receipt, or ``None`` when there is no (readable) entry."""
         try:
-            text = (self.path(key) / RECEIPT).read_text(encoding="utf-8")
-            receipt: dict[str, Any] = json.loads(text)
+            return Receipt.from_json((self.path(key) / RECEIPT).read_bytes())
         except (OSError, ValueError):
             return None
-        return receipt if receipt.get("schema") == RECEIPT_SCHEMA else None
 
     def has(self, key: str, part: str = "") -> bool:
-        """Whether the stage has a result, and this part of it has not been removed."""
+        """Return whether the stage has a result, and this part of it has not been removed."""
         receipt = self.receipt(key)
-        return receipt is not None and (not part or part not in receipt["removed"])
+        return receipt is not None and (not part or part not in receipt.removed)
 
     def verify(self, key: str) -> bool:
         """Compare an entry's files with its receipt, once a process; a corrupt entry is dropped."""
@@ -99,22 +95,17 @@ class Store:
         receipt = self.receipt(key)
         if receipt is None:
             return False
-        folder = self.path(key)
-        for name, known in receipt["files"].items():
-            if name.partition("/")[0] in receipt["removed"]:
-                continue
-            file = folder / name
-            if not file.is_file() or file_digest(file) != known:
-                self.drop(key)
-                return False
+        if not is_intact(self.path(key), receipt):
+            self.drop(key)
+            return False
         self._verified.add(key)
         return True
 
-    def commit(self, key: str, out: Path, receipt: dict[str, Any]) -> dict[str, Any]:
+    def commit(self, key: str, out: Path, draft: ReceiptDraft) -> Receipt:
         """Make an entry of a stage's output folder, which is moved.
 
-        An entry that is there stays, unless the stage had not really ended; a passing part that
-        was removed from it comes back.
+        An existing entry stays, unless it says less than the new one (see ``is_superseded``). If
+        an intermediate artefact was removed from it, that part is restored.
 
         Returns:
             The receipt of the entry that lies there now, which another harness may have made.
@@ -123,81 +114,90 @@ class Store:
             UserError: the disk is full or not writable.
             ValueError: the output holds a link, a FIFO or a device.
         """
-        files = {str(p.relative_to(out)): file_digest(p) for p in plain_files(out)}
-        receipt = receipt | {"schema": RECEIPT_SCHEMA, "key": key, "files": files, "removed": []}
+        receipt = draft.complete(
+            key, {str(p.relative_to(out)): file_digest(p) for p in plain_files(out)}
+        )
         target = self._own(key)
         aside = self.aside / f"{key[:16]}-{uuid.uuid4().hex[:8]}"
-        with told(self.root):
+        with report_disk_errors(self.root):
             shutil.move(out, aside)
-            write_json(aside / RECEIPT, receipt)
+            write_json(aside / RECEIPT, receipt.to_json())
             target.parent.mkdir(parents=True, exist_ok=True)
-            while not renamed(aside, target):
+            # the rename fails only where an entry exists: keep that one, or drop it and try again
+            while not rename_folder(aside, target):
                 first = self.receipt(key)
-                if first is not None and not outdated(first, receipt["status"]):
-                    receipt = self._restored(key, first, aside, receipt["files"])
+                if first is not None and not is_superseded(first, receipt.status):
+                    receipt = self._restore_parts(first, aside, receipt.files)
                     break
                 self.drop(key)
         self._verified.add(key)
         return receipt
 
     def adopt(self, key: str, entry: Path) -> None:
-        """Take over a whole entry, receipt and all, unless there is one."""
+        """Move a complete entry with its receipt into the store, unless there is one already."""
         target = self._own(key)
-        with told(self.root):
+        with report_disk_errors(self.root):
             target.parent.mkdir(parents=True, exist_ok=True)
-            renamed(entry, target)
+            rename_folder(entry, target)
 
-    def _restored(
-        self, key: str, first: dict[str, Any], aside: Path, made: dict[str, str]
-    ) -> dict[str, Any]:
-        """Give an entry the parts back that were removed from it; returns its receipt."""
-        back = [part for part in first["removed"] if (aside / part).is_dir()]
+    def _restore_parts(self, first: Receipt, aside: Path, made: Mapping[str, str]) -> Receipt:
+        """Move removed parts of an entry back into it from a new copy; return its receipt."""
+        entry = self._own(first.key)
+        back = [part for part in first.removed if (aside / part).is_dir()]
         for part in back:
-            remove_tree(self._own(key) / part)
-            (aside / part).rename(self._own(key) / part)
-            files = {name: d for name, d in made.items() if name.partition("/")[0] == part}
-            first = first | {
-                "files": first["files"] | files,
-                "removed": [one for one in first["removed"] if one != part],
-            }
+            remove_tree(entry / part)
+            (aside / part).rename(entry / part)
         if back:
-            write_json(self._own(key) / RECEIPT, first)
+            files = {name: sha for name, sha in made.items() if name.partition("/")[0] in back}
+            removed = tuple(part for part in first.removed if part not in back)
+            first = replace(first, files={**first.files, **files}, removed=removed)
+            write_json(entry / RECEIPT, first.to_json())
         remove_tree(aside)
         return first
 
     def remove_part(self, key: str, part: str) -> None:
-        """Drop a part that has no reader left, and say so in the receipt first."""
+        """Delete a part of an entry; the receipt says so first, in case of an interruption."""
         receipt, folder = self.receipt(key), self._own(key)
-        if receipt is None or part in receipt["removed"] or not folder.is_dir():
+        if receipt is None or part in receipt.removed or not folder.is_dir():
             return
-        write_json(folder / RECEIPT, receipt | {"removed": [*receipt["removed"], part]})
+        receipt = replace(receipt, removed=(*receipt.removed, part))
+        write_json(folder / RECEIPT, receipt.to_json())
         remove_tree(folder / part)
 
     def drop(self, key: str) -> None:
-        """Remove an entry whole: aside first, so that no half entry is ever seen."""
+        """Remove an entry: it is renamed first, so that no reader sees half an entry."""
         self._verified.discard(key)
-        grave = self.aside / f"dropped-{uuid.uuid4().hex}"
+        dropped = self.aside / f"dropped-{uuid.uuid4().hex}"
         with contextlib.suppress(FileNotFoundError):
-            self._own(key).rename(grave)
-            remove_tree(grave)
+            self._own(key).rename(dropped)
+            remove_tree(dropped)
 
     def entries(self) -> Iterator[str]:
-        """Every key that has an entry."""
+        """Yield every key that has an entry."""
         for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]/*")):
             yield folder.name
 
     def size(self, key: str) -> int:
-        """Bytes of an entry."""
+        """Return the bytes of an entry."""
         return sum(p.stat().st_size for p in self.path(key).rglob("*") if p.is_file())
 
 
-def outdated(first: dict[str, Any], status: str) -> bool:
-    """Whether an entry says less than what a stage has now ended in."""
-    return first["status"] in TRANSIENT or bool(first["removed"] and status != "ok")
+def is_intact(folder: Path, receipt: Receipt) -> bool:
+    """Return whether an entry holds every file of its receipt, unchanged, but for removed parts."""
+    return all(
+        name.partition("/")[0] in receipt.removed
+        or ((folder / name).is_file() and file_digest(folder / name) == known)
+        for name, known in receipt.files.items()
+    )
 
 
-def renamed(source: Path, target: Path) -> bool:
-    """Rename a folder, unless there is one already."""
+def is_superseded(first: Receipt, status: Status) -> bool:
+    """Return whether an entry says less than the status that its stage has now ended in."""
+    return first.status in TRANSIENT or bool(first.removed and status != "ok")
+
+
+def rename_folder(source: Path, target: Path) -> bool:
+    """Rename a folder; return false where the target exists already."""
     try:
         source.rename(target)
     except OSError as error:
@@ -208,12 +208,16 @@ def renamed(source: Path, target: Path) -> bool:
 
 
 @contextlib.contextmanager
-def told(where: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one clear line."""
+def report_disk_errors(where: Path) -> Iterator[None]:
+    """Turn the error of a full or read-only disk into one clear line.
+
+    Raises:
+        UserError: the block could not write; other errors pass.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+        if error.errno not in DISK_ERRORS:
             raise
         raise UserError(
             str(where),
@@ -223,10 +227,10 @@ def told(where: Path) -> Iterator[None]:
 
 
 def plain_files(folder: Path) -> list[Path]:
-    """Every file below ``folder``.
+    """Return every file below a folder, in order.
 
     Raises:
-        ValueError: something there is not a plain file or folder, or a file has two names.
+        ValueError: an entry is not a plain file or folder, or a file has two names.
     """
     if folder.is_symlink():
         raise ValueError(f"{folder.name} is a link, not a folder")

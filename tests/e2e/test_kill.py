@@ -92,7 +92,7 @@ def test_killed_at_any_moment_a_second_run_ends_in_the_same_results(calm, tmp_pa
         done = checkout.run()
         assert checkout.results() == wanted, f"killed after {steps} of {total} steps"
         assert done.tally.failed == 0
-        # what was done is not done again, but for passing artefacts with a reader still to come
+        # nothing is done again, but for intermediate artefacts that have a reader yet
         assert done.tally.stages + done.tally.records <= total - had + 8
         assert checkout.leftovers() == []
         assert checkout.processes() == []

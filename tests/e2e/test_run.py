@@ -165,9 +165,9 @@ def test_nothing_is_left_over_and_passing_artefacts_are_gone(everything):
     store = Store(checkout.home / "store")
     for stage in checkout.plan().graph.stages.values():
         assert store.verify(stage.key)
-        if stage.passing:
-            assert not store.has(stage.key, stage.passing)
-            assert not store.part(stage.key, stage.passing).exists()
+        if stage.intermediate:
+            assert not store.has(stage.key, stage.intermediate)
+            assert not store.part(stage.key, stage.intermediate).exists()
 
 
 def test_the_attacker_s_parts_of_a_threat_model_are_all_that_its_job_names(everything):
@@ -532,7 +532,7 @@ def test_receipts_say_what_a_stage_took(everything):
     checkout, _ = everything
     store = Store(checkout.home / "store")
     receipts = [store.receipt(key) for key in store.entries()]
-    train = [r for r in receipts if r["kind"] == "train"]
-    assert all(0 < r["hook_seconds"] <= r["seconds"] for r in train)
-    assert all(r["exit_code"] == 0 for r in train)
+    train = [r for r in receipts if r.kind == "train"]
+    assert all(0 < r.hook_seconds <= r.seconds for r in train)
+    assert all(r.exit_code == 0 for r in train)
     assert json.loads((checkout.home / "timings.json").read_text())

@@ -12,13 +12,14 @@ import pytest
 from harness.common.files import load_array
 from harness.executors import docker as module
 from harness.executors.base import StageJob
-from harness.executors.container import Ended, ending
-from harness.executors.docker import LABEL, OWNER, DockerExecutor, dead, owner
+from harness.executors.container import Ended, parse_end
+from harness.executors.docker import LABEL, OWNER, DockerExecutor, is_dead, owner
 from harness.executors.images import Images
-from harness.executors.mounts import grant
-from harness.executors.receive import Intake, LineBroken, inside
+from harness.executors.mounts import expose
+from harness.executors.receive import ChannelBroken, Receiver, relative_name
 from harness.executors.selfcheck.context import Rig
 from tests.support.containers import ours
+from tests.support.jobs import job_file
 from tests.support.workspaces import PERTURB, QUERY, Checkout, matrix
 
 
@@ -32,29 +33,29 @@ def images():
 def job(tmp_path):
     kept = tmp_path / "kept"
     kept.mkdir()
-    return StageJob("key", tmp_path / "job", {"checkpoint": str(kept)}, 1.0, 1.0)
+    return StageJob("key", tmp_path / "job", job_file(checkpoint=str(kept)), 1.0, 1.0)
 
 
-def take(intake, event, body=b""):
+def take(receiver, event, body=b""):
     """What the harness does with one event of a container."""
     header = event | ({"size": len(body)} if body else {})
-    intake.take(json.loads(json.dumps(header)), io.BytesIO(body))
+    receiver.receive(json.loads(json.dumps(header)), io.BytesIO(body))
 
 
-# -- what comes over the line ----------------------------------------------------------------------
+# -- what comes over the channel ------------------------------------------------------------------
 
 
 def test_files_folders_log_and_checkpoint_arrive(job, tmp_path):
-    with closing(Intake(job, 1000)) as intake:
-        take(intake, {"log": True}, b"said\n")
-        take(intake, {"folder": "out/empty"})
-        take(intake, {"file": "out/a\nb"}, b"1")
-        take(intake, {"checkpoint": "one"}, b"old")
-        take(intake, {"checkpoint": "two"}, b"2")
+    with closing(Receiver(job, 1000)) as receiver:
+        take(receiver, {"log": True}, b"said\n")
+        take(receiver, {"folder": "out/empty"})
+        take(receiver, {"file": "out/a\nb"}, b"1")
+        take(receiver, {"checkpoint": "one"}, b"old")
+        take(receiver, {"checkpoint": "two"}, b"2")
         assert os.listdir(tmp_path / "kept") == []  # not before it is whole
-        take(intake, {"kept": ["one", "two"]})
-        take(intake, {"checkpoint": "one"}, b"new")
-        take(intake, {"kept": ["one"]})
+        take(receiver, {"kept": ["one", "two"]})
+        take(receiver, {"checkpoint": "one"}, b"new")
+        take(receiver, {"kept": ["one"]})
     assert (job.folder / "log.txt").read_bytes() == b"said\n"
     assert (job.folder / "out" / "a\nb").read_bytes() == b"1"
     assert (job.folder / "out" / "empty").is_dir()
@@ -63,9 +64,12 @@ def test_files_folders_log_and_checkpoint_arrive(job, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "", 7])
-def test_a_checkpoint_that_leads_elsewhere_ends_the_line(job, name):
-    with closing(Intake(job, 1000)) as intake, pytest.raises(LineBroken, match="names a file"):
-        take(intake, {"checkpoint": name}, b"x")
+def test_a_checkpoint_that_leads_elsewhere_ends_the_channel(job, name):
+    with (
+        closing(Receiver(job, 1000)) as receiver,
+        pytest.raises(ChannelBroken, match="names a file"),
+    ):
+        take(receiver, {"checkpoint": name}, b"x")
 
 
 @pytest.mark.parametrize(
@@ -86,45 +90,51 @@ def test_a_checkpoint_that_leads_elsewhere_ends_the_line(job, name):
         "out/../../x",
     ],
 )
-def test_a_name_that_leads_elsewhere_ends_the_line(job, tmp_path, name):
-    with closing(Intake(job, 1000)) as intake:
+def test_a_name_that_leads_elsewhere_ends_the_channel(job, tmp_path, name):
+    with closing(Receiver(job, 1000)) as receiver:
         for kind in ("file", "folder"):
-            with pytest.raises(LineBroken, match="names a file"):
-                take(intake, {kind: name}, b"x")
+            with pytest.raises(ChannelBroken, match="names a file"):
+                take(receiver, {kind: name}, b"x")
     assert sorted(os.listdir(tmp_path)) == ["job", "kept"]
 
 
-def test_more_than_a_stage_may_leave_ends_the_line(job):
-    with closing(Intake(job, 1000)) as intake, pytest.raises(LineBroken, match="more than"):
-        take(intake, {"file": "out/x"}, b"x" * 2001)
-    with closing(Intake(job, 1000)) as intake, pytest.raises(LineBroken, match="more than"):
-        deque((take(intake, {"file": f"out/{n % 5}"}) for n in range(10**6)), maxlen=0)
+def test_more_than_a_stage_may_leave_ends_the_channel(job):
+    with closing(Receiver(job, 1000)) as receiver, pytest.raises(ChannelBroken, match="more than"):
+        take(receiver, {"file": "out/x"}, b"x" * 2001)
+    with closing(Receiver(job, 1000)) as receiver, pytest.raises(ChannelBroken, match="more than"):
+        deque((take(receiver, {"file": f"out/{n % 5}"}) for n in range(10**6)), maxlen=0)
 
 
-def test_a_line_that_breaks_in_a_file_is_told(job):
-    with closing(Intake(job, 1000)) as intake, pytest.raises(LineBroken, match="middle of a file"):
-        intake.take({"file": "out/x", "size": 10}, io.BytesIO(b"short"))
+def test_a_channel_that_breaks_in_a_file_is_reported(job):
+    with (
+        closing(Receiver(job, 1000)) as receiver,
+        pytest.raises(ChannelBroken, match="middle of a file"),
+    ):
+        receiver.receive({"file": "out/x", "size": 10}, io.BytesIO(b"short"))
 
 
 @pytest.mark.parametrize("size", [-1, "1", 1.5, None, True])
-def test_a_size_that_is_none_ends_the_line(job, size):
-    with closing(Intake(job, 1000)) as intake, pytest.raises(LineBroken, match="bytes follow"):
-        intake.take({"file": "out/x", "size": size}, io.BytesIO(b"x"))
+def test_a_size_that_is_none_ends_the_channel(job, size):
+    with (
+        closing(Receiver(job, 1000)) as receiver,
+        pytest.raises(ChannelBroken, match="bytes follow"),
+    ):
+        receiver.receive({"file": "out/x", "size": size}, io.BytesIO(b"x"))
 
 
 @pytest.mark.parametrize(
     "changed",
     [{"ended": [0]}, {"ended": ["0", 0]}, {"stopped": ["a"]}, {"refused": None}, {"peak": "1"}],
 )
-def test_an_end_of_another_form_ends_the_line(changed):
+def test_an_end_of_another_form_ends_the_channel(changed):
     event = {"ended": [1, 0], "stopped": ["timeout", "why"], "refused": "", "peak": 5}
-    assert ending(event) == Ended(1, 0, ("timeout", "why"), "", 5, clean=False)
-    with pytest.raises(LineBroken, match="how its stage ended"):
-        ending(event | changed)
+    assert parse_end(event) == Ended(1, 0, ("timeout", "why"), "", 5, clean=False)
+    with pytest.raises(ChannelBroken, match="how its stage ended"):
+        parse_end(event | changed)
 
 
 def test_relative_names_stay():
-    assert inside("out/a b/ü") == "out/a b/ü"
+    assert relative_name("out/a b/ü") == "out/a b/ü"
 
 
 # -- what is granted -------------------------------------------------------------------------------
@@ -137,33 +147,33 @@ def test_what_is_granted_is_linked_readable_and_free_of_links(tmp_path):
     (source / "deep" / "x.npy").chmod(0o600)
     (source / "link").symlink_to("/etc/passwd")
     (source / "folder").symlink_to("/etc")
-    grant(source, tmp_path / "box" / "in" / "train")
+    expose(source, tmp_path / "box" / "in" / "train")
     found = tmp_path / "box" / "in" / "train"
     assert sorted(os.listdir(found)) == ["deep"]
     assert (found / "deep" / "x.npy").stat().st_mode & 0o777 == 0o644
     assert (found / "deep" / "x.npy").samefile(source / "deep" / "x.npy")
     assert all(p.stat().st_mode & 0o005 == 0o005 for p in (found.parent, found, found / "deep"))
-    grant(source, tmp_path / "copied", linked=False)
+    expose(source, tmp_path / "copied", link=False)
     assert not (tmp_path / "copied" / "deep" / "x.npy").samefile(source / "deep" / "x.npy")
 
 
-# -- whose containers are swept --------------------------------------------------------------------
+# -- whose containers are removed -----------------------------------------------------------------
 
 
 def test_a_harness_is_told_from_one_of_the_same_number():
-    assert not dead(owner())
+    assert not is_dead(owner())
     space, pid, when = (
         owner().rpartition(" ")[0].rpartition(" ")[0],
         os.getpid(),
         owner().split()[-1],
     )
-    assert dead(f"{space} {pid} {int(when) + 1}")
-    assert dead(f"{space} {2**22 + 1} 5")
-    assert not dead(f"pid:[1] {pid} 5"), "another name space of processes cannot be seen from here"
+    assert is_dead(f"{space} {pid} {int(when) + 1}")
+    assert is_dead(f"{space} {2**22 + 1} 5")
+    assert not is_dead(f"pid:[1] {pid} 5"), "another PID namespace cannot be seen from here"
 
 
 @pytest.mark.engine
-def test_the_next_start_sweeps_what_a_dead_harness_left(images):
+def test_the_next_start_removes_what_a_dead_harness_left(images):
     space = owner().rpartition(" ")[0].rpartition(" ")[0]
     left, alive = (
         images.client.containers.create(

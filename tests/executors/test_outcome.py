@@ -11,12 +11,13 @@ from harness.executors.outcome import (
     open_plain,
     oracle_failure,
     read_outcome,
+    sanitize,
     signal_name,
-    tame,
 )
 from harness.executors.responsible import ANSWERS, responsible
-from harness.runtime.worker.output_files import DEPTH, strange
+from harness.runtime.worker.output_files import DEPTH, find_irregular_file
 from harness.runtime.worker.stages import STAGES
+from tests.support.jobs import job_file
 
 HONEST = {
     "status": "ok",
@@ -30,7 +31,7 @@ HONEST = {
 @pytest.fixture
 def job(tmp_path):
     (tmp_path / "out").mkdir()
-    return StageJob("k", tmp_path, {"modules": {"victim": {}, "defense": {}}}, 1.0, 1.0)
+    return StageJob("k", tmp_path, job_file(roles=("victim", "defense")), 1.0, 1.0)
 
 
 def ended(job, text, code=0, refused=""):
@@ -179,10 +180,10 @@ def test_good_output_is_left_alone(job):
     (job.folder / "out" / "a" / "b").mkdir(parents=True)
     (job.folder / "out" / "a" / "b" / "x.npy").touch()
     (job.folder / "scratch").mkdir()
-    assert tame(job.folder) == ""
+    assert sanitize(job.folder) == ""
     assert (job.folder / "out" / "a" / "b" / "x.npy").is_file()
     assert not (job.folder / "scratch").exists()
-    assert tame(job.folder / "never made") == ""
+    assert sanitize(job.folder / "never made") == ""
 
 
 def test_strange_output_is_named_and_emptied(job):
@@ -207,7 +208,7 @@ def test_strange_output_is_named_and_emptied(job):
 
     for make in (link, fifo, hard_link, depth, replaced):
         make()
-        refused = tame(job.folder)
+        refused = sanitize(job.folder)
         assert refused.startswith("the output"), make
         assert refused.isprintable()
         assert out.is_dir()
@@ -218,12 +219,12 @@ def test_strange_output_is_named_and_emptied(job):
 def test_strange_outcome_and_log_are_removed(job):
     os.mkfifo(job.folder / "outcome.json")
     (job.folder / "log.txt").symlink_to("/etc/passwd")
-    tame(job.folder)
+    sanitize(job.folder)
     assert os.listdir(job.folder) == ["out"]
 
 
 def test_output_that_is_not_there_is_not_strange(tmp_path):
-    assert strange(tmp_path / "nothing") == ""
+    assert find_irregular_file(tmp_path / "nothing") == ""
 
 
 def test_signals_have_names():

@@ -80,7 +80,7 @@ class Idle:
         done, self.waiting = self.waiting, []
         return [(job, Result("ok", "", 0.01, exit_code=0)) for job in done]
 
-    def lingering(self):
+    def leaked_processes(self):
         return []
 
     def close(self):

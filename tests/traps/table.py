@@ -443,7 +443,7 @@ GREEDY = {
         os.kill(os.getppid(), 9)
         import time; time.sleep(60)""",
         "module_error",
-        "it ended the process that watched over it",
+        "the stage killed its supervisor process",
     ),
     "kills-everything": (
         "kills whatever it sees",
@@ -451,7 +451,7 @@ GREEDY = {
         os.kill(-1, 9)
         import time; time.sleep(60)""",
         "module_error",
-        "it ended the process that watched over it",
+        "the stage killed its supervisor process",
     ),
     "stops-its-watcher": (
         "stops its parent and stays",

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import FrameType
@@ -24,12 +24,13 @@ from safetensors.numpy import save_file
 from harness.common.files import save_array
 from harness.common.keys import digest
 from harness.executors.base import Executor, Result, StageJob
+from harness.runtime.worker.job_file import JobFile, ModuleEntry, SpecEntry
 
 T = TypeVar("T")
 
 PROBES = Path(__file__).parent / "probes"
 EXAMPLES = 16
-SPEC: dict[str, Any] = {"task": "classification", "outputs": 3, "shape": [1, 2, 2], "classes": []}
+SPEC: SpecEntry = {"task": "classification", "outputs": 3, "shape": [1, 2, 2], "classes": []}
 SECRET = "GAUNTLET_SELFCHECK_SECRET"  # noqa: S105 - the name of a variable that must not be seen
 PATIENCE = 60.0
 """Seconds beyond its limit after which a stage that was not reported counts as lost."""
@@ -176,21 +177,19 @@ class Rig:
         self._count += 1
         key = digest([str(self.root), self._count])
         data = data or self.data
-        job = {
-            "stage": "learn",
-            "spec": SPEC,
-            "device": "cpu",
-            "seed_root": [0, "learn", "selfcheck"],
-            "deadline": seconds,
-            "modules": {
-                "attack": self._module(entry, "attack", "learn", {"probe": probe} | params)
-            },
-            "inputs": {"train": str(data), "val": str(data)},
-            "options": {"access": "none", "threads": 1, "budget": {}},
-            "checkpoint": str(checkpoint or self.root / "checkpoints" / key),
-        }
-        Path(str(job["checkpoint"])).mkdir(parents=True, exist_ok=True)
-        return StageJob(key, self.root / "work" / key[:32], job, seconds, memory_gb)
+        file = JobFile(
+            stage="learn",
+            spec=SPEC,
+            device="cpu",
+            seed_root=(0, "learn", "selfcheck"),
+            deadline=seconds,
+            modules={"attack": self._module(entry, "attack", "learn", {"probe": probe} | params)},
+            inputs={"train": str(data), "val": str(data)},
+            options={"access": "none", "threads": 1, "budget": {}},
+            checkpoint=str(checkpoint or self.root / "checkpoints" / key),
+        )
+        Path(file.checkpoint).mkdir(parents=True, exist_ok=True)
+        return StageJob(key, self.root / "work" / key[:32], file, seconds, memory_gb)
 
     def copy_of_data(self) -> Path:
         """The data set in a folder that may be spoiled."""
@@ -199,35 +198,34 @@ class Rig:
 
     def with_oracle(self, job: StageJob, **params: object) -> StageJob:
         """The same stage with access to an oracle that allows two queries an example."""
-        options = job.job["options"] | {"access": "oracle", "budget": {"queries": 2}}
-        attack = job.job | {"options": options}
-        service = attack | {
-            "stage": "oracle",
-            "modules": {"victim": self._module("victim.py:Line", "victim", "build", params)},
-            "inputs": {"weights": str(self.data), "slice_x": str(self.data)},
-            "checkpoint": str(job.folder / "oracle-checkpoint"),
-        }
+        options = {**job.file.options, "access": "oracle", "budget": {"queries": 2}}
+        attack = replace(job.file, options=options)
+        service = replace(
+            attack,
+            stage="oracle",
+            modules={"victim": self._module("victim.py:Line", "victim", "build", params)},
+            inputs={"weights": str(self.data), "slice_x": str(self.data)},
+            checkpoint=str(job.folder / "oracle-checkpoint"),
+        )
         oracle = StageJob(
             f"{job.key}-oracle", job.folder / "oracle", service, job.seconds, job.memory_gb
         )
         return StageJob(job.key, job.folder, attack, job.seconds, job.memory_gb, oracle)
 
-    def _module(
-        self, entry: str, kind: str, hook: str, params: dict[str, object]
-    ) -> dict[str, object]:
-        return {
-            "name": "selfcheck",
-            "folder": str(self.modules),
-            "entry": entry,
-            "kind": kind,
-            "hooks": [hook],
-            "params": params,
-            "needs": [],
-        }
+    def _module(self, entry: str, kind: str, hook: str, params: dict[str, object]) -> ModuleEntry:
+        return ModuleEntry(
+            name="selfcheck",
+            folder=str(self.modules),
+            entry=entry,
+            kind=kind,
+            hooks=(hook,),
+            params=params,
+            needs=(),
+        )
 
     def checkpoint(self, job: StageJob) -> Path:
         """The folder that outlives a stage."""
-        return Path(job.job["checkpoint"])
+        return Path(job.file.checkpoint)
 
     def see(self, probe: str, **settings: Any) -> Seen:  # noqa: ANN401 - as ``job`` takes them
         """Run one probe to its end."""
@@ -304,7 +302,7 @@ def expect_silence(executor: Executor, folder: Path, seconds: float = 0.0) -> No
         before = {p.name: p.stat().st_size for p in folder.glob("*.beat")}
         time.sleep(0.25)
         alive = [p.name for p in folder.glob("*.beat") if p.stat().st_size > before[p.name]]
-        alive += executor.lingering()
+        alive += executor.leaked_processes()
         if not alive:
             return
         expect(time.monotonic() < limit, f"still running: {', '.join(sorted(alive))}")

@@ -10,7 +10,7 @@ DEPTH = 32
 """Folders inside folders in an output; library functions that recurse die of a thousand."""
 
 
-def strange(out: Path) -> str:
+def find_irregular_file(out: Path) -> str:
     """What in an output folder the host will not open, or ``""``; walks without recursion."""
     if not os.path.lexists(out):
         return ""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from harness.runtime.worker import cgroup
-from harness.runtime.worker.output_files import strange
+from harness.runtime.worker.output_files import find_irregular_file
 from harness.runtime.worker.protocol import PIECE, Orders
 from harness.runtime.worker.spawn import become
 
@@ -184,7 +184,7 @@ class Keeper:
     def _go_home(self, status: int) -> None:
         """Send outcome and output, or why not, and how the stage ended."""
         code = os.waitstatus_to_exitcode(status)
-        refused = strange(HOME / "out")
+        refused = find_irregular_file(HOME / "out")
         files = {} if refused else dict(plain_files(HOME / "out"))
         refused = refused or self._too_much(files)
         self._sync()

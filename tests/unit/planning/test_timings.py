@@ -13,6 +13,7 @@ from harness.planning import timings as module
 from harness.planning.forecast import Forecast, Range
 from harness.planning.timings import Timings, Work
 from harness.running.scheduler import Scheduler
+from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
 from tests.support.workspaces import QUERY, Checkout, cell, matrix
 
@@ -42,7 +43,7 @@ def learn(checkout, plan, role, seconds, size=0):
     out = checkout.home / "out"
     save_array(out / "a.npy", np.zeros(size)) if size else write_json(out / "a.json", 1)
     modules = {r: ref["module"] for r, ref in stage.recipe.get("modules", {}).items()}
-    receipt = {"kind": stage.kind, "status": "ok", "seconds": seconds, "modules": modules}
+    receipt = ReceiptDraft(stage.kind, "ok", seconds=seconds, modules=modules)
     store.commit(key, out, receipt)
     Timings(checkout.home, plan).learn(store, [key])
 
@@ -125,7 +126,7 @@ def test_sizes_of_data_are_learnt_from_what_a_run_left(checkout, tmp_path):
     for part, count in (("train", 5), ("val", 3), ("test", 2)):
         save_array(out / part / "ids.npy", np.arange(count))
     write_json(out / "spec.json", {"shape": [3, 10, 10]})
-    store.commit(stage.key, out, {"kind": "data", "status": "ok", "seconds": 1.0, "modules": {}})
+    store.commit(stage.key, out, ReceiptDraft("data", "ok", seconds=1.0))
     Timings(checkout.home, plan).learn(store, [stage.key])
     found = json.loads((checkout.home / "timings.json").read_text())["data"]["digits"]
     assert found == {"examples": {"train": 10, "val": 3, "test": 2}, "values": 300}
@@ -170,9 +171,7 @@ def test_what_is_kept_is_bounded(checkout, monkeypatch):
             out = checkout.home / "out"
             write_json(out / "a.json", 1)
             key = one.stages["attack"]
-            store.commit(
-                key, out, {"kind": "attack", "status": "ok", "seconds": took, "modules": {}}
-            )
+            store.commit(key, out, ReceiptDraft("attack", "ok", seconds=took))
             timings.learn(store, [key])
     (samples,) = json.loads((checkout.home / "timings.json").read_text())["samples"].values()
     assert [one["counts"]["attack steps"] for one in samples] == [3, 2]

@@ -16,6 +16,7 @@ from harness.results.scoring import (
     judge_segmentation,
     score,
 )
+from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
 
 KEY = "ab" * 32
@@ -31,7 +32,7 @@ INFO = CellInfo.model_construct(
 def test_an_oracle_that_answered_more_than_the_budget_is_a_violation(tmp_path):
     store = Store(tmp_path / "store")
     save_array(tmp_path / "out" / "oracle" / "counts.npy", np.array([0, 6, 2]))
-    store.commit(KEY, tmp_path / "out", {"status": "ok", "oracle": {"refused": 0}})
+    store.commit(KEY, tmp_path / "out", ReceiptDraft("attack", "ok", refused_queries=0))
     judged = score(INFO, {"attack": KEY}, store)
     assert judged.status == "budget_violation"
     assert judged.reason == "6 queries for one example, the limit is 5"

@@ -7,8 +7,8 @@ import pytest
 from harness.commands.run import gpu_numbers
 from harness.common.errors import UserError
 from harness.executors.base import Result
-from harness.executors.gpu_probe import usable
-from harness.running.gpus import Leases
+from harness.executors.gpu_probe import probe_gpus
+from harness.running.gpus import GpuPool
 from tests.support.workspaces import Checkout, matrix
 
 
@@ -22,7 +22,7 @@ class Fake:
 
     def start(self, job):
         assert job.gpu not in [one.gpu for one in self.running], "one GPU, two stages"
-        self.tried.append((job.job["stage"], job.gpu))
+        self.tried.append((job.file.stage, job.gpu))
         self.running.append(job)
         self.most = max(self.most, len(self.running))
 
@@ -31,7 +31,7 @@ class Fake:
         status = "module_error" if job.gpu in self.bad else "ok"
         return [(job, Result(status, "no such device" if status != "ok" else "", 0.1))]
 
-    def lingering(self):
+    def leaked_processes(self):
         return []
 
     def close(self):
@@ -39,20 +39,20 @@ class Fake:
 
 
 def test_on_the_cpu_there_is_no_limit():
-    leases = Leases()
-    assert [leases.take(key) for key in "abc"] == [None] * 3
-    assert leases.any_free
+    pool = GpuPool()
+    assert [pool.acquire(key) for key in "abc"] == [None] * 3
+    assert pool.any_free
 
 
 def test_every_gpu_is_tried_before_use():
     fake = Fake()
-    assert usable(fake, ["0", "3"], Path("/nowhere")) == ["0", "3"]
+    assert probe_gpus(fake, ["0", "3"], Path("/nowhere")) == ["0", "3"]
     assert fake.tried == [("device", "0"), ("device", "3")]
 
 
 def test_one_that_cannot_be_used_is_named():
     with pytest.raises(UserError, match="GPU 3 cannot be used: no such device"):
-        usable(Fake(bad=["3"]), ["0", "3"], Path("/nowhere"))
+        probe_gpus(Fake(bad=["3"]), ["0", "3"], Path("/nowhere"))
 
 
 @pytest.mark.parametrize("text", ["", "0,0", "a", "0;1", "-1"])
@@ -77,8 +77,8 @@ def test_a_run_uses_each_gpu_for_one_stage_at_a_time(tmp_path, gpus, monkeypatch
 
 def test_a_stage_that_failed_gives_its_gpu_back(tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(Leases, "give", lambda self, key: given.append(key))
-    monkeypatch.setattr(Leases, "take", lambda self, key: None)
+    monkeypatch.setattr(GpuPool, "release", lambda self, key: given.append(key))
+    monkeypatch.setattr(GpuPool, "acquire", lambda self, key: None)
     checkout = Checkout(tmp_path)
     checkout.module("victim", "broken", "raise RuntimeError", hooks=["build", "fit"])
     checkout.benchmark(matrix(victims=["broken"]))

@@ -4,6 +4,7 @@ import pytest
 
 from harness.common.errors import UserError
 from harness.storage.mirror import Mirror
+from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
 
 KEY = "ab" * 32
@@ -13,7 +14,7 @@ def entry(store: Store, folder: Path) -> None:
     out = folder / "out"
     (out / "outputs").mkdir(parents=True)
     (out / "outputs" / "x.txt").write_text("kept")
-    store.commit(KEY, out, {"status": "ok"})
+    store.commit(KEY, out, ReceiptDraft("train", "ok"))
 
 
 @pytest.mark.parametrize("scheme", ["", "memory://"])

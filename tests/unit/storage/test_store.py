@@ -9,7 +9,8 @@ import pytest
 
 from harness.common.errors import UserError
 from harness.storage import store as module
-from harness.storage.store import RECEIPT, Store, plain_files
+from harness.storage.receipt import RECEIPT, ReceiptDraft
+from harness.storage.store import Store, plain_files
 
 KEY, OTHER = "ab" + "0" * 62, "cd" + "1" * 62
 
@@ -31,7 +32,7 @@ def output(folder, **files):
 
 def commit(store, key=KEY, status="ok", **files):
     made = output(store.root.parent / f"out-{threading.get_ident()}", **files)
-    return store.commit(key, made, {"status": status, "kind": "train"})
+    return store.commit(key, made, ReceiptDraft("train", status))
 
 
 def left_aside(store):
@@ -44,9 +45,9 @@ def test_an_entry_is_moved_in_whole_with_a_receipt(store):
     assert store.has(KEY, "part")
     assert (store.part(KEY, "part") / "x").read_text() == "1"
     receipt = store.receipt(KEY)
-    assert receipt["key"] == KEY
-    assert set(receipt["files"]) == {"weights", "part/x"}
-    assert receipt["removed"] == []
+    assert receipt.key == KEY
+    assert set(receipt.files) == {"weights", "part/x"}
+    assert receipt.removed == ()
     assert not left_aside(store)
     assert list(store.entries()) == [KEY]
     assert store.size(KEY) > 2
@@ -99,7 +100,7 @@ def test_a_part_is_removed_and_the_rest_stays_valid(store):
     assert store.has(KEY, "other")
     assert not store.has(KEY, "attacked")
     assert not store.part(KEY, "attacked").exists()
-    assert store.receipt(KEY)["removed"] == ["attacked"]
+    assert store.receipt(KEY).removed == ("attacked",)
     assert Store(store.root).verify(KEY)
 
 
@@ -116,7 +117,7 @@ def test_making_an_entry_again_brings_a_removed_part_back(store):
     commit(store, weights="w", attacked__x="1")
     store.remove_part(KEY, "attacked")
     receipt = commit(store, weights="w", attacked__x="1")
-    assert receipt["removed"] == []
+    assert receipt.removed == ()
     assert store.has(KEY, "attacked")
     assert (store.part(KEY, "attacked") / "x").read_text() == "1"
     assert Store(store.root).verify(KEY)
@@ -126,8 +127,8 @@ def test_making_an_entry_again_brings_a_removed_part_back(store):
 def test_failing_to_make_a_removed_part_again_is_a_failure(store):
     commit(store, weights="w", attacked__x="1")
     store.remove_part(KEY, "attacked")
-    assert commit(store, status="timeout")["status"] == "timeout"
-    assert store.receipt(KEY)["status"] == "timeout"
+    assert commit(store, status="timeout").status == "timeout"
+    assert store.receipt(KEY).status == "timeout"
 
 
 def test_a_store_below_is_read_and_never_written(store, tmp_path):
@@ -141,7 +142,7 @@ def test_a_store_below_is_read_and_never_written(store, tmp_path):
     above.drop(KEY)
     assert above.has(KEY, "attacked")
     made = output(tmp_path / "out", weights="above")
-    above.commit(OTHER, made, {"status": "ok", "kind": "train"})
+    above.commit(OTHER, made, ReceiptDraft("train", "ok"))
     assert (above.path(OTHER) / "weights").read_text() == "above"
     assert {p: p.read_bytes() for p in store.root.rglob("*") if p.is_file()} == before
 
@@ -149,7 +150,7 @@ def test_a_store_below_is_read_and_never_written(store, tmp_path):
 def test_who_comes_second_throws_his_copy_away(store):
     commit(store, weights="first")
     receipt = commit(store, weights="second", status="timeout")
-    assert receipt["status"] == "ok"
+    assert receipt.status == "ok"
     assert (store.path(KEY) / "weights").read_text() == "first"
     assert not left_aside(store)
 
@@ -185,7 +186,9 @@ def test_many_commit_one_key_at_once_and_one_whole_entry_is_left(store):
 
 
 def test_an_interrupted_commit_leaves_no_entry(store, monkeypatch):
-    monkeypatch.setattr(module, "renamed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        module, "rename_folder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         commit(store, weights="w")
     assert not store.has(KEY)
@@ -213,7 +216,7 @@ def test_anything_but_plain_files_is_refused(store, tmp_path, what):
             with socket.socket(socket.AF_UNIX) as listener:
                 listener.bind(str(strange))
     with pytest.raises(ValueError, match=r"strange|x, a hard link"):
-        store.commit(KEY, out, {"status": "ok"})
+        store.commit(KEY, out, ReceiptDraft("train", "ok"))
     assert not store.has(KEY)
 
 
@@ -221,7 +224,7 @@ def test_an_output_folder_that_is_a_link_is_refused(store, tmp_path):
     output(tmp_path / "elsewhere", x="1")
     (tmp_path / "out").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     with pytest.raises(ValueError, match="out"):
-        store.commit(KEY, tmp_path / "out", {"status": "ok"})
+        store.commit(KEY, tmp_path / "out", ReceiptDraft("train", "ok"))
     assert (tmp_path / "elsewhere" / "x").exists()
 
 
@@ -241,7 +244,7 @@ def failing(code):
 
 
 @pytest.mark.parametrize("code", FULL)
-@pytest.mark.parametrize("step", ["write_json", "renamed"])
+@pytest.mark.parametrize("step", ["write_json", "rename_folder"])
 def test_a_full_or_read_only_disk_is_one_clear_line(store, monkeypatch, code, step):
     commit(store, key=OTHER, weights="kept")
     monkeypatch.setattr(module, step, failing(code))

@@ -8,6 +8,7 @@ import os
 from harness.common.keys import file_digest, tree_digest
 from harness.executors.outcome import copy_tail
 from harness.executors.selfcheck.context import Rig, check, expect
+from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
 
 BIG = 200 << 20
@@ -50,7 +51,7 @@ def odd_names(rig: Rig) -> None:
     wanted = {*ODD_NAMES, os.fsdecode(b"bytes-\xff\xfe")}
     expect(names == wanted, f"missing {sorted(wanted - names)}, more {sorted(names - wanted)}")
     store = Store(rig.root / "store")
-    store.commit(seen.job.key, seen.out, {"status": "ok"})
+    store.commit(seen.job.key, seen.out, ReceiptDraft("learn", "ok"))
     again = Store(rig.root / "store")
     expect(again.verify(seen.job.key), "the store does not recognise what it stored")
 
@@ -68,7 +69,7 @@ def strange_output(rig: Rig) -> None:
         seen = rig.see("artefacts.strange", kind=kind, target=str(target))
         seen.ended("contract_violation", "output")
         copy_tail(seen.job.folder / "log.txt", seen.out / "log.txt")
-        store.commit(seen.job.key, seen.out, {"status": "contract_violation"})
+        store.commit(seen.job.key, seen.out, ReceiptDraft("learn", "contract_violation"))
         expect(tree_digest(target.parent) == before, f"{kind}: a file of the host was changed")
         expect(os.listdir(store.path(seen.job.key)) != [], f"{kind}: nothing was stored")
 

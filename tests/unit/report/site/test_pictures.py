@@ -18,6 +18,7 @@ from harness.report.site import build, palette
 from harness.report.site.frames import COLUMNS, Frames, chosen, compose, compose_common, factor
 from harness.results.codec import pack_counts
 from harness.results.records import Record
+from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
 from harness.workspace import Workspace
 from tests.support import synthetic
@@ -334,7 +335,7 @@ def stored(tmp_path):
             save_array(out / f"{name}.npy", array)
         if role == "slice":
             write_json(out / "spec.json", {"void": VOID, "outputs": K})
-        store.commit(STAGES[role], out, {"status": "ok"})
+        store.commit(STAGES[role], out, ReceiptDraft("data", "ok"))
 
     commit("slice", {"x/x": frames.image, "y/y": frames.truth})
     sizes = {"distances/linf": frames.linf, "distances/mse": frames.mse}
