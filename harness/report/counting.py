@@ -128,7 +128,7 @@ def why_stale(record: dict[str, Any], cell: Cell) -> str:
     ]
     changed += [
         f"the cell's {name.replace('_', ' ')}"
-        for name, value in cell.info.items()
+        for name, value in cell.info.to_json().items()
         if record["cell"].get(name) != value
     ]
     if record["method"] != METHOD:

@@ -12,6 +12,7 @@ import pandas as pd
 from harness.common.errors import UserError
 from harness.config.threat import CONTROLS, THREATS
 from harness.judge import METHOD
+from harness.planning.cell import CellInfo
 from harness.planning.plan import Cell, Plan
 from harness.report.selection import newest_by_id, plans, select
 from harness.results import records
@@ -60,10 +61,10 @@ def row(
     result: dict[str, Any] = {
         "key": cell.key,
         "cell_id": cell.id,
-        **{name: info[name] for name in INFO},
-        "access": THREATS[info["threat_model"]].access,
-        "budget": info["budget"],
-        "eps": info["budget"].get("eps"),
+        **{name: getattr(info, name) for name in INFO},
+        "access": THREATS[info.threat_model].access,
+        "budget": info.budget,
+        "eps": info.budget.get("eps"),
         "status": status,
         "stage": stage,
         "reason": reason,
@@ -71,8 +72,8 @@ def row(
         "stale": stale,
         "contained": record is not None and record["environment"]["executor"] == "docker",
         "ensemble": bool(cell.members),
-        "attack_control": info["attack_module"] in CONTROLS["attack"],
-        "defense_control": info["defense_module"] in CONTROLS["defense"],
+        "attack_control": info.attack_module in CONTROLS["attack"],
+        "defense_control": info.defense_module in CONTROLS["defense"],
         "record": record,
     }
     for name, metric in (record["metrics"] if record else {}).items():
@@ -115,7 +116,8 @@ def load(path: str | Path) -> pd.DataFrame:
         planned = plans(workspace, workspace.benchmarks(), found)
         rows = build(planned, found, records.withdrawals(*roots))
     else:
-        cells = [(Cell(r["id"], r["cell"], r["key"], r["stages"], members=tuple(r["members"])), r)
+        cells = [(Cell(r["id"], CellInfo.from_json(r["cell"]), r["key"], r["stages"],
+                       members=tuple(r["members"])), r)
                  for r in newest_by_id(found).values()]  # fmt: skip
         rows = pd.DataFrame([row(cell, r, stale=r["method"] != METHOD) for cell, r in cells])
     rows.attrs["source"] = [str(root) for root in roots if root.exists()]

@@ -14,6 +14,7 @@ from harness.config.manifest import Manifest
 from harness.config.validation import Limits
 from harness.executors.base import StageJob
 from harness.planning.graph import Stage
+from harness.planning.recipe import ModuleRef, StageRecipe
 from harness.storage.store import Store
 
 GIB = 1 << 30
@@ -45,11 +46,12 @@ def make_job(
         if name != "spec"
     }
     modules = {
-        role: resolved(_module(catalog, ref["module"]), ref)
-        for role, ref in stage.recipe["modules"].items()
+        role: resolved(_module(catalog, ref.module), ref) for role, ref in stage.modules.items()
     }
     seconds, memory_gb = limits(stage, catalog, ceiling)
-    budget = dict(stage.recipe["budget"])
+    recipe = stage.recipe
+    assert isinstance(recipe, StageRecipe)
+    budget = dict(recipe.budget)
     if "train" in inputs:
         budget = counted(budget, len(load_array(Path(inputs["train"]) / "ids.npy")))
     job: dict[str, Any] = {
@@ -57,22 +59,21 @@ def make_job(
         "spec": read_json(store.part(stage.inputs["spec"].key, "spec.json")),
         "device": device,
         "seed_root": [
-            stage.recipe["seed"],
+            recipe.seed,
             stage.kind,
             *sorted(m["name"] for m in modules.values()),
         ],
         "deadline": seconds,
         "modules": modules,
         "inputs": inputs,
-        "options": dict(stage.recipe["options"])
-        | {"threads": stage.recipe["threads"], "budget": budget},
+        "options": recipe.options.to_json() | {"threads": recipe.threads, "budget": budget},
         "checkpoint": str((checkpoints / stage.key).resolve()),
     }
     folder = work / stage.key[:32]
     whole = StageJob(
         stage.key, folder, job, seconds, memory_gb, environment=environment, gpu=gpu, run=run
     )
-    if stage.recipe["options"].get("access") != "oracle":
+    if getattr(recipe.options, "access", None) != "oracle":
         return whole
     attack_side = job | {
         "inputs": {k: v for k, v in inputs.items() if k not in ORACLE_SIDE},
@@ -88,7 +89,7 @@ def make_job(
     return replace(whole, job=attack_side, service=service)
 
 
-def resolved(module: Module, ref: dict[str, Any]) -> dict[str, Any]:
+def resolved(module: Module, ref: ModuleRef) -> dict[str, Any]:
     """What the worker needs to construct a module; never its whole manifest."""
     manifest = module.manifest
     entry = {
@@ -97,19 +98,17 @@ def resolved(module: Module, ref: dict[str, Any]) -> dict[str, Any]:
         "entry": manifest.entry,
         "kind": manifest.kind,
         "hooks": list(manifest.hooks),
-        "params": ref["params"],
+        "params": ref.params,
         "needs": list(manifest.needs),
     }
-    return entry if "budget" not in ref else entry | {"budget": ref["budget"]}
+    return entry if ref.budget is None else entry | {"budget": ref.budget}
 
 
 def limits(stage: Stage, catalog: Catalog, ceiling: Limits) -> tuple[float, float]:
     """Seconds and GiB: the largest wish of the stage's modules, under the benchmark's ceiling."""
     wishes = [
         manifest.limits
-        for manifest in (
-            manifest_of(catalog, r["module"]) for r in stage.recipe["modules"].values()
-        )
+        for manifest in (manifest_of(catalog, ref.module) for ref in stage.modules.values())
         if manifest.limits is not None
     ]
     minutes = max((w.minutes for w in wishes), default=ceiling.minutes)

@@ -17,7 +17,7 @@ from harness.config.environments import Environment, versions
 from harness.config.threat import By
 from harness.judge import METHOD
 from harness.planning.plan import Cell, Plan
-from harness.planning.stages import THREADS
+from harness.planning.recipe import THREADS
 from harness.results import records
 from harness.results.ensembles import score_ensemble
 from harness.results.scoring import Score, score
@@ -65,7 +65,7 @@ class Recorder:
             {
                 "key": cell.key,
                 "id": cell.id,
-                "cell": cell.info,
+                "cell": cell.info.to_json(),
                 "status": end.status,
                 "stage": end.stage,
                 "reason": end.reason,
@@ -107,13 +107,13 @@ class Recorder:
             return Ending(cell.status, None, cell.reason, cell.by), Score()
         if cell.members:
             judged = score_ensemble(
-                cell.info["task"], [self._member(plan.cells[m]) for m in cell.members]
+                cell.info.task, [self._member(plan.cells[m]) for m in cell.members]
             )
             return Ending(judged.status, None, judged.reason, judged.by), judged
         failure = self._failure(cell, plan)
         if failure is not None:
             return failure, Score()
-        judged = score(cell.info, cell.stages, self.store, random=cell.random)
+        judged = score(cell.info.to_json(), cell.stages, self.store, random=cell.random)
         stage = None if judged.status == "ok" else "score"
         return Ending(judged.status, stage, judged.reason, judged.by), judged
 
@@ -134,8 +134,7 @@ class Recorder:
             if receipt is None or receipt["status"] == "ok":
                 continue
             status, reason = str(receipt["status"]), str(receipt["reason"])
-            who = ", ".join(dict.fromkeys(m["module"] for m in
-                            stage.recipe.get("modules", {}).values()))  # fmt: skip
+            who = ", ".join(dict.fromkeys(ref.module for ref in stage.modules.values()))
             by: By | None = receipt.get("by")
             if status == "not_applicable":
                 if by != "defense":

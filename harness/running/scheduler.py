@@ -234,7 +234,7 @@ class Scheduler:
             ceiling=self.plan.benchmark.ceiling,
             device=self.device,
             gpu=self._leases.take(stage.key),
-            environment=self.plan.environments.of(stage.recipe),
+            environment=self.plan.environments.of(ref.module for ref in stage.modules.values()),
             run=self.recorder.run_id,
         )
         remove_tree(job.folder)
@@ -247,8 +247,8 @@ class Scheduler:
         longest = next(iter(self._running.values()), None)
         if longest is None or (seconds := time.monotonic() - longest.begun) < LONG_SECONDS:
             return
-        modules = longest.stage.recipe["modules"]
-        runs = next(modules[role]["module"] for role in SPEAKERS if role in modules)
+        modules = longest.stage.modules
+        runs = next(modules[role].module for role in SPEAKERS if role in modules)
         said = last_line(longest.job) or f"{seconds:.0f} s"
         what = f"{longest.stage.kind} {runs.partition('/')[2]}: {said}"
         self.tell(self.tally.stages, self._total, what)
@@ -305,7 +305,7 @@ class Scheduler:
             "device_memory": result.device_memory,
             "passes": result.passes,
             "exit_code": result.exit_code,
-            "modules": {r: m["module"] for r, m in stage.recipe.get("modules", {}).items()},
+            "modules": {role: ref.module for role, ref in stage.modules.items()},
             "run": self.recorder.run_id,
             **({} if result.image is None else {"image": result.image}),
             **(extra or {}),
@@ -367,7 +367,7 @@ def blamed(stage: Stage, status: str, claim: By | None) -> By | None:
     """Return what a stage's failure is put down to; ``None`` where it ended well."""
     if status == "ok":
         return None
-    return responsible(stage.kind, stage.recipe.get("modules", {}), status, claim)
+    return responsible(stage.kind, stage.modules, status, claim)
 
 
 def rank(stage: Stage) -> tuple[int, str]:
@@ -377,7 +377,7 @@ def rank(stage: Stage) -> tuple[int, str]:
     """
     if stage.kind in HOST:
         return -1, ""
-    modules = sorted(ref["module"] for ref in stage.recipe["modules"].values())
+    modules = sorted(ref.module for ref in stage.modules.values())
     return ORDER.get(stage.kind, 2), " ".join((stage.kind, *modules))
 
 
