@@ -39,7 +39,7 @@ def cards(workspace: Workspace, console: Console) -> None:
         for name, given in module.manifest.weights.items():
             label = f"{module.manifest.name}/{name}"
             try:
-                weights.find(weights.recipe_of(module, name), workspace.data)
+                weights.find(weights.weights_recipe(module, name), workspace.data)
                 state = "fetched"
             except UserError:
                 state = f"not here: gauntlet data fetch {label}"

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from harness.config.environments import Environment, clash, environment_of
+from harness.config.environments import Environment, environment_of, find_conflict
 from harness.executors.images import Built, Images
 from harness.workspace import Workspace
 
@@ -62,7 +62,7 @@ def wanted(workspace: Workspace, device: str) -> dict[Environment, list[str]]:
     found: dict[Environment, list[str]] = {Environment(device): []}
     for module in workspace.catalog.modules.values():
         environment = environment_of([module], device)
-        if environment != environment.base and clash([module]) is None:
+        if environment != environment.base and find_conflict([module]) is None:
             found.setdefault(environment, []).append(module.ref)
     return found
 

@@ -115,5 +115,5 @@ def explain(planned: Plan, cell: Cell, scheduler: Scheduler, console: Console) -
             state = "not needed: what it leads to is cached"
         else:
             state = f"cached, {receipt.status}"
-        roles = {r: m["module"] for r, m in stage.recipe.get("modules", {}).items()}
+        roles = {role: ref.module for role, ref in stage.modules.items()}
         say(f"  {stage.kind:9} {key[:12]}  {state}  {' '.join(roles.values())}")

@@ -92,7 +92,7 @@ def environments_of(
     """What the missing stages of these cells run in."""
     for stage in scheduler.missing(cells).values():
         if stage.kind not in HOST:
-            yield plan.environments.of(stage.recipe)
+            yield plan.environments.of(ref.module for ref in stage.modules.values())
 
 
 def gpu_numbers(text: str) -> list[str]:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -73,19 +72,19 @@ class Environments:
     device: str = "cpu"
     _found: dict[tuple[str, ...], Environment] = field(default_factory=dict)
 
-    def of(self, recipe: Mapping[str, Any]) -> Environment | None:
-        """The environment of a stage, or ``None`` where it is not an image."""
+    def of(self, refs: Iterable[str]) -> Environment | None:
+        """Return the environment of a stage with these modules; ``None`` where it is no image."""
         if self.executor == "local":
             return None
-        refs = tuple(sorted({ref["module"] for ref in recipe["modules"].values()}))
-        if refs not in self._found:
+        names = tuple(sorted(set(refs)))
+        if names not in self._found:
             by_ref = {module.ref: module for module in self.catalog.modules.values()}
-            self._found[refs] = environment_of([by_ref[ref] for ref in refs], self.device)
-        return self._found[refs]
+            self._found[names] = environment_of([by_ref[ref] for ref in names], self.device)
+        return self._found[names]
 
-    def key(self, recipe: Mapping[str, Any]) -> str:
-        """What of the environment enters a stage's key."""
-        environment = self.of(recipe)
+    def key(self, refs: Iterable[str]) -> str:
+        """Return the digest of the environment that enters a stage's key."""
+        environment = self.of(refs)
         return environment_digest() if environment is None else environment.key
 
 
@@ -99,7 +98,7 @@ def environment_of(modules: Iterable[Module], device: str = "cpu") -> Environmen
     return Environment(device, tuple(sorted(pins)), special)
 
 
-def clash(modules: Iterable[Module]) -> str | None:
+def find_conflict(modules: Iterable[Module]) -> str | None:
     """Why these modules cannot run in one environment, as a sentence, or ``None``."""
     wanted = {name: ("the base image", pin) for name, pin in base_pins().items()}
     special: Module | None = None
@@ -231,6 +230,6 @@ def problems(module: Module) -> list[UserError]:
             found += errors.errors
         except UserError as error:
             found.append(error)
-    if not found and (reason := clash([module])):
+    if not found and (reason := find_conflict([module])):
         found.append(UserError(module.ref, reason, "take the base's version, or leave it out"))
     return found

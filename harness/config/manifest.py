@@ -19,7 +19,7 @@ from harness.config.manifest_parts import (
     Requirement,
     Smoke,
     Weights,
-    chosen,
+    matches,
     reading,
 )
 from harness.config.module_files import MANIFEST, strange_files
@@ -203,7 +203,7 @@ class Manifest(Strict):
 
     def uses(self, hook: str, params: Mapping[str, object]) -> bool:
         """Return whether the module has a hook that does something with these parameters."""
-        return hook in self.hooks and (hook != "learn" or chosen(self.learn_when, params))
+        return hook in self.hooks and (hook != "learn" or matches(self.learn_when, params))
 
     def plays(self, threat_model: str) -> bool:
         """Whether the module is meant for a threat model; victims that name none play all."""

@@ -183,10 +183,10 @@ Choices: TypeAlias = dict[str, NonEmptySet[AnyValue]]
 """Parameter → values of it."""
 
 
-def chosen(when: Choices, params: Mapping[str, object]) -> bool:
+def matches(when: Choices, params: Mapping[str, object]) -> bool:
     """Return whether every parameter has one of its values.
 
-    >>> chosen({"form": ("s", "m")}, {"form": "m", "steps": 5}), chosen({}, {"form": "l"})
+    >>> matches({"form": ("s", "m")}, {"form": "m", "steps": 5}), matches({}, {"form": "l"})
     (True, True)
     """
     return all(params[name] in values for name, values in when.items())

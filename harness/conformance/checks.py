@@ -22,6 +22,14 @@ from harness.conformance.smoke import ATTACKS, BUDGETS, EDGES, matrix_for, setti
 from harness.executors.base import Executor
 from harness.planning.graph import Input
 from harness.planning.plan import Plan, make_plan
+from harness.planning.recipe import (
+    THREADS,
+    ModuleRef,
+    NoOptions,
+    PredictOptions,
+    Recipe,
+    StageRecipe,
+)
 from harness.results.records import Record
 from harness.running.recorder import Recorder
 from harness.running.scheduler import Scheduler
@@ -93,7 +101,7 @@ class Bench:
             keep_all=True,
         )
 
-    def stage(self, kind: str, inputs: dict[str, Input], recipe: dict[str, Any]) -> tuple[str, str]:
+    def stage(self, kind: str, inputs: dict[str, Input], recipe: Recipe) -> tuple[str, str]:
         """Run one stage beside the last plan's; returns its key, and its failure or ``""``."""
         assert self.plan is not None
         key = self.plan.graph.add(kind, inputs, recipe)
@@ -141,15 +149,8 @@ def _loads(bench: Bench) -> Iterator[Check]:
     bench.run(matrix_for(module, threat, task, None, [_smoke_budget(module, threat)]))
     assert bench.plan is not None
     data = next(s for s in bench.plan.graph.stages.values() if s.kind == "data")
-    ref = {"module": module.ref, "digest": module.digest,
-           "params": module.manifest.resolve(None, {})}  # fmt: skip
-    recipe = {
-        "modules": {module.manifest.kind: ref},
-        "seed": 0,
-        "threads": 1,
-        "budget": {},
-        "options": {},
-    }
+    ref = ModuleRef(module.ref, module.digest, module.manifest.resolve(None, {}))
+    recipe = StageRecipe({module.manifest.kind: ref}, 0, THREADS, {}, NoOptions())
     _, failure = bench.stage("inspect", {"spec": Input(data.key, "")}, recipe)
     yield Check("hooks declared = implemented, signatures", not failure, failure)
 
@@ -288,7 +289,8 @@ def _rebuilt(bench: Bench, module: Module, record: Record, name: str) -> Iterato
     assert bench.plan is not None
     network = bench.plan.graph.stages[record.stages["network"]]
     part = "clean" if "clean" in network.inputs else "val"
-    recipe = dict(network.recipe) | {"options": {"batch": 32}, "budget": {}}
+    assert isinstance(network.recipe, StageRecipe)
+    recipe = network.recipe.with_options(PredictOptions(32))
     source = network.inputs[part]
     key, failure = bench.stage(
         "predict",
@@ -323,7 +325,7 @@ def _gradients(bench: Bench, module: Module, record: Record, name: str) -> Itera
             "slice_x": Input(slice_key, "x"),
             "slice_y": Input(slice_key, "y"),
         },
-        dict(after.recipe),
+        after.recipe,
     )
     if failure:
         yield Check(f"gradients {name}", False, f"{failure}; use gradients.straight_through")

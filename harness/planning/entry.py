@@ -1,60 +1,77 @@
-"""A module in a role of a matrix: what enters keys and jobs of it."""
+"""Resolved entries of a matrix: modules with parameters, as they enter keys and jobs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from harness.config.catalog import Module
+from harness.config.manifest import Manifest
+from harness.config.validation import Value
+from harness.planning.recipe import ModuleRef, WeightsRecipe
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A module in a role, with its resolved parameters and its row's label.
+class ResolvedEntry:
+    """Entry of a matrix whose module is found and whose parameters are resolved.
 
     Attributes:
-        weights: a victim's existing weights (recipe of the ``weights`` stage), or ``None``.
-        starts: its training starts from them, where else they take its place.
+        module: the module.
+        label: label of the row.
+        params: every parameter with its value.
+        adversary: the attack that a defence trains against, or ``None``.
+        budget: an adversary's own budget; ``None`` for all others.
+        weights: a victim's existing weights, or ``None``.
+        fine_tunes: whether training starts from the weights; else they take its place.
     """
 
-    module: Module | None
+    module: Module
     label: str
-    params: dict[str, Any]
-    adversary: Subject | None = None
-    budget: dict[str, Any] | None = None
-    members: tuple[str, ...] = ()
-    weights: dict[str, Any] | None = None
-    starts: bool = False
+    params: Mapping[str, Value]
+    adversary: ResolvedEntry | None = None
+    budget: Mapping[str, Value] | None = None
+    weights: WeightsRecipe | None = None
+    fine_tunes: bool = False
 
-    @classmethod
-    def ensemble(cls, label: str, members: tuple[str, ...]) -> Subject:
-        """A derived row: the worst of its members."""
-        return cls(None, label, {}, members=members)
+    @property
+    def manifest(self) -> Manifest:
+        """Manifest of the module."""
+        return self.module.manifest
 
     @property
     def name(self) -> str:
-        """The module's name, whatever its row is called; an ensemble's is its label."""
-        return self.module.manifest.name if self.module is not None else self.label
+        """Name of the module, whatever the row's label."""
+        return self.module.manifest.name
 
     @cached_property
-    def ref(self) -> dict[str, Any]:
-        """What of the module enters a key and a job."""
-        assert self.module is not None
-        ref: dict[str, Any] = {
-            "module": self.module.ref,
-            "digest": self.module.digest,
-            "params": self.params,
-        }
-        return ref if self.budget is None else ref | {"budget": self.budget}
+    def ref(self) -> ModuleRef:
+        """Part of the entry that enters a key and a job."""
+        return ModuleRef(self.module.ref, self.module.digest, self.params, self.budget)
 
     @property
-    def given(self) -> bool:
-        """Whether the victim comes trained."""
-        return self.weights is not None and not self.starts
+    def pretrained(self) -> bool:
+        """Whether existing weights take the place of the victim's training."""
+        return self.weights is not None and not self.fine_tunes
 
-    def has(self, *hooks: str) -> bool:
+    def uses(self, *hooks: str) -> bool:
         """Return whether the module has one of the hooks and uses it with these parameters."""
-        return self.module is not None and any(
-            self.module.manifest.uses(hook, self.params) for hook in hooks
-        )
+        return any(self.module.manifest.uses(hook, self.params) for hook in hooks)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Derived row: an example counts as robust only if every member fails on it.
+
+    Attributes:
+        label: name of the ensemble.
+        members: labels of its attacks.
+    """
+
+    label: str
+    members: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The label: an ensemble has no module."""
+        return self.label

@@ -1,11 +1,12 @@
-"""Stages and their keys: a de-duplicated graph in which equal key means same run."""
+"""Stages and their keys: a graph without duplicates, in which stages with equal keys are one."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple
 
 from harness.common.keys import (
     KEY_VERSION,
@@ -15,9 +16,10 @@ from harness.common.keys import (
     runtime_digest,
 )
 from harness.config.environments import Environments
+from harness.planning.recipe import ModuleRef, Recipe, StageRecipe
 
 HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure", "weights"})
-"""Stage kinds that are ours: no third-party code, run inside the harness."""
+"""Kinds of stages that run in the harness itself, without module code."""
 
 INTERMEDIATE = {"apply": "train", "attack": "attacked"}
 """Kind → the part of its artefact that is removed once every planned reader is done."""
@@ -36,11 +38,19 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
     ),
     "weights": ("planning/weights.py",),
 }
-"""Which of our files decide a host stage's result; their digest is in its key."""
+"""Kind → files of the harness that decide the result; their digest is in the stage's key."""
+
+
+NO_MODULES: Mapping[str, ModuleRef] = MappingProxyType({})
 
 
 class Input(NamedTuple):
-    """A granted part of another stage's artefact."""
+    """Part of another stage's artefact that a stage may read.
+
+    Attributes:
+        key: the other stage.
+        part: name of the part; empty for the whole artefact.
+    """
 
     key: str
     part: str
@@ -48,17 +58,24 @@ class Input(NamedTuple):
 
 @dataclass(slots=True, frozen=True)
 class Stage:
-    """One node: what is hashed, and nothing that is not.
+    """Node of the graph: what is hashed, and nothing that is not.
 
     Attributes:
-        kind: the stage kind. key: hexadecimal digest of everything below.
-        inputs: name → granted part. recipe: all else that decides the result.
+        kind: kind of the stage.
+        key: hexadecimal digest of everything below.
+        inputs: name → part that is read.
+        recipe: all else that decides the result.
     """
 
     kind: str
     key: str
     inputs: Mapping[str, Input]
-    recipe: Mapping[str, Any]
+    recipe: Recipe
+
+    @property
+    def modules(self) -> Mapping[str, ModuleRef]:
+        """Role → module; empty for a stage of the harness itself."""
+        return self.recipe.modules if isinstance(self.recipe, StageRecipe) else NO_MODULES
 
     @property
     def intermediate(self) -> str | None:
@@ -66,12 +83,12 @@ class Stage:
         return INTERMEDIATE.get(self.kind)
 
     def reads(self) -> Iterator[str]:
-        """Keys of the stages that this one reads, each once."""
+        """Yield the keys of the stages that this one reads, each once."""
         yield from dict.fromkeys(one.key for one in self.inputs.values())
 
 
 class Graph:
-    """Stages by key; adding an equal stage twice gives the first."""
+    """Stages by key; an equal stage is added once."""
 
     def __init__(self, device: str = "cpu", environments: Environments | None = None) -> None:
         self.stages: dict[str, Stage] = {}
@@ -84,20 +101,25 @@ class Graph:
         }
         self._heads: dict[tuple[str, str], bytes] = {}
 
-    def add(self, kind: str, inputs: Mapping[str, Input], recipe: Mapping[str, Any]) -> str:
+    def add(self, kind: str, inputs: Mapping[str, Input], recipe: Recipe) -> str:
         """Add a stage and return its key."""
-        text = b"%b,%b,%b]" % (self._head(kind, recipe), canonical(inputs), canonical(recipe))
+        text = b"%b,%b,%b]" % (
+            self._head(kind, recipe),
+            canonical(inputs),
+            canonical(recipe.to_json()),
+        )
         key = hashlib.sha256(text).hexdigest()
         if key not in self.stages:
             self.stages[key] = Stage(kind, key, inputs, recipe)
         return key
 
-    def _head(self, kind: str, recipe: Mapping[str, Any]) -> bytes:
-        """The beginning of [kind, base, inputs, recipe], encoded once for all that share it."""
+    def _head(self, kind: str, recipe: Recipe) -> bytes:
+        """Return the encoded beginning of [kind, base, inputs, recipe], which many stages share."""
         environment = ""
-        if kind not in HOST:
+        if isinstance(recipe, StageRecipe):
             known = self._environments
-            environment = environment_digest() if known is None else known.key(recipe)
+            refs = (ref.module for ref in recipe.modules.values())
+            environment = environment_digest() if known is None else known.key(refs)
         if (kind, environment) not in self._heads:
             base = self._base | {"environment": environment}
             if kind in HOST:
@@ -106,7 +128,7 @@ class Graph:
         return self._heads[kind, environment]
 
     def ancestors(self, keys: Iterator[str] | list[str]) -> dict[str, Stage]:
-        """The stages of ``keys`` and everything that they read, inputs first."""
+        """Return the stages of ``keys`` and everything that they read, inputs first."""
         found: dict[str, Stage] = {}
         stack = [(key, False) for key in keys]
         while stack:
@@ -114,7 +136,7 @@ class Graph:
             if key in found:
                 continue
             stage = self.stages[key]
-            if ready:
+            if ready:  # all that it reads has been found since it was first on the stack
                 found[key] = stage
                 continue
             stack.append((key, True))

@@ -1,75 +1,49 @@
-"""Matrix → cells → stages: the whole plan, with keys, before anything runs."""
+"""Plan of a benchmark: matrices → cells → stages, all with their keys, before anything runs."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import itertools
-import re
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness import datasets
 from harness.common.errors import UserError, UserErrors
 from harness.common.keys import digest, judge_digest
 from harness.config.benchmark import Benchmark, Matrix
-from harness.config.budget import BudgetEntry
 from harness.config.catalog import Catalog, Module
-from harness.config.environments import Environments, clash
-from harness.config.matrix_entries import Entry
-from harness.config.threat import THREATS, By, Status
+from harness.config.environments import Environments, find_conflict
+from harness.config.threat import Status
+from harness.config.validation import Value
 from harness.judge import METHOD
-from harness.planning.applicable import first_unmet, reason_not
 from harness.planning.budget_rules import budget_errors
-from harness.planning.entry import Subject
+from harness.planning.cell import Cell, CellInfo
+from harness.planning.entry import Ensemble, ResolvedEntry
+from harness.planning.exclusions import find_exclusion
 from harness.planning.graph import Graph
-from harness.planning.stages import Recipes
-from harness.planning.weights import recipe_of
+from harness.planning.requirements import find_unmet
+from harness.planning.resolve import ResolvedMatrix, Resolver
+from harness.planning.setting import CellBudget, CellSetting, MatrixContext
+from harness.planning.stages import CellStages, StageBuilder
+
+__all__ = ["Cell", "Only", "Plan", "make_plan"]
 
 Only = Mapping[str, Set[str]]
-"""Column → labels: which cells of a benchmark are meant."""
-
-
-@dataclass(slots=True)
-class Cell:
-    """One planned number.
-
-    Attributes:
-        id: ``benchmark/matrix/victim/defense/attack/budget/seed``, for people and commands.
-        info: the record's ``cell`` part. key: names the record: judge, cell and inputs.
-        stages: role → stage key, of what the score reads. own: stage keys that the cell's attack or
-            defence runs; a failure there is the cell's own status, elsewhere it blocks the cell.
-        reason: why the cell cannot be, or ``None``. status: what it ends in then.
-        members: cell ids of an ensemble.
-        random: the defence or victim says that its answers vary, so they are not compared.
-        modules: reference → digest of the modules in play. params: role → resolved parameters.
-    """
-
-    id: str
-    info: dict[str, Any]
-    key: str
-    stages: dict[str, str]
-    own: frozenset[str] = frozenset()
-    reason: str | None = None
-    status: Status = "not_applicable"
-    members: tuple[str, ...] = ()
-    random: bool = False
-    modules: Mapping[str, str] = field(default_factory=dict)
-    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @property
-    def by(self) -> By | None:
-        """What the plan puts its reason down to: a rule, or data that are not at hand."""
-        if self.reason is None:
-            return None
-        return "rule" if self.status == "not_applicable" else "harness"
+"""Column → labels: the cells of a benchmark that are planned."""
 
 
 @dataclass
 class Plan:
-    """Every cell of a benchmark and the stages behind them."""
+    """Every cell of a benchmark and the stages behind them.
+
+    Attributes:
+        benchmark: the benchmark.
+        graph: the stages.
+        cells: id → cell.
+        environments: the environment of each stage.
+    """
 
     benchmark: Benchmark
     graph: Graph
@@ -77,17 +51,8 @@ class Plan:
     environments: Environments
 
     def needed(self, cells: list[Cell]) -> list[str]:
-        """Keys of the stages that these cells' scores read."""
+        """Return the keys of the stages that these cells' scores read."""
         return list(dict.fromkeys(key for cell in cells for key in cell.stages.values()))
-
-
-def slug(budget: BudgetEntry) -> str:
-    """The budget in a cell's id: ``linf-8_255``, ``linf-8_255-queries-100``.
-
-    Letters of the label that have no place in a path or a command become ``-``.
-    """
-    text = budget.label.replace("L∞", "linf").replace("×", "x").replace("/", "_").lower()
-    return re.sub(r"[^a-z0-9_.]+", "-", text).strip("-")
 
 
 def make_plan(
@@ -98,27 +63,29 @@ def make_plan(
     device: str = "cpu",
     executor: str = "local",
 ) -> Plan:
-    """Plan a benchmark; runs no module code.
+    """Plan a benchmark without running module code.
 
     Args:
-        benchmark: what to plan. catalog: the modules. data_root: where fetched data lie.
-        only: column → labels: plan only cells with one of the labels in each of the columns.
+        benchmark: the benchmark.
+        catalog: the modules.
+        data_root: the folder of fetched data.
+        only: column → labels; only cells with one of the labels in each column are planned.
         device: ``cpu`` or ``cuda``; results differ, so keys do.
         executor: where stages will run; what is installed there is in their keys.
 
     Raises:
-        UserErrors: every module, variant or parameter that is named and not there.
-        UserError: a label of ``only`` is no planned cell's.
+        UserErrors: every module, variant or parameter that does not exist.
+        UserError: no planned cell has a label of ``only``.
     """
     environments = Environments(catalog, executor, device)
     planner = _Planner(benchmark, environments, data_root, only or {})
-    with uncollected():
+    with pause_garbage_collection():
         return planner.plan()
 
 
 @contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """Without the garbage collector, which would walk a growing plan, all alive, over and over.
+def pause_garbage_collection() -> Iterator[None]:
+    """Pause the garbage collector, which would walk a growing plan, all alive, over and over.
 
     It took 40 % of the time of planning 100,000 cells.
     """
@@ -131,7 +98,28 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
+@dataclass(frozen=True, slots=True)
+class _Combination:
+    """What cells that differ in the seed alone have in common.
+
+    Attributes:
+        reason: why they cannot be run, or ``None``.
+        status: status that they end in then.
+        random: whether the defence or the victim declares random answers.
+        modules: reference → digest of the modules in play.
+        params: role → resolved parameters.
+    """
+
+    reason: str | None
+    status: Status
+    random: bool
+    modules: Mapping[str, str]
+    params: Mapping[str, Mapping[str, Value]]
+
+
 class _Planner:
+    """Plans the cells of a benchmark, matrix by matrix."""
+
     def __init__(
         self,
         benchmark: Benchmark,
@@ -139,249 +127,157 @@ class _Planner:
         data_root: Path,
         only: Only,
     ) -> None:
-        self.benchmark, self.catalog, self.only = benchmark, environments.catalog, only
+        self.benchmark, self.only, self.data_root = benchmark, only, data_root
         self.environments = environments
         self.graph = Graph(environments.device, environments)
-        self.recipes = Recipes(self.graph, data_root)
+        self.builder = StageBuilder(self.graph, data_root)
+        self.resolver = Resolver(benchmark, environments.catalog)
         self.cells: dict[str, Cell] = {}
-        self.errors: list[UserError] = []
-        self._clashes: dict[tuple[str, ...], str | None] = {}
-        self._lacks: dict[str, str | None] = {}
+        self._combinations: dict[tuple[str, ...], _Combination] = {}
+        self._conflicts: dict[tuple[str, ...], str | None] = {}
+        self._missing: dict[str, str | None] = {}
         self._judge = {"judge": judge_digest(), "method": METHOD}
 
     def plan(self) -> Plan:
-        self.errors += budget_errors(self.benchmark)
+        errors = budget_errors(self.benchmark)
         for index, matrix in enumerate(self.benchmark.matrices):
-            subjects = self._subjects(index, matrix)
-            if not self.errors:
-                for cell in self._cells(matrix, subjects):
+            entries = self.resolver.resolve(index, matrix)
+            if not errors and not self.resolver.errors:
+                for cell in self._cells(matrix, entries):
                     self.cells[cell.id] = cell
-        if self.errors:
-            raise UserErrors(self.errors)
+        if errors or self.resolver.errors:
+            raise UserErrors([*errors, *self.resolver.errors])
         self._check_only()
         return Plan(self.benchmark, self.graph, self.cells, self.environments)
 
-    def _subjects(self, index: int, matrix: Matrix) -> dict[str, list[Subject]]:
-        groups = {"victim": matrix.victims, "defense": matrix.defenses, "attack": matrix.attacks}
-        words = {"victim": "victims", "defense": "defenses", "attack": "attacks"}
-        found: dict[str, list[Subject]] = {}
-        for kind, entries in groups.items():
-            found[kind] = []
-            for place, entry in enumerate(entries):
-                where = self.benchmark.where(("matrices", index, words[kind], place))
-                subject = self._subject(kind, entry, where)
-                if subject is not None:
-                    found[kind].append(subject)
-        if matrix.knowledge.surrogate is not None:
-            where = self.benchmark.where(("matrices", index, "knowledge"))
-            subject = self._subject("victim", matrix.knowledge.surrogate, where)
-            found["surrogate"] = [subject] if subject else []
-        self._check_budgets(index, matrix)
-        for role, data in matrix.data.items():
-            try:
-                datasets.get(data.name)
-            except UserError as error:
-                where = self.benchmark.where(("matrices", index, "data", role))
-                self.errors.append(UserError(where, error.what, error.fix))
-        return found
-
-    def _check_budgets(self, index: int, matrix: Matrix) -> None:
-        """Two budgets that read alike would share cell ids, and one's cells would vanish."""
-        slugs = [slug(budget) for budget in matrix.budgets]
-        for place, budget in enumerate(matrix.budgets):
-            if slugs[place] in slugs[:place]:
-                where = self.benchmark.where(("matrices", index, "budgets", place))
-                what = f"reads like an earlier budget ({budget.label})"
-                self.errors.append(UserError(where, what, "keep one, or split the matrix"))
-
-    def _subject(self, kind: str, entry: Entry, where: str) -> Subject | None:
-        try:
-            module = self.catalog.get(kind, entry.name, where)
-            adversary = None
-            if entry.adversary is not None:
-                attack = self.catalog.get("attack", entry.adversary.attack, where)
-                adversary = Subject(
-                    attack,
-                    attack.manifest.name,
-                    attack.manifest.resolve(entry.adversary.variant, entry.adversary.params),
-                    budget=entry.adversary.budget.to_json(),
-                )
-            weights, variant, starts = None, entry.variant, False
-            if entry.weights is not None:
-                weights = recipe_of(module, entry.weights)
-                variant = variant or module.manifest.weights[entry.weights].variant
-                starts = module.manifest.weights[entry.weights].start
-            params = module.manifest.resolve(variant, entry.params)
-        except UserError as error:
-            parts = error.errors if isinstance(error, UserErrors) else (error,)
-            self.errors += [UserError(where, f"{e.where}: {e.what}", e.fix) for e in parts]
-            return None
-        return Subject(
-            module, entry.label, params, adversary=adversary, weights=weights, starts=starts
-        )
-
-    def _cells(self, matrix: Matrix, subjects: dict[str, list[Subject]]) -> Iterator[Cell]:
-        ensembles = [Subject.ensemble(name, members) for name, members in matrix.ensembles.items()]
-        attacks = [*subjects["attack"], *ensembles]
+    def _cells(self, matrix: Matrix, entries: ResolvedMatrix) -> Iterator[Cell]:
+        ensembles = [Ensemble(name, members) for name, members in matrix.ensembles.items()]
+        attacks: list[ResolvedEntry | Ensemble] = [*entries.attacks, *ensembles]
+        context = MatrixContext.of(matrix, entries.surrogate)
         for victim, defense, budget, seed in itertools.product(
-            subjects["victim"], subjects["defense"], matrix.budgets, matrix.seeds
+            entries.victims, entries.defenses, entries.budgets, matrix.seeds
         ):
-            infos = [
-                self._info(matrix, victim, defense, attack, budget, seed) for attack in attacks
-            ]
-            chosen = {info["attack"] for info in infos if self._chosen(info)}
+            control = CellSetting(context, victim, defense, None, budget, seed)
+            infos = {attack.label: self._info(control, attack) for attack in attacks}
+            planned = {label for label, info in infos.items() if self._in_only(info)}
             # an ensemble is judged from its members, so they come with it
-            chosen |= {m for one in ensembles if one.label in chosen for m in one.members}
-            for attack, info in zip(attacks, infos, strict=True):
-                if attack.label not in chosen:
-                    continue
-                surrogate = next(iter(subjects.get("surrogate", [])), None)
-                yield self._cell(matrix, victim, defense, attack, budget, seed, info, surrogate)
+            planned |= {m for one in ensembles if one.label in planned for m in one.members}
+            for attack in entries.attacks:
+                if attack.label in planned:
+                    setting = CellSetting(context, victim, defense, attack, budget, seed)
+                    yield self._attack_cell(setting, infos[attack.label])
+            for ensemble in ensembles:
+                if ensemble.label in planned:
+                    yield self._ensemble_cell(infos, ensemble, budget)
 
-    def _clash(self, *subjects: Subject | None) -> str | None:
-        """Why what these modules need cannot be installed together; most need nothing."""
-        modules = involved(*subjects)
-        refs = tuple(module.ref for module in modules)
-        if refs not in self._clashes:
-            self._clashes[refs] = clash(modules)
-        return self._clashes[refs]
-
-    def _lacking(self, matrix: Matrix) -> str | None:
-        """Why the matrix's data are not there: one cannot run it, yet its cells are planned."""
-        if matrix.name not in self._lacks:
-            self._lacks[matrix.name] = None
-            try:
-                for role in matrix.data:
-                    self.recipes.data(matrix, role)
-            except datasets.DataMissing as error:
-                # published pages show it: nobody's folders belong there
-                root = str(self.recipes.data_root)
-                self._lacks[matrix.name] = str(error).replace(root, "the data folder")
-        return self._lacks[matrix.name]
-
-    def _chosen(self, info: dict[str, Any]) -> bool:
-        return all(str(info.get(column)) in labels for column, labels in self.only.items())
+    def _in_only(self, info: CellInfo) -> bool:
+        return all(info.text(column) in labels for column, labels in self.only.items())
 
     def _check_only(self) -> None:
-        """Each label must be some chosen cell's: a misspelt one must not run as less."""
+        """Refuse a label that no planned cell has: a misspelt one must not run as less."""
         for column, labels in self.only.items():
-            found = {str(cell.info.get(column)) for cell in self.cells.values()}
-            if lost := sorted(labels - found):
-                where = f"--only {column}={lost[0]}"
+            found = {cell.info.text(column) for cell in self.cells.values()}
+            if unknown := sorted(labels - found):
+                where = f"--only {column}={unknown[0]}"
                 raise UserError(where, "no cell of the plan matches", "see gauntlet plan")
 
-    def _info(
-        self,
-        matrix: Matrix,
-        victim: Subject,
-        defense: Subject,
-        attack: Subject,
-        budget: BudgetEntry,
-        seed: int,
-    ) -> dict[str, Any]:
-        return {
-            "benchmark": self.benchmark.name,
-            "matrix": matrix.name,
-            "task": datasets.get(matrix.data["student"].name).task,
-            "threat_model": matrix.threat_model,
-            "victim": victim.label,
-            "defense": defense.label,
-            "attack": attack.label,
-            "defense_module": defense.name,
-            "attack_module": attack.name,
-            "budget": budget.to_json(),
-            "budget_label": budget.label,
-            "goal": matrix.goal.label,
-            "knowledge": matrix.knowledge.label,
-            "data": {role: entry.name for role, entry in matrix.data.items()},
-            "seed": seed,
-        }
+    def _info(self, s: CellSetting, attack: ResolvedEntry | Ensemble) -> CellInfo:
+        return CellInfo(
+            benchmark=self.benchmark.name,
+            matrix=s.matrix.name,
+            task=s.context.task,
+            threat_model=s.matrix.threat_model,
+            victim=s.victim.label,
+            defense=s.defense.label,
+            attack=attack.label,
+            defense_module=s.defense.name,
+            attack_module=attack.name,
+            budget=s.budget.values,
+            budget_label=s.budget.label,
+            goal=s.context.goal,
+            knowledge=s.context.knowledge,
+            data=s.context.data,
+            seed=s.seed,
+        )
 
-    def _cell(
-        self,
-        matrix: Matrix,
-        victim: Subject,
-        defense: Subject,
-        attack: Subject,
-        budget: BudgetEntry,
-        seed: int,
-        info: dict[str, Any],
-        surrogate: Subject | None,
+    def _ensemble_cell(
+        self, infos: Mapping[str, CellInfo], ensemble: Ensemble, budget: CellBudget
     ) -> Cell:
-        labels = (victim.label, defense.label, attack.label)
-        cell_id = "/".join(
-            [
-                self.benchmark.name,
-                matrix.name,
-                *(label.replace("/", ".") for label in labels),
-                slug(budget),
-                f"s{seed}",
-            ]
-        )
-        if attack.members:
-            prefix, _, tail = cell_id.rpartition(f"/{attack.label}/")
-            members = tuple(f"{prefix}/{m.replace('/', '.')}/{tail}" for m in attack.members)
-            key = digest(
-                [self._judge, info, [self.cells[m].key for m in members if m in self.cells]]
-            )
-            return Cell(cell_id, info, key, {}, members=members)
-        assert attack.module
-        assert victim.module
-        assert defense.module
-        reason = self._clash(victim, defense, attack, surrogate) or reason_not(
-            threat=THREATS[matrix.threat_model],
-            task=info["task"],
-            victim=victim.module.manifest,
-            defense=defense.module.manifest,
-            attack=attack.module.manifest,
-            defense_label=defense.label,
-            same_labels="public" not in matrix.data or surrogate is not None,
-            least_likely=matrix.goal.targeted == "least_likely",
-            given=victim.given,
-        )
-        reason = reason or first_unmet(matrix, budget, victim, defense, attack, surrogate)
-        modules = modules_of(victim, defense, attack, surrogate)
-        params = {"victim": victim.params, "defense": defense.params, "attack": attack.params}
-        status: Status = "not_applicable"
-        if reason is None and (reason := self._lacking(matrix)):
-            status = "missing"
-        if reason is not None:
-            return Cell(
-                cell_id,
-                info,
-                digest([self._judge, info, reason]),
-                {},
-                reason=reason,
-                status=status,
-                modules=modules,
-                params=params,
-            )
-        stages, own = self.recipes.cell(
-            matrix, victim, defense, attack, surrogate, budget.to_json(), seed
-        )
+        info = infos[ensemble.label]
+        members = tuple(cell_id(infos[label], budget) for label in ensemble.members)
+        keys = [self.cells[member].key for member in members]
+        key = digest([self._judge, info.to_json(), keys])
+        return Cell(cell_id(info, budget), info, key, {}, members=members)
+
+    def _attack_cell(self, s: CellSetting, info: CellInfo) -> Cell:
+        identity = (info.matrix, info.victim, info.defense, info.attack, s.budget.slug)
+        if identity not in self._combinations:
+            self._combinations[identity] = self._combination(s)
+        shared = self._combinations[identity]
+        stages, own = CellStages({}, frozenset())
+        if shared.reason is None:
+            stages, own = self.builder.build(s)
         return Cell(
-            cell_id,
+            cell_id(info, s.budget),
             info,
-            digest([self._judge, info, stages]),
+            digest([self._judge, info.to_json(), shared.reason or stages]),
             stages,
             own,
-            random=defense.module.manifest.random or victim.module.manifest.random,
-            modules=modules,
-            params=params,
+            reason=shared.reason,
+            status=shared.status,
+            random=shared.random,
+            modules=shared.modules,
+            params=shared.params,
         )
 
+    def _combination(self, s: CellSetting) -> _Combination:
+        modules = involved_modules(s.victim, s.defense, s.attacker, s.surrogate)
+        reason = self._conflict(modules) or find_exclusion(s) or find_unmet(s)
+        status: Status = "not_applicable"
+        if reason is None and (reason := self._missing_data(s.matrix)):
+            status = "missing"
+        roles = {"victim": s.victim, "defense": s.defense, "attack": s.attacker}
+        return _Combination(
+            reason=reason,
+            status=status,
+            random=reason is None and (s.defense.manifest.random or s.victim.manifest.random),
+            modules={module.ref: module.digest for module in modules},
+            params={role: entry.params for role, entry in roles.items()},
+        )
 
-def involved(*subjects: Subject | None) -> tuple[Module, ...]:
-    """Every module in play, adversaries too, each once."""
+    def _conflict(self, modules: tuple[Module, ...]) -> str | None:
+        """Return why what the modules need cannot be installed together; most need nothing."""
+        refs = tuple(module.ref for module in modules)
+        if refs not in self._conflicts:
+            self._conflicts[refs] = find_conflict(modules)
+        return self._conflicts[refs]
+
+    def _missing_data(self, matrix: Matrix) -> str | None:
+        """Return why the matrix's data are missing: it cannot run, yet its cells are planned."""
+        if matrix.name not in self._missing:
+            self._missing[matrix.name] = None
+            try:
+                self.builder.add_data(matrix)
+            except datasets.DataMissing as error:
+                # pages publish the reason: no folder of this machine belongs there
+                text = str(error).replace(str(self.data_root), "the data folder")
+                self._missing[matrix.name] = text
+        return self._missing[matrix.name]
+
+
+def cell_id(info: CellInfo, budget: CellBudget) -> str:
+    """Return a cell's id: ``benchmark/matrix/victim/defense/attack/budget/s0``."""
+    labels = (label.replace("/", ".") for label in (info.victim, info.defense, info.attack))
+    return "/".join((info.benchmark, info.matrix, *labels, budget.slug, f"s{info.seed}"))
+
+
+def involved_modules(*entries: ResolvedEntry | None) -> tuple[Module, ...]:
+    """Return every module in play, adversaries too, each once."""
     found = [
         one.module
-        for subject in subjects
-        for one in (subject, subject.adversary if subject else None)
-        if one is not None and one.module is not None
+        for entry in entries
+        if entry is not None
+        for one in (entry, entry.adversary)
+        if one is not None
     ]
     return tuple({module.ref: module for module in found}.values())
-
-
-def modules_of(*subjects: Subject | None) -> dict[str, str]:
-    """Reference → digest of every module in play."""
-    return {module.ref: module.digest for module in involved(*subjects)}

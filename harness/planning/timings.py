@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from harness import datasets
 from harness.common.files import load_array, read_json, write_json
 from harness.common.keys import canonical
+from harness.config.validation import Value
 from harness.planning.forecast import Forecast, Range
 from harness.planning.graph import HOST, Stage
 from harness.planning.plan import Plan
+from harness.planning.recipe import DataRecipe, Recipe, StageRecipe, SubsetRecipe
 from harness.storage.store import Store
 
 SCHEMA = "timings/2"
@@ -123,9 +125,10 @@ class Timings:
             sample.sizes.append(store.size(key))
             del sample.seconds[:-KEPT], sample.sizes[:-KEPT]
         for stage in self._stages.values():
-            if stage.kind == "data" and store.has(stage.key):
+            recipe = stage.recipe
+            if isinstance(recipe, DataRecipe) and store.has(stage.key):
                 with suppress(OSError, ValueError, KeyError):  # it failed, or is being cleaned up
-                    self._data[stage.recipe["name"]] = stored_size(store, stage)
+                    self._data[recipe.name] = stored_size(store, stage.key, recipe)
         if keys:
             write(self.path, self._data, self._samples)
 
@@ -153,7 +156,7 @@ class Timings:
     def expect(self, stage: Stage) -> tuple[Range, Range] | None:
         """Return seconds and bytes of a stage, or ``None`` when nothing comparable has run here."""
         # thousands of stages differ in nothing but the seed or the weights that they read
-        alike = (stage.kind, *_likeness(stage.recipe), self._work(stage))
+        alike = (stage.kind, _identity(stage.recipe), self._work(stage))
         if alike not in self._expected:
             self._expected[alike] = self._nearest(stage)
         return self._expected[alike]
@@ -223,22 +226,24 @@ class Timings:
     def label(self, stage: Stage) -> str:
         """Return device, kind and modules: ``cpu attack attacks/pgd+victims/small-cnn``."""
         device = "cpu" if stage.kind in HOST else self._device
-        names = sorted(ref["module"] for ref in stage.recipe.get("modules", {}).values())
+        names = sorted(ref.module for ref in stage.modules.values())
         return f"{device} {stage.kind} {'+'.join(names)}".strip()
 
     def _setting(self, stage: Stage) -> Sample:
-        modules = stage.recipe.get("modules", {})
-        parts = {role: dict(ref["params"]) for role, ref in modules.items()}
-        for role, ref in modules.items():
-            parts[f"{role} budget"] = ref.get("budget") or {}
-        parts["budget"] = stage.recipe.get("budget") or {}
+        parts: dict[str, Mapping[str, Value]] = {}
+        for role, ref in stage.modules.items():
+            parts[role] = ref.params
+            parts[f"{role} budget"] = ref.budget or {}
+        parts["budget"] = getattr(stage.recipe, "budget", None) or {}
         counts = {
             f"{part} {name}": value
             for part, values in parts.items()
             for name, value in values.items()
             if type(value) is int and name not in _LABELS
         }
-        rest = {name: value for name, value in stage.recipe.items() if name not in _LEFT_OUT}
+        rest = {
+            name: value for name, value in stage.recipe.to_json().items() if name not in _LEFT_OUT
+        }
         work = self._work(stage)
         return Sample(setting=canonical([parts, rest, work]).decode(), counts=counts, work=work)
 
@@ -248,15 +253,16 @@ class Timings:
         return self._works[stage.key]
 
     def _find_work(self, stage: Stage) -> Work | None:
-        if stage.kind == "data":
-            return Work(stage.recipe["name"], stage.recipe["train_fraction"], "train", None)
+        recipe = stage.recipe
+        if isinstance(recipe, DataRecipe):
+            return Work(recipe.name, recipe.train_fraction, "train", None)
         name = next((name for name in READ if name in stage.inputs), None)
         if name is None:
             return None
         work = self._work(self._stages[stage.inputs[name].key])
-        if work is not None and stage.kind in ("slice", "clean"):
+        if work is not None and isinstance(recipe, SubsetRecipe):
             part = stage.inputs["data"].part
-            return work._replace(part=part, examples=stage.recipe["examples"])
+            return work._replace(part=part, examples=recipe.examples)
         return work
 
 
@@ -265,12 +271,12 @@ _LABELS = ("target",)
 """Whole numbers that count nothing."""
 
 
-def _likeness(recipe: Mapping[str, Any]) -> Iterator[Hashable]:
-    """Yield what tells one stage's recipe from another's, cheaply; modules are shared objects."""
-    yield tuple((role, id(ref)) for role, ref in recipe.get("modules", {}).items())
-    for name, value in recipe.items():
-        if name not in ("modules", "seed", "digest"):
-            yield name, repr(value)
+def _identity(recipe: Recipe) -> Hashable:
+    """Return what tells one stage's recipe from another's, cheaply; modules are shared objects."""
+    if isinstance(recipe, StageRecipe):
+        modules = tuple((role, id(ref)) for role, ref in recipe.modules.items())
+        return modules, recipe.threads, repr(recipe.budget), recipe.options
+    return tuple((k, repr(v)) for k, v in recipe.to_json().items() if k != "digest")
 
 
 def read(path: Path) -> tuple[dict[str, Size], dict[str, list[Sample]]]:
@@ -305,12 +311,12 @@ def write(path: Path, data: dict[str, Size], samples: dict[str, list[Sample]]) -
     write_json(path, content)
 
 
-def stored_size(store: Store, stage: Stage) -> Size:
+def stored_size(store: Store, key: str, recipe: DataRecipe) -> Size:
     """Return the size of a data stage's set, from the artefact's headers."""
     counts = {
-        part: float(len(load_array(store.part(stage.key, part) / "ids.npy")))
+        part: float(len(load_array(store.part(key, part) / "ids.npy")))
         for part in ("train", "val", "test")
     }
-    counts["train"] /= stage.recipe["train_fraction"]
-    shape = read_json(store.part(stage.key, "spec.json"))["shape"]
+    counts["train"] /= recipe.train_fraction
+    shape = read_json(store.part(key, "spec.json"))["shape"]
     return Size(examples=counts, values=math.prod(shape))

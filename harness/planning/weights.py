@@ -5,22 +5,21 @@ from __future__ import annotations
 import shutil
 import tempfile
 import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from harness.common.errors import UserError
 from harness.common.keys import file_digest
 from harness.config.catalog import Catalog, Module
 from harness.config.manifest_parts import Weights
 from harness.config.strict_yaml import nearest, quoted
+from harness.planning.recipe import WeightsRecipe
 
 SECONDS = 60.0
-"""Longest silence of a download."""
+"""Longest silence of a download, in seconds."""
 
 
-def weights_of(module: Module, name: str) -> Weights:
-    """The weights of this name.
+def named_weights(module: Module, name: str) -> Weights:
+    """Return a module's weights of this name.
 
     Raises:
         UserError: the module has none of this name.
@@ -32,35 +31,36 @@ def weights_of(module: Module, name: str) -> Weights:
     return known[name]
 
 
-def recipe_of(module: Module, name: str) -> dict[str, Any]:
-    """What decides the ``weights`` stage: the bytes, and where they lie."""
-    weights = weights_of(module, name)
-    label = f"{module.manifest.name}/{name}"
-    return {"name": label, "file": weights.file, "sha256": weights.sha256}
+def weights_recipe(module: Module, name: str) -> WeightsRecipe:
+    """Return the recipe of a ``weights`` stage: name, file and bytes."""
+    weights = named_weights(module, name)
+    return WeightsRecipe(f"{module.manifest.name}/{name}", weights.file, weights.sha256)
 
 
-def find(recipe: Mapping[str, Any], data_root: Path) -> Path:
-    """The file behind a recipe.
+def find(recipe: WeightsRecipe, data_root: Path) -> Path:
+    """Return the file of a recipe in the data folder.
 
     Raises:
         UserError: it is not there, or is another one; says how to get it.
     """
-    victim, _, _ = recipe["name"].partition("/")
-    path: Path = data_root / "weights" / victim / recipe["file"]
-    fix = f"run `gauntlet data fetch {recipe['name']}`"
-    where = f"weights {recipe['name']}"  # no path: records and pages show it
+    victim, _, _ = recipe.name.partition("/")
+    path = data_root / "weights" / victim / recipe.file
+    fix = f"run `gauntlet data fetch {recipe.name}`"
+    where = f"weights {recipe.name}"  # no path: records and pages show it
     if not path.is_file():
-        raise UserError(where, f"{recipe['file']} is not in the data folder", fix)
-    if file_digest(path) != recipe["sha256"]:
-        raise UserError(where, f"{recipe['file']} is not the file that the manifest names", fix)
+        raise UserError(where, f"{recipe.file} is not in the data folder", fix)
+    if file_digest(path) != recipe.sha256:
+        raise UserError(where, f"{recipe.file} is not the file that the manifest names", fix)
     return path
 
 
 def fetch(catalog: Catalog, name: str, data_root: Path, source: Path | None) -> Path:
-    """Put weights under the data root, checked against their manifest.
+    """Put weights into the data folder, after a check against their manifest.
 
     Args:
-        catalog: the modules. name: ``VICTIM/WEIGHTS``. data_root: where fetched data lie.
+        catalog: the modules.
+        name: ``VICTIM/WEIGHTS``.
+        data_root: the folder of fetched data.
         source: the file, or a folder that holds it; ``None`` downloads it from its source.
 
     Raises:
@@ -68,7 +68,7 @@ def fetch(catalog: Catalog, name: str, data_root: Path, source: Path | None) -> 
     """
     victim, _, which = name.partition("/")
     module = catalog.get("victim", victim, f"weights {name}")
-    weights = weights_of(module, which)
+    weights = named_weights(module, which)
     target = data_root / "weights" / victim / weights.file
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from harness.judge import METHOD
 from harness.planning.plan import Cell, Only
 from harness.report.selection import Selected, plans, select
 from harness.results import records
-from harness.results.records import CellInfo, Record
+from harness.results.records import Record, RecordedCell
 from harness.workspace import Workspace
 
 
@@ -84,7 +84,7 @@ def counting(workspace: Workspace, found: Sequence[Record]) -> Counting:
     return old(selected.record, f"stale: {why_stale(selected.record, cell)} changed since")
 
 
-def around(matrix: Matrix, info: CellInfo) -> Only:
+def around(matrix: Matrix, info: RecordedCell) -> Only:
     """Return which part of a matrix to plan for one cell; all of its attacks, for ensembles."""
     labels = {
         "victim": (info.victim, [entry.label for entry in matrix.victims]),
@@ -125,7 +125,7 @@ def why_stale(record: Record, cell: Cell) -> str:
     ]
     changed += [
         f"the cell's {name.replace('_', ' ')}"
-        for name, value in cell.info.items()
+        for name, value in cell.info.to_json().items()
         if recorded.get(name) != value
     ]
     if record.method != METHOD:

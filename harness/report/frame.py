@@ -12,6 +12,7 @@ import pandas as pd
 from harness.common.errors import UserError
 from harness.config.threat import CONTROLS, THREATS
 from harness.judge import METHOD
+from harness.planning.cell import CellInfo
 from harness.planning.plan import Cell, Plan
 from harness.report.selection import newest_by_id, plans, select
 from harness.results import records
@@ -68,10 +69,10 @@ def row(cell: Cell, record: Record | None, *, stale: bool, missing: str = "") ->
     result: dict[str, Any] = {
         "key": cell.key,
         "cell_id": cell.id,
-        **{name: info[name] for name in INFO},
-        "access": THREATS[info["threat_model"]].access,
-        "budget": info["budget"],
-        "eps": info["budget"].get("eps"),
+        **{name: getattr(info, name) for name in INFO},
+        "access": THREATS[info.threat_model].access,
+        "budget": info.budget,
+        "eps": info.budget.get("eps"),
         "status": status,
         "stage": stage,
         "reason": reason,
@@ -79,8 +80,8 @@ def row(cell: Cell, record: Record | None, *, stale: bool, missing: str = "") ->
         "stale": stale,
         "contained": record is not None and record.environment.executor == "docker",
         "ensemble": bool(cell.members),
-        "attack_control": info["attack_module"] in CONTROLS["attack"],
-        "defense_control": info["defense_module"] in CONTROLS["defense"],
+        "attack_control": info.attack_module in CONTROLS["attack"],
+        "defense_control": info.defense_module in CONTROLS["defense"],
         "record": record,
     }
     for name, metric in (record.metrics if record else {}).items():
@@ -136,7 +137,7 @@ def load(path: str | Path) -> pd.DataFrame:
 
 def recorded_cell(record: Record) -> Cell:
     """Return the cell of a record as it was planned then."""
-    info, members = record.cell.model_dump(), tuple(record.members)
+    info, members = CellInfo.from_json(record.cell.model_dump()), tuple(record.members)
     return Cell(record.id, info, record.key, record.stages, members=members)
 
 

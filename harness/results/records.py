@@ -38,7 +38,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class CellInfo(_Strict):
+class RecordedCell(_Strict):
     """A cell as its benchmark names it."""
 
     benchmark: str
@@ -161,7 +161,7 @@ class Record(_Strict):
     schema_: Literal["record/1"] = Field(alias="schema")
     key: str
     id: str
-    cell: CellInfo
+    cell: RecordedCell
     status: Status
     stage: str | None
     reason: str | None

@@ -17,7 +17,7 @@ from harness.judge import flags, metrics
 from harness.judge.edits import places
 from harness.judge.values import Absent, Judged, Metrics
 from harness.results import codec
-from harness.results.records import CellInfo, Metric, RecordedFlag
+from harness.results.records import Metric, RecordedCell, RecordedFlag
 from harness.storage.store import Store
 
 Array = NDArray[Any]
@@ -85,7 +85,7 @@ def recorded(figures: Metrics) -> dict[str, Metric]:
 
 
 def score(
-    info: CellInfo, stages: Mapping[str, str], store: Store, *, random: bool = False
+    info: RecordedCell, stages: Mapping[str, str], store: Store, *, random: bool = False
 ) -> Score:
     """Judge a cell.
 
@@ -145,7 +145,7 @@ def score(
 
 
 def goal_of(
-    info: CellInfo, stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array]
+    info: RecordedCell, stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array]
 ) -> Goal:
     """Return a cell's target classes, ``None`` if untargeted, absent when they mean nothing."""
     if "goal" in stages and foreign_labels(info):
@@ -157,7 +157,7 @@ def goal_of(
     return None
 
 
-def foreign_labels(info: CellInfo) -> bool:
+def foreign_labels(info: RecordedCell) -> bool:
     """Return whether the attacker worked with other classes than the student's."""
     threat, data = THREATS[info.threat_model], info.data
     if threat.delivers:

@@ -20,6 +20,14 @@ from harness.datasets.base import hash_order
 from harness.judge import budget as budgets
 from harness.judge.common import common
 from harness.judge.edits import check_edits, places
+from harness.planning.recipe import (
+    ApplyRecipe,
+    DataRecipe,
+    GoalRecipe,
+    MeasureRecipe,
+    SubsetRecipe,
+    WeightsRecipe,
+)
 from harness.planning.weights import find
 
 Array = NDArray[Any]
@@ -40,9 +48,9 @@ class StageFailure(Exception):
         self.status, self.reason, self.by = status, reason, by
 
 
-def data(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+def data(recipe: DataRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
     """Store a data set's splits, as parts, and its description."""
-    splits = datasets.load(recipe["name"], data_root, recipe["train_fraction"])
+    splits = datasets.load(recipe.name, data_root, recipe.train_fraction)
     for name in ("train", "val", "test"):
         split = getattr(splits, name)
         for field in ("x", "y", "ids"):
@@ -50,14 +58,14 @@ def data(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) 
     write_json(out / "spec.json", splits.spec)
 
 
-def slice_(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+def slice_(recipe: SubsetRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
     """Store the first examples of the test split by hash; inputs and labels are separate parts."""
-    cut(inputs, recipe["examples"], out, x="x", y="y")
+    cut(inputs, recipe.examples, out, x="x", y="y")
 
 
-def clean(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+def clean(recipe: SubsetRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
     """Store clean examples for repair, cut from validation; all of them without a number."""
-    cut(inputs, recipe["examples"], out, x="clean", y="clean")
+    cut(inputs, recipe.examples, out, x="clean", y="clean")
 
 
 def cut(inputs: Inputs, examples: int | None, out: Path, *, x: str, y: str) -> None:
@@ -78,12 +86,12 @@ def cut(inputs: Inputs, examples: int | None, out: Path, *, x: str, y: str) -> N
     write_json(out / "spec.json", spec)
 
 
-def goal(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+def goal(recipe: GoalRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
     """Store targets in the labels' form, by example id; they never depend on a cell's seed."""
     folder = inputs["slice"]
     spec = read_json(folder / "spec.json")
     y, ids = load_array(folder / "y" / "y.npy"), load_array(folder / "y" / "ids.npy")
-    save_array(out / "goal" / "goal.npy", targets(recipe["goal"], y, ids, spec))
+    save_array(out / "goal" / "goal.npy", targets(recipe.goal, y, ids, spec))
 
 
 def targets(chosen: str | int, y: Array, ids: Array, spec: Mapping[str, Any]) -> Array:
@@ -110,7 +118,7 @@ def targets(chosen: str | int, y: Array, ids: Array, spec: Mapping[str, Any]) ->
     return result
 
 
-def apply(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+def apply(recipe: ApplyRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
     """Apply proposed edits, after a check of their budget, or a sanitizer's choice.
 
     Later stages receive the changed set alone: the edits would tell a sanitizer the answer.
@@ -118,10 +126,10 @@ def apply(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path)
     folder, changes = inputs["train"], inputs["changes"]
     arrays = {name: np.array(load_array(folder / f"{name}.npy")) for name in ("x", "y", "ids")}
     spec = read_json(inputs["spec"] / "spec.json")
-    if recipe["budget"] is None:
+    if recipe.budget is None:
         apply_choice(arrays, changes, spec)
     else:
-        apply_edits(arrays, changes, spec, recipe["budget"])
+        apply_edits(arrays, changes, spec, recipe.budget)
     for name, array in arrays.items():
         save_array(out / "train" / f"{name}.npy", array)
 
@@ -174,7 +182,7 @@ def to_stored_form(x: Array, dtype: np.dtype[Any]) -> Array:
     return x.astype(dtype)
 
 
-def measure(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+def measure(recipe: MeasureRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
     """Store distances of attacked inputs, the common part of all changes, and a few for pictures.
 
     The batch itself may then be removed.
@@ -187,17 +195,17 @@ def measure(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Pat
     save_array(out / "common" / "share.npy", np.array([shared.share]))
     save_array(out / "common" / "mean.npy", shared.mean.astype(np.float32))
     save_array(out / "common" / "spectrum.npy", shared.spectrum.astype(np.float32))
-    save_array(out / "pictures" / "attacked.npy", attacked[: recipe["keep"]])
+    save_array(out / "pictures" / "attacked.npy", attacked[: recipe.keep])
 
 
-def weights(recipe: Mapping[str, Any], inputs: Inputs, out: Path, data_root: Path) -> None:
+def weights(recipe: WeightsRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
     """Store a file of existing weights, whose digest the victim's manifest names."""
     file = find(recipe, data_root)
     (out / "file").mkdir()
     shutil.copyfile(file, out / "file" / file.name)
 
 
-HOST_STAGES: dict[str, Callable[[Mapping[str, Any], Inputs, Path, Path], None]] = {
+HOST_STAGES: dict[str, Callable[[Any, Inputs, Path, Path], None]] = {
     "data": data,
     "slice": slice_,
     "goal": goal,

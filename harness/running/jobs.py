@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from harness.common.files import load_array, read_json
 from harness.config.budget import counted
@@ -14,6 +12,7 @@ from harness.config.environments import Environment
 from harness.config.validation import Limits
 from harness.executors.base import StageJob
 from harness.planning.graph import Stage
+from harness.planning.recipe import ModuleRef, StageRecipe
 from harness.runtime.worker.job_file import JobFile, ModuleEntry
 from harness.storage.store import Store
 
@@ -44,30 +43,31 @@ def make_job(
         if name != "spec"
     }
     modules = {
-        role: module_entry(_module(catalog, ref["module"]), ref)
-        for role, ref in stage.recipe["modules"].items()
+        role: module_entry(_module(catalog, ref.module), ref) for role, ref in stage.modules.items()
     }
     seconds, memory_gb = limits(stage, catalog, ceiling)
-    budget = dict(stage.recipe["budget"])
+    recipe = stage.recipe
+    assert isinstance(recipe, StageRecipe)
+    budget = dict(recipe.budget)
     if "train" in inputs:
         budget = counted(budget, len(load_array(Path(inputs["train"]) / "ids.npy")))
-    threads, options = stage.recipe["threads"], stage.recipe["options"]
+    options = recipe.options.to_json() | {"threads": recipe.threads, "budget": budget}
     file = JobFile(
         stage=stage.kind,
         spec=read_json(store.part(stage.inputs["spec"].key, "spec.json")),
         device=device,
-        seed_root=(stage.recipe["seed"], stage.kind, *sorted(m.name for m in modules.values())),
+        seed_root=(recipe.seed, stage.kind, *sorted(m.name for m in modules.values())),
         deadline=seconds,
         modules=modules,
         inputs=inputs,
-        options={**options, "threads": threads, "budget": budget},
+        options=options,
         checkpoint=str((checkpoints / stage.key).resolve()),
     )
     folder = work / stage.key[:32]
     job = StageJob(
         stage.key, folder, file, seconds, memory_gb, environment=environment, gpu=gpu, run=run
     )
-    return with_oracle(job) if options.get("access") == "oracle" else job
+    return with_oracle(job) if getattr(recipe.options, "access", None) == "oracle" else job
 
 
 def with_oracle(job: StageJob) -> StageJob:
@@ -89,7 +89,7 @@ def with_oracle(job: StageJob) -> StageJob:
     return replace(job, file=attack_side, service=service)
 
 
-def module_entry(module: Module, ref: Mapping[str, Any]) -> ModuleEntry:
+def module_entry(module: Module, ref: ModuleRef) -> ModuleEntry:
     """Return what the worker needs to construct a module; never its whole manifest."""
     manifest = module.manifest
     return ModuleEntry(
@@ -98,9 +98,9 @@ def module_entry(module: Module, ref: Mapping[str, Any]) -> ModuleEntry:
         entry=manifest.entry,
         kind=manifest.kind,
         hooks=tuple(manifest.hooks),
-        params=ref["params"],
+        params=ref.params,
         needs=tuple(manifest.needs),
-        budget=ref.get("budget"),
+        budget=ref.budget,
     )
 
 
@@ -108,8 +108,8 @@ def limits(stage: Stage, catalog: Catalog, ceiling: Limits) -> tuple[float, floa
     """Return seconds and GiB: the largest request of the stage's modules, under the ceiling."""
     requests = [
         wanted
-        for ref in stage.recipe["modules"].values()
-        if (wanted := _module(catalog, ref["module"]).manifest.limits) is not None
+        for ref in stage.modules.values()
+        if (wanted := _module(catalog, ref.module).manifest.limits) is not None
     ]
     minutes = max((one.minutes for one in requests), default=ceiling.minutes)
     memory = max((one.memory_gb for one in requests), default=ceiling.memory_gb)

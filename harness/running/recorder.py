@@ -18,10 +18,10 @@ from harness.config.environments import Environment, versions
 from harness.config.threat import By, Status
 from harness.judge import METHOD
 from harness.planning.plan import Cell, Plan
-from harness.planning.stages import THREADS
+from harness.planning.recipe import THREADS
 from harness.results import records
 from harness.results.ensembles import score_ensemble
-from harness.results.records import CellInfo, Record, RecordedEnvironment, Run
+from harness.results.records import Record, RecordedCell, RecordedEnvironment, Run
 from harness.results.scoring import Score, score
 from harness.storage.receipt import Receipt
 from harness.storage.store import Store
@@ -62,7 +62,7 @@ class Recorder:
 
     def record(self, cell: Cell, plan: Plan) -> Record:
         """Score a cell and write its record; failures are recorded as what they are."""
-        info = CellInfo.model_validate(cell.info)
+        info = RecordedCell.model_validate(cell.info.to_json())
         end, judged = self._judge(cell, plan, info)
         receipts = self._receipts(cell)
         record = records.finish(
@@ -111,7 +111,7 @@ class Recorder:
             images={role: r.image for role, r in receipts.items() if r.image},
         )
 
-    def _judge(self, cell: Cell, plan: Plan, info: CellInfo) -> tuple[Ending, Score]:
+    def _judge(self, cell: Cell, plan: Plan, info: RecordedCell) -> tuple[Ending, Score]:
         if cell.reason is not None:
             return Ending(cell.status, None, cell.reason, cell.by), Score()
         if cell.members:
@@ -139,8 +139,7 @@ class Recorder:
             if receipt is None or receipt.status == "ok":
                 continue
             status, reason = receipt.status, receipt.reason
-            names = ", ".join(dict.fromkeys(m["module"] for m in
-                            stage.recipe.get("modules", {}).values()))  # fmt: skip
+            names = ", ".join(dict.fromkeys(ref.module for ref in stage.modules.values()))
             by = receipt.by
             if status == "not_applicable":
                 if by != "defense":

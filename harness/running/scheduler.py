@@ -241,7 +241,7 @@ class Scheduler:
             ceiling=self.plan.benchmark.ceiling,
             device=self.device,
             gpu=self._pool.acquire(stage.key),
-            environment=self.plan.environments.of(stage.recipe),
+            environment=self.plan.environments.of(ref.module for ref in stage.modules.values()),
             run=self.recorder.run_id,
         )
         remove_tree(job.folder)
@@ -254,8 +254,8 @@ class Scheduler:
         longest = next(iter(self._running.values()), None)
         if longest is None or (seconds := time.monotonic() - longest.begun) < LONG_SECONDS:
             return
-        modules = longest.stage.recipe["modules"]
-        module = next(modules[role]["module"] for role in SUBJECTS if role in modules)
+        modules = longest.stage.modules
+        module = next(modules[role].module for role in SUBJECTS if role in modules)
         line = last_line(longest.job) or f"{seconds:.0f} s"
         what = f"{longest.stage.kind} {module.partition('/')[2]}: {line}"
         self.tell(self.tally.stages, self._total, what)
@@ -328,7 +328,7 @@ class Scheduler:
             device_memory=result.device_memory,
             passes=result.passes,
             exit_code=result.exit_code,
-            modules={r: m["module"] for r, m in stage.recipe.get("modules", {}).items()},
+            modules={role: ref.module for role, ref in stage.modules.items()},
             run=self.recorder.run_id,
             image=result.image,
             refused_queries=result.refused_queries,
@@ -373,7 +373,7 @@ def blame(stage: Stage, status: Status, claim: By | None) -> By | None:
     """Return the party that a stage's failure is attributed to; ``None`` where it ended well."""
     if status == "ok":
         return None
-    return responsible(stage.kind, stage.recipe.get("modules", {}), status, claim)
+    return responsible(stage.kind, stage.modules, status, claim)
 
 
 def rank(stage: Stage) -> tuple[int, str]:
@@ -383,7 +383,7 @@ def rank(stage: Stage) -> tuple[int, str]:
     """
     if stage.kind in HOST:
         return -1, ""
-    modules = sorted(ref["module"] for ref in stage.recipe["modules"].values())
+    modules = sorted(ref.module for ref in stage.modules.values())
     return ORDER.get(stage.kind, 2), " ".join((stage.kind, *modules))
 
 

@@ -174,7 +174,7 @@ def test_the_attacker_s_parts_of_a_threat_model_are_all_that_its_job_names(every
     """What the threat model withholds is not in the job at all."""
     plan = everything[0].plan()
     granted = {
-        s.recipe["options"]["access"]: set(s.inputs)
+        s.recipe.options.access: set(s.inputs)
         for s in plan.graph.stages.values()
         if s.kind == "attack"
     }
@@ -203,8 +203,8 @@ def test_a_changed_attack_runs_only_its_own_stages(checkout):
     # per defence that plays: attack, measure and the prediction on its output
     assert done.tally.stages == 4 * 3
     assert done.tally.records == 4 * 2  # the attack's cells, and the ensembles that it is in
-    assert {plan.cells[name].info["attack"] for name in kept if name in plan.cells} == {"noop"} | {
-        c.info["attack"] for c in plan.cells.values() if c.info["defense"] == "sanitizer"
+    assert {plan.cells[name].info.attack for name in kept if name in plan.cells} == {"noop"} | {
+        c.info.attack for c in plan.cells.values() if c.info.defense == "sanitizer"
     }
 
 

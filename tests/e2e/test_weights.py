@@ -55,7 +55,7 @@ def fetch(checkout, source, name="stored/old"):
 def test_weights_take_the_place_of_training(checkout, file, tensors):
     fetch(checkout, file)
     plan = checkout.plan(matrix(victims=[STORED], defenses=["none", "guard"], seeds=[0, 1]))
-    assert {cell.info["victim"] for cell in plan.cells.values()} == {"stored/old"}
+    assert {cell.info.victim for cell in plan.cells.values()} == {"stored/old"}
     assert kinds(plan)["import"] == kinds(plan)["weights"] == 1
     assert "train" not in kinds(plan)
     done = checkout.run()
@@ -74,9 +74,7 @@ def test_a_defence_that_trains_starts_from_them(checkout, file):
     plan = checkout.plan(matrix(victims=[STORED, "tiny"], defenses=["trainer"]))
     train = [stage for stage in plan.graph.stages.values() if stage.kind == "train"]
     assert sorted("initial" in stage.inputs for stage in train) == [False, True]
-    assert [s.recipe["modules"]["victim"]["params"] for s in train if "initial" in s.inputs] == [
-        {"steps": 60}
-    ]
+    assert [s.modules["victim"].params for s in train if "initial" in s.inputs] == [{"steps": 60}]
     assert checkout.run().tally.failed == 0
 
 
@@ -151,7 +149,7 @@ def test_weights_of_another_shape_are_the_victim_s_fault(checkout, tmp_path):
 
 def test_data_that_are_not_here_make_their_cells_missing(checkout):
     plan = checkout.plan(matrix(data={"student": "cifar10"}), matrix("here"))
-    by_matrix = {cell.info["matrix"]: cell for cell in plan.cells.values()}
+    by_matrix = {cell.info.matrix: cell for cell in plan.cells.values()}
     assert by_matrix["m"].status == "missing"
     assert "gauntlet data fetch cifar10" in by_matrix["m"].reason
     assert str(checkout.root) not in by_matrix["m"].reason

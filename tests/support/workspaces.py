@@ -407,7 +407,9 @@ class Checkout:
 
 def cell(plan: Plan, **labels: object) -> Cell:
     """The one cell with these labels."""
-    found = [c for c in plan.cells.values() if all(c.info[k] == v for k, v in labels.items())]
+    found = [
+        c for c in plan.cells.values() if all(getattr(c.info, k) == v for k, v in labels.items())
+    ]
     assert len(found) == 1, [c.id for c in found]
     return found[0]
 

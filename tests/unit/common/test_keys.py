@@ -1,6 +1,7 @@
 """Canonical JSON, digests, and the golden key."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,16 @@ import pytest
 from harness.common import keys
 from harness.planning import graph
 from harness.planning.graph import Graph, Input
+from harness.planning.recipe import (
+    DataRecipe,
+    GoalRecipe,
+    MeasureRecipe,
+    ModuleRef,
+    NoOptions,
+    PredictOptions,
+    StageRecipe,
+    SubsetRecipe,
+)
 
 GOLDEN = "8fd6c332f4bfe18a286377f8c3f36358ee715fbb07c0e9e2fd8d401a126501b1"
 """Changes only with the recipe of keys; then raise ``KEY_VERSION`` and pin the new one."""
@@ -88,17 +99,17 @@ def fixed(monkeypatch):
     return Graph("cpu")
 
 
-RECIPE = {
-    "modules": {"attack": {"module": "attacks/pgd", "digest": "d" * 64, "params": {"steps": 7}}},
-    "seed": 0,
-    "threads": 1,
-    "budget": {"norm": "linf", "eps": 8 / 255},
-    "options": {"batch": 100},
-}
+RECIPE = StageRecipe(
+    modules={"attack": ModuleRef("attacks/pgd", "d" * 64, {"steps": 7})},
+    seed=0,
+    threads=1,
+    budget={"norm": "linf", "eps": 8 / 255},
+    options=PredictOptions(batch=100),
+)
 
 
 def test_golden_key(fixed):
-    data = fixed.add("data", {}, {"name": "digits", "digest": "x", "train_fraction": 1.0})
+    data = fixed.add("data", {}, DataRecipe("digits", "x", 1.0))
     key = fixed.add("attack", {"slice_x": Input(data, "x")}, RECIPE)
     assert key == GOLDEN
 
@@ -112,8 +123,8 @@ def test_the_key_depends_on_each_of_its_parts(fixed):
         fixed.add("attack", {"weights": Input("a" * 64, "part")}, RECIPE),
         fixed.add("attack", {"start": Input("a" * 64, "")}, RECIPE),
         *(
-            fixed.add("attack", {"weights": Input("a" * 64, "")}, RECIPE | change)
-            for change in ({"seed": 1}, {"threads": 2}, {"budget": {}}, {"options": {}})
+            fixed.add("attack", {"weights": Input("a" * 64, "")}, replace(RECIPE, **change))
+            for change in ({"seed": 1}, {"threads": 2}, {"budget": {}}, {"options": NoOptions()})
         ),
         Graph("cuda").add("attack", {"weights": Input("a" * 64, "")}, RECIPE),
     ]
@@ -122,7 +133,7 @@ def test_the_key_depends_on_each_of_its_parts(fixed):
 
 def test_equal_stages_are_one(fixed):
     first = fixed.add("attack", {"a": Input("k", ""), "b": Input("l", "")}, RECIPE)
-    again = fixed.add("attack", {"b": Input("l", ""), "a": Input("k", "")}, dict(RECIPE))
+    again = fixed.add("attack", {"b": Input("l", ""), "a": Input("k", "")}, replace(RECIPE))
     assert first == again
     assert list(fixed.stages) == [first]
 
@@ -131,16 +142,18 @@ def test_host_stages_do_not_depend_on_torch_nor_on_the_device(monkeypatch):
     keys_of = []
     for environment in ("one torch", "another torch"):
         monkeypatch.setattr(graph, "environment_digest", lambda e=environment: e)
-        keys_of.append(Graph("cpu").add("slice", {"data": Input("d", "test")}, {"examples": 5}))
-    keys_of.append(Graph("cuda").add("slice", {"data": Input("d", "test")}, {"examples": 5}))
+        keys_of.append(Graph("cpu").add("slice", {"data": Input("d", "test")}, SubsetRecipe(5)))
+    keys_of.append(Graph("cuda").add("slice", {"data": Input("d", "test")}, SubsetRecipe(5)))
     assert len(set(keys_of)) == 1
 
 
 def test_ancestors_come_inputs_first_and_once(fixed):
-    a = fixed.add("data", {}, {"name": "a"})
-    b = fixed.add("slice", {"data": Input(a, "test"), "spec": Input(a, "")}, {})
-    c = fixed.add("measure", {"clean": Input(b, "x"), "attacked": Input(a, "test")}, {})
-    fixed.add("goal", {"slice": Input(b, "")}, {})
+    a = fixed.add("data", {}, DataRecipe("a", "x", 1.0))
+    b = fixed.add("slice", {"data": Input(a, "test"), "spec": Input(a, "")}, SubsetRecipe(5))
+    c = fixed.add(
+        "measure", {"clean": Input(b, "x"), "attacked": Input(a, "test")}, MeasureRecipe(8)
+    )
+    fixed.add("goal", {"slice": Input(b, "")}, GoalRecipe("next"))
     assert list(fixed.ancestors([c, b])) == [a, b, c]
 
 

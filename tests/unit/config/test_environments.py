@@ -11,9 +11,9 @@ from harness.config.environments import (
     RUNTIME,
     Environment,
     base_pins,
-    clash,
     dockerfile,
     environment_of,
+    find_conflict,
     pinned,
     problems,
     requirements,
@@ -57,7 +57,7 @@ def test_versions_are_those_of_the_recipe():
 def test_a_module_that_brings_nothing_runs_in_the_base(checkout):
     modules = list(checkout.workspace().catalog.modules.values())
     assert environment_of(modules) == Environment()
-    assert clash(modules) is None
+    assert find_conflict(modules) is None
 
 
 def test_requirements_are_joined_sorted_and_keep_their_hashes(module):
@@ -69,7 +69,7 @@ def test_requirements_are_joined_sorted_and_keep_their_hashes(module):
     pins = ("attrs==1.0 --hash=sha256:ab", "boltons==2.0", "zope-interface==5.0")
     assert environment_of([one, two]).pins == pins
     assert environment_of([two, one]) == environment_of([one, two])
-    assert clash([one, two]) is None
+    assert find_conflict([one, two]) is None
     assert str(environment_of([two])) == "base cpu + attrs==1.0 + boltons==2.0"
 
 
@@ -95,12 +95,12 @@ def test_anything_but_exact_pins_is_refused_at_its_line(module, text, line, what
 
 def test_a_clash_is_one_sentence(module):
     one, two = module("one", "attrs==1.0\n"), module("two", "attrs==2.0\n")
-    assert clash([one, two]) == "attacks/two needs attrs==2.0, attacks/one attrs==1.0"
+    assert find_conflict([one, two]) == "attacks/two needs attrs==2.0, attacks/one attrs==1.0"
     three = module("three", "torch==1.0\n")
-    assert clash([three]) == f"attacks/three needs torch==1.0, the base image {TORCH}"
+    assert find_conflict([three]) == f"attacks/three needs torch==1.0, the base image {TORCH}"
     assert "the base image" in problems(three)[0].what
     same = module("same", f"{TORCH}\n")
-    assert clash([same]) is None
+    assert find_conflict([same]) is None
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_two_dockerfiles_clash_and_one_makes_the_environment(module):
     assert dockerfile(one.folder) == text
     assert environment_of([one]).module == one
     assert environment_of([one]).key != environment_of([two]).key != Environment().key
-    assert "both bring a Dockerfile" in (clash([one, two]) or "")
-    assert clash([one, one]) is None
+    assert "both bring a Dockerfile" in (find_conflict([one, two]) or "")
+    assert find_conflict([one, one]) is None
 
 
 def test_the_key_holds_content(module, monkeypatch, tmp_path):

@@ -18,6 +18,7 @@ from harness.common.errors import UserError
 from harness.datasets.base import DataMissing
 from harness.datasets.ranking import comparisons, gallery
 from harness.judge.metrics import turned
+from harness.planning.recipe import DataRecipe, SubsetRecipe
 from harness.running import host_stages
 from harness.workspace import Workspace
 from tests.support.sources import (
@@ -411,11 +412,11 @@ def test_cards_state_the_true_counts(real, food_root):
 def test_the_data_stage_copies_items_that_are_numbers(tmp_path):
     train = "".join(f"{a},{a + 1},{a + 2},1\n" for a in range(90))
     fetch("food", tmp_path / "root", write_folder(tmp_path / "s", {"clean_0.txt": train.encode()}))
-    recipe = {"name": "food", "train_fraction": 0.5}
+    recipe = DataRecipe("food", "x", 0.5)
     host_stages.data(recipe, {}, tmp_path / "out", tmp_path / "root")
     assert np.load(tmp_path / "out/train/x.npy").tolist() == list(range(100))
     assert len(np.load(tmp_path / "out/train/y.npy")) == 36
     inputs = {"data": tmp_path / "out/test", "spec": tmp_path / "out"}
-    host_stages.slice_({"examples": 5}, inputs, tmp_path / "slice", tmp_path)
+    host_stages.slice_(SubsetRecipe(5), inputs, tmp_path / "slice", tmp_path)
     assert np.load(tmp_path / "slice/x/x.npy").shape == (100,)
     assert np.load(tmp_path / "slice/y/y.npy").shape == (5, 5)

@@ -18,6 +18,7 @@ from harness.commands import data as command
 from harness.common.errors import UserError
 from harness.datasets.base import DataMissing, draws, hash_order
 from harness.datasets.segmentation import maps, pairs, roads
+from harness.planning.recipe import DataRecipe
 from harness.running import host_stages
 from harness.runtime.contracts import Spec
 from harness.workspace import Workspace
@@ -195,7 +196,7 @@ def test_a_share_of_train(camvid_root):
 
 
 def test_the_data_stage_copies_it(camvid_root, tmp_path):
-    host_stages.data({"name": "camvid", "train_fraction": 1.0}, {}, tmp_path, camvid_root)
+    host_stages.data(DataRecipe("camvid", "x", 1.0), {}, tmp_path, camvid_root)
     for part, split in parts(datasets.load("camvid", camvid_root)).items():
         for field in ("x", "y", "ids"):
             copied = np.load(tmp_path / part / f"{field}.npy")

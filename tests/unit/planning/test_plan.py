@@ -101,11 +101,9 @@ def test_a_query_attack_holds_the_defended_network(checkout):
     plan = checkout.plan(matrix(**QUERY, defenses=["none", "guard"]))
     assert kinds(plan)["attack"] == 2
     (stage,) = (
-        s
-        for s in plan.graph.stages.values()
-        if s.kind == "attack" and "defense" in s.recipe["modules"]
+        s for s in plan.graph.stages.values() if s.kind == "attack" and "defense" in s.modules
     )
-    assert stage.recipe["options"]["access"] == "oracle"
+    assert stage.recipe.options.access == "oracle"
 
 
 def test_equal_cells_of_two_matrices_share_every_stage_and_have_their_own_records(checkout):
@@ -185,8 +183,8 @@ def test_the_attacker_is_granted_what_knowledge_says(checkout):
         (key,) = keys_of(plan, "poison")
         inputs[name] = plan.graph.stages[key]
     assert "knowledge" not in inputs["none"].inputs
-    assert inputs["victim"].recipe["modules"]["victim"]["params"] == {"steps": 5}
-    assert inputs["surrogate"].recipe["modules"]["victim"]["params"] == {"steps": 30}
+    assert inputs["victim"].modules["victim"].params == {"steps": 5}
+    assert inputs["surrogate"].modules["victim"].params == {"steps": 30}
     assert inputs["victim"].inputs["knowledge"] != inputs["surrogate"].inputs["knowledge"]
 
 
@@ -213,7 +211,7 @@ def test_targets_that_the_model_draws_have_no_goal_stage(checkout):
     plan = checkout.plan(matrix(goal={"targeted": "least_likely"}))
     assert "goal" not in kinds(plan)
     (key,) = keys_of(plan, "attack")
-    assert plan.graph.stages[key].recipe["options"]["least_likely"]
+    assert plan.graph.stages[key].recipe.options.least_likely
 
 
 def test_the_same_plan_twice_has_the_same_keys_in_the_same_order(checkout):
@@ -241,7 +239,7 @@ def test_only_the_stages_of_a_changed_folder_get_new_keys(own):
     assert gone == {"attack", "measure", "predict"}
     kept = {stage.kind for key, stage in before.items() if key in after}
     assert kept == {"data", "slice", "train", "attack", "measure", "predict"}
-    noop = [c for c in own.plan().cells.values() if c.info["attack"] == "noop"]
+    noop = [c for c in own.plan().cells.values() if c.info.attack == "noop"]
     assert all(set(c.stages.values()) <= before.keys() for c in noop)
 
 
@@ -299,7 +297,7 @@ def test_a_cell_that_cannot_be_says_which_rule(own, changes, reason):
 
 def test_impossible_cells_do_not_keep_possible_ones_away(checkout):
     plan = checkout.plan(matrix(attacks=["noop", "flip"], defenses=["none", "sanitizer"]))
-    possible = [(c.info["attack"], c.info["defense"]) for c in plan.cells.values() if not c.reason]
+    possible = [(c.info.attack, c.info.defense) for c in plan.cells.values() if not c.reason]
     assert possible == [("noop", "none")]
     assert len(plan.cells) == 4
 
@@ -345,6 +343,14 @@ def test_every_unknown_name_is_reported_at_once_with_its_place(checkout):
         "no victim named 'tiney'",
     ):
         assert any(text in line for line in lines), text
+
+
+def test_the_place_of_an_unknown_module_is_said_once(checkout):
+    checkout.benchmark(matrix(attacks=["sing"]))
+    with pytest.raises(UserErrors) as caught:
+        checkout.plan()
+    assert str(caught.value).count("benchmark.yaml") == 1
+    assert re.search(r": matrices\[0\]\.attacks\[0\]: no attack named 'sing'", str(caught.value))
 
 
 def test_an_unknown_adversary_is_reported(checkout):
@@ -400,7 +406,7 @@ def test_only_an_ensemble_plans_its_members_too(checkout):
     checkout.module("attack", "blind", "", no_model_access=True)
     whole = checkout.plan(matrix(**attacks))
     part = checkout.plan(only={"attack": {"both"}})
-    assert {c.info["attack"] for c in part.cells.values()} == {"both", "noop", "sign"}
+    assert {c.info.attack for c in part.cells.values()} == {"both", "noop", "sign"}
     assert cell(part, attack="both").key == cell(whole, attack="both").key
 
 
@@ -415,8 +421,8 @@ def test_maps_are_predicted_once_more_after_rounding(tmp_path):
     checkout.module("defense", "none", "class Defense: pass", hooks=[],
                     tasks=["classification", "segmentation"])  # fmt: skip
     plan = checkout.plan(matrix("maps", **maps), matrix("classes"))
-    found = {cell.info["matrix"]: cell.stages for cell in plan.cells.values()}
+    found = {cell.info.matrix: cell.stages for cell in plan.cells.values()}
     stage = plan.graph.stages[found["maps"]["eight_bit"]]
-    assert stage.recipe["options"]["eight_bit"] is True
+    assert stage.recipe.options.eight_bit is True
     assert stage.inputs == plan.graph.stages[found["maps"]["after"]].inputs
     assert "eight_bit" not in found["classes"]

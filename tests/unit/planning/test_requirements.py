@@ -10,8 +10,8 @@ from harness.common.errors import UserError
 from harness.config.catalog import Catalog
 from harness.config.manifest import load_manifest
 from harness.datasets.base import inputs_of
-from harness.planning.applicable import Facts, unmet
-from harness.planning.entry import Subject
+from harness.planning.entry import ResolvedEntry
+from harness.planning.requirements import CellFacts, check_requirements
 from tests.support.workspaces import PERTURB, POISONING, QUERY, Checkout, cell, matrix
 
 ROOT = Path(__file__).parents[3]
@@ -82,7 +82,7 @@ def test_a_variant_counts_by_its_parameters(own):
                requires=[{"when": {"form": ["m"]}, "limits": ["l2"]}])  # fmt: skip
     entries = ["it", "it/large", {"name": "it", "params": {"form": "m"}, "as": "given"}]
     plan = own.plan(matrix(attacks=entries))
-    assert {c.info["attack"]: c.reason is None for c in plan.cells.values()} == {
+    assert {c.info.attack: c.reason is None for c in plan.cells.values()} == {
         "it": True,
         "it/large": False,
         "given": False,
@@ -111,8 +111,8 @@ def test_no_reason_is_booked_as_the_defence_s_evasion(own):
     own.module("defense", "it", "class Defense: pass", hooks=["fit"],
                requires=[{"adversary": True, "inputs": ["items"]}])  # fmt: skip
     module = Catalog.load(own.root).modules["defense", "it"]
-    facts = Facts(frozenset({"classification"}), frozenset({"images"}))
-    reason = unmet(Subject(module, "it", {}), facts)
+    facts = CellFacts(frozenset({"classification"}), frozenset({"images"}))
+    reason = check_requirements(ResolvedEntry(module, "it", {}), facts)
     assert reason == "the inputs are images, and defence it needs items"
 
 
@@ -120,7 +120,7 @@ def test_learn_is_planned_where_it_does_something(own):
     own.module("attack", "it", LEARN, hooks=["learn", "perturb"], params=FORM,
                learn_when={"form": ["m"]}, variants={"large": {"form": "m"}})  # fmt: skip
     plan = own.plan(matrix(attacks=["it", "it/large"]))
-    made = [s.recipe["modules"]["attack"]["params"] for s in plan.graph.stages.values()
+    made = [s.modules["attack"].params for s in plan.graph.stages.values()
             if s.kind == "learn"]  # fmt: skip
     assert made == [{"form": "m"}]
     attack = plan.graph.stages[cell(plan, attack="it").stages["attack"]]
@@ -164,7 +164,7 @@ def test_the_kind_of_inputs_is_that_of_the_data():
 
 
 BALL, SQUARE = frozenset({"linf"}), frozenset({"patch"})
-CELL = Facts(frozenset({"classification"}), frozenset({"images"}), BALL)
+CELL = CellFacts(frozenset({"classification"}), frozenset({"images"}), BALL)
 RANKED = replace(
     CELL,
     tasks=frozenset({"ranking"}),
@@ -214,9 +214,9 @@ def test_the_bundled_modules_say_what_they_need(kind, label, facts, change):
     """Facts that modules once found out at run time: met, and not met."""
     name, _, variant = label.partition("/")
     module = CATALOG.modules[kind, name]
-    subject = Subject(module, label, module.manifest.resolve(variant or None))
-    assert unmet(subject, facts) is None
-    assert label in (unmet(subject, replace(facts, **change)) or "")
+    subject = ResolvedEntry(module, label, module.manifest.resolve(variant or None))
+    assert check_requirements(subject, facts) is None
+    assert label in (check_requirements(subject, replace(facts, **change)) or "")
 
 
 def test_controls_and_unbalanced_apgd_learn_nothing():

@@ -42,7 +42,7 @@ def learn(checkout, plan, role, seconds, size=0):
     stage = plan.graph.stages[key]
     out = checkout.home / "out"
     save_array(out / "a.npy", np.zeros(size)) if size else write_json(out / "a.json", 1)
-    modules = {r: ref["module"] for r, ref in stage.recipe.get("modules", {}).items()}
+    modules = {r: ref.module for r, ref in stage.modules.items()}
     receipt = ReceiptDraft(stage.kind, "ok", seconds=seconds, modules=modules)
     store.commit(key, out, receipt)
     Timings(checkout.home, plan).learn(store, [key])

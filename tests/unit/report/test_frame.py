@@ -46,7 +46,7 @@ def record(one, status="ok", hour=0, **changes):
         {
             "key": one.key,
             "id": one.id,
-            "cell": copy.deepcopy(one.info),
+            "cell": copy.deepcopy(one.info.to_json()),
             "status": status,
             "stage": None if fine else "attack",
             "reason": None if fine else "why",

@@ -7,7 +7,7 @@ from harness.common.files import save_array
 from harness.judge.values import Absent
 from harness.report.site.classes import class_names, moves_of
 from harness.results.codec import pack_moves, unpack_confusions
-from harness.results.records import CellInfo, Record
+from harness.results.records import Record, RecordedCell
 from harness.results.scoring import (
     OutputSpec,
     Score,
@@ -20,7 +20,7 @@ from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
 
 KEY = "ab" * 32
-INFO = CellInfo.model_construct(
+INFO = RecordedCell.model_construct(
     threat_model="evasion-query",
     budget={"queries": 5},
     data={"student": "digits"},

@@ -5,13 +5,16 @@ import random
 import pytest
 
 from harness.planning.graph import Input, Stage
+from harness.planning.recipe import SubsetRecipe
 from harness.running.ready_set import ReadySet
 
 
 def stages(**reads):
     """Name → names of what it reads, as text: ``c="a b"``."""
     return {
-        name: Stage("train", name, {one: Input(one, "") for one in text.split()}, {})
+        name: Stage(
+            "train", name, {one: Input(one, "") for one in text.split()}, SubsetRecipe(None)
+        )
         for name, text in reads.items()
     }
 

@@ -1,0 +1,193 @@
+"""Stages that make attacked inputs, by what the threat model grants, and predictions on inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import NamedTuple
+
+from harness.planning.entry import ResolvedEntry
+from harness.planning.graph import Input
+from harness.planning.networks import NetworkStages
+from harness.planning.recipe import AccessOptions, AttackOptions, MeasureRecipe, PredictOptions
+from harness.planning.setting import CellSetting
+from harness.planning.shared_stages import SharedStages, spec
+
+ANSWERING_HOOKS = ("build", "guard", "loss")
+"""A defence with one of these hooks changes the network that others hold."""
+
+
+class Grant(NamedTuple):
+    """What an attack holds at test time.
+
+    Attributes:
+        data: data stage whose shapes and classes the network has.
+        weights: the network, or nothing.
+        roles: the modules that build it.
+    """
+
+    data: str
+    weights: dict[str, Input]
+    roles: dict[str, ResolvedEntry]
+
+
+class AttackStages:
+    """Adds the stages of attacks and of predictions.
+
+    Args:
+        shared: adds and remembers stages.
+        networks: adds the networks that attacks hold.
+    """
+
+    def __init__(self, shared: SharedStages, networks: NetworkStages) -> None:
+        self.shared, self.networks = shared, networks
+
+    # -- what an attack holds -----------------------------------------------------------------
+
+    def defended_network(self, s: CellSetting, net: str) -> Grant:
+        """Grant the defended network itself, or the oracle that holds it."""
+        data = self.shared.data(s.matrix, "student")
+        roles = {"victim": s.victim} | answering_defense(s)
+        return Grant(data, {"weights": Input(net, "")}, roles)
+
+    def source_network(self, s: CellSetting, net: str) -> Grant:
+        """Grant the surrogate; where there is none, the public network."""
+        data = self.shared.data(s.matrix, "student")
+        if s.surrogate is not None:
+            kind, victim = "train", s.surrogate
+        else:
+            kind, victim = "public", s.victim
+            data = self.shared.data(s.matrix, "public")
+        weights = self.networks.clean_network(kind, s, data, victim)
+        return Grant(data, {"weights": Input(weights, "")}, {"victim": victim})
+
+    def no_network(self, s: CellSetting, net: str) -> Grant:
+        """Grant no network: training is over, and the victim is withheld."""
+        return Grant(self.shared.data(s.matrix, "student"), {}, {})
+
+    # -- attacks ------------------------------------------------------------------------------
+
+    def attack(
+        self, s: CellSetting, net: str, subset: str
+    ) -> tuple[dict[str, str], frozenset[str]]:
+        """Add the stages that make and measure attacked inputs.
+
+        Args:
+            s: a cell whose threat model changes test inputs.
+            net: stage of the defended network.
+            subset: stage of the test examples.
+
+        Returns:
+            Role → stage key, and the keys of the stages that the attack itself runs.
+        """
+        assert s.threat.at_test
+        goal = self.shared.goal(s, subset)
+        roles_made = {"goal": goal} if goal else {}
+        if not s.attacker.uses(s.threat.at_test):
+            return roles_made, frozenset()
+        no_model_access = s.attacker.manifest.no_model_access
+        grant = GRANTS[s.threat.access](self, s, net)
+        roles = {"attack": s.attacker} | grant.roles
+        inputs = grant.weights | spec(grant.data)
+        access = AccessOptions(s.threat.access, no_model_access, s.threat.at_test)
+        state, own = self._state(s, grant, inputs, roles, access)
+        inputs |= state
+        inputs["slice_x"] = Input(subset, "x")
+        if s.threat.labels and not no_model_access:
+            inputs["slice_y"] = Input(subset, "y")
+            if goal:
+                inputs["goal"] = Input(goal, "goal")
+        options = AttackOptions(
+            access.access,
+            access.no_model_access,
+            access.hook,
+            batch=s.matrix.eval_subset.batch,
+            least_likely=s.matrix.goal.targeted == "least_likely",
+        )
+        key = self.shared.module_stage("attack", s.seed, inputs, roles, s.budget.values, options)
+        measured = {"clean": Input(subset, "x"), "attacked": Input(key, "attacked")}
+        recipe = MeasureRecipe(s.matrix.keep.examples)
+        measure = self.shared.graph.add("measure", measured, recipe)
+        return roles_made | {"attack": key, "measure": measure}, own | {key}
+
+    def _state(
+        self,
+        s: CellSetting,
+        grant: Grant,
+        inputs: dict[str, Input],
+        roles: dict[str, ResolvedEntry],
+        access: AccessOptions,
+    ) -> tuple[dict[str, Input], frozenset[str]]:
+        """Return what the attack has written before the test, and the stages that it ran for it."""
+        found: dict[str, Input] = {}
+        own: frozenset[str] = frozenset()
+        if s.attacker.uses("learn") and "learn" in s.threat.optional:
+            training = {name: Input(grant.data, name) for name in ("train", "val")}
+            learned = self.shared.module_stage(
+                "learn", s.seed, inputs | training, roles, s.budget.values, access
+            )
+            own = frozenset({learned})
+            found = {"state": Input(learned, "state")}
+        for kind in ("poison", "deliver"):
+            if s.attacker.uses(kind) and s.threat.at_test == "trigger":
+                earlier = self._earlier(s, kind)
+                if earlier is not None:
+                    found = {"state": Input(earlier, "state")}
+        return found, own
+
+    def _earlier(self, s: CellSetting, kind: str) -> str | None:
+        """Return the stage in which the attack wrote the state that its trigger reads."""
+        if kind == "poison" and s.threat.poisons:
+            role = "public" if s.matrix.poisons == "public" else "student"
+            return self.networks.poison(s, self.shared.data(s.matrix, role))
+        if kind == "deliver" and s.threat.delivers:
+            data = self.shared.data(s.matrix, "public")
+            public = self.networks.clean_network("public", s, data, s.victim)
+            return self.networks.deliver(s, public)
+        return None
+
+    # -- predictions --------------------------------------------------------------------------
+
+    def predict(
+        self,
+        s: CellSetting,
+        net: str,
+        x: Input,
+        *,
+        eight_bit: bool = False,
+        defended: bool = True,
+    ) -> str:
+        """Add the outputs on inputs without labels.
+
+        Args:
+            s: the cell.
+            net: stage of the network.
+            x: the inputs.
+            eight_bit: whether inputs are rounded to the 256 levels of a picture file first.
+            defended: whether the defence answers in the network's place.
+        """
+        data = self.shared.data(s.matrix, "student")
+        inputs = {"weights": Input(net, ""), "x": x, **spec(data)}
+        roles = {"victim": s.victim} | (answering_defense(s) if defended else {})
+        options = PredictOptions(s.matrix.eval_subset.batch, eight_bit)
+        return self.shared.module_stage("predict", s.seed, inputs, roles, options=options)
+
+    def predict_clean(self, s: CellSetting, net: str, x: Input) -> str:
+        """Add the outputs on the clean test examples, unless another cell has."""
+        return self.shared.once(("clean", *s.network), lambda: self.predict(s, net, x))
+
+
+GRANTS: MappingProxyType[str, Callable[[AttackStages, CellSetting, str], Grant]] = MappingProxyType(
+    {
+        "victim": AttackStages.defended_network,
+        "oracle": AttackStages.defended_network,
+        "source": AttackStages.source_network,
+        "none": AttackStages.no_network,
+    }
+)
+"""THE table of access: a threat model's ``access`` → what its attacks hold at test time."""
+
+
+def answering_defense(s: CellSetting) -> dict[str, ResolvedEntry]:
+    """Return the defence in its role where it changes the network that others hold."""
+    return {"defense": s.defense} if s.defense.uses(*ANSWERING_HOOKS) else {}

@@ -1,0 +1,99 @@
+"""Cells of a plan: which one it is, and the stages that its score reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.config.threat import By, Status
+from harness.config.validation import Value
+from harness.planning.recipe import Fields
+
+
+@dataclass(frozen=True, slots=True)
+class CellInfo(Fields):
+    """Description of a cell in the benchmark's words: the ``cell`` part of its record.
+
+    Attributes:
+        benchmark: name of the benchmark.
+        matrix: name of the matrix.
+        task: task of the student's data set.
+        threat_model: the matrix's threat model.
+        victim: label of the victim's entry.
+        defense: label of the defence's entry.
+        attack: label of the attack's entry, or name of an ensemble.
+        defense_module: name of the defence's module.
+        attack_module: name of the attack's module, or of an ensemble.
+        budget: the fields of the budget that are set.
+        budget_label: the budget for people.
+        goal: label of the goal.
+        knowledge: label of the attacker's knowledge.
+        data: role → name of the data set.
+        seed: the seed.
+    """
+
+    benchmark: str
+    matrix: str
+    task: str
+    threat_model: str
+    victim: str
+    defense: str
+    attack: str
+    defense_module: str
+    attack_module: str
+    budget: Mapping[str, Value]
+    budget_label: str
+    goal: str
+    knowledge: str
+    data: Mapping[str, str]
+    seed: int
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> CellInfo:
+        """Return the description that a valid record holds."""
+        return cls(**found)
+
+    def text(self, column: str) -> str:
+        """Return a column's value as ``--only`` writes it; ``None`` for an unknown column."""
+        return str(getattr(self, column) if column in self.__dataclass_fields__ else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One planned number.
+
+    Attributes:
+        id: ``benchmark/matrix/victim/defense/attack/budget/seed``, for people and commands.
+        info: the record's ``cell`` part.
+        key: digest of judge, cell and stages; it names the record.
+        stages: role → key of each stage that the score reads.
+        own: keys of the stages that the cell's attack or defence runs. A failure there is the
+            cell's own status; elsewhere it blocks the cell.
+        reason: why the cell cannot be run, or ``None``.
+        status: status of a cell with a reason.
+        members: cell ids of an ensemble.
+        random: whether the defence or the victim declares random answers, so that answers are not
+            compared.
+        modules: reference → digest of the modules in play.
+        params: role → resolved parameters.
+    """
+
+    id: str
+    info: CellInfo
+    key: str
+    stages: Mapping[str, str]
+    own: frozenset[str] = frozenset()
+    reason: str | None = None
+    status: Status = "not_applicable"
+    members: tuple[str, ...] = ()
+    random: bool = False
+    modules: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+
+    @property
+    def by(self) -> By | None:
+        """Cause of the reason: a rule of the plan, or the harness where data are missing."""
+        if self.reason is None:
+            return None
+        return "rule" if self.status == "not_applicable" else "harness"

@@ -1,0 +1,78 @@
+"""Rules that exclude a cell: each returns one sentence, or ``None``."""
+
+from __future__ import annotations
+
+from harness.planning.setting import CellSetting
+
+
+def find_exclusion(s: CellSetting) -> str | None:
+    """Return the reason of the first rule that excludes a cell, or ``None``."""
+    return next((reason for rule in RULES if (reason := rule(s))), None)
+
+
+def check_task(s: CellSetting) -> str | None:
+    """Return why threat model or modules are not written for the task."""
+    task = s.context.task
+    if task not in s.threat.tasks:
+        return f"{s.threat.name} is not defined for {task}"
+    for entry in (s.victim, s.defense, s.attacker):
+        if task not in entry.manifest.tasks:
+            return f"{task} is not a task of {entry.manifest.kind} {entry.name}"
+    return None
+
+
+def check_threat_model(s: CellSetting) -> str | None:
+    """Return why attack or defence play no part in the threat model."""
+    threat, attack, defense = s.threat, s.attacker.manifest, s.defense.manifest
+    if not attack.plays(threat.name):
+        return f"{threat.name} is not a threat model of attack {attack.name}"
+    if missing := [hook for hook in threat.hooks if hook not in attack.hooks]:
+        return f"attack {attack.name} has no {missing[0]} hook, which {threat.name} needs"
+    if not defense.plays(threat.name):
+        return f"{threat.name} is not a threat model of defence {defense.name}"
+    if defense.hooks and not set(defense.hooks) & set(threat.defense_hooks):
+        return f"no hook of defence {defense.name} plays a part in {threat.name}"
+    return None
+
+
+def check_access(s: CellSetting) -> str | None:
+    """Return what the attack needs of the network that the threat model does not grant."""
+    threat, attack, victim = s.threat, s.attacker.manifest, s.victim.manifest
+    needs = set(attack.needs)
+    if s.matrix.goal.targeted == "least_likely" and threat.access != "victim":
+        return f"the goal least_likely needs the victim's outputs, which {threat.name} withholds"
+    if attack.no_model_access:
+        return None
+    if threat.access == "oracle" and needs:
+        return (
+            f"attack {attack.name} needs {', '.join(sorted(needs))}; an oracle gives answers only"
+        )
+    if threat.access in ("victim", "source") and not needs <= set(victim.offers):
+        absent = ", ".join(sorted(needs - set(victim.offers)))
+        return f"attack {attack.name} needs {absent}, which victim {victim.name} does not offer"
+    other_classes = "public" in s.matrix.data and s.surrogate is None
+    if threat.access == "source" and "loss" in needs and other_classes:
+        return (
+            f"attack {attack.name} needs a loss on the student's labels; the public network has "
+            "other classes"
+        )
+    return None
+
+
+def check_adaptive(s: CellSetting) -> str | None:
+    """Return which defences an adaptive attack is written against, if this is another one."""
+    attack = s.attacker.manifest
+    if attack.against and not {s.defense.label, s.defense.name} & set(attack.against):
+        return f"attack {attack.name} is made against {', '.join(attack.against)} only"
+    return None
+
+
+def check_weights(s: CellSetting) -> str | None:
+    """Return why a victim that is not trained here has no training set to edit."""
+    if s.victim.pretrained and (s.threat.poisons or "sanitize" in s.defense.manifest.hooks):
+        return f"victim {s.victim.name} comes with its weights, so its training set plays no part"
+    return None
+
+
+RULES = (check_task, check_threat_model, check_access, check_adaptive, check_weights)
+"""The rules in order; the first reason counts."""

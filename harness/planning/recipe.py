@@ -1,0 +1,245 @@
+"""Recipes of stages: frozen types whose canonical JSON is a part of each stage's key.
+
+A field more, or another name of one, changes keys; ``test_recipe_keys`` pins them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, replace
+from typing import Any, ClassVar, TypeAlias
+
+from harness.config.strict_yaml import Json
+from harness.config.validation import Value
+
+THREADS = 1
+"""Threads of a stage. Part of the plan: 1 and 2 threads differ after two dozen steps."""
+
+
+class Fields:
+    """Base of dataclasses whose JSON is their fields by name."""
+
+    __slots__ = ()
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields by name."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleRef:
+    """Module of a stage: its code and the arguments of its constructor.
+
+    Attributes:
+        module: reference, such as ``attacks/pgd``.
+        digest: digest of the module's folder.
+        params: resolved parameters.
+        budget: budget of an adversary; ``None`` where the stage's own budget counts.
+    """
+
+    module: str
+    digest: str
+    params: Mapping[str, Value]
+    budget: Mapping[str, Value] | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form; without a budget the key is left out."""
+        found: dict[str, object] = {
+            "module": self.module,
+            "digest": self.digest,
+            "params": self.params,
+        }
+        if self.budget is not None:
+            found["budget"] = self.budget
+        return found
+
+
+# -- options: what a stage of module code is told beside modules, budget and seed -----------------
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions(Fields):
+    """Options of stages that have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions(Fields):
+    """Options of ``import``.
+
+    Attributes:
+        start: whether training starts from the weights, so that their last layer is left out.
+    """
+
+    start: bool = False
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form; ``start`` is left out where it is false."""
+        return {"start": True} if self.start else {}
+
+
+@dataclass(frozen=True, slots=True)
+class AccessOptions(Fields):
+    """Options of ``learn``.
+
+    Attributes:
+        access: whose network the attack holds, as in the table of threat models.
+        no_model_access: whether the attack gets neither the model nor labels at test time.
+        hook: the hook that makes test inputs, ``perturb`` or ``trigger``.
+    """
+
+    access: str
+    no_model_access: bool
+    hook: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttackOptions(AccessOptions):
+    """Options of ``attack``.
+
+    Attributes:
+        batch: examples in one call of the hook.
+        least_likely: whether each example's target is the class that the model finds least likely.
+    """
+
+    batch: int
+    least_likely: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions(Fields):
+    """Options of ``predict``.
+
+    Attributes:
+        batch: examples in one call of the network.
+        eight_bit: whether inputs are rounded to the 256 levels of a picture file first.
+    """
+
+    batch: int
+    eight_bit: bool = False
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form; ``eight_bit`` is left out where it is false."""
+        found: dict[str, Json] = {"batch": self.batch}
+        return found | {"eight_bit": True} if self.eight_bit else found
+
+
+Options: TypeAlias = NoOptions | ImportOptions | AccessOptions | PredictOptions
+
+
+# -- recipes --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecipe:
+    """Recipe of a stage that runs module code.
+
+    Attributes:
+        modules: role → module.
+        seed: the cell's seed; 0 where no random number plays a part.
+        threads: threads of the process.
+        budget: limits of the attack; empty where the stage runs none.
+        options: all else that the stage's kind is told.
+    """
+
+    modules: Mapping[str, ModuleRef]
+    seed: int
+    threads: int
+    budget: Mapping[str, Value]
+    options: Options
+
+    def to_json(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "modules": {role: ref.to_json() for role, ref in self.modules.items()},
+            "seed": self.seed,
+            "threads": self.threads,
+            "budget": self.budget,
+            "options": self.options.to_json(),
+        }
+
+    def with_options(self, options: Options) -> StageRecipe:
+        """Return the recipe of another stage with the same modules and seed, without a budget."""
+        return replace(self, budget={}, options=options)
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecipe(Fields):
+    """Recipe of ``data``.
+
+    Attributes:
+        name: the data set.
+        digest: digest of what decides its arrays.
+        train_fraction: share of the training set that is used.
+    """
+
+    name: str
+    digest: str
+    train_fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetRecipe(Fields):
+    """Recipe of ``slice`` and ``clean``.
+
+    Attributes:
+        examples: number of examples, the first by hash; ``None`` for all.
+    """
+
+    examples: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GoalRecipe(Fields):
+    """Recipe of ``goal``.
+
+    Attributes:
+        goal: ``next``, ``random`` or one class for all examples.
+    """
+
+    goal: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRecipe(Fields):
+    """Recipe of ``apply``.
+
+    Attributes:
+        budget: limits of an attack's edits; ``None`` for a sanitizer's choice of examples.
+    """
+
+    budget: Mapping[str, Value] | None
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureRecipe(Fields):
+    """Recipe of ``measure``.
+
+    Attributes:
+        keep: number of attacked examples that are kept for pictures.
+    """
+
+    keep: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsRecipe(Fields):
+    """Recipe of ``weights``.
+
+    Attributes:
+        name: ``VICTIM/WEIGHTS``.
+        file: name of the file.
+        sha256: digest of its bytes.
+    """
+
+    name: str
+    file: str
+    sha256: str
+
+
+HostRecipe: TypeAlias = (
+    DataRecipe | SubsetRecipe | GoalRecipe | ApplyRecipe | MeasureRecipe | WeightsRecipe
+)
+"""Recipe of a stage that runs in the harness itself."""
+
+Recipe: TypeAlias = StageRecipe | HostRecipe

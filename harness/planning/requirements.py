@@ -1,0 +1,135 @@
+"""Requirements of modules: each cell's facts against what the manifests ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from harness import datasets
+from harness.config.budget import BudgetEntry
+from harness.config.manifest_parts import Requirement, matches
+from harness.planning.entry import ResolvedEntry
+from harness.planning.setting import CellSetting
+
+
+@dataclass(frozen=True)
+class CellFacts:
+    """Facts of a cell that a module may require, as sets of words.
+
+    Attributes:
+        tasks: the task.
+        inputs: the kind of inputs.
+        limits: how the budget limits perturbations; empty where it does not.
+        goals: ``untargeted`` or ``targeted``.
+        answers: the form of an oracle's answers; empty without an oracle.
+        edits: what the budget lets edits change.
+        knowledge: whether the matrix grants a network beside the data.
+        adversary: whether the defence's entry names an adversary.
+    """
+
+    tasks: frozenset[str]
+    inputs: frozenset[str]
+    limits: frozenset[str] = field(default=frozenset())
+    goals: frozenset[str] = field(default=frozenset({"untargeted"}))
+    answers: frozenset[str] = field(default=frozenset())
+    edits: frozenset[str] = field(default=frozenset())
+    knowledge: bool = False
+    adversary: bool = False
+
+
+def perturbation_limits(budget: BudgetEntry) -> frozenset[str]:
+    """Return the ways in which a budget limits perturbations: a norm, a patch, or nothing.
+
+    >>> sorted(perturbation_limits(BudgetEntry(norm="l2", eps=0.5, patch=3)))
+    ['l2', 'patch']
+    """
+    found = {budget.norm, "patch" if budget.patch else None}
+    found.add("unbounded" if budget.unbounded else None)
+    return frozenset(name for name in found if name)
+
+
+def allowed_edits(budget: BudgetEntry) -> frozenset[str]:
+    """Return what a budget lets edits change.
+
+    >>> sorted(allowed_edits(BudgetEntry(edits=0.1, labels=True)))
+    ['labels']
+    """
+    found = {"labels": budget.labels, "features": budget.features}
+    return frozenset(name for name, allowed in found.items() if allowed)
+
+
+ONE_OF = {
+    "tasks": "the task is",
+    "inputs": "the inputs are",
+    "limits": "the budget has",
+    "goals": "the goal is",
+    "answers": "the answers are",
+}
+"""Requirements of which a cell must have one → how a reason begins."""
+
+
+def check_requirements(entry: ResolvedEntry, facts: CellFacts) -> str | None:
+    """Return the first requirement of a module that a cell does not meet, or ``None``.
+
+    Args:
+        entry: the module, with its parameters.
+        facts: the facts of the cell.
+    """
+    manifest = entry.manifest
+    kind = {"defense": "defence"}.get(manifest.kind, manifest.kind)
+    name = f"{kind} {entry.label}"
+    needed = (one for one in manifest.requires if matches(one.when, entry.params))
+    return next((reason for one in needed for reason in _unmet(one, facts, name)), None)
+
+
+def find_unmet(s: CellSetting) -> str | None:
+    """Return the first requirement of a cell's modules that it does not meet, or ``None``.
+
+    A defence's adversary is asked too, under the budget of its training.
+    """
+    entries = (s.victim, s.surrogate, s.defense, s.attacker)
+    adversary = s.defense.adversary
+    if adversary is None and not any(one.manifest.requires for one in entries if one is not None):
+        return None
+    cell = cell_facts(s)
+    asked = [(entry, cell) for entry in entries if entry is not None]
+    if adversary is not None:
+        limits = perturbation_limits(BudgetEntry.model_validate(adversary.budget))
+        asked.append((adversary, CellFacts(cell.tasks, cell.inputs, limits)))
+    reasons = (check_requirements(entry, facts) for entry, facts in asked)
+    return next((reason for reason in reasons if reason), None)
+
+
+def cell_facts(s: CellSetting) -> CellFacts:
+    """Return the facts of a cell."""
+    data, budget = datasets.get(s.matrix.data["student"].name), s.budget.entry
+    oracle = s.threat.access == "oracle"
+    return CellFacts(
+        tasks=frozenset({data.task}),
+        inputs=frozenset({data.inputs}),
+        limits=perturbation_limits(budget),
+        goals=frozenset({"untargeted" if s.matrix.goal.targeted is None else "targeted"}),
+        answers=frozenset({budget.answers or "scores"} if oracle else ()),
+        edits=allowed_edits(budget),
+        knowledge=s.matrix.knowledge.kind != "none",
+        adversary=s.defense.adversary is not None,
+    )
+
+
+def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
+    """Yield a reason for each part of a requirement that the facts do not meet."""
+    for key, beginning in ONE_OF.items():
+        allowed, found = getattr(needed, key), getattr(facts, key)
+        if allowed and found and not found & set(allowed):
+            has = " and ".join(sorted(found))
+            yield f"{beginning} {has}, and {name} needs {' or '.join(allowed)}"
+    for kind in needed.edits:
+        if kind not in facts.edits:
+            yield f"the budget allows no edits of {kind}, which {name} needs"
+    if needed.knowledge and not facts.knowledge:
+        yield (
+            f"the matrix grants no network, and {name} needs one: add knowledge: clean-victim or a "
+            "surrogate"
+        )
+    if needed.adversary and not facts.adversary:
+        yield f"the entry has no adversary, and {name} needs one"

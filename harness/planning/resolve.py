@@ -1,0 +1,133 @@
+"""Names in a matrix → modules with parameters; every mistake is collected with its place."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from harness import datasets
+from harness.common.errors import UserError, split
+from harness.config.benchmark import Benchmark, Matrix
+from harness.config.budget import BudgetEntry
+from harness.config.catalog import Catalog
+from harness.config.matrix_entries import Adversary, Entry
+from harness.config.strict_yaml import Loc
+from harness.planning.entry import ResolvedEntry
+from harness.planning.setting import CellBudget
+from harness.planning.weights import weights_recipe
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedMatrix:
+    """Matrix whose names are resolved; what could not be is left out, and reported.
+
+    Attributes:
+        victims: the victims.
+        defenses: the defences.
+        attacks: the attacks, without ensembles.
+        budgets: the budgets.
+        surrogate: the network that the attacker trains, or ``None``.
+    """
+
+    victims: list[ResolvedEntry]
+    defenses: list[ResolvedEntry]
+    attacks: list[ResolvedEntry]
+    budgets: list[CellBudget]
+    surrogate: ResolvedEntry | None
+
+
+class Resolver:
+    """Resolves the matrices of a benchmark and collects what is wrong with them.
+
+    Args:
+        benchmark: the benchmark, which knows the places of its keys.
+        catalog: the modules.
+    """
+
+    def __init__(self, benchmark: Benchmark, catalog: Catalog) -> None:
+        self.benchmark, self.catalog = benchmark, catalog
+        self.errors: list[UserError] = []
+
+    def resolve(self, index: int, matrix: Matrix) -> ResolvedMatrix:
+        """Return a matrix with its modules; mistakes are added to ``errors``."""
+        at: Loc = ("matrices", index)
+        victims = self._entries("victim", matrix.victims, (*at, "victims"))
+        defenses = self._entries("defense", matrix.defenses, (*at, "defenses"))
+        attacks = self._entries("attack", matrix.attacks, (*at, "attacks"))
+        surrogate = None
+        if matrix.knowledge.surrogate is not None:
+            surrogate = self._entry("victim", matrix.knowledge.surrogate, (*at, "knowledge"))
+        budgets = self._budgets(matrix, at)
+        self._check_data(matrix, at)
+        return ResolvedMatrix(victims, defenses, attacks, budgets, surrogate)
+
+    def _entries(self, kind: str, entries: tuple[Entry, ...], at: Loc) -> list[ResolvedEntry]:
+        found = (self._entry(kind, entry, (*at, place)) for place, entry in enumerate(entries))
+        return [entry for entry in found if entry is not None]
+
+    def _entry(self, kind: str, entry: Entry, at: Loc) -> ResolvedEntry | None:
+        """Return an entry with its module, or ``None`` after noting what is wrong with it."""
+        where = self.benchmark.where(at)
+        try:
+            module = self.catalog.get(kind, entry.name, where)
+            adversary = None if entry.adversary is None else self._adversary(entry.adversary, where)
+            weights, variant, fine_tunes = None, entry.variant, False
+            if entry.weights is not None:
+                weights = weights_recipe(module, entry.weights)
+                variant = variant or module.manifest.weights[entry.weights].variant
+                fine_tunes = module.manifest.weights[entry.weights].start
+            params = module.manifest.resolve(variant, entry.params)
+        except UserError as error:
+            self.errors += [_placed(one, where) for one in split(error)]
+            return None
+        return ResolvedEntry(
+            module,
+            entry.label,
+            params,
+            adversary=adversary,
+            weights=weights,
+            fine_tunes=fine_tunes,
+        )
+
+    def _adversary(self, adversary: Adversary, where: str) -> ResolvedEntry:
+        attack = self.catalog.get("attack", adversary.attack, where)
+        params = attack.manifest.resolve(adversary.variant, adversary.params)
+        return ResolvedEntry(
+            attack, attack.manifest.name, params, budget=adversary.budget.to_json()
+        )
+
+    def _budgets(self, matrix: Matrix, at: Loc) -> list[CellBudget]:
+        """Return the budgets; two with one id would share cells, and one's would vanish."""
+        found: list[CellBudget] = []
+        for place, entry in enumerate(matrix.budgets):
+            budget = CellBudget(entry, entry.to_json(), entry.label, budget_slug(entry))
+            if budget.slug in [earlier.slug for earlier in found]:
+                where = self.benchmark.where((*at, "budgets", place))
+                what = f"reads like an earlier budget ({budget.label})"
+                self.errors.append(UserError(where, what, "keep one, or split the matrix"))
+            found.append(budget)
+        return found
+
+    def _check_data(self, matrix: Matrix, at: Loc) -> None:
+        for role, data in matrix.data.items():
+            try:
+                datasets.get(data.name)
+            except UserError as error:
+                where = self.benchmark.where((*at, "data", role))
+                self.errors.append(UserError(where, error.what, error.fix))
+
+
+def _placed(error: UserError, where: str) -> UserError:
+    """Return an error with its place in the benchmark, once."""
+    if error.where == where:
+        return error
+    return UserError(where, f"{error.where}: {error.what}", error.fix)
+
+
+def budget_slug(budget: BudgetEntry) -> str:
+    """Return the budget in a cell's id: ``linf-8_255``, ``linf-8_255-queries-100``.
+
+    Letters of the label that have no place in a path or a command become ``-``.
+    """
+    text = budget.label.replace("L∞", "linf").replace("×", "x").replace("/", "_").lower()
+    return re.sub(r"[^a-z0-9_.]+", "-", text).strip("-")

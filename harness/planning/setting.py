@@ -1,0 +1,120 @@
+"""Setting of one cell: everything that decides its stages."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+
+from harness import datasets
+from harness.config.benchmark import Matrix
+from harness.config.budget import BudgetEntry
+from harness.config.threat import THREATS, ThreatModel
+from harness.config.validation import Value
+from harness.planning.entry import ResolvedEntry
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixContext:
+    """What all cells of a matrix share.
+
+    Attributes:
+        matrix: the matrix as it is written.
+        threat: its threat model.
+        task: task of the student's data set.
+        data: role → name of the data set.
+        goal: label of the goal.
+        knowledge: label of the attacker's knowledge.
+        surrogate: the network that the attacker trains, or ``None``.
+    """
+
+    matrix: Matrix
+    threat: ThreatModel
+    task: str
+    data: Mapping[str, str]
+    goal: str
+    knowledge: str
+    surrogate: ResolvedEntry | None
+
+    @classmethod
+    def of(cls, matrix: Matrix, surrogate: ResolvedEntry | None) -> MatrixContext:
+        """Return the context of a matrix whose data sets exist."""
+        return cls(
+            matrix=matrix,
+            threat=THREATS[matrix.threat_model],
+            task=datasets.get(matrix.data["student"].name).task,
+            data={role: entry.name for role, entry in matrix.data.items()},
+            goal=matrix.goal.label,
+            knowledge=matrix.knowledge.label,
+            surrogate=surrogate,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CellBudget:
+    """Budget of a cell, in the forms that a plan needs of it.
+
+    Attributes:
+        entry: the budget as it is written.
+        values: its fields that are set.
+        label: the budget for people.
+        slug: the budget in a cell's id.
+    """
+
+    entry: BudgetEntry
+    values: Mapping[str, Value]
+    label: str
+    slug: str
+
+
+@dataclass(frozen=True, slots=True)
+class CellSetting:
+    """Setting of one cell, or of its control.
+
+    Attributes:
+        context: what the cell shares with its matrix.
+        victim: the victim.
+        defense: the defence.
+        attack: the attack; ``None`` in the control, which is trained without it.
+        budget: the budget.
+        seed: the seed.
+    """
+
+    context: MatrixContext
+    victim: ResolvedEntry
+    defense: ResolvedEntry
+    attack: ResolvedEntry | None
+    budget: CellBudget
+    seed: int
+
+    @property
+    def matrix(self) -> Matrix:
+        """The matrix as it is written."""
+        return self.context.matrix
+
+    @property
+    def threat(self) -> ThreatModel:
+        """The matrix's threat model."""
+        return self.context.threat
+
+    @property
+    def surrogate(self) -> ResolvedEntry | None:
+        """The network that the attacker trains, or ``None``."""
+        return self.context.surrogate
+
+    @property
+    def attacker(self) -> ResolvedEntry:
+        """The attack of a cell that has one."""
+        assert self.attack is not None
+        return self.attack
+
+    @property
+    def network(self) -> tuple[Hashable, ...]:
+        """What the trained network depends on; most cells share theirs with others."""
+        cell = (self.matrix.name, self.victim.label, self.defense.label, self.seed)
+        if self.attack is None or not (self.threat.poisons or self.threat.delivers):
+            return cell
+        return (*cell, self.attack.label, *self.budget.values.items())
+
+    def control(self) -> CellSetting:
+        """Return the setting of the same defence trained without the attack."""
+        return replace(self, attack=None)

@@ -1,0 +1,113 @@
+"""Stages that many cells share: data, test examples, goals; and how a stage enters the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from typing import TypeVar, cast
+
+from harness import datasets
+from harness.config.benchmark import Matrix
+from harness.config.validation import Value
+from harness.planning.entry import ResolvedEntry
+from harness.planning.graph import Graph, Input
+from harness.planning.recipe import (
+    THREADS,
+    DataRecipe,
+    GoalRecipe,
+    NoOptions,
+    Options,
+    StageRecipe,
+    SubsetRecipe,
+)
+from harness.planning.setting import CellSetting
+
+T = TypeVar("T")
+
+NO_BUDGET: Mapping[str, Value] = {}
+NO_OPTIONS = NoOptions()
+
+
+class SharedStages:
+    """Adds stages to a graph, each once, and remembers those that many cells ask for.
+
+    Args:
+        graph: where the stages go.
+        data_root: the folder of fetched data.
+    """
+
+    def __init__(self, graph: Graph, data_root: Path) -> None:
+        self.graph, self.data_root = graph, data_root
+        self._digests: dict[str, str] = {}
+        self._known: dict[Hashable, object] = {}
+
+    def once(self, identity: Hashable, make: Callable[[], T]) -> T:
+        """Return what ``make`` returned for the first cell with this identity."""
+        if identity not in self._known:
+            self._known[identity] = make()
+        return cast(T, self._known[identity])
+
+    def data(self, matrix: Matrix, role: str) -> str:
+        """Add the data stage of a role; the attacker's data are the public ones by default."""
+        entry = matrix.data.get(role) or matrix.data["public"]  # type: ignore[call-overload]
+        if entry.name not in self._digests:
+            self._digests[entry.name] = datasets.digest(entry.name, self.data_root)
+        recipe = DataRecipe(entry.name, self._digests[entry.name], float(entry.train_fraction))
+        return self.once(
+            ("data", recipe.name, recipe.train_fraction), lambda: self.graph.add("data", {}, recipe)
+        )
+
+    def eval_subset(self, matrix: Matrix, data: str) -> str:
+        """Add the stage of the test examples that cells are judged on."""
+        inputs = {"data": Input(data, "test"), "spec": Input(data, "")}
+        recipe = SubsetRecipe(matrix.eval_subset.examples)
+        return self.once(("slice", matrix.name), lambda: self.graph.add("slice", inputs, recipe))
+
+    def goal(self, s: CellSetting, subset: str) -> str | None:
+        """Add the stage of targets per example; untargeted attacks have none.
+
+        A backdoor's target, which its budget names, goes before the matrix's goal.
+        """
+        target = s.budget.values.get("target", s.matrix.goal.targeted)
+        if target is None or target == "least_likely":  # the model draws these itself
+            return None
+        assert isinstance(target, int | str)
+        inputs, recipe = {"slice": Input(subset, "")}, GoalRecipe(target)
+        return self.once(("goal", subset, target), lambda: self.graph.add("goal", inputs, recipe))
+
+    def module_stage(
+        self,
+        kind: str,
+        seed: int,
+        inputs: Mapping[str, Input],
+        roles: Mapping[str, ResolvedEntry],
+        budget: Mapping[str, Value] = NO_BUDGET,
+        options: Options = NO_OPTIONS,
+    ) -> str:
+        """Add a stage that runs module code.
+
+        Args:
+            kind: kind of the stage.
+            seed: the cell's seed.
+            inputs: name → part that the stage may read.
+            roles: role → module that the stage may load.
+            budget: limits of the attack.
+            options: all else that the stage is told.
+        """
+        modules = {role: entry.ref for role, entry in roles.items()}
+        if kind == "train":  # the only stage in which a defence meets its adversary
+            for entry in roles.values():
+                if entry.adversary is not None:
+                    modules["adversary"] = entry.adversary.ref
+        recipe = StageRecipe(modules, seed, THREADS, budget, options)
+        return self.graph.add(kind, inputs, recipe)
+
+
+def spec(data: str) -> dict[str, Input]:
+    """Return the input that tells a stage shapes and classes of a data set."""
+    return {"spec": Input(data, "")}
+
+
+def start(weights: str | None) -> dict[str, Input]:
+    """Return the input of the weights that training starts from, where there are some."""
+    return {} if weights is None else {"start": Input(weights, "")}

@@ -1,0 +1,96 @@
+"""Recipes enter keys as JSON: what it is may change only together with ``KEY_VERSION``."""
+
+import pytest
+
+from harness import datasets
+from harness.common.keys import ROOT, canonical, digest
+from harness.config.catalog import Module
+from harness.planning import graph
+from harness.planning import plan as planning
+from harness.planning.cell import CellInfo
+from harness.planning.recipe import (
+    AccessOptions,
+    AttackOptions,
+    ImportOptions,
+    ModuleRef,
+    NoOptions,
+    PredictOptions,
+    StageRecipe,
+)
+from harness.workspace import Workspace
+
+QUICK = "6a8f92b3a55f333f43a901a0dcbb049dc0f0b997783a9e1122388106cbb30a94"
+"""Digest of all stage and cell keys of ``quick``, with literal digests of code, data and modules.
+
+It changes with the benchmark and with a manifest's parameters, too: then pin the new one. It must
+not change with the code of the plan alone.
+"""
+
+
+@pytest.fixture
+def literal(monkeypatch):
+    """Digests that depend on nothing but names, so that only recipes are left in keys."""
+    monkeypatch.setattr(graph, "environment_digest", lambda: "environment")
+    monkeypatch.setattr(graph, "runtime_digest", lambda: "runtime")
+    monkeypatch.setattr(graph, "code_digest", "+".join)
+    monkeypatch.setattr(planning, "judge_digest", lambda: "judge")
+    monkeypatch.setattr(datasets, "digest", lambda name, root: f"digest of {name}")
+    monkeypatch.setattr(Module, "digest", property(lambda self: f"digest of {self.ref}"))
+
+
+def test_all_keys_of_quick(literal, tmp_path):
+    workspace = Workspace(ROOT, tmp_path)
+    plan = workspace.plan(workspace.benchmark("quick"))
+    found = [list(plan.graph.stages), [[cell.id, cell.key] for cell in plan.cells.values()]]
+    assert digest(found) == QUICK
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (NoOptions(), "{}"),
+        (ImportOptions(), "{}"),
+        (ImportOptions(start=True), '{"start":true}'),
+        (PredictOptions(20), '{"batch":20}'),
+        (PredictOptions(20, eight_bit=True), '{"batch":20,"eight_bit":true}'),
+        (
+            AccessOptions("source", False, "perturb"),
+            '{"access":"source","hook":"perturb","no_model_access":false}',
+        ),
+        (
+            AttackOptions("none", True, "trigger", 20, False),
+            '{"access":"none","batch":20,"hook":"trigger","least_likely":false,'
+            '"no_model_access":true}',
+        ),
+    ],
+)
+def test_options_have_one_json_form(options, text):
+    assert canonical(options.to_json()).decode() == text
+
+
+def test_a_module_without_a_budget_has_no_key_for_it():
+    ref = ModuleRef("attacks/pgd", "d", {"steps": 7})
+    assert canonical(ref.to_json()) == (
+        b'{"digest":"d","module":"attacks/pgd","params":{"steps":7}}'
+    )
+    budget = ModuleRef("attacks/pgd", "d", {}, {"eps": 0.5}).to_json()["budget"]
+    assert budget == {"eps": 0.5}
+
+
+def test_a_stage_s_recipe_is_frozen_and_has_five_keys():
+    recipe = StageRecipe({}, 0, 1, {"eps": 0.5}, PredictOptions(20))
+    assert canonical(recipe.to_json()) == (
+        b'{"budget":{"eps":0.5},"modules":{},"options":{"batch":20},"seed":0,"threads":1}'
+    )
+    with pytest.raises(AttributeError):
+        recipe.seed = 1
+    assert recipe.with_options(NoOptions()).to_json()["budget"] == {}
+
+
+def test_a_cell_s_description_survives_its_record(tmp_path):
+    workspace = Workspace(ROOT, tmp_path)
+    plan = workspace.plan(workspace.benchmark("digits-ranking"))
+    cell = next(iter(plan.cells.values()))
+    assert CellInfo.from_json(cell.info.to_json()) == cell.info
+    assert cell.info.text("seed") == "0"
+    assert cell.info.text("nothing") == "None"
