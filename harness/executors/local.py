@@ -32,7 +32,7 @@ INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY
 """Variables that stages inherit from the harness."""
 
 
-class _Stop(NamedTuple):
+class Stop(NamedTuple):
     """Reason why the harness stopped a stage, and the party that it is attributed to."""
 
     status: Status
@@ -52,7 +52,7 @@ class _Running:
     oracle_ended: tuple[int, int] | None = None
     ended: tuple[int, int] | None = None
     peak: int = 0
-    stopped: _Stop | None = None
+    stopped: Stop | None = None
 
 
 class LocalExecutor:
@@ -110,8 +110,8 @@ class LocalExecutor:
                 if running.ended is None:  # the fork server may have died, and the oracle with it
                     self._launch(server, running.job, running)
 
-    def _oracle_failure(self, service: StageJob, code: int, number: int) -> _Stop:
-        return _Stop(*oracle_failure(service, read_outcome(service, code, number, 0.0, 0)))
+    def _oracle_failure(self, service: StageJob, code: int, number: int) -> Stop:
+        return Stop(*oracle_failure(service, read_outcome(service, code, number, 0.0, 0)))
 
     def _ensure_server(self) -> subprocess.Popen[bytes]:
         if self._server is not None and self._server.poll() is None:
@@ -193,7 +193,7 @@ class LocalExecutor:
 
     def _server_died(self) -> None:
         for running in self._running.values():
-            self._stop(running, _Stop("infra_error", "the fork server died"))
+            self._stop(running, Stop("infra_error", "the fork server died"))
             running.ended, running.oracle_ended = (1, 0), running.oracle_ended or (1, 0)
         self._by_path.clear()
         if self._server is not None:
@@ -218,12 +218,12 @@ class LocalExecutor:
             running.peak = max(running.peak, memory)
             if memory > job.memory_gb * GIB:
                 reason = f"host memory: used more than its limit of {job.memory_gb:g} GiB"
-                self._stop(running, _Stop("out_of_memory", reason))
+                self._stop(running, Stop("out_of_memory", reason))
             elif time.monotonic() - running.begun > job.seconds:
                 reason = f"stopped at its limit of {job.seconds:g} s"
-                self._stop(running, _Stop("timeout", reason))
+                self._stop(running, Stop("timeout", reason))
 
-    def _stop(self, running: _Running, why: _Stop) -> None:
+    def _stop(self, running: _Running, why: Stop) -> None:
         """Kill a stage; it has ended when the fork server reports it, or now if it never ran."""
         running.stopped = running.stopped or why
         for pid in (running.pid, running.oracle_pid):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from harness.cli import app
 from harness.commands.run import executor_named
 from harness.executors.base import Result
-from harness.executors.local import LocalExecutor
+from harness.executors.local import LocalExecutor, Stop
 from harness.executors.selfcheck import context as rigs
 from harness.executors.selfcheck import run as module
 from harness.executors.selfcheck.context import SECRET, Broken, Check, Untold, watched
@@ -112,7 +112,7 @@ class NoLimits(LocalExecutor):
     def _enforce(self):
         for running in self._running.values():
             if running.pid and time.monotonic() - running.begun > 4:
-                self._stop(running, "infra_error", "given up")
+                self._stop(running, Stop("infra_error", "given up"))
 
 
 def test_missing_limits_are_found(tmp_path):
