@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -358,6 +358,3 @@ class Victim(Protocol):
     ) -> None:
         """Train ``network`` in place; ``steps`` shortens the recipe, ``None`` runs all of it."""
         ...
-
-
-Params = dict[str, Any]
