@@ -212,7 +212,7 @@ class DockerExecutor:
             return Result("out_of_memory", reason, 0.0, image=image)
         if not container.started:
             return Result("infra_error", f"docker: {error}", 0.0, image=image)
-        reason = f"it ended the process that watched over it ({error})"
+        reason = f"the stage killed its supervisor process ({error})"
         return Result("module_error", reason, 0.0, image=image)
 
     def _out_of_memory(self, container: Container) -> bool:

@@ -18,7 +18,7 @@ from harness.common.text import one_line
 from harness.config.threat import By
 from harness.executors.base import Result, StageJob
 from harness.executors.responsible import claimed, responsible
-from harness.runtime.worker.output_files import check_output
+from harness.runtime.worker.output_files import find_irregular_file
 
 DISK_FULL = 14
 """The one exit code that speaks for itself: the worker could not write its outcome."""
@@ -45,7 +45,7 @@ def tame(folder: Path) -> str:
         path = folder / name
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             remove_tree(path)
-    refused = check_output(folder / "out")
+    refused = find_irregular_file(folder / "out")
     if refused:
         remove_tree(folder / "out")
         (folder / "out").mkdir()

@@ -15,7 +15,7 @@ from harness.executors.outcome import (
     tame,
 )
 from harness.executors.responsible import ANSWERS, responsible
-from harness.runtime.worker.output_files import MAX_DEPTH, check_output
+from harness.runtime.worker.output_files import DEPTH, find_irregular_file
 from harness.runtime.worker.stages import STAGES
 
 HONEST = {
@@ -199,7 +199,7 @@ def test_strange_output_is_named_and_emptied(job):
         os.link(out / "one", out / "two")
 
     def depth():
-        deep(out / "deep", MAX_DEPTH + 1)
+        deep(out / "deep", DEPTH + 1)
 
     def replaced():
         out.rmdir()
@@ -222,8 +222,8 @@ def test_strange_outcome_and_log_are_removed(job):
     assert os.listdir(job.folder) == ["out"]
 
 
-def test_output_that_is_not_there_is_not_check_output(tmp_path):
-    assert check_output(tmp_path / "nothing") == ""
+def test_output_that_is_not_there_is_not_find_irregular_file(tmp_path):
+    assert find_irregular_file(tmp_path / "nothing") == ""
 
 
 def test_signals_have_names():

@@ -18,7 +18,7 @@ from harness.runtime.model import LiveModel
 from harness.runtime.tasks import loss_for
 from harness.runtime.worker import arrays, loader
 from harness.runtime.worker.context import StageContext
-from harness.runtime.worker.job_values import ModuleEntry, Options, spec_from_json
+from harness.runtime.worker.job_values import JobModule, Options, spec_from_json
 from harness.runtime.worker.module_types import AttackModule, DefenseModule, VictimModule
 
 ROLES = {"attack": "attack", "defense": "defense", "victim": "victim", "adversary": "defense"}
@@ -53,7 +53,7 @@ class Job:
     device: torch.device
     seed_root: list[str | int]
     deadline: float
-    modules: dict[str, ModuleEntry]
+    modules: dict[str, JobModule]
     inputs: dict[str, Path]
     options: Options
     folder: Path
@@ -75,7 +75,7 @@ class Job:
             device=torch.device(raw["device"]),
             seed_root=raw["seed_root"],
             deadline=raw["deadline"],
-            modules={role: ModuleEntry.from_json(one) for role, one in raw["modules"].items()},
+            modules={role: JobModule.from_json(one) for role, one in raw["modules"].items()},
             inputs={name: Path(value) for name, value in raw["inputs"].items()},
             options=Options.from_json(raw["options"]),
             folder=path.parent,

@@ -11,7 +11,7 @@ from harness.runtime.contracts import Budget, Spec
 
 
 @dataclass(frozen=True)
-class ModuleEntry:
+class JobModule:
     """Module of a job, with its parameters resolved.
 
     Attributes:
@@ -33,7 +33,7 @@ class ModuleEntry:
     budget: Budget = field(default_factory=Budget)
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> ModuleEntry:
+    def from_json(cls, raw: Mapping[str, Any]) -> JobModule:
         """Return the entry of one role in ``job.json``."""
         return cls(
             folder=Path(raw["folder"]),

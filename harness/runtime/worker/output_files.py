@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-MAX_DEPTH = 32
+DEPTH = 32
 """Deepest nesting of folders in an output; recursive library functions fail at a thousand."""
 
 
@@ -25,7 +25,7 @@ class FileState(NamedTuple):
     size: int
 
 
-def check_output(out: Path) -> str:
+def find_irregular_file(out: Path) -> str:
     """Return why the harness must not open an output folder, or ``""``.
 
     The folder may hold plain, readable files with one name each, and folders. The walk does not
@@ -39,8 +39,8 @@ def check_output(out: Path) -> str:
     try:
         while stack:
             folder, depth = stack.pop()
-            if depth > MAX_DEPTH:
-                return f"the output holds folders more than {MAX_DEPTH} deep"
+            if depth > DEPTH:
+                return f"the output holds folders more than {DEPTH} deep"
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):

@@ -21,7 +21,12 @@ from typing import NoReturn
 
 from harness.runtime.worker import cgroup
 from harness.runtime.worker.log_relay import LogRelay
-from harness.runtime.worker.output_files import FileState, check_output, plain_files, subfolders
+from harness.runtime.worker.output_files import (
+    FileState,
+    find_irregular_file,
+    plain_files,
+    subfolders,
+)
 from harness.runtime.worker.protocol import Channel, RunStage, StopStage
 from harness.runtime.worker.spawn import run_stage
 
@@ -172,7 +177,7 @@ class Supervisor:
     def _send_output(self, status: int) -> None:
         """Send outcome, output and how the stage ended; refused output stays behind."""
         code = os.waitstatus_to_exitcode(status)
-        refused = check_output(HOME / "out")
+        refused = find_irregular_file(HOME / "out")
         files = {} if refused else plain_files(HOME / "out")
         refused = refused or self._check_size(files)
         self._sync_checkpoint()
