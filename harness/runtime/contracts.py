@@ -34,10 +34,10 @@ class QueryRefused(Exception):
 class NotApplicable(Exception):
     """A cell that the module cannot play, found at run time; the message says why.
 
-    Raised by a victim or an attack, the cell does not count. Raised by a defense, or below one of
-    its hooks, the cell is ``avoided``: a gap of the defense's row, for what a defense makes
-    impossible was not withstood. Facts that are known before a run belong into the manifest, so
-    that ``plan`` reports them.
+    If a victim or an attack raises it, the cell does not count. If a defence raises it, or code
+    that a hook of the defence calls, the cell is ``avoided`` and counts as a gap, because an attack
+    that a defence makes impossible was not withstood. Facts that are known before a run belong into
+    the manifest, so that ``plan`` reports them.
     """
 
 

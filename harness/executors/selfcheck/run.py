@@ -51,13 +51,11 @@ KNOWN: dict[str, dict[str, KnownException]] = {
     "local": {
         "unprivileged": KnownException(RIGHTS, certain=False),  # it holds if the user is not root
         "network": KnownException(NETWORK),
-        "name-resolution": KnownException(
-            "local isolates nothing: a stage has the machine's network"
-        ),
+        "name-resolution": KnownException(NETWORK),
         "system-changes": KnownException(RIGHTS, certain=False),
         "kernel-memory": KnownException(RIGHTS),
         "carries-nothing": KnownException(
-            f"{RIGHTS}; a test would leave things on the machine", False
+            f"{RIGHTS}; a test would leave things on the machine", runs=False
         ),
         "read-only-root": KnownException(RIGHTS),
         "host-files": KnownException(RIGHTS),
