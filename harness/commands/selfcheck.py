@@ -14,12 +14,12 @@ from harness.executors.selfcheck.run import CHECKS, selfcheck
 from harness.storage.run_folder import RunFolder
 from harness.workspace import Workspace
 
-STYLES = {"known": "dim", "outdated": "yellow", "untold": "yellow", "broken": "bold red"}
+STYLES = {"known": "dim", "outdated": "yellow", "inconclusive": "yellow", "broken": "bold red"}
 WORDS = {
     "holds": "hold",
     "known": "known exceptions",
     "outdated": "known exceptions that hold after all",
-    "untold": "could not be told here",
+    "inconclusive": "could not be tested here",
     "broken": "BROKEN",
 }
 

@@ -1,4 +1,4 @@
-"""The only code of ours that runs beside a module: contracts, training, gradients and the worker.
+"""Code that runs in the process of a module: contracts, training, gradients and the worker.
 
 It needs torch, numpy and safetensors, and imports nothing else of the harness.
 """

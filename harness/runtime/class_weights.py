@@ -15,7 +15,7 @@ class Counts:
     """Pixel counts of a set of label maps.
 
     Attributes:
-        pixels: of each class in each image, float64 ``[N, K]``.
+        pixels: pixels of each class in each image, float64 ``[N, K]``.
         size: pixels of an image, void included.
     """
 
@@ -39,10 +39,10 @@ def median_frequency(counts: Counts) -> Tensor:
     void among them, 12, which divides all weights by the same number (1.089 on CamVid) and leaves
     a weighted mean unchanged. A class without a pixel has weight 0.
     """
-    held = (counts.pixels > 0).sum(0) * counts.size
-    there = held > 0
-    shares = counts.pixels.sum(0) / held.clamp_min(1)
-    median = torch.quantile(shares[there], 0.5) if bool(there.any()) else shares.new_zeros(())
+    area = (counts.pixels > 0).sum(0) * counts.size
+    occurs = area > 0
+    shares = counts.pixels.sum(0) / area.clamp_min(1)
+    median = torch.quantile(shares[occurs], 0.5) if bool(occurs.any()) else shares.new_zeros(())
     return _divide(median, shares)
 
 

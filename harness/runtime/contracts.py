@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -34,10 +34,10 @@ class QueryRefused(Exception):
 class NotApplicable(Exception):
     """A cell that the module cannot play, found at run time; the message says why.
 
-    Raised by a victim or an attack, the cell does not count. Raised by a defense, or below one of
-    its hooks, the cell is ``avoided``: a gap of the defense's row, for what a defense makes
-    impossible was not withstood. Facts that are known before a run belong into the manifest, so
-    that ``plan`` reports them.
+    If a victim or an attack raises it, the cell does not count. If a defence raises it, or code
+    that a hook of the defence calls, the cell is ``avoided`` and counts as a gap, because an attack
+    that a defence makes impossible was not withstood. Facts that are known before a run belong into
+    the manifest, so that ``plan`` reports them.
     """
 
 
@@ -358,6 +358,3 @@ class Victim(Protocol):
     ) -> None:
         """Train ``network`` in place; ``steps`` shortens the recipe, ``None`` runs all of it."""
         ...
-
-
-Params = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Checkpoints of other projects: pickles, of which tensors are read and no code is run."""
+"""Reader for PyTorch checkpoints of other projects: tensors are read, pickled code never runs."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _NO_CHECKPOINT = (
     *(AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError),
     *(OSError, pickle.UnpicklingError, struct.error),
 )
-"""What ``torch.load`` raises on other bytes, as found with torn and random ones."""
+"""Errors of ``torch.load`` on other bytes, as found with truncated and random files."""
 
 
 def load_checkpoint(path: Path) -> object:
-    """What a checkpoint of tensors and plain values holds, on the CPU.
+    """Return the contents of a checkpoint of tensors and plain values, on the CPU.
 
     Raises:
-        ValueError: the file is none, or would run code.
+        ValueError: the file is no checkpoint, or reading it would run code.
     """
     try:
         loaded: object = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251

@@ -12,15 +12,16 @@ from harness.runtime.tasks import VOID
 
 
 def pooled_miou(network: nn.Module, data: Data, batch: int) -> float:
-    """Return the mean IoU pooled over all images of a set, as the judge does, in [0, 1].
+    """Return the mean IoU pooled over all images of a set, in [0, 1], as the judge computes it.
 
-    Pixels labelled void are dropped; a prediction of void is a miss. A class in neither labels nor
-    predictions has no IoU; without any the mean is NaN.
+    Pixels labelled void do not count; a prediction of void is an error. A class that occurs neither
+    in labels nor in predictions has no IoU. If no class has one, the mean is NaN.
 
     Args:
-        network: answers logits ``[B, K, H, W]``, or with one more for void; its mode is kept.
+        network: returns logits ``[B, K, H, W]``, or ``K + 1`` channels, the last one for void. It
+            runs in the mode that it is in.
         data: images with labels in 0..K−1 or void.
-        batch: images of a pass.
+        batch: images per forward pass.
     """
     classes = data.spec.outputs
     pooled = torch.zeros(classes * (classes + 1), dtype=torch.int64)
@@ -34,7 +35,10 @@ def pooled_miou(network: nn.Module, data: Data, batch: int) -> float:
 def confusion(predicted: Tensor, y: Tensor, classes: int) -> Tensor:
     """Count labelled pixels by true and predicted class, flat int64 ``[K·(K + 1)]``.
 
-    The last column holds predictions of void.
+    Args:
+        predicted: predicted classes, int64 ``[B, H, W]``; K or more stands for void.
+        y: labels, uint8 ``[B, H, W]``.
+        classes: K. The last column of the matrix holds predictions of void.
 
     >>> y = torch.tensor([[[0, 0, VOID]]], dtype=torch.uint8)
     >>> confusion(torch.tensor([[[1, 2, 0]]]), y, classes=2).tolist()

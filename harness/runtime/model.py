@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.runtime.contracts import ContractError, Loss, Spec
+from harness.runtime.contracts import ContractError, Loss, Spec, Victim
 from harness.runtime.tasks import TASKS
 
 NEEDS = ("loss", "features", "maps", "gradients")
+"""Values of a manifest's ``needs``."""
 
-_SAME = nn.Identity()
+_IDENTITY = nn.Identity()
 
 
 @dataclass
 class Passes:
-    """Counts of examples through a network.
+    """Numbers of examples that went through a network.
 
     Attributes:
-        forward: examples of forward passes.
-        backward: examples of backward passes.
+        forward: examples in forward passes.
+        backward: examples in backward passes.
     """
 
     forward: int = 0
@@ -37,7 +37,7 @@ def count_passes(network: nn.Module, passes: Passes) -> None:
     def on_gradient(gradient: Tensor) -> None:
         passes.backward += len(gradient)
 
-    def on_forward(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
+    def on_forward(_: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
         passes.forward += len(inputs[0])
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(on_gradient)  # type: ignore[no-untyped-call]
@@ -47,10 +47,16 @@ def count_passes(network: nn.Module, passes: Passes) -> None:
 
 @contextmanager
 def capture(network: nn.Module, paths: tuple[str, ...], *, inputs: bool) -> Iterator[list[Tensor]]:
-    """Collect inputs or outputs of submodules during the forward passes of a block."""
+    """Collect inputs or outputs of submodules during the forward passes of a block.
+
+    Args:
+        network: network that contains the submodules.
+        paths: names of the submodules.
+        inputs: whether to collect their first inputs instead of their outputs.
+    """
     seen: list[Tensor] = []
 
-    def hook(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
+    def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         seen.append(args[0] if inputs else output)
 
     handles = [network.get_submodule(path).register_forward_hook(hook) for path in paths]
@@ -67,22 +73,22 @@ class LiveModel:
     Args:
         network: trained network without its guard, from which ``features`` and ``maps`` are read.
         guarded: network that answers; the same object if the defence has no guard.
-        victim: names the head and the stages.
-        spec: of the data set.
-        build: makes an untrained network.
-        training_loss: of the victim.
-        needs: of the attack's manifest; access to anything else is a ``ContractError``.
+        victim: module that names the head and the stages.
+        spec: description of the data set.
+        build: function that returns an untrained network.
+        training_loss: loss that the victim or the defence trains with.
+        needs: ``needs`` of the attack's manifest; other access raises ``ContractError``.
     """
 
     def __init__(
         self,
         network: nn.Module,
         guarded: nn.Module,
-        victim: Any,  # noqa: ANN401
+        victim: Victim,
         spec: Spec,
         build: Callable[[], nn.Module],
         training_loss: Loss,
-        needs: list[str],
+        needs: Iterable[str],
     ) -> None:
         self.spec = spec
         self.passes = Passes()
@@ -120,7 +126,7 @@ class LiveModel:
     def training_loss_of(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the victim's training loss ``[B]`` of given outputs; needs ``loss``."""
         self._require("loss")
-        return self._training_loss(_SAME, outputs, y)
+        return self._training_loss(_IDENTITY, outputs, y)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the input of the head ``[B, D]``; needs ``features``."""
@@ -149,9 +155,10 @@ class LiveModel:
 
 
 def freeze(network: nn.Module) -> nn.Module:
-    """Set eval mode, no gradients of parameters, and channels-last, 1.3 × faster for convolutions.
+    """Set eval mode, disable gradients of parameters, and use the channels-last memory format.
 
-    A network can choose another format: ``memory_format`` of any of its modules.
+    Channels-last makes convolutions 1.3 times as fast. A network can choose another format by an
+    attribute ``memory_format`` of any of its modules.
     """
     network.eval().requires_grad_(False)
     own = (getattr(module, "memory_format", None) for module in network.modules())

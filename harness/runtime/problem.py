@@ -1,8 +1,8 @@
-"""The optimization problem of an evasion attack: its loss, gradient, margin and end.
+"""The optimisation problem of an evasion attack: its loss, gradient, margin and end.
 
-An attack that searches for inputs near ``x`` repeats the same lines: choose the goal or the true
-label, turn the sign, differentiate the sum of the batch, drop the rows that are fooled. They stand
-here once. Foolbox's ``Criterion`` is the idea; here it has the loss as well.
+Attacks that search for inputs near ``x`` repeat the same lines: choose the goal or the true label,
+set the sign of the loss, differentiate the sum of the batch, drop the rows that are done. These
+lines are here, once. The idea is Foolbox's ``Criterion``, with the loss added.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from harness.runtime.gradients import gradient_of
 from harness.runtime.tasks import TASKS, VOID
 
 MARGIN = 1e-4
-"""Logits by which a prediction must be over the decision boundary before its row is done.
+"""Margin in logits beyond the decision boundary from which a row is done.
 
-In a batch of another size sums round otherwise, and that must not undo a success.
+Sums are rounded differently in batches of another size, which must not undo a success.
 """
 
 

@@ -88,8 +88,8 @@ def row_losses(network: nn.Module, loss: Loss, data: Data, batch: int) -> Tensor
 
     Args:
         network: mode and gradients of parameters are restored.
-        loss: applies the network to its inputs as they are and to nothing else, as victims' losses
-            do; it is called with an identity as network and outputs as inputs.
+        loss: loss that calls the network once, on its inputs as they are, as losses of victims do;
+            it is called with an identity as network and with outputs as inputs.
         data: comparisons and their items.
         batch: items of a pass.
     """

@@ -1,4 +1,4 @@
-"""The training loop that victims share: seeded batches, and a checkpoint that survives a kill."""
+"""Training loop that victims share: seeded batches, and checkpoints that survive a kill."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from harness.runtime.model import eval_mode
 from harness.runtime.tasks import loss_for
 
 SAVE_SECONDS = 10.0
-"""A checkpoint is written at most this often."""
+"""Shortest time between two checkpoints."""
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda part: 1.0,
     "cosine": lambda part: 0.5 * (1 + math.cos(math.pi * part)),
     "linear": lambda part: 1.0 - part,
 }
-"""Learning rate, as a factor, by the part of the training that is done."""
+"""Schedule → factor of the learning rate, as a function of the share of the training done."""
 
 DECAY = 0.1
-"""What ``decay_every`` multiplies the learning rate by."""
+"""Factor of the learning rate every ``decay_every`` steps."""
 
 Score = Callable[[nn.Module], float]
-"""``score(network)``, in eval mode and without gradients: higher is better."""
+"""``score(network)``, called in eval mode and without gradients; higher is better."""
 
 
 def fit(
@@ -58,64 +58,66 @@ def fit(
     score_name: str = "score",
     name: str = "fit",
 ) -> None:
-    """Train ``network`` in place, in train mode, and leave it in the mode it came in.
+    """Train ``network`` in place, in train mode, and restore its mode.
 
-    The order of an epoch and torch's global generator at a step depend on their numbers alone. So
-    a run that was killed and resumed ends in the same bits as an undisturbed one, as long as
-    ``loss`` depends on its arguments and torch's global generator only, and ``score`` on its
-    argument only.
+    The order of an epoch depends on the epoch's number only, and torch's global generator is seeded
+    anew at each step. So a run that was killed and resumed ends in the same bits as an undisturbed
+    one, as long as ``loss`` depends on its arguments and torch's global generator only, and
+    ``score`` on its argument only.
 
     Args:
-        network: on ``ctx.device``. Parameters that need no gradient stay as they are.
-        train: at least one example. A last batch of one is left out: batch norm cannot take it.
-        loss: one value a row; its mean is minimised.
-        ctx: gives the seeds, the folder for checkpoints, and takes the curve.
+        network: network on ``ctx.device``. Parameters that need no gradient do not change.
+        train: training set with at least one example. If the last batch has one example only, it is
+            left out, because batch norm cannot train on it.
+        loss: training loss, one value per row; its mean is minimised.
+        ctx: context with the seeds, the log and the folder for checkpoints.
         steps: gradient steps, over as many epochs as they need.
-        batch: examples (in ranking: comparisons) a step.
+        batch: examples (in ranking: comparisons) per step.
         lr: learning rate at the first step.
-        optimizer: ``sgd`` or ``adam``, or an optimiser of the network's parameters, which goes on
-            from fit to fit with its own momentum and weight decay. momentum: of SGD.
-        weight_decay: L2 penalty, on all parameters.
+        optimizer: ``sgd``, ``adam``, or an optimiser of the network's parameters; the latter keeps
+            its state from one fit to the next and its own momentum and weight decay.
+        momentum: momentum of SGD.
+        weight_decay: L2 penalty on all parameters.
         schedule: a row of ``SCHEDULES``.
-        decay_every: steps after which the rate falls to a tenth, again and again; 0 is never. It
-            multiplies the schedule, and stays where it is when ``steps`` changes.
-        val: when given, its mean loss in eval mode is reported as well.
-        validate: gives that mean where the caller knows a cheaper way than batches of ``val``.
+        decay_every: steps after which the learning rate falls to a tenth, repeatedly; 0 for never.
+            It multiplies the schedule and does not depend on ``steps``.
+        val: validation set whose mean loss in eval mode is reported, or ``None``.
+        validate: function that returns this mean, if there is a faster way than batches of ``val``.
         log_every: steps between two points of the curve.
-        score: when given, the network ends in the state that scored best, parameters and buffers;
-            the earliest of equals. A score of NaN is never the best; without any other, the network
-            stays as the last step left it.
+        score: if given, the network ends in the state with the best score (parameters and
+            buffers), the earliest of equal ones. NaN is never the best; if all scores are NaN, the
+            network stays as it is after the last step.
         score_every: steps between two scores; the last step is scored as well.
-        score_name: of the score's curve.
-        name: tells fits of one stage apart that differ in nothing but ``loss``.
+        score_name: name of the score's curve.
+        name: name of the fit; it distinguishes fits of a stage that differ in ``loss`` only.
 
     Raises:
-        ValueError: nothing to train on, or a score without ``score_every``.
-        ArithmeticError: the loss is no longer finite.
+        ValueError: the training set is empty, or ``score`` is given without ``score_every``.
+        ArithmeticError: the loss is not finite.
     """
     if len(train) == 0:
         raise ValueError("the training set is empty")
     if score is not None and score_every < 1:
         raise ValueError(f"score_every is {score_every}: expected at least 1 step")
-    rule, best = _rule(network, optimizer, lr, momentum, weight_decay), _Best()
-    known = optimizer if isinstance(optimizer, str) else _mark(optimizer)
+    opt, best = _make_optimizer(network, optimizer, lr, momentum, weight_decay), _Best()
+    known = optimizer if isinstance(optimizer, str) else _optimizer_digest(optimizer)
     recipe = [name, steps, batch, lr, known, momentum, weight_decay, schedule, decay_every,
               None if score is None else [score_name, score_every]]  # fmt: skip
-    saved = _Checkpoint(ctx.checkpoint, network, rule, best, _digest(recipe, network, train))
-    first = saved.resume()
+    checkpoint = _Checkpoint(ctx.checkpoint, network, opt, best, _digest(recipe, network, train))
+    first = checkpoint.resume()
     order = _order(len(train), batch, ctx, name, first)
     mode = network.training
     network.train()
     for step, rows in zip(range(first, steps), order, strict=False):
-        for group in rule.param_groups:
+        for group in opt.param_groups:
             group["lr"] = lr * SCHEDULES[schedule](step / steps)
             if decay_every:
                 group["lr"] *= DECAY ** (step // decay_every)
         seed_globally(ctx.seed("step", name, step), ctx.device)
         value = loss(network, *train.take(rows)).mean()
-        rule.zero_grad()
+        opt.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
-        rule.step()
+        opt.step()
         done = step + 1
         if done % log_every == 0 or done == steps:
             where = f"{name}: step {done} of {steps}"
@@ -126,16 +128,16 @@ def fit(
             ctx.metric(score_name, best.last, done)
             ctx.log(f"{name}: step {done} of {steps}, {score_name} {best.last:.4f}, best "
                     f"{best.score:.4f} at step {best.step}")  # fmt: skip
-        saved.keep(done, last=done == steps)
+        checkpoint.save(done, last=done == steps)
     best.restore(network)
     network.train(mode)
 
 
 def seed_globally(seed: int, device: torch.device) -> None:
-    """``torch.manual_seed``, without its 0.1 ms where only the CPU is used.
+    """Seed torch as ``torch.manual_seed`` does, but without its 0.1 ms if only the CPU is used.
 
-    Torch keeps the seed for GPUs that nobody has used yet together with a whole traceback, which
-    took a third of the time of a step on a small table.
+    Torch stores the seed for GPUs that are not initialised yet together with a traceback. On a
+    small table that took a third of the time of a step.
     """
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)
@@ -144,12 +146,12 @@ def seed_globally(seed: int, device: torch.device) -> None:
 
 
 def loss_of(victim: Victim, task: str) -> Loss:
-    """The victim's own loss, or its task's: what a defence builds upon."""
+    """Return the victim's own loss, or else its task's, on which a defence can build."""
     own: Loss | None = getattr(victim, "loss", None)
     return own or loss_for(task)
 
 
-def _rule(
+def _make_optimizer(
     network: nn.Module,
     optimizer: str | torch.optim.Optimizer,
     lr: float,
@@ -168,7 +170,7 @@ def _rule(
 
 
 def steps_per_epoch(count: int, batch: int) -> int:
-    """Steps that ``fit`` makes of one pass; a last batch of one is left out.
+    """Return the steps of ``fit`` per epoch; a last batch of one example is left out.
 
     >>> steps_per_epoch(50, 8), steps_per_epoch(49, 8), steps_per_epoch(1, 8)
     (7, 6, 1)
@@ -177,7 +179,7 @@ def steps_per_epoch(count: int, batch: int) -> int:
 
 
 def _order(count: int, batch: int, ctx: Context, name: str, first: int) -> Iterator[Tensor]:
-    """The rows of each step from step ``first`` on, without end."""
+    """Return the rows of each step from step ``first`` on, without end."""
     per_epoch = steps_per_epoch(count, batch)
     for epoch in itertools.count(first // per_epoch):
         order = torch.randperm(count, generator=ctx.generator("batches", name, epoch))
@@ -193,7 +195,10 @@ def _report(
     step: int,
     where: str,
 ) -> None:
-    """A point of the curve, a line of the log: the step's own loss, for a mean would be a state."""
+    """Add a point to the curve and a line to the log.
+
+    The loss is that of the step itself: a running mean would be a state that a resumed run lacks.
+    """
     if not math.isfinite(value):
         raise ArithmeticError(f"the training loss is {value} at step {step}")
     ctx.metric("loss", value, step)
@@ -211,14 +216,21 @@ def _mean_loss(loss: Loss, val: Data, batch: int, network: nn.Module) -> float:
 
 
 class _Best:
-    """The best state so far and when it was; ``last`` is the score given last."""
+    """Best state so far.
+
+    Attributes:
+        last: latest score.
+        score: best score.
+        step: step of the best score.
+        state: copy of the network's state at that step, or ``None`` before the first score.
+    """
 
     def __init__(self) -> None:
         self.last, self.score, self.step = math.nan, -math.inf, 0
         self.state: dict[str, Tensor] | None = None
 
     def offer(self, network: nn.Module, score: Score, step: int) -> None:
-        """Score the network; keep a copy of its state if nothing before was as good."""
+        """Score the network; copy its state if the score is better than all before."""
         with eval_mode(network), torch.no_grad():
             self.last = float(score(network))
         if self.last > self.score:
@@ -226,53 +238,59 @@ class _Best:
             self.state = {key: t.detach().clone() for key, t in network.state_dict().items()}
 
     def restore(self, network: nn.Module) -> None:
-        """Put the best state back, if there is one."""
+        """Load the best state into the network, if there is one."""
         if self.state is not None:
             network.load_state_dict(self.state)
 
 
 class _Checkpoint:
-    """Weights, optimiser, step count and best state in one file, written aside and renamed.
+    """File with weights, optimiser, step count and best state, written aside and renamed.
 
-    Its name holds a digest of all that the result depends on, so that several fits of one stage
-    never resume from each other's file.
+    Its name is a digest of all that the result depends on, so that no fit of a stage resumes from
+    the file of another.
     """
 
     def __init__(
         self,
         folder: Path,
         network: nn.Module,
-        rule: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer,
         best: _Best,
         digest: str,
     ) -> None:
         self._path = folder / f"{digest[:32]}.pt"
-        self._network, self._rule, self._best = network, rule, best
+        self._network, self._optimizer, self._best = network, optimizer, best
         self._saved = time.monotonic()
 
     def resume(self) -> int:
-        """Load what was kept; the number of steps already done."""
+        """Load the checkpoint if there is one; return the number of steps already done."""
         if not self._path.is_file():
             return 0
         try:
-            # an optimiser's state is nested, which safetensors cannot hold; our own file, no pickle
-            kept = torch.load(self._path, map_location="cpu", weights_only=True)  # noqa: TID251
+            # the state of an optimiser is nested, which safetensors cannot hold; weights_only
+            # unpickles tensors and plain values only
+            saved = torch.load(self._path, map_location="cpu", weights_only=True)  # noqa: TID251
         except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
-            return 0  # torn by a full disk: the fit starts over
-        self._network.load_state_dict(kept["network"])
-        self._rule.load_state_dict(kept["rule"])
-        self._best.score, self._best.step, self._best.state = kept["best"]
-        return int(kept["step"])
+            return 0  # truncated by a full disk: the fit starts over
+        self._network.load_state_dict(saved["network"])
+        self._optimizer.load_state_dict(saved["rule"])
+        self._best.score, self._best.step, self._best.state = saved["best"]
+        return int(saved["step"])
 
-    def keep(self, step: int, *, last: bool) -> None:
-        """Save when it is time; the last step only where an earlier one was saved."""
+    def save(self, step: int, *, last: bool) -> None:
+        """Write the checkpoint if ``SAVE_SECONDS`` have passed.
+
+        Args:
+            step: number of steps done.
+            last: whether this is the last step; it is saved only if an earlier one was.
+        """
         now = time.monotonic()
         if now - self._saved < SAVE_SECONDS and not (last and self._path.is_file()):
             return
         aside = self._path.with_suffix(".aside")
         state = {
             "network": self._network.state_dict(),
-            "rule": self._rule.state_dict(),
+            "rule": self._optimizer.state_dict(),
             "step": step,
             "best": (self._best.score, self._best.step, self._best.state),
         }
@@ -282,19 +300,19 @@ class _Checkpoint:
 
 
 def _digest(recipe: list[object], network: nn.Module, train: Data) -> str:
-    """Of the recipe, the initial weights, and which examples with which labels."""
+    """Return a digest of the recipe, the initial weights, and the examples with their labels."""
     total = hashlib.sha256(json.dumps(recipe).encode())
     for key, tensor in [*network.state_dict().items(), ("ids", train.ids), ("y", train.y)]:
         _add(total, key, tensor)
     return total.hexdigest()
 
 
-def _mark(rule: torch.optim.Optimizer) -> str:
-    """Of an optimiser's kind, options and state; the rate is the fit's own."""
-    kept = rule.state_dict()
-    groups = [[(k, v) for k, v in group.items() if k != "lr"] for group in kept["param_groups"]]
-    total = hashlib.sha256(f"{type(rule).__name__} {groups}".encode())
-    for number, state in sorted(kept["state"].items()):
+def _optimizer_digest(optimizer: torch.optim.Optimizer) -> str:
+    """Return a digest of an optimiser's class, options and state, without the learning rate."""
+    saved = optimizer.state_dict()
+    groups = [[(k, v) for k, v in group.items() if k != "lr"] for group in saved["param_groups"]]
+    total = hashlib.sha256(f"{type(optimizer).__name__} {groups}".encode())
+    for number, state in sorted(saved["state"].items()):
         for key, value in sorted(state.items()):
             _add(total, f"{number} {key}", torch.as_tensor(0.0 if value is None else value))
     return total.hexdigest()

@@ -1,4 +1,4 @@
-"""Max pooling that remembers places, and its way back: the same bits on every device."""
+"""Max pooling with indices, and max unpooling: the same bits on every device."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Places:
-    """Where the maxima of a pooling were.
+    """Positions of the maxima of a pooling.
 
     Attributes:
-        index: flat places in the map, int64 ``[B, C, h, w]``; in a channel, no two are the same.
-        lost: cells whose maximum a later cell has too, bool like ``index``; ``None``: no windows
-            overlap.
+        index: flat positions in the map, int64 ``[B, C, h, w]``; unique within a channel.
+        lost: cells whose maximum belongs to a later cell as well, bool like ``index``; ``None`` if
+            windows do not overlap.
         size: height and width of the map.
     """
 
@@ -26,17 +26,18 @@ class Places:
 
 
 def pool(x: Tensor, side: int) -> tuple[Tensor, Places]:
-    """Maxima of windows two apart, ``[B, C, h, w]``, and their places.
+    """Return the maxima of windows with stride 2, ``[B, C, h, w]``, and their positions.
 
-    Where windows overlap, several cells may hold one maximum. Its place then belongs to the last of
-    them, as in ``max_unpool2d`` on one CPU core; elsewhere that takes whichever is written last.
+    Where windows overlap, several cells may have the same maximum. Its position then belongs to the
+    last of them, as in ``max_unpool2d`` on one CPU core; with more cores or on a GPU, the order of
+    writing would decide.
 
     Args:
         x: ``[B, C, H, W]``.
-        side: of the windows: 2, or 3 with a border of 1 (then H and W are even).
+        side: side of the windows: 2, or 3 with padding 1 (H and W must be even then).
 
     Raises:
-        ValueError: another side, or overlapping windows on an odd map.
+        ValueError: another side, or overlapping windows on a map with an odd side.
     """
     height, width = x.shape[2:]
     if side not in (2, 3) or (side == 3 and (height % 2 or width % 2)):
@@ -49,14 +50,19 @@ def pool(x: Tensor, side: int) -> tuple[Tensor, Places]:
     lost[..., :-1, :] |= index[..., :-1, :] == index[..., 1:, :]
     lost[..., :-1, :-1] |= index[..., :-1, :-1] == index[..., 1:, 1:]
     lost[..., :-1, 1:] |= index[..., :-1, 1:] == index[..., 1:, :-1]
-    # nothing may be written twice: to their own middle, then, which no other window holds
+    # no position may be written twice: lost cells write to their own centre, which is in no other
+    # window
     rows, columns = (torch.arange(0, n, 2, device=x.device) for n in (height, width))
     index = torch.where(lost, rows[:, None] * width + columns, index)
     return values, Places(index, lost, (height, width))
 
 
 def unpool(x: Tensor, places: Places) -> Tensor:
-    """Values at their places, zero elsewhere, ``[B, C, H, W]``.
+    """Return a map with the values at their positions and zero elsewhere, ``[B, C, H, W]``.
+
+    Args:
+        x: values ``[B, C, h, w]``.
+        places: positions that ``pool`` returned.
 
     >>> values, places = pool(torch.tensor([[[[1.0, 2.0, 5.0], [4.0, 3.0, 0.0]]]]), 2)
     >>> unpool(values, places).tolist()

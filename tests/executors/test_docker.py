@@ -17,7 +17,7 @@ from harness.executors.docker import LABEL, OWNER, DockerExecutor, is_dead, owne
 from harness.executors.images import Images
 from harness.executors.mounts import expose
 from harness.executors.receive import ChannelBroken, Receiver, relative_name
-from harness.executors.selfcheck.context import Rig
+from harness.executors.selfcheck.context import SelfCheckContext
 from tests.support.containers import ours
 from tests.support.jobs import job_file
 from tests.support.workspaces import PERTURB, QUERY, Checkout, matrix
@@ -208,13 +208,13 @@ def made(monkeypatch):
 
 @pytest.mark.engine
 def test_a_container_serves_its_kind_until_a_stage_ends_badly(tmp_path, made, images):
-    with closing(Rig(lambda: DockerExecutor(images), tmp_path)) as rig:
+    with closing(SelfCheckContext(lambda: DockerExecutor(images), tmp_path)) as context:
         for _ in range(3):
-            rig.see("endings.fine").ended("ok")
-        rig.see("endings.raises").ended("module_error")
-        rig.report("surroundings.notes")
+            context.run("endings.fine").expect("ok")
+        context.run("endings.raises").expect("module_error")
+        context.report("surroundings.notes")
         assert len(made) == 1
-        rig.see("endings.fine", memory_gb=2.0).ended("ok")
+        context.run("endings.fine", memory_gb=2.0).expect("ok")
         assert len(made) == 2, "a container has the limits of its stages"
         for probe, settings in (
             ("endings.dies", {"number": 9}),
@@ -223,17 +223,19 @@ def test_a_container_serves_its_kind_until_a_stage_ends_badly(tmp_path, made, im
             ("limits.sleeps", {"asleep": 60, "seconds": 1.0}),
         ):
             before = len(made)
-            rig.see(probe, **settings)
-            rig.see("endings.fine").ended("ok")
+            context.run(probe, **settings)
+            context.run("endings.fine").expect("ok")
             assert len(made) - before == (0 if probe == "endings.leaves_at_once" else 1), probe
     assert ours() == []
 
 
 @pytest.mark.engine
 def test_fresh_makes_one_for_every_stage(tmp_path, made, images):
-    with closing(Rig(lambda: DockerExecutor(images, reuse=False), tmp_path)) as rig:
+    with closing(
+        SelfCheckContext(lambda: DockerExecutor(images, reuse=False), tmp_path)
+    ) as context:
         for _ in range(2):
-            rig.see("endings.fine").ended("ok")
+            context.run("endings.fine").expect("ok")
         assert len(made) == 2
         assert len(ours()) == 0
 
@@ -241,9 +243,9 @@ def test_fresh_makes_one_for_every_stage(tmp_path, made, images):
 @pytest.mark.engine
 def test_no_more_than_so_many_wait_idle(tmp_path, made, images, monkeypatch):
     monkeypatch.setattr(module, "IDLE", 2)
-    with closing(Rig(lambda: DockerExecutor(images), tmp_path)) as rig:
+    with closing(SelfCheckContext(lambda: DockerExecutor(images), tmp_path)) as context:
         for size in (1.0, 1.5, 2.0, 2.5):
-            rig.see("endings.fine", memory_gb=size).ended("ok")
+            context.run("endings.fine", memory_gb=size).expect("ok")
         assert len(ours()) <= 2
     assert ours() == []
 

@@ -223,7 +223,7 @@ def test_strange_outcome_and_log_are_removed(job):
     assert os.listdir(job.folder) == ["out"]
 
 
-def test_output_that_is_not_there_is_not_strange(tmp_path):
+def test_output_that_is_not_there_is_not_irregular(tmp_path):
     assert find_irregular_file(tmp_path / "nothing") == ""
 
 

@@ -14,10 +14,13 @@ from harness.cli import app
 from harness.commands.run import executor_named
 from harness.executors.base import Result
 from harness.executors.local import LocalExecutor, Stop
-from harness.executors.selfcheck import context as rigs
+from harness.executors.selfcheck import context
 from harness.executors.selfcheck import run as module
-from harness.executors.selfcheck.context import SECRET, Broken, Check, Untold, watched
-from harness.executors.selfcheck.run import CHECKS, KNOWN, Known, judged, selfcheck
+from harness.executors.selfcheck.context import SECRET
+from harness.executors.selfcheck.errors import Inconclusive, PromiseBroken
+from harness.executors.selfcheck.promise_check import PromiseCheck
+from harness.executors.selfcheck.run import CHECKS, KNOWN, KnownException, selfcheck, try_check
+from harness.executors.selfcheck.time_limit import time_limit
 from tests.support.containers import ours
 
 NAMES = [check.name for check in CHECKS]
@@ -58,9 +61,9 @@ def test_local_keeps_its_promises_and_leaves_nothing(tmp_path, temporary):
 def test_docker_keeps_every_promise_and_leaves_nothing(tmp_path):
     findings = list(selfcheck(partial(executor_named, "docker"), tmp_path))
     assert [finding.check.name for finding in findings] == NAMES
-    bad = [f"{f.check.name}: {f}" for f in findings if f.state not in ("holds", "untold")]
+    bad = [f"{f.check.name}: {f}" for f in findings if f.state not in ("holds", "inconclusive")]
     assert not bad
-    assert {f.check.name for f in findings if f.state == "untold"} <= {"name-resolution"}
+    assert {f.check.name for f in findings if f.state == "inconclusive"} <= {"name-resolution"}
     assert ours() == []
     assert SECRET not in os.environ
 
@@ -88,10 +91,10 @@ class Idle:
 
 
 def test_an_executor_that_runs_nothing_keeps_no_promise(tmp_path, monkeypatch):
-    monkeypatch.setattr(rigs, "PATIENCE", 0.2)
+    monkeypatch.setattr(context, "PATIENCE", 0.2)
     states = {f.check.name: f.state for f in selfcheck(Idle, tmp_path)}
     assert [n for n in NAMES if states[n] == "holds"] == []
-    assert {n for n in NAMES if states[n] == "untold"} <= {"name-resolution"}
+    assert {n for n in NAMES if states[n] == "inconclusive"} <= {"name-resolution"}
 
 
 class Lost(Idle):
@@ -100,7 +103,7 @@ class Lost(Idle):
 
 
 def test_an_executor_that_loses_stages_is_broken_not_awaited_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr(rigs, "PATIENCE", -29.9)
+    monkeypatch.setattr(context, "PATIENCE", -29.9)
     (finding,) = selfcheck(Lost, tmp_path, ["ends-well"])
     assert finding.state == "broken"
     assert "never reported" in finding.detail
@@ -134,43 +137,45 @@ def test_names_and_promises_are_good_and_exceptions_name_checks():
 
 
 def checked(run, known=None):
-    finding = judged(Check("name", "promise", run), None, known)
+    finding = try_check(PromiseCheck("name", "promise", run), None, known)
     return finding.state, str(finding)
 
 
 def raiser(error):
-    def run(rig):
+    def run(context):
         raise error
 
     return run
 
 
 def test_findings():
-    def holds(rig):
+    def holds(context):
         return None
 
-    known = Known("because")
+    known = KnownException("because")
     assert checked(holds) == ("holds", "holds")
-    assert checked(raiser(Broken("seen"))) == ("broken", "BROKEN: seen")
-    assert checked(raiser(Broken("seen")), known) == ("known", "known exception: because")
+    assert checked(raiser(PromiseBroken("seen"))) == ("broken", "BROKEN: seen")
+    assert checked(raiser(PromiseBroken("seen")), known) == ("known", "known exception: because")
     assert checked(holds, known)[0] == "outdated"
-    assert checked(holds, Known("because", certain=False))[0] == "holds"
-    assert checked(raiser(Untold("no way")))[1] == "cannot be told here: no way"
+    assert checked(holds, KnownException("because", certain=False))[0] == "holds"
+    assert checked(raiser(Inconclusive("no way")))[1] == "cannot be tested here: no way"
     assert "the harness raised ValueError: oh" in checked(raiser(ValueError("oh")))[1]
-    assert "not tried" in checked(raiser(SystemExit), Known("because", runs=False))[1]
+    assert "not tested" in checked(raiser(SystemExit), KnownException("because", runs=False))[1]
 
 
 def test_a_harness_that_hangs_is_interrupted():
     begun = time.monotonic()
-    with pytest.raises(Broken, match="hung"), watched(0.2):
+    with pytest.raises(PromiseBroken, match="hung"), time_limit(0.2):
         time.sleep(10)
     assert time.monotonic() - begun < 5
 
 
-@pytest.mark.parametrize(("run", "code"), [(lambda rig: None, 0), (raiser(Broken("seen")), 1)])
+@pytest.mark.parametrize(
+    ("run", "code"), [(lambda context: None, 0), (raiser(PromiseBroken("seen")), 1)]
+)
 def test_command(run, code, monkeypatch, tmp_path):
     monkeypatch.setenv("GAUNTLET_HOME", str(tmp_path))
-    monkeypatch.setattr(module, "CHECKS", (Check("one", "It stands", run),))
+    monkeypatch.setattr(module, "CHECKS", (PromiseCheck("one", "It stands", run),))
     result = CliRunner().invoke(app, ["selfcheck"])
     assert result.exit_code == code
     assert "It stands" in result.stdout

@@ -6,7 +6,7 @@ import pytest
 
 from harness.executors.docker import DockerExecutor
 from harness.executors.images import Images
-from harness.executors.selfcheck.context import Rig
+from harness.executors.selfcheck.context import SelfCheckContext
 from tests.support.containers import ours
 
 ROUNDS = 5
@@ -30,9 +30,9 @@ def bare(images):
     made.remove()
 
 
-def stage(rig):
+def stage(context):
     """A stage whose hook does nothing, from its order until its artefacts lie on the host."""
-    rig.see("endings.fine").ended("ok")
+    context.run("endings.fine").expect("ok")
 
 
 @pytest.mark.parametrize("what", ["bare docker run", "stage, new container", "stage, kept one"])
@@ -42,6 +42,8 @@ def test_a_stage_beyond_its_hook(benchmark, images, tmp_path, what):
         benchmark.pedantic(lambda: bare(images), rounds=ROUNDS, warmup_rounds=1)
         return
     reuse = what == "stage, kept one"
-    with closing(Rig(lambda: DockerExecutor(images, reuse=reuse), tmp_path)) as rig:
-        benchmark.pedantic(lambda: stage(rig), rounds=ROUNDS, warmup_rounds=1)
+    with closing(
+        SelfCheckContext(lambda: DockerExecutor(images, reuse=reuse), tmp_path)
+    ) as context:
+        benchmark.pedantic(lambda: stage(context), rounds=ROUNDS, warmup_rounds=1)
     assert ours() == []

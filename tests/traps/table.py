@@ -330,8 +330,8 @@ SPIES = {
         attempt(Path("/proc/sysrq-trigger").write_text, "b")
         attempt(open, "/dev/mem", "rb")""",
     ),
-    "hooks-the-keeper": spy(
-        "reads and steers the processes that watch it: ptrace, their memory and files",
+    "hooks-the-supervisor": spy(
+        "reads and steers its supervisor: ptrace, their memory and files",
         """for pid in (1, os.getppid()):
             LIBC.ptrace.restype = ctypes.c_long
             forbidden("ptrace", 16, pid, None, None)
@@ -437,7 +437,7 @@ GREEDY = {
         "module_error",
         "No space left on device",
     ),
-    "kills-its-watcher": (
+    "kills-its-supervisor": (
         "kills its parent",
         """import os
         os.kill(os.getppid(), 9)
@@ -453,7 +453,7 @@ GREEDY = {
         "module_error",
         "the stage killed its supervisor process",
     ),
-    "stops-its-watcher": (
+    "stops-its-supervisor": (
         "stops its parent and stays",
         """import os
         os.kill(os.getppid(), 19)

@@ -56,8 +56,8 @@ class Attack:
 
 ORACLE_TRAPS = {
     "asks-too-much": ("while True: model.predict(x)", "module_error", "QueryRefused"),
-    "babbles": ("model._link.sendall(b'\\xff' * 99); return x", "ok", None),
-    "floods": ("model._link.sendall(b'\\x00' * 7 + b'\\x7f'); return x", "ok", None),
+    "babbles": ("model._connection.sendall(b'\\xff' * 99); return x", "ok", None),
+    "floods": ("model._connection.sendall(b'\\x00' * 7 + b'\\x7f'); return x", "ok", None),
     "other-rows": (
         "model.rows = model.rows + 10**6; return model.predict(x)",
         "contract_violation",
@@ -69,7 +69,7 @@ ORACLE_TRAPS = {
         "contract_violation",
         "oracle, a name that is the harness's",
     ),
-    "hangs-up": ("model._link.close(); return x", "ok", None),
+    "hangs-up": ("model._connection.close(); return x", "ok", None),
 }
 """Name → the body of ``perturb`` with an oracle, status, words of the reason."""
 

@@ -1,1 +1,1 @@
-"""Try every promise that an executor makes."""
+"""Self-check: tests of all promises that executors make."""

@@ -1,106 +1,73 @@
-"""What a check of the self-check works with: an executor, probe stages, and how to say "broken"."""
+"""Context of the self-check: it runs probes on one executor and waits for their ends."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
 import os
-import shutil
-import signal
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from harness.common.files import save_array
-from harness.common.keys import digest
 from harness.executors.base import Executor, Result, StageJob
-from harness.runtime.worker.job_file import JobFile, ModuleEntry, SpecEntry
+from harness.executors.selfcheck.errors import PromiseBroken, expect
+from harness.executors.selfcheck.probe_jobs import ProbeJobs, checkpoint_of
 
 T = TypeVar("T")
 
-PROBES = Path(__file__).parent / "probes"
+Report = dict[str, Any]
+"""JSON object that a probe returned."""
 EXAMPLES = 16
-SPEC: SpecEntry = {"task": "classification", "outputs": 3, "shape": [1, 2, 2], "classes": []}
 SECRET = "GAUNTLET_SELFCHECK_SECRET"  # noqa: S105 - the name of a variable that must not be seen
 PATIENCE = 60.0
 """Seconds beyond its limit after which a stage that was not reported counts as lost."""
 
 
-class Broken(Exception):
-    """A promise does not hold; the message is what was seen."""
-
-
-class Untold(Exception):
-    """This machine cannot tell whether a promise holds; the message is why."""
-
-
 @dataclass(frozen=True)
-class Check:
-    """One promise of every executor, and how to try it.
+class EndedStage:
+    """Stage that has ended.
 
     Attributes:
-        name: what it is called on the command line. promise: one line, for people.
-        run: returns when the promise holds. Raises ``Broken`` or ``Untold``.
+        job: its job.
+        result: result that the executor reported.
     """
-
-    name: str
-    promise: str
-    run: Callable[[Rig], None]
-
-
-def check(run: Callable[[Rig], None]) -> Check:
-    """Make a function a check: its name is the check's name, its docstring the promise."""
-    promise = (run.__doc__ or "").rstrip(".").replace("``", "")
-    return Check(run.__name__.strip("_").replace("_", "-"), promise, run)
-
-
-def expect(held: object, seen: object) -> None:
-    """Say what was seen unless something held.
-
-    Raises:
-        Broken: it did not.
-    """
-    if not held:
-        raise Broken(str(seen)[:300])
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A stage that ended: its job, what the executor said, and what it left."""
 
     job: StageJob
     result: Result
 
     @cached_property
-    def report(self) -> dict[str, Any]:
-        """What the probe returned.
+    def report(self) -> Report:
+        """Report that the probe returned.
 
         Raises:
-            Broken: the stage did not end well, or left no report.
+            PromiseBroken: the stage did not end well, or left no report.
         """
-        self.ended("ok")
+        self.expect("ok")
         try:
             text = (self.state / "report.json").read_text(encoding="utf-8")
         except OSError as error:
-            raise Broken(f"the stage was ok and its report did not arrive: {error}") from error
-        report: dict[str, Any] = json.loads(text)
+            raise PromiseBroken(
+                f"the stage was ok and its report did not arrive: {error}"
+            ) from error
+        report: Report = json.loads(text)
         return report
 
-    def ended(self, status: str, *words: str) -> None:
-        """Check the status, and that the reason holds some words.
+    def expect(self, status: str, *words: str) -> None:
+        """Check the status and the reason.
+
+        Args:
+            status: expected status.
+            words: texts that the reason must contain.
 
         Raises:
-            Broken: with the status and reason that came.
+            PromiseBroken: status or reason differ.
         """
         result = self.result
         fits = result.status == status and all(word in result.reason for word in words)
@@ -108,42 +75,43 @@ class Seen:
 
     @property
     def out(self) -> Path:
-        """The stage's artefacts."""
+        """Folder of the stage's artefacts."""
         return self.job.folder / "out"
 
     @property
     def state(self) -> Path:
-        """Where the probe wrote."""
+        """Folder in which the probe wrote."""
         return self.out / "state"
 
 
-class Rig:
-    """Runs probes on one executor, in a folder of its own.
+class SelfCheckContext:
+    """Runner of probes on one executor, in a folder of its own.
 
     Args:
-        make: the executor's constructor; one check needs it in another process.
-        root: an empty folder on the file system where runs work.
+        make: constructor of the executor; one check needs it in another process.
+        root: empty folder on the file system where runs work.
+
+    Attributes:
+        executor: executor under test.
+        jobs: maker of jobs.
+        data: data set that every probe is granted.
+        secret: value of an environment variable that no stage may see.
     """
 
     def __init__(self, make: Callable[[], Executor], root: Path) -> None:
         self.make, self.root = make, root
         self.executor = make()
         self.secret = os.urandom(8).hex()
-        os.environ[SECRET] = self.secret  # before anything is started
-        self._count = 0
-        self._ended: dict[str, Seen] = {}
-        self._memory: dict[str, Any] = {}
+        os.environ[SECRET] = self.secret  # before any process is started
+        self._ended: dict[str, EndedStage] = {}
+        self._shared: dict[str, object] = {}
         self.data = root / "data"
         save_array(self.data / "x.npy", np.zeros((EXAMPLES, 1, 2, 2), np.uint8))
         save_array(self.data / "y.npy", np.zeros(EXAMPLES, np.int64))
         save_array(self.data / "ids.npy", np.arange(EXAMPLES))
         weights = {"1.weight": np.eye(3, 4, dtype=np.float32), "1.bias": np.zeros(3, np.float32)}
         save_file(weights, self.data / "network.safetensors")
-        self.modules = root / "attacks" / "selfcheck"
-        shutil.copytree(PROBES, self.modules, ignore=shutil.ignore_patterns("__pycache__"))
-        (self.modules / "broken.py").write_text(
-            "\nraise ImportError('broken on purpose')\n", "utf-8"
-        )
+        self.jobs = ProbeJobs(root, self.data)
 
     def close(self) -> None:
         """Stop the executor."""
@@ -151,124 +119,66 @@ class Rig:
         os.environ.pop(SECRET, None)
 
     def once(self, name: str, make: Callable[[], T]) -> T:
-        """A value that several checks share, made by the first."""
-        if name not in self._memory:
-            self._memory[name] = make()
-        value: T = self._memory[name]
-        return value
+        """Return a value that several checks share; the first one makes it.
+
+        Args:
+            name: name of the value.
+            make: function that makes it.
+        """
+        if name not in self._shared:
+            self._shared[name] = make()
+        return cast(T, self._shared[name])
 
     @cached_property
     def deadline(self) -> float:
-        """A time limit in which a stage surely begins its hook, and little more."""
-        return 1.0 + 2 * self.see("endings.fine").result.seconds
+        """Time limit that suffices for a stage to begin its hook, and little more."""
+        return 1.0 + 2 * self.run("endings.fine").result.seconds
 
-    def job(
-        self,
-        probe: str,
-        *,
-        seconds: float = 30.0,
-        memory_gb: float = 4.0,
-        entry: str = "attack.py:Probe",
-        checkpoint: Path | None = None,
-        data: Path | None = None,
-        **params: object,
-    ) -> StageJob:
-        """A ``learn`` stage whose hook is a probe, such as ``endings.fine``."""
-        self._count += 1
-        key = digest([str(self.root), self._count])
-        data = data or self.data
-        file = JobFile(
-            stage="learn",
-            spec=SPEC,
-            device="cpu",
-            seed_root=(0, "learn", "selfcheck"),
-            deadline=seconds,
-            modules={"attack": self._module(entry, "attack", "learn", {"probe": probe} | params)},
-            inputs={"train": str(data), "val": str(data)},
-            options={"access": "none", "threads": 1, "budget": {}},
-            checkpoint=str(checkpoint or self.root / "checkpoints" / key),
-        )
-        Path(file.checkpoint).mkdir(parents=True, exist_ok=True)
-        return StageJob(key, self.root / "work" / key[:32], file, seconds, memory_gb)
+    def run(self, probe: str, **settings: Any) -> EndedStage:  # noqa: ANN401
+        """Run one probe to its end; arguments as ``ProbeJobs.make``."""
+        return self.finish(self.jobs.make(probe, **settings))[0]
 
-    def copy_of_data(self) -> Path:
-        """The data set in a folder that may be spoiled."""
-        self._count += 1
-        return Path(shutil.copytree(self.data, self.root / f"data-{self._count}"))
+    def report(self, probe: str, **settings: Any) -> Report:  # noqa: ANN401
+        """Run one probe and return its report; arguments as ``ProbeJobs.make``."""
+        return self.run(probe, **settings).report
 
-    def with_oracle(self, job: StageJob, **params: object) -> StageJob:
-        """The same stage with access to an oracle that allows two queries an example."""
-        options = {**job.file.options, "access": "oracle", "budget": {"queries": 2}}
-        attack = replace(job.file, options=options)
-        service = replace(
-            attack,
-            stage="oracle",
-            modules={"victim": self._module("victim.py:Line", "victim", "build", params)},
-            inputs={"weights": str(self.data), "slice_x": str(self.data)},
-            checkpoint=str(job.folder / "oracle-checkpoint"),
-        )
-        oracle = StageJob(
-            f"{job.key}-oracle", job.folder / "oracle", service, job.seconds, job.memory_gb
-        )
-        return StageJob(job.key, job.folder, attack, job.seconds, job.memory_gb, oracle)
-
-    def _module(self, entry: str, kind: str, hook: str, params: dict[str, object]) -> ModuleEntry:
-        return ModuleEntry(
-            name="selfcheck",
-            folder=str(self.modules),
-            entry=entry,
-            kind=kind,
-            hooks=(hook,),
-            params=params,
-            needs=(),
-        )
-
-    def checkpoint(self, job: StageJob) -> Path:
-        """The folder that outlives a stage."""
-        return Path(job.file.checkpoint)
-
-    def see(self, probe: str, **settings: Any) -> Seen:  # noqa: ANN401 - as ``job`` takes them
-        """Run one probe to its end."""
-        return self.finish(self.job(probe, **settings))[0]
-
-    def report(self, probe: str, **settings: Any) -> dict[str, Any]:  # noqa: ANN401
-        """What a probe returned."""
-        return self.see(probe, **settings).report
-
-    def facts(self) -> dict[str, Any]:
-        """What a stage sees around itself; looked up once."""
+    def facts(self) -> Report:
+        """Return what a stage sees of its surroundings; looked up once."""
         return self.once("facts", lambda: self.report("surroundings.facts"))
 
-    def finish(self, *jobs: StageJob, start: bool = True) -> list[Seen]:
-        """Run stages side by side to their ends, in the order given.
+    def finish(self, *jobs: StageJob, start: bool = True) -> list[EndedStage]:
+        """Run stages side by side; return them in the order given when all have ended.
 
         Args:
-            jobs: the stages. start: whether they have still to be started.
+            jobs: jobs of the stages.
+            start: whether the stages must be started first.
 
         Raises:
-            Broken: the executor lost one.
+            PromiseBroken: the executor lost a stage.
         """
         for job in jobs if start else ():
             self.executor.start(job)
         limit = time.monotonic() + max(job.seconds for job in jobs) + PATIENCE
         while missing := [job for job in jobs if job.key not in self._ended]:
             expect(time.monotonic() < limit, f"{len(missing)} stages were never reported as ended")
-            self._ended |= {job.key: Seen(job, result) for job, result in self.executor.wait(0.5)}
+            ended = self.executor.wait(0.5)
+            self._ended |= {job.key: EndedStage(job, result) for job, result in ended}
         return [self._ended[job.key] for job in jobs]
 
     def abandon(self, job: StageJob) -> None:
-        """Run a stage from a harness that is killed as soon as the stage's hearts beat."""
-        harness = multiprocessing.get_context("spawn").Process(target=hold, args=(self.make, job))
+        """Run a stage from another harness, which is killed when the stage's processes live."""
+        spawn = multiprocessing.get_context("spawn")
+        harness = spawn.Process(target=run_until_killed, args=(self.make, job))
         harness.start()
         try:
-            wait_for_beats(self.checkpoint(job))
+            wait_for_beats(checkpoint_of(job))
         finally:
             harness.kill()
             harness.join()
 
 
-def hold(make: Callable[[], Executor], job: StageJob) -> None:
-    """Be a harness that runs a stage until it is killed."""
+def run_until_killed(make: Callable[[], Executor], job: StageJob) -> None:
+    """Run a stage as a harness does, until this process is killed."""
     executor = make()
     executor.start(job)
     while True:
@@ -276,10 +186,14 @@ def hold(make: Callable[[], Executor], job: StageJob) -> None:
 
 
 def wait_for_beats(folder: Path, seconds: float | None = None) -> None:
-    """Wait until the child and the daemon of ``limits.leaves`` live, ``PATIENCE`` at most.
+    """Wait until the child and the daemon of the probe ``limits.leaves`` live.
+
+    Args:
+        folder: checkpoint in which they write their beats.
+        seconds: longest time to wait, ``PATIENCE`` by default.
 
     Raises:
-        Broken: they do not come to life.
+        PromiseBroken: they do not start.
     """
     limit = time.monotonic() + (PATIENCE if seconds is None else seconds)
     while len(list(folder.glob("*.beat"))) < 2:
@@ -287,14 +201,19 @@ def wait_for_beats(folder: Path, seconds: float | None = None) -> None:
         time.sleep(0.02)
 
 
-def expect_silence(executor: Executor, folder: Path, seconds: float = 0.0) -> None:
-    """Check that the processes of ``limits.leaves`` lived, and are dead within some seconds.
+def expect_no_processes(executor: Executor, folder: Path, seconds: float = 0.0) -> None:
+    """Check that the processes of the probe ``limits.leaves`` have lived, and are dead.
 
-    Their beats tell where the checkpoint is a folder of the host; elsewhere the executor asks
-    whoever runs its stages what still runs.
+    If the checkpoint is a folder of the host, their beats show whether they live. Otherwise the
+    executor lists the processes.
+
+    Args:
+        executor: executor under test.
+        folder: checkpoint in which they write their beats.
+        seconds: time in which they must be dead.
 
     Raises:
-        Broken: one of them beats on.
+        PromiseBroken: one of them lives.
     """
     limit = time.monotonic() + seconds
     wait_for_beats(folder, 0)
@@ -306,51 +225,3 @@ def expect_silence(executor: Executor, folder: Path, seconds: float = 0.0) -> No
         if not alive:
             return
         expect(time.monotonic() < limit, f"still running: {', '.join(sorted(alive))}")
-
-
-@contextmanager
-def listening(greeting: str) -> Iterator[int]:
-    """A port of this machine that answers with a greeting, however often it is asked."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    link, _ = server.accept()
-                except OSError:
-                    return
-                with link:
-                    link.sendall(greeting.encode())
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        try:
-            yield int(server.getsockname()[1])
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
-            thread.join(1)
-
-
-@contextmanager
-def watched(seconds: float) -> Iterator[None]:
-    """Interrupt a block that hangs: an executor that waits for ever is broken too.
-
-    Works in the main thread only, where signals arrive; elsewhere it does nothing.
-
-    Raises:
-        Broken: the time was over.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Broken(f"the harness itself hung for {seconds:g} s")
-
-    earlier = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, earlier)

@@ -1,7 +1,7 @@
-"""One self-check for every executor: named promises, each tried by a stage that misbehaves.
+"""Self-check of any executor: named promises, each tested by stages that misbehave.
 
-An executor that cannot keep a promise says so in ``KNOWN``, with the reason. What is listed there
-is tried all the same where trying does no harm, so that the table stays true.
+``KNOWN`` lists the promises that an executor does not keep, with reasons. They are tested too,
+where a test does no harm, so that the table stays true.
 """
 
 from __future__ import annotations
@@ -12,27 +12,31 @@ from pathlib import Path
 
 from harness.executors.base import Executor
 from harness.executors.selfcheck.checks import artefacts, endings, limits, lives, surroundings
-from harness.executors.selfcheck.context import Broken, Check, Rig, Untold, watched
+from harness.executors.selfcheck.context import SelfCheckContext
+from harness.executors.selfcheck.errors import Inconclusive, PromiseBroken
+from harness.executors.selfcheck.promise_check import PromiseCheck
+from harness.executors.selfcheck.time_limit import time_limit
 
-CHECKS: tuple[Check, ...] = tuple(
+CHECKS: tuple[PromiseCheck, ...] = tuple(
     value
     for theme in (endings, limits, surroundings, artefacts, lives)
     for value in vars(theme).values()
-    if isinstance(value, Check)
+    if isinstance(value, PromiseCheck)
 )
+"""All checks, in the order in which they run."""
 
 CHECK_SECONDS = 240.0
-"""Longest time that one check may take before the harness counts as hung."""
+"""Seconds after which a check that still runs is interrupted: the harness hangs."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """An exception to a promise.
+class KnownException:
+    """Promise that an executor is known not to keep.
 
     Attributes:
-        reason: why this executor does not keep it.
-        runs: whether the check is tried; not where it would hurt the machine.
-        certain: whether it fails on every machine, so that a pass means the table is out of date.
+        reason: why the executor does not keep it.
+        runs: whether it is tested; false where the test would harm the machine.
+        certain: whether it is broken on every machine; the table is outdated if it holds then.
     """
 
     reason: str
@@ -41,40 +45,47 @@ class Known:
 
 
 RIGHTS = "local isolates nothing: module code runs with your rights"
+NETWORK = "local isolates nothing: a stage has the machine's network"
 
-KNOWN: dict[str, dict[str, Known]] = {
+KNOWN: dict[str, dict[str, KnownException]] = {
     "local": {
-        "unprivileged": Known(RIGHTS, certain=False),  # it passes for whoever is not root
-        "network": Known("local isolates nothing: a stage has the machine's network"),
-        "name-resolution": Known("local isolates nothing: a stage has the machine's network"),
-        "system-changes": Known(RIGHTS, certain=False),
-        "kernel-memory": Known(RIGHTS),
-        "carries-nothing": Known(f"{RIGHTS}; trying would leave things on the machine", False),
-        "read-only-root": Known(RIGHTS),
-        "host-files": Known(RIGHTS),
-        "host-processes": Known(RIGHTS),
-        "inputs-on-disk": Known(f"{RIGHTS}; the store's digests show a change afterwards"),
-        "disk-limit": Known("local limits single files only; trying would fill the disk", False),
-        "shared-memory-limit": Known("what lies in /dev/shm counts for no stage", False),
-        "process-limit": Known("a limit by user would stop your other programs too", False),
+        "unprivileged": KnownException(RIGHTS, certain=False),  # it holds if the user is not root
+        "network": KnownException(NETWORK),
+        "name-resolution": KnownException(NETWORK),
+        "system-changes": KnownException(RIGHTS, certain=False),
+        "kernel-memory": KnownException(RIGHTS),
+        "carries-nothing": KnownException(
+            f"{RIGHTS}; a test would leave things on the machine", runs=False
+        ),
+        "read-only-root": KnownException(RIGHTS),
+        "host-files": KnownException(RIGHTS),
+        "host-processes": KnownException(RIGHTS),
+        "inputs-on-disk": KnownException(f"{RIGHTS}; the store's digests show a change afterwards"),
+        "disk-limit": KnownException(
+            "local limits single files only; a test would fill the disk", runs=False
+        ),
+        "shared-memory-limit": KnownException("files in /dev/shm count for no stage", runs=False),
+        "process-limit": KnownException(
+            "a limit by user would stop your other programs too", runs=False
+        ),
     },
     "docker": {},
 }
-"""Executor → check → why it is an exception. A test keeps the names true."""
+"""Executor → check → known exception."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of one check.
+    """Result of one check.
 
     Attributes:
-        check: what was tried.
+        check: the check.
         state: ``holds``, ``known`` (a known exception), ``outdated`` (a known exception that
-            holds), ``untold`` (this machine cannot tell) or ``broken``.
-        detail: the reason, or what was seen.
+            holds), ``inconclusive`` (not testable on this machine) or ``broken``.
+        detail: reason, or what was seen.
     """
 
-    check: Check
+    check: PromiseCheck
     state: str
     detail: str = ""
 
@@ -82,8 +93,8 @@ class Finding:
         return {
             "holds": "holds",
             "known": f"known exception: {self.detail}",
-            "outdated": "holds, though listed as a known exception: take it off the list",
-            "untold": f"cannot be told here: {self.detail}",
+            "outdated": "holds, though listed as a known exception: remove it from the list",
+            "inconclusive": f"cannot be tested here: {self.detail}",
             "broken": f"BROKEN: {self.detail}",
         }[self.state]
 
@@ -91,37 +102,48 @@ class Finding:
 def selfcheck(
     make: Callable[[], Executor], root: Path, only: Collection[str] = ()
 ) -> Iterator[Finding]:
-    """Try every promise on an executor, in order.
+    """Test the promises of an executor, in order.
 
     Args:
-        make: the executor's constructor.
-        root: an empty folder on the file system where runs work; left behind for the caller.
-        only: names of checks; all when empty.
+        make: constructor of the executor.
+        root: empty folder on the file system where runs work; the caller deletes it.
+        only: names of the checks to run, or empty for all.
+
+    Yields:
+        One finding per check.
     """
-    rig = Rig(make, root)
-    known = KNOWN.get(rig.executor.name, {})
+    context = SelfCheckContext(make, root)
+    known = KNOWN.get(context.executor.name, {})
     try:
         for check in CHECKS:
             if not only or check.name in only:
-                yield judged(check, rig, known.get(check.name))
+                yield try_check(check, context, known.get(check.name))
     finally:
-        rig.close()
+        context.close()
 
 
-def judged(check: Check, rig: Rig, known: Known | None) -> Finding:
-    """Try one promise, and read the outcome against the known exceptions."""
+def try_check(
+    check: PromiseCheck, context: SelfCheckContext, known: KnownException | None
+) -> Finding:
+    """Run one check and compare its outcome with the known exception.
+
+    Args:
+        check: the check.
+        context: context that it runs in.
+        known: known exception to the promise, or ``None``.
+    """
     if known is not None and not known.runs:
-        return Finding(check, "known", f"{known.reason} (not tried)")
+        return Finding(check, "known", f"{known.reason} (not tested)")
     try:
-        with watched(CHECK_SECONDS):
-            check.run(rig)
-    except Untold as reason:
-        return Finding(check, "untold", str(reason))
-    except Broken as seen:
+        with time_limit(CHECK_SECONDS):
+            check.run(context)
+    except Inconclusive as reason:
+        return Finding(check, "inconclusive", str(reason))
+    except PromiseBroken as seen:
         if known is not None:
             return Finding(check, "known", known.reason)
         return Finding(check, "broken", str(seen))
-    except Exception as error:  # noqa: BLE001 - a harness that raises has broken its promise
+    except Exception as error:  # noqa: BLE001 - an executor that raises breaks its promise
         return Finding(check, "broken", f"the harness raised {type(error).__name__}: {error}")
     if known is not None and known.certain:
         return Finding(check, "outdated", known.reason)

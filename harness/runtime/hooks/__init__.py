@@ -5,7 +5,7 @@ under ``hooks``. Argument names and their order are fixed: the loader compares t
 
 These rules hold for every hook:
 
-- Inputs are float32 in [0, 1] on ``ctx.device``. Networks normalize their inputs themselves.
+- Inputs are float32 in [0, 1] on ``ctx.device``. Networks normalise their inputs themselves.
 - ``network`` can be trained. ``model`` is frozen, in eval mode and counts its passes.
 - Arguments must not be changed in place; ``network`` is the exception where its hook trains it.
 - Random numbers come from ``ctx.generator(...)``. The harness also seeds torch's global generator

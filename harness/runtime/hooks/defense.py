@@ -149,7 +149,7 @@ class DefenseLoss(Protocol):
     def loss(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return one loss value for each example.
 
-        Optional. The victim's recipe minimizes its mean, unless the defence has ``fit``.
+        Optional. The victim's recipe minimises its mean, unless the defence has ``fit``.
 
         Called:
             Stage ``train``, at every training step. In ``attack`` also through

@@ -27,7 +27,7 @@ class VictimBuild(Protocol):
             spec: task, number of outputs and input shape. The network may depend on nothing else.
 
         Returns:
-            A network that takes float32 inputs in [0, 1] and normalizes them itself. It returns
+            A network that takes float32 inputs in [0, 1] and normalises them itself. It returns
             logits ``[B, K]`` in classification, logits ``[B, K, H, W]`` in segmentation (or one
             output more, for void, as the last), scores or embeddings ``[B, D]`` of single items in
             ranking. Ranking by item number takes int64 item numbers in place of images.
@@ -68,7 +68,7 @@ class VictimLoss(Protocol):
                 ranking int64 ``[B, arity + 2]``: rows of ``x``, label ±1, attribute.
 
         Returns:
-            float ``[B]``, one value an example, never reduced, differentiable in the parameters
+            float ``[B]``, one value per example, never reduced, differentiable in the parameters
             and in ``x``.
 
         Raises:
@@ -109,7 +109,7 @@ class VictimFit(Protocol):
             network: the network to train; untrained, or with weights to start from.
             train: the training set.
             val: the validation set, for curves and for the choice of the best step.
-            loss: ``loss(network, x, y)`` returns one value an example; the recipe minimizes its
+            loss: ``loss(network, x, y)`` returns one value per example; the recipe minimises its
                 mean. It is the defence's, the victim's or the task's loss.
             ctx: seeds, the device, ``ctx.checkpoint`` (survives a kill), ``ctx.metric`` for
                 training curves.

@@ -1,1 +1,1 @@
-"""What runs a hook: the worker process, its supervisor and their protocol."""
+"""Processes that run hooks: the worker, its supervisor or fork server, and their protocols."""

@@ -1,4 +1,4 @@
-"""Arrays, weights and small JSON on disk: written aside, renamed, never pickled."""
+"""Arrays, weights and JSON files, read and written without pickles."""
 
 from __future__ import annotations
 
@@ -20,28 +20,31 @@ Array = NDArray[Any]
 
 
 def save_array(path: Path, array: Array | Tensor) -> None:
-    """Save a ``.npy``; parents are made."""
+    """Save a ``.npy`` file and make its parent folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     value = array.detach().cpu().numpy() if isinstance(array, Tensor) else array
     np.save(path, np.ascontiguousarray(value), allow_pickle=False)
 
 
 def load_array(path: Path) -> Array:
-    """Memory-map a ``.npy``; copy-on-write, so that nobody can change the file through it."""
+    """Return a memory-mapped ``.npy`` file, copy-on-write: changes do not reach the file."""
     array: Array = np.load(path, mmap_mode="c", allow_pickle=False)
     return array
 
 
 def load_tensor(path: Path) -> Tensor:
-    """A tensor over the memory-mapped file (private pages: the file cannot change)."""
+    """Return a tensor over a memory-mapped ``.npy`` file; changes do not reach the file."""
     array = load_array(path)
     return torch.from_numpy(array) if array.size else torch.from_numpy(np.array(array))
 
 
 def save_weights(path: Path, network: torch.nn.Module) -> None:
-    """Save a state dict as safetensors.
+    """Save the state of a network as safetensors.
 
-    safetensors refuses shared and channels-last tensors, hence contiguous copies.
+    safetensors refuses shared and channels-last tensors, so contiguous copies are saved.
+
+    Raises:
+        ContractError: a tensor has a value that is not finite.
     """
     state = {name: value.detach().cpu().contiguous().clone() for name, value in
              network.state_dict().items()}  # fmt: skip
@@ -52,7 +55,11 @@ def save_weights(path: Path, network: torch.nn.Module) -> None:
 
 
 def load_weights(path: Path, network: torch.nn.Module) -> None:
-    """Load safetensors strictly: a missing, unknown or misshapen tensor is an error."""
+    """Load safetensors into a network.
+
+    Raises:
+        ContractError: a tensor is missing, unknown or of another shape.
+    """
     try:
         network.load_state_dict(load_tensors(path), strict=True)
     except RuntimeError as error:
@@ -61,13 +68,40 @@ def load_weights(path: Path, network: torch.nn.Module) -> None:
         ) from error
 
 
+def load_all_but_head(path: Path, network: torch.nn.Module, head: str) -> None:
+    """Load safetensors into a network, without the tensors of its head.
+
+    Args:
+        path: file with the tensors.
+        network: network to change.
+        head: module path of the last layer.
+
+    Raises:
+        ContractError: outside the head, a tensor is missing, unknown or of another shape.
+    """
+    stored = load_tensors(path)
+    own = network.state_dict()
+    wrong = [
+        name
+        for name in own.keys() | stored.keys()
+        if not name.startswith(head + ".")
+        and (name not in own or name not in stored or own[name].shape != stored[name].shape)
+    ]
+    if wrong:
+        raise ContractError(
+            "the public or delivered network differs from the student outside its head: "
+            f"{', '.join(sorted(wrong)[:3])}"
+        )
+    own |= {name: value for name, value in stored.items() if not name.startswith(head + ".")}
+    network.load_state_dict(own)
+
+
 def write_json(path: Path, value: object) -> None:
-    """Write JSON aside and rename; refuses NaN and infinities."""
+    """Write a JSON file aside and rename it.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
     aside = path.with_name(path.name + ".part")
     aside.write_text(json.dumps(value, allow_nan=False, sort_keys=True, indent=1), encoding="utf-8")
     os.replace(aside, path)
-
-
-def read_json(path: Path) -> Any:  # noqa: ANN401
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))

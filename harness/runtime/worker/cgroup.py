@@ -1,6 +1,6 @@
-"""What the kernel counts for this container: memory in use, and kills for want of it.
+"""Counters of the container's control group: memory in use, and out-of-memory kills.
 
-Both hierarchies of control groups are in use; Docker mounts the container's own part read-only.
+Versions 1 and 2 of control groups are supported. Docker mounts the container's own part read-only.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
-USED = {
+MEMORY_FIELDS = {
     ROOT / "memory.stat": ("anon", "shmem"),  # version 2
     ROOT / "memory" / "memory.stat": ("total_rss", "total_shmem"),  # version 1
 }
 KILLS = (ROOT / "memory.events", ROOT / "memory" / "memory.oom_control")
 
 
-def counters(path: Path) -> dict[str, int]:
-    """A file of ``name number`` lines; empty when it is not there."""
+def read_counters(path: Path) -> dict[str, int]:
+    """Read a file of ``name number`` lines; a missing file is empty."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except OSError:
@@ -26,14 +26,14 @@ def counters(path: Path) -> dict[str, int]:
 
 
 def memory_used() -> int:
-    """Bytes of private and shared memory, files in memory (tmpfs) included; 0 if untold."""
-    for path, names in USED.items():
-        if found := counters(path):
-            # version 2 counts shared memory beside anon, version 1 beside rss
+    """Return bytes of private and shared memory, tmpfs files included; 0 if there is no counter."""
+    for path, names in MEMORY_FIELDS.items():
+        if found := read_counters(path):
+            # neither ``anon`` (version 2) nor ``rss`` (version 1) includes shared memory
             return sum(found.get(name, 0) for name in names)
     return 0
 
 
 def out_of_memory_kills() -> int:
-    """How many processes the kernel killed here because memory was at its limit."""
-    return sum(counters(path).get("oom_kill", 0) for path in KILLS)
+    """Return the number of processes that the kernel killed at the memory limit."""
+    return sum(read_counters(path).get("oom_kill", 0) for path in KILLS)

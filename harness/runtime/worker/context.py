@@ -1,4 +1,4 @@
-"""What a hook gets of its surroundings; see ``contracts.Context``."""
+"""Implementation of ``contracts.Context``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,18 @@ from harness.runtime.contracts import Spec
 
 
 class StageContext:
-    """The context of one stage, made by the worker."""
+    """Context of one stage.
+
+    Args:
+        device: device on which tensors belong.
+        spec: description of the data set.
+        seed_root: values from which all seeds of the stage are derived.
+        deadline: time on the monotonic clock at which the stage is stopped.
+        scratch: folder for temporary files.
+        state: folder that the module's earlier hook wrote.
+        checkpoint: folder that survives a kill.
+        curves: file of the training curves.
+    """
 
     def __init__(
         self,
@@ -37,7 +48,7 @@ class StageContext:
 
     @contextmanager
     def within(self, *dims: str | int) -> Iterator[None]:
-        """Seeds depend on these, too: a call of many must not draw what the others drew."""
+        """Make the seeds in a block depend on ``dims`` too, so that calls differ."""
         before, self._within = self._within, (*self._within, *dims)
         try:
             yield
@@ -45,24 +56,24 @@ class StageContext:
             self._within = before
 
     def seed(self, *dims: object) -> int:
-        """A 63-bit seed from the cell's seed, the stage, the module, and ``dims`` (as text)."""
+        """Return a 63-bit seed from the cell's seed, the stage, the module and ``dims`` as text."""
         text = json.dumps([*self._seed_root, *self._within, *map(str, dims)])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
     def generator(self, *dims: object, device: torch.device | str = "cpu") -> torch.Generator:
-        """A generator seeded by ``seed(*dims)``."""
+        """Return a generator seeded with ``seed(*dims)``."""
         return torch.Generator(device).manual_seed(self.seed(*dims))
 
     def remaining(self) -> float:
-        """Seconds left before the stage is stopped."""
+        """Return the seconds left before the stage is stopped."""
         return max(0.0, self._deadline - time.monotonic())
 
     def log(self, message: str) -> None:
-        """A line in the stage's log (standard output, which nothing parses)."""
+        """Write a line to the stage's log: standard output, which is never parsed."""
         print(message, flush=True)  # noqa: T201 - the stage's log is its standard output
 
     def metric(self, name: str, value: float, step: int) -> None:
-        """Append a point to ``curves.jsonl``; a value that is not finite is written as null."""
+        """Append a point to ``curves.jsonl``; a value that is not finite becomes null."""
         number = float(value)
         point = {
             "name": name,

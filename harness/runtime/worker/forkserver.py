@@ -1,15 +1,14 @@
-"""A process that imports torch once, runs nothing in it, and forks one child a stage.
+"""Fork server of the local executor: it imports torch once and forks one child per stage.
 
-Started by the local executor as ``python -m harness.runtime.worker.forkserver``. It reads one JSON
-line per order from standard input (``{"start": PATH}``, where PATH is a ``job.json``) and writes
-one JSON line per event: ``{"started": PATH, "pid": N}``, ``{"ended": PATH, "code": N, "signal":
-N}``.
-``ended`` is said when every process of the stage is dead, also one that left its process group.
+It is started as ``python -m harness.runtime.worker.forkserver FOLDER``. It reads one JSON line per
+message from standard input (``{"start": PATH}``, where PATH is a ``job.json``) and writes one JSON
+line per event: ``{"started": PATH, "pid": N}`` and ``{"ended": PATH, "code": N, "signal": N}``.
+``ended`` is sent when all processes of the stage are dead, also those outside its process group.
 
-The forking process only imports and sets one thread: a child forked after its parent ran a real
-multi-threaded operation hangs in its first parallel region. When standard input closes – the
-harness has ended, even by ``kill -9`` – every process below this one is killed, and the folder that
-the first argument names (sockets, the stages' home) is removed.
+The server itself only imports torch and limits it to one thread: a child whose parent has run a
+multi-threaded operation hangs in its first parallel region. When standard input closes, the harness
+has ended, perhaps by ``kill -9``. Then all descendants are killed and FOLDER (sockets, the home of
+the stages) is removed.
 """
 
 from __future__ import annotations
@@ -21,33 +20,36 @@ import selectors
 import shutil
 import signal
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NoReturn
 
 import torch
 
-from harness.runtime.worker.spawn import PR_SET_CHILD_SUBREAPER, become, prctl, warm
+from harness.runtime.worker.spawn import PR_SET_CHILD_SUBREAPER, import_for, prctl, run_stage
 
 
-def child(path: Path) -> NoReturn:
-    """Become the stage, with its log beside its job."""
+def run_child(path: Path) -> NoReturn:
+    """Run the stage of a ``job.json``, with its log in the same folder."""
     try:
-        become(
-            path, os.open(path.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        )
+        log = path.parent / "log.txt"
+        run_stage(path, os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
     finally:
         os._exit(1)
 
 
-def say(event: dict[str, object]) -> None:
-    """One event on standard output."""
+def send(event: Mapping[str, object]) -> None:
+    """Write an event to standard output."""
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
 
 
-def reap(children: dict[int, str]) -> None:
-    """Report ended children, once whatever they left behind is dead."""
+def reap_stages(children: dict[int, str]) -> None:
+    """Report stages that have ended, after killing the processes that they left.
+
+    Args:
+        children: process id → ``job.json`` of running stages; those that ended are removed.
+    """
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -57,23 +59,26 @@ def reap(children: dict[int, str]) -> None:
             return
         path = children.pop(pid, None)
         if path is None:
-            continue  # an orphan that ended by itself
+            continue  # an orphan that has ended by itself
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
-        bury(children)
+        reap_orphans(children)
         code = os.waitstatus_to_exitcode(status)
-        say({"ended": path, "code": max(code, 0), "signal": max(-code, 0)})
+        send({"ended": path, "code": max(code, 0), "signal": max(-code, 0)})
 
 
-def bury(stages: Collection[int]) -> None:
-    """Kill and await every child that is no stage.
+def reap_orphans(stages: Collection[int]) -> None:
+    """Kill and reap all children that are not stages.
 
-    Every stage is a subreaper, and so is this process: it adopts what a stage leaves behind when
-    that ends, whatever session it has moved to. Killing one may bring its own children here, hence
+    Stages are subreapers, and so is this process: it adopts the processes of a stage that has
+    ended, also those in other sessions. Killing an orphan brings its own children here; therefore
     the loop.
+
+    Args:
+        stages: process ids of the running stages.
     """
-    listed = Path(f"/proc/self/task/{os.getpid()}/children")
-    while orphans := [p for p in map(int, listed.read_text().split()) if p not in stages]:
+    path = Path(f"/proc/self/task/{os.getpid()}/children")
+    while orphans := [p for p in map(int, path.read_text().split()) if p not in stages]:
         for pid in orphans:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -81,23 +86,26 @@ def bury(stages: Collection[int]) -> None:
 
 
 def main() -> None:
-    """Serve orders until the harness has gone, then take everything along."""
+    """Serve until the harness has ended; then kill all descendants and remove the folder."""
     children: dict[int, str] = {}
-    with contextlib.suppress(BrokenPipeError, FileNotFoundError):  # its pipe, its work folder
+    with contextlib.suppress(BrokenPipeError, FileNotFoundError):  # pipe or work folder is gone
         serve(children)
     for pid in children:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
-    bury(())
+    reap_orphans(())
     shutil.rmtree(sys.argv[1], ignore_errors=True)
-    os._exit(0)  # taking torch down in good order takes a second
+    os._exit(0)  # an orderly exit of torch takes a second
 
 
 def serve(children: dict[int, str]) -> None:
-    """Take orders until standard input closes.
+    """Run stages until standard input closes.
+
+    Args:
+        children: process id → ``job.json`` of running stages.
 
     Raises:
-        BrokenPipeError: nobody reads standard output any more.
+        BrokenPipeError: standard output is closed.
     """
     torch.set_num_threads(1)
     prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -105,17 +113,17 @@ def serve(children: dict[int, str]) -> None:
     read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(write_end)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    watch = selectors.DefaultSelector()
-    watch.register(0, selectors.EVENT_READ)
-    watch.register(read_end, selectors.EVENT_READ)
+    selector = selectors.DefaultSelector()
+    selector.register(0, selectors.EVENT_READ)
+    selector.register(read_end, selectors.EVENT_READ)
     pending = b""
-    say({"ready": os.getpid()})
+    send({"ready": os.getpid()})
     while True:
-        ready = {key.fd for key, _ in watch.select()}
+        ready = {key.fd for key, _ in selector.select()}
         if read_end in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(read_end, 4096)
-            reap(children)
+            reap_stages(children)
         if 0 in ready:
             text = os.read(0, 65536)
             if not text:
@@ -123,12 +131,12 @@ def serve(children: dict[int, str]) -> None:
             *lines, pending = (pending + text).split(b"\n")
             for line in lines:
                 path = json.loads(line)["start"]
-                warm(json.loads(Path(path).read_text(encoding="utf-8"))["stage"])
+                import_for(json.loads(Path(path).read_text(encoding="utf-8"))["stage"])
                 pid = os.fork()
                 if pid == 0:
-                    child(Path(path))
+                    run_child(Path(path))
                 children[pid] = path
-                say({"started": path, "pid": pid})
+                send({"started": path, "pid": pid})
 
 
 if __name__ == "__main__":

@@ -1,47 +1,51 @@
-"""A stage's job as the worker reads it: ``job.json``, fully resolved, and the objects it names."""
+"""Job of a stage: ``job.json`` with the modules, data and networks that it names."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
-from safetensors.torch import load_file as load_tensors
 from torch import Tensor, nn
 
-from harness.runtime.contracts import (
-    Adversary,
-    Budget,
-    ContractError,
-    Data,
-    Loss,
-    NotApplicable,
-    Spec,
-)
-from harness.runtime.model import LiveModel, eval_mode
+from harness.runtime.contracts import ContractError, Data, Loss, NotApplicable, Spec
+from harness.runtime.model import LiveModel
 from harness.runtime.tasks import loss_for
 from harness.runtime.worker import arrays, loader
 from harness.runtime.worker.context import StageContext
+from harness.runtime.worker.job_values import JobModule, Options, spec_from_json
+from harness.runtime.worker.module_types import AttackModule, DefenseModule, VictimModule
 
 ROLES = {"attack": "attack", "defense": "defense", "victim": "victim", "adversary": "defense"}
-"""Role of a module in a job → the role that answers for it."""
+"""Role of a module in a job → role that is responsible for it."""
 
 
 @dataclass
 class Job:
-    """A resolved job.
+    """Job with all paths and parameters resolved.
 
     Attributes:
-        stage: the stage kind. task, device, threads, seed: as planned.
+        stage: kind of the stage.
+        spec: description of the data set.
+        device: device of networks and batches.
+        seed_root: values from which all seeds of the stage are derived.
         deadline: seconds from the start until the stage is stopped.
-        modules: role (attack, defense, victim, adversary) → folder, entry, hooks, params, needs.
-        inputs: name → path of what was granted. options: the rest that the stage kind needs.
-        listener: the open socket on which an oracle answers, where it was born with one.
-        called: the role whose module was called or loaded last; an adversary is its defence's.
+        modules: role (attack, defense, victim, adversary) → its module.
+        inputs: name → path of each granted input.
+        options: options of the stage.
+        folder: folder of ``job.json``, in which the stage writes.
+        checkpoint: folder that survives a kill.
+        listener: descriptor of the open socket on which an oracle answers, if it inherits one.
+        passes: examples that went through the network, by direction.
+        loaded: role → its module, once it is constructed.
+        called: role whose module was called or loaded last; an adversary belongs to its defence.
+        started: start of the stage, on the monotonic clock.
+        hook_seconds: seconds spent in hooks.
     """
 
     stage: str
@@ -49,14 +53,14 @@ class Job:
     device: torch.device
     seed_root: list[str | int]
     deadline: float
-    modules: dict[str, dict[str, Any]]
+    modules: dict[str, JobModule]
     inputs: dict[str, Path]
-    options: dict[str, Any]
+    options: Options
     folder: Path
     checkpoint: Path
     listener: int | None = None
     passes: dict[str, int] = field(default_factory=dict)
-    loaded: dict[str, Any] = field(default_factory=dict)
+    loaded: dict[str, object] = field(default_factory=dict)
     called: str | None = None
     started: float = field(default_factory=time.monotonic)
     hook_seconds: float = 0.0
@@ -64,17 +68,16 @@ class Job:
     @classmethod
     def read(cls, path: Path) -> Job:
         """Read ``job.json``."""
-        raw = arrays.read_json(path)
-        spec = raw["spec"]
+        raw = json.loads(path.read_text(encoding="utf-8"))
         return cls(
             stage=raw["stage"],
-            spec=Spec(**spec | {"shape": tuple(spec["shape"]), "classes": tuple(spec["classes"])}),
+            spec=spec_from_json(raw["spec"]),
             device=torch.device(raw["device"]),
             seed_root=raw["seed_root"],
             deadline=raw["deadline"],
-            modules=raw["modules"],
+            modules={role: JobModule.from_json(one) for role, one in raw["modules"].items()},
             inputs={name: Path(value) for name, value in raw["inputs"].items()},
-            options=raw["options"],
+            options=Options.from_json(raw["options"]),
             folder=path.parent,
             checkpoint=Path(raw["checkpoint"]),
             listener=raw.get("listener"),
@@ -82,12 +85,12 @@ class Job:
 
     @property
     def out(self) -> Path:
-        """Where artefacts go."""
+        """Folder of the stage's artefacts."""
         return self.folder / "out"
 
     @cached_property
     def ctx(self) -> StageContext:
-        """The hook's context; made once."""
+        """Context of the hooks; made once."""
         state = self.inputs.get("state", self.out / "state")
         for path in (self.out, self.folder / "scratch", self.checkpoint):
             path.mkdir(parents=True, exist_ok=True)
@@ -104,38 +107,54 @@ class Job:
             curves=self.out / "curves.jsonl",
         )
 
-    @cached_property
-    def budget(self) -> Budget:
-        """The budget fields that this stage sees."""
-        return Budget(**self.options.get("budget", {}))
+    # -- modules ------------------------------------------------------------------------------
 
-    def module(self, role: str) -> Any:  # noqa: ANN401
-        """A module by its role, constructed once; ``None`` when the job has none."""
-        if role not in self.modules:
-            return None
+    def module(self, role: str) -> object:
+        """Return the module of a role; it is constructed once.
+
+        Raises:
+            KeyError: the job has no module in this role.
+        """
         if role not in self.loaded:
-            m = self.modules[role]
+            entry = self.modules[role]
             before, self.called = self.called, ROLES[role]
             self.loaded[role] = loader.construct(
-                Path(m["folder"]), m["entry"], m["kind"], m["hooks"], m["params"]
+                entry.folder, entry.entry, entry.kind, entry.hooks, entry.params
             )
             self.called = before
         return self.loaded[role]
 
-    def owner(self, file: str) -> str | None:
+    @property
+    def attack(self) -> AttackModule:
+        """Attack of the job."""
+        return cast(AttackModule, self.module("attack"))
+
+    @property
+    def defense(self) -> DefenseModule:
+        """Defence of the job."""
+        return cast(DefenseModule, self.module("defense"))
+
+    @property
+    def victim(self) -> VictimModule:
+        """Victim of the job."""
+        return cast(VictimModule, self.module("victim"))
+
+    def has(self, role: str, hook: str) -> bool:
+        """Return whether the job has a module in this role with this hook."""
+        return role in self.modules and getattr(self.module(role), hook, None) is not None
+
+    def role_of(self, file: str) -> str | None:
         """Return the role in whose module folder a file lies, or ``None``."""
         path = Path(file)
         for role, module in self.modules.items():
-            if path.is_relative_to(module["folder"]):
+            if path.is_relative_to(module.folder):
                 return ROLES[role]
         return None
 
-    def hook(self, role: str, name: str) -> Any:  # noqa: ANN401
-        """A bound hook of a module, or ``None`` when it has none of that name."""
-        return getattr(self.module(role), name, None) if role in self.modules else None
+    # -- inputs -------------------------------------------------------------------------------
 
     def data(self, name: str) -> Data:
-        """A granted set: ``x.npy y.npy ids.npy``, memory-mapped."""
+        """Return a granted data set, memory-mapped from ``x.npy``, ``y.npy`` and ``ids.npy``."""
         folder = self.inputs[name]
         return Data(
             raw=arrays.load_tensor(folder / "x.npy"),
@@ -146,135 +165,85 @@ class Job:
         )
 
     def tensor(self, name: str, file: str) -> Tensor:
-        """One granted array."""
+        """Return one array of a granted input."""
         return arrays.load_tensor(self.inputs[name] / file)
 
+    # -- networks -----------------------------------------------------------------------------
+
     def build(self) -> nn.Module:
-        """An untrained network, by the defence's ``build`` where it has one."""
+        """Return an untrained network, made by the defence's ``build`` if it has one."""
         torch.manual_seed(self.ctx.seed("build"))
-        builder = self.hook("defense", "build")
-        victim = self.module("victim")
-        self.called = "defense" if builder else "victim"
+        defended, victim = self.has("defense", "build"), self.victim
+        self.called = "defense" if defended else "victim"
+        network: object
         try:
-            network = builder(victim, self.spec) if builder else victim.build(self.spec)
+            network = self.defense.build(victim, self.spec) if defended else victim.build(self.spec)
         except NotApplicable:
-            if builder:  # a victim that declines without the defence, too, answers for itself
+            if defended:  # a victim that declines without the defence too is responsible itself
                 del self.loaded["victim"]
-                self.module("victim").build(self.spec)
+                self.victim.build(self.spec)
             raise
-        if not isinstance(network, nn.Module):
-            raise ContractError(f"build() returned {type(network).__name__}, expected nn.Module")
-        return network.to(self.device)
+        return check_network(network, "build").to(self.device)
 
     def start(self) -> nn.Module:
-        """A network to train: built, with every public or delivered tensor but the head.
+        """Return the network at the start of a training.
 
-        A victim that comes with weights starts from all of them.
+        It is built anew, with every public or delivered tensor but those of the head. A victim that
+        has initial weights starts with all of these.
         """
         if "initial" in self.inputs:
             return self.trained("initial")
         network = self.build()
         if "start" in self.inputs:
-            copy_all_but_head(self.inputs["start"], network, self.module("victim").head)
+            path = self.inputs["start"] / "network.safetensors"
+            arrays.load_all_but_head(path, network, self.victim.head)
         return network
 
     def trained(self, weights: str = "weights") -> nn.Module:
-        """The network of an earlier stage, rebuilt and loaded strictly."""
+        """Return the network of an earlier stage, built anew and loaded strictly."""
         network = self.build()
         arrays.load_weights(self.inputs[weights] / "network.safetensors", network)
         return network
 
     def guard(self, network: nn.Module) -> nn.Module:
-        """The defence's guard around a trained network, or the network itself."""
-        guard = self.hook("defense", "guard")
-        if guard:
-            self.called = "defense"
-        guarded = guard(network, self.ctx) if guard else network
-        if not isinstance(guarded, nn.Module):
-            raise ContractError(f"guard() returned {type(guarded).__name__}, expected nn.Module")
-        return guarded
+        """Return a trained network with the defence's guard, or unchanged if there is none."""
+        if not self.has("defense", "guard"):
+            return network
+        self.called = "defense"
+        return check_network(self.defense.guard(network, self.ctx), "guard")
 
     def loss(self) -> Loss:
-        """The training loss: the defence's, else the victim's, else the task's."""
-        chosen: Loss | None = self.hook("defense", "loss") or self.hook("victim", "loss")
-        return chosen or loss_for(self.spec.task)
+        """Return the training loss: the defence's, else the victim's, else the task's."""
+        for role in ("defense", "victim"):
+            if self.has(role, "loss"):
+                return cast(DefenseModule, self.module(role)).loss
+        return loss_for(self.spec.task)
 
     def live(
         self,
         network: nn.Module,
         guarded: nn.Module,
-        needs: list[str],
+        needs: Iterable[str],
         build: Callable[[], nn.Module] | None = None,
     ) -> LiveModel:
-        """White-box access to a network for an attack."""
+        """Return white-box access to a network; see ``LiveModel`` for the arguments."""
         return LiveModel(
             network,
             guarded,
-            self.module("victim"),
+            self.victim,
             self.spec,
             build or self.build,
             self.loss(),
             needs,
         )
 
-    def granted(self) -> LiveModel | None:
-        """The clean victim or surrogate that a benchmark's ``knowledge`` grants to ``poison``."""
-        if "knowledge" not in self.inputs:
-            return None
-        network = self.trained("knowledge")
-        # its training may begin with existing weights, and so may an attacker's own
-        return self.live(network, network, self.modules["attack"]["needs"], self.start)
 
-    def adversary(self) -> Adversary | None:
-        """The attack that the defence's matrix entry names."""
-        return JobAdversary(self) if "adversary" in self.modules else None
+def check_network(value: object, hook: str) -> nn.Module:
+    """Return what a hook returned, if it is a network.
 
-
-class JobAdversary:
-    """See ``contracts.Adversary``."""
-
-    def __init__(self, job: Job) -> None:
-        self._job, self._attack = job, job.module("adversary")
-        self._entry = job.modules["adversary"]
-        self._budget = Budget(**self._entry["budget"])
-        self._live: dict[int, LiveModel] = {}
-
-    def __call__(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Attacked inputs."""
-        # training seeds torch's global generator at every step, so that a resumed one draws alike
-        with eval_mode(network), self._job.ctx.within("step", torch.initial_seed()):
-            result: Tensor = self._attack.perturb(
-                self._model(network), x.detach(), y, None, self._budget, self._job.ctx
-            )
-        return result.detach()
-
-    def learn(self, network: nn.Module, train: Data, val: Data) -> None:
-        """Run the attack's ``learn``, if it has one."""
-        if "learn" in self._entry["hooks"]:
-            with eval_mode(network):
-                self._attack.learn(self._model(network), train, val, self._budget, self._job.ctx)
-
-    def _model(self, network: nn.Module) -> LiveModel:
-        if id(network) not in self._live:
-            # the count hooks stay on the network; making a model a batch would pile them up
-            self._live[id(network)] = self._job.live(network, network, self._entry["needs"])
-        return self._live[id(network)]
-
-
-def copy_all_but_head(folder: Path, network: nn.Module, head: str) -> None:
-    """Copy every stored tensor but the head's; any other difference is an error."""
-    stored = load_tensors(folder / "network.safetensors")
-    own = network.state_dict()
-    wrong = [
-        name
-        for name in own.keys() | stored.keys()
-        if not name.startswith(head + ".")
-        and (name not in own or name not in stored or own[name].shape != stored[name].shape)
-    ]
-    if wrong:
-        raise ContractError(
-            "the public or delivered network differs from the student outside its head: "
-            f"{', '.join(sorted(wrong)[:3])}"
-        )
-    own |= {name: value for name, value in stored.items() if not name.startswith(head + ".")}
-    network.load_state_dict(own)
+    Raises:
+        ContractError: it is something else.
+    """
+    if not isinstance(value, nn.Module):
+        raise ContractError(f"{hook}() returned {type(value).__name__}, expected nn.Module")
+    return value

@@ -1,85 +1,40 @@
-"""The query oracle: a process of its own that holds the weights and counts queries per example.
+"""The query oracle: it runs in a process of its own, holds the weights and counts the queries.
 
-The attack's side holds a socket and nothing else. A message is an 8-byte header length, a JSON
-header, and raw little-endian arrays: nothing that is unpickled.
+The attack's side has a socket and nothing else (``oracle_model``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import socket
-import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from harness.runtime.contracts import ContractError, QueryRefused, Spec
-from harness.runtime.worker.arrays import Array
-
-LIMIT = 1 << 30
-"""Bytes in one message at most; an honest batch is far below."""
-
-
-def send(link: socket.socket, header: dict[str, Any], arrays: list[Array]) -> None:
-    """Send a header and arrays."""
-    header = header | {"arrays": [[a.dtype.str, list(a.shape)] for a in arrays]}
-    text = json.dumps(header).encode()
-    body = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)
-    link.sendall(struct.pack("<Q", len(text)) + text + body)
-
-
-def receive(link: socket.socket) -> tuple[dict[str, Any], list[Array]] | None:
-    """The next message, or ``None`` when the other side has gone."""
-    size = _read(link, 8)
-    if size is None:
-        return None
-    text = _read(link, _bounded(struct.unpack("<Q", size)[0]))
-    if text is None:
-        return None
-    header = json.loads(text)
-    arrays = []
-    for dtype, shape in header.get("arrays", []):
-        kind = np.dtype(str(dtype))
-        if kind.hasobject:
-            raise ContractError("an oracle message may hold numbers only")
-        body = _read(link, _bounded(int(np.prod(shape, dtype=np.int64)) * kind.itemsize))
-        if body is None:
-            return None
-        arrays.append(np.frombuffer(body, dtype=kind).reshape(shape))
-    return header, arrays
-
-
-def _bounded(size: int) -> int:
-    if not 0 <= size <= LIMIT:
-        raise ContractError(f"an oracle message of {size} bytes; at most {LIMIT}")
-    return size
-
-
-def _read(link: socket.socket, size: int) -> bytes | None:
-    parts = bytearray()
-    while len(parts) < size:
-        part = link.recv(min(size - len(parts), 1 << 20))
-        if not part:
-            return None
-        parts += part
-    return bytes(parts)
+from harness.runtime.contracts import ContractError
+from harness.runtime.worker import oracle_protocol
+from harness.runtime.worker.oracle_protocol import Message
 
 
 class Oracle:
-    """Answers queries and counts them; an over-budget batch is refused whole and not counted.
+    """Server that answers queries and counts them for each example.
+
+    A batch in which an example exceeds its queries is refused as a whole and not counted.
 
     Args:
-        answer: inputs ``[B, …]`` to outputs, without gradients.
-        examples: how many examples the slice has.
-        queries: answers allowed per example, ``None`` for no limit.
-        answers: ``scores`` or ``labels``.
-        shape: one input's shape.
+        answer: function from inputs ``[B, …]`` to outputs, without gradients.
+        examples: number of examples of the eval subset.
+        queries: queries allowed per example, or ``None`` for no limit.
+        answers: form of an answer, ``scores`` or ``labels``.
+        shape: shape of one input.
+
+    Attributes:
+        counts: queries of each example, int64 ``[N]``.
+        refused: rows of all refused batches.
     """
 
     def __init__(
@@ -96,7 +51,7 @@ class Oracle:
         self._answers, self._shape = answers, shape
 
     def serve(self, server: socket.socket) -> None:
-        """Answer on a listening socket until SIGTERM, also one that has come before."""
+        """Answer on a listening socket until SIGTERM; one that is pending already counts too."""
         stopping = False
 
         def stop(*_: object) -> None:
@@ -109,59 +64,62 @@ class Oracle:
             try:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
                 while not stopping:
-                    link, _ = server.accept()
-                    with link:
-                        self._talk(link)
+                    connection, _ = server.accept()
+                    with connection:
+                        self._serve_connection(connection)
             except _Stop:
                 pass
 
-    def _talk(self, link: socket.socket) -> None:
-        """Answer one caller until it hangs up, at whatever point that is."""
+    def _serve_connection(self, connection: socket.socket) -> None:
+        """Answer the queries of one connection until it is closed, at whatever point that is."""
         with contextlib.suppress(ConnectionError):
             while True:
                 try:
-                    message = receive(link)
+                    query = oracle_protocol.receive(connection)
                 except (ContractError, ValueError, TypeError) as error:
-                    send(link, {"error": f"unreadable query: {error}"}, [])
+                    oracle_protocol.send(connection, Message(error=f"unreadable query: {error}"))
                     return
-                if message is None:
+                if query is None:
                     return
-                send(link, *self._reply(*message))
+                oracle_protocol.send(connection, self._reply(query))
 
-    def _reply(
-        self, header: dict[str, Any], arrays: list[Array]
-    ) -> tuple[dict[str, Any], list[Array]]:
+    def _reply(self, query: Message) -> Message:
+        arrays = query.arrays
         if not arrays or arrays[0].dtype != np.int64 or arrays[0].ndim != 1:
-            return {"error": "a query names its rows as int64 [B]"}, []
+            return Message(error="a query names its rows as int64 [B]")
         rows = arrays[0]
         if rows.size and (rows.min() < 0 or rows.max() >= len(self.counts)):
-            return {"error": "a query names rows outside the slice"}, []
-        if header.get("ask") == "left":
+            return Message(error="a query names rows outside the slice")
+        if query.ask == "left":
             if self._queries is None:
-                return {"unlimited": True}, []
-            return {}, [self._queries - self.counts[rows]]
+                return Message(unlimited=True)
+            return Message(arrays=[self._queries - self.counts[rows]])
         if len(arrays) != 2 or arrays[1].dtype != np.float32:
-            return {"error": "a query is rows int64 [B] and inputs float32 [B, …]"}, []
+            return Message(error="a query is rows int64 [B] and inputs float32 [B, …]")
         x = arrays[1]
         if x.shape != (len(rows), *self._shape):
-            return {
-                "error": f"expected inputs {[len(rows), *self._shape]}, got {list(x.shape)}"
-            }, []
+            expected = [len(rows), *self._shape]
+            return Message(error=f"expected inputs {expected}, got {list(x.shape)}")
         asked = np.bincount(rows, minlength=len(self.counts))
         if self._queries is not None and bool(((self.counts + asked) > self._queries)[rows].any()):
             self.refused += len(rows)
-            return {"refused": True}, []
+            return Message(refused=True)
         self.counts += asked
         out = self._answer(torch.from_numpy(x.copy()))
         if self._answers == "labels":
             out = out.argmax(dim=1)
-        return {}, [out.cpu().numpy()]
+        return Message(arrays=[out.cpu().numpy()])
 
 
-def listening(path: Path, number: int | None) -> socket.socket:
-    """Where the oracle answers: a socket that it was born with, or one of its own at ``path``."""
-    if number is not None:
-        return socket.socket(fileno=number)
+def listen(path: Path, descriptor: int | None) -> socket.socket:
+    """Return the listening socket of an oracle.
+
+    Args:
+        path: where to make the socket if it is not inherited.
+        descriptor: descriptor of an inherited listening socket, or ``None``.
+    """
+    if descriptor is not None:
+        return socket.socket(fileno=descriptor)
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))
     server.listen(4)
@@ -169,51 +127,4 @@ def listening(path: Path, number: int | None) -> socket.socket:
 
 
 class _Stop(Exception):
-    """SIGTERM arrived: the attack is over."""
-
-
-class OracleModel:
-    """The attack's side of the oracle; see ``contracts.Model``. Has ``predict`` and ``left`` only.
-
-    Attributes:
-        rows: which rows of the slice the present batch holds; set by the worker.
-    """
-
-    def __init__(self, path: Path, spec: Spec, device: torch.device) -> None:
-        self.spec = spec
-        self.rows = torch.empty(0, dtype=torch.int64)
-        self._device = device
-        self._link = socket.socket(socket.AF_UNIX)
-        self._link.connect(str(path))
-
-    def predict(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Ask for outputs; one query a row.
-
-        Raises:
-            QueryRefused: a row has no query left; nothing was counted.
-        """
-        chosen = self.rows if rows is None else self.rows[rows.cpu()]
-        header, arrays = self._ask(
-            {"ask": "predict"}, [chosen.numpy(), x.detach().cpu().contiguous().float().numpy()]
-        )
-        if header.get("refused"):
-            raise QueryRefused("a row of this batch has no query left; see model.left()")
-        return torch.from_numpy(arrays[0].copy()).to(self._device)
-
-    def left(self) -> Tensor | None:
-        """Queries left per row of the present batch."""
-        header, arrays = self._ask({"ask": "left"}, [self.rows.numpy()])
-        if header.get("unlimited"):
-            return None
-        return torch.from_numpy(arrays[0].copy()).to(self._device)
-
-    def _ask(
-        self, header: dict[str, Any], arrays: list[Array]
-    ) -> tuple[dict[str, Any], list[Array]]:
-        send(self._link, header, arrays)
-        message = receive(self._link)
-        if message is None:
-            raise ConnectionError("the oracle has gone")
-        if "error" in message[0]:
-            raise ContractError(f"the oracle refused the query: {message[0]['error']}")
-        return message
+    """SIGTERM: the attack has ended."""

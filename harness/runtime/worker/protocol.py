@@ -1,7 +1,7 @@
-"""The line between the harness and a container.
+"""Messages between the harness and a container, over one Unix socket.
 
-JSON lines, each followed by as many raw bytes as its ``size`` says; an order may carry one open
-file.
+Each message is a line of JSON. Raw bytes may follow it, as many as its ``size`` says. A message to
+the container may carry one open file descriptor.
 """
 
 from __future__ import annotations
@@ -9,49 +9,93 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PIECE = 1 << 20
+CHUNK_BYTES = 1 << 20
+"""Bytes that are read or sent at once."""
 
 
-class Orders:
-    """The container's end of the line: orders come in, events and files go out."""
+@dataclass(frozen=True)
+class RunStage:
+    """Message to run a stage.
 
-    def __init__(self, line: socket.socket) -> None:
-        self.line = line
+    Attributes:
+        job: contents of ``job.json``, with paths as they are in the container.
+        seconds: time limit.
+        memory_gb: memory limit in GiB.
+        disk_bytes: largest size of output and of checkpoint.
+        listener: descriptor of the socket on which the stage answers, if it is an oracle.
+    """
+
+    job: Mapping[str, object]
+    seconds: float
+    memory_gb: float
+    disk_bytes: int
+    listener: int | None
+
+
+@dataclass(frozen=True)
+class StopStage:
+    """Message to end the running stage by SIGTERM."""
+
+
+def parse(raw: Mapping[str, Any], descriptor: int | None) -> RunStage | StopStage:
+    """Return a message from its JSON object and the descriptor that came with it."""
+    if "job" not in raw:
+        return StopStage()
+    return RunStage(raw["job"], raw["seconds"], raw["memory_gb"], raw["disk_bytes"], descriptor)
+
+
+class Channel:
+    """The container's end of the socket: it receives messages and sends events and files."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
         self._pending = b""
 
     def fileno(self) -> int:
-        """For ``select``."""
-        return self.line.fileno()
+        """Return the descriptor, for ``select``."""
+        return self._connection.fileno()
 
-    def read(self) -> tuple[dict[str, Any], int | None] | None:
-        """The next order with its open file, or ``None`` when the harness has gone."""
-        handed: list[int] = []
+    def receive(self) -> RunStage | StopStage | None:
+        """Return the next message, or ``None`` if the harness has closed the socket."""
+        descriptors: list[int] = []
         while b"\n" not in self._pending:
-            text, files, _, _ = socket.recv_fds(self.line, PIECE, 1)
-            handed += files
+            text, received, _, _ = socket.recv_fds(self._connection, CHUNK_BYTES, 1)
+            descriptors += received
             if not text:
                 return None
             self._pending += text
         text, _, self._pending = self._pending.partition(b"\n")
-        return json.loads(text), next(iter(handed), None)
+        return parse(json.loads(text), next(iter(descriptors), None))
 
-    def say(self, event: dict[str, Any], body: bytes = b"") -> None:
-        """One event, with its bytes."""
-        header = event | ({"size": len(body)} if body else {})
-        self.line.sendall(json.dumps(header).encode() + b"\n" + body)
+    def send(self, event: Mapping[str, object], body: bytes = b"") -> None:
+        """Send an event.
 
-    def send(self, event: dict[str, Any], path: Path) -> None:
-        """One event with a file's bytes, as many as it has now; no link is followed."""
-        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(number, "rb") as file:
-            size = os.fstat(number).st_size
-            self.line.sendall(json.dumps(event | {"size": size}).encode() + b"\n")
-            while size and (piece := file.read(min(size, PIECE))):
-                self.line.sendall(piece)
-                size -= len(piece)
-            while size:  # it has shrunk meanwhile: the other side still counts on what was said
-                self.line.sendall(bytes(min(size, PIECE)))
-                size -= min(size, PIECE)
+        Args:
+            event: JSON object.
+            body: raw bytes that belong to it.
+        """
+        header = {**event, "size": len(body)} if body else event
+        self._connection.sendall(json.dumps(header).encode() + b"\n" + body)
+
+    def send_file(self, event: Mapping[str, object], path: Path) -> None:
+        """Send an event with the bytes of a file, as many as it has now; links are not followed.
+
+        Args:
+            event: JSON object.
+            path: file to send.
+        """
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            size = os.fstat(descriptor).st_size
+            self._connection.sendall(json.dumps({**event, "size": size}).encode() + b"\n")
+            while size and (chunk := file.read(min(size, CHUNK_BYTES))):
+                self._connection.sendall(chunk)
+                size -= len(chunk)
+            while size:  # the file has shrunk: the harness still expects the announced bytes
+                self._connection.sendall(bytes(min(size, CHUNK_BYTES)))
+                size -= min(size, CHUNK_BYTES)

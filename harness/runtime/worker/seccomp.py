@@ -1,8 +1,8 @@
-"""A filter of system calls on top of the engine's, for a container that serves several stages.
+"""System call filter of a container that serves several stages, on top of the engine's filter.
 
-It closes what would let one stage leave word for the next in the kernel or in process 1: limits and
-priorities of other processes of the same user, sockets whose traces and counters stay in the
-network name space, memory and keys that outlive their process; and ways around these.
+It closes channels from one stage to the next in the kernel or in process 1: limits and priorities
+of other processes of the same user, sockets whose counters stay in the network name space, memory
+and keys that outlive their process; and ways around these.
 
 Source: seccomp(2), and the BPF machine of ``Documentation/networking/filter.rst`` of Linux.
 """
@@ -22,11 +22,17 @@ NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16
 """Offsets in ``struct seccomp_data``; an argument has eight bytes, the low four first."""
 X32 = 0x40000000
 """Bit of the numbers of a second set of calls on x86-64."""
-UNIX, ONESELF = 1, 0
+UNIX, SELF = 1, 0
+"""Allowed first arguments: address family AF_UNIX, and process 0, the caller itself."""
 
 
 class Machine(NamedTuple):
-    """The kernel's name of an architecture, and the column of its numbers in ``CALLS``."""
+    """Architecture.
+
+    Attributes:
+        audit: number of the architecture in the kernel (``AUDIT_ARCH_…``).
+        column: column of its system call numbers in ``CALLS``.
+    """
 
     audit: int
     column: int
@@ -35,15 +41,15 @@ class Machine(NamedTuple):
 MACHINES = {"x86_64": Machine(0xC000003E, 0), "aarch64": Machine(0xC00000B7, 1)}
 
 CALLS: dict[str, tuple[int, int, int | None]] = {
-    # name: number on x86-64, on arm64, what the first argument must be (None: never)
+    # name: number on x86-64, number on arm64, allowed first argument (None: always refused)
     "socket": (41, 198, UNIX),
     "socketpair": (53, 199, UNIX),
-    "io_uring_setup": (425, 425, None),  # makes sockets, too
-    "prlimit64": (302, 261, ONESELF),
-    "sched_setaffinity": (203, 122, ONESELF),
-    "sched_setparam": (142, 118, ONESELF),
-    "sched_setscheduler": (144, 119, ONESELF),
-    "sched_setattr": (314, 274, ONESELF),
+    "io_uring_setup": (425, 425, None),  # can make sockets
+    "prlimit64": (302, 261, SELF),
+    "sched_setaffinity": (203, 122, SELF),
+    "sched_setparam": (142, 118, SELF),
+    "sched_setscheduler": (144, 119, SELF),
+    "sched_setattr": (314, 274, SELF),
     "setpriority": (141, 140, None),
     "ioprio_set": (251, 30, None),
     "shmget": (29, 194, None),
@@ -64,11 +70,14 @@ CALLS: dict[str, tuple[int, int, int | None]] = {
     "perf_event_open": (298, 241, None),
     "userfaultfd": (323, 282, None),
 }
-"""THE table of what is refused."""
+"""System calls that are refused."""
 
 
 def program(machine: Machine) -> bytes:
-    """The filter as the kernel reads it: eight bytes an instruction.
+    """Return the filter in the form that the kernel reads, eight bytes per instruction.
+
+    Args:
+        machine: architecture to check for.
 
     >>> len(program(MACHINES["x86_64"])) % 8
     0
@@ -80,6 +89,7 @@ def program(machine: Machine) -> bytes:
     refuse, allow = step(RETURN, REFUSE), step(RETURN, ALLOW)
     steps = [step(LOAD, ARCHITECTURE), step(EQUAL, machine.audit, yes=1), refuse]
     steps += [step(LOAD, NUMBER), step(AT_LEAST, X32, no=1), refuse]
+    # a jump skips ``yes`` or ``no`` instructions; all calls that no rule refuses reach ``allow``
     for *numbers, first in CALLS.values():
         number = numbers[machine.column]
         if first is None:
@@ -95,14 +105,15 @@ class _Program(ctypes.Structure):
 
 
 def restrict() -> None:
-    """Apply the filter to this process and all that it forks, for good.
+    """Apply the filter to this process and its descendants; it cannot be removed.
 
     Raises:
-        OSError: the kernel does not take it. KeyError: an architecture without numbers.
+        OSError: the kernel refuses the filter.
+        KeyError: the architecture is not in ``MACHINES``.
     """
     text = program(MACHINES[platform.machine()])
     libc = ctypes.CDLL(None, use_errno=True)
-    given = _Program(len(text) // 8, text)
+    filter_ = _Program(len(text) // 8, text)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    if libc.prctl(PR_SET_SECCOMP, MODE_FILTER, ctypes.byref(given), 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "the kernel took no filter of system calls")
+    if libc.prctl(PR_SET_SECCOMP, MODE_FILTER, ctypes.byref(filter_), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "the kernel refused the filter of system calls")

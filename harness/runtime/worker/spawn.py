@@ -1,4 +1,4 @@
-"""How a forked child becomes a stage: streams to its log, nothing inherited, then the worker."""
+"""Turns a forked child into the process of a stage: isolate it, then run the worker."""
 
 from __future__ import annotations
 
@@ -15,46 +15,48 @@ from harness.runtime.worker import worker
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 TRAINING = ("train", "public", "deliver", "repair")
-"""Stages that make an optimiser; see ``warm``."""
+"""Stages that make an optimiser; see ``import_for``."""
 FILE_BYTES = 8 << 30
-"""No single file of a stage may grow beyond this; a log that runs wild ends here too."""
+"""Largest size of a single file of a stage, its log included."""
 LISTENER = 3
-"""The one descriptor that a stage may be born with: where its oracle listens."""
+"""Only descriptor that a stage may inherit beside its streams: the socket of an oracle."""
 
 
-def become(path: Path, log: int, listener: int | None = None) -> NoReturn:
-    """Become the stage of a ``job.json``; called in a child that was just forked.
+def run_stage(path: Path, log: int, listener: int | None = None) -> NoReturn:
+    """Run the stage of a ``job.json`` in a child that was just forked, and end the process.
 
     Args:
-        path: the job. log: open for writing, for both streams. listener: see ``LISTENER``.
+        path: ``job.json`` of the stage.
+        log: descriptor for standard output and standard error.
+        listener: descriptor of an oracle's socket, or ``None``; it becomes ``LISTENER``.
     """
     code = 1
     try:
         os.setsid()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stage that kills its parent dies with it
-        prctl(PR_SET_CHILD_SUBREAPER, 1)  # what it detaches stays below it: counted, and its own
+        prctl(PR_SET_CHILD_SUBREAPER, 1)  # detached processes stay its descendants, and count
         prctl(PR_SET_NO_NEW_PRIVS, 1)
-        prctl(PR_SET_DUMPABLE, 1)  # else it cannot open its own files below /proc/self
+        prctl(PR_SET_DUMPABLE, 1)  # else it cannot open files below /proc/self
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
-        kept = 0 if listener is None else 1
+        first_closed = LISTENER if listener is None else LISTENER + 1
         if listener is not None:
             os.dup2(listener, LISTENER)
-        os.closerange(LISTENER + kept, 256)
+        os.closerange(first_closed, 256)
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with contextlib.suppress(OSError):  # when memory is short, it goes before its watchers
+        with contextlib.suppress(OSError):  # the kernel kills a stage before its supervisor
             Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
         scratch = path.parent / "scratch"
         scratch.mkdir(exist_ok=True)
         os.chdir(scratch)
         code = worker.run(path)
     finally:
-        # skip exit handlers: they belong to the parent's copy of every library
+        # skip exit handlers, which libraries registered in the parent
         os._exit(code)
 
 
@@ -63,7 +65,11 @@ def prctl(option: int, value: int) -> None:
     ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def warm(stage: str) -> None:
-    """Import what the first optimiser of a process imports: a second that no stage need spend."""
+def import_for(stage: str) -> None:
+    """Import what the first optimiser of a process imports, which takes a second per stage.
+
+    Args:
+        stage: kind of the stages that will be forked.
+    """
     if stage in TRAINING:
         importlib.import_module("torch._dynamo")

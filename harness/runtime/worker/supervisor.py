@@ -1,8 +1,8 @@
-"""Watches one stage inside its container, sends home what it left, and wipes; see ``warden``.
+"""Supervisor of one stage inside its container; see ``container_init``.
 
-It runs beside the stage with the same rights, so the stage can kill it: then the container ends.
-Nothing of what it says is worth more than what the stage could have written itself, but for how the
-stage ended, which the harness checks against its own clock.
+It runs beside the stage with the same rights, so the stage can kill it; the container then ends.
+Its messages are worth no more than what the stage could have written itself, except how the stage
+ended, which the harness checks against its own clock.
 """
 
 from __future__ import annotations
@@ -15,187 +15,180 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from harness.runtime.worker import cgroup
-from harness.runtime.worker.output_files import find_irregular_file
-from harness.runtime.worker.protocol import PIECE, Orders
-from harness.runtime.worker.spawn import become
+from harness.runtime.worker.log_relay import LogRelay
+from harness.runtime.worker.output_files import (
+    FileState,
+    find_irregular_file,
+    plain_files,
+    subfolders,
+)
+from harness.runtime.worker.protocol import Channel, RunStage, StopStage
+from harness.runtime.worker.spawn import run_stage
 
 HOME = Path("/stage/job")
 SHARED = Path("/dev/shm")  # noqa: S108 - in a container it is its own
-GRANTED = Path("/box/checkpoint")
-"""What an earlier try of the stage kept; read-only, so that it is copied."""
-TICK = 0.1
+GRANTED_CHECKPOINT = Path("/box/checkpoint")
+"""Checkpoint of an earlier attempt; read-only, so it is copied."""
+TICK_SECONDS = 0.1
+"""Time between two checks of the limits."""
 SYNC_SECONDS = 0.5
-"""A changed checkpoint goes home this often, so that it survives whoever is killed."""
-LOG_HEAD = 1 << 20
-LOG_TAIL = 64 << 10
-"""Bytes of a log that go home; what lies between is counted only."""
-GIB = 1 << 30
+"""Time between two transfers of a changed checkpoint, so that it survives any kill."""
 
 
-def keep(line: socket.socket) -> NoReturn:
-    """Take one order and end; the exit code says whether the container is as before."""
+def supervise(connection: socket.socket) -> NoReturn:
+    """Run one stage and end the process; exit code 0 says that the container is clean again."""
     code = 1
     try:
-        orders = Orders(line)
-        order = orders.read()
-        if order is not None and "job" in order[0]:
-            Keeper(orders, order[0]).keep(order[1])
-        code = 0 if order is not None else 1
+        channel = Channel(connection)
+        message = channel.receive()
+        if isinstance(message, RunStage):
+            Supervisor(channel, message).run()
+        code = 1 if message is None else 0
     finally:
         os._exit(code)
 
 
-class Keeper:
-    """One stage, from its order to an empty container."""
+class Supervisor:
+    """Supervisor of one stage, from its start until the container is empty again.
 
-    def __init__(self, orders: Orders, order: dict[str, Any]) -> None:
-        self._orders, self._order = orders, order
+    Args:
+        channel: connection to the harness.
+        stage: message to run the stage.
+    """
+
+    def __init__(self, channel: Channel, stage: RunStage) -> None:
+        self._channel, self._stage = channel, stage
         self._stopped: tuple[str, str] | None = None
         self._peak = 0
-        self._sent: dict[str, tuple[int, int]] = {}
-        self._logged, self._tail = 0, b""
+        self._sent: dict[str, FileState] = {}
         self._kills = cgroup.out_of_memory_kills()
 
-    def keep(self, listener: int | None) -> None:
-        """Fork the stage, watch it, send home what it left, and wipe."""
+    def run(self) -> None:
+        """Fork the stage, watch it, send its output, and empty the container."""
         (HOME / "tmp").mkdir(parents=True)
         checkpoint = HOME / "checkpoint"
-        if GRANTED.is_dir():
-            shutil.copytree(GRANTED, checkpoint, copy_function=shutil.copyfile)
+        if GRANTED_CHECKPOINT.is_dir():
+            shutil.copytree(GRANTED_CHECKPOINT, checkpoint, copy_function=shutil.copyfile)
         checkpoint.mkdir(exist_ok=True)
-        self._sent = dict(plain_files(checkpoint))
+        self._sent = plain_files(checkpoint)
         path = HOME / "job.json"
-        path.write_text(json.dumps(self._order["job"]), encoding="utf-8")
+        path.write_text(json.dumps(self._stage.job), encoding="utf-8")
         self._log, log = os.pipe2(os.O_CLOEXEC)
+        self._relay = LogRelay(self._channel, self._log)
         wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write_end)
-        if listener is not None:  # it may be told to stop before it has begun to answer
+        listener = self._stage.listener
+        if listener is not None:  # SIGTERM may come before the oracle has begun to answer
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         self._begun = time.monotonic()
-        self._stage = os.fork()
-        if self._stage == 0:
-            become(path, log, listener)
+        self._pid = os.fork()
+        if self._pid == 0:
+            run_stage(path, log, listener)
         if listener is not None:
-            os.close(listener)  # the log's writing end stays: its reading end never hangs up
-        self._orders.say({"started": True})
-        code = self._watch(wakeup)
-        silence()
-        self._take_log(last=True)
-        self._go_home(code)
-        wipe()
-        self._orders.say({"clean": True})
+            os.close(listener)
+        # the writing end of the log stays open, so that its reading end never reports a hang-up
+        self._channel.send({"started": True})
+        status = self._watch(wakeup)
+        kill_all()
+        self._relay.finish()
+        self._send_output(status)
+        empty_writable_folders()
+        self._channel.send({"clean": True})
 
-    # -- while it runs ------------------------------------------------------------------------
+    # -- while the stage runs -----------------------------------------------------------------
 
     def _watch(self, wakeup: int) -> int:
-        """Wait for the end of the stage, enforcing its limits; returns its exit status."""
-        waiting = select.poll()
-        for number in (wakeup, self._log, self._orders.fileno()):
-            waiting.register(number, select.POLLIN)
+        """Wait until the stage ends, enforcing its limits; return its wait status."""
+        poll = select.poll()
+        for descriptor in (wakeup, self._log, self._channel.fileno()):
+            poll.register(descriptor, select.POLLIN)
         synced = sampled = self._begun
         while True:
-            events = dict(waiting.poll(1000 * TICK))
-            if self._orders.fileno() in events:
-                self._obey()
+            events = dict(poll.poll(1000 * TICK_SECONDS))
+            if self._channel.fileno() in events:
+                self._read_message()
             if self._log in events:
-                self._take_log()
+                self._relay.relay()
             if wakeup in events:
                 os.read(wakeup, 4096)
-                pid, status = os.waitpid(self._stage, os.WNOHANG)
+                pid, status = os.waitpid(self._pid, os.WNOHANG)
                 if pid:
-                    self._sample()
+                    self._sample_memory()
                     return status
             now = time.monotonic()
-            if now - sampled >= TICK:
+            if now - sampled >= TICK_SECONDS:
                 sampled = now
-                self._enforce(now)
+                self._enforce_limits(now)
             if now - synced >= SYNC_SECONDS:
-                self._sync()
+                self._sync_checkpoint()
                 synced = time.monotonic()
 
-    def _obey(self) -> None:
-        order = self._orders.read()
-        if order is None:
+    def _read_message(self) -> None:
+        message = self._channel.receive()
+        if message is None:
             os._exit(1)
-        if "stop" in order[0]:
-            os.kill(self._stage, signal.SIGTERM)
+        if isinstance(message, StopStage):
+            os.kill(self._pid, signal.SIGTERM)
 
-    def _enforce(self, now: float) -> None:
-        self._sample()
-        limit = self._order["seconds"]
+    def _enforce_limits(self, now: float) -> None:
+        self._sample_memory()
+        limit = self._stage.seconds
         if now - self._begun > limit:
             self._stop("timeout", f"stopped at its limit of {limit:g} s")
 
-    def _sample(self) -> None:
-        """Note memory; a kill for want of it is the stage's end, whichever process it struck."""
+    def _sample_memory(self) -> None:
+        """Note the memory in use; stop the stage if the kernel killed any process of it."""
         self._peak = max(self._peak, cgroup.memory_used())
         if cgroup.out_of_memory_kills() > self._kills:
-            limit = self._order["memory_gb"]
+            limit = self._stage.memory_gb
             reason = f"host memory: used more than its limit of {limit:g} GiB"
             self._stop("out_of_memory", reason)
 
     def _stop(self, status: str, reason: str) -> None:
         self._stopped = self._stopped or (status, reason)
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._stage, signal.SIGKILL)
+            os.kill(self._pid, signal.SIGKILL)
 
-    def _take_log(self, *, last: bool = False) -> None:
-        """Send a log's head as it comes, keep its tail."""
-        os.set_blocking(self._log, False)
-        with contextlib.suppress(BlockingIOError):
-            while text := os.read(self._log, PIECE):
-                head = text[: max(0, LOG_HEAD - self._logged)]
-                if head:
-                    self._orders.say({"log": True}, head)
-                self._logged += len(text)
-                self._tail = (self._tail + text[len(head) :])[-LOG_TAIL:]
-                if not last:
-                    break
-        if last and self._tail:
-            left_out = self._logged - LOG_HEAD - len(self._tail)
-            gap = f"\n… {left_out} bytes left out …\n".encode() if left_out else b""
-            self._orders.say({"log": True}, gap + self._tail)
-
-    def _sync(self) -> None:
-        """Send home what has changed in the checkpoint, and say what is there."""
+    def _sync_checkpoint(self) -> None:
+        """Send the changed files of the checkpoint, then the names of all of its files."""
         folder = HOME / "checkpoint"
-        found = {} if folder.is_symlink() else dict(plain_files(folder))
-        if found == self._sent or self._too_much(found):
+        found = {} if folder.is_symlink() else plain_files(folder)
+        if found == self._sent or self._check_size(found):
             return
         for name, state in found.items():
             if self._sent.get(name) != state:
                 with contextlib.suppress(OSError):
-                    self._orders.send({"checkpoint": name}, folder / name)
-        self._orders.say({"kept": sorted(found)})
+                    self._channel.send_file({"checkpoint": name}, folder / name)
+        self._channel.send({"kept": sorted(found)})
         self._sent = found
 
-    def _too_much(self, files: dict[str, tuple[int, int]]) -> str:
-        """Why so many bytes do not go home, or ``""``; a file with holes claims more than it is."""
-        size, limit = sum(size for _, size in files.values()), self._order["disk_bytes"]
+    def _check_size(self, files: Mapping[str, FileState]) -> str:
+        """Return why files are too large to send, or ``""``; sparse files claim their full size."""
+        size, limit = sum(state.size for state in files.values()), self._stage.disk_bytes
         return f"the output claims {size} bytes, the limit is {limit}" if size > limit else ""
 
-    # -- when every process of it is dead -----------------------------------------------------
+    # -- when every process of the stage is dead ----------------------------------------------
 
-    def _go_home(self, status: int) -> None:
-        """Send outcome and output, or why not, and how the stage ended."""
+    def _send_output(self, status: int) -> None:
+        """Send outcome, output and how the stage ended; refused output stays behind."""
         code = os.waitstatus_to_exitcode(status)
         refused = find_irregular_file(HOME / "out")
-        files = {} if refused else dict(plain_files(HOME / "out"))
-        refused = refused or self._too_much(files)
-        self._sync()
+        files = {} if refused else plain_files(HOME / "out")
+        refused = refused or self._check_size(files)
+        self._sync_checkpoint()
         with contextlib.suppress(OSError):
-            self._orders.send({"file": "outcome.json"}, HOME / "outcome.json")
+            self._channel.send_file({"file": "outcome.json"}, HOME / "outcome.json")
         if not refused:
-            for name in folders(HOME / "out"):
-                self._orders.say({"folder": f"out/{name}" if name else "out"})
+            for name in subfolders(HOME / "out"):
+                self._channel.send({"folder": f"out/{name}" if name else "out"})
             for name in files:
-                self._orders.send({"file": f"out/{name}"}, HOME / "out" / name)
-        self._orders.say(
+                self._channel.send_file({"file": f"out/{name}"}, HOME / "out" / name)
+        self._channel.send(
             {
                 "ended": [max(code, 0), max(-code, 0)],
                 "stopped": self._stopped,
@@ -205,8 +198,8 @@ class Keeper:
         )
 
 
-def silence() -> None:
-    """Kill every process but process 1, which reaps, and this one; wait until they are gone."""
+def kill_all() -> None:
+    """Kill all processes but this one and process 1, which reaps; wait until they are gone."""
     own = {"1", str(os.getpid())}
     while True:
         with contextlib.suppress(ProcessLookupError):
@@ -219,38 +212,11 @@ def silence() -> None:
         time.sleep(0.002)
 
 
-def walk(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Every entry below a folder; no link is followed, and what vanishes meanwhile is left out."""
-    stack = [folder]
-    while stack:
-        with contextlib.suppress(FileNotFoundError), os.scandir(stack.pop()) as entries:
-            for entry in entries:
-                yield entry
-                if entry.is_dir(follow_symlinks=False):
-                    stack.append(Path(entry.path))
-
-
-def plain_files(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Relative name → time and size, of every plain file."""
-    for entry in walk(folder):
-        with contextlib.suppress(FileNotFoundError):
-            if entry.is_file(follow_symlinks=False):
-                found = entry.stat(follow_symlinks=False)
-                name = os.path.relpath(entry.path, folder)
-                yield name, (found.st_mtime_ns, found.st_size)
-
-
-def folders(folder: Path) -> list[str]:
-    """Relative names of every folder, the first one (``""``) too."""
-    inside = (e.path for e in walk(folder) if e.is_dir(follow_symlinks=False))
-    return ["", *(os.path.relpath(path, folder) for path in inside)]
-
-
-def wipe() -> None:
-    """Empty every writable place; process 1 looks whether it is so."""
+def empty_writable_folders() -> None:
+    """Empty every folder in which a stage can write; process 1 checks that they are empty."""
     shutil.rmtree(HOME, ignore_errors=True)
-    for place in (HOME.parent, SHARED):
-        for entry in list(os.scandir(place)) if place.is_dir() else ():
+    for folder in (HOME.parent, SHARED):
+        for entry in list(os.scandir(folder)) if folder.is_dir() else ():
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry.path, ignore_errors=True)
             else:

@@ -1,4 +1,4 @@
-"""Runs one stage: reads ``job.json``, calls the hook, writes artefacts, ``outcome.json`` last."""
+"""Runs one stage: it reads ``job.json``, calls the hook, writes artefacts and ``outcome.json``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from harness.runtime.worker import arrays
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.stages import STAGES
 
-OURS = str(Path(__file__).resolve().parents[2])
-"""The harness's own package, whose frames are nobody's fault but ours."""
+HARNESS = str(Path(__file__).resolve().parents[2])
+"""Folder of the harness, whose frames are never those of a module."""
 
 EXIT_CODES = {
     "ok": 0,
@@ -26,11 +26,11 @@ EXIT_CODES = {
     "infra_error": 14,
     "not_applicable": 99,
 }
-"""Status → exit code. The host trusts the code and the file only together."""
+"""Status → exit code. The host believes exit code and ``outcome.json`` only if they agree."""
 
 
-def blame(error: BaseException) -> tuple[str, str]:
-    """Status and one-line reason for what a hook raised."""
+def classify(error: BaseException) -> tuple[str, str]:
+    """Return status and one-line reason of an error."""
     line = (str(error).strip().splitlines() or [""])[0][:400]
     if isinstance(error, ContractError):
         return "contract_violation", line
@@ -42,25 +42,26 @@ def blame(error: BaseException) -> tuple[str, str]:
         return "out_of_memory", f"host memory: {line}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
         return "infra_error", f"{type(error).__name__}: {line}"
-    return "module_error", f"{type(error).__name__}: {line}{raised_at(error)}"
+    return "module_error", f"{type(error).__name__}: {line}{location(error)}"
 
 
-def raised_at(error: BaseException) -> str:
-    """Where a module raised: the last frame that is not ours and not a library's."""
+def location(error: BaseException) -> str:
+    """Return where a module raised: the last frame outside the harness and libraries, or ``""``."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if "site-packages" not in frame.filename and not frame.filename.startswith(OURS):
+        if "site-packages" not in frame.filename and not frame.filename.startswith(HARNESS):
             return f" ({Path(frame.filename).name}:{frame.lineno})"
     return ""
 
 
-def at_fault(error: BaseException, job: Job) -> str | None:
-    """Return the role whose code an error came out of, or ``None`` where that cannot be told.
+def responsible_role(error: BaseException, job: Job) -> str | None:
+    """Return the role that is responsible for an error, or ``None`` if that is not known.
 
-    A defence through whose code the error came answers for it: it called what raised, with what it
-    chose to. Otherwise the innermost module does. Without a frame of a module, what a hook
-    returned was wrong, or its module cannot be loaded.
+    A defence is responsible for all errors that pass through its code, because it called what
+    raised them with arguments of its choice. Otherwise the innermost module is responsible. If no
+    frame belongs to a module, it is the module called last: its output has the wrong form, or it
+    cannot be loaded.
     """
-    found = [job.owner(frame.f_code.co_filename) for frame, _ in walk_tb(error.__traceback__)]
+    found = [job.role_of(frame.f_code.co_filename) for frame, _ in walk_tb(error.__traceback__)]
     roles = [role for role in found if role is not None]
     if "defense" in roles:
         return "defense"
@@ -68,21 +69,21 @@ def at_fault(error: BaseException, job: Job) -> str | None:
 
 
 def run(path: Path) -> int:
-    """Run the job at ``path``; returns the exit code.
+    """Run the job at ``path``; return the exit code.
 
-    This is one of the two places where everything is caught: whatever a module raises becomes a
-    status, with its traceback in the stage's log.
+    This is one of the two places in the harness that catch every exception. An exception becomes a
+    status, and its traceback goes to the stage's log.
     """
     job: Job | None = None
     status, reason, by = "ok", "", None
     try:
         job = Job.read(path)
-        torch.set_num_threads(int(job.options["threads"]))
+        torch.set_num_threads(int(job.options.threads))
         STAGES[job.stage](job)
     except BaseException as error:  # noqa: BLE001
         traceback.print_exc()
-        status, reason = blame(error)
-        by = at_fault(error, job) if job else None
+        status, reason = classify(error)
+        by = responsible_role(error, job) if job else None
     outcome = {
         "status": status,
         "reason": reason,
@@ -96,13 +97,13 @@ def run(path: Path) -> int:
             if not stream.closed:
                 stream.flush()
         arrays.write_json(path.parent / "outcome.json", outcome)
-    except OSError:  # the disk is full: the exit code says so
+    except OSError:  # the disk is full; the exit code says so
         return EXIT_CODES["infra_error"]
     return EXIT_CODES[status]
 
 
 def device_memory(job: Job | None) -> int | None:
-    """Peak bytes allocated on the GPU, or ``None`` on the CPU."""
+    """Return the largest number of bytes allocated on the GPU, or ``None`` on the CPU."""
     if job is None or job.device.type != "cuda":
         return None
     return int(torch.cuda.max_memory_allocated(job.device))

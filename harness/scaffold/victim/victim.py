@@ -15,10 +15,10 @@ class Victim:
         self.steps = steps
 
     def build(self, spec):
-        """An untrained network: inputs in [0, 1] in, logits out; normalise inside."""
+        """Return an untrained network from inputs in [0, 1] to logits; it normalises inside."""
         pixels = spec.shape[0] * spec.shape[1] * spec.shape[2]
         return nn.Sequential(nn.Flatten(), nn.Linear(pixels, spec.outputs))
 
     def fit(self, network, train, val, loss, ctx, steps=None):
-        """Train in place on loss(network, x, y); a defence may bring its own loss."""
+        """Train the network in place on ``loss(network, x, y)``, which may be a defence's."""
         fit(network, train, loss, ctx, steps=steps or self.steps, batch=64, lr=0.5)

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from harness.runtime.contracts import Spec
-from harness.runtime.worker.job import JobAdversary
+from harness.runtime.contracts import Budget, Spec
+from harness.runtime.worker.adversary import JobAdversary
+from harness.runtime.worker.job_values import JobModule
 from tests.support.modules import context
 
 SPEC = Spec("classification", 2, (1, 2, 2))
@@ -18,9 +19,11 @@ class Draws:
 
 
 def test_every_step_draws_its_own_numbers_and_a_resumed_one_the_same(tmp_path):
+    budget = Budget(norm="linf", eps=0.1)
+    entry = JobModule(tmp_path, "attack.py:Draws", "attack", ("perturb",), {}, budget=budget)
     job = SimpleNamespace(
         module=lambda role: Draws(),
-        modules={"adversary": {"budget": {"norm": "linf", "eps": 0.1}, "needs": []}},
+        modules={"adversary": entry},
         live=lambda *rest: None,
         ctx=context(tmp_path, SPEC),
     )

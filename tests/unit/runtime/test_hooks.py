@@ -14,8 +14,8 @@ from harness.runtime.contracts import Budget, Data, Keep, Spec
 from harness.runtime.hooks import HOOKS, PROTOCOLS, hook_of
 from harness.runtime.model import LiveModel
 from harness.runtime.tasks import loss_for
-from harness.runtime.worker import stages
 from harness.runtime.worker.context import StageContext
+from harness.runtime.worker.hook_calls import check_edits, check_tensor
 
 SPEC = importlib.util.spec_from_file_location("docs", Path(__file__).parents[3] / "ci" / "docs.py")
 docs = importlib.util.module_from_spec(SPEC)
@@ -111,7 +111,7 @@ def made(kind):
 
 
 def same_form(found, values):
-    stages.expect(found, "the example", tuple(values["x"].shape), (torch.float32,))
+    check_tensor(found, "the example", tuple(values["x"].shape), (torch.float32,))
     assert not torch.equal(found, values["x"])
     assert 0 <= float(found.min()) <= float(found.max()) <= 1
 
@@ -136,7 +136,7 @@ def one_a_row(loss, values):
 CHECKS = {
     "attack-learn": lambda found, v: (v["ctx"].state / "learned.safetensors").stat(),
     "attack-perturb": same_form,
-    "attack-poison": lambda found, v: stages.checked_edits(found, v["train"]),
+    "attack-poison": lambda found, v: check_edits(found, v["train"]),
     "attack-trigger": same_form,
     "attack-deliver": trained,
     "defense-build": answers,

@@ -342,8 +342,8 @@ def test_a_fit_does_not_resume_with_another_optimiser_s_state(tmp_path):
         for _ in range(steps):
             net(torch.rand(4, 1, 4, 4)).sum().backward()
             rule.step()
-        marks.add(training._mark(rule))
-    marks.add(training._mark(torch.optim.SGD(network().parameters(), 0.05)))
+        marks.add(training._optimizer_digest(rule))
+    marks.add(training._optimizer_digest(torch.optim.SGD(network().parameters(), 0.05)))
     assert len(marks) == 4
 
 

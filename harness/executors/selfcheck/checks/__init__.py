@@ -1,1 +1,1 @@
-"""The named promises of every executor, by theme."""
+"""Promises of every executor, by theme. The docstring of a check is the promise."""

@@ -1,81 +1,90 @@
-"""Promises about what lives how long: scratch, checkpoints, processes, the harness."""
+"""Promises about lifetimes: scratch, checkpoints, processes, the harness."""
 
 from __future__ import annotations
 
-from harness.executors.selfcheck.context import Rig, check, expect, expect_silence, wait_for_beats
+from harness.executors.selfcheck.context import (
+    SelfCheckContext,
+    expect_no_processes,
+    wait_for_beats,
+)
+from harness.executors.selfcheck.errors import expect
+from harness.executors.selfcheck.probe_jobs import checkpoint_of
+from harness.executors.selfcheck.promise_check import promise
 
 
-@check
-def scratch_is_private(rig: Rig) -> None:
+@promise
+def scratch_is_private(context: SelfCheckContext) -> None:
     """Stages that run side by side do not see each other's scratch."""
     names = ("one", "two")
-    jobs = [rig.job("artefacts.marks", name=name, asleep=0.5) for name in names]
-    for name, seen in zip(names, rig.finish(*jobs), strict=True):
-        report = seen.report
+    jobs = [context.jobs.make("artefacts.marks", name=name, asleep=0.5) for name in names]
+    for name, stage in zip(names, context.finish(*jobs), strict=True):
+        report = stage.report
         expect(report["scratch"] == [name], f"stage {name} sees {report['scratch']}")
 
 
-@check
-def carries_nothing(rig: Rig) -> None:
-    """What one stage leaves behind, the next one of its kind does not find."""
+@promise
+def carries_nothing(context: SelfCheckContext) -> None:
+    """A stage finds nothing that an earlier stage of its kind has left."""
     for _ in range(3):
-        found = rig.report("surroundings.notes")["found"]
+        found = context.report("surroundings.notes")["found"]
         expect(not found, f"left by an earlier stage: {', '.join(found)}")
 
 
-@check
-def checkpoint(rig: Rig) -> None:
-    """A checkpoint survives the stage being killed, and is there again at the next try."""
-    kept = rig.root / "checkpoints" / "kept"
-    first = rig.see("artefacts.keeps", then="sleep", seconds=rig.deadline, checkpoint=kept)
-    first.ended("timeout")
-    lives = rig.report("artefacts.keeps", then="end", checkpoint=kept)["lives"]
-    expect(lives == 2, f"the second try found {lives - 1} earlier ones")
+@promise
+def checkpoint(context: SelfCheckContext) -> None:
+    """A checkpoint survives when its stage is killed, and the next attempt finds it."""
+    folder = context.root / "checkpoints" / "kept"
+    first = context.run(
+        "artefacts.keeps", then="sleep", seconds=context.deadline, checkpoint=folder
+    )
+    first.expect("timeout")
+    lives = context.report("artefacts.keeps", then="end", checkpoint=folder)["lives"]
+    expect(lives == 2, f"the second attempt found {lives - 1} earlier ones")
 
 
-@check
-def oracle(rig: Rig) -> None:
-    """The query oracle answers, counts, refuses what is over budget, and grants nothing else."""
-    (seen,) = rig.finish(rig.with_oracle(rig.job("oracle.asks")))
-    report = seen.report
+@promise
+def oracle(context: SelfCheckContext) -> None:
+    """The query oracle answers, counts, refuses queries over budget, and grants nothing else."""
+    (stage,) = context.finish(context.jobs.with_oracle(context.jobs.make("oracle.asks")))
+    report = stage.report
     expect(report["answers"] == [[1.0, 1.0, 1.0]] * 2, f"it answered {report['answers']}")
     expect(report["refused"] == "QueryRefused" and report["left"] == [0, 0], report)
     expect(not report["granted"], f"the attack holds {report['granted']}")
-    assert seen.job.service is not None
-    counts = seen.job.service.folder / "out" / "counts.npy"
+    assert stage.job.service is not None
+    counts = stage.job.service.folder / "out" / "counts.npy"
     expect(counts.is_file(), "the oracle left no counts")
 
 
-@check
-def oracle_fails(rig: Rig) -> None:
-    """An oracle that cannot start is the stage's failure, told at once."""
-    (seen,) = rig.finish(rig.with_oracle(rig.job("oracle.asks"), fail=True))
-    expect(seen.result.status != "ok", "the stage was ok without an oracle")
-    expect("cannot start" in seen.result.reason, seen.result.reason)
-    expect(seen.result.seconds < 10, f"told after {seen.result.seconds:.0f} s")
+@promise
+def oracle_fails(context: SelfCheckContext) -> None:
+    """An oracle that cannot start fails its stage at once."""
+    (stage,) = context.finish(context.jobs.with_oracle(context.jobs.make("oracle.asks"), fail=True))
+    expect(stage.result.status != "ok", "the stage was ok without an oracle")
+    expect("cannot start" in stage.result.reason, stage.result.reason)
+    expect(stage.result.seconds < 10, f"reported after {stage.result.seconds:.0f} s")
 
 
-@check
-def harness_killed(rig: Rig) -> None:
+@promise
+def harness_killed(context: SelfCheckContext) -> None:
     """A harness that is killed (kill -9) leaves no stage running."""
-    job = rig.job("limits.leaves", alive=60)
-    rig.abandon(job)
-    expect_silence(rig.executor, rig.checkpoint(job), seconds=3)
+    job = context.jobs.make("limits.leaves", alive=60)
+    context.abandon(job)
+    expect_no_processes(context.executor, checkpoint_of(job), seconds=3)
 
 
-@check
-def parent_killed(rig: Rig) -> None:
-    """A stage that kills its parent ends in a status, and the next one runs."""
-    seen = rig.see("endings.kills_parent")
-    expect(seen.result.status in ("ok", "module_error", "infra_error"), seen.result)
-    expect(rig.report("endings.fine") == {"fine": True}, "the next stage reported nothing")
+@promise
+def parent_killed(context: SelfCheckContext) -> None:
+    """A stage that kills its parent ends with a status, and the next stage runs."""
+    stage = context.run("endings.kills_parent")
+    expect(stage.result.status in ("ok", "module_error", "infra_error"), stage.result)
+    expect(context.report("endings.fine") == {"fine": True}, "the next stage reported nothing")
 
 
-@check
-def close_ends_all(rig: Rig) -> None:
+@promise
+def close_ends_all(context: SelfCheckContext) -> None:
     """``close()`` ends every process of every stage."""
-    job = rig.job("limits.leaves", alive=60)
-    rig.executor.start(job)
-    wait_for_beats(rig.checkpoint(job))
-    rig.executor.close()  # the last check: nothing can be run after it
-    expect_silence(rig.executor, rig.checkpoint(job))
+    job = context.jobs.make("limits.leaves", alive=60)
+    context.executor.start(job)
+    wait_for_beats(checkpoint_of(job))
+    context.executor.close()  # the last check: nothing can be run after it
+    expect_no_processes(context.executor, checkpoint_of(job))

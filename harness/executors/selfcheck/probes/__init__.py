@@ -1,1 +1,1 @@
-"""Module code that the self-check runs inside a stage; see ``selfcheck.context``."""
+"""Module code that the self-check runs inside a stage; see ``selfcheck.probe_jobs``."""

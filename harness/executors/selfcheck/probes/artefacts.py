@@ -1,4 +1,4 @@
-"""Probes that leave something behind, or change what they were given."""
+"""Probes that write unusual output, or change their inputs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from harness.runtime.contracts import Context, Data
 
@@ -21,7 +20,7 @@ def big_file(ctx: Context, size: int) -> None:
 
 
 def big_log(lines: int) -> None:
-    """Write a long log with a mark at either end."""
+    """Write a long log with a mark at each end."""
     sys.stdout.write("the first line: ε\n")
     for _ in range(lines // 1000):
         sys.stdout.write(("x" * 99 + "\n") * 1000)
@@ -29,7 +28,7 @@ def big_log(lines: int) -> None:
 
 
 def odd_names(ctx: Context, names: list[str]) -> None:
-    """Write files whose names trip careless code, one of them in no encoding at all."""
+    """Write files with names that break careless code, one of them not valid in any encoding."""
     for name in names:
         (ctx.state / name).write_text(name, encoding="utf-8")
     (ctx.state / os.fsdecode(b"bytes-\xff\xfe")).write_text("bytes", encoding="utf-8")
@@ -37,7 +36,7 @@ def odd_names(ctx: Context, names: list[str]) -> None:
 
 
 def strange(ctx: Context, kind: str, target: str) -> None:
-    """Leave something in the output that is no plain file."""
+    """Write an output that is not a plain file, or a log that is a link."""
     out = ctx.state.parent
     if kind == "link":
         (ctx.state / "link").symlink_to(target)
@@ -67,10 +66,10 @@ def changes_in_memory(train: Data) -> dict[str, int]:
 
 
 def changes_on_disk(path: str) -> dict[str, str]:
-    """Change a granted file by its path, as the worker knows it."""
-    from_worker = granted("train")
+    """Change a granted file by the path that the worker uses."""
+    folder = input_folder("train")
     try:
-        with (from_worker / path).open("r+b") as file:
+        with (folder / path).open("r+b") as file:
             file.seek(-1, os.SEEK_END)
             file.write(b"\xee")
     except OSError as error:
@@ -78,19 +77,19 @@ def changes_on_disk(path: str) -> dict[str, str]:
     return {}
 
 
-def granted(name: str) -> Path:
-    """Where an input lies for this stage, taken from the worker's own frame."""
+def input_folder(name: str) -> Path:
+    """Return the folder of an input, taken from the worker's frame."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        job: Any = frame.f_locals.get("job")
-        if hasattr(job, "inputs"):
-            return Path(job.inputs[name])
-    raise RuntimeError("no worker above this frame")
+        inputs = getattr(frame.f_locals.get("job"), "inputs", None)
+        if inputs is not None:
+            return Path(inputs[name])
+    raise RuntimeError("no frame of the worker was found")
 
 
-def keeps(ctx: Context, then: str) -> dict[str, Any]:
-    """Count lives in the checkpoint folder; ``then`` says how this one ends."""
+def keeps(ctx: Context, then: str) -> dict[str, int]:
+    """Count the runs in the checkpoint folder; ``then`` says how this one ends."""
     lives = ctx.checkpoint / "lives"
     before = lives.read_text(encoding="ascii") if lives.exists() else ""
     lives.write_text(before + "x", encoding="ascii")
@@ -100,7 +99,7 @@ def keeps(ctx: Context, then: str) -> dict[str, Any]:
 
 
 def marks(ctx: Context, name: str, asleep: float) -> dict[str, list[str]]:
-    """Leave a mark in scratch, wait for the neighbour to do so too, and list what is there."""
+    """Write a mark to scratch, wait until the other stage has done so, and list the marks."""
     (ctx.scratch / name).touch()
     time.sleep(asleep)
     return {"scratch": sorted(os.listdir(ctx.scratch))}

@@ -1,4 +1,4 @@
-"""The module of the self-check: does what its ``probe`` parameter names and reports what it saw."""
+"""Attack of the self-check: it runs the probe that its parameter names."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import inspect
 import json
 import runpy
 from pathlib import Path
-from typing import Any
 
 from harness.runtime.contracts import Budget, Context, Data, Model
 
 
 class Probe:
-    """Calls one function of a file beside this one: ``Probe("endings.fine")``.
+    """Attack that calls a function of another file of this folder, such as ``endings.fine``.
 
-    The function takes what it names of ``ctx``, ``train`` and ``model``, and its own parameters;
-    what it returns is written to ``report.json`` in the stage's state.
+    The function gets those of ``ctx``, ``train`` and ``model`` that it names, and its own
+    parameters. Its return value is written to ``report.json`` in the state folder.
     """
 
-    def __init__(self, probe: str, **params: Any) -> None:  # noqa: ANN401
+    def __init__(self, probe: str, **params: object) -> None:
         self.probe, self.params = probe, params
 
     def learn(

@@ -1,4 +1,4 @@
-"""Probes that end their stage: well, badly, or with a lie about it."""
+"""Probes that end their stage: well, badly, or with a forged outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fine() -> dict[str, bool]:
 
 
 def raises() -> NoReturn:
-    """Raise, as a faulty module would."""
+    """Raise an error, as a faulty module does."""
     raise RuntimeError("raised on purpose")
 
 
@@ -31,7 +31,7 @@ def breaks_contract() -> NoReturn:
 
 
 def declines() -> NoReturn:
-    """Find that it cannot play this cell."""
+    """Decline the cell."""
     raise NotApplicable("declined on purpose")
 
 
@@ -46,7 +46,7 @@ def leaves_at_once(code: int) -> NoReturn:
 
 
 def dies(number: int) -> None:
-    """Be killed by a signal."""
+    """Kill this process by a signal."""
     os.kill(os.getpid(), number)
     signal.pause()
 
@@ -62,32 +62,32 @@ def kills_parent() -> None:
 
 
 def prints_success() -> NoReturn:
-    """Print what a success would look like, then fail."""
+    """Print the outcome of a success, then fail."""
     print(json.dumps(HONEST | {"ended": "job.json", "code": 0, "signal": 0}), flush=True)  # noqa: T201
     raise RuntimeError("not a success")
 
 
 def speaks_oddly(ctx: Context) -> NoReturn:
-    """Raise with a text that is long, many lines, and full of what terminals obey."""
+    """Raise an error with a long text of several lines and control characters."""
     ctx.log("unicode: ε ≤ 8/255, 你好, \U0001f600")
     raise RuntimeError("\x1b[31mred\x07 \udcff \u202e " + "x" * 5_000_000 + "\nsecond line")
 
 
 def forges(outcome: dict[str, object], code: int) -> NoReturn:
-    """Write ``outcome.json`` like the worker would, and end."""
+    """Write ``outcome.json`` in the place of the worker, and end."""
     path = job_folder() / "outcome.json"
     path.write_text(json.dumps(HONEST | outcome), encoding="utf-8")
     os._exit(code)
 
 
 def forges_and_dies() -> None:
-    """Write a success, then be killed."""
+    """Write the outcome of a success, then die by a signal."""
     (job_folder() / "outcome.json").write_text(json.dumps(HONEST), encoding="utf-8")
     dies(signal.SIGKILL)
 
 
 def pipes_outcome(kind: str) -> NoReturn:
-    """Put a FIFO, a link or a flood where the host will read."""
+    """Put a FIFO, a link or an oversized file in the place of ``outcome.json``."""
     path = job_folder() / "outcome.json"
     if kind == "fifo":
         os.mkfifo(path)
@@ -99,11 +99,11 @@ def pipes_outcome(kind: str) -> NoReturn:
 
 
 def job_folder() -> Path:
-    """Where ``job.json`` lies, as the worker's own frame says: the same for every executor."""
+    """Return the folder of ``job.json``, taken from the worker's frame as executors differ."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
         folder = getattr(frame.f_locals.get("job"), "folder", None)
         if folder is not None:
             return Path(folder)
-    raise RuntimeError("no worker above this frame")
+    raise RuntimeError("no frame of the worker was found")

@@ -1,4 +1,4 @@
-"""Probes that take more than they may: time, processes, memory, disk."""
+"""Probes that exceed limits of time, processes, memory and disk."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import NoReturn
 
 from harness.runtime.contracts import Context
 
-HEAVY = 64 << 20
+BLOCK_BYTES = 64 << 20
 
 
 def sleeps(ctx: Context, asleep: float) -> dict[str, float]:
-    """Sleep, and say what time was left before and after."""
+    """Sleep; report the remaining time before and after."""
     begun = ctx.remaining()
     time.sleep(asleep)
     return {"begun": begun, "ended": ctx.remaining()}
 
 
 def resists() -> NoReturn:
-    """Ignore every signal that can be ignored, and spin; a thread sleeps in C meanwhile."""
+    """Ignore all signals that can be ignored, and loop, while a thread sleeps in C."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=time.sleep, args=(3600,), daemon=False).start()
@@ -36,7 +36,8 @@ def resists() -> NoReturn:
 def leaves(ctx: Context, alive: float) -> None:
     """Start a child and a daemon, each with a heartbeat in the checkpoint; end after ``alive`` s.
 
-    The daemon forks twice and has a session of its own: no process group and no parent names it.
+    The daemon has forked twice and has its own session, so neither process group nor parent leads
+    to it.
     """
     spawn(lambda: beat(ctx.checkpoint / "child.beat"))
 
@@ -52,7 +53,7 @@ def leaves(ctx: Context, alive: float) -> None:
 
 
 def spawn(work: Callable[[], None]) -> int:
-    """Fork; the child does the work and ends."""
+    """Fork a child that does the work and ends; return its process id."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -63,7 +64,7 @@ def spawn(work: Callable[[], None]) -> int:
 
 
 def beat(path: Path) -> None:
-    """Show that this process lives; gives up after a minute, so that a failed check ends too."""
+    """Write heartbeats for a minute at most, so that a failed check ends too."""
     for signal_number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(signal_number, signal.SIG_IGN)
     until = time.monotonic() + 60
@@ -74,40 +75,40 @@ def beat(path: Path) -> None:
 
 
 def hoards(gigabytes: float, *, spread: bool = False) -> None:
-    """Fill memory; with ``spread``, in several children that each stay small."""
+    """Fill memory; with ``spread``, in several children that are small each."""
     if spread:
         for _ in range(4):
             spawn(lambda: hoards(gigabytes / 4))
         time.sleep(20)
         return
-    kept = []
-    for _ in range(int(gigabytes * (1 << 30) / HEAVY)):
-        kept.append(b"\x01" * HEAVY)
+    blocks = []
+    for _ in range(int(gigabytes * (1 << 30) / BLOCK_BYTES)):
+        blocks.append(b"\x01" * BLOCK_BYTES)
         time.sleep(0.02)
     time.sleep(5)
 
 
 def copies(gigabytes: float, children: int) -> dict[str, int]:
-    """Fill memory, and fork children that only look at it."""
-    kept = b"\x01" * int(gigabytes * (1 << 30))
+    """Fill memory, and fork children that only read it."""
+    block = b"\x01" * int(gigabytes * (1 << 30))
     for _ in range(children):
-        spawn(lambda: time.sleep(len(kept) and 0.4))
+        spawn(lambda: time.sleep(len(block) and 0.4))
     for _ in range(children):
         os.wait()
-    return {"bytes": len(kept)}
+    return {"bytes": len(block)}
 
 
 def shares(gigabytes: float) -> None:
-    """Fill shared memory, which counts like any other."""
+    """Fill shared memory."""
     block = mmap.mmap(-1, int(gigabytes * (1 << 30)))
-    for start in range(0, len(block), HEAVY):
-        block[start : start + HEAVY] = b"\x01" * HEAVY
+    for start in range(0, len(block), BLOCK_BYTES):
+        block[start : start + BLOCK_BYTES] = b"\x01" * BLOCK_BYTES
         time.sleep(0.02)
     time.sleep(5)
 
 
 def outgrows(limit: int) -> dict[str, str]:
-    """Write one byte beyond a file's largest size; the file is sparse."""
+    """Write one byte beyond the largest size of a file; the file is sparse."""
     try:
         with Path("sparse").open("wb") as file:
             file.seek(limit)
@@ -118,7 +119,7 @@ def outgrows(limit: int) -> dict[str, str]:
 
 
 def fills(ctx: Context, folder: str, size: int) -> dict[str, str]:
-    """Reserve space in a folder, or in ``scratch`` or ``out``; given back at once."""
+    """Reserve space in a folder, or in ``scratch`` or ``out``, and free it at once."""
     named = {"scratch": ctx.scratch, "out": ctx.state.parent}
     path = named.get(folder, Path(folder)) / "gauntlet-selfcheck-fill"
     try:
@@ -133,7 +134,7 @@ def fills(ctx: Context, folder: str, size: int) -> dict[str, str]:
 
 
 def multiplies(limit: int) -> dict[str, int]:
-    """Fork sleepers until it is refused, at most ``limit``; all are killed before the end."""
+    """Fork sleeping children until that fails, at most ``limit``; kill them at the end."""
     made: list[int] = []
     with contextlib.suppress(OSError):
         while len(made) < limit:

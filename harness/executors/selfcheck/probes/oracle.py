@@ -1,17 +1,15 @@
-"""Probes that hold a query oracle instead of a network."""
+"""Probe that has a query oracle instead of a network."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 
 from harness.runtime.contracts import QueryRefused
-from harness.runtime.worker.oracle import OracleModel
+from harness.runtime.worker.oracle_model import OracleModel
 
 
-def asks(model: OracleModel) -> dict[str, Any]:
-    """Ask the oracle, and try to reach more of the network than answers."""
+def asks(model: OracleModel) -> dict[str, object]:
+    """Query the oracle until it refuses, and list which parts of a network it has."""
     model.rows = torch.arange(2)
     x = torch.ones(2, 1, 2, 2)
     first = model.predict(x)

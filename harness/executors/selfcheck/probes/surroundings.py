@@ -1,4 +1,4 @@
-"""Probes that look around: what a stage finds, reaches and may change."""
+"""Probes that report what a stage sees, reaches and may change."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from harness.runtime.contracts import Context
 
 CLONE_NEWNS, IPC_PRIVATE = 0x00020000, 0
 
 
-def facts(ctx: Context) -> dict[str, Any]:
-    """Everything that can be seen without touching anything."""
+def facts(ctx: Context) -> dict[str, object]:
+    """Report all facts that can be read without a change."""
     status = dict(
         line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines()
     )
@@ -43,7 +42,7 @@ def facts(ctx: Context) -> dict[str, Any]:
 
 
 def descriptors() -> dict[str, str]:
-    """Open files beyond the three streams; the listing's own is closed again by then."""
+    """Return open files beside the three streams; that of the listing is closed already."""
     found = {}
     for number in os.listdir("/proc/self/fd"):
         try:
@@ -55,14 +54,14 @@ def descriptors() -> dict[str, str]:
 
 
 def changes_system() -> dict[str, list[str]]:
-    """Ask the kernel for what only its administrator may; each lasts no longer than this stage."""
+    """Make administrative system calls; their effects end with this stage."""
     kernel = ctypes.CDLL(None, use_errno=True)
-    asked = {"unshare": (CLONE_NEWNS,), "sethostname": (b"", 0), "setuid": (0,)}
-    return {"done": [name for name, given in asked.items() if getattr(kernel, name)(*given) == 0]}
+    calls = {"unshare": (CLONE_NEWNS,), "sethostname": (b"", 0), "setuid": (0,)}
+    return {"done": [name for name, args in calls.items() if getattr(kernel, name)(*args) == 0]}
 
 
 def keeps_in_kernel() -> dict[str, list[str]]:
-    """Ask for System V memory and a message queue, which outlive their process; given back."""
+    """Make System V memory and a message queue, which outlive their process; then remove them."""
     kernel = ctypes.CDLL(None, use_errno=True)
     done = []
     for name, made, remove in (
@@ -76,16 +75,16 @@ def keeps_in_kernel() -> dict[str, list[str]]:
 
 
 def notes() -> dict[str, list[str]]:
-    """Leave a note and a process wherever that works, and read what an earlier stage left."""
+    """Leave files, a socket and a process, and report those that an earlier stage has left."""
     found = []
     for place in ("/stage", "/dev/shm", "/tmp", "/var/tmp", "/box", "/gauntlet"):  # noqa: S108
         note = Path(place, "gauntlet-selfcheck-note")
         found += [str(note)] if note.exists() else []
         with contextlib.suppress(OSError):
             note.write_text("note", encoding="utf-8")
-    with socket.socket(socket.AF_UNIX) as ear:
+    with socket.socket(socket.AF_UNIX) as listener:
         try:
-            ear.bind("\0gauntlet-selfcheck-note")
+            listener.bind("\0gauntlet-selfcheck-note")
         except OSError:
             found.append("a socket")
         if os.fork() == 0:
@@ -96,14 +95,14 @@ def notes() -> dict[str, list[str]]:
 def connects(port: int) -> dict[str, str]:
     """Connect to a port of the host."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as link:
-            return {"reached": link.recv(64).decode()}
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            return {"reached": connection.recv(64).decode()}
     except OSError as error:
         return {"refused": str(error)}
 
 
 def resolves(name: str) -> dict[str, str]:
-    """Ask for a name's address."""
+    """Resolve a host name."""
     try:
         return {"address": str(socket.getaddrinfo(name, 80)[0][4][0])}
     except OSError as error:
@@ -111,7 +110,7 @@ def resolves(name: str) -> dict[str, str]:
 
 
 def writes(paths: list[str]) -> dict[str, list[str]]:
-    """Try to put a file into each folder (``{module}`` is the probe's own); removed at once."""
+    """Try to write a file into each folder and remove it; ``{module}`` is the probe's folder."""
     done = []
     for path in paths:
         target = Path(path.replace("{module}", str(Path(__file__).parent)))
@@ -134,8 +133,8 @@ def reads(path: str) -> dict[str, str]:
 
 
 def watches(pid: int) -> dict[str, str]:
-    """Look for a process of the host."""
+    """Read the start time of a process of the host."""
     try:
-        return {"born": Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]}
+        return {"started": Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]}
     except OSError as error:
         return {"refused": str(error)}

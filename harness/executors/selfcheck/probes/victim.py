@@ -1,4 +1,4 @@
-"""A victim for the self-check's oracle: one linear layer."""
+"""Victim of the self-check's oracle: one linear layer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import nn
 from harness.runtime.contracts import Spec
 
 
-class Line:
-    """Flattens its input and applies a linear layer, or fails where ``fail`` says so."""
+class Linear:
+    """Linear layer on flat inputs; with ``fail``, it cannot be built."""
 
     head = "1"
     stages = ()
@@ -17,7 +17,7 @@ class Line:
         self.fail = fail
 
     def build(self, spec: Spec) -> nn.Module:
-        """The network; its weights come from the host."""
+        """Return the network; its weights come from the host."""
         if self.fail:
             raise RuntimeError("this oracle cannot start")
         inputs = 1

@@ -1,0 +1,84 @@
+"""Typed parts of ``job.json``: the modules of a job and the options of its stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from harness.runtime.contracts import Budget, Spec
+
+
+@dataclass(frozen=True)
+class JobModule:
+    """Module of a job, with its parameters resolved.
+
+    Attributes:
+        folder: folder of the module.
+        entry: class to construct, ``file.py:Class``.
+        kind: ``attack``, ``defense`` or ``victim``.
+        hooks: hooks that the manifest lists.
+        params: arguments of the constructor.
+        needs: parts of a model that the manifest asks for.
+        budget: limits of an adversary; empty for other roles.
+    """
+
+    folder: Path
+    entry: str
+    kind: str
+    hooks: tuple[str, ...]
+    params: Mapping[str, object]
+    needs: tuple[str, ...] = ()
+    budget: Budget = field(default_factory=Budget)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> JobModule:
+        """Return the entry of one role in ``job.json``."""
+        return cls(
+            folder=Path(raw["folder"]),
+            entry=raw["entry"],
+            kind=raw["kind"],
+            hooks=tuple(raw["hooks"]),
+            params=raw["params"],
+            needs=tuple(raw["needs"]),
+            budget=Budget(**raw.get("budget", {})),
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a stage; each kind of stage reads those that it needs.
+
+    Attributes:
+        threads: threads of torch.
+        budget: limits that the stage may know.
+        batch: inputs per call of a hook or network.
+        access: model that an attack gets: ``victim``, another network, ``oracle`` or ``none``.
+        no_model_access: whether an attack gets neither model nor labels, as its manifest says.
+        hook: hook of an attack stage, ``perturb`` or ``trigger``.
+        least_likely: whether the goal is the class that the model ranks last.
+        start: whether imported weights get a new head later.
+        eight_bit: whether inputs are rounded to 8 bits before they are predicted.
+    """
+
+    threads: int
+    budget: Budget = field(default_factory=Budget)
+    batch: int = 0
+    access: str = "none"
+    no_model_access: bool = False
+    hook: str = "perturb"
+    least_likely: bool = False
+    start: bool = False
+    eight_bit: bool = False
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Options:
+        """Return the options of ``job.json``; keys that no stage reads are ignored."""
+        known = {one.name: raw[one.name] for one in fields(cls) if one.name in raw}
+        return cls(**known | {"budget": Budget(**raw.get("budget", {}))})
+
+
+def spec_from_json(raw: Mapping[str, Any]) -> Spec:
+    """Return the description of a data set in ``job.json``."""
+    return Spec(**{**raw, "shape": tuple(raw["shape"]), "classes": tuple(raw["classes"])})

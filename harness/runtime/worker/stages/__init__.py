@@ -1,0 +1,30 @@
+"""What each kind of stage does with module code; it checks the form of outputs and judges none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.runtime.worker.job import Job
+from harness.runtime.worker.stages.attacks import attack, learn
+from harness.runtime.worker.stages.checks import device, gradients, inspect
+from harness.runtime.worker.stages.inference import oracle, predict
+from harness.runtime.worker.stages.training import deliver, import_weights, repair, train
+from harness.runtime.worker.stages.training_data import poison, sanitize
+
+STAGES: dict[str, Callable[[Job], None]] = {
+    "public": train,
+    "train": train,
+    "import": import_weights,
+    "deliver": deliver,
+    "poison": poison,
+    "sanitize": sanitize,
+    "repair": repair,
+    "learn": learn,
+    "attack": attack,
+    "predict": predict,
+    "oracle": oracle,
+    "inspect": inspect,
+    "gradients": gradients,
+    "device": device,
+}
+"""Kind of stage → function that runs it; all stages that run module code."""
