@@ -60,7 +60,7 @@ def edited(workspace: Workspace, found: Counting, console: Console) -> list[str]
     before = train.y.astype(np.int64, copy=False)
     after = edited_labels(store.part(stages["edits"], "edits"), train.ids, before)
     flipped = np.flatnonzero(turned(before, after)).tolist()
-    lines = datasets.flip_lines(name, datasets.lines(name, workspace.data), flipped)
+    lines = datasets.flip_lines(name, datasets.comparison_lines(name, workspace.data), flipped)
     present = load_array(store.part(stages["rows"], "y") / "ids.npy")
     # where a share of the training set was trained on, the rest is no part of the list
     return [line for line, kept in zip(lines, np.isin(train.ids, present), strict=True) if kept]

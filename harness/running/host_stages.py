@@ -16,7 +16,7 @@ from harness import datasets
 from harness.common.files import load_array, read_json, save_array, write_json
 from harness.config.budget import counted
 from harness.config.threat import By
-from harness.datasets.base import hash_order
+from harness.datasets.hashing import hash_order
 from harness.judge import budget as budgets
 from harness.judge.common import common
 from harness.judge.edits import check_edits, places
