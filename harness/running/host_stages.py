@@ -19,7 +19,7 @@ from harness.config.threat import By
 from harness.datasets.hashing import hash_order
 from harness.judge import budget as budgets
 from harness.judge.common import common
-from harness.judge.edits import check_edits, places
+from harness.judge.edits import check_edits, find_rows
 from harness.planning.weights import find
 
 Array = NDArray[Any]
@@ -158,7 +158,7 @@ def edit(
     )
     if reason is not None:
         raise StageFailure("budget_violation", reason, "attack")
-    rows = places(ids, arrays["ids"])
+    rows = find_rows(ids, arrays["ids"])
     if x is not None:
         arrays["x"][rows] = stored(x, arrays["x"].dtype)
     if y is not None:

@@ -12,7 +12,7 @@ from harness.common.errors import UserError
 from harness.datasets.ranking.grammars import GRAMMARS
 from harness.datasets.ranking.lists import flip_line, flip_row_line, format_rows, parse_list
 from harness.datasets.ranking.voting import majority_mask
-from harness.judge.metrics import turned
+from harness.judge.metrics import flip_mask
 
 NOWHERE = Path("/nowhere")
 
@@ -125,7 +125,7 @@ def test_both_directions_vote_with_their_strength():
 def test_a_swap_and_a_sign_cancel():
     before = np.array([[4, 0, 1, 1, 0]] * 4)
     after = np.array([[4, 0, 1, 1, 0], [4, 1, 0, 1, 0], [4, 0, 1, -1, 0], [4, 1, 0, -1, 0]])
-    assert turned(before, after).tolist() == [False, True, True, False]
+    assert flip_mask(before, after).tolist() == [False, True, True, False]
 
 
 def test_sets_without_a_list_have_lines_of_item_rows():
@@ -136,7 +136,7 @@ def test_sets_without_a_list_have_lines_of_item_rows():
     flipped = datasets.flip_lines("digits-ranking", lines, [0, 7])
     assert [n for n, (a, b) in enumerate(zip(lines, flipped, strict=True)) if a != b] == [0, 7]
     after = np.array([line.split(",") for line in flipped], dtype=np.int64)
-    assert np.flatnonzero(turned(splits.train.y, after)).tolist() == [0, 7]
+    assert np.flatnonzero(flip_mask(splits.train.y, after)).tolist() == [0, 7]
     assert datasets.flip_lines("digits-ranking", flipped, [0, 7]) == lines
 
 

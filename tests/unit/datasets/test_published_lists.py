@@ -11,7 +11,7 @@ import pytest
 
 from harness import datasets
 from harness.datasets.ranking import comparisons, item_images
-from harness.judge.metrics import turned
+from harness.judge.metrics import flip_mask
 from harness.running import host_stages
 from tests.support.sources import (
     fetch,
@@ -179,7 +179,7 @@ def test_a_flipped_list_differs_in_the_flipped_rows_and_flips_back(food_root, sh
     rows = np.linspace(0, len(lines) - 1, round(share * len(lines))).astype(int)
     after = train.y.copy()
     after[rows, 3] *= -1
-    flipped = datasets.flip_lines("food", lines, np.flatnonzero(turned(train.y, after)))
+    flipped = datasets.flip_lines("food", lines, np.flatnonzero(flip_mask(train.y, after)))
     differ = [n for n, (a, b) in enumerate(zip(lines, flipped, strict=True)) if a != b]
     assert differ == rows.tolist()
     for row in differ:
