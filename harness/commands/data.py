@@ -26,7 +26,7 @@ def cards(workspace: Workspace, console: Console) -> None:
         card = data.card
         lines = [f"{data.name} ({data.task}, {state})", f"  {card.title}", f"  {card.size}"]
         lines += [
-            f"  licence: {card.licence}",
+            f"  licence: {card.license}",
             f"  cite: {card.citation}",
             f"  from: {card.source}",
         ]
@@ -75,7 +75,7 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
 
 def shelf_of(workspace: Workspace, name: str) -> Path:
     """Where a fetched data set lies: not in a folder of its own where two lie together."""
-    return workspace.data / datasets.shelf(name).name
+    return workspace.data / datasets.cache_entry(name).name
 
 
 def note_of(workspace: Workspace, name: str) -> str:

@@ -13,7 +13,7 @@ from harness.commands.show import find_record
 from harness.common.errors import UserError
 from harness.common.files import load_array
 from harness.common.terminal import Terminal
-from harness.judge.metrics import turned
+from harness.judge.metrics import flip_mask
 from harness.report.counting import Counting
 from harness.results.scoring import edited_labels
 from harness.workspace import Workspace
@@ -59,8 +59,8 @@ def edited(workspace: Workspace, found: Counting, console: Console) -> list[str]
     train = datasets.load(name, workspace.data).train
     before = train.y.astype(np.int64, copy=False)
     after = edited_labels(store.part(stages["edits"], "edits"), train.ids, before)
-    flipped = np.flatnonzero(turned(before, after)).tolist()
-    lines = datasets.flip_lines(name, datasets.lines(name, workspace.data), flipped)
+    flipped = np.flatnonzero(flip_mask(before, after)).tolist()
+    lines = datasets.flip_lines(name, datasets.comparison_lines(name, workspace.data), flipped)
     present = load_array(store.part(stages["rows"], "y") / "ids.npy")
     # where a share of the training set was trained on, the rest is no part of the list
     return [line for line, kept in zip(lines, np.isin(train.ids, present), strict=True) if kept]

@@ -1,4 +1,4 @@
-"""The data sets: one table, found by name."""
+"""Data sets: the table of all of them, and access by name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
-from harness.datasets import base, digits, stored
-from harness.datasets.base import Card, DataMissing, Dataset, Split, Splits, hash_order
-from harness.datasets.classification import fetched
-from harness.datasets.ranking import comparisons, digit_pairs, judgements, lists, pubfig, signs
+from harness.datasets import base, cache, digits, hashing
+from harness.datasets.base import Card, DataMissing, Dataset, Split, Splits
+from harness.datasets.cache import CacheEntry
+from harness.datasets.classification import small_images
+from harness.datasets.hashing import hash_order
+from harness.datasets.ranking import comparisons, digit_pairs, lists, pubfig, signs
 from harness.datasets.segmentation import roads, scenes
-from harness.datasets.stored import Shelf
 
 __all__ = [
     "DATASETS",
@@ -28,22 +29,23 @@ __all__ = [
     "Dataset",
     "Split",
     "Splits",
+    "cache_entry",
+    "comparison_lines",
     "digest",
     "flip_lines",
     "get",
-    "lines",
     "load",
-    "shelf",
 ]
 
-_FAMILIES = (digits, digit_pairs, scenes, fetched, roads, comparisons, pubfig, signs)
-_SHELVES: dict[str, Shelf] = {
-    **{shelf.name: shelf for family in (fetched, roads) for shelf in family.SHELVES},
-    **comparisons.SHELVES,
-    **pubfig.SHELVES,
-    **signs.SHELVES,
+_FAMILIES = (digits, digit_pairs, scenes, small_images, roads, comparisons, pubfig, signs)
+_CACHE_ENTRIES: dict[str, CacheEntry] = {
+    **small_images.CACHE_ENTRIES,
+    **roads.CACHE_ENTRIES,
+    **comparisons.CACHE_ENTRIES,
+    **pubfig.CACHE_ENTRIES,
+    **signs.CACHE_ENTRIES,
 }
-"""Where every data set lies that is not bundled; two may lie together."""
+"""Name → cache entry of each data set that is fetched; two data sets may share one."""
 
 DATASETS: dict[str, Dataset] = {
     dataset.name: dataset for family in _FAMILIES for dataset in family.DATASETS
@@ -51,7 +53,7 @@ DATASETS: dict[str, Dataset] = {
 
 
 def get(name: str) -> Dataset:
-    """A data set by its name; an unknown one is a ``UserError`` that names the nearest."""
+    """Return a data set by name; for an unknown name, the ``UserError`` suggests the nearest."""
     if name not in DATASETS:
         close = get_close_matches(name, DATASETS, n=1)
         fix = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(DATASETS)}"
@@ -60,42 +62,45 @@ def get(name: str) -> Dataset:
 
 
 def digest(name: str, root: Path) -> str:
-    """What the data are made from, without loading them: equal digests give equal arrays.
+    """Return a digest of a data set's origin without loading it: equal digests, equal arrays.
 
-    Bundled: the source text of the loader (and of what every loader uses). Fetched: the arrays'
-    digest in their manifest; raises ``DataMissing`` where they were not fetched.
+    The digest of a bundled set covers the source code of its loader, that of a fetched set the
+    digests of its arrays, read from the manifest.
+
+    Raises:
+        DataMissing: the data set has to be fetched first.
     """
     dataset = get(name)
     if dataset.bundled:
         family = next(family for family in _FAMILIES if dataset in family.DATASETS)
-        sources = [inspect.getsource(module) for module in (base, digits, family)]
+        sources = [inspect.getsource(module) for module in (base, hashing, digits, family)]
         content = hashlib.sha256("\0".join(sources).encode()).hexdigest()
     else:
-        content = stored.recorded_digest(_SHELVES[name], root)
+        content = cache.recorded_digest(_CACHE_ENTRIES[name], root)
     return hashlib.sha256(json.dumps([name, dataset.version, content]).encode()).hexdigest()
 
 
-def shelf(name: str) -> Shelf:
-    """Where a data set lies that is fetched; ``KeyError`` for a bundled one."""
-    return _SHELVES[name]
+def cache_entry(name: str) -> CacheEntry:
+    """Return the cache entry of a fetched data set; ``KeyError`` for a bundled one."""
+    return _CACHE_ENTRIES[name]
 
 
 def load(name: str, root: Path, train_fraction: float = 1.0) -> Splits:
-    """A data set with a share of its training examples (in ranking: of its comparisons).
+    """Load a data set with a fraction of its training examples (in ranking: of its comparisons).
 
-    Which examples stay depends on their ids alone, and a smaller share is part of a larger one.
+    The choice of examples depends on their ids alone. A smaller fraction is a subset of a larger.
     """
     dataset = get(name)
     splits = dataset.load(root)
-    train, rows = splits.train, _share(name, splits.train, train_fraction)
+    train, rows = splits.train, _fraction_rows(name, splits.train, train_fraction)
     if rows is None:
         return splits
     x = train.x if dataset.task == "ranking" else train.x[rows]
     return replace(splits, train=Split(x=x, y=train.y[rows], ids=train.ids[rows]))
 
 
-def _share(name: str, train: Split, fraction: float) -> NDArray[np.intp] | None:
-    """The rows that a share of train has, in order; ``None`` for all of them."""
+def _fraction_rows(name: str, train: Split, fraction: float) -> NDArray[np.intp] | None:
+    """Return the training rows of a fraction, in order; ``None`` stands for all rows."""
     if not 0 < fraction <= 1:
         what = f"train_fraction is {fraction}"
         raise UserError(f"data set {name}", what, "give a number above 0 and at most 1")
@@ -108,31 +113,34 @@ def _share(name: str, train: Split, fraction: float) -> NDArray[np.intp] | None:
     return np.sort(hash_order(train.ids, "train_fraction")[:count])
 
 
-def lines(name: str, root: Path, train_fraction: float = 1.0) -> list[str]:
-    """The training comparisons of a ranking set as text, a line for each row of ``train.y``.
+def comparison_lines(name: str, root: Path, train_fraction: float = 1.0) -> list[str]:
+    """Return the training comparisons of a ranking set as text, one line for each ``train.y`` row.
 
-    Sets that were read from a list give the list's own lines, all others ``u,v,label,attribute``
-    (triplets ``a,p,q,label,attribute``) of item rows.
+    A set that was read from a list returns the lines of that list. All other sets return item rows
+    as ``u,v,label,attribute`` (triplets: ``a,p,q,label,attribute``).
     """
     dataset = get(name)
     if dataset.task != "ranking":
         what = f"is for {dataset.task}: it has no comparisons"
         raise UserError(f"data set {name}", what, "name a ranking set")
     train = dataset.load(root).train
-    rows = _share(name, train, train_fraction)
+    rows = _fraction_rows(name, train, train_fraction)
     listing = dataset.listing
     if listing is None:
-        return judgements.own_lines(train.y if rows is None else train.y[rows])
-    found = listing.read(root)
-    return found if rows is None else [found[row] for row in rows.tolist()]
+        return lists.format_rows(train.y if rows is None else train.y[rows])
+    all_lines = listing.read(root)
+    return all_lines if rows is None else [all_lines[row] for row in rows.tolist()]
 
 
-def flip_lines(name: str, text: Sequence[str], rows: Iterable[int]) -> list[str]:
-    """Lines of ``lines`` with the judgements of some rows turned; all other bytes stay.
+def flip_lines(name: str, lines: Sequence[str], rows: Iterable[int]) -> list[str]:
+    """Flip the comparisons of some lines of ``comparison_lines``; all other bytes stay.
 
-    Which rows those are, the judge's ``turned`` says of two label arrays.
+    Args:
+        name: the data set.
+        lines: all lines, one for each row of ``train.y``.
+        rows: numbers of the lines to flip, from ``flip_mask`` of two label arrays.
     """
-    listing, result = get(name).listing, list(text)
+    listing, result = get(name).listing, list(lines)
     for row in rows:
-        result[row] = (lists.flip_own if listing is None else listing.flip)(result[row])
+        result[row] = (lists.flip_row_line if listing is None else listing.flip)(result[row])
     return result

@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits: all ten, 0-4 (public data) and 5-9 (student data)."""
+"""Handwritten digits of scikit-learn: all ten, 0-4 (public data) and 5-9 (student data)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.datasets.base import Card, Dataset, Facts, Split, Splits, hash_order, picture_spec
+from harness.datasets.base import Card, Dataset, Facts, Split, Splits, image_spec
+from harness.datasets.hashing import hash_order
 
 TRAIN, VAL = 1000, 297
-LICENCE = "CC BY 4.0"
+LICENSE = "CC BY 4.0"
 CITATION = (
     "E. Alpaydin, C. Kaynak: Optical Recognition of Handwritten Digits. "
     "UCI Machine Learning Repository, 1998. https://doi.org/10.24432/C50P49"
@@ -18,22 +19,22 @@ SOURCE = "scikit-learn, sklearn.datasets.load_digits: the test set of the UCI co
 
 
 def load(root: Path) -> Splits:
-    """All ten digits; ids are scikit-learn's row numbers."""
+    """Load all ten digits; ids are the row numbers of scikit-learn."""
     return digit_splits(range(10))
 
 
 def load_public(root: Path) -> Splits:
-    """Digits 0-4 of the same splits."""
+    """Load digits 0-4 of the same splits."""
     return digit_splits(range(5))
 
 
 def load_student(root: Path) -> Splits:
-    """Digits 5-9 of the same splits, labels 0-4."""
+    """Load digits 5-9 of the same splits, with labels 0-4."""
     return digit_splits(range(5, 10))
 
 
 def digit_splits(digits: range) -> Splits:
-    """The fixed splits, with only these digits, renumbered from 0."""
+    """Return the fixed splits of some digits, with labels from 0."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -43,16 +44,16 @@ def digit_splits(digits: range) -> Splits:
     wanted = (y >= digits.start) & (y < digits.stop)
 
     def part(rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Split:
-        kept = np.sort(rows[wanted[rows]])
-        return Split(x=x[kept], y=y[kept] - digits.start, ids=ids[kept])
+        rows = np.sort(rows[wanted[rows]])
+        return Split(x=x[rows], y=y[rows] - digits.start, ids=ids[rows])
 
     train, val, test = np.split(hash_order(ids, "digits"), [TRAIN, TRAIN + VAL])
-    spec = picture_spec("classification", [str(digit) for digit in digits], (1, 8, 8))
+    spec = image_spec("classification", [str(digit) for digit in digits], (1, 8, 8))
     return Splits(spec=spec, train=part(train), val=part(val), test=part(test))
 
 
 def _card(title: str, size: str, note: str = "") -> Card:
-    return Card(title, LICENCE, CITATION, SOURCE, size, note)
+    return Card(title, LICENSE, CITATION, SOURCE, size, note)
 
 
 DATASETS = (

@@ -1,11 +1,11 @@
-"""The judge: budgets and metrics, computed from artefacts by our own code. Pure functions, no I/O.
+"""The judge: budgets and metrics, computed from artefacts by the harness. Pure functions, no I/O.
 
-``budget`` measures what an attack changed, ``metrics`` and ``segmentation`` score what a network
-answered, ``statistics`` says how sure a number is, ``flags`` says what looks wrong. The judge needs
-numpy and scipy only: no module code, no torch.
+``budget`` measures perturbations, ``metrics`` scores outputs, ``statistics`` computes intervals and
+tests, ``flags`` marks suspicious results. The judge needs numpy and scipy only: no module code, no
+torch.
 """
 
 METHOD = 1
-"""The method's number, part of every record. Raise it by hand in the same change that may move any
-number the judge computes (a rule, a denominator, an interval, a tolerance): records made under a
-lower number are then shown as stale. Renaming, speed and wording leave it alone."""
+"""Version of the judge's method, part of every record. Raise it by hand in each change that may
+move a number that the judge computes (a rule, a denominator, an interval, a tolerance): records of
+a lower version are then stale. Renaming, speed and wording do not count."""

@@ -1,8 +1,8 @@
-"""What an attack changed in its inputs, and whether it was allowed to.
+"""Distances between clean and attacked inputs, and the check against the budget.
 
-Recomputed from artefacts, never believed. Distances are taken in float64 between what the network
-sees clean (uint8 / 255 in float32) and what the attack handed in. Over budget is reported, never
-clipped: a repaired input is one that nobody attacked with.
+Distances are recomputed from artefacts in float64, between the network's clean input (uint8 / 255
+in float32) and the attacked one. An input over budget is reported and never clipped: no attack has
+produced the clipped one.
 """
 
 from __future__ import annotations
@@ -18,30 +18,34 @@ from harness.judge.similarity import similarity
 
 Bits = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Array = NDArray[np.number]
 BudgetFields = Mapping[str, Any]
 
 TOLERANCE = 1e-6
-"""Slack of L∞ and of the box [0, 1], and the smallest change that makes a pixel a changed one. Some
-ten roundings of float32 at 1: a device that divides by 255 through the reciprocal is off by one at
-many pixels, and must not make a patch look as large as the picture."""
+"""Tolerance of L∞ and of the range [0, 1], and the smallest change of a changed pixel. About ten
+roundings of float32 at 1: a device that divides by 255 through the reciprocal is off by one
+rounding at many pixels, and these must not count as changed by a patch attack."""
 
 L2_TOLERANCE = 1e-5
-"""Slack of L2, relative to eps: a projection in float32 ends above eps by its rounding."""
+"""Tolerance of L2, relative to eps: a projection in float32 exceeds eps by its rounding."""
 
 _CHUNK = 1_000_000  # numbers held as float64 at once
 
 
 @dataclass(frozen=True)
 class Distances:
-    """How far each attacked example is from its clean one; arrays ``[N]``.
+    """Distances between each attacked example and its clean one; arrays ``[N]``.
 
     Attributes:
-        linf: largest change of one number. l2: Euclidean over all numbers. mse: mean square.
+        linf: largest change of a value.
+        l2: Euclidean norm of the change.
+        mse: mean square of the change.
         ssim: structural similarity; NaN for features and for pictures smaller than its window.
         changed: pixels where any channel changes by more than ``TOLERANCE``.
         box_height: height of the smallest upright box around the changed pixels, 0 for none.
         box_width: its width.
-        low: smallest value of the attacked example. high: largest.
+        low: smallest value of the attacked example.
+        high: largest value of the attacked example.
         finite: whether all its values are finite; where not, the other fields mean nothing.
     """
 
@@ -57,16 +61,16 @@ class Distances:
     finite: Bits
 
     def __len__(self) -> int:
-        """Number of examples."""
+        """Return the number of examples."""
         return len(self.linf)
 
-    def take(self, rows: NDArray[Any]) -> Distances:
-        """Some examples, by mask or by row numbers."""
+    def take(self, rows: NDArray[np.bool_ | np.integer]) -> Distances:
+        """Select examples by mask or by row numbers."""
         return Distances(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 def join(parts: Sequence[Distances]) -> Distances:
-    """Distances of consecutive batches as one."""
+    """Join the distances of consecutive batches."""
     return Distances(
         **{
             f.name: np.concatenate([getattr(part, f.name) for part in parts])
@@ -75,8 +79,8 @@ def join(parts: Sequence[Distances]) -> Distances:
     )
 
 
-def as_seen(stored: NDArray[Any]) -> NDArray[Any]:
-    """Stored inputs as modules see them: uint8 becomes float32 in [0, 1], others stay.
+def as_seen(stored: Array) -> Array:
+    """Convert stored inputs to those of modules: uint8 to float32 in [0, 1], others unchanged.
 
     >>> as_seen(np.array([0, 51, 255], np.uint8)).tolist()
     [0.0, 0.20000000298023224, 1.0]
@@ -84,19 +88,19 @@ def as_seen(stored: NDArray[Any]) -> NDArray[Any]:
     return stored.astype(np.float32) / np.float32(255) if stored.dtype == np.uint8 else stored
 
 
-def measure(clean: NDArray[Any], attacked: NDArray[Any], *, ssim: bool = True) -> Distances:
-    """Distances between stored clean examples and attacked ones.
+def measure(clean: Array, attacked: Array, *, ssim: bool = True) -> Distances:
+    """Measure the distances between stored clean examples and attacked ones.
 
     Args:
         clean: as stored, uint8 ``[N, C, H, W]`` (float32 ``[N, C, H, W]`` or ``[N, F]`` too);
             memory-mapped arrays are read a few rows at a time.
         attacked: float32 of the same shape.
-        ssim: whether that is wanted, too; it takes longer than all the others, and no budget
-            limits it.
+        ssim: whether to compute SSIM, which takes longer than all other distances and has no
+            limit in any budget.
 
     Raises:
-        ValueError: the shapes differ, or are neither images nor features (the harness's fault: the
-            worker has checked what modules return).
+        ValueError: the shapes differ, or are neither images nor features. This is a fault of the
+            harness: the worker has checked what modules return.
 
     >>> clean = np.zeros((1, 3, 4, 4), np.uint8)
     >>> attacked = np.zeros((1, 3, 4, 4), np.float32)
@@ -116,18 +120,18 @@ def measure(clean: NDArray[Any], attacked: NDArray[Any], *, ssim: bool = True) -
     return join(parts)
 
 
-def _measure(clean: NDArray[Any], attacked: NDArray[Any], *, ssim: bool) -> Distances:
+def _measure(clean: Array, attacked: Array, *, ssim: bool) -> Distances:
     n = len(clean)
-    # Features are a picture one pixel high, so that one rule serves both.
+    # Features are treated as an image of one pixel in height, so that one rule serves both.
     shape = clean.shape if clean.ndim == 4 else (n, 1, 1, clean.shape[1])
-    seen = as_seen(np.asarray(clean)).astype(np.float64).reshape(shape)
-    given = np.asarray(attacked).astype(np.float64).reshape(shape)
+    before = as_seen(np.asarray(clean)).astype(np.float64).reshape(shape)
+    after = np.asarray(attacked).astype(np.float64).reshape(shape)
     every = (1, 2, 3)
     with np.errstate(invalid="ignore", over="ignore"):
-        change = np.abs(given - seen)
+        change = np.abs(after - before)
         square = np.square(change)
         touched: Bits = np.any(change > TOLERANCE, axis=1)
-        alike = similarity(seen, given) if ssim else np.full(n, np.nan)
+        alike = similarity(before, after) if ssim else np.full(n, np.nan)
     return Distances(
         linf=change.max(axis=every),
         l2=np.sqrt(square.sum(axis=every)),
@@ -136,14 +140,14 @@ def _measure(clean: NDArray[Any], attacked: NDArray[Any], *, ssim: bool) -> Dist
         changed=touched.sum(axis=(1, 2)).astype(np.float64),
         box_height=_extent(np.any(touched, axis=2)),
         box_width=_extent(np.any(touched, axis=1)),
-        low=given.min(axis=every),
-        high=given.max(axis=every),
-        finite=np.all(np.isfinite(given), axis=every),
+        low=after.min(axis=every),
+        high=after.max(axis=every),
+        finite=np.all(np.isfinite(after), axis=every),
     )
 
 
 def _extent(touched: Bits) -> Floats:
-    """From the first to the last true of each row, both counted."""
+    """Count the entries from the first to the last true one of each row, both included."""
     first = touched.argmax(axis=1)
     last = touched.shape[1] - 1 - touched[:, ::-1].argmax(axis=1)
     return np.where(touched.any(axis=1), last - first + 1, 0).astype(np.float64)
@@ -151,26 +155,33 @@ def _extent(touched: Bits) -> Floats:
 
 @dataclass(frozen=True)
 class _Rule:
-    """One limit: which figure of an example, what it may be, and how to say that it is more."""
+    """Limit of one figure of an example.
+
+    Attributes:
+        what: name of the figure for messages.
+        value: figure of each example.
+        limit: largest allowed value.
+        slack: tolerance beyond the limit.
+    """
 
     what: str
     value: Callable[[Distances], Floats]
     limit: float
     slack: float = 0.0
 
-    def broken(self, distances: Distances) -> str | None:
+    def violation(self, distances: Distances) -> str | None:
+        """Return a sentence about the examples over the limit, or ``None``."""
         values = self.value(distances)
         over = values > self.limit + self.slack
         if not over.any():
             return None
         slack = f" (tolerance {self.slack:.3g})" if self.slack else ""
-        return (
-            f"{self.what} is {values.max():.8g}, the limit is {self.limit:.8g}{slack}: {_of(over)}"
-        )
+        worst = f"{self.what} is {values.max():.8g}"
+        return f"{worst}, the limit is {self.limit:.8g}{slack}: {_count(over)}"
 
 
 def check_perturbation(distances: Distances, budget: BudgetFields) -> str | None:
-    """Whether attacked inputs are within the budget.
+    """Check that attacked inputs are within the budget.
 
     Args:
         distances: of all attacked inputs of the cell.
@@ -178,10 +189,10 @@ def check_perturbation(distances: Distances, budget: BudgetFields) -> str | None
             and ``None`` are ignored.
 
     Returns:
-        ``None``, or one sentence: what, the worst value, the limit, how many examples.
+        ``None``, or one sentence: the figure, its worst value, the limit, the number of examples.
 
     Raises:
-        ValueError: the budget limits nothing and does not say ``unbounded`` (the harness's fault).
+        ValueError: the budget has no limit and not ``unbounded`` (a fault of the harness).
 
     >>> clean = np.zeros((2, 1, 2, 2), np.uint8)
     >>> d = measure(clean, np.full((2, 1, 2, 2), 0.04, np.float32))
@@ -189,17 +200,18 @@ def check_perturbation(distances: Distances, budget: BudgetFields) -> str | None
     'L∞ distance is 0.039999999, the limit is 0.03 (tolerance 1e-06): 2 of 2 examples'
     """
     if not distances.finite.all():
-        return f"values are not finite: {_of(~distances.finite)}"
+        return f"values are not finite: {_count(~distances.finite)}"
     rules = [
         _Rule("the smallest value's distance below 0", lambda d: -d.low, 0.0, TOLERANCE),
         _Rule("the largest value", lambda d: d.high, 1.0, TOLERANCE),
         *_limits(budget),
     ]
-    found = (rule.broken(distances) for rule in rules)
+    found = (rule.violation(distances) for rule in rules)
     return next((sentence for sentence in found if sentence), None)
 
 
 def _limits(budget: BudgetFields) -> list[_Rule]:
+    """Return the rules of a budget."""
     if budget.get("unbounded"):
         return []
     norm, eps, patch = (budget.get(name) for name in ("norm", "eps", "patch"))
@@ -218,40 +230,40 @@ def _limits(budget: BudgetFields) -> list[_Rule]:
     return rules
 
 
-def _of(bits: Bits) -> str:
+def _count(bits: Bits) -> str:
     return f"{int(bits.sum())} of {len(bits)} examples"
 
 
 def summary(distances: Distances) -> dict[str, float]:
-    """The record's ``perturbation``: only finite numbers, a figure that has none is left out.
+    """Summarise distances for a record's ``perturbation``; undefined figures are left out.
 
     ``linf_max``, ``linf_mean``, ``l2_max``, ``l2_mean``; ``rmse``: mean over examples of √mse;
-    ``psnr``: mean over examples of ``−10 log10(mse)`` in dB, over those that changed at all;
+    ``psnr``: mean over changed examples of ``−10 log10(mse)`` in dB;
     ``ssim``: mean over examples that have one, unchanged ones (1) among them;
-    ``changed``: mean number of changed pixels; ``identical``: examples without any change, whose
-    PSNR would be infinite; ``examples``: how many were measured (finite ones).
+    ``changed``: mean number of changed pixels; ``identical``: number of examples without change,
+    whose PSNR would be infinite; ``examples``: number of finite examples, which were measured.
 
     >>> clean = np.zeros((2, 1, 2, 2), np.uint8)
     >>> attacked = np.stack([np.zeros((1, 2, 2)), np.full((1, 2, 2), 0.1)]).astype(np.float32)
     >>> {k: round(v, 3) for k, v in summary(measure(clean, attacked)).items()}["psnr"]
     20.0
     """
-    kept = distances.take(distances.finite)
-    if not len(kept):
+    finite = distances.take(distances.finite)
+    if not len(finite):
         return {}
-    moved = kept.mse > 0
+    moved = finite.mse > 0
     figures = {
-        "linf_max": kept.linf.max(),
-        "linf_mean": kept.linf.mean(),
-        "l2_max": kept.l2.max(),
-        "l2_mean": kept.l2.mean(),
-        "rmse": np.sqrt(kept.mse).mean(),
-        "changed": kept.changed.mean(),
+        "linf_max": finite.linf.max(),
+        "linf_mean": finite.linf.mean(),
+        "l2_max": finite.l2.max(),
+        "l2_mean": finite.l2.mean(),
+        "rmse": np.sqrt(finite.mse).mean(),
+        "changed": finite.changed.mean(),
     }
     if moved.any():
-        figures["psnr"] = (-10 * np.log10(kept.mse[moved])).mean()
-    alike = kept.ssim[np.isfinite(kept.ssim)]
+        figures["psnr"] = (-10 * np.log10(finite.mse[moved])).mean()
+    alike = finite.ssim[np.isfinite(finite.ssim)]
     if len(alike):
         figures["ssim"] = alike.mean()
     numbers = {name: float(value) for name, value in figures.items()}
-    return numbers | {"identical": int(np.sum(~moved)), "examples": len(kept)}
+    return numbers | {"identical": int(np.sum(~moved)), "examples": len(finite)}

@@ -1,11 +1,18 @@
-"""Judging of classification: logits and labels in, figures and outcome bits out."""
+"""Judge of classification: figures and outcome bits from logits and labels."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.outcomes import NONE_RIGHT, Bits, of_right, right_and_held, share, wrong_outputs
+from harness.judge.outcomes import (
+    NONE_RIGHT,
+    Bits,
+    accuracy_figures,
+    nonfinite_counts,
+    share,
+    share_of_right,
+)
 from harness.judge.values import Absent, Judged, Rate, proportion
 
 Integers = NDArray[np.int64]
@@ -13,7 +20,7 @@ Outputs = NDArray[np.floating]
 
 
 def predicted_classes(logits: Outputs) -> Integers:
-    """Index of the largest logit of each row; −1 (never right) where one is not finite.
+    """Return the index of the largest logit of each row; −1 (never right) where one is not finite.
 
     Args:
         logits: ``[N, K]``. Of equal logits the first wins.
@@ -37,22 +44,23 @@ def classification(
     control_before: Outputs | None = None,
     control_after: Outputs | None = None,
 ) -> Judged:
-    """Judge a classifier over the slice.
+    """Judge a classifier over the eval subset.
 
-    Untargeted success: wrong after, of the inputs right before. Targeted success: called the goal
-    after, of the inputs right before whose class is not the goal. Robust: right before *and* after.
+    Untargeted success: wrong after, of the inputs right before. Targeted success: classified as the
+    goal after, of the inputs right before whose class is not the goal. Robust: right before *and*
+    after.
 
     Args:
         before: logits ``[N, K]`` before the attack. A row that is not finite is wrong.
         after: logits ``[N, K]`` under attack, or ``None`` where no such prediction exists.
         y: classes ``[N]``, 0..K−1.
-        goal: the class ``[N]`` that each input is to be called; ``None`` for untargeted; ``Absent``
-            where a target is planned but means nothing (label spaces differ).
+        goal: target class ``[N]`` of each input; ``None`` for untargeted attacks; ``Absent`` where
+            a target is planned but meaningless (label spaces differ).
         control_before: as ``before``, of the network trained without the attack.
         control_after: as ``after``, of that network.
 
     Returns:
-        Figures and outcome bits. With a goal, ``untargeted_success_rate`` stands beside.
+        Figures and outcome bits. With a goal, the figures include ``untargeted_success_rate``.
 
     >>> eye = np.eye(2)
     >>> judged = classification(eye[[0, 1, 1]], eye[[1, 1, 1]], np.array([0, 1, 0]))
@@ -65,16 +73,16 @@ def classification(
     first = predicted_classes(before)
     last = None if after is None else predicted_classes(after)
     right = first == y
-    metrics, outcomes = right_and_held(right, None if last is None else last == y)
+    metrics, outcomes = accuracy_figures(right, None if last is None else last == y)
     if last is not None:
         metrics["flip_rate"] = share(first != last)
         success, eligible = _success(right, last, y, goal)
         outcomes |= {"success": success, "eligible": eligible}
         metrics["attack_success_rate"] = _success_rate(success, eligible, goal)
         if goal is not None:
-            metrics["untargeted_success_rate"] = of_right(last != y, right)
+            metrics["untargeted_success_rate"] = share_of_right(last != y, right)
         if isinstance(goal, np.ndarray):
-            metrics["attack_success_rate_all"] = of_right(last == goal, right)
+            metrics["attack_success_rate_all"] = share_of_right(last == goal, right)
     if control_before is not None and control_after is not None:
         success, eligible = _success(
             predicted_classes(control_before) == y, predicted_classes(control_after), y, goal
@@ -83,14 +91,14 @@ def classification(
     return Judged(
         metrics=metrics,
         outcomes=outcomes,
-        nonfinite=wrong_outputs(first == -1, None if last is None else last == -1),
+        nonfinite=nonfinite_counts(first == -1, None if last is None else last == -1),
     )
 
 
 def _success(
     right: Bits, last: Integers, y: Integers, goal: Integers | Absent | None
 ) -> tuple[Bits, Bits]:
-    """Which inputs the attack won, and which count for it."""
+    """Return masks of the inputs where the attack succeeded, and of those that are eligible."""
     if isinstance(goal, Absent):
         return np.zeros(len(y), bool), np.zeros(len(y), bool)
     if goal is None:
@@ -113,10 +121,10 @@ def _check_inputs(
     goal: Integers | Absent | None,
     *controls: Outputs | None,
 ) -> None:
-    """A fault in what the harness hands over is ours: an exception, no verdict."""
+    """Check the shapes of the arguments; a fault here is the harness's, so it is an exception."""
     for array in (after, y, goal, *controls):
         if array is not None and not isinstance(array, Absent) and len(array) != len(before):
             raise ValueError(f"{len(before)} predictions, but {len(array)} rows beside them")
-    # A target that no output stands for would read as success 0.
+    # Without this check, a target beyond the classes would give a success rate of 0.
     if isinstance(goal, np.ndarray) and np.any((goal < 0) | (goal >= before.shape[1])):
         raise ValueError(f"a goal is not one of the {before.shape[1]} classes")

@@ -1,15 +1,14 @@
-"""What an attack does alike to every example: whether it looks at its input at all."""
+"""Common part of an attack's perturbations: large if the attack ignores its input."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.budget import as_seen
+from harness.judge.budget import Array, as_seen
 
 Floats = NDArray[np.float64]
 
@@ -18,12 +17,12 @@ _CHUNK = 1_000_000  # numbers held as float64 at once
 
 @dataclass(frozen=True)
 class Common:
-    """The common part of the changes δ of N examples.
+    """Common part of the changes δ of N examples.
 
     Attributes:
         share: mean inner product of two different examples' changes over the mean square of one:
-            1 where all are the same, about 0 where they have nothing to do with each other, down
-            to −1 / (N − 1). NaN with fewer than two examples or without any change.
+            1 for equal changes, about 0 for unrelated ones, at least −1 / (N − 1). NaN with fewer
+            than two examples or without any change.
         mean: mean change, in the examples' shape.
         spectrum: mean of |DFT of δ| over examples and channels ``[H, W]``, frequency 0 in the
             middle (row H // 2, column W // 2); ``[0, 0]`` for features.
@@ -34,8 +33,8 @@ class Common:
     spectrum: Floats
 
 
-def common(clean: NDArray[Any], attacked: NDArray[Any]) -> Common:
-    """The common part of all changes.
+def common(clean: Array, attacked: Array) -> Common:
+    """Compute the common part of all changes.
 
     Args:
         clean: as stored, ``[N, C, H, W]`` or ``[N, F]``; read a few rows at a time.

@@ -1,4 +1,4 @@
-"""Whether the edits of a training set were allowed: how many, of what kind, how far."""
+"""Check of a training set's edits against the budget: number, kind and distance."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.budget import TOLERANCE, BudgetFields, check_perturbation, measure
+from harness.judge.budget import TOLERANCE, Array, BudgetFields, check_perturbation, measure
 
-Array = NDArray[Any]
 Integers = NDArray[np.int64]
 SpecFields = Mapping[str, Any]
 
@@ -26,13 +25,13 @@ def check_edits(
     budget: BudgetFields,
     spec: SpecFields,
 ) -> str | None:
-    """Whether edits keep the budget and the form of the labels.
+    """Check that edits keep the budget and the format of the labels.
 
-    Every id counts, also one whose example comes back unchanged: the attacker was given that many
-    examples to touch. What counts as a change of kind (labels, inputs) is a change of value.
+    Every id counts, even if its example is unchanged: the budget limits the number of examples that
+    an attack may edit. Labels or inputs count as changed only if a value changes.
 
     Args:
-        ids: ``[E]``, which examples.
+        ids: ``[E]``, the edited examples.
         x: replaced inputs float32 ``[E, …]``, or ``None``.
         y: replaced labels ``[E]`` or ``[E, …]``, or ``None``.
         train_ids: ``[N]``, ids of the whole training set.
@@ -44,7 +43,7 @@ def check_edits(
         spec: ``task``, ``outputs``, ``void``.
 
     Returns:
-        ``None``, or one sentence: what is wrong, the worst value, the limit, how many edits.
+        ``None``, or one sentence with the fault, the worst value, the limit, the number of edits.
 
     >>> labels, known = np.array([0, 1, 2]), np.array([10, 11, 12])
     >>> check_edits(np.array([11]), None, np.array([3]), train_ids=known,
@@ -52,11 +51,11 @@ def check_edits(
     ...     budget={"edits": 1, "labels": True}, spec={"task": "classification", "outputs": 3})
     'a label is not one of the 3 classes: 1 of 1 edits'
     """
-    rows_or_fault = _rows(ids, train_ids, int(budget["edits"]))
+    rows_or_fault = _edited_rows(ids, train_ids, int(budget["edits"]))
     if isinstance(rows_or_fault, str):
         return rows_or_fault
     rows = rows_or_fault
-    if y is not None and (fault := _labels(y, train_y[rows], budget, spec)):
+    if y is not None and (fault := _check_labels(y, train_y[rows], budget, spec)):
         return fault
     if x is None:
         return None
@@ -64,23 +63,23 @@ def check_edits(
         return "inputs were edited, but a ranking edit may only turn a label or swap two items"
     if x.shape != (len(rows), *train_x.shape[1:]):
         return f"edited inputs have shape {x.shape}, expected {(len(rows), *train_x.shape[1:])}"
-    return _inputs(x, train_x[rows], budget)
+    return _check_inputs(x, train_x[rows], budget)
 
 
-def places(ids: Integers, known: Integers) -> Integers:
-    """The row of ``known`` that holds each id; some row for an id that is not there.
+def find_rows(ids: Integers, known: Integers) -> Integers:
+    """Return the row of each id in ``known``; an arbitrary row for an unknown id.
 
-    >>> places(np.array([30, 10]), np.array([10, 20, 30])).tolist()
+    >>> find_rows(np.array([30, 10]), np.array([10, 20, 30])).tolist()
     [2, 0]
     """
     order = np.argsort(known, kind="stable")
-    place = np.searchsorted(known, ids, sorter=order)
-    rows: Integers = order[np.minimum(place, len(order) - 1)] if len(order) else place
+    position = np.searchsorted(known, ids, sorter=order)
+    rows: Integers = order[np.minimum(position, len(order) - 1)] if len(order) else position
     return rows
 
 
-def _rows(ids: Integers, train_ids: Integers, limit: int) -> Integers | str:
-    """Rows of the training set that are edited, or what is wrong with the ids."""
+def _edited_rows(ids: Integers, train_ids: Integers, limit: int) -> Integers | str:
+    """Return the edited rows of the training set, or a sentence about the fault in the ids."""
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
         return f"ids of edits must be whole numbers [E], got {ids.dtype} of shape {ids.shape}"
     if len(ids) > limit:
@@ -88,14 +87,14 @@ def _rows(ids: Integers, train_ids: Integers, limit: int) -> Integers | str:
     repeated = len(ids) - len(np.unique(ids))
     if repeated:
         return f"an id is edited more than once: {repeated} of {len(ids)} edits"
-    rows = places(ids, train_ids)
+    rows = find_rows(ids, train_ids)
     unknown = train_ids[rows] != ids if len(train_ids) else np.ones(len(ids), bool)
     if unknown.any():
         return f"an id is not in the training set: {int(unknown.sum())} of {len(ids)} edits"
     return rows
 
 
-def _inputs(x: Array, original: Array, budget: BudgetFields) -> str | None:
+def _check_inputs(x: Array, original: Array, budget: BudgetFields) -> str | None:
     distances = measure(original, x, ssim=False)
     limited = any(budget.get(name) is not None for name in ("norm", "patch"))
     fault = check_perturbation(distances, budget if limited else {"unbounded": True})
@@ -107,7 +106,7 @@ def _inputs(x: Array, original: Array, budget: BudgetFields) -> str | None:
     return None
 
 
-def _labels(y: Array, original: Array, budget: BudgetFields, spec: SpecFields) -> str | None:
+def _check_labels(y: Array, original: Array, budget: BudgetFields, spec: SpecFields) -> str | None:
     if y.shape != original.shape:
         return f"edited labels have shape {y.shape}, expected {original.shape}"
     if not np.issubdtype(y.dtype, np.integer):
@@ -115,17 +114,17 @@ def _labels(y: Array, original: Array, budget: BudgetFields, spec: SpecFields) -
     changed = _per_edit(y != original)
     if changed.any() and not budget.get("labels"):
         return f"labels change, but the budget allows none: {_count(changed)}"
-    return _LABELS[spec["task"]](y, original, spec)
+    return _LABEL_CHECKS[spec["task"]](y, original, spec)
 
 
-def _class_labels(y: Array, original: Array, spec: SpecFields) -> str | None:
+def _check_classes(y: Array, original: Array, spec: SpecFields) -> str | None:
     outside = (y < 0) | (y >= spec["outputs"])
     if outside.any():
         return f"a label is not one of the {spec['outputs']} classes: {_count(outside)}"
     return None
 
 
-def _map_labels(y: Array, original: Array, spec: SpecFields) -> str | None:
+def _check_maps(y: Array, original: Array, spec: SpecFields) -> str | None:
     void = spec.get("void")
     empty, was_empty = (
         np.zeros(m.shape, bool) if void is None else m == void for m in (y, original)
@@ -133,14 +132,14 @@ def _map_labels(y: Array, original: Array, spec: SpecFields) -> str | None:
     outside = _per_edit(~empty & ((y < 0) | (y >= spec["outputs"])))
     if outside.any():
         return f"a pixel's label is not one of the {spec['outputs']} classes: {_count(outside)}"
-    moved = _per_edit(empty != was_empty)
-    if moved.any():
-        return f"the void pixels change: {_count(moved)}"
+    changed = _per_edit(empty != was_empty)
+    if changed.any():
+        return f"the void pixels change: {_count(changed)}"
     return None
 
 
-def _comparisons(y: Array, original: Array, spec: SpecFields) -> str | None:
-    """An anchor, an attribute and the two compared items stay; sign and order are free."""
+def _check_comparisons(y: Array, original: Array, spec: SpecFields) -> str | None:
+    """Check that edits change only the sign of a label or the order of the compared items."""
     same = np.delete(y, _FREE, axis=1) == np.delete(original, _FREE, axis=1)
     items = np.sort(y[:, -4:-2], axis=1) == np.sort(original[:, -4:-2], axis=1)
     sign = np.abs(y[:, -2]) == np.abs(original[:, -2])
@@ -155,10 +154,10 @@ def _comparisons(y: Array, original: Array, spec: SpecFields) -> str | None:
 
 _FREE = (-4, -3, -2)  # columns: the two compared items and the label, for pairs and triplets alike
 
-_LABELS = {
-    "classification": _class_labels,
-    "segmentation": _map_labels,
-    "ranking": _comparisons,
+_LABEL_CHECKS = {
+    "classification": _check_classes,
+    "segmentation": _check_maps,
+    "ranking": _check_comparisons,
 }
 
 

@@ -1,11 +1,11 @@
-"""What looks wrong about a number although every rule was kept: sentences, never verdicts.
+"""Flags: warnings about suspicious results that break no rule.
 
-A flag stands beside the number; it changes no score. Thresholds are here and nowhere else.
+A flag is shown beside a number and changes no score. All thresholds are in this module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,30 +15,35 @@ from harness.judge.traits import CLEAN, RANKING, SEGMENTATION
 from harness.judge.values import Judged, Rate
 
 POINTS = 0.02
-"""A difference of rates that is worth a sentence (2 points)."""
+"""Smallest difference of rates that is flagged (2 points)."""
 
 COLLAPSED = 0.05
-"""How far above chance a clean score must be to count as having learnt anything."""
+"""Smallest distance above chance of a clean score that shows that a network has learnt."""
 
 DIFFERENT = 0.01
-"""Share of predictions that may differ between two runs of one network. Attacked inputs sit on the
-decision boundary, where the rounding of another batch size turns a few of them."""
+"""Share of predictions that may differ between two runs of one network. Attacked inputs lie on the
+decision boundary, where the rounding of another batch size flips a few of them."""
 
 CONTROLS = ("noop", "random_noise")
-"""Attacks whose success is *meant* to equal the control's."""
+"""Attacks whose success is expected to equal the control's."""
 
 _SLACK = 1e-9  # 0.52 − 0.50 is above 0.02 in floating point
 
 
 class Flag(NamedTuple):
-    """A name for filters and a sentence for people; ``_asdict()`` is the record's form."""
+    """A warning; ``_asdict()`` is its JSON form.
+
+    Attributes:
+        name: key for filters.
+        text: sentence for readers.
+    """
 
     name: str
     text: str
 
 
 def chance(task: str, outputs: int) -> float:
-    """The score of knowing nothing: one half for comparisons, else one in so many classes.
+    """Return the score of random guessing: 1/2 for comparisons, else 1/K for K classes.
 
     A constant class map reaches at most 1/K mIoU, so the same bound serves segmentation.
 
@@ -49,14 +54,14 @@ def chance(task: str, outputs: int) -> float:
 
 
 def disagreement(a: NDArray[np.generic], b: NDArray[np.generic], task: str) -> float | None:
-    """Share of predictions that differ between two stored outputs of one network.
+    """Compute the share of predictions that differ between two stored outputs of one network.
 
     Args:
         a: classification logits ``[N, K]`` (rows), segmentation class maps ``[N, H, W]`` (pixels),
             or ranking outputs ``[M, D]`` (items whose outputs differ by more than 1e-3 of their
             spread).
-        b: the same, of the other run.
-        task: which of the three.
+        b: the same of the other run.
+        task: ``classification``, ``segmentation`` or ``ranking``.
 
     Returns:
         A fraction, or ``None`` where there is nothing to compare. A logit or output that is not
@@ -85,7 +90,7 @@ def disagreement(a: NDArray[np.generic], b: NDArray[np.generic], task: str) -> f
 def record_flags(
     judged: Judged, *, task: str, outputs: int, attack: str, different: float | None = None
 ) -> list[Flag]:
-    """Flags of one cell.
+    """Return the flags of one cell.
 
     Args:
         judged: its figures.
@@ -96,14 +101,14 @@ def record_flags(
             and ``predict``'s on the same inputs; ``None`` where the two must not be compared (the
             defence is declared random) or one is missing.
     """
-    found = (
+    flags = (
         _clean_collapsed(judged, task, outputs),
         _noop_differs(judged, attack),
         _control_same(judged, attack),
         _nonfinite_outputs(judged),
         _different_under_attack(different),
     )
-    return _present(found)
+    return [flag for flag in flags if flag is not None]
 
 
 def _clean_collapsed(judged: Judged, task: str, outputs: int) -> Flag | None:
@@ -163,7 +168,7 @@ def _different_under_attack(share: float | None) -> Flag | None:
 
 
 def success_falls_with_budget(points: Sequence[tuple[float, float]]) -> Flag | None:
-    """A larger budget contains the smaller one, so success must not fall with it.
+    """Flag an attack whose success falls with the budget: a larger budget contains the smaller.
 
     Args:
         points: (eps, success) of one attack on one network, in any order; success grows with the
@@ -186,7 +191,7 @@ def success_falls_with_budget(points: Sequence[tuple[float, float]]) -> Flag | N
 
 
 def query_beats_whitebox(*, query: float, whitebox: float) -> Flag | None:
-    """Who sees more must not do worse: a sign of masked gradients.
+    """Flag a query attack that beats all white-box attacks: a sign of masked gradients.
 
     Args:
         query: success of the best query attack.
@@ -205,7 +210,7 @@ def query_beats_whitebox(*, query: float, whitebox: float) -> Flag | None:
 
 
 def not_converged(*, steps: float, twice: float) -> Flag | None:
-    """Whether an attack still gains when given twice the steps.
+    """Flag an attack whose success still rises with twice the steps.
 
     Args:
         steps: its success.
@@ -221,7 +226,3 @@ def not_converged(*, steps: float, twice: float) -> Flag | None:
         f"twice the steps raise success from {steps:.1%} to {twice:.1%}: "
         "the attack has not converged",
     )
-
-
-def _present(flags: Iterable[Flag | None]) -> list[Flag]:
-    return [flag for flag in flags if flag is not None]

@@ -1,8 +1,7 @@
-"""From class maps to counts per image: all that scoring a segmentation network needs of them.
+"""Counts per image from class maps: the input of all segmentation metrics.
 
-Pixels whose *label* is void are dropped; a prediction that names no class (void, or a number beyond
-the classes) stays in as a miss of the true class. Dropping such predictions instead would let an
-attack hide its damage there.
+Pixels whose *label* is void are dropped. A *prediction* without a class (void, or a number beyond
+the classes) counts as a miss of the true class: attacks could hide damage in dropped pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _CHUNK = 2_000_000  # pixels held as int64 at once
 
 
 def confusion(maps: Maps, y: Maps, classes: int, void: int | None = 255) -> NDArray[np.uint32]:
-    """Confusion matrix of each image; the last column counts predictions that name no class.
+    """Compute the confusion matrix of each image; the last column is for predictions without class.
 
     Args:
         maps: predicted classes ``[N, H, W]``.
@@ -39,7 +38,7 @@ def confusion(maps: Maps, y: Maps, classes: int, void: int | None = 255) -> NDAr
     step = max(1, _CHUNK // max(1, y[0].size if len(y) else 1))
     for start in range(0, len(y), step):
         truth = y[start : start + step].reshape(-1, y[0].size).astype(np.int64)
-        seen = _named(maps[start : start + step].reshape(truth.shape), classes)
+        seen = _class_or_none(maps[start : start + step].reshape(truth.shape), classes)
         kept = truth != void if void is not None else np.ones(truth.shape, bool)
         if np.any(kept & ((truth < 0) | (truth >= classes))):
             raise ValueError(f"a label is neither void ({void}) nor one of {classes} classes")
@@ -52,17 +51,17 @@ def confusion(maps: Maps, y: Maps, classes: int, void: int | None = 255) -> NDAr
 def moves(
     before: Maps, after: Maps, y: Maps, classes: int, void: int | None = 255
 ) -> NDArray[np.int64]:
-    """What labelled pixels were taken for before the attack, and under it; pooled over images.
+    """Count labelled pixels by the classes predicted before and under attack, over all images.
 
     Args:
         before: predicted classes ``[N, H, W]`` before the attack.
         after: under attack.
-        y: labels ``[N, H, W]``; they only say which pixels count.
+        y: labels ``[N, H, W]``; pixels without a label are not counted.
         classes: K.
         void: the label that is dropped, or ``None``.
 
     Returns:
-        int64 ``[K + 1, K + 1]``: from, to; the last row and column name no class.
+        int64 ``[K + 1, K + 1]``: from, to; the last row and column are for no class.
 
     >>> first, last = np.array([[[0, 1, 1]]]), np.array([[[0, 9, 0]]])
     >>> moves(first, last, np.array([[[0, 0, 255]]]), classes=2).tolist()
@@ -71,24 +70,28 @@ def moves(
     counts = np.zeros((classes + 1) ** 2, np.int64)
     for first, last, truth in zip(before, after, y, strict=True):
         kept = truth != void if void is not None else np.ones(truth.shape, bool)
-        code = _named(first[kept], classes) * (classes + 1) + _named(last[kept], classes)
+        code = _class_or_none(first[kept], classes) * (classes + 1) + _class_or_none(
+            last[kept], classes
+        )
         counts += np.bincount(code, minlength=len(counts))
     return counts.reshape(classes + 1, classes + 1)
 
 
-def _named(seen: Maps, classes: int) -> NDArray[np.int64]:
-    """Predicted classes as int64, ``classes`` where none is named."""
+def _class_or_none(seen: Maps, classes: int) -> NDArray[np.int64]:
+    """Return predicted classes as int64, with ``classes`` for predictions without class."""
     wide = seen.astype(np.int64)
     return np.where((wide < 0) | (wide >= classes), classes, wide)
 
 
 @dataclass(frozen=True)
 class Flips:
-    """Pixels of each image that matter to an attack; int64 ``[N]`` each, void left out.
+    """Numbers of pixels in each image, int64 ``[N]`` each; pixels labelled void are left out.
 
     Attributes:
-        kept: labelled. changed: the prediction changes. right: right before the attack.
-        broken: right before and wrong after.
+        kept: labelled pixels.
+        changed: pixels whose prediction changes.
+        right: pixels right before the attack.
+        broken: pixels right before and wrong after.
     """
 
     kept: NDArray[np.int64]
@@ -98,7 +101,7 @@ class Flips:
 
 
 def flips(before: Maps, after: Maps, y: Maps, void: int | None = 255) -> Flips:
-    """Count what changes between two predictions; the class maps need not be kept afterwards.
+    """Count the pixels whose prediction changes, so that the class maps need not be stored.
 
     Args:
         before: predicted classes ``[N, H, W]`` before the attack.

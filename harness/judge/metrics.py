@@ -1,11 +1,11 @@
-"""The door to everything that scores: the table of metrics and one function a task.
+"""Interface of the judge's metrics: the table of metrics, and one function for each task.
 
-A metric whose denominator is empty is absent with the reason; one that was never asked for (a
-control where none is planned) is not there at all.
+A metric with an empty denominator is absent with a reason. A metric that is not planned (such as
+the control's without a control) is left out.
 """
 
 from harness.judge.classification import classification, predicted_classes
-from harness.judge.flipped import Comparisons, Flipped, flipped, turned
+from harness.judge.flipped import Comparisons, Flipped, flip_mask, judge_flips
 from harness.judge.maps import Flips, confusion, flips, moves
 from harness.judge.ranking import decisions, ranking
 from harness.judge.segmentation import (
@@ -37,14 +37,14 @@ __all__ = [
     "confusion",
     "damage",
     "decisions",
-    "flipped",
+    "flip_mask",
     "flips",
     "image_iou",
+    "judge_flips",
     "miou_difference",
     "moves",
     "predicted_classes",
     "ranking",
     "segmentation",
-    "turned",
     "worst_case_miou",
 ]

@@ -1,11 +1,11 @@
-"""Judging of ranking: outputs per item and comparisons in, figures and outcome bits out."""
+"""Judge of ranking: figures and outcome bits from outputs per item and comparisons."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.outcomes import Bits, of_right, right_and_held, share, wrong_outputs
+from harness.judge.outcomes import Bits, accuracy_figures, nonfinite_counts, share, share_of_right
 from harness.judge.statistics import Interval, auc_interval, wilson
 from harness.judge.values import Absent, Judged, Metrics, Rate, proportion, with_interval
 
@@ -15,7 +15,7 @@ Outputs = NDArray[np.floating]
 
 
 def decisions(outputs: Outputs, y: Integers) -> Floats:
-    """Decision value of each comparison; the prediction is +1 exactly where it is above 0.
+    """Return the decision value of each comparison; the prediction is +1 exactly where it is > 0.
 
     Pairs (u, v): ``f(u)[attribute] − f(v)[attribute]``. Triplets (a, p, q), "a is nearer to p":
     ``d(a, q) − d(a, p)`` with the Euclidean distance over all outputs. So a tie predicts −1.
@@ -43,7 +43,7 @@ def decisions(outputs: Outputs, y: Integers) -> Floats:
 
 
 def ranking(before: Outputs, after: Outputs | None, y: Integers) -> Judged:
-    """Judge a ranker over the slice's comparisons.
+    """Judge a ranker over the comparisons of the eval subset.
 
     A comparison is right where its decision's sign is its label (a tie predicts −1; a decision that
     is not finite is wrong either way). Success: wrong after, of the comparisons right before.
@@ -60,31 +60,33 @@ def ranking(before: Outputs, after: Outputs | None, y: Integers) -> Judged:
     last = None if after is None else decisions(after, y)
     label = y[:, -2]
     right = signs(first) == label
-    held = None if last is None else signs(last) == label
-    metrics, outcomes = right_and_held(right, held)
+    right_after = None if last is None else signs(last) == label
+    metrics, outcomes = accuracy_figures(right, right_after)
     metrics |= {"clean_auc": _auc(first, label), "clean_f1": _f1(signs(first), label)}
     parts = _per_attribute("clean_accuracy", right, y, before.shape[1])
-    if last is not None and held is not None:
-        outcomes |= {"success": right & ~held, "eligible": right}
-        metrics["attack_success_rate"] = of_right(~held, right)
+    if last is not None and right_after is not None:
+        outcomes |= {"success": right & ~right_after, "eligible": right}
+        metrics["attack_success_rate"] = share_of_right(~right_after, right)
         metrics["flip_rate"] = share(signs(first) != signs(last))
         metrics |= {"auc": _auc(last, label), "f1": _f1(signs(last), label)}
-        parts |= _per_attribute("accuracy", held, y, before.shape[1])
+        parts |= _per_attribute("accuracy", right_after, y, before.shape[1])
     return Judged(
         metrics=metrics,
         parts=parts,
         outcomes=outcomes,
-        nonfinite=wrong_outputs(~np.isfinite(first), None if last is None else ~np.isfinite(last)),
+        nonfinite=nonfinite_counts(
+            ~np.isfinite(first), None if last is None else ~np.isfinite(last)
+        ),
     )
 
 
 def signs(decision: Floats) -> Integers:
-    """Predicted labels int64 ``[n]``: +1, −1, and 0 (never right) where it is not finite."""
+    """Return predicted labels int64 ``[n]``: +1, −1, or 0 (never right) where not finite."""
     return np.where(np.isfinite(decision), np.where(decision > 0, 1, -1), 0)
 
 
 def _per_attribute(name: str, right: Bits, y: Integers, outputs: int) -> Metrics:
-    """Accuracy by attribute: every output of a pair ranker, the named ones for triplets."""
+    """Return the accuracy of each attribute: all outputs of a pair ranker, or those in triplets."""
     attribute = y[:, -1]
     every = range(outputs) if y.shape[1] == 4 else np.unique(attribute).tolist()
     return {
@@ -98,7 +100,7 @@ def _per_attribute(name: str, right: Bits, y: Integers, outputs: int) -> Metrics
 
 
 def _auc(decision: Floats, label: Integers) -> Rate | Absent:
-    """Share of (+1, −1) couples that the decision orders rightly, a tie counting one half."""
+    """Return the share of (+1, −1) couples in the right order; a tie counts one half."""
     positive, negative = decision[label == 1], np.sort(decision[label == -1])
     if not len(positive) or not len(negative):
         return Absent("all labels are equal")
@@ -111,7 +113,7 @@ def _auc(decision: Floats, label: Integers) -> Rate | Absent:
 
 
 def _f1(predicted: Integers, label: Integers) -> Rate | Absent:
-    """``2 tp / (2 tp + fp + fn)`` of the label +1.
+    """Return F1 of the label +1: ``2 tp / (2 tp + fp + fn)``.
 
     F1 = 2J / (1 + J) with the proportion J = tp / (tp + fp + fn), so Wilson's limits of J carry
     over (Hand, Christen & Kirielle 2021 name J F*). A decision that is not finite misses its label.

@@ -1,7 +1,7 @@
-"""Judging of segmentation: confusion matrices of images in, figures out.
+"""Judge of segmentation: figures from the confusion matrices of images.
 
-IoU is pooled over the slice, never averaged over batches: ``C_cc / (labels of c + predictions of c
-− C_cc)``. A class in neither labels nor predictions has none and is left out of the mean.
+IoU is pooled over the eval subset, never averaged over batches: ``C_cc / (labels of c + predictions
+of c − C_cc)``. A class in neither labels nor predictions has no IoU and is left out of the mean.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Counts = NDArray[np.integer]
 Floats = NDArray[np.float64]
 
 _UNIT = 2.0**32  # per-image IoU in whole numbers, so that resampled sums are exact
-_FLOOR = 0.01  # clean mIoU below which a relative drop means nothing
+_FLOOR = 0.01  # clean mIoU below which a relative drop is meaningless
 _FIGURES = ("miou", "pixel_accuracy", "class_accuracy", "image_mean_iou")
 
 
@@ -31,7 +31,7 @@ def segmentation(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Judged:
-    """Judge a segmentation network over the slice.
+    """Judge a segmentation network over the eval subset.
 
     Intervals come from one bootstrap over images, paired between before and after.
 
@@ -39,7 +39,7 @@ def segmentation(
         before: ``[N, K, K + 1]`` before the attack (see ``maps.confusion``).
         after: the same under attack, or ``None`` where no such prediction exists.
         pixels: adds ``flip_rate`` and ``attack_success_rate`` (pixels right before, made wrong).
-        draws: resamples.
+        draws: number of resamples.
         seed: of the resampling.
 
     Returns:
@@ -47,24 +47,24 @@ def segmentation(
     """
     first = _stats(before)
     last = first if after is None else _stats(after)
-    stacked = np.hstack([first, last, _columns(pixels, len(first))])
-    # The observed slice is the first row, its resamples follow: every figure is computed once.
+    stacked = np.hstack([first, last, _pixel_columns(pixels, len(first))])
+    # Row 0 is the observed sample, the others are resamples: one computation serves both.
     pooled = np.vstack([stacked.sum(axis=0), bootstrap(stacked, draws, seed)])
     clean, attacked, changed = np.split(pooled, [first.shape[1], 2 * first.shape[1]], axis=1)
     figures = {f"clean_{name}": row for name, row in _figures(clean).items()}
     parts = _parts("clean_iou", clean, len(first))
-    notes = _left_out("clean mIoU", clean[0])
+    notes = _excluded_classes("clean mIoU", clean[0])
     if after is not None:
         figures |= _figures(attacked)
         parts |= _parts("iou", attacked, len(first))
-        notes += _left_out("mIoU under attack", attacked[0])
+        notes += _excluded_classes("mIoU under attack", attacked[0])
         figures["miou_drop"] = figures["clean_miou"] - figures["miou"]
-        figures["miou_drop_relative"] = _over(
+        figures["miou_drop_relative"] = _ratio(
             figures["miou_drop"], np.where(figures["clean_miou"] < _FLOOR, 0, figures["clean_miou"])
         )
     if pixels is not None:
-        figures["flip_rate"] = _over(changed[:, 1], changed[:, 0])
-        figures["attack_success_rate"] = _over(changed[:, 3], changed[:, 2])
+        figures["flip_rate"] = _ratio(changed[:, 1], changed[:, 0])
+        figures["attack_success_rate"] = _ratio(changed[:, 3], changed[:, 2])
     metrics = {name: _rate(name, row, len(first)) for name, row in figures.items()}
     if after is None:
         metrics |= {
@@ -74,7 +74,7 @@ def segmentation(
 
 
 def image_iou(confusions: Counts) -> Floats:
-    """Mean IoU of each image over the classes labelled in it; NaN without a labelled pixel.
+    """Compute the mean IoU of each image over its labelled classes; NaN without a labelled pixel.
 
     Args:
         confusions: ``[N, K, K + 1]`` (see ``maps.confusion``).
@@ -83,11 +83,18 @@ def image_iou(confusions: Counts) -> Floats:
     [0.75]
     """
     hits, labels, named = _counts(confusions)
-    return _mean(np.where(labels > 0, _over(hits, labels + named - hits), np.nan))
+    return _mean(np.where(labels > 0, _ratio(hits, labels + named - hits), np.nan))
 
 
 class Difference(NamedTuple):
-    """A paired difference of two networks, its 95 % interval, and the p-value of no difference."""
+    """A paired difference of two networks.
+
+    Attributes:
+        value: the difference.
+        lo: lower end of its 95 % interval.
+        hi: upper end.
+        p: p-value of no difference.
+    """
 
     value: float
     lo: float
@@ -96,12 +103,12 @@ class Difference(NamedTuple):
 
 
 def miou_difference(a: Counts, b: Counts, draws: int = DRAWS, seed: int = 0) -> Difference:
-    """Do two networks differ in pooled mIoU over the same images?
+    """Test whether two networks differ in pooled mIoU over the same images.
 
     Args:
         a: ``[N, K, K + 1]`` of the first network.
         b: of the second, same images.
-        draws: resamples and exchanges.
+        draws: number of resamples and of exchanges.
         seed: of both.
 
     Returns:
@@ -121,14 +128,19 @@ def miou_difference(a: Counts, b: Counts, draws: int = DRAWS, seed: int = 0) -> 
 
 
 class WorstCase(NamedTuple):
-    """The lowest pooled mIoU found, and which attack was taken for each image (int64 ``[N]``)."""
+    """Result of the greedy worst case.
+
+    Attributes:
+        miou: the lowest pooled mIoU found.
+        choice: attack of each image, int64 ``[N]``.
+    """
 
     miou: float
     choice: NDArray[np.int64]
 
 
 def worst_case_miou(confusions: Counts, seed: int = 0) -> WorstCase:
-    """The attacker's greedy choice of one attack an image (SEA, Croce et al., ECCV 2024).
+    """Choose one attack for each image greedily (SEA, Croce et al., ECCV 2024).
 
     Start with the single attack of lowest mIoU; sweep the images in random order and switch an
     image's attack whenever the pooled mIoU falls; repeat until a sweep changes nothing. Never above
@@ -143,11 +155,11 @@ def worst_case_miou(confusions: Counts, seed: int = 0) -> WorstCase:
         ``segmentation(before, confusions[choice, np.arange(N)])``.
     """
     stats = np.stack([_stats(attack) for attack in confusions])
-    alone = _miou(stats.sum(axis=1))
-    if np.isnan(alone).all():
+    single = _miou(stats.sum(axis=1))
+    if np.isnan(single).all():
         raise ValueError("no class has a pixel in labels or predictions")
-    choice = np.full(stats.shape[1], np.nanargmin(alone))
-    lowest = float(np.nanmin(alone))
+    choice = np.full(stats.shape[1], np.nanargmin(single))
+    lowest = float(np.nanmin(single))
     pooled = stats[choice, np.arange(stats.shape[1])].sum(axis=0)
     generator = np.random.default_rng(seed)
     changed = True
@@ -157,7 +169,7 @@ def worst_case_miou(confusions: Counts, seed: int = 0) -> WorstCase:
             candidates = pooled - stats[choice[image], image] + stats[:, image]
             values = _miou(candidates)
             best = int(np.nanargmin(values))
-            # Sums are exact, so equal counts give equal values and the sweeps must end.
+            # Sums are exact, so equal counts give equal values, and the loop terminates.
             if values[best] < lowest:
                 choice[image], pooled, lowest = best, candidates[best], float(values[best])
                 changed = True
@@ -165,7 +177,7 @@ def worst_case_miou(confusions: Counts, seed: int = 0) -> WorstCase:
 
 
 def _stats(confusions: Counts) -> Floats:
-    """Whole numbers of each image ``[N, 3K + 2]``: hits, labels, predictions; its IoU; defined?"""
+    """Return whole numbers ``[N, 3K + 2]``: hits, labels, predictions, IoU, defined or not."""
     image = image_iou(confusions)
     defined = ~np.isnan(image)
     whole = np.where(defined, np.round(image * _UNIT), 0.0)
@@ -173,7 +185,7 @@ def _stats(confusions: Counts) -> Floats:
 
 
 def _counts(confusions: Counts) -> tuple[Floats, Floats, Floats]:
-    """Hits, labels and predictions of each image and class, ``[N, K]`` each."""
+    """Return hits, labels and predictions of each image and class, ``[N, K]`` each."""
     hits = np.diagonal(confusions, axis1=1, axis2=2).astype(np.float64)
     labels = confusions.sum(axis=2, dtype=np.float64)
     named = confusions[:, :, :-1].sum(axis=1, dtype=np.float64)
@@ -187,7 +199,7 @@ def _split(pooled: Floats) -> tuple[Floats, Floats, Floats]:
 
 def _iou(pooled: Floats) -> Floats:
     hits, labels, named = _split(pooled)
-    return _over(hits, labels + named - hits)
+    return _ratio(hits, labels + named - hits)
 
 
 def _miou(pooled: Floats) -> Floats:
@@ -195,35 +207,37 @@ def _miou(pooled: Floats) -> Floats:
 
 
 def _figures(pooled: Floats) -> dict[str, Floats]:
-    """Pooled counts ``[D, 3K + 2]`` to figures ``[D]``, NaN where undefined."""
+    """Compute figures ``[D]`` from pooled counts ``[D, 3K + 2]``; NaN where undefined."""
     hits, labels, _ = _split(pooled)
     values = (
         _miou(pooled),
-        _over(hits.sum(axis=1), labels.sum(axis=1)),
-        _mean(_over(hits, labels)),
-        _over(pooled[:, -2] / _UNIT, pooled[:, -1]),
+        _ratio(hits.sum(axis=1), labels.sum(axis=1)),
+        _mean(_ratio(hits, labels)),
+        _ratio(pooled[:, -2] / _UNIT, pooled[:, -1]),
     )
     return dict(zip(_FIGURES, values, strict=True))
 
 
-def _over(top: Floats, bottom: Floats) -> Floats:
-    """``top / bottom``, NaN where ``bottom`` is 0."""
+def _ratio(top: Floats, bottom: Floats) -> Floats:
+    """Divide ``top`` by ``bottom``; NaN where ``bottom`` is 0."""
     quotient: Floats = np.full(top.shape, np.nan)
     np.divide(top, bottom, out=quotient, where=bottom > 0)
     return quotient
 
 
 def _mean(values: Floats) -> Floats:
-    """Mean of each row over what is defined, NaN where nothing is."""
+    """Compute the mean of each row over its defined values; NaN where there are none."""
     defined = ~np.isnan(values)
-    return _over(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
+    return _ratio(
+        np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1).astype(np.float64)
+    )
 
 
 def _rate(name: str, samples: Floats, images: int) -> Rate | Absent:
-    """The observed value (first) with the interval of its resamples (the rest)."""
+    """Return the observed value (first sample) with the interval of its resamples (the rest)."""
     if np.isnan(samples[0]):
         return Absent(_UNDEFINED.get(name, "no pixel has a label"))
-    # One image says nothing about how images differ.
+    # The variation between images cannot be estimated from one image.
     interval = percentile_interval(samples[1:]) if images > 1 else None
     return with_interval(float(samples[0]), interval, "bootstrap")
 
@@ -243,14 +257,14 @@ def _parts(name: str, pooled: Floats, images: int) -> Metrics:
     }
 
 
-def _left_out(figure: str, pooled: Floats) -> tuple[str, ...]:
+def _excluded_classes(figure: str, pooled: Floats) -> tuple[str, ...]:
     empty = np.flatnonzero(np.isnan(_iou(pooled[None])[0])).tolist()
     if not empty:
         return ()
     return (f"{figure} leaves out classes without a pixel in labels or predictions: {empty}",)
 
 
-def _columns(pixels: Flips | None, images: int) -> Floats:
+def _pixel_columns(pixels: Flips | None, images: int) -> Floats:
     if pixels is None:
         return np.zeros((images, 4))
     rows = (pixels.kept, pixels.changed, pixels.right, pixels.broken)

@@ -1,8 +1,8 @@
-"""How sure a number is: intervals and paired tests.
+"""Confidence intervals and paired tests.
 
-Closed forms where one exists; resampling over images where pixels of one image hang together.
-Everything random takes a seed and gives the same answer on every machine: resampled sums are sums
-of whole numbers, hence exact in float64 whatever the order of addition.
+Closed forms where they exist; resampling over images where the pixels of an image are correlated.
+Every random function takes a seed and gives equal results on every machine: resampled sums are sums
+of whole numbers, so they are exact in float64 in any order of addition.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri
 
 LEVEL = 0.95
-"""The confidence level of every interval that the judge reports."""
+"""Confidence level of every interval that the judge reports."""
 
 DRAWS = 1000
-"""Resamples of a bootstrap and of a permutation test."""
+"""Number of resamples of a bootstrap and of a permutation test."""
 
 _CHUNK = 4_000_000  # numbers held at once while resampling (32 MB)
 
@@ -39,13 +39,13 @@ def _z(level: float) -> float:
 
 
 def wilson(k: int, n: int, level: float = LEVEL) -> Interval:
-    """Wilson's score interval of a rate, without continuity correction (Wilson 1927).
+    """Compute Wilson's score interval of a rate, without continuity correction (Wilson 1927).
 
     With ``p = k / n``: ``(p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)``.
 
     Args:
         k: successes, ``0 <= k <= n``.
-        n: trials, at least 1: a rate of nothing is undefined.
+        n: trials, at least 1.
         level: confidence level in (0, 1).
 
     >>> [round(end, 4) for end in wilson(490, 500)]
@@ -60,7 +60,7 @@ def wilson(k: int, n: int, level: float = LEVEL) -> Interval:
     middle = p + z2 / (2 * n)
     half = math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n)))
     scale = 1 + z2 / n
-    # The ends are exact at k = 0 and k = n; rounding would put them a hair beside 0 and 1.
+    # The ends are exact at k = 0 and k = n; rounding would move them slightly off 0 and 1.
     return Interval(
         0.0 if k == 0 else (middle - half) / scale,
         1.0 if k == n else (middle + half) / scale,
@@ -70,16 +70,16 @@ def wilson(k: int, n: int, level: float = LEVEL) -> Interval:
 def paired_difference(
     both: int, first: int, second: int, neither: int, level: float = LEVEL
 ) -> Interval:
-    """Interval of ``p1 − p2`` for two rates over the same examples.
+    """Compute an interval of ``p1 − p2`` for two rates over the same examples.
 
     Newcombe 1998 (Statistics in Medicine 17, 2635), method 10: Wilson limits of both rates, squared
     and added, with the correlation of the two outcomes corrected for continuity.
 
     Args:
         both: examples where both outcomes are true.
-        first: where only the first is.
-        second: where only the second is.
-        neither: where none is.
+        first: examples where only the first is true.
+        second: examples where only the second is true.
+        neither: examples where none is true.
         level: confidence level in (0, 1).
 
     >>> [round(end, 4) for end in paired_difference(36, 12, 2, 0)]
@@ -95,18 +95,18 @@ def paired_difference(
         excess = max(excess - n / 2, 0)
     phi = excess / math.sqrt(spread) if spread else 0.0
 
-    def reach(a: float, b: float) -> float:
+    def margin(a: float, b: float) -> float:
         return math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0))
 
-    return Interval(p1 - p2 - reach(p1 - l1, u2 - p2), p1 - p2 + reach(u1 - p1, p2 - l2))
+    return Interval(p1 - p2 - margin(p1 - l1, u2 - p2), p1 - p2 + margin(u1 - p1, p2 - l2))
 
 
 def auc_interval(auc: float, positives: int, negatives: int, level: float = LEVEL) -> Interval:
-    """Score interval of an area under the ROC curve.
+    """Compute the score interval of an area under the ROC curve.
 
     Newcombe 2006 (Statistics in Medicine 25, 559), method 5: the θ with ``|θ − auc| = z √V(θ)``,
     ``V = θ(1−θ) / mn · (1 + s((1−θ)/(2−θ) + θ/(1+θ)))`` and ``s = (m + n)/2 − 1``. Like Wilson's,
-    it has a width even where every pair of examples is ordered rightly.
+    it has a width even where every pair of examples is in the right order.
 
     Args:
         auc: in [0, 1].
@@ -139,7 +139,7 @@ def auc_interval(auc: float, positives: int, negatives: int, level: float = LEVE
 
 
 def mcnemar_exact(a: Bits, b: Bits) -> float:
-    """Two-sided exact McNemar test: do two outcomes over the same examples differ?
+    """Run the two-sided exact McNemar test of a difference of two outcomes over the same examples.
 
     The examples where only one outcome is true are fair coin flips under the null hypothesis.
 
@@ -160,7 +160,7 @@ def mcnemar_exact(a: Bits, b: Bits) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment: the family's chance of one false alarm stays below the level.
+    """Adjust p-values by Holm's step-down method, which bounds the family-wise error rate.
 
     Args:
         p: p-values in any order.
@@ -173,17 +173,17 @@ def holm(p: Sequence[float]) -> list[float]:
     """
     adjusted = [0.0] * len(p)
     worst = 0.0
-    for place, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):
-        worst = max(worst, min(1.0, (len(p) - place) * p[i]))
+    for rank, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        worst = max(worst, min(1.0, (len(p) - rank) * p[i]))
         adjusted[i] = worst
     return adjusted
 
 
 def bootstrap(stats: Floats, draws: int = DRAWS, seed: int = 0) -> Floats:
-    """Sums of per-image counts over images drawn with replacement.
+    """Draw images with replacement and sum their counts.
 
-    Any figure that comes from pooled counts (IoU, pixel accuracy, the difference of two such) is
-    then computed once for all draws. Counts of two networks stacked side by side stay paired.
+    Figures of pooled counts (IoU, pixel accuracy, differences of such) are then computed once for
+    all draws. Counts of two networks that are stacked side by side stay paired.
 
     Args:
         stats: ``[N, F]``, counts of each image; whole numbers below 2⁵³ give exact sums.
@@ -212,7 +212,7 @@ def bootstrap(stats: Floats, draws: int = DRAWS, seed: int = 0) -> Floats:
 
 
 def percentile_interval(samples: Floats, level: float = LEVEL) -> Interval | None:
-    """Percentile interval of resampled values; undefined resamples (NaN) are left out.
+    """Compute the percentile interval of resampled values; undefined ones (NaN) are left out.
 
     Args:
         samples: ``[D]``.
@@ -235,14 +235,14 @@ def paired_permutation(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> float:
-    """Two-sided permutation test of ``score(sum of a) = score(sum of b)``, paired by image.
+    """Run a two-sided permutation test of ``score(sum of a) = score(sum of b)``, paired by image.
 
-    Under the null hypothesis the two networks' counts of one image may change places.
+    Under the null hypothesis, the two networks' counts of an image are exchangeable.
 
     Args:
         a: ``[N, F]``, counts of each image under the first network.
         b: under the second.
-        score: pooled counts ``[D, F]`` to values ``[D]``.
+        score: function from pooled counts ``[D, F]`` to values ``[D]``.
         draws: number of random exchanges D.
         seed: of the generator.
 
@@ -258,10 +258,10 @@ def paired_permutation(
 
     observed = float(distance(a.sum(axis=0, keepdims=True))[0])
     generator = np.random.default_rng(seed)
-    far = 0
+    extreme = 0
     step = max(1, _CHUNK // max(len(a), 1))
     for start in range(0, draws, step):
         swap = generator.integers(2, size=(min(step, draws - start), len(a))).astype(np.float64)
-        # The slack keeps an exchange that equals the observation from losing to rounding.
-        far += int(np.sum(~(distance(a.sum(axis=0) + swap @ (b - a)) < observed - 1e-12)))
-    return (1 + far) / (1 + draws)
+        # The tolerance counts exchanges that equal the observation up to rounding.
+        extreme += int(np.sum(~(distance(a.sum(axis=0) + swap @ (b - a)) < observed - 1e-12)))
+    return (1 + extreme) / (1 + draws)

@@ -1,4 +1,4 @@
-"""The table of metrics: what a record, a table and a page must know of each figure."""
+"""Table of metrics: key, title, unit and direction of each figure."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 CLASSIFICATION, RANKING, SEGMENTATION = "classification", "ranking", "segmentation"
 
 HEADLINE = {CLASSIFICATION: "robust_accuracy", RANKING: "accuracy", SEGMENTATION: "miou"}
-"""Task → the metric that ranks defences."""
+"""Task → metric that ranks defences."""
 
 CLEAN = {CLASSIFICATION: "clean_accuracy", RANKING: "clean_accuracy", SEGMENTATION: "clean_miou"}
-"""Task → the clean figure that stands beside the headline."""
+"""Task → clean figure that is shown beside the headline."""
 
 _RANGE = {CLASSIFICATION: 1.0, RANKING: 0.5, SEGMENTATION: 1.0}
-"""Task → the distance from perfect to broken: a ranker at one half knows nothing."""
+"""Task → distance between a perfect and a useless score: a ranker at one half is guessing."""
 
 
 @dataclass(frozen=True)
 class Trait:
-    """One row of the table.
+    """One metric.
 
     Attributes:
         name: key in records.
-        title: for people.
+        title: name on pages.
         of: the denominator, in words; empty where the figure is no share of anything.
         unit: ``%`` (a fraction, shown in per cent), ``points`` (a signed difference of fractions)
             or empty.
@@ -98,11 +98,11 @@ _TABLE = (
 # fmt: on
 
 METRICS: dict[str, Trait] = {row.name: row for row in _TABLE}
-"""THE table: name → trait."""
+"""Name → metric."""
 
 
 def damage(metric: str, task: str, value: float, clean: float | None = None) -> float | None:
-    """How broken a value is: 0 untouched, 1 nothing left; one scale for the whole site.
+    """Compute the damage of a value, from 0 (none) to 1 (total), on one scale for the whole site.
 
     Args:
         metric: a key of ``METRICS``.

@@ -1,4 +1,4 @@
-"""What the judge hands back: a number with its interval, or the reason why there is none."""
+"""Results of the judge: a number with its interval, or the reason of its absence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from harness.judge.statistics import LEVEL, Interval, wilson
 
 NO_AFTER = "there is no prediction under attack"
-"""Why a figure under attack is absent where only the clean prediction exists."""
+"""Reason of an absent figure under attack where only the clean prediction exists."""
 
 Json = dict[str, str | int | float]
 
@@ -22,10 +22,10 @@ class Rate:
 
     Attributes:
         value: always finite; a fraction where the metric is a rate or a difference of rates.
-        lo: lower end of the interval, ``None`` where there is too little to say (one image).
+        lo: lower end of the interval, ``None`` where none can be estimated (one image).
         hi: upper end, ``None`` together with ``lo``.
         level: confidence level of the interval.
-        method: how the interval was made: ``wilson``, ``newcombe``, ``bootstrap``.
+        method: of the interval: ``wilson``, ``newcombe`` or ``bootstrap``.
         k: successes, for rates that count examples.
         n: the denominator, for rates that count examples.
     """
@@ -39,24 +39,24 @@ class Rate:
     n: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse NaN and infinity: no file may hold one."""
+        """Refuse NaN and infinity, which no file may hold."""
         if not all(math.isfinite(number) for number in (self.value, self.lo or 0, self.hi or 0)):
             raise ValueError(f"a figure must be finite, got {self}")
 
     def to_json(self) -> Json:
-        """The record's form; what is ``None`` is left out."""
+        """Return the JSON form; fields that are ``None`` are left out."""
         fields = ("value", "k", "n", "lo", "hi", "level", "method")
         return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
 
 
 @dataclass(frozen=True)
 class Absent:
-    """An undefined figure, with the reason: never a zero, never NaN."""
+    """An undefined figure with the reason, instead of zero or NaN."""
 
     reason: str
 
     def to_json(self) -> Json:
-        """The record's form."""
+        """Return the JSON form."""
         return {"absent": self.reason}
 
 
@@ -65,10 +65,10 @@ Metrics = dict[str, Rate | Absent]
 
 @dataclass(frozen=True)
 class Judged:
-    """Everything judged of one cell.
+    """Figures and outcomes of one cell.
 
     Attributes:
-        metrics: the cell's figures by name (see ``metrics.METRICS``).
+        metrics: figures by name (see ``metrics.METRICS``).
         parts: figures of classes or attributes, ``iou[class 3]``, ``accuracy[attr 0]``.
         outcomes: bool ``[N]`` each, for tasks that are right or wrong per example: ``before`` and
             ``after`` (right?), ``success`` (the attack reached its goal on an eligible example),
@@ -85,7 +85,7 @@ class Judged:
 
 
 def proportion(k: int, n: int, empty: str) -> Rate | Absent:
-    """The rate ``k / n`` with Wilson's interval, or absent with the reason ``empty`` when n is 0.
+    """Return the rate ``k / n`` with Wilson's interval, or ``Absent(empty)`` when n is 0.
 
     >>> proportion(3, 4, "no input").to_json()["value"]
     0.75
@@ -100,6 +100,6 @@ def proportion(k: int, n: int, empty: str) -> Rate | Absent:
 def with_interval(
     value: float, interval: Interval | None, method: str, k: int | None = None, n: int | None = None
 ) -> Rate:
-    """A rate at the judge's level; without an interval both ends are ``None``."""
+    """Return a figure with an interval at the judge's level; both ends are ``None`` without one."""
     lo, hi = interval or (None, None)
     return Rate(value=value, lo=lo, hi=hi, level=LEVEL, method=method, k=k, n=n)

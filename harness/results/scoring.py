@@ -14,7 +14,7 @@ from harness.common.files import load_array, read_json
 from harness.config.threat import THREATS, By, Status
 from harness.judge import budget as budgets
 from harness.judge import flags, metrics
-from harness.judge.edits import places
+from harness.judge.edits import find_rows
 from harness.judge.values import Absent, Judged, Metrics
 from harness.results import codec
 from harness.results.records import Metric, RecordedCell, RecordedFlag
@@ -263,14 +263,14 @@ def judge_flips(
     )
     # the control has no attack: where the defence is none it is the clean ranker itself
     test = metrics.Comparisons(y, outputs["before"], outputs["after"])
-    return metrics.flipped(metrics.Comparisons(before, clean, attacked), after, test)
+    return metrics.judge_flips(metrics.Comparisons(before, clean, attacked), after, test)
 
 
 def edited_labels(edits: Path, ids: Array, y: Array) -> Array:
     """Return the labels ``y`` of the examples ``ids`` after an attack's ``edits``."""
     after = y.copy()
     if (edits / "y.npy").is_file():
-        after[places(load_array(edits / "ids.npy"), ids)] = load_array(edits / "y.npy")
+        after[find_rows(load_array(edits / "ids.npy"), ids)] = load_array(edits / "y.npy")
     return after
 
 

@@ -16,10 +16,10 @@ from harness import datasets
 from harness.common.files import load_array, read_json, save_array, write_json
 from harness.common.status import By, Status
 from harness.config.budget import counted
-from harness.datasets.base import hash_order
+from harness.datasets.hashing import hash_order
 from harness.judge import budget as budgets
 from harness.judge.common import common
-from harness.judge.edits import check_edits, places
+from harness.judge.edits import check_edits, find_rows
 from harness.planning.recipe import (
     ApplyRecipe,
     DataRecipe,
@@ -167,7 +167,7 @@ def apply_edits(
     )
     if reason is not None:
         raise StageFailure("budget_violation", reason, "attack")
-    rows = places(ids, arrays["ids"])
+    rows = find_rows(ids, arrays["ids"])
     if x is not None:
         arrays["x"][rows] = to_stored_form(x, arrays["x"].dtype)
     if y is not None:

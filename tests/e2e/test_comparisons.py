@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from harness import datasets
-from harness.datasets.base import draws
+from harness.datasets.hashing import draws
 from harness.report.site.flips import decode
 from harness.storage.store import Store
 from tests.support.workspaces import POISONING, Checkout, matrix
@@ -106,7 +106,7 @@ def test_a_corrupted_list_is_exported_line_for_line(done, name, data, tmp_path):
     out = tmp_path / "flip.txt"
     ran = checkout.gauntlet("export", record.id, "--out", str(out))
     assert ran.returncode == 0, ran.stderr
-    clean = datasets.lines(data, checkout.workspace().data)
+    clean = datasets.comparison_lines(data, checkout.workspace().data)
     lines = out.read_text().splitlines(keepends=True)
     changed = [row for row, (a, b) in enumerate(zip(clean, lines, strict=True)) if a != b]
     assert len(changed) == len(decode(record).rows) > 0

@@ -75,11 +75,11 @@ def refused(name: str, tmp_path: Path, files: Files, says: str) -> str:
 def image(name: str, size: tuple[int, int] = (20, 30), form: str = "PNG") -> bytes:
     """A flat picture of a colour of its own."""
     buffer = io.BytesIO()
-    Image.new("RGB", size, colour(name)).save(buffer, form)
+    Image.new("RGB", size, color(name)).save(buffer, form)
     return buffer.getvalue()
 
 
-def colour(name: str) -> tuple[int, int, int]:
+def color(name: str) -> tuple[int, int, int]:
     """Of ``image``."""
     code = sum(map(ord, name)) * 37
     return code % 256, code // 3 % 256, code // 7 % 256

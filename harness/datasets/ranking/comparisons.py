@@ -1,4 +1,4 @@
-"""Human age, LFW-10 and Food-100: what people compared, in their authors' lists."""
+"""Human age, LFW-10 and Food-100: human comparisons, read from the lists of their authors."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import partial
 
 from harness.datasets.base import Card, comparison_spec
-from harness.datasets.ranking.compared import Kind, dataset
-from harness.datasets.ranking.gallery import SIZE
 from harness.datasets.ranking.grammars import GRAMMARS
-from harness.datasets.ranking.listed import Form, fill
+from harness.datasets.ranking.item_images import SIZE
+from harness.datasets.ranking.list_reader import ComparisonLayout, write_arrays
+from harness.datasets.ranking.source import RankingSource, make_dataset
 
 _AUTHORS = {"train": "train/clean_0.txt", "val": "val.txt", "test": "test.txt"}
 _WITHOUT_VAL = {"train": "train/clean_0.txt", "test": "test.txt"}
@@ -17,72 +17,70 @@ _ANNOTATIONS = "https://github.com/qianqianxu010/TPAMI21-Not-All-Samples-are-Tru
 _SHAPE = (3, SIZE[1], SIZE[0])
 _DIMENSIONS = 5
 
-AGE = Form(
+AGE = ComparisonLayout(
     name="age",
     grammar=GRAMMARS["age"],
-    layouts=(
+    list_files=(
         _AUTHORS,
         _WITHOUT_VAL,
         {"train": "train_unvoted_age.txt", "val": "val_age.txt", "test": "test_age.txt"},
     ),
-    places=("", "data/age/", "age/data/", "age/", "pairs/age/"),
+    folders=("", "data/age/", "age/data/"),
     shares={"val": 0.1},
     accepted=(
         "train_unvoted_age.txt, val_age.txt and test_age.txt, or train/clean_0.txt and test.txt "
-        "(also below data/age/, age/ or pairs/age/, or in .tar.* archives), and the images in imgs/"
+        "(also below age/data/ or data/age/, or in .tar.* archives), and the images in imgs/"
     ),
     votes=True,
 )
-LFW10 = Form(
+LFW10 = ComparisonLayout(
     name="lfw10",
     grammar=GRAMMARS["lfw10"],
-    layouts=(
+    list_files=(
         _AUTHORS,
         _WITHOUT_VAL,
         {"train": "train_LFW10.txt", "val": "val_lfw.txt", "test": "test_lfw.txt"},
         {"train": "train_LFW10.txt", "test": "test_LFW10.txt"},
     ),
-    places=("", "data/lfw/", "data/lfw10/", "lfw/data/", "lfw/", "lfw10/", "pairs/lfw10/"),
+    folders=("", "data/lfw/", "lfw/data/"),
     shares={"val": 0.1},
     accepted=(
         "train_LFW10.txt with val_lfw.txt and test_lfw.txt or with test_LFW10.txt, or "
-        "train/clean_0.txt and test.txt (also below data/lfw/, lfw10/ or pairs/lfw10/, or in "
-        ".tar.* archives), and the images in imgs/"
+        "train/clean_0.txt and test.txt (also below lfw/data/ or data/lfw/, or in .tar.* "
+        "archives), and the images in imgs/"
     ),
     votes=True,
 )
-_FOOD_FORMS = (
+_FOOD_FILES = (
     _AUTHORS,
     _WITHOUT_VAL,
     {"train": "train/clean_0.txt"},
-    {"train": "clean_0.txt", "val": "val.txt", "test": "test.txt"},
-    {"train": "clean_0.txt", "test": "test.txt"},
     {"train": "clean_0.txt"},
 )
-FOOD = Form(
+FOOD = ComparisonLayout(
     name="food",
     grammar=GRAMMARS["food"],
-    layouts=_FOOD_FORMS,
-    places=("", "data/food/", "food/", "pairs/food/"),
+    list_files=_FOOD_FILES,
+    folders=("", "data/food/"),
     shares={"val": 0.04, "test": 0.16},
     accepted=(
-        "train/clean_0.txt or clean_0.txt, and test.txt if you have it (also below data/food/, "
-        "food/ or pairs/food/, or in .tar.* archives)"
+        "train/clean_0.txt, and test.txt if you have it (also below data/food/, or in .tar.* "
+        "archives), or clean_0.txt alone"
     ),
     images=False,
 )
 
-_AGE = Kind(
+_AGE = RankingSource(
     name="age",
     version=1,
     spec=comparison_spec(["younger"], _SHAPE),
-    fill=partial(fill, AGE),
+    write_arrays=partial(write_arrays, AGE),
     accepted=AGE.accepted,
-    source=f"the lists from {_ANNOTATIONS}, folder age/data, and the photographs of FG-NET",
+    origin=f"the lists from {_ANNOTATIONS}, folder age/data, and the photographs of FG-NET",
     grammar=AGE.grammar,
     voted=True,
 )
-_LFW10 = Kind(
+_LFW10 = RankingSource(
     name="lfw10",
     version=1,
     spec=comparison_spec(
@@ -100,39 +98,39 @@ _LFW10 = Kind(
         ],
         _SHAPE,
     ),
-    fill=partial(fill, LFW10),
+    write_arrays=partial(write_arrays, LFW10),
     accepted=LFW10.accepted,
-    source=f"the lists from {_ANNOTATIONS}, and the photographs of LFW10.zip (IIIT Hyderabad)",
+    origin=f"the lists from {_ANNOTATIONS}, and the photographs of LFW10.zip (IIIT Hyderabad)",
     grammar=LFW10.grammar,
     voted=True,
 )
-_FOOD = Kind(
+_FOOD = RankingSource(
     name="food",
     version=1,
     spec=comparison_spec(["taste"], (), arity=3, outputs=_DIMENSIONS, items=FOOD.grammar.items),
-    fill=partial(fill, FOOD),
+    write_arrays=partial(write_arrays, FOOD),
     accepted=FOOD.accepted,
-    source="https://github.com/statusrank/Sever, data/food/train/clean_0.txt",
+    origin="https://github.com/statusrank/Sever, data/food/train/clean_0.txt",
     grammar=FOOD.grammar,
 )
-SHELVES = {
-    "age": _AGE.shelf,
-    "age-unvoted": _AGE.shelf,
-    "lfw10": _LFW10.shelf,
-    "lfw10-unvoted": _LFW10.shelf,
-    "food": _FOOD.shelf,
+CACHE_ENTRIES = {
+    "age": _AGE.cache_entry,
+    "age-unvoted": _AGE.cache_entry,
+    "lfw10": _LFW10.cache_entry,
+    "lfw10-unvoted": _LFW10.cache_entry,
+    "food": _FOOD.cache_entry,
 }
 
 _AGE_CARD = Card(
     title="Human age: which of two faces is younger, as the majority of five voted",
-    licence="lists MIT; the photographs (FG-NET) are for research and may not be passed on",
+    license="lists MIT; the photographs (FG-NET) are for research and may not be passed on",
     citation=(
         "Q. Xu, Z. Yang, Y. Jiang, X. Cao, Y. Yao, Q. Huang: Not All Samples are Trustworthy: "
         "Towards Deep Robust SVP Prediction. IEEE TPAMI 44(6), 2022. "
         "A. Lanitis, C. J. Taylor, T. F. Cootes: Toward Automatic Simulation of Aging Effects on "
         "Face Images. IEEE TPAMI 24(4), 2002."
     ),
-    source=f"{_AGE.source}; not downloaded",
+    source=f"{_AGE.origin}; not downloaded",
     size="3,000 train, 55,408 validation, 55,409 test pairs of 1,002 faces; 224x224 RGB",
     note=(
         "+1 means that the first is YOUNGER. Validation and test follow the true ages; the votes "
@@ -141,14 +139,14 @@ _AGE_CARD = Card(
 )
 _LFW10_CARD = Card(
     title="LFW-10: which of two faces shows more of an attribute, as most annotators said",
-    licence="lists MIT; the photographs (Labeled Faces in the Wild) are for research",
+    license="lists MIT; the photographs (Labeled Faces in the Wild) are for research",
     citation=(
         "R. N. Sandeep, Y. Verma, C. V. Jawahar: Relative Parts: Distinctive Parts for Learning "
         "Relative Attributes. CVPR 2014. "
         "Q. Xu, Z. Yang, Y. Jiang, X. Cao, Q. Huang, Y. Yao: Deep Robust Subjective Visual "
         "Property Prediction in Crowdsourcing. CVPR 2019."
     ),
-    source=f"{_LFW10.source}; not downloaded",
+    source=f"{_LFW10.origin}; not downloaded",
     size="4,101 train, 2,343 validation, 2,345 test pairs, 10 attributes; 224x224 RGB",
     note=(
         "Votes for `equal` are not in the lists, and pairs whose votes tie are left out. Without "
@@ -157,8 +155,8 @@ _LFW10_CARD = Card(
 )
 
 DATASETS = (
-    dataset(_AGE, _AGE_CARD, (3_000, 55_408, 55_409), voted=True),
-    dataset(
+    make_dataset(_AGE, _AGE_CARD, (3_000, 55_408, 55_409), voted=True),
+    make_dataset(
         _AGE,
         replace(
             _AGE_CARD,
@@ -172,8 +170,8 @@ DATASETS = (
         (5_013, 55_408, 55_409),
         name="age-unvoted",
     ),
-    dataset(_LFW10, _LFW10_CARD, (4_101, 2_343, 2_345), voted=True),
-    dataset(
+    make_dataset(_LFW10, _LFW10_CARD, (4_101, 2_343, 2_345), voted=True),
+    make_dataset(
         _LFW10,
         replace(
             _LFW10_CARD,
@@ -187,17 +185,17 @@ DATASETS = (
         (6_699, 2_343, 2_345),
         name="lfw10-unvoted",
     ),
-    dataset(
+    make_dataset(
         _FOOD,
         Card(
             title="Food-100: which of two dishes tastes more like a third",
-            licence="none that holds: the file lies in a repository with two licences merged; "
+            license="none that holds: the file lies in a repository with two licences merged; "
             "the judgements are those of Cornell's Food-100",
             citation=(
                 "M. J. Wilber, I. S. Kwak, S. J. Belongie: Cost-Effective HITs for Relative "
                 "Similarity Comparisons. HCOMP 2014."
             ),
-            source=f"{_FOOD.source}; not downloaded",
+            source=f"{_FOOD.origin}; not downloaded",
             size="30,343 train, 1,514 validation, 6,061 test triplets of 100 dishes; no pictures",
             note=(
                 "Inputs are the dishes' numbers: what is learnt is a place for each in five "

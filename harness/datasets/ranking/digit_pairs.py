@@ -7,33 +7,26 @@ from pathlib import Path
 import numpy as np
 
 from harness.datasets import digits
-from harness.datasets.base import (
-    Card,
-    Dataset,
-    Facts,
-    Split,
-    Splits,
-    comparison_spec,
-    unequal_pairs,
-)
+from harness.datasets.base import Card, Dataset, Facts, Split, Splits, comparison_spec
+from harness.datasets.hashing import unequal_pairs
 
 PAIRS = {"train": 2000, "val": 400, "test": 1000}
 FIRST_ID = {"train": 0, "val": 10_000, "test": 20_000}
 
 
 def load(root: Path) -> Splits:
-    """Pairs (i, j, label, attribute 0) of items of one split; +1 means that i shows the larger."""
+    """Make pairs (i, j, label, attribute 0) of items of a split; +1: i shows the larger number."""
     source = digits.load(root)
     return Splits(
         spec=comparison_spec(["number shown"], (1, 8, 8)),
-        train=_pairs(source.train, "train"),
-        val=_pairs(source.val, "val"),
-        test=_pairs(source.test, "test"),
+        train=_draw_pairs(source.train, "train"),
+        val=_draw_pairs(source.val, "val"),
+        test=_draw_pairs(source.test, "test"),
     )
 
 
-def _pairs(items: Split, part: str) -> Split:
-    """The split's comparisons: no equal numbers, and no two items compared twice."""
+def _draw_pairs(items: Split, part: str) -> Split:
+    """Draw the comparisons of a split: never of equal numbers, never of two items twice."""
     pairs = unequal_pairs(f"digits-ranking/{part}", items.y.astype(np.int64), PAIRS[part])
     y = np.column_stack([pairs, np.zeros(len(pairs), dtype=np.int64)])
     ids = FIRST_ID[part] + np.arange(len(y), dtype=np.int64)
@@ -47,7 +40,7 @@ DATASETS = (
         version=1,
         card=Card(
             title="Handwritten digits, ranked by the number they show",
-            licence=digits.LICENCE,
+            license=digits.LICENSE,
             citation=digits.CITATION,
             source=digits.SOURCE,
             size="2,000 train, 400 validation, 1,000 test pairs of digits; 8x8 grey",

@@ -1,6 +1,6 @@
-"""Comparison lists as text: one judgement a line, in the grammar of the set that it belongs to.
+"""Comparison lists as text: one comparison a line, in the grammar of its data set.
 
-A line is kept as it is, so that a list with some judgements turned differs in nothing else.
+The original lines are kept, so that a list with flipped comparisons differs in nothing else.
 """
 
 from __future__ import annotations
@@ -10,16 +10,20 @@ from collections import Counter
 from dataclasses import dataclass
 
 from harness.common.errors import UserError
-from harness.datasets.ranking.grammars import FIELDS, ITEMS, NEGATED, OWN, Grammar
+from harness.datasets.base import Array
+from harness.datasets.ranking.grammars import FIELDS, ITEMS, NEGATED, ROW_GRAMMARS, Grammar
 
 
 @dataclass(frozen=True)
-class Row:
-    """One judgement.
+class Comparison:
+    """One row of a list.
 
     Attributes:
-        items: as the list names them; the last two are compared. label: ±1, of a triplet +1.
-        strength: votes that the row stands for. line: its text, end included.
+        items: names of the items; the last two are compared.
+        label: ±1; +1 for a triplet.
+        attribute: number of the compared attribute.
+        strength: number of votes for this row.
+        line: its text with the line end.
     """
 
     items: tuple[str, ...]
@@ -30,26 +34,26 @@ class Row:
 
     @property
     def key(self) -> str:
-        """Who is compared and how it was judged: a repeated judgement has the same key."""
+        """Items, label and attribute: repeated comparisons have equal keys."""
         return ",".join((*self.items, str(self.label), str(self.attribute)))
 
     @property
     def group(self) -> str:
-        """What is compared, whichever stands first and whatever was judged."""
+        """Items and attribute, whatever the order of the compared items and the label."""
         *anchor, first, second = self.items
         return ",".join((*anchor, *sorted((first, second)), str(self.attribute)))
 
     @property
     def direction(self) -> int:
-        """The label as it is where the compared items stand in the group's order."""
+        """Label for the compared items in the order of ``group``."""
         return self.label if self.items[-2] <= self.items[-1] else -self.label
 
 
-def parse(blob: bytes, where: str, grammar: Grammar) -> list[Row]:
-    """The rows of a list, in order.
+def parse_list(blob: bytes, where: str, grammar: Grammar) -> list[Comparison]:
+    """Parse the rows of a list, in order.
 
     Raises:
-        UserError: it is empty, or no text, or a row is malformed; that row is named.
+        UserError: the list is empty, is not text, or has a malformed row, which is named.
     """
     try:
         text = blob.decode("utf-8")
@@ -58,7 +62,7 @@ def parse(blob: bytes, where: str, grammar: Grammar) -> list[Row]:
     rows = []
     for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
         try:
-            rows.append(_row(line, grammar))
+            rows.append(_parse_row(line, grammar))
         except ValueError as error:
             fix = f"expected {','.join(grammar.columns)}"
             raise UserError(f"{where}, row {number}", str(error), fix) from error
@@ -67,8 +71,8 @@ def parse(blob: bytes, where: str, grammar: Grammar) -> list[Row]:
     return rows
 
 
-def _row(line: str, grammar: Grammar) -> Row:
-    fields = _body(line).split(",")
+def _parse_row(line: str, grammar: Grammar) -> Comparison:
+    fields = _strip_end(line).split(",")
     if len(fields) != len(grammar.columns):
         plural = "s" if len(fields) > 1 else ""
         raise ValueError(f"has {len(fields)} field{plural}, not {len(grammar.columns)}")
@@ -79,7 +83,7 @@ def _row(line: str, grammar: Grammar) -> Row:
     items = tuple(found[column] for column in grammar.columns if column in ITEMS)
     if len(set(items)) < len(items):
         raise ValueError(f"compares {Counter(items).most_common(1)[0][0]} with itself")
-    return Row(
+    return Comparison(
         items=items,
         label=int(found.get("label", "1")),
         attribute=int(found.get("attribute", "0")),
@@ -88,34 +92,46 @@ def _row(line: str, grammar: Grammar) -> Row:
     )
 
 
-def _body(line: str) -> str:
-    """A line without its end."""
+def _strip_end(line: str) -> str:
+    """Return a line without its end."""
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def flip(line: str, grammar: Grammar) -> str:
-    r"""The line of the opposite judgement; every other byte stays, the line's end too.
+def flip_line(line: str, grammar: Grammar) -> str:
+    r"""Return the line of the opposite comparison; all other bytes stay, also the line end.
 
-    A label is negated; without one, the nearer and the farther item change places.
+    The label is negated; in a list without labels, nearer and farther item are swapped.
 
     >>> from harness.datasets.ranking.grammars import GRAMMARS
-    >>> flip("a.jpg,b.jpg,1,7,3\n", GRAMMARS["age"]), flip("25,73,0,1\n", GRAMMARS["food"])
-    ('a.jpg,b.jpg,-1,7,3\n', '25,0,73,1\n')
+    >>> flip_line("a.jpg,b.jpg,1,7,3\n", GRAMMARS["age"])
+    'a.jpg,b.jpg,-1,7,3\n'
+    >>> flip_line("25,73,0,1\n", GRAMMARS["food"])
+    '25,0,73,1\n'
     """
-    fields = _body(line).split(",")
+    fields = _strip_end(line).split(",")
     if "label" in grammar.columns:
-        place = grammar.columns.index("label")
-        fields[place] = NEGATED[fields[place]]
+        column = grammar.columns.index("label")
+        fields[column] = NEGATED[fields[column]]
     else:
         near, far = (grammar.columns.index(column) for column in ("p", "q"))
         fields[near], fields[far] = fields[far], fields[near]
-    return ",".join(fields) + line[len(_body(line)) :]
+    return ",".join(fields) + line[len(_strip_end(line)) :]
 
 
-def flip_own(line: str) -> str:
-    r"""The line of the opposite judgement, of a line of ``OWN``.
+def flip_row_line(line: str) -> str:
+    r"""Return the line of the opposite comparison, for a line of ``format_rows``.
 
-    >>> flip_own("4,7,-1,0\n"), flip_own("1,2,3,1,0\n")
+    >>> flip_row_line("4,7,-1,0\n"), flip_row_line("1,2,3,1,0\n")
     ('4,7,1,0\n', '1,2,3,-1,0\n')
     """
-    return flip(line, OWN[line.count(",") - 1])
+    return flip_line(line, ROW_GRAMMARS[line.count(",") - 1])
+
+
+def format_rows(y: Array) -> list[str]:
+    r"""Format rows of ``y`` as lines of ``ROW_GRAMMARS``.
+
+    >>> import numpy as np
+    >>> format_rows(np.array([[4, 7, -1, 0]]))
+    ['4,7,-1,0\n']
+    """
+    return [",".join(map(str, row)) + "\n" for row in y.tolist()]

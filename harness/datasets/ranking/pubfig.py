@@ -1,4 +1,4 @@
-"""PubFig's faces as features, ranked by how their people were ordered in eleven attributes."""
+"""PubFig: features of faces, ranked by the order of their people in eleven attributes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
-from harness.datasets.base import Card, Ids, comparison_spec, identities, unequal_pairs
-from harness.datasets.ranking.compared import PARTS, Kind, dataset, save
-from harness.datasets.stored import sha256_of
+from harness.common.files import save_array
+from harness.datasets.base import Card, Ids, comparison_spec
+from harness.datasets.cache import file_sha256
+from harness.datasets.hashing import name_ids, unequal_pairs
+from harness.datasets.ranking.source import PARTS, RankingSource, make_dataset
 
 FILE = "pubfig_data.mat"
 FACES, FEATURES = 772, 542
@@ -29,14 +31,16 @@ ATTRIBUTES = (
     "round face",
 )
 PAIRS = {"train": 300, "val": 60, "test": 300}
-"""Pairs of each attribute."""
+"""Split → number of pairs of each attribute."""
 
 
 class Faces(NamedTuple):
-    """What the file holds.
+    """Content of the file.
 
     Attributes:
-        x: float64 ``[772, 542]``. train: bool ``[772]``. rank: int64 ``[11, 772]``, larger is more.
+        x: features, float64 ``[772, 542]``.
+        train: mask of training faces, bool ``[772]``.
+        rank: rank in each attribute, int64 ``[11, 772]``; larger is more.
     """
 
     x: NDArray[np.float64]
@@ -44,32 +48,32 @@ class Faces(NamedTuple):
     rank: Ids
 
 
-def fill(source: Path, out: Path) -> dict[str, object]:
-    """Scale the features, draw the pairs, and store both."""
+def write_arrays(source: Path, out: Path) -> dict[str, object]:
+    """Scale the features, draw the pairs, store both, and return fields of the manifest."""
     path = source / FILE
-    faces = _read(path)
+    faces = _read_faces(path)
     rows = {
         "train": np.flatnonzero(faces.train),
         "val": np.flatnonzero(faces.train),
         "test": np.flatnonzero(~faces.train),
     }
-    x = _scaled(faces.x, faces.train)
-    drawn = _drawn(faces.rank, rows)
+    x = _scale(faces.x, faces.train)
+    pairs = _draw_pairs(faces.rank, rows)
     for part in PARTS:
-        y = drawn[part]
+        y = pairs[part]
         keys = [f"{a},{b},{c}" for a, b, c in zip(*rows[part][y[:, :2]].T, y[:, 3], strict=True)]
-        save(out, f"{part}_x", x[rows[part]])
-        save(out, f"{part}_y", y)
-        save(out, f"{part}_ids", identities("pubfig", keys))
+        save_array(out / f"{part}_x.npy", x[rows[part]])
+        save_array(out / f"{part}_y.npy", y)
+        save_array(out / f"{part}_ids.npy", name_ids("pubfig", keys))
     return {
-        "files": {FILE: sha256_of(path)},
+        "files": {FILE: file_sha256(path)},
         "lossy": False,
         "note": "",
-        "counts": {part: len(y) for part, y in drawn.items()},
+        "counts": {part: len(y) for part, y in pairs.items()},
     }
 
 
-def _read(path: Path) -> Faces:
+def _read_faces(path: Path) -> Faces:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -82,7 +86,7 @@ def _read(path: Path) -> Faces:
         order = np.asarray(found["relative_ordering"]).astype(np.int64)
         train = np.asarray(found["used_for_training"]).ravel() != 0
         faces = Faces(x, train, order[:, people])
-    # What scipy's parser meets, it raises; IndexError: a label of nobody.
+    # Errors of scipy's parser; IndexError: a label without a person.
     except (MatReadError, OSError, ValueError, TypeError, KeyError, IndexError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
@@ -92,54 +96,57 @@ def _read(path: Path) -> Faces:
     if shapes != ((FACES, FEATURES), (FACES,), (len(ATTRIBUTES), FACES)):
         raise UserError(str(path), f"has arrays of shapes {shapes}", "give the original file")
     if not np.isfinite(x).all() or not 0 < train.sum() < FACES:
-        raise UserError(str(path), "has features or splits that cannot be", "give the original")
+        raise UserError(
+            str(path), "has features or splits that are impossible", "give the original"
+        )
     return faces
 
 
-def _scaled(x: NDArray[np.float64], train: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Each feature in [0, 1] by its range in train, as victims expect inputs; beyond it is cut."""
+def _scale(x: NDArray[np.float64], train: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Scale each feature to [0, 1] by its range in train, and clip values outside."""
     low, high = x[train].min(axis=0), x[train].max(axis=0)
     span = np.where(high > low, high - low, 1.0)
     scaled: NDArray[np.float32] = np.clip((x - low) / span, 0, 1).astype(np.float32)
     return scaled
 
 
-def _drawn(rank: Ids, rows: dict[str, NDArray[np.intp]]) -> dict[str, Ids]:
-    """Part → int64 ``[n, 4]``; train and val are one draw, so that no pair is in both."""
-    found: dict[str, list[Ids]] = {part: [] for part in PARTS}
+def _draw_pairs(rank: Ids, rows: dict[str, NDArray[np.intp]]) -> dict[str, Ids]:
+    """Draw the pairs ``[n, 4]`` of each split; train and val share a draw and no pair."""
+    pairs: dict[str, list[Ids]] = {part: [] for part in PARTS}
     first = PAIRS["train"]
     for attribute, value in enumerate(rank):
         seen = unequal_pairs(
             f"pubfig/train/{attribute}", value[rows["train"]], first + PAIRS["val"]
         )
         unseen = unequal_pairs(f"pubfig/test/{attribute}", value[rows["test"]], PAIRS["test"])
-        for part, pairs in (("train", seen[:first]), ("val", seen[first:]), ("test", unseen)):
-            found[part].append(np.column_stack([pairs, np.full(len(pairs), attribute)]))
-    return {part: np.concatenate(pairs) for part, pairs in found.items()}
+        for part, drawn in (("train", seen[:first]), ("val", seen[first:]), ("test", unseen)):
+            column = np.full(len(drawn), attribute)
+            pairs[part].append(np.column_stack([drawn, column]))
+    return {part: np.concatenate(batches) for part, batches in pairs.items()}
 
 
-_PUBFIG = Kind(
+_PUBFIG = RankingSource(
     name="pubfig",
     version=1,
     spec=comparison_spec(ATTRIBUTES, (FEATURES,)),
-    fill=fill,
+    write_arrays=write_arrays,
     accepted=FILE,
-    source="https://github.com/chaitanya100100/Relative-Attributes-Zero-Shot-Learning",
+    origin="https://github.com/chaitanya100100/Relative-Attributes-Zero-Shot-Learning",
 )
-SHELVES = {"pubfig": _PUBFIG.shelf}
+CACHE_ENTRIES = {"pubfig": _PUBFIG.cache_entry}
 
 DATASETS = (
-    dataset(
+    make_dataset(
         _PUBFIG,
         Card(
             title="PubFig: faces of eight people as features, ranked in eleven attributes",
-            licence="none stated by the repository; its authors ask to be cited",
+            license="none stated by the repository; its authors ask to be cited",
             citation=(
                 "D. Parikh, K. Grauman: Relative Attributes. ICCV 2011. "
                 "N. Kumar, A. C. Berg, P. N. Belhumeur, S. K. Nayar: Attribute and Simile "
                 "Classifiers for Face Verification. ICCV 2009."
             ),
-            source=f"{_PUBFIG.source}, {FILE}; not downloaded",
+            source=f"{_PUBFIG.origin}, {FILE}; not downloaded",
             size="3,300 train, 660 validation, 3,300 test pairs of 772 faces; 542 features",
             note=(
                 "+1 means that the first has more. Ranks are of people, not of faces, and pairs "

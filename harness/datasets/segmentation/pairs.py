@@ -1,4 +1,4 @@
-"""Pairs of an image and a class map, both PNG: found by name in folders and in tar archives."""
+"""Finder of pairs of an image and a class map (PNG files), in folders and in tar archives."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
-from harness.datasets.base import identities
-from harness.datasets.pictures import archives, tar_images, unreadable
+from harness.datasets.hashing import name_ids
+from harness.datasets.image_files import list_archives, read_tar, unreadable_error
 
 Pixels = NDArray[np.uint8]
 
@@ -21,45 +21,51 @@ _WORDS = {"x": "image", "y": "label file"}
 
 
 @dataclass(frozen=True)
-class Form:
-    """How the files of a set are called, and what they hold.
+class PairLayout:
+    """Names and content of the files of a data set.
 
     Attributes:
-        pattern: of a file's name below the folder, with the groups ``part``, ``name`` (the same
-            for both files of a pair) and ``label`` (matched in class maps alone).
-        places: globs below the folder that reach the files. accepted: the same, for a person.
-        parts: official part → how many pairs it has where it is whole.
-        source, stored: width and height of the files, and of the rows made from them.
-        classes: class → its label in the files, in the order of the classes here.
-        void: labels of no class. A label that is in neither is refused.
+        name: of the data set.
+        pattern: of a file's name below the folder, with the groups ``part``, ``name`` (equal for
+            both files of a pair) and ``label`` (matched in class maps alone).
+        globs: globs below the folder that reach the files.
+        accepted: description of the layout for messages.
+        parts: official part → number of pairs in the published set.
+        source_size: width and height of the files.
+        stored_size: width and height of the stored arrays.
+        classes: class → its label in the files; a class index is the position in this table.
+        void: labels in the files that stand for no class. All other labels are refused.
     """
 
     name: str
     pattern: re.Pattern[str]
-    places: tuple[str, ...]
+    globs: tuple[str, ...]
     accepted: str
     parts: Mapping[str, int]
-    source: tuple[int, int]
-    stored: tuple[int, int]
+    source_size: tuple[int, int]
+    stored_size: tuple[int, int]
     classes: Mapping[str, int]
     void: frozenset[int]
 
     @property
     def table(self) -> Pixels:
-        """Label in the files → class, or ``VOID``; uint8 ``[256]``."""
+        """Table from label in the files to class index or ``VOID``; uint8 ``[256]``."""
         table = np.full(256, VOID, dtype=np.uint8)
         table[list(self.classes.values())] = np.arange(len(self.classes), dtype=np.uint8)
         return table
 
 
 @dataclass(frozen=True)
-class File:
-    """Half a pair, as it was found.
+class PairFile:
+    """One file of a pair.
 
     Attributes:
-        array: ``x``, the image, or ``y``, the class map.
-        where: for messages. origin: the archive, or ``<part>/`` of the folder.
-        content: what was read of an archive, or where to read it.
+        part: official part.
+        name: of the pair.
+        array: ``x`` for the image, ``y`` for the class map.
+        where: name of the file for messages.
+        origin: the archive, or ``<part>/`` of the folder.
+        content: bytes from an archive, or the path of a file.
     """
 
     part: str
@@ -70,82 +76,86 @@ class File:
     content: Path | bytes
 
     def read(self) -> bytes:
-        """The file's bytes; unreadable ones are a ``UserError``."""
+        """Return the bytes of the file; a ``UserError`` if it is unreadable."""
         if isinstance(self.content, bytes):
             return self.content
         try:
             return self.content.read_bytes()
         except OSError as error:
-            raise unreadable(self.content, error) from error
+            raise unreadable_error(self.content, error) from error
 
 
-def identity(form: Form, name: str) -> int:
-    """A pair's id, made of its name: in a subset, pairs keep the ids of the whole."""
-    return int(identities(form.name, [name])[0])
+def pair_id(layout: PairLayout, name: str) -> int:
+    """Return the id of a pair, made from its name: a subset has the ids of the whole set."""
+    return int(name_ids(layout.name, [name])[0])
 
 
-def find(folder: Path, form: Form) -> dict[str, list[str]]:
-    """Official part → names of its pairs, in order; every part has some, and every id is one's own.
+def find_pairs(folder: Path, layout: PairLayout) -> dict[str, list[str]]:
+    """Find the pairs of every official part.
+
+    Returns:
+        Official part → names of its pairs, sorted; no part is empty, and all ids are unique.
 
     Raises:
-        UserError: a part is missing, half of a pair is, or something is there twice.
+        UserError: a part or one file of a pair is missing, or a pair is there twice.
     """
-    found: dict[str, dict[str, dict[str, str]]] = {part: {} for part in form.parts}
+    found: dict[str, dict[str, dict[str, str]]] = {part: {} for part in layout.parts}
     owners: dict[int, tuple[str, str, str]] = {}
-    for file in walk(folder, form):
+    for file in walk_files(folder, layout):
         pair = found[file.part].setdefault(file.name, {})
         if file.array in pair:
             raise UserError(file.where, f"is also in {pair[file.array]}", "leave one of them")
         pair[file.array] = file.where
-        owner = owners.setdefault(identity(form, file.name), (file.part, file.name, file.where))
+        owner = owners.setdefault(pair_id(layout, file.name), (file.part, file.name, file.where))
         if owner[:2] != (file.part, file.name):
-            what = f"has the same id as {owner[2]}: ids are made of names"
+            what = f"has the same id as {owner[2]}: ids are made from names"
             raise UserError(file.where, what, "leave one of them")
     if not any(found.values()):
-        fix = f"give a folder with {form.accepted}"
-        raise UserError(str(folder), f"nothing in it is {form.name}", fix)
+        fix = f"give a folder with {layout.accepted}"
+        raise UserError(str(folder), f"nothing in it is {layout.name}", fix)
     for part, pairs in found.items():
-        _check_whole(folder, form, part, pairs)
+        _check_complete(folder, layout, part, pairs)
     return {part: sorted(pairs) for part, pairs in found.items()}
 
 
-def _check_whole(
-    folder: Path, form: Form, part: str, pairs: Mapping[str, Mapping[str, str]]
+def _check_complete(
+    folder: Path, layout: PairLayout, part: str, pairs: Mapping[str, Mapping[str, str]]
 ) -> None:
+    """Check that a part has pairs, and that no pair lacks a file."""
     if not pairs:
-        raise UserError(str(folder), f"has no {part} images", f"give {form.accepted}")
+        raise UserError(str(folder), f"has no {part} images", f"give {layout.accepted}")
     for name in sorted(pairs):
         for array, word in _WORDS.items():
             if array not in pairs[name]:
                 (where,) = pairs[name].values()
-                fix = f"add it, or remove this one ({form.accepted})"
+                fix = f"add it, or remove this one ({layout.accepted})"
                 raise UserError(where, f"there is no {word} for it", fix)
 
 
-def walk(folder: Path, form: Form) -> Iterator[File]:
-    """Every file of the set, in the folder and in archives in it.
+def walk_files(folder: Path, layout: PairLayout) -> Iterator[PairFile]:
+    """Yield every file of the data set, in the folder and in its archives.
 
     Raises:
-        UserError: an archive is broken, or one of its files larger than such an image can be.
+        UserError: an archive is broken, or a file in it is larger than such an image can be.
     """
 
-    def half(match: re.Match[str], where: str, origin: str, content: Path | bytes) -> File:
+    def pair_file(match: re.Match[str], where: str, origin: str, content: Path | bytes) -> PairFile:
         array = "x" if match["label"] is None else "y"
-        return File(match["part"], match["name"], array, where, origin, content)
+        return PairFile(match["part"], match["name"], array, where, origin, content)
 
-    for place in form.places:
-        for path in sorted(folder.glob(place)):
-            match = form.pattern.fullmatch(path.relative_to(folder).as_posix())
+    for pattern in layout.globs:
+        for path in sorted(folder.glob(pattern)):
+            match = layout.pattern.fullmatch(path.relative_to(folder).as_posix())
             if match is not None and path.is_file():
-                yield half(match, str(path), f"{match['part']}/", path)
-    # A PNG is no larger than its pixels, but for what else it may say.
-    largest = 3 * form.source[0] * form.source[1] + (1 << 20)
+                yield pair_file(match, str(path), f"{match['part']}/", path)
+    # A PNG has no more bytes than its pixels, apart from metadata.
+    largest = 3 * layout.source_size[0] * layout.source_size[1] + (1 << 20)
     try:
-        sources = archives(folder)
+        sources = list_archives(folder)
     except OSError as error:
-        raise unreadable(folder, error) from error
+        raise unreadable_error(folder, error) from error
     for archive in sources:
-        for name, blob in tar_images(archive, form.pattern.fullmatch, largest):
-            match = form.pattern.fullmatch(name)
-            assert match is not None  # only such are handed out
-            yield half(match, f"{archive}: {name}", archive.name, blob)
+        for name, blob in read_tar(archive, layout.pattern.fullmatch, largest):
+            match = layout.pattern.fullmatch(name)
+            assert match is not None  # read_tar yields matching names only
+            yield pair_file(match, f"{archive}: {name}", archive.name, blob)

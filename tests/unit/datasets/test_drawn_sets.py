@@ -9,10 +9,10 @@ import pytest
 
 from harness import datasets
 from harness.common.errors import UserError
-from harness.datasets.ranking import photographs, pubfig, signs
+from harness.datasets.ranking import gtsrb_files, pubfig, signs
 from tests.support.sources import (
     Files,
-    colour,
+    color,
     fetch,
     groups,
     image,
@@ -68,13 +68,13 @@ def sign(limit: int, size: int = 32) -> bytes:
 
 def sign_files(below: str = "GTSRB/") -> Files:
     files = {}
-    for label in photographs.LIMITS:
+    for label in gtsrb_files.LIMITS:
         for track in range(10):
             for frame in range(3):
                 name = f"{label:05d}/{track:05d}_{frame:05d}.ppm"
                 files[f"{below}Final_Training/Images/{name}"] = sign(label, 32 + track)
     rows = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
-    for n, label in enumerate([*photographs.LIMITS, 14, 9]):
+    for n, label in enumerate([*gtsrb_files.LIMITS, 14, 9]):
         files[f"{below}Final_Test/Images/{n:05d}.ppm"] = sign(label)
         rows.append(f"{n:05d}.ppm;32;32;0;0;32;32;{label}")
     rows.append("00099.ppm;32;32;0;0;32;32;1")  # listed, but not in this copy
@@ -95,10 +95,10 @@ def test_small_signs_are_ranked_by_their_number(sign_root):
     assert [s.x.shape for s in parts(splits).values()] == [
         (8 * 9 * 3, 3, 32, 32), (8 * 3, 3, 32, 32), (8, 3, 32, 32),
     ]  # fmt: skip
-    limit_of = {colour(f"sign {label}"): limit for label, limit in photographs.LIMITS.items()}
+    limit_of = {color(f"sign {label}"): limit for label, limit in gtsrb_files.LIMITS.items()}
     for split in parts(splits).values():
         limits = [limit_of[tuple(item[:, 0, 0].tolist())] for item in split.x]
-        assert set(limits) == set(photographs.LIMITS.values())
+        assert set(limits) == set(gtsrb_files.LIMITS.values())
         for u, v, label, attribute in split.y.tolist():
             assert (label, attribute) == (np.sign(limits[u] - limits[v]), 0)
         assert len(set(groups(split))) == len(split.y)
@@ -166,8 +166,8 @@ def test_broken_signs_are_one_clear_line(case, tmp_path):
 
 def test_real_signs_are_cut_by_track(tmp_path):
     source = shared("gtsrb")
-    found = list(photographs.signs_of(source, photographs.table_of(source)))
-    splits = signs._cut(found)
+    found = list(gtsrb_files.read_signs(source, gtsrb_files.read_test_classes(source)))
+    splits = signs._split_by_track(found)
     assert {part: len(own) for part, own in splits.items()} == {
         "train": 718,
         "val": 82,
@@ -176,7 +176,7 @@ def test_real_signs_are_cut_by_track(tmp_path):
     tracks = {part: {one.track for one in own} for part, own in splits.items()}
     assert not tracks["train"] & tracks["val"]
     for own in splits.values():
-        assert {one.limit for one in own} == set(photographs.LIMITS.values())
+        assert {one.limit for one in own} == set(gtsrb_files.LIMITS.values())
     stored = fetch("gtsrb-speed", tmp_path, source)
     assert [len(s.y) for s in parts(stored).values()] == [4000, 400, 2000]
     assert all(abs(s.y[:, 2].mean()) < 0.1 for s in parts(stored).values())

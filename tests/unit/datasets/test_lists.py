@@ -10,9 +10,9 @@ import pytest
 from harness import datasets
 from harness.common.errors import UserError
 from harness.datasets.ranking.grammars import GRAMMARS
-from harness.datasets.ranking.judgements import majority, own_lines
-from harness.datasets.ranking.lists import flip, flip_own, parse
-from harness.judge.metrics import turned
+from harness.datasets.ranking.lists import flip_line, flip_row_line, format_rows, parse_list
+from harness.datasets.ranking.voting import majority_mask
+from harness.judge.metrics import flip_mask
 
 NOWHERE = Path("/nowhere")
 
@@ -24,7 +24,7 @@ GOOD = {
 
 
 def rows(name: str, text: str):
-    return parse(text.encode(), "a.txt", GRAMMARS[name])
+    return parse_list(text.encode(), "a.txt", GRAMMARS[name])
 
 
 @pytest.mark.parametrize("name", GRAMMARS)
@@ -75,7 +75,7 @@ def test_no_rows_and_no_text_are_refused():
     with pytest.raises(UserError, match="holds no row"):
         rows("age", "")
     with pytest.raises(UserError, match="is not UTF-8 text"):
-        parse(b"\xff\xfe1,2", "a.txt", GRAMMARS["food"])
+        parse_list(b"\xff\xfe1,2", "a.txt", GRAMMARS["food"])
 
 
 def test_only_line_feeds_end_a_row():
@@ -87,18 +87,18 @@ def test_only_line_feeds_end_a_row():
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
 def test_flipping_twice_restores_every_byte(name, end):
     line = GOOD[name].removesuffix("\n") + end
-    once = flip(line, GRAMMARS[name])
+    once = flip_line(line, GRAMMARS[name])
     assert once != line
-    assert flip(once, GRAMMARS[name]) == line
+    assert flip_line(once, GRAMMARS[name]) == line
     (before,), (after,) = rows(name, line), rows(name, once)
     assert after.group == before.group
     assert after.direction == -before.direction
 
 
 def test_what_a_flip_changes():
-    assert flip(GOOD["age"], GRAMMARS["age"]) == "001A02.JPG,008A03.JPG,1,0,2\n"
-    assert flip(GOOD["lfw10"], GRAMMARS["lfw10"]) == "906.jpg,356.jpg,-1,9,1,4\n"
-    assert flip(GOOD["food"], GRAMMARS["food"]) == "25,0,73,1\n"
+    assert flip_line(GOOD["age"], GRAMMARS["age"]) == "001A02.JPG,008A03.JPG,1,0,2\n"
+    assert flip_line(GOOD["lfw10"], GRAMMARS["lfw10"]) == "906.jpg,356.jpg,-1,9,1,4\n"
+    assert flip_line(GOOD["food"], GRAMMARS["food"]) == "25,0,73,1\n"
 
 
 # Majorities
@@ -116,7 +116,7 @@ def test_both_directions_vote_with_their_strength():
         "e,f,-1,0,3,1\n"
         "e,f,-1,0,3,1\n",  # the same again: one row stands for both
     )
-    assert majority(found).tolist() == [False, True, False, True, False, False, True, False]
+    assert majority_mask(found).tolist() == [False, True, False, True, False, False, True, False]
 
 
 # Differences of labels, and lines of sets that have no list
@@ -125,33 +125,33 @@ def test_both_directions_vote_with_their_strength():
 def test_a_swap_and_a_sign_cancel():
     before = np.array([[4, 0, 1, 1, 0]] * 4)
     after = np.array([[4, 0, 1, 1, 0], [4, 1, 0, 1, 0], [4, 0, 1, -1, 0], [4, 1, 0, -1, 0]])
-    assert turned(before, after).tolist() == [False, True, True, False]
+    assert flip_mask(before, after).tolist() == [False, True, True, False]
 
 
 def test_sets_without_a_list_have_lines_of_item_rows():
     splits = datasets.load("digits-ranking", NOWHERE)
-    lines = datasets.lines("digits-ranking", NOWHERE)
+    lines = datasets.comparison_lines("digits-ranking", NOWHERE)
     found = np.array([line.split(",") for line in lines], dtype=np.int64)
     assert np.array_equal(found, splits.train.y)
     flipped = datasets.flip_lines("digits-ranking", lines, [0, 7])
     assert [n for n, (a, b) in enumerate(zip(lines, flipped, strict=True)) if a != b] == [0, 7]
     after = np.array([line.split(",") for line in flipped], dtype=np.int64)
-    assert np.flatnonzero(turned(splits.train.y, after)).tolist() == [0, 7]
+    assert np.flatnonzero(flip_mask(splits.train.y, after)).tolist() == [0, 7]
     assert datasets.flip_lines("digits-ranking", flipped, [0, 7]) == lines
 
 
 def test_lines_of_a_share_belong_to_its_rows():
     some = datasets.load("digits-ranking", NOWHERE, 0.25)
-    assert datasets.lines("digits-ranking", NOWHERE, 0.25) == own_lines(some.train.y)
+    assert datasets.comparison_lines("digits-ranking", NOWHERE, 0.25) == format_rows(some.train.y)
     with pytest.raises(UserError, match="train_fraction"):
-        datasets.lines("digits-ranking", NOWHERE, 0)
+        datasets.comparison_lines("digits-ranking", NOWHERE, 0)
 
 
 def test_lines_of_triplets_turn_their_label():
-    (line,) = own_lines(np.array([[3, 1, 2, 1, 0]]))
-    assert (line, flip_own(line)) == ("3,1,2,1,0\n", "3,1,2,-1,0\n")
+    (line,) = format_rows(np.array([[3, 1, 2, 1, 0]]))
+    assert (line, flip_row_line(line)) == ("3,1,2,1,0\n", "3,1,2,-1,0\n")
 
 
 def test_only_comparisons_have_lines():
     with pytest.raises(UserError, match="digits: is for classification: it has no comparisons"):
-        datasets.lines("digits", NOWHERE)
+        datasets.comparison_lines("digits", NOWHERE)

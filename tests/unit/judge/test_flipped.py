@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.judge.metrics import Absent, Comparisons, decisions, flipped
+from harness.judge.metrics import Absent, Comparisons, decisions, judge_flips
 
 
 def pairs(rng, n, items, attributes=2):
@@ -34,7 +34,7 @@ def case(kind, rng):
 def test_figures_are_those_of_a_loop_over_comparisons(kind):
     rng = np.random.default_rng(0)
     train, edited, test, rows = case(kind, rng)
-    found = flipped(train, edited, test)
+    found = judge_flips(train, edited, test)
     assert found.flipped.nonzero()[0].tolist() == sorted(rows.tolist())
     clean = decisions(train.clean, train.y)
     wrong = [i for i in rows if (clean[i] > 0) != (train.y[i, -2] > 0)]
@@ -51,7 +51,7 @@ def test_figures_are_those_of_a_loop_over_comparisons(kind):
 def test_histograms_count_each_comparison_once(kind):
     rng = np.random.default_rng(1)
     train, edited, test, _ = case(kind, rng)
-    found = flipped(train, edited, test)
+    found = judge_flips(train, edited, test)
     before, after = decisions(test.clean, test.y), decisions(test.attacked, test.y)
     right, held = (before > 0) == (test.y[:, -2] > 0), (after > 0) == (test.y[:, -2] > 0)
     assert found.train.sum() == 200
@@ -68,13 +68,13 @@ def test_a_comparison_swapped_and_negated_says_the_same_and_is_no_flip():
     edited = train.y.copy()
     edited[:9, :3] = edited[:9, [1, 0, 2]] * [1, 1, -1]
     edited[9:12, :2] = edited[9:12, [1, 0]]
-    assert flipped(train, edited, test).flipped.nonzero()[0].tolist() == [9, 10, 11]
+    assert judge_flips(train, edited, test).flipped.nonzero()[0].tolist() == [9, 10, 11]
 
 
 def test_without_an_edit_there_is_no_share_of_edits():
     rng = np.random.default_rng(2)
     train, _, test, _ = case("pairs", rng)
-    found = flipped(train, train.y, test)
+    found = judge_flips(train, train.y, test)
     assert isinstance(found.metrics["flips_wrong"], Absent)
     assert "flip_margin" not in found.metrics
     assert not len(found.decisions)
@@ -85,7 +85,7 @@ def test_a_decision_that_is_not_finite_is_wrong_and_in_no_bin():
     train, edited, test, _ = case("pairs", rng)
     broken = train.clean.copy()
     broken[0] = np.nan
-    found = flipped(Comparisons(train.y, broken, train.attacked), edited, test)
+    found = judge_flips(Comparisons(train.y, broken, train.attacked), edited, test)
     touched = (train.y[:, :2] == 0).any(1)
     assert found.train.sum() == (~touched).sum()
     assert "flip_margin" not in found.metrics
@@ -96,7 +96,7 @@ def test_the_outermost_edge_holds_the_largest_decision(most):
     scores = np.array([[0.0], [most]])
     y = np.array([[1, 0, 1, 0], [0, 1, 1, 0]])
     seen = Comparisons(y, scores, scores)
-    found = flipped(seen, y, seen)
+    found = judge_flips(seen, y, seen)
     assert np.isfinite(found.edges).all()
     assert found.edges[-1] >= most
     assert found.train[:20].sum() == found.train[20:].sum() == 1
@@ -111,7 +111,7 @@ def test_edits_are_counted_exactly_beside_an_edge(scale):
     edited = y.copy()
     edited[:150, 2] *= -1
     seen = Comparisons(y, scores, scores)
-    found = flipped(seen, edited, seen)
+    found = judge_flips(seen, edited, seen)
     assert found.edits.sum() == 150
     assert (found.edits <= found.train).all()
     exact = decisions(scores, y[:150])

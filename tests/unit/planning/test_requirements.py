@@ -9,7 +9,7 @@ from harness import datasets
 from harness.common.errors import UserError
 from harness.config.catalog import Catalog
 from harness.config.manifest import load_manifest
-from harness.datasets.base import inputs_of
+from harness.datasets.base import input_kind
 from harness.planning.entry import ResolvedEntry
 from harness.planning.requirements import CellFacts, check_requirements
 from tests.support.workspaces import PERTURB, POISONING, QUERY, Checkout, cell, matrix
@@ -158,7 +158,7 @@ def test_the_kind_of_inputs_is_that_of_the_data():
     bundled = [d for d in datasets.DATASETS.values() if d.bundled]
     assert len(bundled) >= 5
     for dataset in bundled:
-        assert dataset.inputs == inputs_of(dataset.load(Path()).spec), dataset.name
+        assert dataset.inputs == input_kind(dataset.load(Path()).spec), dataset.name
     known = {name: d.inputs for name, d in datasets.DATASETS.items()}
     assert (known["food"], known["pubfig"], known["camvid"]) == ("items", "features", "images")
 

@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 
-from harness.judge.metrics import Comparisons, flipped
+from harness.judge.metrics import Comparisons, judge_flips
 from harness.report.worst_case import decode
 from harness.results import codec
 from harness.results.ensembles import score_ensemble
@@ -34,7 +34,7 @@ def judged(scale: float = 1.0, n: int = 300, ties: bool = False) -> tuple:
     )
     edited = y.copy()
     edited[rng.permutation(n)[:90], 2] *= -1
-    found = flipped(Comparisons(y, clean, attacked), edited, Comparisons(y, clean, attacked))
+    found = judge_flips(Comparisons(y, clean, attacked), edited, Comparisons(y, clean, attacked))
     return found, codec.pack_flips(found, ["smiling"])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.judge.metrics import Comparisons, decisions
-from harness.judge.metrics import flipped as judged
+from harness.judge.metrics import judge_flips as judged
 from harness.report.cells import cell_rows
 from harness.report.site import build, flip_plots
 from harness.report.site.flips import decode, flips, jaccard

@@ -1,4 +1,4 @@
-"""GTSRB's photographs of speed limits, in the forms in which people hold them."""
+"""Reader of GTSRB's photographs of speed limit signs, in folders and in archives."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
-from harness.datasets.pictures import archives, rgb, tar_images, unreadable
+from harness.datasets.image_files import list_archives, read_rgb, read_tar, unreadable_error
 
 SIDE = 32
 LIMITS = {0: 20, 1: 30, 2: 50, 3: 60, 4: 70, 5: 80, 7: 100, 8: 120}
-"""GTSRB's class → km/h on the sign."""
+"""Class of GTSRB → speed limit on the sign in km/h."""
 LARGEST = 1 << 22
-"""Bytes of a file; the largest photograph has 200 kB, the table of test classes 400 kB."""
+"""Limit of a file in bytes; the largest photograph has 200 kB, the test class table 400 kB."""
 
 Wanted = Callable[[re.Match[str]], object]
-"""Whether a file whose name matches is to be read at all."""
+"""Test of whether a file is to be read, by the match of its name."""
 
 _FILE = re.compile(
     r"(?:\./)?(?:gtsrb/)?(?:GTSRB/)?(?:"
@@ -39,7 +39,15 @@ ACCEPTED = (
 
 @dataclass(frozen=True)
 class Sign:
-    """A photograph: its name, the number on it, and the drive past a sign that it is from."""
+    """A photograph of a speed limit sign.
+
+    Attributes:
+        name: unique name.
+        limit: speed limit on the sign in km/h.
+        track: sequence of photographs of one physical sign; empty for test photographs.
+        pixels: uint8 ``[3, 32, 32]``.
+        digest: SHA-256 of the file.
+    """
 
     name: str
     limit: int
@@ -48,31 +56,31 @@ class Sign:
     digest: str
 
 
-def _files(source: Path, wanted: Wanted) -> Iterator[tuple[re.Match[str], str, bytes]]:
-    """Name, place for messages, and content of the wanted files, in the folder and in archives."""
+def _read_files(source: Path, wanted: Wanted) -> Iterator[tuple[re.Match[str], str, bytes]]:
+    """Yield match, name for messages and content of each wanted file, in folders and archives."""
 
-    def matched(name: str) -> re.Match[str] | None:
+    def match_wanted(name: str) -> re.Match[str] | None:
         match = _FILE.fullmatch(name)
         return match if match is not None and wanted(match) else None
 
     try:
         for path in sorted(source.rglob("*")):
-            match = matched(path.relative_to(source).as_posix())
+            match = match_wanted(path.relative_to(source).as_posix())
             if match is not None and path.is_file():
                 yield match, str(path), path.read_bytes()
-        tars = archives(source)
+        tars = list_archives(source)
     except OSError as error:
-        raise unreadable(source, error) from error
+        raise unreadable_error(source, error) from error
     for archive in tars:
-        for name, blob in tar_images(archive, matched, LARGEST):
-            match = matched(name)
-            assert match is not None  # only such are handed out
+        for name, blob in read_tar(archive, match_wanted, LARGEST):
+            match = match_wanted(name)
+            assert match is not None  # read_tar yields matching names only
             yield match, f"{archive}: {name}", blob
 
 
-def table_of(source: Path) -> dict[str, int]:
-    """Test photograph → class, of the table that the benchmark published after it was over."""
-    for _, where, blob in _files(source, lambda match: match["table"]):
+def read_test_classes(source: Path) -> dict[str, int]:
+    """Read the class of each test photograph from the table that was published later."""
+    for _, where, blob in _read_files(source, lambda match: match["table"]):
         try:
             rows = csv.DictReader(io.StringIO(blob.decode("ascii")), delimiter=";")
             return {row["Filename"]: int(row["ClassId"]) for row in rows}
@@ -82,19 +90,19 @@ def table_of(source: Path) -> dict[str, int]:
     raise UserError(str(source), "has no GT-final_test.csv", f"give a folder with {ACCEPTED}")
 
 
-def signs_of(source: Path, table: Mapping[str, int]) -> Iterator[Sign]:
-    """Every photograph of a speed limit; test photographs have no track."""
+def read_signs(source: Path, table: Mapping[str, int]) -> Iterator[Sign]:
+    """Yield every photograph of a speed limit sign."""
     seen: dict[str, str] = {}
 
-    def label(match: re.Match[str]) -> int | None:
+    def class_of(match: re.Match[str]) -> int | None:
         return table.get(match["test"]) if match["test"] else int(match["label"] or -1)
 
-    for match, where, blob in _files(source, lambda match: label(match) in LIMITS):
-        test, limit = match["test"], LIMITS[label(match) or 0]
+    for match, where, blob in _read_files(source, lambda match: class_of(match) in LIMITS):
+        test, limit = match["test"], LIMITS[class_of(match) or 0]
         track = "" if test else f"{match['label']}/{match['track']}"
         name = f"test/{test}" if test else f"{track}_{match['frame']}.ppm"
         if name in seen:
             raise UserError(where, f"is also {seen[name]}", "leave one of them")
         seen[name] = where
-        pixels = rgb(blob, where, (SIDE, SIDE), ("PPM",))
+        pixels = read_rgb(blob, where, (SIDE, SIDE), ("PPM",))
         yield Sign(name, limit, track, pixels, hashlib.sha256(blob).hexdigest())

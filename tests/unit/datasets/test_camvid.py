@@ -1,4 +1,4 @@
-"""Road scenes: read from a person's copy, true to it pixel by pixel; labels are never mixed."""
+"""CamVid: read from a user's copy, true to it pixel by pixel; labels are never mixed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import re
 
 import numpy as np
 import pytest
@@ -16,12 +15,14 @@ from rich.console import Console
 from harness import datasets
 from harness.commands import data as command
 from harness.common.errors import UserError
-from harness.datasets.base import DataMissing, draws, hash_order
-from harness.datasets.segmentation import maps, pairs, roads
+from harness.datasets.base import DataMissing
+from harness.datasets.hashing import hash_order
+from harness.datasets.segmentation import pair_writer, pairs, roads
 from harness.planning.recipe import DataRecipe
 from harness.running import host_stages
 from harness.runtime.contracts import Spec
 from harness.workspace import Workspace
+from tests.support.road_scenes import colors, labels, png
 from tests.support.sources import (
     Files,
     fetch,
@@ -32,36 +33,6 @@ from tests.support.sources import (
     write_folder,
     write_tar,
 )
-
-# The spec's table of Cityscapes' labels.
-CITY_CLASSES = {
-    "road": 7, "sidewalk": 8, "building": 11, "wall": 12, "fence": 13, "pole": 17,
-    "traffic light": 19, "traffic sign": 20, "vegetation": 21, "terrain": 22, "sky": 23,
-    "person": 24, "rider": 25, "car": 26, "truck": 27, "bus": 28, "train": 31, "motorcycle": 32,
-    "bicycle": 33,
-}  # fmt: skip
-
-
-def png(array: np.ndarray, **options) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG", compress_level=1, **options)
-    return buffer.getvalue()
-
-
-def colours(name: str, height: int, width: int) -> np.ndarray:
-    """An RGB image like no other, flat in each quarter."""
-    values = (draws(name, 12) * 256).astype(np.uint8).reshape(2, 2, 3)
-    return np.kron(values, np.ones((height // 2, width // 2, 1), dtype=np.uint8))
-
-
-def labels(name: str, height: int, width: int, among: list[int]) -> np.ndarray:
-    """A class map in blocks of 8 by 8 pixels."""
-    chosen = (draws(f"{name}/labels", height * width // 64) * len(among)).astype(int)
-    blocks = np.array(among, dtype=np.uint8)[chosen].reshape(height // 8, width // 8)
-    return np.kron(blocks, np.ones((8, 8), dtype=np.uint8))
-
-
-# CamVid
 
 CAMVID_NAMES = {
     "train": ["0016E5_00001", "0006R0_f00930", "0001TP_006690"],
@@ -75,7 +46,7 @@ def camvid(below: str = "") -> Files:
     files = {}
     for part, names in CAMVID_NAMES.items():
         for name in names:
-            image, label = colours(name, 360, 480), labels(name, 360, 480, [*range(12)])
+            image, label = colors(name, 360, 480), labels(name, 360, 480, [*range(12)])
             files[f"{below}{part}/{name}.png"] = png(image)
             files[f"{below}{part}annot/{name}.png"] = png(label)
     return files
@@ -101,7 +72,7 @@ def test_camvid_is_true_to_its_files(camvid_root):
         assert split.y.shape == (len(names), 360, 480)
         assert (split.x.dtype, split.y.dtype, split.ids.dtype) == (np.uint8, np.uint8, np.int64)
         for row, name in enumerate(names):
-            assert np.array_equal(split.x[row].transpose(1, 2, 0), colours(name, 360, 480))
+            assert np.array_equal(split.x[row].transpose(1, 2, 0), colors(name, 360, 480))
             label = labels(name, 360, 480, [*range(12)])
             assert np.array_equal(split.y[row], np.where(label == 11, 255, label))
 
@@ -153,9 +124,11 @@ def test_the_command_says_what_is_missing_of_the_set(camvid_source, tmp_path):
 
 
 def test_the_whole_set_needs_no_note(camvid_source, tmp_path):
-    form = dataclasses.replace(roads.CAMVID.form, parts={"train": 3, "val": 2, "test": 3})
-    kind = dataclasses.replace(roads.CAMVID, form=form)
-    roads.dataset(kind, datasets.get("camvid").card, (3, 2, 3)).fetch(tmp_path, camvid_source)
+    layout = dataclasses.replace(roads.CAMVID.layout, parts={"train": 3, "val": 2, "test": 3})
+    source = dataclasses.replace(roads.CAMVID, layout=layout)
+    roads.make_dataset(source, datasets.get("camvid").card, (3, 2, 3)).fetch(
+        tmp_path, camvid_source
+    )
     assert manifest(tmp_path, "camvid")["note"] == ""
 
 
@@ -216,7 +189,7 @@ def test_damage_after_the_fetch_is_found(camvid_source, tmp_path):
 def broken_camvid() -> dict[str, tuple[Files, str, str]]:
     """Case → files that replace good ones (``b""``: removed), the file to name, what to say."""
     image, label = "train/0016E5_00001.png", "trainannot/0016E5_00001.png"
-    grey, colour = np.zeros((360, 480), dtype=np.uint8), colours("x", 360, 480)
+    grey, colour = np.zeros((360, 480), dtype=np.uint8), colors("x", 360, 480)
     wrong = grey.copy()
     wrong[7, 9] = 12
     return {
@@ -304,7 +277,7 @@ def test_no_download_but_a_word_where_to_get_it(name, tmp_path):
 
 
 def test_source_that_changes_between_the_walks(camvid_source, tmp_path, monkeypatch):
-    monkeypatch.setattr(maps, "walk", lambda *given: list(pairs.walk(*given))[:-1])
+    monkeypatch.setattr(pair_writer, "walk_files", lambda *args: list(pairs.walk_files(*args))[:-1])
     with pytest.raises(UserError, match="was changed while it was read"):
         fetch("camvid", tmp_path, camvid_source)
 
@@ -327,191 +300,11 @@ def test_full_disk_is_one_clear_line(camvid_source, tmp_path, monkeypatch):
         fetch("camvid", tmp_path, camvid_source)
 
 
-# Cityscapes
-
-CITY_NAMES = {
-    "train": ["aachen_000000_000019", "aachen_000001_000019", "bochum_000000_000313"],
-    "val": ["frankfurt_000000_000294", "lindau_000000_000019"],
-}
-CITY_LABELS = [0, 7, 13, 21, 22, 33, 255]
-
-
-def city_file(name: str, part: str, tree: str, upstream: bool) -> str:
-    above = f"{tree}_trainvaltest/" if upstream else ""
-    end = "leftImg8bit" if tree == "leftImg8bit" else "gtFine_labelIds"
-    return f"{above}{tree}/{part}/{name.split('_')[0]}/{name}_{end}.png"
-
-
-def cityscapes(upstream: bool = False) -> Files:
-    files = {}
-    for part, names in CITY_NAMES.items():
-        for name in names:
-            image = png(colours(name, 1024, 2048))
-            files[city_file(name, part, "leftImg8bit", upstream)] = image
-            label = png(labels(name, 1024, 2048, CITY_LABELS))
-            files[city_file(name, part, "gtFine", upstream)] = label
-    above = ("leftImg8bit_trainvaltest/", "gtFine_trainvaltest/") if upstream else ("", "")
-    files |= {  # never read
-        f"{above[0]}leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png": b"x",
-        f"{above[1]}gtFine/train/aachen/aachen_000000_000019_gtFine_color.png": b"x",
-        f"{above[1]}gtFine/train/aachen/aachen_000000_000019_gtFine_instanceIds.png": b"x",
-    }
-    return files
-
-
-@pytest.fixture(scope="module")
-def city_files():
-    return cityscapes()
-
-
-@pytest.fixture(scope="module")
-def city_root(city_files, tmp_path_factory):
-    root = tmp_path_factory.mktemp("root")
-    fetch("cityscapes", root, write_folder(tmp_path_factory.mktemp("city"), city_files))
-    return root
-
-
-def remapped(label: np.ndarray) -> np.ndarray:
-    result = np.full_like(label, 255)
-    for index, value in enumerate(CITY_CLASSES.values()):
-        result[label == value] = index
-    return result
-
-
-def nearest(label: np.ndarray) -> np.ndarray:
-    """The pixel under the middle of each new one."""
-    rows = ((np.arange(360) + 0.5) * label.shape[0] / 360).astype(int)
-    columns = ((np.arange(480) + 0.5) * label.shape[1] / 480).astype(int)
-    return label[rows][:, columns]
-
-
-def name_of(identity: int) -> str:
-    form = roads.CITYSCAPES.form
-    (name,) = (
-        name
-        for names in CITY_NAMES.values()
-        for name in names
-        if pairs.identity(form, name) == identity
-    )
-    return name
-
-
-def test_cityscapes_is_remapped_then_made_smaller_by_nearest_neighbour(city_root):
-    splits = datasets.load("cityscapes", city_root)
-    for split in parts(splits).values():
-        assert (split.x.dtype, split.y.dtype) == (np.uint8, np.uint8)
-        for x, y, identity in zip(split.x, split.y, split.ids.tolist(), strict=True):
-            name = name_of(identity)
-            full = remapped(labels(name, 1024, 2048, CITY_LABELS))
-            assert set(np.unique(y)) <= set(np.unique(full))
-            assert np.array_equal(y, nearest(full))
-            expected = colours(name, 360, 480).astype(int).transpose(2, 0, 1)
-            apart = np.abs(x - expected).max(axis=0)
-            assert apart[:175, :235].max() == 0  # flat quarters stay flat
-            assert apart[185:, 245:].max() == 0
-
-
-def test_cityscapes_val_is_test_and_val_is_cut_from_train(city_root):
-    splits = datasets.load("cityscapes", city_root)
-    names = {
-        part: [name_of(i) for i in split.ids.tolist()] for part, split in parts(splits).items()
-    }
-    assert names["test"] == CITY_NAMES["val"]
-    assert len(names["val"]) == 1
-    assert sorted(names["train"] + names["val"]) == CITY_NAMES["train"]
-    assert names["train"] == sorted(names["train"])
-    form = roads.CITYSCAPES.form
-    ids = np.array([pairs.identity(form, name) for name in CITY_NAMES["train"]])
-    first = hash_order(ids, "cityscapes/val")[0]
-    assert names["val"] == [CITY_NAMES["train"][first]]
-    note = datasets.get("cityscapes").card.note
-    assert "test is the official validation part" in note
-
-
-def test_cityscapes_spec(city_root):
-    spec = datasets.load("cityscapes", city_root).spec
-    assert (spec["outputs"], spec["void"], spec["shape"]) == (19, 255, [3, 360, 480])
-    assert spec["classes"] == list(CITY_CLASSES)
-    note = manifest(city_root, "cityscapes")["note"]
-    assert "3 of 2,975 train images, 2 of 500 val images" in note
-
-
-@pytest.mark.parametrize("form", ["upstream", "archive"])
-def test_every_form_of_cityscapes_gives_the_same_arrays(form, city_files, city_root, tmp_path):
-    source = tmp_path / "source"
-    if form == "upstream":
-        write_folder(source, cityscapes(upstream=True))
-    else:
-        write_tar(source / "a.tar.gz", city_files)
-    fetch("cityscapes", tmp_path / "root", source)
-    digests = [datasets.digest("cityscapes", root) for root in (city_root, tmp_path / "root")]
-    assert digests[0] == digests[1]
-
-
-def test_every_label_goes_where_the_table_says(city_files, tmp_path):
-    """256 stripes of 8 pixels, one a label; −1 is 255 in eight bits."""
-    stripes = np.tile(np.repeat(np.arange(256, dtype=np.uint8), 8), (1024, 1))
-    name = "frankfurt_000000_000294"
-    files = city_files | {city_file(name, "val", "gtFine", False): png(stripes)}
-    splits = fetch("cityscapes", tmp_path / "root", write_folder(tmp_path / "source", files))
-    (row,) = np.flatnonzero(splits.test.ids == pairs.identity(roads.CITYSCAPES.form, name))
-    seen = nearest(stripes)[0]
-    assert sorted(set(seen.tolist())) == [*range(256)]
-    expected = [
-        [*CITY_CLASSES.values()].index(label) if label in CITY_CLASSES.values() else 255
-        for label in seen.tolist()
-    ]
-    assert splits.test.y[row, 0].tolist() == expected
-
-
-def test_form_tables_agree_with_the_spec():
-    city = roads.CITYSCAPES.form.table
-    assert {label: int(city[label]) for label in range(256) if city[label] != 255} == {
-        label: index for index, label in enumerate(CITY_CLASSES.values())
-    }
-    assert roads.CAMVID.form.table[:12].tolist() == [*range(11), 255]
-
-
-def broken_cityscapes() -> dict[str, tuple[Files, str, str]]:
-    image = city_file("aachen_000000_000019", "train", "leftImg8bit", False)
-    label = city_file("aachen_000000_000019", "train", "gtFine", False)
-    other = city_file("aachen_000001_000019", "train", "leftImg8bit", False)
-    small = np.zeros((512, 1024), dtype=np.uint8)
-    return {
-        "no label": ({label: b""}, image, "there is no label file for it"),
-        "no image": ({image: b""}, label, "there is no image for it"),
-        "size": ({label: png(small)}, label, "is 1024x512 pixels; give images of 2048x1024"),
-        "colour": ({label: png(colours("x", 1024, 2048))}, label, "is 8-bit RGB, not 8-bit grey"),
-        "two cities": (
-            {other.replace("train/aachen/", "train/zurich/"): b"x"},
-            other.replace("train/aachen/", "train/zurich/"),
-            "is also in",
-        ),
-    }
-
-
-@pytest.mark.parametrize("case", broken_cityscapes())
-def test_broken_cityscapes_is_one_clear_line(case, city_files, tmp_path):
-    changed, names, says = broken_cityscapes()[case]
-    files = {name: blob for name, blob in (city_files | changed).items() if blob}
-    assert names in refused("cityscapes", tmp_path, files, says)
-
-
-def test_one_train_image_is_too_few_for_validation(city_files, tmp_path):
-    files = {
-        name: blob for name, blob in city_files.items() if not re.search("_000001_|bochum", name)
-    }
-    refused("cityscapes", tmp_path, files, "one train image")
-
-
 def test_every_set_that_is_fetched_has_one_place():
     for name, dataset in datasets.DATASETS.items():
         if not dataset.bundled:
-            assert datasets.shelf(name).version == dataset.version
-            assert datasets.shelf(name).name == name.removesuffix("-unvoted")
-
-
-# The real thing
+            assert datasets.cache_entry(name).version == dataset.version
+            assert datasets.cache_entry(name).name == name.removesuffix("-unvoted")
 
 
 def test_real_camvid_subset(tmp_path):

@@ -1,4 +1,4 @@
-"""Image files of a person: taken out of tar archives without unpacking, and decoded with care."""
+"""Reader of untrusted image files and tar archives: nothing is unpacked to disk."""
 
 from __future__ import annotations
 
@@ -20,18 +20,23 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 BROKEN = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError)
-"""What reading a damaged archive may raise."""
+"""Exceptions that reading a damaged archive may raise."""
 
 
-def archives(folder: Path) -> list[Path]:
-    """The tar archives in a folder, by name."""
+def list_archives(folder: Path) -> list[Path]:
+    """Return the tar archives in a folder, sorted by name."""
     return sorted(path for path in folder.iterdir() if ".tar" in path.suffixes)
 
 
-def tar_images(
+def read_tar(
     archive: Path, wanted: Callable[[str], object], largest: int
 ) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the regular files whose names are wanted, in the archive's order.
+    """Yield name and content of the regular files of an archive that are wanted, in its order.
+
+    Args:
+        archive: the tar file, compressed or not.
+        wanted: whether a file of this name is to be read.
+        largest: limit of a file's size in bytes.
 
     Raises:
         UserError: a wanted file has more bytes than ``largest``, or the archive is broken.
@@ -48,17 +53,23 @@ def tar_images(
                 file = tar.extractfile(member)
                 yield member.name, file.read() if file is not None else b""
     except BROKEN as error:
-        raise unreadable(archive, error) from error
+        raise unreadable_error(archive, error) from error
 
 
 @contextmanager
-def opened(
+def open_image(
     blob: bytes, where: str, size: tuple[int, int] | None, formats: tuple[str, ...]
 ) -> Iterator[Image]:
-    """An image of this width and height (``None``: of any), to be decoded within the block.
+    """Open an image for decoding within the block.
+
+    Args:
+        blob: content of the file.
+        where: name of the file for messages.
+        size: width and height that it must have; ``None`` for any.
+        formats: accepted formats, by Pillow's names.
 
     Raises:
-        UserError: it is of another size, of none of these formats, or cut short.
+        UserError: the image has another size, none of these formats, or is truncated.
     """
     from PIL import Image
 
@@ -68,30 +79,34 @@ def opened(
                 what = f"is {image.width}x{image.height} pixels"
                 raise UserError(where, what, f"give images of {size[0]}x{size[1]}")
             yield image
-    # A broken PNG is a SyntaxError to Pillow.
+    # Pillow raises SyntaxError for a broken PNG.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         what = f"is not a whole {' or '.join(formats)} ({error})"
         raise UserError(where, what, "replace it") from error
 
 
-def rgb(
+def read_rgb(
     blob: bytes, where: str, size: tuple[int, int], formats: tuple[str, ...]
 ) -> NDArray[np.uint8]:
-    """An image of any size and mode as uint8 ``[3, H, W]`` of this width and height.
+    """Read an image of any size and mode as uint8 ``[3, H, W]``.
 
-    Resized by bilinear interpolation, nothing is cut off.
+    Args:
+        blob: content of the file.
+        where: name of the file for messages.
+        size: width and height of the result. Resizing is bilinear, without cropping.
+        formats: accepted formats, by Pillow's names.
 
     Raises:
-        UserError: as ``opened``.
+        UserError: as ``open_image``.
     """
     from PIL import Image
 
-    with opened(blob, where, None, formats) as image:
+    with open_image(blob, where, None, formats) as image:
         small = image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
         return np.asarray(small).transpose(2, 0, 1)
 
 
-def unreadable(path: Path, error: Exception) -> UserError:
-    """The error for a file that the system or its format will not give."""
+def unreadable_error(path: Path, error: Exception) -> UserError:
+    """Return the error for a file that cannot be read or decoded."""
     reason = " ".join(str(error).split())
     return UserError(str(path), f"cannot be read ({reason})", "give a whole, readable file")

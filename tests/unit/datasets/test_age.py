@@ -1,0 +1,199 @@
+"""A small copy of human age: true to its lists, lines kept, a broken source is one clear line."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from harness import datasets
+from harness.commands import data as command
+from harness.common.errors import UserError
+from harness.datasets.base import DataMissing
+from harness.workspace import Workspace
+from tests.support.sources import (
+    Files,
+    color,
+    fetch,
+    image,
+    parts,
+    refused,
+    write_folder,
+    write_tar,
+)
+
+AGE_TRAIN = (
+    "001A02.JPG,002A05.JPG,1,0,2\n"
+    "001A02.JPG,002A05.JPG,-1,0,3\n"
+    "003A10.JPG,001A02.JPG,-1,1,5\n"
+    "002A05.JPG,003A10.JPG,1,2,4\n"
+    "002A05.JPG,003A10.JPG,-1,2,1\n"
+)
+
+
+AGE = {
+    "train_unvoted_age.txt": AGE_TRAIN.encode(),
+    "val_age.txt": b"011A01.JPG,012A02.JPG,1,0,1\n",
+    "test_age.txt": b"012A02.JPG,013A01.JPG,-1,0,1\n011A01.JPG,012A02.JPG,1,1,1\n",
+}
+
+
+FACES = ("001A02", "002A05", "003A10", "011A01", "012A02", "013A01")
+
+
+AGE_IMAGES = {f"imgs/{name}.JPG": image(name) for name in FACES}
+
+
+@pytest.fixture(scope="module")
+def age_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("root")
+    fetch("age", root, write_folder(tmp_path_factory.mktemp("age"), AGE | AGE_IMAGES))
+    return root
+
+
+def test_small_age_is_read_as_it_is(age_root):
+    every, voted = (datasets.load(name, age_root) for name in ("age-unvoted", "age"))
+    assert every.train.y.tolist() == [
+        [0, 1, 1, 0], [0, 1, -1, 0], [2, 0, -1, 0], [1, 2, 1, 0], [1, 2, -1, 0],
+    ]  # fmt: skip
+    assert voted.train.y.tolist() == [[0, 1, -1, 0], [2, 0, -1, 0], [1, 2, 1, 0]]
+    assert voted.test.y.tolist() == every.test.y.tolist() == [[1, 2, -1, 0], [0, 1, 1, 0]]
+    assert voted.spec == every.spec
+    assert (voted.spec["outputs"], voted.spec["arity"], voted.spec["items"]) == (1, 2, None)
+    assert voted.spec["shape"] == [3, 224, 224]
+    assert datasets.digest("age", age_root) != datasets.digest("age-unvoted", age_root)
+
+
+def test_images_are_resized_without_a_crop(age_root):
+    splits = datasets.load("age", age_root)
+    names = {"train": FACES[:3], "val": FACES[3:5], "test": FACES[3:]}
+    for part, split in parts(splits).items():
+        assert (split.x.shape, split.x.dtype) == ((len(names[part]), 3, 224, 224), np.uint8)
+        assert isinstance(split.x, np.memmap)
+        for row, name in zip(split.x, names[part], strict=True):
+            assert np.array_equal(
+                row, np.broadcast_to(np.reshape(color(name), (3, 1, 1)), row.shape)
+            )
+
+
+def test_a_resized_image_is_pillows(tmp_path):
+    gradient = np.add.outer(np.arange(60), np.arange(40)).astype(np.uint8)[..., None]
+    picture = Image.fromarray(np.concatenate([gradient, 2 * gradient, 255 - gradient], axis=2))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    splits = fetch("age", tmp_path, write_folder(tmp_path / "s", AGE | AGE_IMAGES | {
+        "imgs/001A02.JPG": buffer.getvalue()}))  # fmt: skip
+    wanted = np.asarray(picture.resize((224, 224), Image.Resampling.BILINEAR))
+    assert np.array_equal(splits.train.x[0].transpose(1, 2, 0), wanted)
+
+
+def test_lines_stay_beside_their_rows(age_root):
+    listed = AGE_TRAIN.splitlines(keepends=True)
+    assert datasets.comparison_lines("age-unvoted", age_root) == listed
+    voted = datasets.comparison_lines("age", age_root)
+    assert voted == listed[1:4]
+    some = datasets.load("age", age_root, 0.67)
+    rows = np.flatnonzero(np.isin(datasets.load("age", age_root).train.ids, some.train.ids))
+    assert len(rows) == 2
+    assert datasets.comparison_lines("age", age_root, 0.67) == [voted[row] for row in rows]
+    assert "".join(datasets.flip_lines("age-unvoted", listed, [0])) == AGE_TRAIN.replace(
+        "2A05.JPG,1,0,2", "2A05.JPG,-1,0,2"
+    )
+
+
+def test_a_voted_row_keeps_its_id(age_root):
+    every, voted = (datasets.load(name, age_root) for name in ("age-unvoted", "age"))
+    assert np.array_equal(voted.train.ids, every.train.ids[1:4])
+    ids = np.concatenate([split.ids for split in parts(every).values()])
+    assert len(np.unique(ids)) == len(ids)  # also of the row that val and test both have
+
+
+@pytest.mark.parametrize(
+    "form", ["authors", "authors' data folder", "age/data/", "archive", "lower"]
+)
+def test_every_form_of_age_gives_the_same_arrays(form, age_root, tmp_path):
+    authors = dict(zip(("train/clean_0.txt", "val.txt", "test.txt"), AGE.values(), strict=True))
+    source = tmp_path / "source"
+    if form == "authors":
+        write_folder(source, authors | AGE_IMAGES)
+    elif form == "lower":
+        write_folder(source, AGE | {f"images/{n}.jpg".lower(): image(n) for n in FACES})
+    elif form == "archive":
+        write_tar(source / "a.tar.gz", {f"./age/data/{n}": blob for n, blob in AGE.items()})
+        write_folder(source, AGE_IMAGES)
+    else:
+        below = "age/data/" if form == "age/data/" else "data/age/"
+        files = (AGE if form == "age/data/" else authors) | AGE_IMAGES
+        write_folder(source, {f"{below}{name}": blob for name, blob in files.items()})
+    fetch("age-unvoted", tmp_path / "root", source)
+    assert datasets.digest("age", tmp_path / "root") == datasets.digest("age", age_root)
+
+
+def test_the_command_names_the_place_that_two_sets_share(tmp_path):
+    said = io.StringIO()
+    workspace = Workspace(tmp_path, tmp_path / "home")
+    rows = "".join(f"001A02.JPG,002A05.JPG,1,{n},1\n003A10.JPG,00{n}A0{n}.JPG,-1,0,1\n"
+                   for n in range(4, 10))  # fmt: skip
+    images = {f"imgs/00{n}A0{n}.JPG": image(str(n)) for n in range(4, 10)}
+    files = {"train/clean_0.txt": rows.encode(), "test.txt": AGE["test_age.txt"]}
+    source = write_folder(tmp_path / "source", files | AGE_IMAGES | images)
+    command.fetch(workspace, "age-unvoted", source, Console(file=said, width=300))
+    assert f"age-unvoted is in {workspace.data / 'age'} (digest" in said.getvalue()
+    assert "note: val cut from the training list" in said.getvalue()
+    splits = datasets.load("age-unvoted", workspace.data)
+    assert (len(splits.train.y), len(splits.val.y)) == (6, 6)  # one of 7 pairs, all of its rows
+
+
+def test_missing_images_are_one_line(tmp_path):
+    files = {n: b for n, b in (AGE | AGE_IMAGES).items() if "002A05.J" not in n and "013" not in n}
+    line = refused("age", tmp_path, files, "2 of 6 images are missing, 002A05.JPG first; put all")
+    assert str(tmp_path / "source" / "imgs") in line
+
+
+def broken_age() -> dict[str, tuple[Files, str]]:
+    """Case → files that replace good ones, what to say."""
+    row = AGE["val_age.txt"]
+    return {
+        "row": ({"val_age.txt": row + b"x\n"}, r"val_age.txt, row 2: has 1 field, not 5"),
+        "label": ({"test_age.txt": b"a,b,2,0,1\n"}, r"test_age.txt, row 1: label '2' is neither"),
+        "empty": ({"val_age.txt": b""}, "val_age.txt: holds no row"),
+        "image": ({"imgs/001A02.JPG": b"GIF89a"}, "001A02.JPG: is not a whole JPEG or PNG"),
+        "cut": ({"imgs/001A02.JPG": image("a")[:60]}, "001A02.JPG: is not a whole JPEG or PNG"),
+    }
+
+
+@pytest.mark.parametrize("case", broken_age())
+def test_broken_age_is_one_clear_line(case, tmp_path):
+    changed, says = broken_age()[case]
+    refused("age", tmp_path, AGE | AGE_IMAGES | changed, says)
+
+
+def test_what_is_lacking_is_said(tmp_path):
+    refused("age", tmp_path, {"readme": b""}, "nothing in it is age; give a folder with train_unv")
+    some = {"train_unvoted_age.txt": AGE["train_unvoted_age.txt"]}
+    refused("age", tmp_path, some, "has only train_unvoted_age.txt; give a folder with")
+    with pytest.raises(UserError, match="is not a folder"):
+        fetch("age", tmp_path, tmp_path / "absent")
+
+
+@pytest.mark.parametrize("name", ["age", "lfw10", "food", "pubfig"])
+def test_no_download_but_a_word_where_to_get_it(name, tmp_path):
+    with pytest.raises(UserError, match=f"https://.*gauntlet data fetch {name} --from DIR"):
+        fetch(name, tmp_path, None)
+
+
+def test_a_list_in_two_places_is_refused(tmp_path):
+    write_tar(tmp_path / "source" / "a.tar.gz", AGE)
+    refused("age", tmp_path, AGE | AGE_IMAGES, "is also .*leave one of them")
+
+
+def test_damage_of_lines_is_found(tmp_path):
+    fetch("age", tmp_path, write_folder(tmp_path / "source", AGE | AGE_IMAGES))
+    path = tmp_path / "age" / "train_lines.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    for act in (datasets.load, datasets.comparison_lines):
+        with pytest.raises(DataMissing, match=r"train_lines\.npy"):
+            act("age-unvoted", tmp_path)

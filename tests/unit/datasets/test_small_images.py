@@ -1,0 +1,180 @@
+"""CIFAR-10 and Fashion-MNIST: every published layout is read, every download is checked."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import gzip
+import http.server
+import threading
+
+import numpy as np
+import pytest
+
+from harness.common.errors import UserError
+from harness.datasets.classification import small_images
+from tests.support.small_images import (
+    assert_disjoint,
+    assert_true_to_source,
+    cifar_batches,
+    idx_bytes,
+    idx_files,
+    image_files,
+    md5,
+)
+from tests.support.sources import fetch, manifest, parts, shared, write_folder, write_tar
+
+
+@pytest.fixture
+def web(tmp_path):
+    """A folder, and the address under which a server on this machine gives out its files."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    folder = tmp_path / "web"
+    folder.mkdir()
+    handler = functools.partial(Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+# Fashion-MNIST's class names are no folder names ("T-shirt/top").
+FOLDER_FORMS = [
+    *(
+        (name, form)
+        for name in small_images.SOURCES
+        for form in ("numbers", "jpg", "xz", "gz", "two archives")
+    ),
+    ("cifar10", "names"),
+]
+
+
+@pytest.mark.parametrize(("name", "form"), FOLDER_FORMS)
+def test_class_folders(name, form, tmp_path):
+    suffix = "jpg" if form == "jpg" else "png"
+    names = small_images.SOURCES[name].layout.classes
+    files = image_files(name, suffix, label=names.__getitem__ if form == "names" else str)
+    source = tmp_path / "source"
+    if form in ("xz", "gz"):
+        write_tar(source / f"a.tar.{form}", files)
+    elif form == "two archives":
+        for part in ("train", "test"):
+            some = {key: blob for key, blob in files.items() if key.startswith(part)}
+            write_tar(source / f"{part}.tar.xz", some)
+    else:
+        write_folder(source, files)
+    splits = fetch(name, tmp_path / "root", source)
+    assert_true_to_source(name, splits, by_class=True, tolerance=20 if suffix == "jpg" else 0)
+    assert manifest(tmp_path / "root", name)["lossy"] == (suffix == "jpg")
+    assert [path.name for path in (tmp_path / "root").iterdir()] == [name]
+
+
+@pytest.mark.parametrize("form", ["flat", "plain", "torchvision"])
+def test_fashion_idx(form, tmp_path):
+    files = idx_files()
+    if form == "plain":
+        files = {name.removesuffix(".gz"): gzip.decompress(blob) for name, blob in files.items()}
+    if form == "torchvision":
+        files = {f"FashionMNIST/raw/{name}": blob for name, blob in files.items()}
+    splits = fetch("fashion-mnist", tmp_path / "root", write_folder(tmp_path / "source", files))
+    assert_true_to_source("fashion-mnist", splits, by_class=False)
+    record = manifest(tmp_path / "root", "fashion-mnist")
+    assert record["note"] == ""
+    assert record["files"].keys() == files.keys()
+
+
+@pytest.mark.parametrize("form", ["folder", "archive"])
+def test_cifar_batches(form, tmp_path, trusted_cifar):
+    source = tmp_path / "source"
+    if form == "folder":
+        write_folder(source, trusted_cifar)
+    else:
+        write_tar(source / "cifar-10-python.tar.gz", trusted_cifar)
+    assert_true_to_source("cifar10", fetch("cifar10", tmp_path / "root", source), by_class=False)
+
+
+def test_cifar_batches_with_an_unknown_md5_are_not_unpickled(tmp_path):
+    source = write_folder(tmp_path / "source", cifar_batches())
+    with pytest.raises(UserError, match="MD5"):
+        fetch("cifar10", tmp_path / "root", source)
+
+
+def test_cifar_download(tmp_path, web, trusted_cifar, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    folder, address = web
+    archive = write_tar(folder / "cifar-10-python.tar.gz", trusted_cifar)
+    monkeypatch.setattr(CIFAR10, "url", f"{address}/{archive.name}")
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive.read_bytes()))
+    assert_true_to_source("cifar10", fetch("cifar10", tmp_path / "root", None), by_class=False)
+    assert manifest(tmp_path / "root", "cifar10")["source"] == "torchvision download"
+    assert [path.name for path in (tmp_path / "root").iterdir()] == ["cifar10"]
+
+
+def test_fashion_download(tmp_path, web, monkeypatch):
+    from torchvision.datasets import FashionMNIST
+
+    folder, address = web
+    files = idx_files()
+    write_folder(folder, files)
+    monkeypatch.setattr(FashionMNIST, "mirrors", [f"{address}/"])
+    resources = [(name, md5(blob)) for name, blob in files.items()]
+    monkeypatch.setattr(FashionMNIST, "resources", resources)
+    splits = fetch("fashion-mnist", tmp_path / "root", None)
+    assert_true_to_source("fashion-mnist", splits, by_class=False)
+
+
+@pytest.mark.parametrize("fault", ["absent", "other content"])
+def test_failed_download_is_one_line_and_leaves_nothing(fault, tmp_path, web, monkeypatch):
+    from torchvision.datasets import CIFAR10
+
+    folder, address = web
+    if fault == "absent":
+        address = folder.as_uri()  # urllib leaves the socket of an HTTP error open
+    else:
+        write_tar(folder / "cifar-10-python.tar.gz", cifar_batches())
+    monkeypatch.setattr(CIFAR10, "url", f"{address}/cifar-10-python.tar.gz")
+    with pytest.raises(UserError, match=r"the download failed .*--from DIR") as caught:
+        fetch("cifar10", tmp_path / "root", None)
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_real_fashion_mnist(tmp_path):
+    """The whole test set, and the first 10,000 training images under their published names."""
+    source = shared("fashion_mnist")
+    images, labels = (f"train-{name}-ubyte.gz" for name in ("images-idx3", "labels-idx1"))
+    files = {path.name: path.read_bytes() for path in source.glob("t10k-*.gz")}
+    files[images] = (source / "train-first10k-images-idx3-ubyte.gz").read_bytes()
+    values = np.frombuffer(gzip.decompress((source / labels).read_bytes()), np.uint8, offset=8)
+    files[labels] = gzip.compress(idx_bytes(values[:10_000]))
+    splits = fetch("fashion-mnist", tmp_path / "root", write_folder(tmp_path / "source", files))
+    assert [len(split.ids) for split in parts(splits).values()] == [9000, 1000, 10_000]
+    assert np.bincount(splits.test.y).tolist() == [1000] * 10
+    raw = gzip.decompress((source / "t10k-images-idx3-ubyte.gz").read_bytes())
+    assert splits.test.x.tobytes() == raw[16:]
+    assert_disjoint(splits)
+
+
+def test_real_cifar10_agrees_with_lossless_pixels(tmp_path):
+    """Class order, channel order and orientation: the first 100 test images, from another source.
+
+    Within a class, both sources keep the official order. JPEG costs a mean squared error of 69.
+    """
+    source = shared("cifar10")
+    splits = fetch("cifar10", tmp_path, source)
+    assert [len(split.ids) for split in parts(splits).values()] == [45_000, 5000, 10_000]
+    assert np.bincount(splits.test.y).tolist() == [1000] * 10
+    assert manifest(tmp_path, "cifar10")["lossy"]
+    with gzip.open(source / "cifar10_test_first100_lossless.csv.gz", "rt") as file:
+        rows = np.array([[int(value) for value in row] for row in csv.reader(file)])
+    truth = rows[:, 1:].reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
+    seen = [int((rows[:k, 0] == label).sum()) for k, label in enumerate(rows[:, 0])]
+    found = splits.test.x[1000 * rows[:, 0] + np.array(seen)]
+    assert np.mean((found.astype(float) - truth) ** 2) == pytest.approx(69, abs=1)
