@@ -189,8 +189,8 @@ DATASETS = (
         _FOOD,
         Card(
             title="Food-100: which of two dishes tastes more like a third",
-            license="none that holds: the file lies in a repository with two licences merged; "
-            "the judgements are those of Cornell's Food-100",
+            license="unclear: the file is in a repository with two licences merged; the judgements "
+            "are those of Cornell's Food-100",
             citation=(
                 "M. J. Wilber, I. S. Kwak, S. J. Belongie: Cost-Effective HITs for Relative "
                 "Similarity Comparisons. HCOMP 2014."
@@ -198,9 +198,9 @@ DATASETS = (
             source=f"{_FOOD.origin}; not downloaded",
             size="30,343 train, 1,514 validation, 6,061 test triplets of 100 dishes; no pictures",
             note=(
-                "Inputs are the dishes' numbers: what is learnt is a place for each in five "
+                "Inputs are the dishes' numbers; a model learns an embedding of each in five "
                 "dimensions. All labels are +1 (the second is nearer to the first), so there is "
-                "no AUC. Splits are ours, by hash, unless test.txt is there; (a, p, q) and "
+                "no AUC. Splits are made by hash, unless test.txt is there; (a, p, q) and "
                 "(a, q, p) are never in two of them."
             ),
         ),
