@@ -133,11 +133,11 @@ def weighted(loss_fn: PixelLoss, class_weights: Tensor) -> PixelLoss:
 def victim_loss(
     loss_fn: PixelLoss, victim: nn.Module, train: Data, weights: str = "none"
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return ``loss(x, y) -> [B]`` of the victim, differentiable in ``x``: what learning raises.
+    """Return ``loss(x, y) -> [B]`` of the victim, differentiable in ``x``.
 
     Args:
         loss_fn: a row of ``LOSSES``.
-        victim: network that answers logits; not part of what is trained.
+        victim: network that returns logits; it is not trained.
         train: set whose labels are counted for the weights.
         weights: a row of ``class_weights.KINDS``; with ``none`` each row is its own mean.
     """

@@ -82,7 +82,7 @@ class Finding:
         check: the check.
         state: ``holds``, ``known`` (a known exception), ``outdated`` (a known exception that
             holds), ``inconclusive`` (not testable on this machine) or ``broken``.
-        detail: reason, or what was seen.
+        detail: reason or observation.
     """
 
     check: PromiseCheck
