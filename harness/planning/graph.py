@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from harness.common.keys import (
     KEY_VERSION,
-    canonical,
+    canonical_json,
     code_digest,
     environment_digest,
     runtime_digest,
@@ -86,7 +86,11 @@ class Graph:
 
     def add(self, kind: str, inputs: Mapping[str, Input], recipe: Mapping[str, Any]) -> str:
         """Add a stage and return its key."""
-        text = b"%b,%b,%b]" % (self._head(kind, recipe), canonical(inputs), canonical(recipe))
+        text = b"%b,%b,%b]" % (
+            self._head(kind, recipe),
+            canonical_json(inputs),
+            canonical_json(recipe),
+        )
         key = hashlib.sha256(text).hexdigest()
         if key not in self.stages:
             self.stages[key] = Stage(kind, key, inputs, recipe)
@@ -102,7 +106,7 @@ class Graph:
             base = self._base | {"environment": environment}
             if kind in HOST:
                 base = {"version": KEY_VERSION, "code": self._host_code[kind]}
-            self._heads[kind, environment] = canonical([kind, base]).removesuffix(b"]")
+            self._heads[kind, environment] = canonical_json([kind, base]).removesuffix(b"]")
         return self._heads[kind, environment]
 
     def ancestors(self, keys: Iterator[str] | list[str]) -> dict[str, Stage]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.common.errors import UserError
+from harness.common.files import write_json
 from harness.common.keys import digest
 from harness.config.threat import By, Status
 
@@ -155,17 +155,8 @@ def write(root: Path, record: dict[str, Any]) -> Path:
     """Write a record once, under its content's digest; an equal one is left as it is."""
     path: Path = root / str(record["cell"]["benchmark"]) / f"{digest(record)[:32]}.json"
     if not path.exists():
-        save(path, record)
+        write_json(path, record)
     return path
-
-
-def save(path: Path, value: dict[str, Any]) -> None:
-    """Write a JSON file aside, then in one rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    text = json.dumps(value, allow_nan=False, sort_keys=True, indent=1)
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -221,7 +212,7 @@ def retract(root: Path, name: str, why: str) -> Path:
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
     retraction = {"schema": RETRACTION, "record": path.stem, "cell": record["id"],
                   "result": record["result"], "date": date, "why": why}  # fmt: skip
-    save(kept, retraction)
+    write_json(kept, retraction)
     return kept
 
 

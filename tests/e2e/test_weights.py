@@ -123,7 +123,7 @@ def test_another_file_is_refused(checkout, tmp_path):
     ("name", "words"),
     [
         ("stored/new", 'has no weights "new"'),
-        ("stord/old", "did you mean stored"),
+        ("stord/old", 'did you mean "stored"'),
         ("tiny/old", 'has no weights "old"'),
     ],
 )

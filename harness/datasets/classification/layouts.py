@@ -13,13 +13,13 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
+from harness.common.text import suggest
 from harness.datasets.pictures import BROKEN, archives, opened, tar_images, unreadable
 from harness.datasets.stored import sha256_of
 
@@ -50,8 +50,7 @@ class Form:
         known = {name: index for index, name in enumerate(self.classes)}
         known |= {str(index): index for index in range(len(self.classes))}
         if text not in known:
-            close = get_close_matches(text, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"use {', '.join(self.classes)}"
+            hint = suggest(text, self.classes, "use one of")
             raise UserError(where, f"{text!r} is not a class of {self.name}", hint)
         return known[text]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.common.text import json_safe
+from harness.common.text import escape_json
 from harness.report.cells import Line, Record
 from harness.report.site.flips import Flips
 from harness.report.site.format import spreadsheet
@@ -219,4 +219,4 @@ def _brief(record: Record) -> dict[str, Any]:
 
 def _json(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return json_safe(text) + "\n"
+    return escape_json(text) + "\n"

@@ -109,7 +109,7 @@ def test_spec_fields_are_those_of_the_runtime():
 
 
 def test_unknown_name_names_the_nearest():
-    with pytest.raises(UserError, match="did you mean 'digits-ranking'"):
+    with pytest.raises(UserError, match='did you mean "digits-ranking"'):
         datasets.get("digit-ranking")
 
 
@@ -540,7 +540,7 @@ def broken_sources() -> dict[str, tuple[str, dict[str, bytes], str]]:
     return {
         "empty": ("cifar10", {"readme.txt": b""}, "nothing in it is cifar10"),
         "no test": ("cifar10", train_only, "has no test/"),
-        "class": ("cifar10", {"train/airplan/0.png": b""}, "did you mean 'airplane'"),
+        "class": ("cifar10", {"train/airplan/0.png": b""}, 'did you mean "airplane"'),
         "size": ("cifar10", cifar | {"test/cat/x.png": large}, "is 28x28 pixels"),
         "no image": ("cifar10", cifar | {"test/cat/x.png": b"GIF89a"}, "not a whole PNG or JPEG"),
         "cut image": (
