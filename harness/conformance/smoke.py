@@ -1,4 +1,4 @@
-"""Smoke runs: the small matrices in which conformance tries a module, and what surrounds it."""
+"""Smoke matrices: a module under test, its control, and the reference modules around it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ATTACKS = {
     "backdoor": "badnets",
     "supply-chain": "backdoored-teacher",
 }
-"""Threat model → reference attack, for defences."""
+"""Threat model → reference attack, in matrices of defences."""
 
 BALL = {"norm": "linf", "eps": 32 / 255}
 BUDGETS: dict[str, dict[str, Any]] = {
@@ -54,11 +54,11 @@ EDGES: dict[str, tuple[dict[str, Any], ...]] = {
                  {"edits": 1.0, "labels": True, "features": True, "patch": 8, "target": 0}),
     "supply-chain": ({"patch": 1, "target": 0},),
 }  # fmt: skip
-"""Threat model → budgets at the edges, which a module must keep as well."""
+"""Threat model → very small and very large budgets, which an attack must keep, too."""
 
 
-def settings(module: Module) -> list[tuple[str, str]]:
-    """Every threat model and task that the module says it plays, and that is defined."""
+def list_settings(module: Module) -> list[tuple[str, str]]:
+    """List every threat model and task that a module declares, and that has smoke data."""
     manifest = module.manifest
     return [
         (threat, task)
@@ -71,19 +71,42 @@ def settings(module: Module) -> list[tuple[str, str]]:
 
 
 def needs_public(threat: str) -> bool:
-    """Whether a smoke run needs a public network; there is public data for classification."""
+    """Return whether a smoke run needs a public network; only classification has one."""
     return THREATS[threat].needs_public or THREATS[threat].access == "source"
 
 
-def knows(manifest: Manifest, threat: str) -> bool:
-    """Whether the attack reads a network while it poisons: it is granted the clean victim."""
+def needs_clean_victim(manifest: Manifest, threat: str) -> bool:
+    """Return whether a poisoning attack reads a network: it is granted the clean victim."""
     return THREATS[threat].poisons and manifest.kind == "attack" and bool(manifest.needs)
 
 
-def matrix_for(
+def smoke_variant(module: Module) -> str | None:
+    """Return the variant that a module's smoke expectation is about."""
+    return module.manifest.smoke.variant if module.manifest.smoke else None
+
+
+def choose_budget(module: Module, threat: str) -> dict[str, Any]:
+    """Choose the budget of a module's smoke runs: its manifest's, if it fits the threat model."""
+    smoke = module.manifest.smoke
+    budget = smoke.budget if smoke is not None else None
+    if smoke is None or budget is None or smoke.threat_model not in (None, threat):
+        return BUDGETS[threat]
+    fits = not list(budget.problems_under(threat))  # type: ignore[arg-type]
+    return dict(budget.to_json()) if fits else BUDGETS[threat]
+
+
+def make_matrix(
     module: Module, threat: str, task: str, variant: str | None, budgets: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """The smoke matrix of a module: it, its control, and the reference modules around it."""
+    """Make the smoke matrix of a module: it, its control, and the reference modules around it.
+
+    Args:
+        module: the module under test.
+        threat: threat model of the matrix.
+        task: task of the matrix.
+        variant: the module's variant; ``None`` for its defaults.
+        budgets: budgets of the matrix.
+    """
     manifest = module.manifest
     params: dict[str, Any] = {}
     if manifest.smoke is not None:
@@ -109,7 +132,7 @@ def matrix_for(
     return {
         "threat_model": threat,
         "data": TRANSFER_DATA if needs_public(threat) else DATA[task],
-        "knowledge": "clean-victim" if knows(manifest, threat) else "none",
+        "knowledge": "clean-victim" if needs_clean_victim(manifest, threat) else "none",
         "victims": victims,
         "defenses": defenses,
         "attacks": attacks,

@@ -1,4 +1,4 @@
-"""Every module folder gets the conformance tests; nobody lists them anywhere."""
+"""Every module folder gets the conformance tests; there is no list of them."""
 
 import os
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 from harness.common.keys import ROOT
 from harness.config.catalog import Catalog, Module
-from harness.conformance.checks import conformance
+from harness.conformance.checks import run_checks
 from harness.executors.local import LocalExecutor
 from harness.storage.store import Store
 from harness.workspace import Workspace
@@ -33,6 +33,6 @@ def executor() -> Iterator[LocalExecutor]:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.ref)
 def test_module_conforms(module: Module, workspace: Workspace, executor: LocalExecutor) -> None:
-    checks = list(conformance(workspace, module, executor, Store(workspace.home / "store")))
+    checks = list(run_checks(workspace, module, executor, Store(workspace.home / "store")))
     assert [f"{c.name}: {c.detail}" for c in checks if not c.ok] == []
     assert len(checks) >= 3

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from rich.console import Console
 
-from harness.commands.run import pending
+from harness.commands.run import find_pending
 from harness.commands.show import show
 from harness.common.keys import ROOT, digest
 from harness.report import frame
@@ -250,7 +250,7 @@ def test_what_the_plan_rules_out_is_put_down_to_a_rule(found):
 
 
 def test_what_a_module_cannot_do_is_not_tried_again(checkout):
-    todo = pending(checkout.plan(), list(checkout.records().values()), retry_failed=True)
+    todo = find_pending(checkout.plan(), list(checkout.records().values()), retry_failed=True)
     ended = {checkout.records()[cell.id]["status"] for cell in todo}
     assert ended == {"module_error", "contract_violation", "timeout", "blocked"}
 

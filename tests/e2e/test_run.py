@@ -498,7 +498,7 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_running(checkout):
         run.kill()
         run.wait()
     assert run.returncode == 130, said
-    assert "stopped; what was computed is kept" in said
+    assert "stopped; finished stages are kept" in said
     assert "Traceback" not in said
     assert checkout.processes() == []
     assert [path for path in checkout.leftovers() if "checkpoints" not in path] == []

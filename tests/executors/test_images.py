@@ -110,7 +110,7 @@ def test_a_gpu_that_is_not_there_is_one_line(checkout, images, monkeypatch):
     checkout.benchmark(matrix())
     usual = Environment("cpu")
     monkeypatch.setattr("harness.executors.gpu_probe.Environment", lambda device: usual)
-    monkeypatch.setattr("harness.commands.images.ensure", lambda *given: None)
+    monkeypatch.setattr("harness.commands.images.build_missing", lambda *given: None)
     with pytest.raises(UserError, match=r"GPU 0 cannot be used: .*could not select device driver"):
         checkout.run(executor="docker", device="cuda")
     assert ours() == []

@@ -41,7 +41,7 @@ def test_a_character_that_the_stream_cannot_take_is_replaced(changes):
     assert "pgd" in done.stdout.decode("ascii" if "LC_ALL" in changes else "cp1252")
     failed = gauntlet("show", "\u2603", **changes)  # a snowman
     assert failed.returncode == 1
-    assert b"no record of such a cell" in failed.stderr
+    assert b"no recorded cell matches" in failed.stderr
     assert len(failed.stderr.splitlines()) == 1
 
 
