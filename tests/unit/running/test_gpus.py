@@ -75,6 +75,7 @@ def test_a_run_uses_each_gpu_for_one_stage_at_a_time(tmp_path, gpus, monkeypatch
     assert fake.most == len(gpus)
 
 
+@pytest.mark.slow
 def test_a_stage_that_failed_gives_its_gpu_back(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(Leases, "give", lambda self, key: given.append(key))
