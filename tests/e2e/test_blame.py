@@ -16,14 +16,8 @@ from harness.report.cells import lines
 from harness.report.leaderboard import tables
 from harness.report.site.exports import cells_csv
 from harness.results import records
-from tests.support.workspaces import (
-    POISONING,
-    QUERY,
-    SANITIZER,
-    VICTIM,
-    Checkout,
-    matrix,
-)
+from tests.support.module_sources import SANITIZER, VICTIM
+from tests.support.workspaces import POISONING, QUERY, Checkout, matrix
 
 pytestmark = pytest.mark.xdist_group("run")
 

@@ -19,7 +19,8 @@ from harness.executors.mounts import grant
 from harness.executors.receive import Intake, LineBroken, inside
 from harness.executors.selfcheck.context import Rig
 from tests.support.containers import ours
-from tests.support.workspaces import PERTURB, QUERY, Checkout, matrix
+from tests.support.module_sources import PERTURB
+from tests.support.workspaces import QUERY, Checkout, matrix
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from harness.common.errors import UserError
 from harness.config.environments import Environment
 from harness.executors.images import KEY, Images, no_engine
 from tests.support.containers import ours
-from tests.support.workspaces import PERTURB, Checkout, matrix
+from tests.support.module_sources import PERTURB
+from tests.support.workspaces import Checkout, matrix
 
 PIN = "iniconfig==2.3.0\n"
 """A small package without dependencies; not the version that tests run with."""

@@ -14,7 +14,8 @@ from harness.common.terminal import Terminal
 from harness.common.text import escape, find_hidden_character
 from harness.config.catalog import Catalog
 from harness.results import records
-from tests.support.workspaces import PERTURB, Checkout, cell, matrix
+from tests.support.module_sources import PERTURB
+from tests.support.workspaces import Checkout, cell, matrix
 from tests.unit.report.test_frame import CONTAINED, record
 
 TITLE = "\x1b]0;owned\x07\x9b2J\u202e"

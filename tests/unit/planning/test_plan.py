@@ -5,14 +5,13 @@ import re
 import pytest
 
 from harness.common.errors import UserError, UserErrors
+from tests.support.module_sources import PERTURB, VICTIM
 from tests.support.workspaces import (
     BACKDOOR,
-    PERTURB,
     POISONING,
     QUERY,
     SUPPLY_CHAIN,
     TRANSFER,
-    VICTIM,
     Checkout,
     cell,
     kinds,
