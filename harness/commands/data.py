@@ -22,7 +22,7 @@ def print_cards(workspace: Workspace, console: Console) -> None:
                 datasets.digest(data.name, workspace.data)
                 state = "fetched"
             except UserError:
-                state = f"not here: gauntlet data fetch {data.name}"
+                state = f"not fetched: gauntlet data fetch {data.name}"
         card = data.card
         lines = [f"{data.name} ({data.task}, {state})", f"  {card.title}", f"  {card.size}"]
         lines += [
@@ -42,7 +42,7 @@ def print_cards(workspace: Workspace, console: Console) -> None:
                 weights.find(weights.recipe_of(module, name), workspace.data)
                 state = "fetched"
             except UserError:
-                state = f"not here: gauntlet data fetch {label}"
+                state = f"not fetched: gauntlet data fetch {label}"
             for line in (
                 f"{label} (weights, {state})",
                 f"  licence: {given.license}",
