@@ -101,12 +101,12 @@ def select_current(
     """
     planned = list(plans(workspace, [benchmark], [*fit, *public])) if fit else []
     today = {cell.key for plan in planned for cell in plan.cells.values()}
-    ours = Counter(one["key"] for one in fit if one["key"] in today)
+    own_keys = Counter(one["key"] for one in fit if one["key"] in today)
     chosen = select(planned, [*fit, *public]).values()
-    counted = [one.record for one in chosen if one.record and one.record["key"] in ours]
+    counted = [one.record for one in chosen if one.record and one.record["key"] in own_keys]
     stale = sum(one["key"] not in today for one in fit)
-    beaten = ours.total() - len(counted)
-    return counted, Counter({"stale": stale, "another record of its cell counts": beaten})
+    replaced = own_keys.total() - len(counted)
+    return counted, Counter({"stale": stale, "another record of its cell counts": replaced})
 
 
 def explain_exclusion(

@@ -37,7 +37,7 @@ def run_checks(
         budget = choose_budget(module, threat)
         for variant in (None, *module.manifest.variants):
             name = f"{threat}/{task}" + (f"/{variant}" if variant else "")
-            records = runner.run(make_matrix(module, threat, task, variant, [budget]))
+            records = runner.run(make_matrix(module, threat, task, variant, budget))
             own = [r for r in records.values() if runner.is_own(r, variant)]
             statuses = {r["status"] for r in own}
             reasons = "; ".join(sorted({r["reason"] for r in own if r["status"] != "ok"}))
@@ -57,7 +57,7 @@ def check_hooks(runner: SmokeRunner) -> CheckResult:
     """Check that the module loads, and that its hooks are the declared ones."""
     module = runner.module
     threat, task = next(iter(list_settings(module)), ("evasion", module.manifest.tasks[0]))
-    runner.run(make_matrix(module, threat, task, None, [choose_budget(module, threat)]))
+    runner.run(make_matrix(module, threat, task, None, choose_budget(module, threat)))
     data = next(s for s in runner.plan.graph.stages.values() if s.kind == "data")
     entry = {
         "module": module.ref,

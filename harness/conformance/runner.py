@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.config.benchmark import Benchmark
 from harness.config.catalog import Catalog, Module
+from harness.config.strict_yaml import Json
 from harness.executors.base import Executor
 from harness.planning.graph import Input
 from harness.planning.plan import Plan, make_plan
@@ -65,7 +66,7 @@ class SmokeRunner:
         assert self._plan is not None
         return self._plan
 
-    def run(self, matrix: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def run(self, matrix: Mapping[str, Json]) -> dict[str, dict[str, Any]]:
         """Run one matrix; return records by cell id."""
         benchmark = Benchmark.model_validate(
             {

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 from harness.config.catalog import Module
 from harness.config.manifest import Manifest
+from harness.config.strict_yaml import Json
 from harness.config.threat import THREATS
 
-DATA: dict[str, dict[str, Any]] = {
+DATA: dict[str, dict[str, Json]] = {
     "classification": {"student": "digits"},
     "ranking": {"student": "digits-ranking"},
     "segmentation": {"student": "digit-scenes"},
 }
-TRANSFER_DATA = {"student": "digits-5-9", "public": "digits-0-4", "attacker": "digits-5-9"}
+TRANSFER_DATA: dict[str, Json] = {
+    "student": "digits-5-9",
+    "public": "digits-0-4",
+    "attacker": "digits-5-9",
+}
 
 VICTIMS = {
     "classification": "small-cnn",
@@ -33,8 +37,8 @@ ATTACKS = {
 }
 """Threat model → reference attack, in matrices of defences."""
 
-BALL = {"norm": "linf", "eps": 32 / 255}
-BUDGETS: dict[str, dict[str, Any]] = {
+BALL: dict[str, Json] = {"norm": "linf", "eps": 32 / 255}
+BUDGETS: dict[str, dict[str, Json]] = {
     "evasion": BALL,
     "evasion-query": BALL | {"queries": 60},
     "evasion-transfer": BALL,
@@ -44,7 +48,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
 }
 """Threat model → the budget of smoke runs; a manifest's ``smoke.budget`` replaces it."""
 
-EDGES: dict[str, tuple[dict[str, Any], ...]] = {
+EDGES: dict[str, tuple[dict[str, Json], ...]] = {
     "evasion": ({"norm": "linf", "eps": 1 / 255}, {"norm": "linf", "eps": 1.0},
                 {"norm": "l2", "eps": 0.01}, {"norm": "l2", "eps": 5.0}),
     "evasion-query": (BALL | {"queries": 1},),
@@ -85,7 +89,7 @@ def smoke_variant(module: Module) -> str | None:
     return module.manifest.smoke.variant if module.manifest.smoke else None
 
 
-def choose_budget(module: Module, threat: str) -> dict[str, Any]:
+def choose_budget(module: Module, threat: str) -> dict[str, Json]:
     """Choose the budget of a module's smoke runs: its manifest's, if it fits the threat model."""
     smoke = module.manifest.smoke
     budget = smoke.budget if smoke is not None else None
@@ -96,8 +100,8 @@ def choose_budget(module: Module, threat: str) -> dict[str, Any]:
 
 
 def make_matrix(
-    module: Module, threat: str, task: str, variant: str | None, budgets: list[dict[str, Any]]
-) -> dict[str, Any]:
+    module: Module, threat: str, task: str, variant: str | None, budget: dict[str, Json]
+) -> dict[str, Json]:
     """Make the smoke matrix of a module: it, its control, and the reference modules around it.
 
     Args:
@@ -105,22 +109,22 @@ def make_matrix(
         threat: threat model of the matrix.
         task: task of the matrix.
         variant: the module's variant; ``None`` for its defaults.
-        budgets: budgets of the matrix.
+        budget: the only budget of the matrix.
     """
     manifest = module.manifest
-    params: dict[str, Any] = {}
+    params: dict[str, Json] = {}
     if manifest.smoke is not None:
         params = dict(manifest.smoke.quick)
         params |= manifest.smoke.params if manifest.smoke.variant == variant else {}
-    entry: dict[str, Any] = {"name": manifest.name, "params": params}
+    entry: dict[str, Json] = {"name": manifest.name, "params": params}
     if variant is not None:
         entry["variant"] = variant
     if manifest.kind == "defense" and "fit" in manifest.hooks:
-        budget = BALL if task == "classification" else {"norm": "linf", "eps": 8 / 255}
-        entry["adversary"] = {"attack": "fgsm", "budget": budget}
-    victims: list[Any] = [VICTIMS[task]]
-    defenses: list[Any] = ["none"]
-    attacks: list[Any] = ["noop"]
+        eps = 32 / 255 if task == "classification" else 8 / 255
+        entry["adversary"] = {"attack": "fgsm", "budget": {"norm": "linf", "eps": eps}}
+    victims: list[Json] = [VICTIMS[task]]
+    defenses: list[Json] = ["none"]
+    attacks: list[Json] = ["noop"]
     if manifest.kind == "victim":
         victims = [entry]
     elif manifest.kind == "defense":
@@ -136,7 +140,7 @@ def make_matrix(
         "victims": victims,
         "defenses": defenses,
         "attacks": attacks,
-        "budgets": budgets,
+        "budgets": [budget],
         "eval_subset": {"examples": 40 if task == "segmentation" else 200, "batch": 40},
         "clean": 20 if task == "segmentation" else 100,
     }
