@@ -7,11 +7,12 @@ LOCK_ARGS   ?=# e.g. --upgrade
 BIN   = .venv/bin
 STAMP = .venv/.installed
 
-.PHONY: help demo test lint speed docs lock clean env
+.PHONY: help demo test quick lint speed docs lock clean env
 
 help:
 	@echo 'make demo    run the quick benchmark and build the report'
 	@echo 'make test    run all tests                       PYTEST_ARGS="-q tests/unit"'
+	@echo 'make quick   the unit tests that are not slow, in half a minute'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make speed   the speed tests, timed'
 	@echo 'make docs    write docs/reference from the code'
@@ -26,6 +27,9 @@ demo: $(STAMP)
 # One thread each: the tests run side by side, and threads on top of that only get in each other's way.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_ARGS)
+
+quick: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PYTEST_ARGS) -m 'not slow' tests/unit
 
 lint: $(STAMP)
 	$(BIN)/ruff check

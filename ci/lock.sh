@@ -38,7 +38,7 @@ if grep -n '://' "$scratch/lock.txt" "$scratch/runtime.txt"; then
     echo "lock: the lines above name a host; a lock file names packages and hashes only" >&2
     exit 1
 fi
-# A rename within the folder, so that nobody ever reads half a lock.
+# A rename within the folder is atomic: a reader never sees half a lock file.
 for name in lock runtime; do
     cp "$scratch/$name.txt" "requirements/$name.txt.new"
     mv "requirements/$name.txt.new" "requirements/$name.txt"

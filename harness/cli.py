@@ -1,4 +1,4 @@
-"""The command line. Parses arguments, calls ``harness.commands``, turns errors into exit codes."""
+"""The command line: parse arguments, call ``harness.commands``, turn errors into exit codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.workspace import Workspace
 
 app = typer.Typer(
     name="gauntlet",
-    help="Every attack against every defence on every victim, judged by nobody's own code.",
+    help="Run every attack against every defence on every victim.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,23 +27,26 @@ console = Terminal()
 
 INTERRUPTED = 130
 
-Bench = Annotated[str, typer.Argument(help="a benchmark's name, or a path", metavar="BENCH")]
-Place = Annotated[str, typer.Option(help="docker, local, or auto: docker where an engine answers")]
-Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="where networks run")]
+Bench = Annotated[str, typer.Argument(help="a benchmark's name or path", metavar="BENCH")]
+Place = Annotated[str, typer.Option(help="docker, local, or auto: docker if an engine answers")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="device that networks run on")]
 Only = Annotated[
     list[str] | None,
     typer.Option(
-        help="column=label, such as attack=pgd; several labels of a column: any of them",
+        help="only these cells, such as attack=pgd; may be repeated",
         metavar="COLUMN=LABEL",
     ),
 ]
 
 
 def parse_only(only: list[str] | None) -> dict[str, set[str]]:
-    """``["attack=pgd", "attack=fgsm"]`` → ``{"attack": {"pgd", "fgsm"}}``.
+    """Parse the values of ``--only``.
+
+    >>> parse_only(["attack=pgd"])
+    {'attack': {'pgd'}}
 
     Raises:
-        UserError: not of that form, or no such column.
+        UserError: not of the form COLUMN=LABEL, or no such column.
     """
     columns = ("matrix", "victim", "defense", "attack", "seed", "budget_label")
     found: dict[str, set[str]] = {}
@@ -60,18 +63,26 @@ def parse_only(only: list[str] | None) -> dict[str, set[str]]:
 def run(
     bench: Bench,
     executor: Place = "auto",
-    fresh: Annotated[bool, typer.Option(help="docker: a new container for every stage")] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="stages at once; default: cores")] = None,
+    fresh: Annotated[
+        bool, typer.Option(help="docker: start a new container for every stage")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="stages run at once; default: one a core")
+    ] = None,
     device: Device = "cpu",
-    gpus: Annotated[str, typer.Option(help="with --device cuda: which, such as 0,1")] = "0",
+    gpus: Annotated[
+        str, typer.Option(help="with --device cuda: numbers of GPUs, such as 0,1")
+    ] = "0",
     only: Only = None,
     retry_failed: Annotated[bool, typer.Option(help="run failed stages again")] = False,
-    keep_all: Annotated[bool, typer.Option(help="keep attacked batches and edited sets")] = False,
+    keep_all: Annotated[
+        bool, typer.Option(help="keep attacked inputs and edited training sets")
+    ] = False,
     mirror: Annotated[
         str | None, typer.Option(help="folder or URL of a shared copy of the store")
     ] = None,
 ) -> None:
-    """Run what a benchmark is missing; what is recorded is not run again."""
+    """Run the cells of a benchmark that have no record yet."""
     from harness.commands import run as command
 
     command.run(
@@ -94,13 +105,13 @@ def run(
 def plan(
     bench: Bench,
     why: Annotated[
-        str | None, typer.Option(help="explain one cell's stages", metavar="CELL")
+        str | None, typer.Option(help="explain why one cell's stages would run", metavar="CELL")
     ] = None,
     only: Only = None,
     executor: Place = "auto",
     device: Device = "cpu",
 ) -> None:
-    """Say what a run would do: cells, stages, what is cached, expected time and disk."""
+    """Print what a run would do, with expected time and disk."""
     from harness.commands import plan as command
 
     command.plan(
@@ -116,7 +127,7 @@ def plan(
 
 @app.command()
 def images(
-    build: Annotated[bool, typer.Option(help="build what is missing")] = False,
+    build: Annotated[bool, typer.Option(help="build missing images")] = False,
     prune: Annotated[bool, typer.Option(help="remove images that no module needs")] = False,
     device: Device = "cpu",
 ) -> None:
@@ -135,7 +146,7 @@ def list_() -> None:
 
 
 @app.command()
-def show(cell: Annotated[str, typer.Argument(help="a cell's id, or a part of it")]) -> None:
+def show(cell: Annotated[str, typer.Argument(help="a cell's id, or a unique part of it")]) -> None:
     """Show the record of a cell that counts."""
     from harness.commands import show as command
 
@@ -145,13 +156,13 @@ def show(cell: Annotated[str, typer.Argument(help="a cell's id, or a part of it"
 @app.command()
 def export(
     cell: Annotated[
-        str, typer.Argument(help="a poisoning cell of comparisons, or a part of its id")
+        str, typer.Argument(help="id of a poisoning cell of comparisons, or part of it")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="a file; standard output if none")
+        Path | None, typer.Option("--out", help="file to write; default: standard output")
     ] = None,
 ) -> None:
-    """Write the training list of comparisons with the attack's flips in it."""
+    """Write a training list of comparisons as the attack left it."""
     from harness.commands import export as command
 
     command.export(Workspace.here(), cell, out, console)
@@ -161,7 +172,7 @@ def export(
 def report(
     open_: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
 ) -> None:
-    """Build the leaderboard pages and print the first rows of each table."""
+    """Build the leaderboard and print the first rows."""
     from harness.commands import report as command
 
     command.report(Workspace.here(), open_=open_, console=console)
@@ -170,13 +181,13 @@ def report(
 @app.command()
 def check(
     path: Annotated[
-        Path | None, typer.Argument(help="a module's or benchmark's folder; default: everything")
+        Path | None, typer.Argument(help="folder of a module or benchmark; default: all")
     ] = None,
     executor: Annotated[
         str, typer.Option(help="where a module's code runs: local, docker or auto")
     ] = "local",
 ) -> None:
-    """Check a folder with the conformance tests, or every manifest, benchmark and record."""
+    """Test one folder for conformance, or validate all files."""
     from harness.commands import check as command
 
     command.check(Workspace.here(), path, executor, console)
@@ -185,9 +196,9 @@ def check(
 @app.command()
 def new(
     kind: Annotated[str, typer.Argument(help="attack, defense or victim")],
-    name: Annotated[str, typer.Argument(help="the new folder's name")],
+    name: Annotated[str, typer.Argument(help="name of the new folder")],
 ) -> None:
-    """Write a module's folder that passes check at once."""
+    """Write the folder of a new module; it passes check."""
     from harness.commands import new as command
 
     command.new(Workspace.here(), kind, name, console)
@@ -195,9 +206,9 @@ def new(
 
 @app.command()
 def schema(
-    out: Annotated[Path | None, typer.Option(help="write the schemas into this folder")] = None,
+    out: Annotated[Path | None, typer.Option(help="write one file each into this folder")] = None,
 ) -> None:
-    """Print the JSON Schemas of manifests and benchmarks, for editors."""
+    """Print the JSON Schemas of manifests and benchmarks."""
     from harness.commands import schema as command
 
     command.schema(out, console)
@@ -205,11 +216,11 @@ def schema(
 
 @data_app.callback(invoke_without_command=True)
 def data(context: typer.Context) -> None:
-    """Show the data cards; ``fetch`` gets a data set."""
+    """List data sets and weights; fetch downloads one."""
     if context.invoked_subcommand is None:
         from harness.commands import data as command
 
-        command.cards(Workspace.here(), console)
+        command.print_cards(Workspace.here(), console)
 
 
 @data_app.command()
@@ -227,9 +238,9 @@ def fetch(
 
 @app.command()
 def reproduce(
-    cell: Annotated[str, typer.Argument(help="a recorded cell's id, or a part of it")],
+    cell: Annotated[str, typer.Argument(help="a recorded cell's id, or a unique part of it")],
 ) -> None:
-    """Run a recorded cell again from nothing and compare."""
+    """Run a recorded cell again from scratch and compare."""
     from harness.commands import reproduce as command
 
     if not command.reproduce(Workspace.here(), cell, console):
@@ -242,15 +253,17 @@ def publish(
         list[str] | None, typer.Argument(help="benchmarks; default: all", metavar="[BENCH]...")
     ] = None,
     include_local: Annotated[
-        bool, typer.Option(help="also records made without isolation")
+        bool, typer.Option(help="also publish records made without isolation")
     ] = False,
-    dry_run: Annotated[bool, typer.Option(help="only say what would be copied")] = False,
+    dry_run: Annotated[bool, typer.Option(help="only print what would be copied")] = False,
     retract: Annotated[
         str | None, typer.Option(help="withdraw a published record instead", metavar="RECORD")
     ] = None,
-    why: Annotated[str | None, typer.Option(help="with --retract: one sentence")] = None,
+    why: Annotated[
+        str | None, typer.Option(help="with --retract: the reason, one sentence")
+    ] = None,
 ) -> None:
-    """Copy records made in containers to reports/records, for a pull request."""
+    """Copy records to reports/records, for a pull request."""
     from harness.commands import publish as command
 
     if retract is not None:
@@ -277,9 +290,9 @@ def clean(
 
 @app.command()
 def selfcheck(
-    executor: Annotated[str, typer.Option(help="whose promises to try")] = "local",
+    executor: Annotated[str, typer.Option(help="the executor to test: local or docker")] = "local",
 ) -> None:
-    """Try every promise that an executor makes, with stages that misbehave."""
+    """Test an executor's isolation with stages that misbehave."""
     from harness.commands import selfcheck as command
 
     if not command.run(Workspace.here(), executor, console):
@@ -287,9 +300,9 @@ def selfcheck(
 
 
 def main() -> None:
-    """Entry point: 0 fine, 1 a person's mistake, 2 wrong usage, 3 a bug of ours, 130 Ctrl-C.
+    """Run the command line and exit: 0 success, 1 user error, 2 wrong usage, 3 bug, 130 Ctrl-C.
 
-    This is one of the two places where everything is caught.
+    One of the two places that catch every exception; the other is the worker.
     """
     make_streams_tolerant()
     errors = Terminal(stderr=True)
@@ -300,7 +313,7 @@ def main() -> None:
         sys.exit(1)
     except SystemExit as ending:
         if ending.code == INTERRUPTED:
-            errors.print("stopped; what was computed is kept")
+            errors.print("stopped; finished stages are kept")
         raise
     except Exception:  # noqa: BLE001
         traceback.print_exc()

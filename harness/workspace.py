@@ -1,4 +1,4 @@
-"""Where everything lies: the checkout with its modules, and the ignored folder of local work."""
+"""Workspace: a checkout with its modules, and the ignored folder of local results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Workspace:
 
     @classmethod
     def here(cls) -> Workspace:
-        """The checkout around the current folder, else the one that the harness lies in."""
+        """Return the checkout around the current folder, else the one that holds the harness."""
         from harness.common.keys import ROOT
 
         for folder in (Path.cwd(), *Path.cwd().parents):
@@ -38,7 +38,7 @@ class Workspace:
 
     @classmethod
     def at(cls, folder: Path) -> Workspace | None:
-        """Return the checkout that a folder is, or ``None`` if it is none."""
+        """Return the workspace of a checkout's root folder; ``None`` for any other folder."""
         if not all((folder / name).is_dir() for name in ("benchmarks", "attacks", "victims")):
             return None
         home = os.environ.get("GAUNTLET_HOME")
@@ -70,18 +70,18 @@ class Workspace:
         return Catalog.load(self.root)
 
     def store(self) -> Store:
-        """The artefact store; made if need be."""
+        """Open the artefact store; create it if it is missing."""
         return Store(self.home / "store")
 
     def benchmark(self, name: str) -> Benchmark:
-        """A benchmark by name or path."""
+        """Load a benchmark by name or path."""
         return load_benchmark(name, self.root)
 
     def benchmarks(self) -> list[Benchmark]:
-        """Every benchmark of the checkout.
+        """Load every benchmark of the checkout.
 
         Raises:
-            UserErrors: every mistake of every file.
+            UserErrors: all mistakes of all files.
         """
         found, errors = check_benchmarks(
             sorted((self.root / "benchmarks").glob("*/benchmark.yaml"))

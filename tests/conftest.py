@@ -1,4 +1,4 @@
-"""Tests that need a Docker engine run where one answers; elsewhere one line says they did not."""
+"""Markers: ``engine`` needs a Docker engine that answers, ``slow`` is not in ``make quick``."""
 
 import fcntl
 import signal
@@ -15,12 +15,13 @@ from tests.support.containers import tell_apart
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "engine: needs a Docker engine")
+    config.addinivalue_line("markers", "slow: takes a second or more, or reads a real data set")
     # what a shell starts in the background ignores Ctrl-C, and so would all that a test starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def without_engine():
-    """Why no engine can be used, or ``""``."""
+    """Return why no engine can be used, or ``""``."""
     try:
         Images.connect().close()
     except UserError as error:
@@ -30,6 +31,9 @@ def without_engine():
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if item.name.startswith("test_real_"):
+            item.add_marker(pytest.mark.slow)
     wanting = [item for item in items if item.get_closest_marker("engine")]
     reason = without_engine() if wanting else ""
     for item in wanting:
@@ -51,7 +55,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def base_image():
-    """The image that stages run in; one process at a time tests on the engine, which they share."""
+    """Build the image of stages; one process at a time tests on the engine, which all share."""
     with (Path(tempfile.gettempdir()) / "gauntlet-tests.lock").open("a") as gate:
         try:
             fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,1 +1,1 @@
-"""One file a verb of the command line; ``harness.cli`` only parses arguments."""
+"""One module for each command; ``harness.cli`` parses the arguments."""

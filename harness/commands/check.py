@@ -1,4 +1,4 @@
-"""``gauntlet check``: a folder against the conformance tests, or the whole checkout's files."""
+"""``gauntlet check``: conformance tests of a folder, or validation of the whole checkout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.commands.run import chosen, executor_named, prepare
+from harness.commands.run import build_images, choose_executor, make_executor
 from harness.common.errors import UserError, UserErrors
 from harness.config.benchmark import check_benchmarks
 from harness.config.catalog import FOLDERS, Catalog, Module
@@ -22,14 +22,16 @@ def check(workspace: Workspace, path: Path | None, executor: str, console: Conso
     """Check one folder or everything.
 
     Args:
-        workspace: the checkout. path: a module's or benchmark's folder, or ``None`` for everything.
-        executor: where a module's code runs. console: where to say it.
+        workspace: the checkout.
+        path: a module's or benchmark's folder, or ``None`` for everything.
+        executor: where a module's code runs.
+        console: shows the results.
 
     Raises:
-        UserErrors: whatever is wrong, all at once.
+        UserErrors: all mistakes at once.
     """
     if path is None:
-        check_tree(workspace, console)
+        check_checkout(workspace, console)
     elif (path / "benchmark.yaml").is_file() or path.name == "benchmark.yaml":
         workspace.plan(workspace.benchmark(str(path)))
         console.print(f"{path}: fine", highlight=False)
@@ -37,8 +39,8 @@ def check(workspace: Workspace, path: Path | None, executor: str, console: Conso
         check_module(workspace, path, executor, console)
 
 
-def check_tree(workspace: Workspace, console: Console) -> None:
-    """Every manifest, benchmark and record; module code is not run."""
+def check_checkout(workspace: Workspace, console: Console) -> None:
+    """Validate every manifest, benchmark and record without running module code."""
     catalog, errors = Catalog.load_with_errors(workspace.root)
     errors += [error for module in catalog.modules.values() for error in problems(module)]
     paths = sorted((workspace.root / "benchmarks").glob("*/benchmark.yaml"))
@@ -49,7 +51,7 @@ def check_tree(workspace: Workspace, console: Console) -> None:
         try:
             if readable:
                 workspace.plan(benchmark)
-            else:  # every module that could not be read would be missing
+            else:  # modules that could not be read would count as missing
                 errors += budget_errors(benchmark)
         except UserError as error:
             errors.append(error)
@@ -59,7 +61,7 @@ def check_tree(workspace: Workspace, console: Console) -> None:
         raise UserErrors(errors)
     console.print(
         f"{len(catalog.modules)} modules, {len(benchmarks)} benchmarks, {len(found)} records: "
-        "fine. Module code was not run; gauntlet check FOLDER does.",
+        "fine. Module code was not run; gauntlet check FOLDER runs it.",
         soft_wrap=True,
         highlight=False,
     )
@@ -69,9 +71,10 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
     """Run the conformance tests on a module's folder, which may lie anywhere.
 
     Raises:
-        UserError: it is no module folder. UserErrors: a check failed.
+        UserError: it is no module folder.
+        UserErrors: a check failed.
     """
-    from harness.conformance.checks import conformance
+    from harness.conformance.checks import run_checks
 
     folder = folder.resolve()
     if not (folder / "manifest.yaml").is_file():
@@ -80,11 +83,11 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
     module = Module(folder, load_manifest(folder / "manifest.yaml"))
     if errors := problems(module):
         raise UserErrors(errors)
-    executor = chosen(executor, console)
-    prepare(executor, [environment_of([module])], console)
+    executor = choose_executor(executor, console)
+    build_images(executor, [environment_of([module])], console)
     failed = []
-    with closing(executor_named(executor)) as place:
-        for one in conformance(workspace, module, place, workspace.store()):
+    with closing(make_executor(executor)) as place:
+        for one in run_checks(workspace, module, place, workspace.store()):
             mark = "ok  " if one.ok else "FAIL"
             console.print(f"{mark} {one.name}" + (f": {one.detail}" if one.detail else ""),
                           soft_wrap=True, highlight=False, markup=False)  # fmt: skip

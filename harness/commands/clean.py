@@ -12,13 +12,13 @@ from harness.workspace import Workspace
 
 
 def clean(workspace: Workspace, *, everything: bool, console: Console) -> None:
-    """Remove what today's plans do not name: old modules' artefacts, leftovers of killed runs.
+    """Remove artefacts that no current plan names, and leftovers of killed runs.
 
-    Records are never touched. With ``everything``, the whole store goes.
+    Records are never touched. With ``everything``, the whole store is emptied.
     """
     store = workspace.store()
-    stages = {} if everything else planned_stages(workspace)
-    before = size_below(workspace.home)
+    stages = {} if everything else plan_stages(workspace)
+    before = measure_folder(workspace.home)
     dropped = [key for key in store.entries() if key not in stages]
     for key in dropped:
         store.drop(key)
@@ -29,12 +29,12 @@ def clean(workspace: Workspace, *, everything: bool, console: Console) -> None:
         for path in folder.glob("*"):
             if path.name not in stages:
                 remove_tree(path)
-    freed = before - size_below(workspace.home)
+    freed = before - measure_folder(workspace.home)
     console.print(f"{len(dropped)} entries removed, {freed / 1e6:.1f} MB freed", highlight=False)
 
 
-def planned_stages(workspace: Workspace) -> dict[str, Stage]:
-    """Every stage that a benchmark of the checkout plans today."""
+def plan_stages(workspace: Workspace) -> dict[str, Stage]:
+    """Plan every benchmark of the checkout; return all stages by key."""
     return {
         key: stage
         for benchmark in workspace.benchmarks()
@@ -42,6 +42,6 @@ def planned_stages(workspace: Workspace) -> dict[str, Stage]:
     }
 
 
-def size_below(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+def measure_folder(folder: Path) -> int:
+    """Sum the sizes of all files below a folder, in bytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

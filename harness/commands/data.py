@@ -1,4 +1,4 @@
-"""``gauntlet data``: data cards and existing weights, and fetching."""
+"""``gauntlet data``: list data sets and weights, and fetch them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from harness.planning import weights
 from harness.workspace import Workspace
 
 
-def cards(workspace: Workspace, console: Console) -> None:
-    """Every data set with its card and every victim's weights, and whether they are here."""
+def print_cards(workspace: Workspace, console: Console) -> None:
+    """Print the card of every data set and of every victim's weights, and whether it is here."""
     for data in datasets.DATASETS.values():
         state = "bundled"
         if not data.bundled:
@@ -22,7 +22,7 @@ def cards(workspace: Workspace, console: Console) -> None:
                 datasets.digest(data.name, workspace.data)
                 state = "fetched"
             except UserError:
-                state = f"not here: gauntlet data fetch {data.name}"
+                state = f"not fetched: gauntlet data fetch {data.name}"
         card = data.card
         lines = [f"{data.name} ({data.task}, {state})", f"  {card.title}", f"  {card.size}"]
         lines += [
@@ -31,7 +31,7 @@ def cards(workspace: Workspace, console: Console) -> None:
             f"  from: {card.source}",
         ]
         lines += [f"  note: {card.note}"] if card.note else []
-        here = note_of(workspace, data.name) if state == "fetched" else ""
+        here = get_note(workspace, data.name) if state == "fetched" else ""
         lines += [f"  this copy: {here}"] if here else []
         for line in lines:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -42,7 +42,7 @@ def cards(workspace: Workspace, console: Console) -> None:
                 weights.find(weights.weights_recipe(module, name), workspace.data)
                 state = "fetched"
             except UserError:
-                state = f"not here: gauntlet data fetch {label}"
+                state = f"not fetched: gauntlet data fetch {label}"
             for line in (
                 f"{label} (weights, {state})",
                 f"  licence: {given.license}",
@@ -67,17 +67,17 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
         return
     data.fetch(workspace.data, from_dir)
     digest = datasets.digest(name, workspace.data)
-    where = f"{name} is in {shelf_of(workspace, name)} (digest {digest[:12]})"
+    where = f"{name} is in {get_folder(workspace, name)} (digest {digest[:12]})"
     console.print(where, soft_wrap=True, highlight=False)
-    if note := note_of(workspace, name):
+    if note := get_note(workspace, name):
         console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
 
 
-def shelf_of(workspace: Workspace, name: str) -> Path:
-    """Where a fetched data set lies: not in a folder of its own where two lie together."""
+def get_folder(workspace: Workspace, name: str) -> Path:
+    """Return the folder of a fetched data set; two data sets may share one."""
     return workspace.data / datasets.cache_entry(name).name
 
 
-def note_of(workspace: Workspace, name: str) -> str:
-    """What a reader of results has to know of a fetched copy, such as that images are missing."""
-    return str(read_json(shelf_of(workspace, name) / "manifest.json")["note"])
+def get_note(workspace: Workspace, name: str) -> str:
+    """Return the note on a fetched copy that belongs to its results, such as missing images."""
+    return str(read_json(get_folder(workspace, name) / "manifest.json")["note"])

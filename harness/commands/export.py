@@ -1,4 +1,4 @@
-"""``gauntlet export``: an attacked training set of comparisons, as the list that it came from."""
+"""``gauntlet export``: write an attacked training set of comparisons in its original format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 
 from harness import datasets
-from harness.commands.reproduce import again
+from harness.commands.reproduce import open_scheduler
 from harness.commands.show import find_record
 from harness.common.errors import UserError
 from harness.common.files import load_array
@@ -20,9 +20,9 @@ from harness.workspace import Workspace
 
 
 def export(workspace: Workspace, text: str, out: Path | None, console: Terminal) -> None:
-    """Write the training list of a recorded poisoning cell, with the attack's flips in it.
+    """Write the training list of a recorded poisoning cell with the attack's flips.
 
-    Every line that was not flipped is the original's, byte for byte.
+    Lines that were not flipped equal the original's byte for byte.
 
     Raises:
         UserError: no such cell, it edits no comparisons, it is stale and its artefacts are gone,
@@ -33,7 +33,7 @@ def export(workspace: Workspace, text: str, out: Path | None, console: Terminal)
     if "edits" not in record.stages:
         fix = "name a poisoning cell of a ranking benchmark that is ok"
         raise UserError(record.id, "has no edited comparisons", fix)
-    lines = edited(workspace, found, console)
+    lines = edited_lines(workspace, found, console)
     if found.warning is not None:
         text = f"{record.id}: {found.warning}"
         Terminal(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
@@ -47,14 +47,14 @@ def export(workspace: Workspace, text: str, out: Path | None, console: Terminal)
     console.print(f"{len(lines):,} lines in {out}", soft_wrap=True, highlight=False)
 
 
-def edited(workspace: Workspace, found: Counting, console: Console) -> list[str]:
-    """The lines of the cell's training comparisons as the attack left them, ends included."""
+def edited_lines(workspace: Workspace, found: Counting, console: Console) -> list[str]:
+    """Return the lines of a cell's training comparisons after the attack, line ends included."""
     record = found.record
     name, stages, store = record.cell.data["student"], record.stages, workspace.store()
     wanted = [stages["rows"], stages["edits"]]
     if not all(store.has(key) for key in wanted):
         plan, cells = found.current().plan, [found.current().cell]
-        with again(workspace, plan, cells, record, workspace.home, console) as scheduler:
+        with open_scheduler(workspace, plan, cells, record, workspace.home, console) as scheduler:
             scheduler.run_stages(wanted)
     train = datasets.load(name, workspace.data).train
     before = train.y.astype(np.int64, copy=False)
@@ -62,5 +62,5 @@ def edited(workspace: Workspace, found: Counting, console: Console) -> list[str]
     flipped = np.flatnonzero(flip_mask(before, after)).tolist()
     lines = datasets.flip_lines(name, datasets.comparison_lines(name, workspace.data), flipped)
     present = load_array(store.part(stages["rows"], "y") / "ids.npy")
-    # where a share of the training set was trained on, the rest is no part of the list
+    # a cell may train on a share of the training set: the list holds that share alone
     return [line for line, kept in zip(lines, np.isin(train.ids, present), strict=True) if kept]

@@ -1,4 +1,4 @@
-"""Reads a segmentation cell's pictures from the artefact store, for the pages."""
+"""Pictures of a segmentation cell for the pages, read from the artefact store."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from harness.storage.store import Store
 from harness.workspace import Workspace
 
 
-def loader(workspace: Workspace) -> Loader | None:
-    """What reads frames of this machine's artefacts; ``None`` where there is no store."""
-    # Looking at records must not make a store, nor fail where none can be written.
+def make_loader(workspace: Workspace) -> Loader | None:
+    """Make a reader of frames in this machine's store; ``None`` where there is no store."""
+    # A report must not create a store, nor fail where none can be created.
     if not (workspace.home / "store").is_dir():
         return None
     try:
-        return partial(frames, workspace.store())
+        return partial(load_frames, workspace.store())
     except UserError:
         return None
 
 
-def frames(store: Store, record: Record) -> Frames | None:
-    """The kept images of a record's cell, or ``None`` where some of them are not there."""
+def load_frames(store: Store, record: Record) -> Frames | None:
+    """Load the kept images of a record's cell; ``None`` where some are missing."""
     stages = record.stages
     try:
         kept = load_array(store.part(stages["measure"], "pictures") / "attacked.npy")

@@ -1,4 +1,4 @@
-"""``gauntlet images``: what containers are made from: list, build, prune."""
+"""``gauntlet images``: list, build and prune container images."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from harness.executors.images import Built, Images
 from harness.workspace import Workspace
 
 TARGETS = ("cpu", "cuda")
-"""What images are built for; those of either are kept."""
+"""Devices that images are built for."""
 
 
 def images(
     workspace: Workspace, *, build: bool, prune: bool, device: str, console: Console
 ) -> None:
-    """List the images that the checkout's modules need, and the others of ours.
+    """List Gauntlet's images on this engine, and those that the checkout's modules need.
 
     Args:
-        workspace: the checkout. build: make what is missing first. prune: remove what no module
-            needs. device: ``cpu`` or ``cuda``: for what to build.
-        console: where to say it.
+        workspace: the checkout.
+        build: build missing images first.
+        prune: remove images that no module needs.
+        device: ``cpu`` or ``cuda``: the images to list as needed, and to build.
+        console: shows the table.
     """
     engine = Images.connect()
-    needed = wanted(workspace, device)
+    needed = find_needed(workspace, device)
     if build:
-        ensure(engine, needed, console)
-    targets = {one.key: target for target in TARGETS for one in wanted(workspace, target)}
+        build_missing(engine, needed, console)
+    targets = {one.key: target for target in TARGETS for one in find_needed(workspace, target)}
     if prune:
         for gone in engine.prune(set(targets)):
             console.print(f"removed {gone.what} ({gone.id[:19]})", highlight=False, markup=False)
@@ -39,25 +41,25 @@ def images(
     for environment, modules in needed.items():
         built = there.pop(environment.key, None)
         who = ", ".join(modules) or "every module"
-        table.add_row(str(environment), who, *row(built))
+        table.add_row(str(environment), who, *describe(built))
     for built in there.values():
         target = targets.get(built.key)
-        who = f"--device {target}" if target else "nobody here: --prune"
-        table.add_row(built.what, who, *row(built))
+        who = f"--device {target}" if target else "unused (remove with --prune)"
+        table.add_row(built.what, who, *describe(built))
     console.print(table, markup=False)
 
 
-def row(built: Built | None) -> tuple[str, str, str]:
-    """An image's digest, size and age, in words."""
+def describe(built: Built | None) -> tuple[str, str, str]:
+    """Describe an image: digest, size and date, or what builds it."""
     if built is None:
-        return "–", "–", "no: --build"
+        return "–", "–", "not built (--build)"
     return built.id[:19], f"{built.size / 1e9:.2f} GB", built.created.replace("T", " ")
 
 
-def wanted(workspace: Workspace, device: str) -> dict[Environment, list[str]]:
-    """Environment → modules that need it by themselves; the base is always needed.
+def find_needed(workspace: Workspace, device: str) -> dict[Environment, list[str]]:
+    """Find each environment that a single module needs, with these modules; the base is one.
 
-    Stages of several such modules need a further image, which a run builds when it comes to it.
+    Stages of several such modules need a further image, which ``run`` builds.
     """
     found: dict[Environment, list[str]] = {Environment(device): []}
     for module in workspace.catalog.modules.values():
@@ -67,8 +69,10 @@ def wanted(workspace: Workspace, device: str) -> dict[Environment, list[str]]:
     return found
 
 
-def ensure(engine: Images, environments: Iterable[Environment | None], console: Console) -> None:
-    """Build what is missing, and say so: it takes minutes, and happens once."""
+def build_missing(
+    engine: Images, environments: Iterable[Environment | None], console: Console
+) -> None:
+    """Build the missing images and show the progress; each takes minutes, once."""
     missing = engine.missing(environments)
     if missing:
         names = "; ".join(map(str, missing))

@@ -1,4 +1,4 @@
-"""``gauntlet plan``: cells, stages, what is cached, what it will take."""
+"""``gauntlet plan``: cells, stages, cached results, expected time and disk."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections import Counter
 from rich.console import Console
 from rich.table import Table
 
-from harness.commands.run import chosen, pending, workers
+from harness.commands.run import choose_executor, count_cores, find_pending
 from harness.common.errors import UserError
-from harness.config.strict_yaml import nearest
+from harness.common.text import suggest
 from harness.planning.forecast import Forecast
 from harness.planning.plan import Cell, Only, Plan
 from harness.planning.timings import Timings
@@ -29,11 +29,11 @@ def plan(
     executor: str,
     console: Console,
 ) -> None:
-    """Print what a run would do; nothing is run."""
-    executor = chosen(executor, console)
+    """Print what a run would do, without running it."""
+    executor = choose_executor(executor, console)
     planned = workspace.plan(workspace.benchmark(name), only, device, executor)
     found, _ = records.load_all(workspace.local_records)
-    cells = pending(planned, found, retry_failed=False)
+    cells = find_pending(planned, found, retry_failed=False)
     store = workspace.store()
     scheduler = Scheduler(
         planned,
@@ -46,7 +46,7 @@ def plan(
         device=device,
     )
     if why is not None:
-        explain(planned, cell_named(planned, why), scheduler, console)
+        explain(planned, find_cell(planned, why), scheduler, console)
         return
     missing = scheduler.missing(cells)
     reachable = planned.graph.ancestors(planned.needed(list(planned.cells.values())))
@@ -68,17 +68,17 @@ def plan(
     console.print(
         f"{done} of {len(planned.cells)} cells recorded, {len(cells)} to do"
         + (f"; {ruled_out} of all not applicable. " if ruled_out else ". ")
-        + Forecast.total(parts).sentence(workers()),
+        + Forecast.total(parts).sentence(count_cores()),
         soft_wrap=True,
         highlight=False,
     )
 
 
-def cell_named(planned: Plan, text: str) -> Cell:
-    """A cell by its id, or by the end of it.
+def find_cell(planned: Plan, text: str) -> Cell:
+    """Find a cell by its id or a part of it.
 
     Raises:
-        UserError: none or several.
+        UserError: no cell matches, or several do.
     """
     if text in planned.cells:
         return planned.cells[text]
@@ -86,14 +86,14 @@ def cell_named(planned: Plan, text: str) -> Cell:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UserError(text, "no cell of this id", nearest(text, list(planned.cells)))
+        raise UserError(text, "no cell of this id", suggest(text, planned.cells))
     raise UserError(
         text, f"{len(found)} cells match", f"give more of the id, such as {found[0].id}"
     )
 
 
 def explain(planned: Plan, cell: Cell, scheduler: Scheduler, console: Console) -> None:
-    """Print a cell's stages, inputs first, with the reason why each would run or not."""
+    """Print a cell's stages, inputs first, and why each would run or not."""
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
@@ -109,10 +109,10 @@ def explain(planned: Plan, cell: Cell, scheduler: Scheduler, console: Console) -
     for key, stage in planned.graph.ancestors(list(cell.stages.values())).items():
         receipt = scheduler.store.receipt(key)
         if key in missing:
-            gone = "to run again: its intermediate artefact is gone"
+            gone = "to run again: its intermediate artefact is deleted"
             state = "to run" if receipt is None else gone
         elif receipt is None:
-            state = "not needed: what it leads to is cached"
+            state = "not needed: its results are cached"
         else:
             state = f"cached, {receipt.status}"
         roles = {role: ref.module for role, ref in stage.modules.items()}

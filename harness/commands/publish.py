@@ -23,20 +23,23 @@ def publish(
     dry_run: bool,
     console: Console,
 ) -> None:
-    """Copy each cell's record into git's folder; what lies there is never changed.
+    """Copy the record of each cell to ``reports/records``; existing files never change.
 
-    Only records of today's plan count, made in containers, unless told otherwise: a record that was
-    made without isolation is its author's word. One that was made from a checkout with changed
-    files goes too: its key holds the digests of what ran, and fits the files as they lie here now.
-    But its commit alone does not reproduce it, so the number of those is said.
+    Only records of the current plan count, made in containers unless ``include_local`` is set:
+    a record made without isolation is self-reported. A record from a checkout with uncommitted
+    files is copied, too: its key holds the digests of the code, which equal the present files'.
+    But its commit alone does not reproduce it, so their number is printed.
 
     Args:
-        workspace: the checkout. names: benchmarks; all when empty. include_local: also records of
-            the local executor. dry_run: only say what would be copied.
-        console: where to say it.
+        workspace: the checkout.
+        names: benchmarks; all when empty.
+        include_local: also publish records of the local executor.
+        dry_run: only print what would be copied.
+        console: shows the summary.
 
     Raises:
-        UserErrors: a record is broken. UserError: there is nothing to publish.
+        UserErrors: a record is broken.
+        UserError: there is nothing to publish.
     """
     there, broken = records.load_all(workspace.published_records)
     found, broken_here = records.load_all(workspace.local_records)
@@ -53,66 +56,66 @@ def publish(
         own, public = (
             [one for one in some if one.cell.benchmark == benchmark.name] for some in (found, there)
         )
-        reasons = [why_not(one, withdrawn, include_local=include_local) for one in own]
+        reasons = [explain_exclusion(one, withdrawn, include_local=include_local) for one in own]
         left.update(filter(None, reasons))
         fit = [one for one, reason in zip(own, reasons, strict=True) if reason is None]
-        counted, others = counting_today(workspace, benchmark, fit, public)
+        counted, others = select_current(workspace, benchmark, fit, public)
         left.update(others)
         fresh = [one for one in counted if (one.key, one.result) not in known]
         new, old = new + fresh, old + len(counted) - len(fresh)
     if not dry_run:
         for record in new:
             records.write(workspace.published_records, record)
-    say(console, new, old, +left, dry_run=dry_run)
+    print_summary(console, new, old, +left, dry_run=dry_run)
     if not new and not old:
         fix = "gauntlet run BENCH --executor docker, or --include-local"
         raise UserError("publish", "no record that can be published", fix)
 
 
 def retract(workspace: Workspace, name: str, why: str | None, console: Console) -> None:
-    """Withdraw a published record: a file that names it and says why is added beside it.
+    """Withdraw a published record: write a file beside it with the reason.
 
     Raises:
-        UserError: no reason is given, no such record, or it is withdrawn already.
+        UserError: no reason, no such record, or it is withdrawn already.
     """
     if not why or not why.strip():
-        fix = "add --why SENTENCE: it stands where the number stood"
+        fix = "add --why SENTENCE: the page shows it in place of the figure"
         raise UserError("publish --retract", "no reason", fix)
     path = records.retract(workspace.published_records, name, " ".join(why.split()))
     console.print(f"withdrawn by {path}. Next: git add it.", soft_wrap=True, highlight=False)
 
 
-def counting_today(
+def select_current(
     workspace: Workspace,
     benchmark: Benchmark,
     fit: list[Record],
     public: list[Record],
 ) -> tuple[list[Record], Counter[str]]:
-    """Return the records that count for their cells today, and why the others do not.
+    """Return the records that count for their cells now, and why the others do not.
 
     Args:
         workspace: the checkout.
-        benchmark: what was run.
-        fit: its records that may be published.
-        public: its records that were published; one of them may count in place of a new one.
+        benchmark: the benchmark of the records.
+        fit: records that may be published.
+        public: published records; one of them may count in place of a new one.
     """
     planned = list(plans(workspace, [benchmark], [*fit, *public])) if fit else []
     today = {cell.key for plan in planned for cell in plan.cells.values()}
-    ours = Counter(one.key for one in fit if one.key in today)
+    own_keys = Counter(one.key for one in fit if one.key in today)
     chosen = select(planned, [*fit, *public]).values()
-    counted = [one.record for one in chosen if one.record and one.record.key in ours]
+    counted = [one.record for one in chosen if one.record and one.record.key in own_keys]
     stale = sum(one.key not in today for one in fit)
-    beaten = ours.total() - len(counted)
-    return counted, Counter({"stale": stale, "another of its cell counts": beaten})
+    replaced = own_keys.total() - len(counted)
+    return counted, Counter({"stale": stale, "another record of its cell counts": replaced})
 
 
-def why_not(record: Record, withdrawn: set[str], *, include_local: bool) -> str | None:
-    """Return why a record may not be published, whatever is planned, or ``None``.
+def explain_exclusion(record: Record, withdrawn: set[str], *, include_local: bool) -> str | None:
+    """Return why a record may not be published whatever the plan, or ``None``.
 
     Args:
-        record: of a run on this machine.
+        record: a record of this machine.
         withdrawn: results that were retracted.
-        include_local: also publish those without isolation.
+        include_local: accept records without isolation.
     """
     if record.environment.executor != "docker" and not include_local:
         return "made without isolation"
@@ -121,16 +124,16 @@ def why_not(record: Record, withdrawn: set[str], *, include_local: bool) -> str 
     return record.status if record.status in TRANSIENT else None
 
 
-def say(
+def print_summary(
     console: Console, new: list[Record], old: int, left: Counter[str], *, dry_run: bool
 ) -> None:
-    """What was copied, what was not and why, and what comes next."""
+    """Print what was copied, what was left out and why, and the next step."""
 
     def line(text: str) -> None:
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     word = "would be published" if dry_run else "published"
-    line(f"{len(new)} {'record' if len(new) == 1 else 'records'} {word}, {old} lay there already.")
+    line(f"{len(new)} {'record' if len(new) == 1 else 'records'} {word}, {old} published before.")
     for reason, count in left.most_common():
         line(f"  {count} left out: {reason}")
     dirty = sum(bool(record.run.dirty) for record in new)

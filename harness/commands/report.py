@@ -1,4 +1,4 @@
-"""``gauntlet report``: build the pages, and show the first rows of each table in the terminal."""
+"""``gauntlet report``: build the pages and print the first rows of each table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 import harness
-from harness.commands.frames import loader
-from harness.commands.run import say_ignored
+from harness.commands.frames import make_loader
+from harness.commands.run import print_ignored
 from harness.report import frame, leaderboard
 from harness.report.selection import plans
 from harness.report.site import render
@@ -25,14 +25,14 @@ FIRST_ROWS = 4
 
 
 def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
-    """Build ``reports/site`` from every benchmark's plan, every record, and this machine's store.
+    """Build ``reports/site`` from all plans and records and this machine's store.
 
-    The store holds the pictures of segmentation cells alone; without it the pages are whole.
+    Only the pictures of segmentation cells come from the store; it may be missing.
     """
     benchmarks = workspace.benchmarks()
     roots = (workspace.local_records, workspace.published_records)
     found, broken = records.load_all(*roots)
-    say_ignored(broken, console)
+    print_ignored(broken, console)
     rows = frame.build(plans(workspace, benchmarks, found), found, records.withdrawals(*roots))
     modules = workspace.catalog.modules.values()
     meta = SiteMeta(
@@ -41,11 +41,11 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
         summaries={m.ref: m.manifest.summary for m in modules},
         approximate=frozenset(m.ref for m in modules if m.manifest.gradients == "approximate"),
     )
-    page = render.build(rows, workspace.site, meta, loader(workspace))
+    page = render.build(rows, workspace.site, meta, make_loader(workspace))
     empty: Counter[str] = Counter()
     for table in leaderboard.tables(rows):
         if table.counts.get("ok"):
-            console.print(grid(table))
+            console.print(make_grid(table))
         else:
             empty[table.benchmark] += sum(table.counts.values())
     for name, count in empty.items():
@@ -57,45 +57,45 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     return page
 
 
-def grid(table: Table) -> Grid:
-    """The first rows of a leaderboard table, for a terminal."""
+def make_grid(table: Table) -> Grid:
+    """Make a terminal table of the first rows of a leaderboard table."""
     rows = [*table.rows, *table.unranked]
     title = f"{table.benchmark}/{table.matrix} · {table.victim} · {table.budget}"
     title += "" if all(row.contained for row in rows) else " · self-reported where marked *"
-    shown = Grid(title=title, title_justify="left")
+    made = Grid(title=title, title_justify="left")
     for name in ("rank", "defence"):
-        shown.add_column(name)
+        made.add_column(name)
     for name in (table.headline.title, "95 %", "clean", "strongest attack", "cells"):
-        shown.add_column(name, justify="right")
+        made.add_column(name, justify="right")
     for row in rows[:FIRST_ROWS]:
-        shown.add_row(*cells(row))
+        made.add_row(*format_row(row))
     if len(rows) > FIRST_ROWS:
-        shown.caption = f"and {len(rows) - FIRST_ROWS} more on the page"
-    return shown
+        made.caption = f"and {len(rows) - FIRST_ROWS} more on the page"
+    return made
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """One row's texts."""
+def format_row(row: Row) -> tuple[str, ...]:
+    """Format a row, one text a column."""
     rank = "–" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
     bound = {"upper": "≤ ", "lower": "≥ "}.get(row.bound, "")
     return (
         rank,
         row.defense + ("" if row.contained else " *"),
-        bound + percent(row.score),
-        interval(row.score),
-        percent(row.clean),
+        bound + format_percent(row.score),
+        format_interval(row.score),
+        format_percent(row.clean),
         row.strongest or "open",
         f"{row.covered}/{row.applicable}",
     )
 
 
-def percent(estimate: Estimate | None) -> str:
-    """A fraction in per cent, one decimal; an en dash when there is none."""
+def format_percent(estimate: Estimate | None) -> str:
+    """Format a fraction in per cent with one decimal; an en dash where there is none."""
     return "–" if estimate is None else f"{100 * estimate.value:.1f}"
 
 
-def interval(estimate: Estimate | None) -> str:
-    """An interval in per cent."""
+def format_interval(estimate: Estimate | None) -> str:
+    """Format a confidence interval in per cent; empty where there is none."""
     if estimate is None or estimate.lo is None or estimate.hi is None:
         return ""
     return f"{100 * estimate.lo:.1f}–{100 * estimate.hi:.1f}"

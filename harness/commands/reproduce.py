@@ -1,4 +1,4 @@
-"""``gauntlet reproduce``: a recorded cell again, from nothing, in a scratch store."""
+"""``gauntlet reproduce``: run a recorded cell again in an empty store and compare."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.commands.run import environments_of, executor_named, prepare, workers
+from harness.commands.run import build_images, count_cores, find_environments, make_executor
 from harness.commands.show import find_record
 from harness.common.progress import Meter
 from harness.planning.plan import Cell, Plan
@@ -20,8 +20,8 @@ from harness.storage.store import Store
 from harness.workspace import Workspace
 
 TOLERANCE = 0.005
-"""On the same kind of machine a result is equal to the bit; across machines float rounding may turn
-a few examples, so a metric within half a point counts as reproduced."""
+"""Largest difference that counts as reproduced: half a point. Results are equal bit for bit on one
+kind of machine; across machines, rounding may change the outcome of a few examples."""
 
 
 def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
@@ -31,7 +31,7 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
         Whether every figure is within tolerance.
 
     Raises:
-        UserError: no such record, or the modules have changed since: names the commit to check out.
+        UserError: no such record, or the modules have changed since; names the commit to check out.
     """
     found = find_record(workspace, text)
     record, today = found.record, found.current()
@@ -50,7 +50,7 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
     for name in sorted(record.metrics.keys() | again.metrics.keys()):
         old, new = record.metric(name), again.metric(name)
         if (old is None) != (new is None):
-            say(f"  {name}: OUTSIDE: defined in one of the two only")
+            say(f"  {name}: OUTSIDE: defined in only one of the two")
             within = False
         elif old is not None and new is not None:
             difference = new - old
@@ -67,16 +67,16 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
 def run_again(
     workspace: Workspace, plan: Plan, cell: Cell, record: Record, console: Console
 ) -> Record:
-    """Run the cell, and an ensemble's members, in a scratch store; returns the new record."""
+    """Run a cell, and an ensemble's members, in an empty store; return the new record."""
     with tempfile.TemporaryDirectory(prefix="gauntlet-reproduce-") as folder:
         cells = [*(plan.cells[member] for member in cell.members), cell]
-        with again(workspace, plan, cells, record, Path(folder), console) as scheduler:
+        with open_scheduler(workspace, plan, cells, record, Path(folder), console) as scheduler:
             scheduler.run(cells)
         return scheduler.recorder.by_key[cell.key]
 
 
 @contextmanager
-def again(
+def open_scheduler(
     workspace: Workspace,
     plan: Plan,
     cells: list[Cell],
@@ -84,10 +84,10 @@ def again(
     home: Path,
     console: Console,
 ) -> Iterator[Scheduler]:
-    """What runs stages of some cells where the record's were run, into a home of its own choice."""
+    """Open a scheduler with the executor and device of a record, and build missing images."""
     executor, device = record.environment.executor, record.environment.device
     store = Store(home / "store")
-    with closing(executor_named(executor)) as place:
+    with closing(make_executor(executor)) as place:
         meter = Meter(f"{plan.benchmark.name}: stages")
         scheduler = Scheduler(
             plan,
@@ -96,10 +96,10 @@ def again(
             executor=place,
             recorder=Recorder(store, home / "records", executor, device),
             data_root=workspace.data,
-            jobs=workers(),
+            jobs=count_cores(),
             device=device,
             tell=meter.update,
         )
-        prepare(executor, environments_of(plan, scheduler, cells), console)
+        build_images(executor, find_environments(plan, scheduler, cells), console)
         with meter:
             yield scheduler

@@ -25,16 +25,16 @@ from harness.storage.mirror import Mirror
 from harness.workspace import Workspace
 
 FINAL = ("ok", "not_applicable", "avoided")
-"""Statuses that another try cannot change."""
+"""Statuses that a retry cannot change."""
 
 
-def workers() -> int:
-    """Cores that this process may use."""
+def count_cores() -> int:
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
-def chosen(name: str, console: Console) -> str:
-    """The executor behind ``auto``: containers where an engine answers; says which and why."""
+def choose_executor(name: str, console: Console) -> str:
+    """Resolve ``auto``: containers where an engine answers, else local; print which and why."""
     if name != "auto":
         return name
     from harness.executors.images import Images
@@ -48,14 +48,15 @@ def chosen(name: str, console: Console) -> str:
     return "docker"
 
 
-def executor_named(name: str, *, fresh: bool = False) -> Executor:
-    """An executor by name.
+def make_executor(name: str, *, fresh: bool = False) -> Executor:
+    """Make an executor by name.
 
     Args:
-        name: ``local`` or ``docker``. fresh: a container of its own for every stage.
+        name: ``local`` or ``docker``.
+        fresh: start a new container for every stage.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: unknown name, or no engine answers.
     """
     if name == "local":
         from harness.executors.local import LocalExecutor
@@ -69,49 +70,51 @@ def executor_named(name: str, *, fresh: bool = False) -> Executor:
     raise UserError("--executor", f"no executor {name!r}", "use local, docker or auto")
 
 
-def prepare(executor: str, needed: Iterable[Environment | None], console: Console) -> None:
-    """The build phase: make the images that stages will run in and that are not there yet.
+def build_images(executor: str, needed: Iterable[Environment | None], console: Console) -> None:
+    """Build the missing images of the environments that stages will run in.
 
     Args:
-        executor: only ``docker`` needs any. needed: environments. console: where to say it.
+        executor: only ``docker`` needs images.
+        needed: environments.
+        console: shows the progress.
 
     Raises:
-        UserError: no engine answers, or one cannot be built.
+        UserError: no engine answers, or an image cannot be built.
     """
     if executor == "docker":
-        from harness.commands.images import ensure
+        from harness.commands.images import build_missing
         from harness.executors.images import Images
 
         with closing(Images.connect()) as engine:
-            ensure(engine, needed, console)
+            build_missing(engine, needed, console)
 
 
-def environments_of(
+def find_environments(
     plan: Plan, scheduler: Scheduler, cells: list[Cell]
 ) -> Iterator[Environment | None]:
-    """What the missing stages of these cells run in."""
+    """Yield the environments of the missing stages of some cells."""
     for stage in scheduler.missing(cells).values():
         if stage.kind not in HOST:
             yield plan.environments.of(ref.module for ref in stage.modules.values())
 
 
-def gpu_numbers(text: str) -> list[str]:
-    """``"0,1"`` → ``["0", "1"]``.
+def parse_gpus(text: str) -> list[str]:
+    """Parse the value of ``--gpus``.
 
-    >>> gpu_numbers("0, 1")
+    >>> parse_gpus("0, 1")
     ['0', '1']
 
     Raises:
-        UserError: not numbers, or one twice.
+        UserError: not numbers, or a duplicate.
     """
     numbers = [part.strip() for part in text.split(",")]
     if not all(number.isdecimal() for number in numbers) or len(set(numbers)) < len(numbers):
-        raise UserError("--gpus", f"cannot read {text!r}", "write their numbers once, such as 0,1")
+        raise UserError("--gpus", f"cannot read {text!r}", "write each number once, such as 0,1")
     return numbers
 
 
-def pending(plan: Plan, found: list[Record], *, retry_failed: bool) -> list[Cell]:
-    """Cells without a record of their key; with ``retry_failed`` also those that failed."""
+def find_pending(plan: Plan, found: list[Record], *, retry_failed: bool) -> list[Cell]:
+    """Find the cells without a record of their key; with ``retry_failed`` also failed ones."""
     newest = records.newest_by_key(found)
 
     def done(cell: Cell) -> bool:
@@ -138,16 +141,16 @@ def run(
     mirror: str | None = None,
     console: Console,
 ) -> Tally:
-    """Run a benchmark's missing cells and say what came of it."""
-    numbers = gpu_numbers(gpus) if device == "cuda" else []
-    executor = chosen(executor, console)
+    """Run a benchmark's missing cells and print a summary."""
+    numbers = parse_gpus(gpus) if device == "cuda" else []
+    executor = choose_executor(executor, console)
     plan = workspace.plan(workspace.benchmark(name), only, device, executor)
     found, broken = records.load_all(workspace.local_records)
-    say_ignored(broken, console)
-    cells = pending(plan, found, retry_failed=retry_failed)
+    print_ignored(broken, console)
+    cells = find_pending(plan, found, retry_failed=retry_failed)
     store = workspace.store()
-    place = executor_named(executor, fresh=fresh)
-    elsewhere = Mirror(mirror) if mirror else None
+    place = make_executor(executor, fresh=fresh)
+    shared = Mirror(mirror) if mirror else None
     recorder = Recorder(store, workspace.local_records, place.name, device, workspace.root)
     recorder.by_key = records.newest_by_key(found)
     with closing(place):
@@ -159,39 +162,41 @@ def run(
             executor=place,
             recorder=recorder,
             data_root=workspace.data,
-            jobs=jobs or len(numbers) or workers(),
+            jobs=jobs or len(numbers) or count_cores(),
             device=device,
             gpus=numbers,
             keep_all=keep_all,
-            mirror=elsewhere,
+            mirror=shared,
             tell=meter.update,
         )
         if retry_failed:
             scheduler.forget_failures(cells)
-        prepare(place.name, environments_of(plan, scheduler, cells), console)
+        build_images(place.name, find_environments(plan, scheduler, cells), console)
         try:
             with meter:
                 tally = scheduler.run(cells)
-        finally:  # a run that was stopped after hours has seen what stages take
+        finally:  # a run that was stopped after hours has measured stages, too
             with suppress(OSError):
                 Timings(workspace.home, plan).learn(store, scheduler.done)
-    if elsewhere is not None:
+    if shared is not None:
         for key in scheduler.done:
-            elsewhere.push(store, key)
-    say(console, plan, recorder, tally, place.name)
+            shared.push(store, key)
+    print_summary(console, plan, recorder, tally, place.name)
     return tally
 
 
-def say_ignored(broken: list[UserError], console: Console) -> None:
-    """Say which records could not be read; the cells behind them count as not run."""
+def print_ignored(broken: list[UserError], console: Console) -> None:
+    """Print which records could not be read; their cells count as not run."""
     for error in broken[:3]:
         console.print(f"ignored: {error}", soft_wrap=True, style="yellow", highlight=False)
     if len(broken) > 3:
         console.print(f"ignored: {len(broken) - 3} more; gauntlet check lists all", style="yellow")
 
 
-def say(console: Console, plan: Plan, recorder: Recorder, tally: Tally, executor: str) -> None:
-    """One paragraph: what was run, what every cell ended in."""
+def print_summary(
+    console: Console, plan: Plan, recorder: Recorder, tally: Tally, executor: str
+) -> None:
+    """Print what was run, and the statuses of all cells."""
     statuses = Counter(
         recorder.by_key[cell.key].status if cell.key in recorder.by_key else "missing"
         for cell in plan.cells.values()

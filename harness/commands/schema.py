@@ -1,4 +1,4 @@
-"""``gauntlet schema``: JSON Schemas of both file formats, for editors."""
+"""``gauntlet schema``: JSON Schemas of manifests and benchmarks, for editors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCHEMAS = {"manifest": manifest_schema, "benchmark": benchmark_schema}
 
 
 def schema(out: Path | None, console: Console) -> None:
-    """Print both schemas as one JSON object, or write a file each."""
+    """Print both schemas as one JSON object, or write one file each."""
     made = {name: make() for name, make in SCHEMAS.items()}
     if out is None:
         console.print_json(json.dumps(made), ensure_ascii=True)

@@ -1,4 +1,4 @@
-"""``gauntlet selfcheck``: try every promise that an executor makes."""
+"""``gauntlet selfcheck``: test an executor's isolation and limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from rich.console import Console
 from rich.table import Column, Table
 
-from harness.commands.run import executor_named, prepare
+from harness.commands.run import build_images, make_executor
 from harness.common.progress import Meter
 from harness.executors.selfcheck.run import CHECKS, selfcheck
 from harness.storage.run_folder import RunFolder
@@ -25,9 +25,9 @@ WORDS = {
 
 
 def run(workspace: Workspace, executor: str, console: Console) -> bool:
-    """Print a line for every promise; returns whether none is broken."""
-    make = partial(executor_named, executor)
-    prepare(executor, [None], console)
+    """Test an executor, print a line for every promise, and return whether none is broken."""
+    make = partial(make_executor, executor)
+    build_images(executor, [None], console)
     findings = []
     folder = RunFolder(workspace.home / "work", workspace.store().aside)
     with folder as work, Meter("self-check") as meter:

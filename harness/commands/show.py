@@ -1,4 +1,4 @@
-"""``gauntlet list`` and ``gauntlet show``: what there is, and one cell's record."""
+"""``gauntlet list`` and ``gauntlet show``: the catalogue, and one cell's record."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.results import records
 from harness.results.records import Metric
 from harness.workspace import Workspace
 
-MADE = {"docker": "in containers", "local": "without isolation (self-reported)"}
+EXECUTORS = {"docker": "in containers", "local": "without isolation (self-reported)"}
 
 
 def list_all(workspace: Workspace, console: Console) -> None:
-    """Modules, benchmarks and data sets, a line each."""
+    """Print modules, benchmarks and data sets, one line each."""
     from harness.datasets import DATASETS
 
     for kind, folder in FOLDERS.items():
@@ -37,10 +37,10 @@ def list_all(workspace: Workspace, console: Console) -> None:
 
 
 def find_record(workspace: Workspace, text: str) -> Counting:
-    """Return the record that counts for a cell, by the cell's id or a part that fits one cell only.
+    """Return the record that counts for a cell, by the cell's id or a unique part of it.
 
     Raises:
-        UserError: none or several cells fit.
+        UserError: no cell matches, or several do.
     """
     roots = (workspace.local_records, workspace.published_records)
     found, _ = records.load_all(*roots)
@@ -51,13 +51,13 @@ def find_record(workspace: Workspace, text: str) -> Counting:
     if not fitting:
         for cell, reason in records.withdrawals(*roots).items():
             if text in cell:
-                raise UserError(cell, reason, "gauntlet run its benchmark for a new record")
-        raise UserError(text, "no record of such a cell", "see gauntlet plan BENCH for cell ids")
+                raise UserError(cell, reason, "run its benchmark again for a new record")
+        raise UserError(text, "no recorded cell matches", "see gauntlet plan BENCH for cell ids")
     raise UserError(text, f"{len(fitting)} cells match", f"give more, such as {fitting[0]}")
 
 
 def show(workspace: Workspace, text: str, console: Console) -> None:
-    """One record for people."""
+    """Print a cell's record in readable form."""
     found = find_record(workspace, text)
     record = found.record
 
@@ -70,7 +70,7 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
     by = f", by {record.by}" if record.by else ""
     say(f"status: {record.status}{by}" + (f" – {record.reason}" if record.reason else ""))
     for name, metric in record.metrics.items():
-        say(f"  {name:26} {number(metric)}")
+        say(f"  {name:26} {format_metric(metric)}")
     for flag in record.flags:
         say(f"  flag {flag.name}: {flag.text}")
     for note in record.notes:
@@ -79,15 +79,15 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
         seconds = record.run.seconds.get(role)
         say(f"  {role:15} {key[:12]}" + (f"  {seconds:.2f} s" if seconds is not None else ""))
     run = record.run
-    say(f"made {run.finished} {MADE[record.environment.executor]} on {run.machine}")
+    say(f"made {run.finished} {EXECUTORS[record.environment.executor]} on {run.machine}")
     for image in sorted(set(run.images.values())):
         say(f"image {image}")
     say(f"commit {run.commit}{' (changed files)' if run.dirty else ''}")
     say(f"result {record.result[:16]}")
 
 
-def number(metric: Metric) -> str:
-    """A figure with interval and counts, or why there is none."""
+def format_metric(metric: Metric) -> str:
+    """Format a metric with its interval and counts, or why it is undefined."""
     if metric.value is None:
         return f"– ({metric.absent})"
     text = f"{metric.value:.4f}"

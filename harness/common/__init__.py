@@ -1,1 +1,1 @@
-"""What every package needs: errors, files, digests, text and the terminal."""
+"""Basic tools of every package: errors, files, digests, text and the terminal."""

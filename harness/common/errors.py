@@ -1,4 +1,4 @@
-"""Errors of people, as opposed to bugs: one line and exit code 1, without a traceback."""
+"""Errors that a user can correct: one line each and exit code 1, without a traceback."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something a person can put right.
+    """A mistake that the user can correct.
 
     Attributes:
-        where: file, line, command or name at fault. what: what is wrong with it. fix: what to do.
+        where: file, line, command or name at fault.
+        what: what is wrong with it.
+        fix: what to do about it.
     """
 
     def __init__(self, where: str, what: str, fix: str) -> None:
@@ -26,7 +28,7 @@ class UserErrors(UserError):
     """Several mistakes reported at once, one line each.
 
     Attributes:
-        errors: the single mistakes, in the order in which a person meets them; never empty.
+        errors: the single mistakes, in the order of reading; never empty.
     """
 
     def __init__(self, errors: Iterable[UserError]) -> None:
@@ -40,5 +42,5 @@ class UserErrors(UserError):
 
 
 def split(error: UserError) -> tuple[UserError, ...]:
-    """The single mistakes in an error: its own list for ``UserErrors``, else just itself."""
+    """Return the single mistakes in an error: the list of ``UserErrors``, or the error alone."""
     return error.errors if isinstance(error, UserErrors) else (error,)

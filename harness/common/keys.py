@@ -1,4 +1,4 @@
-"""Canonical JSON, digests and the version of everything that is hashed."""
+"""Canonical JSON, digests, and the version of the stage keys."""
 
 from __future__ import annotations
 
@@ -12,50 +12,52 @@ from pathlib import Path
 KEY_VERSION = 2
 """Part of every stage key. Raise it when the recipe of keys changes; a test pins a golden key."""
 
-IGNORED = {"__pycache__", ".DS_Store", ".ipynb_checkpoints"}
+IGNORED_NAMES = {"__pycache__", ".DS_Store", ".ipynb_checkpoints"}
+"""Files and folders that are no part of any digest."""
 
 ROOT = Path(__file__).resolve().parents[2]
-
+"""The checkout."""
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def canonical(value: object) -> bytes:
-    """The one JSON text of a value: sorted keys, no spaces, no NaN.
+def canonical_json(value: object) -> bytes:
+    """Encode a value as its canonical JSON text: sorted keys, no spaces, no NaN.
 
-    >>> canonical({"b": 1, "a": [1.5, None]})
+    >>> canonical_json({"b": 1, "a": [1.5, None]})
     b'{"a":[1.5,null],"b":1}'
 
     Raises:
-        ValueError: NaN or infinity. TypeError: what JSON cannot hold; nothing is hashed by repr.
+        ValueError: NaN or infinity.
+        TypeError: a value that JSON cannot hold; nothing is hashed by its repr.
     """
     return _ENCODER.encode(value).encode()
 
 
 def digest(value: object) -> str:
-    """SHA-256 of the canonical JSON, hexadecimal."""
-    return hashlib.sha256(canonical(value)).hexdigest()
+    """Return the SHA-256 of a value's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tree_digest(folder: Path) -> str:
-    """Digest of every file below a folder, by relative name; caches and byte code do not count."""
+    """Return the digest of all files below a folder by relative name; caches do not count."""
     return digest([[str(p.relative_to(folder)), file_digest(p)] for p in files_below(folder)])
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Regular files below a folder, sorted by relative name."""
+    """List the regular files below a folder, sorted by relative name; caches do not count."""
     names = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
-    return [folder / name for name in sorted(names, key=str) if not IGNORED & set(name.parts)]
+    return [folder / name for name in sorted(names, key=str) if not IGNORED_NAMES & set(name.parts)]
 
 
 def code_digest(names: Iterable[str]) -> str:
-    """Digest of some of our own source files or packages, named relative to ``harness/``."""
+    """Return the digest of source files or packages, named relative to ``harness/``."""
     paths: list[Path] = []
     for name in names:
         path = ROOT / "harness" / name
@@ -65,21 +67,21 @@ def code_digest(names: Iterable[str]) -> str:
 
 @functools.cache
 def runtime_digest() -> str:
-    """Digest of what runs beside a module."""
+    """Return the digest of the code that runs beside a module."""
     return code_digest(["runtime"])
 
 
 @functools.cache
 def judge_digest() -> str:
-    """Digest of what turns artefacts into numbers; part of the score key only."""
+    """Return the digest of the code that computes results; part of the score key only."""
     return code_digest(["judge", "results/scoring.py", "results/codec.py"])
 
 
 @functools.cache
 def environment_digest() -> str:
-    """The local environment: the lock file, Python's and torch's versions.
+    """Return the digest of the local environment: lock file, Python's and torch's versions.
 
-    torch's version is read from its metadata: importing it would cost a second and a half.
+    torch's version is read from its metadata: importing torch takes a second and a half.
     """
     from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a long job: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from rich.progress import (
 from harness.common.terminal import Terminal
 
 LINE_EVERY = 10.0
-"""Seconds between two lines where something is new."""
-STILL_EVERY = 60.0
-"""The same where nothing is but what the work says of itself."""
+"""Seconds between two lines while counts change."""
+UNCHANGED_LINE_EVERY = 60.0
+"""Seconds between two lines while counts stay the same."""
 
 
 class Meter:
-    """Shows done/total, rate and time left.
+    """Progress display: done/total, rate and time left.
 
     Example::
 
@@ -36,13 +36,13 @@ class Meter:
     def __init__(self, title: str, console: Console | None = None) -> None:
         self.console = console or Terminal(stderr=True)
         self.title = title
-        self._begun = self._last = time.monotonic()
+        self._started = self._last = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._shown = (0, 0)
+        self._last_counts = (0, 0)
 
     def __enter__(self) -> Meter:
-        self._begun = self._last = time.monotonic()
+        self._started = self._last = time.monotonic()
         if self.console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}", markup=False),
@@ -61,15 +61,23 @@ class Meter:
         return self
 
     def update(self, done: int, total: int, what: str) -> None:
-        """Say how far the work is."""
+        """Show the progress.
+
+        Args:
+            done: finished items.
+            total: all items.
+            what: the latest event, such as a stage that ended.
+        """
         now = time.monotonic()
-        rate = done / max(now - self._begun, 1e-9)
+        rate = done / max(now - self._started, 1e-9)
         if self._bar is not None and self._task is not None:
             self._bar.update(
                 self._task, completed=done, total=total, rate=f"{rate:.1f}/s", what=what[:60]
             )
-        elif now - self._last >= (LINE_EVERY if (done, total) != self._shown else STILL_EVERY):
-            self._last, self._shown = now, (done, total)
+        elif now - self._last >= (
+            LINE_EVERY if (done, total) != self._last_counts else UNCHANGED_LINE_EVERY
+        ):
+            self._last, self._last_counts = now, (done, total)
             left = f", about {(total - done) / rate:.0f} s left" if done else ""
             self.console.print(
                 f"{self.title}: {done}/{total}, {rate:.1f}/s{left} ({what})", soft_wrap=True

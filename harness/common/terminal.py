@@ -1,4 +1,4 @@
-"""The terminal: untrusted text is escaped, and a stream that cannot be written is one line."""
+"""Terminal output: untrusted text is escaped; a failed write is reported in one line."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rich.segment import Segment
 from rich.text import Text
 
 from harness.common.errors import UserError
-from harness.common.text import visible
+from harness.common.text import escape
 
-NARROWEST = 40
-"""Columns below which a table cannot be read."""
-USUAL = 80
-"""Columns where ``COLUMNS`` says none, as in a window without a size."""
+MIN_WIDTH = 40
+"""Fewest columns in which a table is readable."""
+DEFAULT_WIDTH = 80
+"""Columns where ``COLUMNS`` is 0, as in a window without a size."""
 
 
 class Terminal(Console):
-    r"""A console for text that holds names, summaries and reasons by people we do not know.
+    r"""Console for text that holds names, summaries and reasons by unknown authors.
 
-    Square brackets are no markup, ``:words:`` no pictures, and control characters are written as
-    escapes: ``\x1b]0;…`` in a summary would retitle the reader's window, or rewrite lines above it.
+    Square brackets are no markup and ``:words:`` no emoji. Control characters are escaped:
+    ``\x1b]0;…`` in a summary could retitle the reader's window, or overwrite lines above it.
     """
 
     def __init__(
@@ -34,25 +34,25 @@ class Terminal(Console):
         super().__init__(
             stderr=stderr,
             file=file,
-            width=width or columns(os.environ.get("COLUMNS", "")),
+            width=width or parse_columns(os.environ.get("COLUMNS", "")),
             markup=False,
             emoji=False,
             highlight=False,
         )
 
-    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401  (handed on)
-        """A string as it will be shown; it is measured so, and tables stay straight."""
-        return super().render_str(shown(text), **options)
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401  (passed on)
+        """Return a string as it will be printed; tables measure it so and stay straight."""
+        return super().render_str(escape_lines(text), **options)
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """The segments of anything printable; rich's own control codes stay what they are."""
+        """Yield the escaped segments of a renderable; rich's own control codes stay."""
         for text, style, control in super().render(renderable, options):
-            yield Segment(text if control else shown(text), style, control)
+            yield Segment(text if control else escape_lines(text), style, control)
 
     def write_exactly(self, text: str) -> None:
-        """Write data as UTF-8, whatever the stream's encoding: no character is replaced in it."""
+        """Write data as UTF-8, whatever the stream's encoding; no character is replaced."""
         buffer = getattr(self.file, "buffer", None)
         if buffer is None:  # a file in memory
             self.file.write(text)
@@ -63,7 +63,7 @@ class Terminal(Console):
 
 
 class _Output(io.FileIO):
-    """A standard stream whose first failed write is a ``UserError``; later ones are dropped."""
+    """Standard stream whose first failed write is a ``UserError``; later ones are dropped."""
 
     def __init__(self, descriptor: int, *, silent: bool) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -74,16 +74,17 @@ class _Output(io.FileIO):
         """Write some bytes.
 
         Raises:
-            BrokenPipeError: the reader has gone. UserError: the device is full, or broken.
+            BrokenPipeError: the reader has closed the stream.
+            UserError: the device is full or broken.
         """
         length = memoryview(data).nbytes
-        if self._broken or not length:  # the interpreter flushes at its end; click tries with none
+        if self._broken or not length:  # the interpreter flushes at exit; click writes b""
             return length
         try:
             return super().write(data)
         except OSError as error:
             self._broken = True
-            if self._silent:  # there is no other place to say so; the exit code stays
+            if self._silent:  # there is no other stream to report it on; the exit code stays
                 return length
             if isinstance(error, BrokenPipeError):
                 raise  # rich and click end the program quietly
@@ -93,16 +94,16 @@ class _Output(io.FileIO):
 
 
 def make_streams_tolerant() -> None:
-    """Make the standard streams take every character, and fail with one line.
+    """Make the standard streams accept every character, and fail with one line.
 
-    A character that the stream's encoding lacks is replaced. A stream that is no file, such as a
-    test's, stays as it is.
+    A character that the stream's encoding lacks is replaced. A stream that is not a file, such as
+    a test's, stays as it is.
     """
-    sys.stdout = _tolerant_stream(sys.stdout, "replace", silent=False)
-    sys.stderr = _tolerant_stream(sys.stderr, "backslashreplace", silent=True)
+    sys.stdout = _make_tolerant(sys.stdout, "replace", silent=False)
+    sys.stderr = _make_tolerant(sys.stderr, "backslashreplace", silent=True)
 
 
-def _tolerant_stream(stream: TextIO, errors: str, *, silent: bool) -> TextIO:
+def _make_tolerant(stream: TextIO, errors: str, *, silent: bool) -> TextIO:
     buffer = getattr(stream, "buffer", None)
     raw = getattr(buffer, "raw", buffer)  # the same with PYTHONUNBUFFERED
     if not isinstance(stream, io.TextIOWrapper) or not isinstance(raw, io.FileIO):
@@ -118,17 +119,17 @@ def _tolerant_stream(stream: TextIO, errors: str, *, silent: bool) -> TextIO:
     )
 
 
-def columns(text: str) -> int | None:
-    """The width that ``COLUMNS`` asks for where rich would obey it to the letter; else ``None``.
+def parse_columns(text: str) -> int | None:
+    """Return a readable width for a ``COLUMNS`` that is too small; otherwise ``None``.
 
-    >>> columns("0"), columns("3"), columns("132"), columns("")
+    >>> parse_columns("0"), parse_columns("3"), parse_columns("132"), parse_columns("")
     (80, 40, None, None)
     """
-    if not text.isdecimal() or int(text) >= NARROWEST:
+    if not text.isdecimal() or int(text) >= MIN_WIDTH:
         return None
-    return NARROWEST if int(text) else USUAL
+    return MIN_WIDTH if int(text) else DEFAULT_WIDTH
 
 
-def shown(text: str) -> str:
-    """Text with everything visible but its line ends."""
-    return "\n".join(map(visible, text.split("\n")))
+def escape_lines(text: str) -> str:
+    """Escape each line of a text; line ends stay."""
+    return "\n".join(map(escape, text.split("\n")))

@@ -1,8 +1,10 @@
-"""Strangers' text made harmless to look at: names, summaries, reasons, paths, lines of a log."""
+"""Untrusted text (names, summaries, reasons, paths, log lines), and hints for misspelt words."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 REASON_LENGTH = 500
 """Characters of a reason that are kept."""
@@ -13,45 +15,67 @@ _HIDDEN = re.compile(
 """Control, bidirectional and zero-width characters, and lone surrogates."""
 
 
-def visible(text: str) -> str:
-    r"""Text in which every character that would be obeyed or not be seen is written as an escape.
+def escape(text: str) -> str:
+    r"""Escape control characters and invisible characters in untrusted text.
 
-    >>> visible("a\x1b[31mb"), visible("\u202egnp")
+    >>> escape("a\x1b[31mb"), escape("\u202egnp")
     ('a\\x1b[31mb', '\\u202egnp')
     """
-    return _HIDDEN.sub(lambda match: escaped(match[0]), text)
+    return _HIDDEN.sub(lambda match: escape_character(match[0]), text)
 
 
-def escaped(character: str) -> str:
-    """One character as Python and JSON would write it."""
+def escape_character(character: str) -> str:
+    """Write one character as an escape of Python and JSON."""
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
-def hidden(text: str) -> str | None:
-    r"""The first character that ``visible`` would escape, escaped; line ends and tabs are layout.
+def find_hidden_character(text: str) -> str | None:
+    r"""Find the first character that ``escape`` would change, apart from line ends and tabs.
 
-    >>> hidden("two\nlines"), hidden("a\x07b")
+    Returns:
+        The escaped character, or ``None``.
+
+    >>> find_hidden_character("two\nlines"), find_hidden_character("a\x07b")
     (None, '\\x07')
     """
     found = _HIDDEN.search(text.replace("\n", " ").replace("\t", " "))
-    return None if found is None else escaped(found[0])
+    return None if found is None else escape_character(found[0])
 
 
-def json_safe(text: str) -> str:
-    r"""JSON in which no string holds a character that ``visible`` would escape; it means the same.
+def escape_json(text: str) -> str:
+    r"""Escape in JSON text what ``escape`` would; the value stays the same.
 
-    >>> json_safe('"\x9b2J"')
+    >>> escape_json('"\x9b2J"')
     '"\\u009b2J"'
     """
     return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def one_line(text: str) -> str:
-    r"""One printable line of what a module said; it goes to terminals, pages and JSON.
+    r"""Shorten a module's message to one printable line for terminals, pages and JSON.
 
     >>> one_line("a\x1b[31mb\nc")
     'a\ufffd[31mb c'
     """
     words = " ".join(text[: 4 * REASON_LENGTH].split())
     return "".join(c if c.isprintable() else "\ufffd" for c in words)[:REASON_LENGTH]
+
+
+def suggest(word: str, known: Iterable[str], otherwise: str = "known are") -> str:
+    """Return the hint for an unknown word: the nearest known word, or all of them.
+
+    Args:
+        word: the unknown word.
+        known: words that would be accepted.
+        otherwise: introduces the list of known words where none is near.
+
+    >>> suggest("parms", ["name", "params"])
+    'did you mean "params"?'
+    >>> suggest("zzz", ["name", "params"])
+    'known are name, params'
+    """
+    known = list(known)
+    if close := get_close_matches(word, known, n=1, cutoff=0.5):
+        return f'did you mean "{close[0]}"?'
+    return f"{otherwise} {', '.join(known)}" if known else "remove it"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
 from harness.common.errors import UserError, UserErrors
+from harness.common.text import suggest
 from harness.config.identity import module_digest
 from harness.config.manifest import Manifest, check_manifests
 
@@ -87,6 +87,5 @@ class Catalog:
         if (kind, name) in self.modules:
             return self.modules[kind, name]
         names = [m.manifest.name for m in self.of(kind)]
-        near = get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
-        raise UserError(where, f"no {kind} named {name!r} in {FOLDERS[kind]}/", hint)
+        what = f"no {kind} named {name!r} in {FOLDERS[kind]}/"
+        raise UserError(where, what, suggest(name, names))

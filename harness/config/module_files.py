@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from harness.common.errors import UserError, UserErrors
-from harness.common.keys import IGNORED
+from harness.common.keys import IGNORED_NAMES
 
 MANIFEST = "manifest.yaml"
 """Read by the harness alone; ``identity`` says which of its keys decide results."""
@@ -93,4 +93,4 @@ def _entries(folder: Path) -> Iterator[tuple[Path, int]]:
 
 
 def _ignored(part: str) -> bool:
-    return part in IGNORED or fnmatchcase(part, EDITORS)
+    return part in IGNORED_NAMES or fnmatchcase(part, EDITORS)

@@ -7,7 +7,6 @@ clear meaning is refused: two equal keys, ``010``, anchors, aliases, merge keys,
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ from typing import NamedTuple, TypeAlias
 import yaml
 
 from harness.common.errors import UserError, UserErrors
-from harness.common.text import hidden
+from harness.common.text import find_hidden_character, suggest
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Loc: TypeAlias = tuple[str | int, ...]
@@ -185,9 +184,7 @@ def nearest(word: str, known: Iterable[str], otherwise: str = "known are") -> st
     new, value = RENAMED.get(word, ("", ""))
     if new in known:
         return f'it is now "{new}"' + (f": {value}" if value else "")
-    if close := difflib.get_close_matches(word, known, n=1, cutoff=0.5):
-        return f'did you mean "{close[0]}"?'
-    return f"{otherwise} {', '.join(known)}" if known else "remove it"
+    return suggest(word, known, otherwise)
 
 
 def _text(path: Path) -> str:
@@ -328,7 +325,7 @@ class _Reader:
         return str(event.value)
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place, loc: Loc) -> Json:
-        if letter := hidden(event.value):
+        if letter := find_hidden_character(event.value):
             self.refuse(place, f"a character that nobody sees ({letter})", "delete it", loc)
         if event.style:  # None or "" when plain, depending on the scanner
             return str(event.value)

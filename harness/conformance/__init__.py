@@ -1,1 +1,1 @@
-"""Whether a module folder keeps its contract."""
+"""Conformance: the tests that every module folder must pass."""

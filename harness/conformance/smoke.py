@@ -1,20 +1,24 @@
-"""Smoke runs: the small matrices in which conformance tries a module, and what surrounds it."""
+"""Smoke matrices: a module under test, its control, and the reference modules around it."""
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 from harness.config.catalog import Module
 from harness.config.manifest import Manifest
+from harness.config.strict_yaml import Json
 from harness.config.threat import THREATS
 
-DATA: dict[str, dict[str, Any]] = {
+DATA: dict[str, dict[str, Json]] = {
     "classification": {"student": "digits"},
     "ranking": {"student": "digits-ranking"},
     "segmentation": {"student": "digit-scenes"},
 }
-TRANSFER_DATA = {"student": "digits-5-9", "public": "digits-0-4", "attacker": "digits-5-9"}
+TRANSFER_DATA: dict[str, Json] = {
+    "student": "digits-5-9",
+    "public": "digits-0-4",
+    "attacker": "digits-5-9",
+}
 
 VICTIMS = {
     "classification": "small-cnn",
@@ -31,10 +35,10 @@ ATTACKS = {
     "backdoor": "badnets",
     "supply-chain": "backdoored-teacher",
 }
-"""Threat model → reference attack, for defences."""
+"""Threat model → reference attack, in matrices of defences."""
 
-BALL = {"norm": "linf", "eps": 32 / 255}
-BUDGETS: dict[str, dict[str, Any]] = {
+BALL: dict[str, Json] = {"norm": "linf", "eps": 32 / 255}
+BUDGETS: dict[str, dict[str, Json]] = {
     "evasion": BALL,
     "evasion-query": BALL | {"queries": 60},
     "evasion-transfer": BALL,
@@ -44,7 +48,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
 }
 """Threat model → the budget of smoke runs; a manifest's ``smoke.budget`` replaces it."""
 
-EDGES: dict[str, tuple[dict[str, Any], ...]] = {
+EDGES: dict[str, tuple[dict[str, Json], ...]] = {
     "evasion": ({"norm": "linf", "eps": 1 / 255}, {"norm": "linf", "eps": 1.0},
                 {"norm": "l2", "eps": 0.01}, {"norm": "l2", "eps": 5.0}),
     "evasion-query": (BALL | {"queries": 1},),
@@ -54,11 +58,11 @@ EDGES: dict[str, tuple[dict[str, Any], ...]] = {
                  {"edits": 1.0, "labels": True, "features": True, "patch": 8, "target": 0}),
     "supply-chain": ({"patch": 1, "target": 0},),
 }  # fmt: skip
-"""Threat model → budgets at the edges, which a module must keep as well."""
+"""Threat model → very small and very large budgets, which an attack must keep, too."""
 
 
-def settings(module: Module) -> list[tuple[str, str]]:
-    """Every threat model and task that the module says it plays, and that is defined."""
+def list_settings(module: Module) -> list[tuple[str, str]]:
+    """List every threat model and task that a module declares, and that has smoke data."""
     manifest = module.manifest
     return [
         (threat, task)
@@ -71,33 +75,56 @@ def settings(module: Module) -> list[tuple[str, str]]:
 
 
 def needs_public(threat: str) -> bool:
-    """Whether a smoke run needs a public network; there is public data for classification."""
+    """Return whether a smoke run needs a public network; only classification has one."""
     return THREATS[threat].needs_public or THREATS[threat].access == "source"
 
 
-def knows(manifest: Manifest, threat: str) -> bool:
-    """Whether the attack reads a network while it poisons: it is granted the clean victim."""
+def needs_clean_victim(manifest: Manifest, threat: str) -> bool:
+    """Return whether a poisoning attack reads a network: it is granted the clean victim."""
     return THREATS[threat].poisons and manifest.kind == "attack" and bool(manifest.needs)
 
 
-def matrix_for(
-    module: Module, threat: str, task: str, variant: str | None, budgets: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """The smoke matrix of a module: it, its control, and the reference modules around it."""
+def smoke_variant(module: Module) -> str | None:
+    """Return the variant that a module's smoke expectation is about."""
+    return module.manifest.smoke.variant if module.manifest.smoke else None
+
+
+def choose_budget(module: Module, threat: str) -> dict[str, Json]:
+    """Choose the budget of a module's smoke runs: its manifest's, if it fits the threat model."""
+    smoke = module.manifest.smoke
+    budget = smoke.budget if smoke is not None else None
+    if smoke is None or budget is None or smoke.threat_model not in (None, threat):
+        return BUDGETS[threat]
+    fits = not list(budget.problems_under(threat))  # type: ignore[arg-type]
+    return dict(budget.to_json()) if fits else BUDGETS[threat]
+
+
+def make_matrix(
+    module: Module, threat: str, task: str, variant: str | None, budget: dict[str, Json]
+) -> dict[str, Json]:
+    """Make the smoke matrix of a module: it, its control, and the reference modules around it.
+
+    Args:
+        module: the module under test.
+        threat: threat model of the matrix.
+        task: task of the matrix.
+        variant: the module's variant; ``None`` for its defaults.
+        budget: the only budget of the matrix.
+    """
     manifest = module.manifest
-    params: dict[str, Any] = {}
+    params: dict[str, Json] = {}
     if manifest.smoke is not None:
         params = dict(manifest.smoke.quick)
         params |= manifest.smoke.params if manifest.smoke.variant == variant else {}
-    entry: dict[str, Any] = {"name": manifest.name, "params": params}
+    entry: dict[str, Json] = {"name": manifest.name, "params": params}
     if variant is not None:
         entry["variant"] = variant
     if manifest.kind == "defense" and "fit" in manifest.hooks:
-        budget = BALL if task == "classification" else {"norm": "linf", "eps": 8 / 255}
-        entry["adversary"] = {"attack": "fgsm", "budget": budget}
-    victims: list[Any] = [VICTIMS[task]]
-    defenses: list[Any] = ["none"]
-    attacks: list[Any] = ["noop"]
+        eps = 32 / 255 if task == "classification" else 8 / 255
+        entry["adversary"] = {"attack": "fgsm", "budget": {"norm": "linf", "eps": eps}}
+    victims: list[Json] = [VICTIMS[task]]
+    defenses: list[Json] = ["none"]
+    attacks: list[Json] = ["noop"]
     if manifest.kind == "victim":
         victims = [entry]
     elif manifest.kind == "defense":
@@ -109,11 +136,11 @@ def matrix_for(
     return {
         "threat_model": threat,
         "data": TRANSFER_DATA if needs_public(threat) else DATA[task],
-        "knowledge": "clean-victim" if knows(manifest, threat) else "none",
+        "knowledge": "clean-victim" if needs_clean_victim(manifest, threat) else "none",
         "victims": victims,
         "defenses": defenses,
         "attacks": attacks,
-        "budgets": budgets,
+        "budgets": [budget],
         "eval_subset": {"examples": 40 if task == "segmentation" else 200, "batch": 40},
         "clean": 20 if task == "segmentation" else 100,
     }

@@ -7,13 +7,13 @@ import inspect
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
+from harness.common.text import suggest
 from harness.datasets import base, cache, digits, hashing
 from harness.datasets.base import Card, DataMissing, Dataset, Split, Splits
 from harness.datasets.cache import CacheEntry
@@ -55,8 +55,7 @@ DATASETS: dict[str, Dataset] = {
 def get(name: str) -> Dataset:
     """Return a data set by name; for an unknown name, the ``UserError`` suggests the nearest."""
     if name not in DATASETS:
-        close = get_close_matches(name, DATASETS, n=1)
-        fix = f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(DATASETS)}"
+        fix = suggest(name, DATASETS, "use one of")
         raise UserError(f"data set {name}", "there is no data set of this name", fix)
     return DATASETS[name]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from harness.common.keys import (
     KEY_VERSION,
-    canonical,
+    canonical_json,
     code_digest,
     environment_digest,
     runtime_digest,
@@ -105,8 +105,8 @@ class Graph:
         """Add a stage and return its key."""
         text = b"%b,%b,%b]" % (
             self._head(kind, recipe),
-            canonical(inputs),
-            canonical(recipe.to_json()),
+            canonical_json(inputs),
+            canonical_json(recipe.to_json()),
         )
         key = hashlib.sha256(text).hexdigest()
         if key not in self.stages:
@@ -124,7 +124,7 @@ class Graph:
             base = self._base | {"environment": environment}
             if kind in HOST:
                 base = {"version": KEY_VERSION, "code": self._host_code[kind]}
-            self._heads[kind, environment] = canonical([kind, base]).removesuffix(b"]")
+            self._heads[kind, environment] = canonical_json([kind, base]).removesuffix(b"]")
         return self._heads[kind, environment]
 
     def ancestors(self, keys: Iterator[str] | list[str]) -> dict[str, Stage]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from harness import datasets
 from harness.common.files import load_array, read_json, write_json
-from harness.common.keys import canonical
+from harness.common.keys import canonical_json
 from harness.config.validation import Value
 from harness.planning.forecast import Forecast, Range
 from harness.planning.graph import HOST, Stage
@@ -245,7 +245,9 @@ class Timings:
             name: value for name, value in stage.recipe.to_json().items() if name not in _LEFT_OUT
         }
         work = self._work(stage)
-        return Sample(setting=canonical([parts, rest, work]).decode(), counts=counts, work=work)
+        return Sample(
+            setting=canonical_json([parts, rest, work]).decode(), counts=counts, work=work
+        )
 
     def _work(self, stage: Stage) -> Work | None:
         if stage.key not in self._works:

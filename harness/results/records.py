@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.common.errors import UserError
+from harness.common.files import write_json
 from harness.common.keys import digest
 from harness.config.threat import By, Status
 
@@ -247,17 +247,8 @@ def write(root: Path, record: Record) -> Path:
     fields = record.to_json()
     path = root / record.cell.benchmark / f"{digest(fields)[:32]}.json"
     if not path.exists():
-        save(path, fields)
+        write_json(path, fields)
     return path
-
-
-def save(path: Path, value: Json) -> None:
-    """Write a JSON file aside, then in one rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    text = json.dumps(value, allow_nan=False, sort_keys=True, indent=1)
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
 
 
 def read(path: Path) -> Record:
@@ -320,7 +311,7 @@ def retract(root: Path, name: str, why: str) -> Path:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "why": why,
     }
-    save(target, retraction)
+    write_json(target, retraction)
     return target
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 from rich.console import Console
 
-from harness.commands.run import pending
+from harness.commands.run import find_pending
 from harness.commands.show import show
 from harness.common.keys import digest
 from harness.report import frame
@@ -15,14 +15,8 @@ from harness.report.cells import cell_rows
 from harness.report.leaderboard import tables
 from harness.report.site.exports import cells_csv
 from harness.results import records
-from tests.support.workspaces import (
-    POISONING,
-    QUERY,
-    SANITIZER,
-    VICTIM,
-    Checkout,
-    matrix,
-)
+from tests.support.module_sources import SANITIZER, VICTIM
+from tests.support.workspaces import POISONING, QUERY, Checkout, matrix
 
 pytestmark = pytest.mark.xdist_group("run")
 
@@ -254,7 +248,7 @@ def test_what_the_plan_rules_out_is_put_down_to_a_rule(found):
 
 
 def test_what_a_module_cannot_do_is_not_tried_again(checkout):
-    todo = pending(checkout.plan(), list(checkout.records().values()), retry_failed=True)
+    todo = find_pending(checkout.plan(), list(checkout.records().values()), retry_failed=True)
     ended = {checkout.records()[cell.id].status for cell in todo}
     assert ended == {"module_error", "contract_violation", "timeout", "blocked"}
 

@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from harness.report import frame
-from tests.support.workspaces import PERTURB, SIGN, Checkout, matrix
+from tests.support.module_sources import PERTURB, SIGN
+from tests.support.workspaces import Checkout, matrix
 
 pytestmark = pytest.mark.xdist_group("run")
 

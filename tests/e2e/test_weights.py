@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 
 from harness.common.errors import UserError
 from harness.config.manifest import load_manifest
-from tests.support.workspaces import GUARD, POISONING, TRANSFER, VICTIM, Checkout, kinds, matrix
+from tests.support.module_sources import GUARD, VICTIM
+from tests.support.workspaces import POISONING, TRANSFER, Checkout, kinds, matrix
 
 IMPORT = """
     def import_weights(self, path):
@@ -121,7 +122,7 @@ def test_another_file_is_refused(checkout, tmp_path):
     ("name", "words"),
     [
         ("stored/new", 'has no weights "new"'),
-        ("stord/old", "did you mean stored"),
+        ("stord/old", 'did you mean "stored"'),
         ("tiny/old", 'has no weights "old"'),
     ],
 )

@@ -20,7 +20,8 @@ from harness.executors.receive import ChannelBroken, Receiver, relative_name
 from harness.executors.selfcheck.context import SelfCheckContext
 from tests.support.containers import ours
 from tests.support.jobs import job_file
-from tests.support.workspaces import PERTURB, QUERY, Checkout, matrix
+from tests.support.module_sources import PERTURB
+from tests.support.workspaces import QUERY, Checkout, matrix
 
 
 @pytest.fixture

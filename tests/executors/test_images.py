@@ -10,7 +10,8 @@ from harness.common.errors import UserError
 from harness.config.environments import Environment
 from harness.executors.images import KEY, Images, no_engine
 from tests.support.containers import ours
-from tests.support.workspaces import PERTURB, Checkout, matrix
+from tests.support.module_sources import PERTURB
+from tests.support.workspaces import Checkout, matrix
 
 PIN = "iniconfig==2.3.0\n"
 """A small package without dependencies; not the version that tests run with."""
@@ -110,7 +111,7 @@ def test_a_gpu_that_is_not_there_is_one_line(checkout, images, monkeypatch):
     checkout.benchmark(matrix())
     usual = Environment("cpu")
     monkeypatch.setattr("harness.executors.gpu_probe.Environment", lambda device: usual)
-    monkeypatch.setattr("harness.commands.images.ensure", lambda *given: None)
+    monkeypatch.setattr("harness.commands.images.build_missing", lambda *given: None)
     with pytest.raises(UserError, match=r"GPU 0 cannot be used: .*could not select device driver"):
         checkout.run(executor="docker", device="cuda")
     assert ours() == []

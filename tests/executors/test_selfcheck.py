@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.commands.run import executor_named
+from harness.commands.run import make_executor
 from harness.executors.base import Result
 from harness.executors.local import LocalExecutor, Stop
 from harness.executors.selfcheck import context
@@ -59,7 +59,7 @@ def test_local_keeps_its_promises_and_leaves_nothing(tmp_path, temporary):
 
 @pytest.mark.engine
 def test_docker_keeps_every_promise_and_leaves_nothing(tmp_path):
-    findings = list(selfcheck(partial(executor_named, "docker"), tmp_path))
+    findings = list(selfcheck(partial(make_executor, "docker"), tmp_path))
     assert [finding.check.name for finding in findings] == NAMES
     bad = [f"{f.check.name}: {f}" for f in findings if f.state not in ("holds", "inconclusive")]
     assert not bad

@@ -16,8 +16,9 @@ import pandas as pd
 
 from harness.config.threat import CONTROLS, THREATS
 from harness.judge.values import Absent, Rate, proportion
-from harness.results.codec import pack_bits, pack_counts, pack_moves
+from harness.results.codec import pack_bits
 from harness.results.records import Record
+from tests.support.synthetic_maps import map_figures
 
 Gap = tuple[str, str]  # status, reason
 UNBOUNDED = "unbounded"
@@ -229,7 +230,11 @@ class _World:
             "confusions": None,
         }
         if status == "ok":
-            figures = self._maps(attack) if suite.task == "segmentation" else self._bits(attack)
+            figures = (
+                map_figures(self._held(attack), CLASSES)
+                if suite.task == "segmentation"
+                else self._bits(attack)
+            )
         flag = suite.flags.get((self.defense, attack))
         spent = round(0.2 + 4 * suite.attacks[attack], 3)
         body = {
@@ -345,65 +350,6 @@ class _World:
             "outcomes": outcomes,
             "confusions": None,
         }
-
-    def _maps(self, attack: str) -> dict[str, Any]:
-        n, classes, pixels = self.suite.examples, 3, 120
-        held = self._held(attack)
-        before = np.zeros((n, classes, classes + 1), np.uint32)
-        after = before.copy()
-        for k in range(classes):
-            good = pixels - 8 - 2 * k
-            before[:, k, k], before[:, k, (k + 1) % classes] = good, pixels - good
-            left = np.where(held, good - 4, 20)
-            after[:, k, k], after[:, k, (k + 1) % classes] = left, pixels - left
-        metrics, parts = {}, {}
-        for name, part, counts in (
-            ("clean_miou", "clean_iou", before),
-            ("miou", "iou", after),
-        ):
-            metrics[name] = _bootstrapped(miou(counts.sum(axis=0)))
-            for k, value in enumerate(iou(counts.sum(axis=0))):
-                parts[f"{part}[class {k}]"] = _bootstrapped(value)
-        return {
-            "metrics": metrics,
-            "parts": parts,
-            "outcomes": None,
-            "confusions": {
-                "shape": list(before.shape),
-                "classes": list(CLASSES),
-                "moves": pack_moves(moves(before, after)),
-                "before": pack_counts(before),
-                "after": pack_counts(after),
-            },
-        }
-
-
-def _bootstrapped(value: float) -> dict[str, Any]:
-    ends = {"lo": max(0.0, value - 0.03), "hi": min(1.0, value + 0.03)}
-    return {"value": value, **ends, "level": 0.95, "method": "bootstrap"}
-
-
-def iou(counts: np.ndarray) -> list[float]:
-    """Plain IoU of each class of one pooled confusion matrix ``[K, K+1]``."""
-    square = counts[:, :-1].astype(float)
-    inside = np.diag(square)
-    return (inside / (square.sum(axis=0) + counts.sum(axis=1) - inside)).tolist()
-
-
-def miou(counts: np.ndarray) -> float:
-    """Their mean."""
-    return float(np.mean(iou(counts)))
-
-
-def moves(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Pooled moves ``[K+1, K+1]`` if pixels of one label changed as few predictions as they can."""
-    k = before.shape[1]
-    found = np.zeros((k + 1, k + 1), np.int64)
-    for first, last in zip(before.reshape(-1, k + 1), after.reshape(-1, k + 1), strict=True):
-        stay = np.minimum(first, last).astype(np.int64)
-        found += np.diag(stay)
-        found += np.outer(first - stay, last - stay) // max(1, int((first - stay).sum()))
-    return found
 
 
 def scale(records: int = 20_250) -> Suite:

@@ -11,10 +11,11 @@ from rich.table import Table
 from harness.commands import report
 from harness.common.progress import Meter
 from harness.common.terminal import Terminal
-from harness.common.text import hidden, visible
+from harness.common.text import escape, find_hidden_character
 from harness.config.catalog import Catalog
 from harness.results import records
-from tests.support.workspaces import PERTURB, Checkout, cell, matrix
+from tests.support.module_sources import PERTURB
+from tests.support.workspaces import Checkout, cell, matrix
 from tests.unit.report.test_frame import CONTAINED, record
 
 TITLE = "\x1b]0;owned\x07\x9b2J\u202e"
@@ -103,10 +104,10 @@ SHOWN = {
     "list": "[/red]",
     "plan": "loud",
     "show": HTML + MARKUP,
-    "show-from-elsewhere": visible(TITLE) + HTML + MARKUP,
+    "show-from-elsewhere": escape(TITLE) + HTML + MARKUP,
     "report": "Leaderboard: ",
     "check": "records: fine",
-    "unknown": visible(TITLE) + MARKUP,
+    "unknown": escape(TITLE) + MARKUP,
 }
 """What each of them says all the same: nothing is hidden by leaving it out."""
 
@@ -121,14 +122,14 @@ def test_no_command_passes_a_control_character_on(checkout, name, colours, monke
     assert done.returncode == (1 if name == "unknown" else 0), done.stderr
     said = done.stdout + done.stderr
     plain = COLOURS.sub("", said) if colours else said
-    assert hidden(plain) is None
+    assert find_hidden_character(plain) is None
     assert SHOWN[name] in plain
 
 
 def test_a_run_says_a_reason_as_text_on_one_line(checkout):
     assert checkout.ran.returncode == 0
     said = checkout.ran.stdout + checkout.ran.stderr
-    assert hidden(said) is None
+    assert find_hidden_character(said) is None
     (line,) = (line for line in said.splitlines() if "module_error: " in line)
     assert HTML + MARKUP in line
     assert not any(line.startswith("status: ok") for line in said.splitlines())
@@ -148,7 +149,7 @@ def test_pages_hold_it_as_text_and_nothing_in_them_acts(checkout):
     assert not [(path, found) for path, text in pages.items() if (found := Active(text).found)]
     assert any("&lt;script&gt;alert(" in text for text in pages.values())
     for path in (*pages, *site.rglob("*.csv"), *site.rglob("*.json")):
-        assert hidden(path.read_text("utf-8")) is None, path
+        assert find_hidden_character(path.read_text("utf-8")) is None, path
     for path in site.rglob("*"):  # whoever renders READMEs one day meets this
         assert path.is_dir() or "README-MARK" not in path.read_text("utf-8")
 
@@ -161,7 +162,7 @@ def test_a_manifest_with_characters_that_nobody_sees_is_refused(tmp_path, field,
     _, errors = Catalog.load_with_errors(tmp_path)
     (error,) = errors
     assert "a character that nobody sees" in error.what
-    assert hidden(str(error)) is None
+    assert find_hidden_character(str(error)) is None
 
 
 def test_names_that_are_no_names_are_refused(tmp_path):
@@ -179,8 +180,8 @@ def test_the_terminal_obeys_nothing_however_a_text_gets_there():
     table.add_row(TITLE + MARKUP)
     terminal.print(table)
     terminal.print(TITLE + MARKUP, soft_wrap=True)
-    assert hidden(said.getvalue()) is None
-    assert said.getvalue().count(visible(TITLE) + MARKUP) == 3
+    assert find_hidden_character(said.getvalue()) is None
+    assert said.getvalue().count(escape(TITLE) + MARKUP) == 3
     rows = [line for line in said.getvalue().splitlines() if line[:1] in "┏┃┡│└"]
     assert len({len(row) for row in rows}) == 1
 

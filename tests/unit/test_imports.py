@@ -64,8 +64,13 @@ HOMES = {
 """Library → where it may be imported, at the top of a file or inside a function."""
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Every module that a file imports, wherever it does; relative imports stay in a module."""
+    return frozenset(walk_imports(path))
+
+
+def walk_imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
             case ast.Import(names):

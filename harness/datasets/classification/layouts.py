@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
+from harness.common.text import suggest
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -38,8 +38,7 @@ class ImageSetLayout:
         known = {name: index for index, name in enumerate(self.classes)}
         known |= {str(index): index for index in range(len(self.classes))}
         if text not in known:
-            close = get_close_matches(text, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"use {', '.join(self.classes)}"
+            hint = suggest(text, self.classes, "use one of")
             raise UserError(where, f"{text!r} is not a class of {self.name}", hint)
         return known[text]
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from harness.common.text import json_safe
+from harness.common.text import escape_json
 from harness.report.cells import CellRow, Record
 from harness.report.site.flips import Flips
 from harness.report.site.format import spreadsheet
@@ -221,4 +221,4 @@ def _json(value: object, *, sort_keys: bool = False) -> str:
     text = json.dumps(
         value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys
     )
-    return json_safe(text) + "\n"
+    return escape_json(text) + "\n"

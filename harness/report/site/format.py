@@ -13,7 +13,7 @@ from datetime import datetime
 
 from markupsafe import Markup, escape
 
-from harness.common.text import visible
+from harness.common.text import escape as escape_hidden
 
 _SLUG_LENGTH = 80
 _FEW = 200
@@ -23,7 +23,7 @@ _MINUTE, _HOUR = 60, 3600
 def finalize(value: object) -> object:
     """What every printed template expression passes through; markup that we made stays as it is."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return visible(value)
+        return escape_hidden(value)
     return value
 
 
@@ -205,7 +205,7 @@ def date(moment: str) -> str:
 
 def breakable(name: str) -> Markup:
     """A name that may break after underscores and slashes (hyphens break by themselves)."""
-    return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(visible(name)))))  # noqa: S704  (escaped)
+    return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(escape_hidden(name)))))  # noqa: S704  (escaped)
 
 
 def inside(title: str) -> str:
@@ -233,5 +233,5 @@ def spreadsheet(text: str) -> str:
     >>> spreadsheet("=1+1"), spreadsheet("pgd")
     ("'=1+1", 'pgd')
     """
-    shown = visible(text)
+    shown = escape_hidden(text)
     return f"'{shown}" if shown[:1] in {"=", "+", "-", "@"} else shown

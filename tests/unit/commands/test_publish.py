@@ -50,7 +50,7 @@ def test_contained_records_go_and_local_ones_stay_unless_told_otherwise(checkout
     assert "git add reports/records" in said.getvalue()
     found, said = published(checkout, include_local=True)
     assert found == [("noop", "local"), ("sign", "docker")]
-    assert "1 record published, 1 lay there already" in said.getvalue()
+    assert "1 record published, 1 published before" in said.getvalue()
 
 
 def test_stale_transient_and_older_records_stay(checkout, cells):
@@ -63,7 +63,7 @@ def test_stale_transient_and_older_records_stay(checkout, cells):
     records.write(root, record(other, environment=CONTAINED))  # a key that is not planned so
     found, said = published(checkout)
     assert found == [("sign", "docker")]
-    for reason in ("stale", "infra_error", "another of its cell counts"):
+    for reason in ("stale", "infra_error", "another record of its cell counts"):
         assert f"1 left out: {reason}" in said.getvalue()
 
 
@@ -99,7 +99,7 @@ def test_a_failure_does_not_follow_a_published_result(checkout, cells):
     records.write(root, record(inside, "timeout", hour=5, environment=CONTAINED))
     found, said = published(checkout)
     assert found == [("sign", "docker")]
-    assert "0 records published, 1 lay there already" in said.getvalue()
+    assert "0 records published, 1 published before" in said.getvalue()
 
 
 def test_files_that_were_not_committed_are_said(checkout, cells):

@@ -33,9 +33,11 @@ def folder(tmp_path):
 
 
 def test_canonical_json_has_one_text_for_a_value():
-    assert keys.canonical({"b": [1, 2.5, None], "a": "ε"}) == b'{"a":"\\u03b5","b":[1,2.5,null]}'
-    assert keys.canonical({"x": 1, "y": 2}) == keys.canonical(dict(y=2, x=1))
-    assert keys.canonical((1, (2,))) == keys.canonical([1, [2]])
+    assert (
+        keys.canonical_json({"b": [1, 2.5, None], "a": "ε"}) == b'{"a":"\\u03b5","b":[1,2.5,null]}'
+    )
+    assert keys.canonical_json({"x": 1, "y": 2}) == keys.canonical_json(dict(y=2, x=1))
+    assert keys.canonical_json((1, (2,))) == keys.canonical_json([1, [2]])
 
 
 def test_canonical_json_tells_a_whole_number_from_a_fraction_and_from_text():

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from harness.config.identity import IN_KEY, declarations, module_digest
 from harness.config.manifest import Manifest, load_manifest
-from tests.support.workspaces import PERTURB, Checkout, cell, matrix
+from tests.support.module_sources import PERTURB
+from tests.support.workspaces import Checkout, cell, matrix
 
 ATTACK = {
     "schema": "manifest/1",

@@ -6,11 +6,11 @@ import socket
 import pytest
 
 from harness.common.errors import UserErrors
-from harness.common.files import remove_tree
 from harness.config.catalog import Catalog
 from harness.config.identity import module_digest
 from harness.config.manifest import load_manifest
 from harness.config.module_files import module_files, strange_files
+from tests.support.folders import deep_folder
 from tests.support.workspaces import Checkout, matrix
 
 LINK = "a link in a module's folder; copy what it names to this place, or remove it"
@@ -110,6 +110,7 @@ def test_a_manifest_that_is_a_link_is_not_read(folder):
     assert str(caught.value) == f"attacks/noop/manifest.yaml: {LINK}"
 
 
+@pytest.mark.slow
 def test_links_and_mistakes_of_all_modules_are_told_together(checkout, folder):
     put("file", folder / "x.txt")
     put("pipe", checkout.root / "victims" / "tiny" / "y")
@@ -149,15 +150,7 @@ def test_a_folder_that_is_a_link_is_the_folder_that_it_names(folder, tmp_path):
     assert [error.where for error in strange_files(linked)] == ["other/noop/x.txt"]
 
 
-def test_a_folder_deeper_than_pythons_stack_is_walked(folder, tmp_path):
-    here = os.open(folder, os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("d", dir_fd=here)
-        deeper = os.open("d", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = deeper
-    os.close(here)
-    try:
+@pytest.mark.slow
+def test_a_folder_deeper_than_pythons_stack_is_walked(folder):
+    with deep_folder(folder / "d", levels=1100):
         assert strange_files(folder) == []
-    finally:
-        remove_tree(folder / "d")  # pytest could not

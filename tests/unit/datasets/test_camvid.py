@@ -119,7 +119,7 @@ def test_the_command_says_what_is_missing_of_the_set(camvid_source, tmp_path):
     workspace = Workspace(tmp_path, tmp_path / "home")
     command.fetch(workspace, "camvid", camvid_source, Console(file=said, width=200))
     assert "note: not the whole published set" in said.getvalue()
-    command.cards(workspace, Console(file=said, width=200))
+    command.print_cards(workspace, Console(file=said, width=200))
     assert "this copy: not the whole published set" in said.getvalue()
 
 

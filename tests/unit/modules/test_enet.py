@@ -207,6 +207,7 @@ def test_the_loss_finds_the_weights_behind_a_guard():
 # Training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", ["enet", "mfb", "none"])
 def test_training_sets_class_weights_and_keeps_the_best_state(form, kind, tmp_path, capsys):

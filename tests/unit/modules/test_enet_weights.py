@@ -109,6 +109,7 @@ def test_import_needs_the_form_of_the_file(tmp_path, params):
         victim(**params).import_weights(stand_in(tmp_path / "file"))
 
 
+@pytest.mark.slow
 def test_the_released_weights_reach_on_camvid_what_they_did(tmp_path):
     """Measured with the source's own code: mIoU .5352, pixel accuracy .8575."""
     path, enet = released(), victim("camvid-2018")

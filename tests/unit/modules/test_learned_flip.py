@@ -112,6 +112,7 @@ def test_at_the_quantile_the_gradient_is_that_of_turned_labels(kind, tmp_path):
     assert torch.allclose(*gradients, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SETS)
 def test_choosing_never_raises_the_objective(kind, tmp_path):
     model, data, _ = held(kind, tmp_path)
@@ -128,6 +129,7 @@ def test_choosing_never_raises_the_objective(kind, tmp_path):
         assert best <= part("objective").objective(losses, problem.clean, other) + 1e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SETS)
 @pytest.mark.parametrize("variant", ["threshold", "threshold-sgd", "threshold-snapshot"])
 def test_lambda_holds_the_budget_or_the_log_warns(kind, variant, tmp_path, capsys):
@@ -156,6 +158,7 @@ def test_a_clean_start_draws_by_a_seed_that_the_log_names(variant, tmp_path, cap
     assert found[0][0] == found[0][1] != found[1][0]
 
 
+@pytest.mark.slow
 def test_a_clean_start_leaves_the_statistics_of_batch_norm(tmp_path):
     model, data, _ = held("pairs", tmp_path, backbone="cnn", lr=0.05)
     for variant, stay in (("mask-clean", True), ("mask", False)):
@@ -168,6 +171,7 @@ def test_a_clean_start_leaves_the_statistics_of_batch_norm(tmp_path):
         assert all(torch.equal(after[name], before[name]) for name in before) == stay
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SETS)
 @pytest.mark.parametrize("variant", ["mask", "threshold"])
 def test_learned_flips_hurt_more_than_drawn_ones(kind, variant, tmp_path):
@@ -190,6 +194,7 @@ class Killed(BaseException):
     """The process ended here."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["mask", "threshold", "threshold-clean"])
 def test_a_killed_attack_resumes_to_the_same_edits(variant, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)

@@ -73,6 +73,7 @@ def test_resnet_50_resizes_normalises_and_has_a_small_head(variant):
     assert all(network.get_submodule(path) for path in victim.stages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["checkpoint", "safetensors"])
 def test_existing_weights_are_read_without_their_last_layer(form, tmp_path):
     torch.manual_seed(1)
@@ -90,6 +91,7 @@ def test_existing_weights_are_read_without_their_last_layer(form, tmp_path):
     assert torch.equal(network.body[1].layer4[0].conv1.weight, theirs["layer4.0.conv1.weight"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"no checkpoint", None])
 def test_another_file_is_refused_in_words(content, tmp_path):
     path = tmp_path / "own.pth"
@@ -159,6 +161,7 @@ def test_small_loss_drops_its_share_and_rather_the_wrong(kind, tmp_path):
     assert (~mask)[wrong].float().mean() > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SETS)
 def test_sever_drops_its_share_of_either_sign(kind, tmp_path):
     data, _ = struck(SETS[kind](), 0.1)

@@ -12,7 +12,8 @@ from harness.config.manifest import load_manifest
 from harness.datasets.base import input_kind
 from harness.planning.entry import ResolvedEntry
 from harness.planning.requirements import CellFacts, check_requirements
-from tests.support.workspaces import PERTURB, POISONING, QUERY, Checkout, cell, matrix
+from tests.support.module_sources import PERTURB
+from tests.support.workspaces import POISONING, QUERY, Checkout, cell, matrix
 
 ROOT = Path(__file__).parents[3]
 FORM = {"form": {"type": "str", "default": "s", "choices": ["s", "m"]}}

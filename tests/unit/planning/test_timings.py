@@ -191,6 +191,7 @@ def test_thousands_of_seeds_are_estimated_once(checkout, monkeypatch):
     assert len(calls) < 20
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_has_learnt_what_it_saw(checkout, monkeypatch):
     run = Scheduler.run
 

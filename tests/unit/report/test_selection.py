@@ -7,7 +7,8 @@ from harness.common.errors import UserError
 from harness.judge import METHOD
 from harness.report import selection
 from harness.report.counting import counting
-from tests.support.workspaces import SIGN, Checkout, cell, matrix
+from tests.support.module_sources import SIGN
+from tests.support.workspaces import Checkout, cell, matrix
 from tests.unit.report.test_frame import CONTAINED, both, record
 
 SIGNED = {"attacks": ["sign"], "victims": ["tiny"]}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.run import gpu_numbers
+from harness.commands.run import parse_gpus
 from harness.common.errors import UserError
 from harness.executors.base import Result
 from harness.executors.gpu_probe import probe_gpus
@@ -58,7 +58,7 @@ def test_one_that_cannot_be_used_is_named():
 @pytest.mark.parametrize("text", ["", "0,0", "a", "0;1", "-1"])
 def test_numbers_that_are_none(text):
     with pytest.raises(UserError, match="--gpus"):
-        gpu_numbers(text)
+        parse_gpus(text)
 
 
 @pytest.mark.parametrize("gpus", [["0"], ["0", "1"]])
@@ -66,7 +66,7 @@ def test_a_run_uses_each_gpu_for_one_stage_at_a_time(tmp_path, gpus, monkeypatch
     checkout = Checkout(tmp_path)
     checkout.benchmark(matrix(seeds=[0, 1, 2]))
     fake = Fake()
-    monkeypatch.setattr("harness.commands.run.executor_named", lambda name, fresh: fake)
+    monkeypatch.setattr("harness.commands.run.make_executor", lambda name, fresh: fake)
     monkeypatch.setattr("harness.running.scheduler.check_output", lambda job: "nothing was run")
     checkout.run(device="cuda", gpus=",".join(gpus), jobs=8, executor="local")
     stages = [gpu for stage, gpu in fake.tried if stage != "device"]
@@ -75,6 +75,7 @@ def test_a_run_uses_each_gpu_for_one_stage_at_a_time(tmp_path, gpus, monkeypatch
     assert fake.most == len(gpus)
 
 
+@pytest.mark.slow
 def test_a_stage_that_failed_gives_its_gpu_back(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(GpuPool, "release", lambda self, key: given.append(key))

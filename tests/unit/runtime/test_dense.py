@@ -254,6 +254,7 @@ def test_the_autoencoder_s_sizes(size, parameters):
     assert network(torch.rand(2, 3, 45, 50)).shape == (2, 3, 45, 50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["s", "m", "l"])
 def test_a_bounded_autoencoder_hurts_within_its_budget(victim, tmp_path, variant):
     network, data = victim
@@ -287,6 +288,7 @@ def test_the_original_form_is_stronger_and_has_no_limit(victim, tmp_path):
         learned("malicious-autoencoder", "original", victim, tmp_path, steps=1)
 
 
+@pytest.mark.slow
 def test_a_hinge_holds_its_pictures_to_a_psnr(victim, tmp_path):
     network, data = victim
     free = Budget(unbounded=True)

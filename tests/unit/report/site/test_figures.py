@@ -18,6 +18,7 @@ from harness.report.site.labels import spread
 from harness.report.worst_case import Estimate, decode
 from tests.support import synthetic
 from tests.support.synthetic import CLASSES, UNBOUNDED, Suite
+from tests.support.synthetic_maps import iou
 
 MAPS = Suite(
     matrix="maps",
@@ -65,7 +66,7 @@ def rows(path):
 def pooled_iou(told, part):
     """IoU of each class, mean over seeds, from the confusions themselves."""
     counts = [decode(line.record).confusions[part].sum(axis=0) for line in told]
-    return np.mean([synthetic.iou(one) for one in counts], axis=0)
+    return np.mean([iou(one) for one in counts], axis=0)
 
 
 # ---- single classes ----

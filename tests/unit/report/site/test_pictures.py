@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.commands.frames import frames as read_frames
-from harness.commands.frames import loader
+from harness.commands.frames import load_frames as read_frames
+from harness.commands.frames import make_loader
 from harness.common.files import save_array, write_json
 from harness.judge.budget import measure
 from harness.judge.common import common
@@ -378,6 +378,6 @@ def test_artefacts_that_are_missing_or_broken_give_no_picture_and_no_error(store
 
 
 def test_looking_at_records_makes_no_store(stored, tmp_path):
-    assert loader(Workspace(tmp_path, tmp_path / "elsewhere")) is None
+    assert make_loader(Workspace(tmp_path, tmp_path / "elsewhere")) is None
     assert not (tmp_path / "elsewhere").exists()
-    assert loader(Workspace(tmp_path, tmp_path / "home"))(recorded(STAGES)) is not None
+    assert make_loader(Workspace(tmp_path, tmp_path / "home"))(recorded(STAGES)) is not None

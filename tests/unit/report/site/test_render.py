@@ -135,6 +135,7 @@ def test_each_page_has_one_heading_of_its_own_and_a_title_of_its_own(site):
     assert all(path.read_text().count("<h1>") == 1 for path in html_of(site))
 
 
+@pytest.mark.slow
 def test_equal_frames_give_equal_bytes(frame, site, tmp_path):
     again = build(frame, tmp_path / "site", META).parent
     assert tree(again) == tree(site)
@@ -439,6 +440,7 @@ def test_numbers_are_printed_as_the_design_says():
     assert format.date("not a date") == "not a date"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS)
 def test_every_threat_model_and_task_renders(threat, tmp_path):
     for task in THREATS[threat].tasks:
@@ -455,6 +457,7 @@ def test_every_trait_has_a_printed_form():
         Metric(value="<b>")  # no text comes here
 
 
+@pytest.mark.slow
 def test_scale_suite_has_no_page_per_record(tmp_path):
     suite = replace(synthetic.scale(records=900), examples=100)
     out = build(synthetic.frame(suite), tmp_path / "site").parent

@@ -45,6 +45,7 @@ print("fine")
 """
 
 
+@pytest.mark.slow
 def test_it_binds_a_process_and_its_children_and_lets_torch_work():
     done = subprocess.run([sys.executable, "-c", TRIED], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("fine\n", 0), done.stdout + done.stderr

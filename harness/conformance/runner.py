@@ -1,0 +1,121 @@
+"""Smoke runs of one module beside the reference modules, in a store of their own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.config.benchmark import Benchmark
+from harness.config.catalog import Catalog, Module
+from harness.config.strict_yaml import Json
+from harness.executors.base import Executor
+from harness.planning.graph import Input
+from harness.planning.plan import Plan, make_plan
+from harness.planning.recipe import Recipe
+from harness.results.records import Record
+from harness.running.recorder import Recorder
+from harness.running.scheduler import Scheduler
+from harness.storage.store import Store
+from harness.workspace import Workspace
+
+FAIR = ("ok", "not_applicable", "avoided")
+"""Statuses in which cells of a correct module may end."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Result of one conformance check.
+
+    Attributes:
+        name: what was checked.
+        ok: whether the module passed.
+        detail: what was found; may be empty.
+    """
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class SmokeRunner:
+    """Runs small benchmarks with one module.
+
+    Args:
+        workspace: the checkout with the reference modules.
+        module: the folder under test; may lie outside the checkout.
+        executor: where stages run; one for all runs, as each new one imports torch.
+        store: where artefacts go; victims trained for one module serve the next.
+
+    Attributes:
+        plan: the plan of the latest run.
+    """
+
+    def __init__(
+        self, workspace: Workspace, module: Module, executor: Executor, store: Store
+    ) -> None:
+        self.workspace, self.module, self.executor, self.store = workspace, module, executor, store
+        manifest = module.manifest
+        modules = workspace.catalog.modules | {(manifest.kind, manifest.name): module}
+        self.catalog = Catalog(workspace.root, modules)
+        self._plan: Plan | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """Plan of the latest run."""
+        assert self._plan is not None
+        return self._plan
+
+    def run(self, matrix: Mapping[str, Json]) -> dict[str, Record]:
+        """Run one matrix; return records by cell id."""
+        benchmark = Benchmark.model_validate(
+            {
+                "schema": "benchmark/1",
+                "name": "conformance",
+                "ceiling": {"minutes": 5.0, "memory_gb": 4.0},
+                "matrices": [{"name": "smoke", "seeds": [0], **matrix}],
+            }
+        )
+        where = self.executor.name
+        self._plan = plan = make_plan(benchmark, self.catalog, self.workspace.data, executor=where)
+        with tempfile.TemporaryDirectory(prefix="gauntlet-check-") as folder:
+            recorder = Recorder(self.store, Path(folder), where, "cpu")
+            scheduler = self.make_scheduler(plan, recorder)
+            scheduler.forget_failures(list(plan.cells.values()))
+            scheduler.run(list(plan.cells.values()))
+            return {cell.id: recorder.by_key[cell.key] for cell in plan.cells.values()}
+
+    def make_scheduler(self, plan: Plan, recorder: Recorder) -> Scheduler:
+        """Make a scheduler that runs one stage at a time."""
+        return Scheduler(
+            plan,
+            catalog=self.catalog,
+            store=recorder.store,
+            executor=self.executor,
+            recorder=recorder,
+            data_root=self.workspace.data,
+            jobs=1,
+            keep_all=True,
+        )
+
+    def run_stage(self, kind: str, inputs: dict[str, Input], recipe: Recipe) -> tuple[str, str]:
+        """Run one stage beside those of the latest plan.
+
+        Returns:
+            The stage's key, and why it failed; ``""`` if it did not.
+        """
+        key = self.plan.graph.add(kind, inputs, recipe)
+        with tempfile.TemporaryDirectory(prefix="gauntlet-check-") as folder:
+            recorder = Recorder(self.store, Path(folder), self.executor.name, "cpu")
+            self.make_scheduler(self.plan, recorder).run_stages([key])
+        receipt = self.store.receipt(key)
+        if receipt is None:
+            return key, "no receipt"
+        return key, "" if receipt.status == "ok" else receipt.reason
+
+    def is_own(self, record: Record, variant: str | None) -> bool:
+        """Return whether a record is about the module, in this variant."""
+        manifest = self.module.manifest
+        label = f"{manifest.name}/{variant}" if variant else manifest.name
+        return bool(getattr(record.cell, manifest.kind) == label)
