@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from harness.runtime.contracts import Budget, Context, Model, NotApplicable
+from harness.runtime.contracts import Budget, Context, Model
 from harness.runtime.gradients import ball, project
 from harness.runtime.problem import MARGIN, Problem
 
@@ -18,11 +18,11 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 class Square:
-    """Keeps a change of one square if it raises the margin; one query a row and iteration.
+    """Random search: a change of one square stays if it raises the margin; a query each.
 
     Args:
-        share: p of the first iteration, the share of pixels that a square covers.
-        iterations: queries per example at most; the limit of an oracle comes first.
+        share: share of pixels that the first squares cover, the paper's p.
+        iterations: most queries of an example; an oracle's limit comes first.
     """
 
     def __init__(self, *, share: float, iterations: int) -> None:
@@ -31,8 +31,6 @@ class Square:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        if budget.answers == "labels":
-            raise NotApplicable("the square attack needs scores; this oracle answers labels only")
         norm, eps = ball(budget)
         distribution, generator = DISTRIBUTIONS[norm], ctx.generator("squares")
         problem, left = Problem(model, y, goal), model.left()

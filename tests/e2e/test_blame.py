@@ -3,14 +3,13 @@
 import csv
 import io
 import json
-import shutil
 
 import pytest
 from rich.console import Console
 
 from harness.commands.run import pending
 from harness.commands.show import show
-from harness.common.keys import ROOT, digest
+from harness.common.keys import digest
 from harness.report import frame
 from harness.report.cells import lines
 from harness.report.leaderboard import tables
@@ -28,7 +27,7 @@ from tests.support.workspaces import (
 pytestmark = pytest.mark.xdist_group("run")
 
 DECLINES = "from harness.runtime.contracts import NotApplicable; raise NotApplicable('not mine')"
-RANKER = {"victims": ["ranker/free"], "data": {"student": "digits-ranking"}}
+RANKER = {"victims": ["declining"], "data": {"student": "digits-ranking"}}
 BUILDER = """
 class Defense:
     def build(self, victim, spec):
@@ -111,7 +110,6 @@ SLOPPY = VICTIM.replace("return nn.Sequential(", "return (")  # a tuple is no ne
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     checkout = Checkout(tmp_path_factory.mktemp("blame"))
-    shutil.copytree(ROOT / "victims" / "ranker", checkout.root / "victims" / "ranker")
     for name, (code, hook) in DEFENSES.items():
         limits = {"limits": {"minutes": 0.03, "memory_gb": 4}} if name == "late" else {}
         checkout.module("defense", name, code, hooks=[hook], **limits)
@@ -125,6 +123,8 @@ def checkout(tmp_path_factory):
     victim = {"hooks": ["build", "fit"], "offers": ["loss"], "entry": "victim.py:Tiny"}
     steps = {"params": {"steps": {"type": "int", "default": 3}}}
     checkout.module("victim", "sloppy", SLOPPY, **victim, **steps)
+    declining = VICTIM.replace("return nn", f"{DECLINES}\n        return nn")
+    checkout.module("victim", "declining", declining, **victim, **steps, **ranking)
     untrained = VICTIM.replace("fit(network,", "raise ValueError('no')\n        fit(network,")
     checkout.module("victim", "untrained", untrained, **victim, **steps)
     defenses = ["none", "builder", "rank-sanitizer"]
@@ -177,7 +177,7 @@ def test_a_victim_that_cannot_take_the_data_is_no_defence_s_gap(found, rows, def
     row = rows["ranker"][defense]
     assert (row.gaps, row.applicable) == ((), 0)
     (cell,) = row.cells
-    assert cell.reason.startswith("declined by the victim: backbone free does not fit")
+    assert cell.reason.startswith("declined by the victim: not mine")
 
 
 @pytest.mark.parametrize(
