@@ -104,7 +104,7 @@ class MaliciousAutoencoder:
         objective: Callable[[Tensor, Tensor, Tensor], Tensor],
         name: str = "fit",
     ) -> None:
-        """Minimize ``objective(x, network(x), y)``; the victim's weights stay as they are."""
+        """Minimise ``objective(x, network(x), y)``; the victim's weights stay as they are."""
 
         def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
             return objective(x, network(x), y)
