@@ -10,25 +10,31 @@ from torch import Tensor
 
 from harness.runtime import dense
 from harness.runtime.class_weights import class_weights
-from harness.runtime.contracts import Budget, Context, Data, Model, NotApplicable
+from harness.runtime.contracts import Budget, Context, Data, Model
 from harness.runtime.gradients import ball, project, random_start
 from harness.runtime.problem import Problem
 
 RADII = ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4))
-"""Radius, in the budget's, and share of the steps (Croce, Singh and Hein, ECCV 2024)."""
+"""Factor of the radius, and share of the steps (SEA; Croce, Singh and Hein, ECCV 2024)."""
 
 P1, LEAST_DECREASE, LEAST_INTERVAL = 0.22, 0.03, 0.06
-"""First checkpoint, least decrease of an interval, and least interval, as shares of the steps."""
+"""First checkpoint, decrease of the next interval, and shortest one, as shares of the steps."""
 
 RHO = 0.75
-"""The step size stays if the loss rose in more than this share of an interval (condition 1)."""
+"""Share of an interval's steps in which the loss must rise, or the step is halved (condition 1)."""
 
 ALPHA = 0.75
 """Weight of the new step; the rest is momentum."""
 
 
 class Point(NamedTuple):
-    """Loss to raise ``[B]``, its gradient ``[B, …]``, and labels not yet as wanted ``[B]``."""
+    """Values of a problem at some inputs.
+
+    Attributes:
+        loss: loss to raise, ``[B]``.
+        gradient: its gradient, ``[B, …]``.
+        active: number of labels that are not yet as the attacker wants them, ``[B]``.
+    """
 
     loss: Tensor
     gradient: Tensor
@@ -36,13 +42,13 @@ class Point(NamedTuple):
 
 
 class APGD:
-    """Auto-PGD in L∞; of each example the input is kept on which most labels are as wanted.
+    """Auto-PGD in L∞; returns for each example the input with the fewest active labels.
 
     Args:
-        steps: gradient steps.
-        objective: a row of ``dense.LOSSES``.
-        balanced: weigh labels by 1 / N of their class.
-        shrinking: begin with larger radii.
+        steps: gradient steps, over all radii.
+        objective: loss to raise, a row of ``dense.LOSSES``.
+        balanced: whether labels are weighted by 1 / N of their class.
+        shrinking: whether the search begins with larger radii (``RADII``).
     """
 
     def __init__(self, *, steps: int, objective: str, balanced: bool, shrinking: bool) -> None:
@@ -51,7 +57,7 @@ class APGD:
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
         """Save class weights of mean 1, if the loss is balanced."""
-        if self.balanced:
+        if self.balanced:  # as a defence's adversary it is called without regard to learn_when
             weights = class_weights("inverse", train.y, train.spec.outputs)
             save_file({"weights": weights / weights.mean()}, ctx.state / "classes.safetensors")
 
@@ -59,10 +65,6 @@ class APGD:
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
         norm, eps = ball(budget)
-        if norm != "linf":
-            raise NotApplicable("APGD is written for linf here")
-        if goal is not None and self.loss_fn is dense.masked_cross_entropy:
-            raise NotApplicable("masked-ce counts pixels that are still right: it has no target")
         loss_fn = self.loss_fn
         if self.balanced:
             weights = load_file(ctx.state / "classes.safetensors")["weights"].to(ctx.device)
@@ -77,7 +79,7 @@ class APGD:
 
 
 def search(problem: Problem, x_adv: Tensor, x: Tensor, eps: float, steps: int) -> Tensor:
-    """Run algorithm 1 of the paper; return of each example the input with fewest active labels."""
+    """Run algorithm 1 of the paper; return each example's input with the fewest active labels."""
     point, previous = evaluate(problem, x_adv), x_adv
     found, fewest = x_adv, point.active
     best, x_best = point, x_adv  # by loss: where an example restarts from
@@ -88,6 +90,7 @@ def search(problem: Problem, x_adv: Tensor, x: Tensor, eps: float, steps: int) -
     for number in range(steps):
         if not bool(fewest.any()):
             break
+        # a gradient step, with momentum from the second step on
         z = project(x_adv + rows(step_size, x) * point.gradient.sign(), x, "linf", eps)
         if number:
             momentum = (1 - ALPHA) * (x_adv - previous)
@@ -100,7 +103,9 @@ def search(problem: Problem, x_adv: Tensor, x: Tensor, eps: float, steps: int) -
         x_best, *values = where(better, (x_adv, x_best), *zip(point, best, strict=True))
         best = Point(*values)
         rises, since = rises + (point.loss > last_loss), since + 1
-        if since == interval:  # a checkpoint: conditions 1 and 2
+        if since == interval:
+            # checkpoint: halve where the loss rose too rarely (condition 1), or where neither the
+            # step size nor the best loss has changed since the last one (condition 2)
             stuck = rises <= RHO * interval
             halved = stuck | (~halved & (best.loss <= loss_before))
             step_size = torch.where(halved, step_size / 2, step_size)

@@ -6,39 +6,34 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Conv2d, Module
 
 from harness.runtime.contracts import Budget, Context, Data, NotApplicable, Victim
 
 
 class BackdooredTeacher:
-    """Plants a BadNets patch in the public network before the student gets it.
+    """BadNets patch, planted in the public network before the student gets it.
 
     Args:
-        poison_share: part of the attacker's own data that gets the patch and the target's label.
-        freeze_ratio: the smallest convolution weights, of all layers together, that stay as they
-            are while the backdoor is planted. Large weights change relatively little when a
-            student fine-tunes, so a backdoor that sits in them alone may last longer.
+        poison_share: share of the attacker's own data with the patch and the target's label.
+        freeze_ratio: share of the convolution weights, the smallest of all layers together, that
+            stay frozen. Large weights change relatively little when a student fine-tunes, so a
+            backdoor that sits in them alone may last longer.
     """
 
     def __init__(self, *, poison_share: float, freeze_ratio: float) -> None:
         self.poison_share, self.freeze_ratio = poison_share, freeze_ratio
 
     def deliver(
-        self,
-        victim: Victim,
-        network: nn.Module,
-        train: Data,
-        val: Data,
-        budget: Budget,
-        ctx: Context,
-    ) -> nn.Module:
+        self, victim: Victim, network: Module, train: Data, val: Data, budget: Budget, ctx: Context
+    ) -> Module:
         if budget.target is None or budget.target >= train.spec.outputs:
             raise NotApplicable("the backdoor needs a target among the attacker's own classes")
         frozen = Frozen(network, self.freeze_ratio)
 
-        def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-            frozen.restore()  # the step before may have moved them: weight decay needs no gradient
+        def loss(net: Module, x: Tensor, y: Tensor) -> Tensor:
+            frozen.restore()  # weight decay moves them even where their gradient is zero
             return F.cross_entropy(net(x), y, reduction="none")
 
         victim.fit(network, self.poisoned(train, budget, ctx), val, loss, ctx)
@@ -55,8 +50,7 @@ class BackdooredTeacher:
         return replace(train, raw=raw, y=y)
 
     def trigger(self, x: Tensor, budget: Budget, ctx: Context) -> Tensor:
-        if budget.patch is None:
-            raise NotApplicable("this backdoor needs a budget that allows a patch")
+        assert budget.patch is not None, "the manifest requires a patch"
         marked = x.clone()
         marked[:, :, -budget.patch :, -budget.patch :] = 1
         return marked
@@ -65,8 +59,8 @@ class BackdooredTeacher:
 class Frozen:
     """Frozen convolution weights: those of smallest magnitude, ranked once over all layers."""
 
-    def __init__(self, network: nn.Module, ratio: float) -> None:
-        kernels = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
+    def __init__(self, network: Module, ratio: float) -> None:
+        kernels = [m.weight for m in network.modules() if isinstance(m, Conv2d)]
         sizes = torch.cat([kernel.detach().abs().flatten() for kernel in kernels])
         count = int(ratio * len(sizes))
         limit = sizes.sort().values[count - 1] if count else -1.0

@@ -1,19 +1,19 @@
-"""BadNets backdoor (Gu, Dolan-Gavitt and Garg, 2017): a patch in a corner means the target."""
+"""BadNets backdoor (Gu, Dolan-Gavitt and Garg 2017): a patch in a corner means the target."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from harness.runtime.contracts import Budget, Context, Data, Edits, Model, NotApplicable
+from harness.runtime.contracts import Budget, Context, Data, Edits, Model
 
 
 class BadNets:
     """Backdoor with a fixed patch and one target class for all others (all-to-one).
 
     Args:
-        pattern: ``white``, or ``checker`` for a chessboard of black and white pixels.
-        corner: ``top-left``, ``top-right``, ``bottom-left`` or ``bottom-right``.
+        pattern: pixels of the patch: ``white``, or ``checker`` for a chessboard.
+        corner: place of the patch: ``top-left``, ``top-right``, ``bottom-left``, ``bottom-right``.
     """
 
     def __init__(self, *, pattern: str, corner: str) -> None:
@@ -22,8 +22,7 @@ class BadNets:
     def poison(
         self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context
     ) -> Edits:
-        if not (budget.labels and budget.features and budget.target is not None):
-            raise NotApplicable("BadNets edits inputs and labels, toward a target class")
+        assert budget.target is not None, "a backdoor's budget has a target"
         others = (train.y != budget.target).nonzero().flatten().cpu()
         chosen = torch.randperm(len(others), generator=ctx.generator("poison"))[: budget.edits]
         rows = others[chosen].sort().values
@@ -35,9 +34,8 @@ class BadNets:
         )
 
     def trigger(self, x: Tensor, budget: Budget, ctx: Context) -> Tensor:
-        if budget.patch is None:
-            raise NotApplicable("BadNets needs a budget that allows a patch")
         side = budget.patch
+        assert side is not None, "the manifest requires a patch"
         height, width = x.shape[2:]
         top = 0 if self.corner.startswith("top") else height - side
         left = 0 if self.corner.endswith("left") else width - side
@@ -46,7 +44,7 @@ class BadNets:
         return marked
 
     def patch(self, side: int) -> Tensor:
-        """Return pixels ``[side, side]``, 0 or 1, so that storing them as bytes loses nothing."""
+        """Return the patch, ``[side, side]`` of 0 and 1, which bytes hold exactly."""
         if self.pattern == "white":
             return torch.ones(side, side)
         steps = torch.arange(side)

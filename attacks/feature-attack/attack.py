@@ -9,14 +9,14 @@ from harness.runtime.gradients import ball, gradient_of, project, random_start, 
 
 
 class FeatureAttack:
-    """Raises one penultimate feature of the public network; reads neither student nor labels.
+    """Ascent on one penultimate feature of the public network; reads neither student nor labels.
 
     Args:
         steps: gradient steps.
         step: length of a step, as a share of the radius.
-        neuron: the feature to raise.
-        level: its target value; far above what any input gives.
-        quiet: weight of keeping the other features small.
+        neuron: index of the feature to raise.
+        level: target value of the feature, far above what any input gives.
+        quiet: weight of the penalty on the other features.
     """
 
     def __init__(self, *, steps: int, step: float, neuron: int, level: float, quiet: float):
@@ -34,7 +34,7 @@ class FeatureAttack:
         return x_adv
 
     def objective(self, features: Tensor) -> Tensor:
-        """Return what is raised, ``[B]``: minus the distance to one large and many small values."""
+        """Return the objective to raise, ``[B]``: −(f_k − level)² − quiet · mean of other f²."""
         raised = features[:, self.neuron]
         others = features.square().sum(dim=1) - raised.square()
         others = others / max(1, features.shape[1] - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Budget, Context, Data, Edits, Model, NotApplicable
+from harness.runtime.contracts import Budget, Context, Data, Edits, Model
 from harness.runtime.ranking import count_by_attribute, label_flips, smallest
 from harness.runtime.training import fit, steps_per_epoch
 
@@ -27,18 +27,18 @@ OPTIMIZERS = {
 
 
 class LearnedFlip:
-    """Alternates training of a network and the choice of the rows with the largest gains.
+    """Alternation of training a network and choosing the rows with the largest gains.
 
     Args:
         method: ``mask`` or ``threshold``.
-        lambda_mode: a row of ``threshold.MODES``.
-        start: weights of the attacker's network, ``fresh`` or ``clean``.
-        outer: rounds.
+        lambda_mode: update of λ, a row of ``threshold.MODES``.
+        start: weights of the attacker's network at the start, ``fresh`` or ``clean``.
+        outer: number of rounds.
         inner: epochs of a round.
-        optimizer: of the attacker's network, ``adam`` or ``sgd``.
-        lr: its learning rate.
-        weight_decay: its L2 penalty.
-        batch: comparisons a step.
+        optimizer: optimizer of the attacker's network, ``adam`` or ``sgd``.
+        lr: learning rate.
+        weight_decay: L2 penalty.
+        batch: comparisons of a step.
         chunk: items scored at once.
     """
 
@@ -63,13 +63,7 @@ class LearnedFlip:
     def poison(
         self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context
     ) -> Edits:
-        if not budget.labels:
-            raise NotApplicable("label flipping needs a budget that allows edits of labels")
-        if model is None:
-            raise NotApplicable(
-                "learned-flip measures against the clean victim: give the matrix knowledge: "
-                "clean-victim or a surrogate"
-            )
+        assert model is not None, "the manifest requires knowledge"
         problem = FlipObjective(model, train, self.chunk)
         rows = self.solve(problem, self.surrogate(model), int(budget.edits or 0), ctx)
         ctx.log(f"flips: {count_by_attribute(train.y, rows, train.spec.classes)}")

@@ -30,7 +30,7 @@ def share_above(gains: Tensor, threshold: float) -> float:
 
 
 class Quantile:
-    """Exact maximizer of the inner problem: ``count`` gains are above λ, its ``value``."""
+    """Exact maximiser of the inner problem: ``count`` gains are above λ, its ``value``."""
 
     def __init__(self, count: int, batch: int) -> None:
         self.count, self.batch, self.value = count, batch, 0.0

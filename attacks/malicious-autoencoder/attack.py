@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.runtime import dense
-from harness.runtime.contracts import Budget, Context, Data, Model, NotApplicable
+from harness.runtime.contracts import Budget, Context, Data, Model
 from harness.runtime.gradients import ball
 from harness.runtime.miou import pooled_miou
 from harness.runtime.training import fit
@@ -22,8 +22,9 @@ from .networks import SIZES, Bounded, Whole
 
 FILE = "network.safetensors"
 ROUNDS = 6
-"""Times that the penalty of the hinge may grow, each time fourfold."""
+"""Largest number of trainings of the hinge form; each has four times the penalty before it."""
 FIRST_PENALTY = 100.0
+"""Penalty of the first training of the hinge form."""
 
 
 class MaliciousAutoencoder:
@@ -31,12 +32,12 @@ class MaliciousAutoencoder:
 
     Args:
         form: ``bounded``, ``original`` or ``hinge``.
-        size: ``s``, ``m`` or ``l``.
-        objective: a row of ``dense.LOSSES``.
-        class_weights: of labels, ``none``, ``inverse`` or ``enet``.
-        psnr: least PSNR of the hinge form, in dB.
-        steps: of Adam.
-        batch: pictures a step.
+        size: size of the network, ``s``, ``m`` or ``l``.
+        objective: loss to raise, a row of ``dense.LOSSES``; the original form raises ``ce``.
+        class_weights: weights of labels, ``none``, ``inverse`` or ``enet``.
+        psnr: lowest PSNR of the hinge form, in dB.
+        steps: steps of Adam.
+        batch: pictures of a step.
         lr: learning rate, falling to 0.
     """
 
@@ -93,14 +94,7 @@ class MaliciousAutoencoder:
     def build(self, channels: int, budget: Budget) -> nn.Module:
         """Return an untrained autoencoder."""
         inner = SIZES[self.size](channels)
-        if self.form != "bounded":
-            if not budget.unbounded:
-                raise NotApplicable("it makes whole pictures: only an unbounded budget allows that")
-            return Whole(inner)
-        norm, eps = ball(budget)
-        if norm != "linf":
-            raise NotApplicable("its change is bounded by tanh: it needs linf")
-        return Bounded(inner, eps)
+        return Bounded(inner, ball(budget).eps) if self.form == "bounded" else Whole(inner)
 
     def train(
         self,
@@ -110,7 +104,7 @@ class MaliciousAutoencoder:
         objective: Callable[[Tensor, Tensor, Tensor], Tensor],
         name: str = "fit",
     ) -> None:
-        """Minimize ``objective(x, network(x), y)``; the victim is no part of the network."""
+        """Minimise ``objective(x, network(x), y)``; the victim's weights stay as they are."""
 
         def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
             return objective(x, network(x), y)
@@ -174,7 +168,7 @@ def in_255ths(values: Tensor) -> str:
 
 
 class Added(nn.Module):
-    """clamp(x + change)."""
+    """The map x → clamp(x + change)."""
 
     def __init__(self, change: Tensor) -> None:
         super().__init__()

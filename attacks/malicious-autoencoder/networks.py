@@ -1,4 +1,4 @@
-"""Networks of the autoencoder: three sizes of g, and the two forms that make a picture of it."""
+"""Networks of the autoencoder: three sizes of g, and two forms that turn g(x) into a picture."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Bounded(nn.Module):
-    """``x → clamp(x + ε·tanh(g(x)))``: within ε by construction."""
+    """The map x → clamp(x + ε·tanh(g(x))), within ε by construction."""
 
     def __init__(self, inner: nn.Sequential, eps: float) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Bounded(nn.Module):
 
 
 class Whole(nn.Module):
-    """``x → clamp(g(x))``: a new picture."""
+    """The map x → clamp(g(x)), a new picture."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Budget, Context, Data, Edits, Model, NotApplicable
+from harness.runtime.contracts import Budget, Context, Data, Edits, Model
 from harness.runtime.model import eval_mode
 from harness.runtime.ranking import (
     LABEL,
@@ -25,7 +25,7 @@ from harness.runtime.training import fit, steps_per_epoch
 
 @dataclass(frozen=True)
 class Rows:
-    """Arguments of a rule.
+    """Arguments of a rule: the comparisons, and what the clean victim says of them.
 
     Attributes:
         margin: decision value of the clean victim for every comparison, ``[N]``.
@@ -73,12 +73,12 @@ class MarginFlip:
     """Flips of the comparisons that a rule ranks first; the README describes the rules.
 
     Args:
-        rule: a row of ``RULES``.
-        scope: of the ranking, ``global`` or ``attribute``.
+        rule: order of the flips, a row of ``RULES``.
+        scope: ``global`` for one ranking, or ``attribute`` for one of each attribute.
         chunk: items scored at once.
-        epochs: of the model that ``reverse-model`` trains.
-        batch: comparisons a step of that training.
-        lr: its learning rate.
+        epochs: epochs of the model that ``reverse-model`` trains.
+        batch: comparisons of a step of that training.
+        lr: learning rate of that training.
     """
 
     def __init__(
@@ -90,13 +90,7 @@ class MarginFlip:
     def poison(
         self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context
     ) -> Edits:
-        if not budget.labels:
-            raise NotApplicable("label flipping needs a budget that allows edits of labels")
-        if model is None:
-            raise NotApplicable(
-                "margin-flip reads the clean victim's scores: give the matrix knowledge: "
-                "clean-victim or a surrogate"
-            )
+        assert model is not None, "the manifest requires knowledge"
         margin = decisions(item_outputs(model.predict, train, self.chunk), train.y)
         label = train.y[:, LABEL]
         assert train.spec.arity is not None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Module
 
 from harness.runtime.contracts import Budget, Context, Data, Edits, Model, Victim
 
 
 class Noop:
-    """Leaves every input, label and network as it is; what a cell then measures is no attack."""
+    """Identity: every input, label and network stays, so its cells measure what is no attack."""
 
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
@@ -25,12 +26,6 @@ class Noop:
         return x
 
     def deliver(
-        self,
-        victim: Victim,
-        network: nn.Module,
-        train: Data,
-        val: Data,
-        budget: Budget,
-        ctx: Context,
-    ) -> nn.Module:
+        self, victim: Victim, network: Module, train: Data, val: Data, budget: Budget, ctx: Context
+    ) -> Module:
         return network

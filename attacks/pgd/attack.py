@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.runtime import dense
-from harness.runtime.contracts import Budget, Context, Model, NotApplicable
+from harness.runtime.contracts import Budget, Context, Model
 from harness.runtime.gradients import Ball, ball, project, random_start, steepest
 from harness.runtime.problem import Problem
 
@@ -19,7 +19,13 @@ Weighting = Callable[[Tensor, Tensor, float, bool], Tensor]
 
 
 class End(NamedTuple):
-    """Inputs at the end of a restart ``[B, …]``, their loss ``[B]``, and which are done ``[B]``."""
+    """Result of a restart.
+
+    Attributes:
+        x_adv: inputs, ``[B, …]``.
+        loss: their loss, ``[B]``.
+        done: which of them are past the decision boundary, bool ``[B]``.
+    """
 
     x_adv: Tensor
     loss: Tensor
@@ -27,14 +33,14 @@ class End(NamedTuple):
 
 
 class PGD:
-    """Projected gradient ascent on a problem's loss; a row that is done drops out at once.
+    """Projected gradient ascent on a problem's loss; a row that is done is left out from then on.
 
     Args:
-        steps: gradient steps of each restart.
+        steps: gradient steps of a restart.
         rel_stepsize: length of a step, as a share of the radius.
-        restarts: searches from different starts; an example keeps its best.
-        random_start: begin at a random point of the ball, else at the clean input.
-        weighting: of pixels in the loss: ``none``, ``segpgd`` or ``cospgd``.
+        restarts: number of searches from different starts; an example keeps its best.
+        random_start: whether to begin at a random point of the ball, else at the clean input.
+        weighting: weights of pixels in the loss, a row of ``WEIGHTINGS``.
     """
 
     def __init__(
@@ -47,8 +53,6 @@ class PGD:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        if self.weighting is not None and model.spec.task != "segmentation":
-            raise NotApplicable("a weighting of pixels means nothing for one label an example")
         region, problem = ball(budget), Problem(model, y, goal)
         best, best_loss = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
         rows = torch.arange(len(x), device=x.device)
@@ -68,8 +72,8 @@ class PGD:
     def search(self, problem: Problem, x_adv: Tensor, x: Tensor, region: Ball) -> End:
         """Run one restart from ``x_adv``.
 
-        A single restart has nothing to compare its last point with: that is not evaluated, and
-        its rows have loss 0 and are not done.
+        The last point is evaluated only where several restarts are compared. Otherwise its rows
+        have loss 0 and are not done, which saves a pass.
         """
         norm, eps = region
         end = End(x_adv.clone(), x.new_zeros(len(x)), x.new_zeros(len(x), dtype=torch.bool))
@@ -105,15 +109,16 @@ class PGD:
 
 
 def segpgd(logits: Tensor, labels: Tensor, progress: float, targeted: bool) -> Tensor:
-    """Weigh pixels that are as wanted by λ = t/2T, others by 1 − λ (Gu et al. 2022)."""
+    """Weight pixels that are as wanted by λ = t/2T, others by 1 − λ (SegPGD; Gu et al. 2022)."""
     wanted = (logits.argmax(dim=1) == labels) == targeted
     return torch.where(wanted, progress / 2, 1 - progress / 2)
 
 
 def cospgd(logits: Tensor, labels: Tensor, progress: float, targeted: bool) -> Tensor:
-    """Weigh by cos(softmax, one-hot label), or 1 − cos if targeted (Agnihotri et al. 2024)."""
+    """Weight by cos(softmax, one-hot), or 1 − cos if targeted (CosPGD; Agnihotri et al. 2024)."""
     cosine = dense.cosine(logits, labels)
     return 1 - cosine if targeted else cosine
 
 
 WEIGHTINGS: dict[str, Weighting | None] = {"none": None, "segpgd": segpgd, "cospgd": cospgd}
+"""THE table of weightings, by the values of the parameter ``weighting``."""

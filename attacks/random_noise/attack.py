@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import Module
 
 from harness.runtime.contracts import Budget, Context, Data, Edits, Model, Victim
 from harness.runtime.gradients import ball, project, random_start
 
 
 class RandomNoise:
-    """Uniform noise in the budget, of inputs, labels or weights; reads no network.
+    """Noise on inputs, labels or weights within the budget; reads no network.
 
     Args:
-        jitter: standard deviation of the noise on a parameter of a delivered network, as a share
-            of the parameter's own.
+        jitter: standard deviation of the noise on a parameter, as a share of the parameter's own.
     """
 
     def __init__(self, *, jitter: float) -> None:
@@ -41,14 +41,8 @@ class RandomNoise:
         return noisy(x, budget, ctx.generator("trigger"))
 
     def deliver(
-        self,
-        victim: Victim,
-        network: nn.Module,
-        train: Data,
-        val: Data,
-        budget: Budget,
-        ctx: Context,
-    ) -> nn.Module:
+        self, victim: Victim, network: Module, train: Data, val: Data, budget: Budget, ctx: Context
+    ) -> Module:
         generator = ctx.generator("deliver")
         with torch.no_grad():
             for parameter in network.parameters():

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from harness.runtime.contracts import Budget, Context, Model, NotApplicable
+from harness.runtime.contracts import Budget, Context, Model
 from harness.runtime.gradients import ball, project
 from harness.runtime.problem import MARGIN, Problem
 
@@ -18,11 +18,11 @@ HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
 class Square:
-    """Keeps a change of one square if it raises the margin; one query a row and iteration.
+    """Random search: a change of one square stays if it raises the margin; a query each.
 
     Args:
-        share: p of the first iteration, the share of pixels that a square covers.
-        iterations: queries per example at most; the limit of an oracle comes first.
+        share: share of pixels that the first squares cover, the paper's p.
+        iterations: most queries of an example; an oracle's limit comes first.
     """
 
     def __init__(self, *, share: float, iterations: int) -> None:
@@ -31,8 +31,6 @@ class Square:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        if budget.answers == "labels":
-            raise NotApplicable("the square attack needs scores; this oracle answers labels only")
         norm, eps = ball(budget)
         distribution, generator = DISTRIBUTIONS[norm], ctx.generator("squares")
         problem, left = Problem(model, y, goal), model.left()
@@ -79,7 +77,7 @@ def random_window(shape: torch.Size, h: int, generator: Generator) -> tuple[slic
 
 
 def vertical_stripes(x: Tensor, eps: float, generator: Generator) -> Tensor:
-    """Initialize in L∞: every column of every channel by ±eps."""
+    """Initialise in L∞: every column of every channel by ±eps."""
     batch, channels, _, width = x.shape
     return (x + eps * random_signs((batch, channels, 1, width), x, generator)).clamp(0, 1)
 
@@ -108,9 +106,10 @@ def eta(h: int, like: Tensor, generator: Generator) -> Tensor:
 
 
 def eta_rectangle(h1: int, h2: int) -> Tensor:
-    """Return η^(h1, h2), of length 1: centered rectangles, the k-th smallest 1/k² high, added."""
+    """Return η^(h1, h2), of length 1: centred rectangles, the k-th smallest 1/k² high, added."""
     r, s = (torch.arange(h1) - h1 // 2).abs(), (torch.arange(h2) - h2 // 2).abs()
     heights = 1 / torch.arange(1, max(h1, h2) // 2 + 2) ** 2
+    # a pixel at distance d from the centre lies in every rectangle from the d-th on: suffix sums
     added = heights.flip(0).cumsum(0).flip(0)[torch.maximum(r[:, None], s[None, :])]
     return added / added.norm()
 
@@ -121,7 +120,7 @@ def lengths(x: Tensor, *dims: int) -> Tensor:
 
 
 def eta_tiling(x: Tensor, eps: float, generator: Generator) -> Tensor:
-    """Initialize in L2: a grid of tiles with an η each."""
+    """Initialise in L2: a grid of tiles with an η each."""
     h, delta = max(3, min(x.shape[2:]) // 5), torch.zeros_like(x)
     for r in range(0, x.shape[2] - h + 1, h):
         for s in range(0, x.shape[3] - h + 1, h):
@@ -138,6 +137,7 @@ def sample_l2(
     w1, w2 = random_window(x.shape, h, generator), random_window(x.shape, h, generator)
     rho = random_signs((*x.shape[:2], 1, 1), x, generator)[rows]
     nu = (best - x)[rows]
+    # squared radius that best has not used, split over the channels
     unused = (eps**2 - lengths(nu, 1, 2, 3) ** 2).clamp_min(0) / x.shape[1]
     union = torch.zeros_like(nu)
     for r, s in (w1, w2):
@@ -145,6 +145,7 @@ def sample_l2(
     old = nu[:, :, w1[0], w1[1]]
     new = eta(h, x, generator) * rho + old / lengths(old, 2, 3)
     new = new / lengths(new, 2, 3) * (unused + lengths(union, 2, 3) ** 2).sqrt()
+    # W1 is written last, as the windows may overlap; then the change fills the radius again
     nu[:, :, w2[0], w2[1]] = 0
     nu[:, :, w1[0], w1[1]] = new
     nu = eps * nu / lengths(nu, 1, 2, 3)
@@ -152,7 +153,7 @@ def sample_l2(
 
 
 class Distribution(NamedTuple):
-    """Initialization and sampling distribution P of a norm."""
+    """Initialisation and sampling distribution P of a norm."""
 
     initialize: Callable[[Tensor, float, Generator], Tensor]
     sample: Callable[[Tensor, Tensor, float, int, Generator, Tensor], Tensor]

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.runtime import dense
-from harness.runtime.contracts import Budget, Context, Data, Model, NotApplicable
+from harness.runtime.contracts import Budget, Context, Data, Model
 from harness.runtime.gradients import ball, project
 from harness.runtime.training import fit
 
@@ -15,14 +15,14 @@ FILE = "delta.safetensors"
 
 
 class Universal:
-    """ε·tanh(θ) with θ by Adam, for every input; at test time it needs neither network nor labels.
+    """One perturbation ε·tanh(θ) for every input, with θ by Adam; test time needs no network.
 
     Args:
-        steps: of Adam.
-        batch: examples a step.
+        steps: steps of Adam.
+        batch: examples of a step.
         lr: learning rate, falling to 0.
-        objective: a row of ``dense.LOSSES``.
-        balanced: weigh labels by 1 / N of their class.
+        objective: loss to raise, a row of ``dense.LOSSES``.
+        balanced: whether labels are weighted by 1 / N of their class.
     """
 
     def __init__(
@@ -33,10 +33,7 @@ class Universal:
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
         """Train the perturbation against the frozen victim and save it."""
-        norm, eps = ball(budget)
-        if norm != "linf":
-            raise NotApplicable("the perturbation is bounded by tanh: it needs linf")
-        delta = Delta(train.raw.shape[1:], eps).to(ctx.device)
+        delta = Delta(train.raw.shape[1:], ball(budget).eps).to(ctx.device)
         victim_loss = dense.victim_loss(self.loss_fn, model.module, train, self.weights)
 
         def loss(delta: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -60,7 +57,7 @@ class Universal:
 
 
 class Delta(nn.Module):
-    """``x → clamp(x + ε·tanh(θ))``."""
+    """The map x → clamp(x + ε·tanh(θ)) with one trained θ."""
 
     def __init__(self, shape: tuple[int, ...], eps: float) -> None:
         super().__init__()

@@ -1,19 +1,20 @@
-"""Adversarial fine-tuning: a learned attack is frozen, and the network trained on against it."""
+"""Adversarial fine-tuning: training goes on against a learned attack that stays frozen."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Adversary, Context, Data, NotApplicable, Victim
+from harness.runtime.contracts import Adversary, Context, Data, Victim
 from harness.runtime.training import loss_of
 
 
 class AdversarialFineTuning:
-    """Training against a static attack, as Tramèr et al. 2018 do with other models' examples.
+    """Training against a static attack, as with other models' examples (Tramèr et al., ICLR 2018).
 
     Args:
-        steps: gradient steps against the frozen attack. clean: weight of the loss on clean inputs.
-        pretrain: run the victim's own recipe first.
+        steps: gradient steps against the frozen attack.
+        clean: weight of the loss on clean inputs.
+        pretrain: whether the victim's own recipe runs first.
     """
 
     def __init__(self, *, steps: int, clean: float, pretrain: bool) -> None:
@@ -28,8 +29,7 @@ class AdversarialFineTuning:
         adversary: Adversary | None,
         ctx: Context,
     ) -> None:
-        if adversary is None:
-            raise NotApplicable("adversarial fine-tuning needs an adversary: in the matrix entry")
+        assert adversary is not None, "the manifest requires an adversary"
         own = loss_of(victim, train.spec.task)
         if self.pretrain:
             victim.fit(network, train, val, own, ctx)

@@ -1,19 +1,18 @@
-"""Adversarial training: the victim's own recipe, on inputs that an attack has just perturbed."""
+"""Adversarial training (Madry et al., ICLR 2018): the victim's recipe on attacked inputs."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Adversary, Context, Data, NotApplicable, Victim
+from harness.runtime.contracts import Adversary, Context, Data, Victim
 from harness.runtime.training import loss_of
 
 
 class AdversarialTraining:
-    """Madry et al. 2018; which attack at which budget is the benchmark's choice (``adversary:``).
+    """Training on attacked inputs; the benchmark's ``adversary:`` names attack and budget.
 
     Args:
-        clean: weight of the loss on clean inputs; 0 is the paper's, which trains on attacked ones
-            only.
+        clean: weight of the loss on clean inputs; the paper's is 0.
     """
 
     def __init__(self, *, clean: float) -> None:
@@ -28,8 +27,7 @@ class AdversarialTraining:
         adversary: Adversary | None,
         ctx: Context,
     ) -> None:
-        if adversary is None:
-            raise NotApplicable("adversarial training needs an adversary: in the matrix entry")
+        assert adversary is not None, "the manifest requires an adversary"
         own = loss_of(victim, train.spec.task)
 
         def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:

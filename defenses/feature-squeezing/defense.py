@@ -1,4 +1,4 @@
-"""Feature squeezing guards: a median filter, or fewer bits a value, before the network."""
+"""Feature squeezing (Xu, Evans and Qi, NDSS 2018) as a guard: median filter or fewer bits."""
 
 from __future__ import annotations
 
@@ -7,30 +7,31 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Context, NotApplicable
+from harness.runtime.contracts import Context
 from harness.runtime.gradients import straight_through
 
 Squeeze = Callable[[Tensor], Tensor]
+"""Map of images ``[B, C, H, W]`` to squeezed ones of the same shape."""
 
 
 class FeatureSqueezing:
-    """Xu et al. 2018, as a guard: their detector compares the answers with and without.
+    """Guard that squeezes every input; the paper's detector is not included.
 
     Args:
-        method: ``median`` or ``bits``. window: side of the median's window. bits: that are left.
+        method: ``median`` or ``bits``.
+        window: side of the median's window, in pixels.
+        bits: bits of each value that are left.
     """
 
     def __init__(self, *, method: str, window: int, bits: int) -> None:
         self.squeeze = {"median": median(window), "bits": depth(bits)}[method]
 
     def guard(self, network: nn.Module, ctx: Context) -> nn.Module:
-        if len(ctx.spec.shape) != 3:
-            raise NotApplicable("squeezing needs pictures")
         return Squeezed(network, self.squeeze)
 
 
 class Squeezed(nn.Module):
-    """A network that sees squeezed inputs only."""
+    """Network behind a squeezer."""
 
     def __init__(self, network: nn.Module, squeeze: Squeeze) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class Squeezed(nn.Module):
 
 
 def median(window: int) -> Squeeze:
-    """The middle value of each channel's window; its gradient goes to the pixel that had it."""
+    """Return a median filter on each channel; its gradient goes to the pixel of the median."""
     before = (window - 1) // 2
     pad = (before, window - 1 - before) * 2
 
@@ -55,6 +56,6 @@ def median(window: int) -> Squeeze:
 
 
 def depth(bits: int) -> Squeeze:
-    """Rounding to 2^bits levels. It has no gradient; attacks get the identity's (BPDA)."""
+    """Return rounding to 2^bits levels; attacks get the identity's gradient (BPDA)."""
     steps = 2**bits - 1
     return lambda x: straight_through(lambda values: (values * steps).round() / steps, x)

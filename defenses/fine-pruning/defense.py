@@ -1,4 +1,4 @@
-"""Fine-pruning: silence the channels that clean data leaves idle, then fine-tune on clean data."""
+"""Fine-pruning (Liu, Dolan-Gavitt and Garg, RAID 2018): prune idle channels, then fine-tune."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from harness.runtime.training import loss_of
 
 
 class FinePruning:
-    """Liu, Dolan-Gavitt and Garg 2018; the last stage is pruned, from the idlest channel up.
+    """Pruning of the last stage's channels, from the idlest up, and fine-tuning on clean data.
 
     Args:
-        share: of the channels that may go.
-        drop: accuracy on the clean data that may be lost by pruning, before fine-tuning.
-        steps: of fine-tuning with the victim's own recipe.
+        share: largest share of the channels that is pruned.
+        drop: accuracy on the clean data that pruning may cost, before fine-tuning.
+        steps: steps of fine-tuning by the victim's own recipe.
     """
 
     def __init__(self, *, share: float, drop: float, steps: int) -> None:
@@ -25,23 +25,23 @@ class FinePruning:
         network.eval()
         stage = network.get_submodule(victim.stages[-1])
         idle = self.idle(network, stage, clean)
-        ctx.log(f"fine-pruning: {len(idle)} channels of {victim.stages[-1]} silenced")
+        ctx.log(f"fine-pruning: {len(idle)} channels of {victim.stages[-1]} pruned")
         own = loss_of(victim, clean.spec.task)
 
         def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-            silence(stage, idle)  # fine-tuning must not wake them
+            prune(stage, idle)  # each step of fine-tuning may have changed them
             return own(net, x, y)
 
-        silence(stage, idle)
+        prune(stage, idle)
         if self.steps:
             victim.fit(network, clean, clean, loss, ctx, steps=self.steps)
-            silence(stage, idle)
+            prune(stage, idle)
         if float(activity(network.eval(), stage, clean)[idle].sum()) != 0:
             raise NotApplicable("the last stage does not end in its last convolution's channels")
         return network
 
     def idle(self, network: nn.Module, stage: nn.Module, clean: Data) -> Tensor:
-        """The channels to silence: as many of the idlest as the clean accuracy bears."""
+        """Return the channels to prune: the idlest, as many as ``share`` and ``drop`` allow."""
         order = activity(network, stage, clean).argsort(stable=True)
         mask = torch.ones(len(order), device=order.device)
         handle = stage.register_forward_hook(
@@ -59,7 +59,7 @@ class FinePruning:
 
 
 def activity(network: nn.Module, stage: nn.Module, clean: Data) -> Tensor:
-    """Mean size of each channel of a stage's output over the clean data, ``[C]``."""
+    """Return the mean magnitude of each channel of a stage's output on the clean data, ``[C]``."""
     sums: list[Tensor] = []
     handle = stage.register_forward_hook(
         lambda module, inputs, output: sums.append(output.abs().mean(dim=(2, 3)).sum(dim=0))
@@ -72,14 +72,14 @@ def activity(network: nn.Module, stage: nn.Module, clean: Data) -> Tensor:
 
 
 def accuracy(network: nn.Module, clean: Data) -> float:
-    """Share of the clean data that the network classifies right."""
+    """Return the share of the clean data that the network classifies correctly."""
     with torch.no_grad():
         hits = [(network(x).argmax(dim=1) == y).sum() for x, y in clean.batches(100)]
     return int(torch.stack(hits).sum()) / len(clean)
 
 
-def silence(stage: nn.Module, channels: Tensor) -> None:
-    """Zero channels of a stage's last convolution and batch norm, where a state dict keeps it."""
+def prune(stage: nn.Module, channels: Tensor) -> None:
+    """Zero channels of a stage's last convolution and batch norm, so that a state dict holds it."""
     convolutions = [m for m in stage.modules() if isinstance(m, nn.Conv2d)]
     norms = [m for m in stage.modules() if isinstance(m, nn.BatchNorm2d)]
     with torch.no_grad():

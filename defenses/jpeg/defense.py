@@ -1,4 +1,4 @@
-"""JPEG guard: every input is compressed and decompressed before the network sees it."""
+"""JPEG guard (Dziugaite, Ghahramani and Roy 2016): inputs are compressed and decompressed."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from harness.runtime.gradients import straight_through
 
 
 class Jpeg:
-    """Dziugaite et al. 2016. Rounding has no useful gradient; attacks get the identity's (BPDA).
+    """Guard with a JPEG codec; attacks get the identity's gradient (BPDA), as rounding has none.
 
     Args:
-        quality: of the encoder, 1 to 100.
+        quality: quality of the encoder, 1 to 100.
     """
 
     def __init__(self, *, quality: int) -> None:
         self.quality = quality
 
     def guard(self, network: nn.Module, ctx: Context) -> nn.Module:
-        if len(ctx.spec.shape) != 3 or ctx.spec.shape[0] not in (1, 3):
+        if ctx.spec.shape[0] not in (1, 3):
             raise NotApplicable("JPEG needs pictures of 1 or 3 channels")
         return Compressed(network, self.quality)
 
 
 class Compressed(nn.Module):
-    """A network behind a JPEG encoder and decoder."""
+    """Network behind a JPEG encoder and decoder."""
 
     def __init__(self, network: nn.Module, quality: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Compressed(nn.Module):
         return outputs
 
     def compress(self, x: Tensor) -> Tensor:
-        """Through a JPEG file and back; on the CPU, so that every device gets the same pixels."""
+        """Encode and decode images; on the CPU, so that every device gets the same pixels."""
         pixels = (x.cpu() * 255).round().clamp(0, 255).to(torch.uint8)
         mode = ImageReadMode.GRAY if x.shape[1] == 1 else ImageReadMode.RGB
         files = [encode_jpeg(image, quality=self.quality) for image in pixels]

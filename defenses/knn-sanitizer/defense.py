@@ -1,4 +1,4 @@
-"""Nearest-neighbour sanitizer: a label that its neighbours outvote is dropped or corrected."""
+"""Nearest-neighbour label sanitisation (after Paudice, Muñoz-González and Lupu 2018)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Context, Data, Keep, NotApplicable, Victim
+from harness.runtime.contracts import Context, Data, Keep, Victim
 from harness.runtime.ranking import LABEL, feature_differences
 
 CHUNK = 512
-"""Examples whose distances to all others are held at once."""
+"""Examples whose distances to all others are in memory at once."""
 
 
 class KnnSanitizer:
-    """Distances are Euclidean between pixels, or the ``feature_differences`` of comparisons.
+    """Vote of the nearest neighbours on each label; an outvoted one is dropped or corrected.
+
+    Distances are Euclidean, between pixels or between the ``feature_differences`` of comparisons.
 
     Args:
-        k: neighbours that vote.
-        relabel: give an outvoted example its neighbours' label instead of dropping it.
+        k: number of neighbours that vote.
+        relabel: whether an outvoted example gets its neighbours' label instead of being dropped.
     """
 
     def __init__(self, *, k: int, relabel: bool) -> None:
@@ -26,8 +28,6 @@ class KnnSanitizer:
 
     def sanitize(self, victim: Victim, network: nn.Module, train: Data, ctx: Context) -> Keep:
         spec = train.spec
-        if spec.items is not None:
-            raise NotApplicable("items that are known by number only have no neighbours")
         if spec.arity is None:
             own = train.y
             winner = elect(train.x.flatten(1), own, spec.outputs, len(own), self.k)
@@ -46,7 +46,7 @@ class KnnSanitizer:
 
 
 def elect(points: Tensor, labels: Tensor, classes: int, count: int, k: int) -> Tensor:
-    """The label that most of an example's neighbours have; its own in a tie, ``[count]``.
+    """Return the label that most of an example's neighbours have, its own in a tie, ``[count]``.
 
     Point ``i`` belongs to example ``i % count``; an example does not vote on itself.
     """
@@ -63,7 +63,10 @@ def elect(points: Tensor, labels: Tensor, classes: int, count: int, k: int) -> T
 
 
 def elect_comparisons(train: Data, labels: Tensor, k: int) -> Tensor:
-    """As ``elect``, within each attribute; two items swapped with the other label say the same."""
+    """Return the same for comparisons, within each attribute.
+
+    A comparison with swapped items and the other label says the same, so it votes as well.
+    """
     x, winner = train.x.flatten(1), labels.clone()
     for attribute in train.y[:, -1].unique():
         rows = (train.y[:, -1] == attribute).nonzero().flatten()

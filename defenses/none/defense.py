@@ -1,5 +1,5 @@
-"""The undefended control: no hooks, so the victim is trained and used as it is."""
+"""Undefended control: no hooks, so the victim is trained and used as it is."""
 
 
 class Undefended:
-    """What every defence is compared with."""
+    """Control that every defence is compared with."""

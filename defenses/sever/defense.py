@@ -1,4 +1,4 @@
-"""Sever: per-row gradients of a linear model, and what stands out along their main direction."""
+"""Sever (Diakonikolas et al., ICML 2019) on a linear model of comparisons' features."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Context, Data, Keep, NotApplicable, Victim
+from harness.runtime.contracts import Context, Data, Keep, Victim
 from harness.runtime.model import capture, eval_mode
 from harness.runtime.ranking import LABEL, feature_differences, item_outputs, smallest
 from harness.runtime.training import loss_of
@@ -15,23 +15,23 @@ from harness.runtime.training import loss_of
 WATCHED = 200
 """Comparisons on which the training's curve is drawn; there is no validation set here."""
 EPOCHS, BATCH, LR = 3, 64, 0.01
-"""Of the linear model, as the authors of the label-flipping study have them."""
+"""Training of the linear model, as in the label-flipping study that the README names."""
 
 
 class Sever:
-    """See the README.
+    """Removal of the comparisons whose gradients stand out along their main direction.
 
     Args:
-        share: of the comparisons, dropped in ``rounds`` rounds.
-        steps: of the victim's recipe before; 0 is all of it. batch: items at once.
+        share: share of the comparisons that is dropped, over all rounds.
+        rounds: number of times that the model is fitted and the worst rows dropped.
+        steps: gradient steps before features are read; 0 is the victim's whole recipe.
+        batch: items whose features are read at once.
     """
 
     def __init__(self, *, share: float, rounds: int, steps: int, batch: int) -> None:
         self.share, self.rounds, self.steps, self.batch = share, rounds, steps, batch
 
     def sanitize(self, victim: Victim, network: nn.Module, train: Data, ctx: Context) -> Keep:
-        if train.spec.arity is None:
-            raise NotApplicable("this version of Sever judges comparisons")
         rows = torch.arange(min(WATCHED, len(train)))
         watched = replace(train, y=train.y[rows], ids=train.ids[rows])
         loss = loss_of(victim, train.spec.task)
@@ -40,16 +40,16 @@ class Sever:
         mask = torch.ones(len(train), dtype=torch.bool, device=items.device)
         for attribute in train.y[:, -1].unique().tolist():
             rows = (train.y[:, -1] == attribute).nonzero().flatten()
-            mask[rows] = self.kept(*oriented(items, train.y[rows], ctx, attribute), ctx, attribute)
+            mask[rows] = self.select(*orient(items, train.y[rows], ctx, attribute), ctx, attribute)
         ctx.log(f"kept {int(mask.sum())} of {len(train)}")
         return Keep(mask=mask)
 
-    def kept(self, points: Tensor, labels: Tensor, ctx: Context, attribute: int) -> Tensor:
-        """Which rows stay, bool ``[N]``: each round drops the same share of either sign."""
+    def select(self, points: Tensor, labels: Tensor, ctx: Context, attribute: int) -> Tensor:
+        """Return which rows stay, bool ``[N]``: each round drops the same share of either sign."""
         stay = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
         for done in range(self.rounds):
             generator = ctx.generator("linear", attribute, done)
-            weight = fitted(points[stay], labels[stay], generator)
+            weight = fit_linear(points[stay], labels[stay], generator)
             total = gradients(points, labels, weight)
             for sign in (1, -1):
                 rows = (stay & (labels == sign)).nonzero().flatten()
@@ -60,24 +60,24 @@ class Sever:
 
 
 def features(victim: Victim, network: nn.Module, train: Data, batch: int) -> Tensor:
-    """What the victim's head looks at, for each item once, ``[M, F]``; of a table, its rows."""
+    """Return the inputs of the victim's head, ``[M, F]``; for items known by number its outputs."""
     if train.spec.items is not None:
         with eval_mode(network):
             return item_outputs(network, train, batch)
 
-    def seen(x: Tensor) -> Tensor:
+    def head_inputs(x: Tensor) -> Tensor:
         with capture(network, (victim.head,), inputs=True) as found:
             network(x)
         return found[-1].flatten(1)
 
     with eval_mode(network):
-        return item_outputs(seen, train, batch)
+        return item_outputs(head_inputs, train, batch)
 
 
-def oriented(items: Tensor, y: Tensor, ctx: Context, attribute: int) -> tuple[Tensor, Tensor]:
-    """Comparisons as points of spread 1 and labels, half of them the other way round.
+def orient(items: Tensor, y: Tensor, ctx: Context, attribute: int) -> tuple[Tensor, Tensor]:
+    """Return comparisons as scaled points and labels, a random half of them mirrored.
 
-    Triplets mostly come with one label; a linear model needs both.
+    Triplets mostly come with one label, and a linear model needs both.
     """
     points, labels = feature_differences(items, y), y[:, LABEL]
     coin = torch.randint(2, (len(y),), generator=ctx.generator("orient", attribute))
@@ -86,8 +86,8 @@ def oriented(items: Tensor, y: Tensor, ctx: Context, attribute: int) -> tuple[Te
     return points * sign[:, None], labels * sign
 
 
-def fitted(points: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-    """A linear model's weights ``[F]`` on the hinge loss, by a few epochs of SGD."""
+def fit_linear(points: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Return a linear model's weights ``[F]`` after a few epochs of SGD on the hinge loss."""
     weight = points.new_zeros(points.shape[1])
     for _ in range(EPOCHS):
         order = torch.randperm(len(points), generator=generator).to(points.device)
@@ -97,13 +97,13 @@ def fitted(points: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor
 
 
 def gradients(points: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-    """Of each row's hinge loss, ``[N, F]``: −y·x inside the margin, 0 beyond it."""
+    """Return the gradient of each row's hinge loss, ``[N, F]``: −y·x inside the margin, else 0."""
     inside = (labels * (points @ weight) < 1).to(points)
     return -(labels * inside)[:, None] * points
 
 
 def scores(rows: Tensor) -> Tensor:
-    """Squared projection of centred gradients on their top singular vector, ``[N]``."""
+    """Return the squared projections of centred gradients on their top singular vector, ``[N]``."""
     centred = (rows - rows.mean(dim=0)).double()
     _, vectors = torch.linalg.eigh(centred.T @ centred)
     return (centred @ vectors[:, -1]).square()

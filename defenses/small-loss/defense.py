@@ -1,4 +1,4 @@
-"""Small-loss selection: what a briefly trained network fits worst is taken for mislabelled."""
+"""Small-loss selection (after Co-teaching; Han et al., NeurIPS 2018)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ WATCHED = 200
 
 
 class SmallLoss:
-    """See the README.
+    """Removal of the examples that a briefly trained victim fits worst.
 
     Args:
-        share: of the examples, dropped. steps: of the victim's recipe before; 0 is all of it.
-        batch: examples, or items, at once.
+        share: share of the examples that is dropped.
+        steps: gradient steps before the losses are read; 0 is the victim's whole recipe.
+        batch: examples, or items, whose losses are computed at once.
     """
 
     def __init__(self, *, share: float, steps: int, batch: int) -> None:
@@ -42,7 +43,7 @@ class SmallLoss:
         return Keep(mask=mask)
 
     def losses(self, network: nn.Module, loss: Loss, train: Data) -> Tensor:
-        """The victim's loss of every example, in eval mode."""
+        """Return the victim's loss of every example in eval mode, ``[N]``."""
         if train.spec.arity is not None:
             return row_losses(network, loss, train, self.batch)
         with eval_mode(network), torch.no_grad():

@@ -1,4 +1,4 @@
-"""ENet's networks, in both forms: they grow by the places of their own maxima."""
+"""ENet in both forms; its decoder unpools with the indices of the encoder's maxima."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from torch import Tensor, nn
 from harness.runtime.unpooling import Places, pool, unpool
 
 MIDDLES = (1, 2, 0, 4, 1, 8, 0, 16)
-"""Dilation of the 3x3 convolution amid each block; 0: a 5x1 and a 1x5 one."""
+"""Dilation of each block's middle 3x3 convolution; 0 stands for a 5x1 and a 1x5 one."""
 
 STAGES = {1: (1,) * 4, 2: MIDDLES, 3: MIDDLES, 4: (1,) * 2, 5: (1,)}
-"""The blocks of each stage, after the one that shrinks or grows."""
+"""Dilations of the regular blocks of each stage, after its down- or upsampling block."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """What the forms differ in.
+    """Differences between the forms of the network.
 
     Attributes:
-        pool: side of the shrinking blocks' windows. grow: of the growing blocks' convolution.
-        relu: ReLU in the decoder, else PReLU as in the encoder.
-        slopes: a PReLU after a block has a slope a channel, else one for all.
-        expanded: a growing block has an activation after its expansion, too.
-        multiple: what height and width must be divisible by.
+        pool: side of the downsampling blocks' pooling windows.
+        grow: side of the upsampling blocks' transposed convolution.
+        relu: whether the decoder has ReLU, else PReLU as the encoder.
+        slopes: whether a PReLU after a block has a slope for each channel, else one for all.
+        expanded: whether an upsampling block has an activation after its expansion, too.
+        multiple: divisor that height and width must have.
     """
 
     pool: int
@@ -44,7 +45,7 @@ FORMS = {
 
 
 class Network(nn.Module):
-    """Logits ``[B, K, H, W]`` of images in [0, 1], as they are; with void, one output more."""
+    """Network from images in [0, 1] to logits ``[B, K, H, W]``; one output more with void."""
 
     memory_format = torch.contiguous_format  # channels-last is 1.2 × slower: dilation, unpooling
 
@@ -63,7 +64,7 @@ class Network(nn.Module):
         self.head = nn.ConvTranspose2d(
             16, classes + void_output, 3, stride=2, padding=1, bias=False
         )
-        # the loss's; in the head, so that a student with other classes gets both afresh
+        # read by the loss; in the head, so that a student with other classes gets new ones
         self.head.register_buffer("class_weights", torch.ones(classes))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ class Network(nn.Module):
 
 
 class Initial(nn.Module):
-    """Convolution beside pooling, at half the side: 16 channels."""
+    """Initial block: convolution beside pooling, 16 channels at half the side."""
 
     def __init__(self, channels: int, form: Form) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ class Initial(nn.Module):
 
 
 class Block(nn.Module):
-    """An extension through few channels (reduce, middle, expand), added to a way past it."""
+    """Bottleneck: a branch through few channels (reduce, middle, expand) added to a shortcut."""
 
     reduce: nn.Sequential
     middle: nn.Sequential
@@ -107,7 +108,7 @@ class Block(nn.Module):
 
 
 class Regular(Block):
-    """Side and channels stay."""
+    """Bottleneck that keeps side and channels."""
 
     def __init__(
         self, channels: int, form: Form, drop: float, *, dilation: int = 1, relu: bool = False
@@ -126,7 +127,7 @@ class Regular(Block):
 
 
 class Down(Block):
-    """Half the side, more channels; tells the places of its maxima."""
+    """Bottleneck with half the side and more channels; returns the indices of its maxima, too."""
 
     def __init__(self, inputs: int, outputs: int, form: Form, drop: float = 0.1) -> None:
         super().__init__(outputs, form, drop)
@@ -142,7 +143,7 @@ class Down(Block):
 
 
 class Up(Block):
-    """Twice the side, fewer channels; the way past puts values where the maxima were."""
+    """Bottleneck with twice the side and fewer channels; its shortcut unpools with indices."""
 
     def __init__(self, inputs: int, outputs: int, form: Form) -> None:
         super().__init__(outputs, form, 0.1, relu=form.relu)
@@ -162,7 +163,7 @@ class Up(Block):
 def stage(
     number: int, channels: int, form: Form, *, drop: float = 0.1, relu: bool = False
 ) -> nn.Sequential:
-    """The regular blocks of a stage."""
+    """Build the regular blocks of a stage."""
     return nn.Sequential(
         *(Regular(channels, form, drop, dilation=d, relu=relu) for d in STAGES[number])
     )
@@ -171,13 +172,13 @@ def stage(
 def conv(
     inputs: int, outputs: int, height: int, width: int, *, stride: int = 1, dilation: int = 1
 ) -> nn.Conv2d:
-    """A convolution that keeps an odd side's map, without bias: batch norm follows."""
+    """Build a convolution with padding and without bias, as batch norm follows."""
     padding = (dilation * (height - 1) // 2, dilation * (width - 1) // 2)
     return nn.Conv2d(inputs, outputs, (height, width), stride, padding, dilation, bias=False)
 
 
 def layers(*convs: nn.Conv2d | nn.ConvTranspose2d, relu: bool = False) -> nn.Sequential:
-    """Each convolution with its batch norm and activation."""
+    """Join convolutions, each with its batch norm and activation."""
     parts: list[nn.Module] = []
     for one in convs:
         parts += [one, nn.BatchNorm2d(one.out_channels), nn.ReLU() if relu else nn.PReLU()]
@@ -185,5 +186,5 @@ def layers(*convs: nn.Conv2d | nn.ConvTranspose2d, relu: bool = False) -> nn.Seq
 
 
 def last(channels: int, form: Form, *, relu: bool = False) -> nn.Module:
-    """The activation after a block."""
+    """Build the activation after a block."""
     return nn.ReLU() if relu else nn.PReLU(channels if form.slopes else 1)

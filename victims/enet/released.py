@@ -1,4 +1,4 @@
-"""The weights that were released for CamVid in 2018: a foreign checkpoint, read by name."""
+"""Weights released for CamVid in 2018: a foreign checkpoint, whose tensors are renamed."""
 
 from __future__ import annotations
 
@@ -21,27 +21,31 @@ BLOCKS = {
         for k, d in enumerate(blocks)
     },
 }
-"""Our blocks → those of the released weights."""
+"""Block of our network → its name in the released weights."""
 
 PARTS = {
     **{"conv": "main_branch", "norm": "batch_norm", "act": "out_prelu", "main": "main_conv1"},
     **{"reduce": "ext_conv1", "middle": "ext_conv2", "expand": "ext_conv3"},
 }
-"""Our parts of a block → theirs."""
+"""Part of a block → its name in the released weights."""
 
 
 def released_name(name: str) -> str:
-    """A tensor's name in the released weights."""
+    """Return a tensor's name in the released weights."""
     block = next(block for block in BLOCKS if name.startswith(f"{block}."))
     part, dot, rest = name.removeprefix(f"{block}.").partition(".")
     return f"{BLOCKS[block]}.{PARTS.get(part, part)}{dot}{rest}"
 
 
 def read(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The checkpoint's tensors under our names, each as ``state`` has it.
+    """Return the checkpoint's tensors under our names.
+
+    Args:
+        path: the checkpoint.
+        state: state dict of a new network, which the tensors must match in name and shape.
 
     Raises:
-        ValueError: it is no checkpoint, or another network's.
+        ValueError: the file is no checkpoint, or that of another network.
     """
     file = load_checkpoint(path)
     names = {name: released_name(name) for name in state
@@ -57,5 +61,5 @@ def read(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             f"{path.name} is not the released ENet: {len(wrong)} tensors are missing, unknown "
             f"or misshapen, among them {', '.join(wrong[:3])}"
         )
-    # what old PyTorch did not count, and weights of the loss: as in a new network
+    # old PyTorch counted no batches, and the loss's weights are not in the file: both stay new
     return state | {ours: found[theirs].float() for ours, theirs in names.items()}

@@ -1,4 +1,4 @@
-"""ENet: a segmentation network that shrinks early, and grows by the places of its own maxima."""
+"""ENet (Paszke et al. 2016): a small segmentation network that downsamples early."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .released import read
 
 
 def weights_in(network: nn.Module) -> Tensor:
-    """The class weights ``[K]`` of a network, also behind a guard that holds it."""
+    """Return the class weights ``[K]`` of a network, also of one inside a guard."""
     for name, buffer in network.named_buffers():
         if name.rpartition(".")[2] == "class_weights":
             return buffer
@@ -25,15 +25,20 @@ def weights_in(network: nn.Module) -> Tensor:
 
 
 class ENet:
-    """Paszke et al. 2016, trained as davidtvs's PyTorch-ENet: Adam, a rate that falls in steps.
+    """ENet, trained as davidtvs's PyTorch-ENet: Adam with a learning rate that falls in steps.
 
-    The state with the best mean IoU on validation is kept.
+    Training returns the state with the best mean IoU on validation.
 
     Args:
-        form: a row of ``FORMS``. void_output: one output more, which no label teaches.
-        class_weights: of the loss, a row of ``class_weights.KINDS``.
-        epochs, batch, lr, weight_decay: of the training. decay_every: epochs after which the rate
-            falls to a tenth. validate_every: epochs between two validations.
+        form: form of the network, a row of ``FORMS``.
+        void_output: whether there is one output more, for void, which no label teaches.
+        class_weights: weights of the loss, a row of ``class_weights.KINDS``.
+        epochs: epochs of a whole training.
+        batch: pictures of a step.
+        lr: learning rate at the start.
+        weight_decay: L2 penalty on all parameters.
+        decay_every: epochs after which the learning rate falls to a tenth; 0 is never.
+        validate_every: epochs between two validations.
     """
 
     head = "head"
@@ -85,7 +90,7 @@ class ENet:
         weights_in(network).copy_(weights)
         ctx.log(f"class weights: {[round(w, 4) for w in weights.tolist()]}")
         epoch = steps_per_epoch(len(train), self.batch)
-        # clean IoU chooses nothing for a defence that trains on something else
+        # a defence's own loss may cost clean IoU on purpose, so that must not choose its state
         chooses = len(val) > 0 and loss == self.loss
         fit(
             network,
@@ -106,7 +111,7 @@ class ENet:
         )
 
     def import_weights(self, path: Path) -> dict[str, Tensor]:
-        """``save/ENet_default`` of davidtvs's PyTorch-ENet, trained on CamVid in 2018."""
+        """Read ``save/ENet_default`` of davidtvs's PyTorch-ENet, trained on CamVid in 2018."""
         if not (self.form == "older" and self.void_output):
             raise ValueError("the released weights need form: older and void_output: true")
         state = Network(3, 11, FORMS[self.form], void_output=self.void_output).state_dict()

@@ -1,4 +1,4 @@
-"""Backbones: what makes features of an item; a head turns them into scores or an embedding."""
+"""Backbones, which compute an item's features; a head turns them into scores or an embedding."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from torchvision.models import resnet50
 from harness.runtime.contracts import NotApplicable, Spec
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Mean and standard deviation of ImageNet's channels."""
+
 HEAD_STD = 0.01
+"""Standard deviation of a new head's weights."""
 
 
 class Network(nn.Module):
-    """Outputs ``[B, D]``: scores, one column an attribute, or the place of the item in space."""
+    """Network to outputs ``[B, D]``: a score for each attribute, or the item's embedding."""
 
     def __init__(self, body: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -30,14 +33,14 @@ class Network(nn.Module):
 
 
 class Centred(nn.Module):
-    """From [0, 1] to about [−2, 2]."""
+    """Normalisation from [0, 1] to [−2, 2]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - 0.5) / 0.25
 
 
 class Photograph(nn.Module):
-    """What a network that was trained on ImageNet expects: its mean, its spread, a square."""
+    """Preprocessing for networks trained on ImageNet: RGB, a square, normalised channels."""
 
     def __init__(self, side: int) -> None:
         super().__init__()
@@ -55,7 +58,7 @@ class Photograph(nn.Module):
 
 
 class Table(nn.Module):
-    """A place in space for every item number; nothing is shared between items."""
+    """Embedding of every item number; items share nothing."""
 
     def __init__(self, items: int, outputs: int) -> None:
         super().__init__()
@@ -67,7 +70,7 @@ class Table(nn.Module):
 
 
 def small(spec: Spec, width: int, side: int) -> Network:
-    """Three small convolutions on images, three dense layers of the same widths on features."""
+    """Build three convolutions for images, or three dense layers as wide for features."""
     images = len(spec.shape) == 3
     layer = convolution if images else dense
     stages = nn.Sequential(
@@ -80,7 +83,7 @@ def small(spec: Spec, width: int, side: int) -> Network:
 
 
 def convolution(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
-    """A stage for images; every stride of 2 halves the picture."""
+    """Build a stage for images; a stride of 2 halves the side."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -89,18 +92,18 @@ def convolution(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
 
 
 def dense(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
-    """A stage for features, which have no side to halve."""
+    """Build a stage for features, which have no side to halve."""
     return nn.Sequential(nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU())
 
 
 def linear(spec: Spec, width: int, side: int) -> Network:
-    """One layer on features or pixels: it has no batch norm, and its ridge solution is exact."""
+    """Build one layer on features or pixels, without batch norm: its ridge solution is exact."""
     return Network(nn.Sequential(Centred(), nn.Flatten()), new_head(prod(spec.shape), spec.outputs))
 
 
 def resnet(spec: Spec, width: int, side: int) -> Network:
-    """Torchvision's ResNet-50 with a head of its own."""
-    if len(spec.shape) != 3 or spec.shape[0] not in (1, 3):
+    """Build torchvision's ResNet-50 with a new head."""
+    if spec.shape[0] not in (1, 3):
         raise NotApplicable("resnet-50 looks at pictures, grey or RGB")
     body = resnet50(weights=None)
     head = new_head(body.fc.in_features, spec.outputs)
@@ -109,7 +112,7 @@ def resnet(spec: Spec, width: int, side: int) -> Network:
 
 
 def new_head(inputs: int, outputs: int) -> nn.Linear:
-    """Weights from N(0, 0.01²), bias 0."""
+    """Build a head with weights from N(0, 0.01²) and bias 0."""
     head = nn.Linear(inputs, outputs)
     nn.init.normal_(head.weight, std=HEAD_STD)
     nn.init.zeros_(head.bias)
@@ -117,28 +120,28 @@ def new_head(inputs: int, outputs: int) -> nn.Linear:
 
 
 def free(spec: Spec, width: int, side: int) -> Network:
-    """A table of places, from N(0, 1) as torch draws them."""
+    """Build a table of embeddings, drawn from N(0, 1) by torch."""
     assert spec.items is not None
     return Network(nn.Identity(), Table(spec.items, spec.outputs))
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A row of the table.
+    """Builder of a backbone.
 
     Attributes:
-        build: spec, width, side of pictures → network. stages: paths of its feature maps.
-        numbers: its items are known by number only.
+        build: function of spec, width and side of pictures to the network.
+        stages: paths of the network's feature maps.
     """
 
     build: Callable[[Spec, int, int], Network]
     stages: tuple[str, ...]
-    numbers: bool = False
 
 
 BACKBONES = {
     "cnn": Backbone(small, ("body.1.0", "body.1.1", "body.1.2")),
     "linear": Backbone(linear, ()),
     "resnet-50": Backbone(resnet, tuple(f"body.1.layer{k}" for k in (1, 2, 3, 4))),
-    "free": Backbone(free, (), numbers=True),
+    "free": Backbone(free, ()),
 }
+"""THE table of backbones, by the values of the parameter ``backbone``."""

@@ -1,4 +1,4 @@
-"""A ranker of pairs or triplets: every item is scored once, a comparison reads two or three."""
+"""Ranker of pairs or triplets, after RankNet (Burges et al., ICML 2005)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from harness.runtime.contracts import Context, Data, Loss, NotApplicable, Spec
+from harness.runtime.contracts import Context, Data, Loss, Spec
 from harness.runtime.foreign import load_checkpoint
 from harness.runtime.ranking import row_losses
 from harness.runtime.tasks import decision_values
@@ -22,11 +22,28 @@ LOSSES = {
     "logistic": lambda decision, label: F.softplus(-label * decision),
     "margin": lambda decision, label: F.relu(1 - label * decision),
 }
-"""Of the decision value (a difference of scores or of distances) and the label ±1."""
+"""Losses of the decision value (a difference of scores or of distances) and the label ±1."""
 
 
 class Ranker:
-    """Pairs or triplets, as the data have them; see the README for the parameters."""
+    """Network on items: each is scored once, and a comparison reads two or three outputs.
+
+    Args:
+        backbone: network below the head, a row of ``BACKBONES``.
+        objective: loss of a comparison, a row of ``LOSSES``.
+        width: channels of the small network's first stage.
+        side: side to which pictures are resized for ResNet-50.
+        optimizer: ``sgd`` or ``adam``.
+        lr: learning rate at the start.
+        momentum: momentum of SGD.
+        weight_decay: L2 penalty on all parameters.
+        schedule: course of the learning rate, ``constant``, ``cosine`` or ``linear``.
+        decay_every: epochs after which the learning rate falls to a tenth; 0 is never.
+        steps: gradient steps of a whole training, where ``epochs`` is 0.
+        epochs: epochs of a whole training.
+        batch: comparisons of a step.
+        score_batch: items scored at once on validation.
+    """
 
     head = "head"
 
@@ -57,11 +74,6 @@ class Ranker:
         self.batch, self.score_batch = batch, score_batch
 
     def build(self, spec: Spec) -> nn.Module:
-        if spec.arity not in (2, 3):
-            raise NotApplicable("a ranker compares pairs or triplets of items")
-        if self.backbone.numbers != (spec.items is not None):
-            has = "numbers" if spec.items is not None else "pictures or features"
-            raise NotApplicable(f"backbone {self.name} does not fit items that are known by {has}")
         return self.backbone.build(spec, self.width, self.side)
 
     def loss(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -98,7 +110,7 @@ class Ranker:
         )
 
     def import_weights(self, path: Path) -> dict[str, Tensor]:
-        """A ResNet-50 with torchvision's names, its last layer left out: heads are always new."""
+        """Read a ResNet-50 with torchvision's names, without its last layer: a head is new."""
         if self.name != "resnet-50":
             raise ValueError("these weights need backbone: resnet-50")
         found = {name.removeprefix("module."): t for name, t in tensors(path).items()}
@@ -119,7 +131,7 @@ class Ranker:
 
 
 def tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file or of a checkpoint of tensors alone."""
+    """Read the tensors of a safetensors file or of a checkpoint that holds tensors only."""
     if path.suffix == ".safetensors":
         return load_file(path)
     found = load_checkpoint(path)

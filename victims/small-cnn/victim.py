@@ -1,4 +1,4 @@
-"""A small convolutional classifier: three stages, global average pooling, one linear head."""
+"""Small convolutional classifier: three stages, global average pooling, one linear head."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from harness.runtime.training import fit
 
 
 class Network(nn.Module):
-    """Logits ``[B, K]`` of images in [0, 1]."""
+    """Network from images in [0, 1] to logits ``[B, K]``."""
 
     def __init__(self, channels: int, outputs: int, width: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Network(nn.Module):
 
 
 def stage(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
-    """Convolution, batch norm, ReLU; every stride of 2 halves the picture."""
+    """Build convolution, batch norm and ReLU; a stride of 2 halves the side."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -36,7 +36,15 @@ def stage(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
 
 
 class SmallCNN:
-    """Trained by SGD with a cosine schedule."""
+    """Classifier trained by SGD with momentum and a cosine schedule.
+
+    Args:
+        width: channels of the first stage; the others have 2 and 4 times as many.
+        steps: gradient steps of a whole training.
+        batch: examples of a step.
+        lr: learning rate at the start.
+        weight_decay: L2 penalty on all parameters.
+    """
 
     head = "head"
     stages = ("stages.0", "stages.1", "stages.2")

@@ -1,4 +1,4 @@
-"""A small segmentation network: an encoder, a decoder, and a skip at half size."""
+"""Small segmentation network: an encoder, a decoder, and a skip connection at half size."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from harness.runtime.training import fit
 
 
 class Network(nn.Module):
-    """Logits ``[B, K, H, W]`` of images in [0, 1].
+    """Network from images in [0, 1] to logits ``[B, K, H, W]``.
 
-    The decoder ends at half size. Its logits grow by copying and are then smoothed, which is
-    bilinear resizing but for the border; torch's own has no deterministic gradient on a GPU.
+    The decoder ends at half size. Its logits are doubled by copying and then averaged, which is
+    bilinear resizing except at the border; torch's own has no deterministic gradient on a GPU.
     """
 
     def __init__(self, channels: int, outputs: int, width: int) -> None:
@@ -41,7 +41,7 @@ class Network(nn.Module):
 
 
 def layer(inputs: int, outputs: int, *, stride: int = 1) -> tuple[nn.Module, ...]:
-    """Convolution, batch norm, ReLU; a stride of 2 halves the picture."""
+    """Build convolution, batch norm and ReLU; a stride of 2 halves the side."""
     return (
         nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -50,7 +50,14 @@ def layer(inputs: int, outputs: int, *, stride: int = 1) -> tuple[nn.Module, ...
 
 
 class SmallSegNet:
-    """Trained by Adam with a cosine schedule."""
+    """Segmentation network trained by Adam with a cosine schedule.
+
+    Args:
+        width: channels at full size; half and quarter size have 3 and 5 times as many.
+        steps: gradient steps of a whole training.
+        batch: pictures of a step.
+        lr: learning rate at the start.
+    """
 
     head = "head"
     stages = ("stages.0", "stages.1", "stages.2")

@@ -100,18 +100,10 @@ def test_another_file_is_refused_in_words(content, tmp_path):
         module("victim", "ranker", "resnet-50").import_weights(path)
 
 
-@pytest.mark.parametrize(
-    ("variant", "spec", "words"),
-    [
-        ("free", PAIRS, "known by pictures or features"),
-        ("cnn", TRIPLETS, "known by numbers"),
-        ("resnet-50", PAIRS, "looks at pictures"),
-        ("cnn", Spec("classification", 2, (6,)), "pairs or triplets"),
-    ],
-)
-def test_what_does_not_fit_says_why(variant, spec, words):
-    with pytest.raises(NotApplicable, match=words):
-        module("victim", "ranker", variant).build(spec)
+def test_a_resnet_needs_grey_or_rgb():
+    spec = replace(PAIRS, shape=(2, 32, 32))
+    with pytest.raises(NotApplicable, match="grey or RGB"):
+        module("victim", "ranker", "resnet-50").build(spec)
 
 
 def test_validation_scores_every_item_once(tmp_path):
@@ -183,7 +175,7 @@ def test_sever_finds_gradients_that_stand_out():
         def generator(self, *dims):
             return torch.Generator().manual_seed(1)
 
-    kept = defence.kept(points, labels, Seeds(), 0)
+    kept = defence.select(points, labels, Seeds(), 0)
     assert int((~kept).sum()) == pytest.approx(40, abs=2)
     assert (~kept)[far].float().mean() > 0.9
 
@@ -206,8 +198,3 @@ def test_a_swapped_triplet_with_the_other_label_votes_alike():
     swapped = y[:, [0, 2, 1, 3, 4]]
     given, other = (ranking.feature_differences(points, one) for one in (y, swapped))
     assert torch.equal(given, -other)
-
-
-def test_items_without_features_have_no_neighbours(tmp_path):
-    with pytest.raises(NotApplicable, match="known by number"):
-        cleaned("knn-sanitizer", triplets(), ranker("triplets"), tmp_path)
