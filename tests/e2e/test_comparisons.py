@@ -134,7 +134,7 @@ def test_an_exported_list_is_a_training_list_again(done, tmp_path):
 
 
 def test_only_edited_comparisons_can_be_exported(done):
-    wrong = done[0].gauntlet("export", found(done, "evasion")["id"])
+    wrong = done[0].gauntlet("export", found(done, "evasion").id)
     assert wrong.returncode == 1
     assert "has no edited comparisons" in wrong.stderr
 
