@@ -1,1 +1,1 @@
-"""What is shown: the frame, ranked tables and the site."""
+"""Reports: the frame, ranked tables and the site."""

@@ -1,4 +1,4 @@
-"""The record that counts for one cell, and why it is stale."""
+"""Find the record that counts for one cell, and say why it is stale."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Ranked tables: what the frame says about every defence, attack and gap, as plain data.
+"""Ranked tables of a frame: defences, attacks and gaps as plain data.
 
-``tables(frame)`` is the one entrance. The terminal and the site print what it returns and compute
-nothing themselves.
+``tables(frame)`` is the entry point. Terminal and site print its values and compute nothing.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ _OTHER = "its outcomes cannot be joined: they are missing, or of other examples 
 
 
 def tables(frame: pd.DataFrame) -> list[Table]:
-    """All ranked tables: benchmarks, matrices, victims as planned, budgets from large to small.
+    """Return all ranked tables as planned, of each victim the largest budget first.
 
-    What is unbounded comes last: it is no larger budget, but another question.
+    Unbounded budgets come last: they are no larger budget, but another question.
     """
     planned = cell_rows(frame)
     more = cross_flags(planned)
@@ -96,10 +95,10 @@ def _table(planned: Sequence[CellRow], more: Mapping[str, Sequence[Flag]]) -> Ta
 
 
 def _beside_one(planned: Sequence[CellRow]) -> list[CellRow]:
-    """Put what victim or attack declines beside one defence only down to that defence.
+    """Put it down to the defence if victim or attack declines beside that defence only.
 
-    Both share a process with the defence, which may have spoken for them; where another defence's
-    cell has a result, they can play.
+    Both share a process with the defence, which may have answered for them; a result beside
+    another defence shows that they can play.
     """
     plays = {(line.attack, line.seed) for line in planned if line.status == "ok"}
     found = []
@@ -120,12 +119,12 @@ def _grouped(planned: Iterable[CellRow], by: str) -> dict[str, list[CellRow]]:
 
 
 def _finished(line: CellRow) -> str:
-    """When a number came; a record that only says why there is none was not measured."""
+    """Return the time of a record with figures, else an empty text."""
     return line.record.run.finished if line.record and line.record.metrics else ""
 
 
 def _decoded(planned: Sequence[CellRow]) -> dict[str, Outcome]:
-    """Key → outcomes, of the records that were scored on the same examples as most."""
+    """Return key → outcomes, of the records that were scored on the same examples as most."""
     found = {
         line.key: outcome
         for line in planned
@@ -137,7 +136,7 @@ def _decoded(planned: Sequence[CellRow]) -> dict[str, Outcome]:
 
 
 class _Draft:
-    """One defence before the others are known: its cells, its worst case, its gaps."""
+    """One defence before it is ranked: its cells, its worst case, its gaps."""
 
     def __init__(
         self,
@@ -182,7 +181,7 @@ class _Draft:
         return single(runs, scores, self.headline.higher_is_better, self.headline.kept)
 
     def _strongest(self) -> str | None:
-        """The strongest single attack; of equals the cheapest, then the first planned."""
+        """Return the strongest single attack; of equals the cheapest, then the first planned."""
         tried = [cell for cell in self.cells.values() if cell.score and not cell.derived]
         sign = self.headline.sign
         best = min(
@@ -195,7 +194,7 @@ class _Draft:
     ) -> Row:
         measured = [self.cells[self.strongest]] if self.strongest else []
         measured += [cell for cell in self.cells.values() if cell.clean]
-        shown = measured[0] if measured else next(iter(self.cells.values()))
+        sample = measured[0] if measured else next(iter(self.cells.values()))
         cells = [self.cells.get(a.attack) or _unplanned(a) for a in attacks]
         ranked = beaten_by is not None
         return Row(
@@ -206,8 +205,8 @@ class _Draft:
             bracket=None,
             bound="" if ranked else ("upper" if self.headline.higher_is_better else "lower"),
             score=self.worst.score if self.worst else None,
-            clean=shown.clean,
-            control=shown.control,
+            clean=sample.clean,
+            control=sample.control,
             strongest=self.strongest,
             covered=self.covered,
             applicable=self.covered + len(self.gaps),
@@ -225,7 +224,7 @@ class _Draft:
 def _cell(
     found: Sequence[CellRow], headline: Headline, more: Mapping[str, Sequence[Flag]]
 ) -> TableCell:
-    """One cell over its seeds."""
+    """Return one cell over its seeds."""
     first = found[0]
     bad = next((line for line in found if line.status != "ok"), None)
     records = [line.record for line in found if line.status == "ok" and line.record]
@@ -310,12 +309,12 @@ def _flags(found: Sequence[CellRow], more: Mapping[str, Sequence[Flag]]) -> tupl
 
 
 def _passes(record: Record) -> float:
-    """Rows that the attack sent through a network, both ways."""
+    """Return the number of rows that the attack sent through a network, both ways."""
     return float(sum(sum(record.cost.get(stage, {}).values()) for stage in _ATTACKING))
 
 
 def _training_seconds(group: Sequence[CellRow]) -> float | None:
-    """Mean training time over records; ``None`` where nothing was trained."""
+    """Return the mean training time over records; ``None`` where nothing was trained."""
     runs = [line.record.run.seconds for line in group if line.record]
     spent = [sum(run[s] for s in _TRAINING if s in run) for run in runs if "train" in run]
     return plain.fmean(spent) if spent else None
@@ -365,7 +364,7 @@ def _place(row: Row, headline: Headline) -> tuple[int, float, float, str]:
 
 
 def _bracketed(rows: Sequence[Row]) -> list[Row]:
-    """Rows with equal ranks marked; a bracket breaks where one inside beats another."""
+    """Mark rows with equal ranks; a bracket ends where one of its rows beats another."""
     ranks = Counter(row.rank for row in rows)
     done: list[Row] = []
     bracket, inside = 0, list[Row]()

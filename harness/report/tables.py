@@ -1,4 +1,4 @@
-"""The values that ranked tables are made of: plain data, printed by terminal, pages and exports."""
+"""Ranked tables as plain data, printed by terminal, pages and exports."""
 
 from __future__ import annotations
 
@@ -25,14 +25,24 @@ class TableCell:
     """One defence under one attack, over all seeds.
 
     Attributes:
+        attack: label of the attack.
         status: of the closed list; of several seeds the first that is not ok.
+        word: text of the status.
         reason: one sentence, wherever there is no number.
-        by: what a status other than ok is put down to.
-        score: the headline figure. clean: the figure beside it. control: the same figure on the
-            network that was trained without the attack.
-        heat: damage class 0–9. strongest: the row's strongest single attack.
-        sizes: of the change, mean over seeds; ``None`` where nothing was measured.
-        planned: seeds planned. ok: seeds with a result. cost: passes and queries, mean over seeds.
+        by: role that a status other than ok is put down to.
+        score: the headline figure.
+        clean: the same kind of figure without the attack.
+        control: the headline figure of the network that was trained without the attack.
+        heat: damage class 0–9.
+        strongest: whether this is the row's strongest single attack.
+        derived: whether the attack is an ensemble.
+        stale: whether some record is stale.
+        contained: whether all records were made in containers.
+        flags: flags of the cell's records.
+        sizes: size of the change, mean over seeds; ``None`` where nothing was measured.
+        planned: number of planned seeds.
+        ok: number of seeds with a result.
+        cost: passes and queries, mean over seeds.
     """
 
     attack: str
@@ -67,18 +77,29 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Row:
-    """One defence.
+    """One defence against all attacks.
 
     Attributes:
-        rank: 1 + the number of defences that are significantly better; ``None`` below the line.
-        tied: another defence has the same rank. bracket: rows of one number cannot be told apart.
+        defense: label of the defence.
+        is_control: whether the defence is a control.
+        rank: 1 + the number of defences that are significantly better; ``None`` if unranked.
+        tied: whether another defence has the same rank.
+        bracket: number of a group of rows without a significant difference between any two.
         bound: empty, or ``upper``/``lower`` where an applicable attack lacks a result.
-        control: what ``Cell.control`` is, of the strongest attack.
-        strongest: the strongest single attack; below the line, the strongest of those measured.
-        covered: attacks with a result. applicable: attacks that could have one.
-        gaps: the cells between the two. cells: in the order of the table's attacks.
-        seconds: training time, mean over records. times: the same over the undefended control's.
-        beaten_by: the defences that are significantly better.
+        score: the headline figure in the worst case.
+        clean: the same kind of figure without an attack.
+        control: ``TableCell.control`` of the strongest attack.
+        strongest: the strongest single attack; if unranked, the strongest of those measured.
+        covered: number of attacks with a result.
+        applicable: number of attacks that could have a result.
+        gaps: cells of applicable attacks without a result.
+        flags: flags of all cells.
+        stale: number of stale cells.
+        contained: whether all records were made in containers.
+        seconds: training time, mean over records.
+        times: training time as a multiple of the undefended control's.
+        beaten_by: defences that are significantly better.
+        cells: one a column, in the order of the table's attacks.
     """
 
     defense: str
@@ -108,12 +129,18 @@ class AttackRow:
     """One attack over all defences.
 
     Attributes:
-        derived: an ensemble, judged from its members' outcomes; counts for nothing.
-        strongest_for: defences for which no single attack is stronger.
-        only_it_breaks: mean over defences of the score that would come back without it, or
+        attack: label of the attack.
+        is_control: whether the attack is a control.
+        derived: whether the attack is an ensemble, judged from its members; it counts for nothing.
+        access: what the attacker holds of the victim.
+        strongest_for: number of defences for which no single attack is stronger.
+        only_it_breaks: gain of the worst-case score without this attack, mean over defences, or
             ``None`` where the rule has no such figure (the greedy choice).
-        score: the headline figure and sizes: of the change, both means over defences.
-        folded: no defence has a number here, so the matrix needs no column.
+        score: the headline figure, mean over defences.
+        sizes: size of the change, mean over defences.
+        covered: number of defences with a result.
+        applicable: number of defences that could have a result.
+        folded: whether no defence has a number here, so that the matrix needs no column.
     """
 
     attack: str
@@ -134,11 +161,23 @@ class Table:
     """The defences of one benchmark, matrix, victim and budget.
 
     Attributes:
-        limits: the budget's fields.
-        rows: ranked, best first. unranked: below the line, best first.
-        attacks: by access, then strongest first, controls last.
-        counts: status → planned cells (seeds counted one by one).
-        measured: ISO moment of the newest number.
+        benchmark: name of the benchmark.
+        matrix: name of the matrix.
+        task: classification, ranking or segmentation.
+        threat_model: name of the threat model.
+        victim: label of the victim.
+        budget: label of the budget.
+        eps: the budget's radius, if it has one.
+        limits: fields of the budget.
+        goal: goal of the attacks.
+        headline: the figure that ranks.
+        rows: ranked defences, best first.
+        unranked: defences with gaps, best first.
+        attacks: columns by access, then strongest first, controls last.
+        counts: status → number of planned cells, each seed by itself.
+        seeds: seeds of the cells.
+        examples: number of examples that were judged.
+        measured: ISO time of the newest result.
     """
 
     benchmark: str
@@ -161,5 +200,5 @@ class Table:
 
     @property
     def unbounded(self) -> bool:
-        """Whether nothing limits the change: then a figure says little without its size."""
+        """Whether nothing limits the change, so that a figure means little without its size."""
         return bool(self.limits.get("unbounded"))

@@ -1,9 +1,9 @@
-"""What is left to one defence when every attack has been tried, and whether two defences differ.
+"""Worst case of a defence over all attacks, and paired tests between defences.
 
-Three rules, one a function: ``joint`` (an example counts only if no attack breaks it), ``greedy``
-(segmentation: each image meets the attack that hurts the pooled mIoU most) and ``single`` (one
-attack is chosen for the whole set, so the worst one counts). Seeds are averaged; they never add
-examples, so an interval and a paired test see each example once.
+There are three rules, each a function: ``joint`` (an example counts as robust only if every attack
+fails on it), ``greedy`` (segmentation: each image meets the attack that lowers the pooled mIoU
+most) and ``single`` (one attack is chosen for the whole set, so the most successful one counts).
+Seeds are averaged and never add examples: intervals and paired tests see each example once.
 """
 
 from __future__ import annotations
@@ -32,10 +32,15 @@ class Estimate:
 
     Attributes:
         value: mean over the seeds; a fraction for rates.
-        lo: lower end of the interval, or ``None``. hi: upper end. level: its confidence.
+        lo: lower end of the interval, or ``None``.
+        hi: upper end of the interval, or ``None``.
+        level: confidence level of the interval.
         method: how the interval was made.
-        k: successes, summed over the seeds. n: the denominator, summed over the seeds.
-        examples: examples a seed. seeds: how many seeds went in. sd: spread over them, from two on.
+        k: successes, summed over the seeds.
+        n: the denominator, summed over the seeds.
+        examples: number of examples of one seed.
+        seeds: number of seeds.
+        sd: standard deviation over the seeds; ``None`` for one seed.
     """
 
     value: float
@@ -55,7 +60,7 @@ class Outcome:
     """Per-example outcomes of one record, decoded.
 
     Attributes:
-        ids: which examples, and how many; only equal ones can be compared.
+        ids: digest and number of the examples; only outcomes with equal ids can be compared.
         bits: ``before, after, success, eligible`` → bool ``[N]``.
         confusions: ``before, after`` → ``[N, K, K + 1]``.
     """
@@ -66,26 +71,32 @@ class Outcome:
 
     @property
     def size(self) -> int:
-        """How many examples were judged."""
+        """Number of examples that were judged."""
         return max(len(part) for part in (*self.bits.values(), *self.confusions.values()))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a paired test needs of one defence.
+    """Per-example outcomes of one defence for paired tests.
 
     Attributes:
-        held: ``[N]`` share of seeds in which the defender keeps the example, NaN where not counted.
+        robust: ``[N]`` share of seeds in which attacks fail on the example, NaN where not counted.
         counts: ``[N, K, K + 1]`` worst confusions, summed over seeds (segmentation).
     """
 
-    held: Floats | None = None
+    robust: Floats | None = None
     counts: NDArray[np.integer] | None = None
 
 
 @dataclass(frozen=True)
 class Worst:
-    """What is left, and the evidence. ``without``: attack → the score if it did not exist."""
+    """Worst case of one defence.
+
+    Attributes:
+        score: the headline figure in the worst case.
+        evidence: outcomes for paired tests.
+        without: attack → the score without that attack.
+    """
 
     score: Estimate
     evidence: Evidence
@@ -96,7 +107,7 @@ Runs = Mapping[str, Mapping[int, Outcome]]  # attack → seed → outcome
 
 
 def decode(record: Record) -> Outcome | None:
-    """Outcomes of one record; ``None`` where it holds none or they cannot be read."""
+    """Decode a record's outcomes; return ``None`` where it has none or they cannot be read."""
     bits, maps = record.outcomes, record.confusions
     try:
         if bits:
@@ -115,10 +126,12 @@ def decode(record: Record) -> Outcome | None:
 
 
 def rate(values: Sequence[float], k: Sequence[int], n: Sequence[int]) -> Estimate:
-    """A rate over seeds: the mean, with Wilson's interval at the examples of one seed.
+    """Return a rate over seeds: the mean, with Wilson's interval at the examples of one seed.
 
     Args:
-        values: one a seed; need not be ``k / n`` exactly. k: successes a seed. n: denominators.
+        values: the rate of each seed; need not be ``k / n`` exactly.
+        k: successes of each seed.
+        n: denominator of each seed.
 
     >>> rate([0.5, 0.6], [50, 60], [100, 100]).examples
     100
@@ -131,11 +144,11 @@ def rate(values: Sequence[float], k: Sequence[int], n: Sequence[int]) -> Estimat
 
 
 def pooled(figures: Sequence[Metric], examples: int | None = None) -> Estimate | None:
-    """One metric of several seeds' records as one figure; ``None`` where every one is absent.
+    """Return a metric's mean over seeds; ``None`` where it is absent in every seed.
 
     Args:
-        figures: one a seed, as records hold them.
-        examples: how many were judged, for figures that count none (mIoU).
+        figures: the metric in each seed's record.
+        examples: number of judged examples, for figures that count none (mIoU).
     """
     present = [figure for figure in figures if figure.value is not None]
     if not present:
@@ -160,7 +173,7 @@ def pooled(figures: Sequence[Metric], examples: int | None = None) -> Estimate |
 
 
 def joint(runs: Runs) -> Worst | None:
-    """Robust only where right before and right after *every* attack (bits).
+    """Count an example as robust only if it is right before and after *every* attack.
 
     >>> bits = {"before": np.array([1, 1, 1, 0], bool)}
     >>> first = Outcome("", {**bits, "after": np.array([1, 1, 0, 0], bool)}, {})
@@ -180,14 +193,14 @@ def joint(runs: Runs) -> Worst | None:
             spared[attack] += float(np.mean(right & row & (times == 1)))
     if not per_seed:
         return None
-    k, n = [int(held.sum()) for held in per_seed], [len(held) for held in per_seed]
+    k, n = [int(robust.sum()) for robust in per_seed], [len(robust) for robust in per_seed]
     score = rate([a / b for a, b in zip(k, n, strict=True)], k, n)
     without = {attack: score.value + more / len(per_seed) for attack, more in spared.items()}
-    return Worst(score, Evidence(held=np.mean(per_seed, axis=0)), without)
+    return Worst(score, Evidence(robust=np.mean(per_seed, axis=0)), without)
 
 
 def greedy(runs: Runs) -> Worst | None:
-    """Each image meets the attack that lowers the pooled mIoU most (confusions)."""
+    """Choose for each image the attack that lowers the pooled mIoU most."""
     values, chosen, before = [], [], []
     for outcomes in _by_seed(runs, "after").values():
         stack = np.stack([outcome.confusions["after"] for outcome in outcomes.values()])
@@ -216,13 +229,14 @@ def greedy(runs: Runs) -> Worst | None:
 def single(
     runs: Runs, scores: Mapping[str, Estimate], higher_is_better: bool, kept: str
 ) -> Worst | None:
-    """The worst attack counts, chosen once for the whole set.
+    """Choose the most successful attack for the whole set.
 
     Args:
-        runs: decoded outcomes; may be empty, then there is no evidence for a test.
+        runs: decoded outcomes; if empty, there is no evidence for a test.
         scores: attack → the headline figure.
-        higher_is_better: from the defender's side.
-        kept: ``after`` (kept = right after) or ``success`` (kept = eligible and not fooled).
+        higher_is_better: direction, from the defender's side.
+        kept: outcome bit that means robust: ``after`` (right after the attack) or ``success``
+            (eligible and the attack fails).
     """
     if not scores:
         return None
@@ -233,25 +247,25 @@ def single(
     without = {attack: scores[worst].value for attack in order}
     if second is not None:
         without[worst] = second
-    rows = [_kept(outcome, kept) for outcome in runs.get(worst, {}).values()]
-    held = [row for row in rows if row is not None]
-    if held:
-        return Worst(scores[worst], Evidence(held=np.mean(held, axis=0)), without)
+    bits = [_robust(outcome, kept) for outcome in runs.get(worst, {}).values()]
+    robust = [row for row in bits if row is not None]
+    if robust:
+        return Worst(scores[worst], Evidence(robust=np.mean(robust, axis=0)), without)
     maps = [o.confusions["after"] for o in runs.get(worst, {}).values() if o.confusions]
     return Worst(scores[worst], Evidence(counts=np.sum(maps, axis=0) if maps else None), without)
 
 
-def _kept(outcome: Outcome, name: str) -> Floats | None:
+def _robust(outcome: Outcome, name: str) -> Floats | None:
     if name not in outcome.bits:
         return None
     if name == "success":
-        kept = (~outcome.bits["success"]).astype(np.float64)
-        return np.where(outcome.bits["eligible"], kept, np.nan)
+        failed = (~outcome.bits["success"]).astype(np.float64)
+        return np.where(outcome.bits["eligible"], failed, np.nan)
     return outcome.bits[name].astype(np.float64)
 
 
 def _by_seed(runs: Runs, part: str) -> dict[int, dict[str, Outcome]]:
-    """The outcomes that hold a part, by seed, then attack."""
+    """Return the outcomes that have a part, by seed, then attack."""
     found: dict[int, dict[str, Outcome]] = {}
     for attack, outcomes in runs.items():
         for seed, outcome in outcomes.items():
@@ -261,11 +275,11 @@ def _by_seed(runs: Runs, part: str) -> dict[int, dict[str, Outcome]]:
 
 
 def better(evidence: Mapping[str, Evidence]) -> dict[str, set[str]]:
-    """Defence → the defences that are significantly better, Holm-corrected over all pairs.
+    """Return defence → the defences that are significantly better, Holm-corrected over all pairs.
 
-    An example speaks for the defence that keeps it in more seeds; with one seed this is McNemar's
-    exact test. (Pooling the seeds' bits instead would count an example three times for three seeds
-    of one imported network.) Segmentation: a permutation test over images.
+    An example counts for the defence that is robust on it in more seeds; with one seed this is
+    McNemar's exact test. (Pooled bits would count an example three times for three seeds of one
+    imported network.) Segmentation: a permutation test over images.
     """
     names = list(evidence)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
@@ -281,10 +295,10 @@ def better(evidence: Mapping[str, Evidence]) -> dict[str, set[str]]:
 
 
 def _test(a: Evidence, b: Evidence, draws: int) -> tuple[int, float]:
-    """Which of the two is better (1: the first, −1: the second, 0: neither), and p."""
-    if a.held is not None and b.held is not None and len(a.held) == len(b.held):
-        both = np.isfinite(a.held) & np.isfinite(b.held)
-        first, second = (a.held > b.held) & both, (b.held > a.held) & both
+    """Return which of the two is better (1: the first, −1: the second, 0: neither), and p."""
+    if a.robust is not None and b.robust is not None and len(a.robust) == len(b.robust):
+        both = np.isfinite(a.robust) & np.isfinite(b.robust)
+        first, second = (a.robust > b.robust) & both, (b.robust > a.robust) & both
         return int(np.sign(int(first.sum()) - int(second.sum()))), statistics.mcnemar_exact(
             first, second
         )

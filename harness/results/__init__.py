@@ -1,1 +1,1 @@
-"""What was found: records, and the scores in them."""
+"""Results: records of cells, and the scores in them."""

@@ -1,4 +1,4 @@
-"""The packed arrays of a record: per-example bits, confusion matrices, edited comparisons.
+"""Packed arrays of a record: per-example bits, confusion matrices, edited comparisons.
 
 A record is JSON, so an array is base64 text: of ``numpy.packbits`` for bits, and of a zlib stream
 of little-endian numbers in C order for everything else. Records come from pull requests: a reader
@@ -27,7 +27,7 @@ Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Packed = dict[str, int | str | list[int | float] | list[str]]
 Part = Mapping[str, object]
-"""One packed field of a record, as its JSON holds it: ``outcomes``, ``confusions`` or ``flips``."""
+"""Packed field of a record in JSON form: ``outcomes``, ``confusions`` or ``flips``."""
 
 MOST_BYTES = 1 << 28
 """Largest array that is unpacked; 2,000 images of 150 classes fit in it."""
@@ -111,7 +111,7 @@ def unpack_confusions(part: Part, role: str) -> NDArray[np.uint32]:
 
 @dataclass(frozen=True)
 class Flip:
-    """The comparisons that one attack edited on one seed, unpacked.
+    """Comparisons that one attack edited on one seed, unpacked.
 
     Attributes:
         n: comparisons of the training set.

@@ -26,7 +26,7 @@ Goal = Array | Absent | None
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """What the outputs of an evaluated data set mean.
+    """Meaning of the outputs for an evaluation subset.
 
     Attributes:
         outputs: number of classes, or of a ranker's outputs per item.

@@ -197,7 +197,8 @@ def test_containers_and_processes_of_this_machine_give_the_same_numbers(calm_con
     assert local.keys() == contained.keys()
     for cell, record in contained.items():
         for name, metric in record.metrics.items():
-            assert metric == pytest.approx(local[cell]["metrics"][name], abs=0.05), (cell, name)
+            here = local[cell].metrics[name].model_dump()
+            assert metric.model_dump() == pytest.approx(here, abs=0.05), (cell, name)
 
 
 @pytest.mark.engine

@@ -26,8 +26,8 @@ def there_and_back(tmp_path_factory):
     edit(checkout, EDITED)
     checkout.run()
     edited = checkout.records()[CELL]
-    assert edited["key"] != first.key
-    assert edited["metrics"]["robust_accuracy"] != first.metrics["robust_accuracy"]
+    assert edited.key != first.key
+    assert edited.metrics["robust_accuracy"] != first.metrics["robust_accuracy"]
     edit(checkout, SIGN)
     assert checkout.run().tally.stages == 0
     return checkout, first, edited

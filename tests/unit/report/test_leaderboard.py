@@ -90,16 +90,16 @@ def test_equal_seeds_make_nothing_more_significant():
         "a": np.array([1, 1, 1, 1, 1, 0, 1, 0], float),
         "b": np.array([0, 0, 0, 0, 0, 1, 1, 0], float),
     }
-    held = {name: Evidence(held=bits) for name, bits in one.items()}
+    evidence = {name: Evidence(robust=bits) for name, bits in one.items()}
     # An imported network gives the same bits under every seed: the mean over seeds is the same.
-    assert better(held) == {"a": set(), "b": set()}
+    assert better(evidence) == {"a": set(), "b": set()}
 
 
 def test_paired_test_is_mcnemar_for_one_seed():
     generator = np.random.default_rng(0)
     a, b = generator.random(200) < 0.6, generator.random(200) < 0.45
     p = statistics.mcnemar_exact(a, b)
-    found = better({"a": Evidence(held=a.astype(float)), "b": Evidence(held=b.astype(float))})
+    found = better({"a": Evidence(robust=a.astype(float)), "b": Evidence(robust=b.astype(float))})
     assert found["b"] == ({"a"} if p < 0.05 else set())
 
 
