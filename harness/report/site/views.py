@@ -11,7 +11,7 @@ import pandas as pd
 from harness.config.threat import THREATS, ThreatModel
 from harness.report.cells import STATUSES, Line, lines
 from harness.report.leaderboard import tables
-from harness.report.site import class_plots, curves, figures, findings, flips
+from harness.report.site import class_plots, curves, figures, findings, flips, scatter
 from harness.report.site.changes import Changes, changes
 from harness.report.site.classes import Classes, Move, classes_of, largest_moves
 from harness.report.site.findings import Says
@@ -75,7 +75,7 @@ class Board:
     groups: tuple[Group, ...]
     folded: tuple[tuple[str, tuple[AttackRow, ...]], ...]
     absences: tuple[Absence, ...]
-    plots: tuple[figures.Scatter, ...]
+    plots: tuple[scatter.Scatter, ...]
 
     @property
     def best(self) -> Row | None:
@@ -278,7 +278,7 @@ def _modules(planned: Iterable[Line]) -> dict[str, str]:
 
 def _board(table: Table, i: int, j: int) -> Board:
     rows = (*table.rows, *table.unranked)
-    plots = (figures.scatter(table, 620, 390), figures.scatter(table, 344, 360))
+    plots = (scatter.scatter(table, 620, 390), scatter.scatter(table, 344, 360))
     return Board(
         i=i,
         j=j,

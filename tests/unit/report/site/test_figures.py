@@ -168,9 +168,10 @@ def test_the_largest_moves_are_the_largest(told):
 def test_marks_of_the_share_plot_stand_at_their_drop_and_share(told):
     found = classes_of(told)
     plot = class_plots.share_plot(found)
+    frame = plot.frame
     (x0, at0), (x1, at1) = ((float(t.text), t.at) for t in (plot.x_ticks[0], plot.x_ticks[-1]))
     (y0, up0), (y1, up1) = ((float(t.text), t.at) for t in (plot.y_ticks[0], plot.y_ticks[-1]))
-    assert (at0, at1, up0, up1) == (plot.left, plot.right, plot.bottom, plot.top)
+    assert (at0, at1, up0, up1) == (frame.left, frame.right, frame.bottom, frame.top)
     for row, point in zip(found.rows, plot.points, strict=True):
         part = (point.x - at0) / (at1 - at0)
         share = np.exp(np.log(x0) + part * (np.log(x1) - np.log(x0)))
@@ -267,17 +268,17 @@ def test_curves_go_through_the_scores_and_start_at_the_clean_figure(frame):
             (float(t.text), t.at) for t in (panel.y_ticks[0], panel.y_ticks[-1])
         )
         assert [tick.text for tick in panel.x_ticks] == ["0", "4", "8"]
-        assert {stroke.name for stroke in panel.strokes} == {"all attacks", *MAPS.attacks}
-        for stroke in panel.strokes:
-            points = [p.split() for p in stroke.path[1:].split("L")]
+        assert {curve.name for curve in panel.curves} == {"all attacks", *MAPS.attacks}
+        for curve in panel.curves:
+            points = [p.split() for p in curve.path[1:].split("L")]
             heights = [y0 + (float(y) - up0) / (up1 - up0) * (y1 - y0) for _, y in points]
             rows = [
                 next(r for r in (*t.rows, *t.unranked) if r.defense == defense)
                 for t in (by_eps[4 / 255], by_eps[8 / 255])
             ]
             scores = [
-                row.score if stroke.name == "all attacks"
-                else next(c.score for c in row.cells if c.attack == stroke.name)
+                row.score if curve.name == "all attacks"
+                else next(c.score for c in row.cells if c.attack == curve.name)
                 for row in rows
             ]  # fmt: skip
             expected = [100 * e.value for e in (rows[0].clean, *scores)]
@@ -312,35 +313,35 @@ def test_only_budgets_that_differ_in_their_radius_are_joined(limits, drawn):
 def test_a_success_rate_has_no_clean_start_and_one_attack_no_line_for_all():
     suite = replace(TWO, threat_model="backdoor", attacks={"badnets": 1.0, "noop": 0.0})
     panel = panels(synthetic.frame(suite))["none"]
-    assert [stroke.name for stroke in panel.strokes] == ["badnets", "noop"]
-    assert all(stroke.path.count("L") == 1 for stroke in panel.strokes)
+    assert [curve.name for curve in panel.curves] == ["badnets", "noop"]
+    assert all(curve.path.count("L") == 1 for curve in panel.curves)
 
 
 def test_of_many_attacks_the_strongest_and_the_controls_have_a_line():
     attacks = {f"attack-{i:02d}": 0.3 + 0.04 * i for i in range(15)} | {"noop": 0.0}
     frame = synthetic.frame(replace(TWO, attacks=attacks, examples=300))
     (found,) = curves(tables(frame))
-    assert found.weaker == 3
+    assert found.omitted == 3
     last = tables(frame)[0]
     order = sorted((a.score, a.attack) for a in last.attacks if a.attack != "noop")
-    drawn = {stroke.name for stroke in found.panels[0].strokes} - {"all attacks", "noop"}
+    drawn = {curve.name for curve in found.panels[0].curves} - {"all attacks", "noop"}
     assert drawn == {name for _, name in order[:12]}
-    assert "noop" in {stroke.name for stroke in found.panels[0].strokes}
+    assert "noop" in {curve.name for curve in found.panels[0].curves}
 
 
 def test_gaps_are_marked_on_the_axis_or_named():
     gaps = {("trades", "fgsm"): ("timeout", "slow")}
     found = panels(synthetic.frame(replace(MAPS, gaps=gaps)))
-    assert found["trades"].open == ("fgsm",)
-    assert "all attacks" not in {stroke.name for stroke in found["trades"].strokes}
-    assert found["none"].open == ()
+    assert found["trades"].missing == ("fgsm",)
+    assert "all attacks" not in {curve.name for curve in found["trades"].curves}
+    assert found["none"].missing == ()
     frame = synthetic.frame(MAPS)
     lost = (frame.defense == "none") & (frame.attack == "fgsm") & (frame.eps == 8 / 255)
     frame.loc[lost, "status"] = "timeout"
     panel = panels(frame)["none"]
-    (stroke,) = (stroke for stroke in panel.strokes if stroke.name == "fgsm")
-    assert stroke.lacks == (panel.x_ticks[-1].at,)
-    assert stroke.path.count("L") == 1
+    (curve,) = (curve for curve in panel.curves if curve.name == "fgsm")
+    assert curve.missing == (panel.x_ticks[-1].at,)
+    assert curve.path.count("L") == 1
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation", "ranking"])

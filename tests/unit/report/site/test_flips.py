@@ -81,11 +81,11 @@ def test_a_record_holds_which_rows_were_flipped_and_how_far_they_lay(frame):
         assert flip.n == N
 
 
-def test_the_undefended_ranker_tells_and_overlaps_are_jaccards(frame):
+def test_the_undefended_ranker_is_read_and_overlaps_are_jaccard_indices(frame):
     (found,) = flips(lines(frame))
     assert found.defense == "none"
     assert found.seed == 0
-    assert len(found.told) == 8
+    assert len(found.rows) == 8
     small, large = SHARES
     shares = [
         jaccard(one("furthest", small, seed)[1], one("nearest", small, seed)[1]) for seed in (0, 1)
@@ -100,25 +100,25 @@ def test_the_undefended_ranker_tells_and_overlaps_are_jaccards(frame):
 
 def test_pictures_are_on_one_scale_and_thinned_evenly(frame, monkeypatch):
     (found,) = flips(lines(frame))
-    told = found.at("35 % label edits")
-    panels = flip_plots.flipped(told)
+    rows = found.at("35 % label edits")
+    panels = flip_plots.flip_histograms(rows)
     assert [panel.name for panel in panels] == ["furthest", "nearest", "random_noise"]
     assert len({panel.outline for panel in panels}) == 1
     assert {panel.count for panel in panels} == {140}
     monkeypatch.setattr(flip_plots, "MOST_DOTS", 50)
-    dots = flip_plots.dots(told)
+    dots = flip_plots.dot_plots(rows)
     assert {(d.count, d.drawn) for d in dots} == {(140, 47)}
     assert all(d.path.count("M") == d.drawn for d in dots)
-    assert flip_plots.wrong(told).count == told[0].flip.wrong.sum()
+    assert flip_plots.wrong_histogram(rows).count == rows[0].flip.wrong.sum()
 
 
 def test_fit_has_a_line_an_attack_and_needs_two(frame):
     (found,) = flips(lines(frame))
-    drawn = flip_plots.fit(found)
+    drawn = flip_plots.fit_plot(found)
     assert len(drawn.lines) == len(drawn.points) == 4
     assert drawn.dots.count("M") == 4
-    alone = replace(found, told=tuple(one for one in found.told if one.attack == "noop"))
-    assert flip_plots.fit(alone) is None
+    alone = replace(found, rows=tuple(row for row in found.rows if row.attack == "noop"))
+    assert flip_plots.fit_plot(alone) is None
 
 
 def test_the_page_shows_tables_pictures_and_files(frame, tmp_path):
@@ -128,7 +128,7 @@ def test_the_page_shows_tables_pictures_and_files(frame, tmp_path):
     assert "What was flipped" in page
     assert page.count('<svg class="plot fit"') == 1
     hits = sum(
-        bool(told.flip.attacked.any()) for told in flips(lines(frame))[0].told
+        bool(row.flip.attacked.any()) for row in flips(lines(frame))[0].rows
     )  # a control may take none
     assert page.count('<svg class="plot hist"') == 2 * 2 * 3 + hits + 2
     smiling = re.search(r"<tr><th scope=\"row\">smiling</th>(.*?)</tr>", page)[1]
@@ -155,7 +155,7 @@ def test_a_record_that_cannot_be_read_leaves_no_hole_in_the_page(frame, tmp_path
         if record["cell"]["attack"] == "nearest":
             record["flips"] = broken
     (found,) = flips(lines(frame))
-    assert {told.attack for told in found.told} == {"furthest", "random_noise", "noop"}
+    assert {row.attack for row in found.rows} == {"furthest", "random_noise", "noop"}
     for record in frame.record:
         record["flips"] = broken
     assert flips(lines(frame)) == []
@@ -164,12 +164,12 @@ def test_a_record_that_cannot_be_read_leaves_no_hole_in_the_page(frame, tmp_path
 
 def test_flips_of_a_network_that_overflows_are_counted_and_not_drawn(frame):
     (found,) = flips(lines(frame))
-    told = found.at("35 % label edits")[0]
-    places = told.flip.places.copy()
+    row = found.at("35 % label edits")[0]
+    places = row.flip.places.copy()
     places[:9] = np.nan
-    (dots,) = flip_plots.dots([replace(told, flip=replace(told.flip, places=places))])
+    (dots,) = flip_plots.dot_plots([replace(row, flip=replace(row.flip, places=places))])
     assert (dots.count, dots.drawn) == (140, 131)
     assert "nan" not in dots.path
     places[:] = np.nan
-    (dots,) = flip_plots.dots([replace(told, flip=replace(told.flip, places=places))])
+    (dots,) = flip_plots.dot_plots([replace(row, flip=replace(row.flip, places=places))])
     assert (dots.drawn, dots.path) == (0, "")
