@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.report.site.axes import LARGE, Frame, Plot, Tick, plain_label, round_values
 from harness.report.site.flips import Counts, FlipRow, Flips
-from harness.report.site.labels import Mark, place_labels, short
+from harness.report.site.labels import Mark, boxes_along, place_labels, short
 from harness.results.codec import Flip
 
 MOST_DOTS = 400
@@ -19,6 +19,7 @@ MOST_DOTS = 400
 _SMALL = Frame(300, 150, left=8, top=8, right=292, bottom=120)
 _FIT = Frame(440, 340, left=40.0, top=30.0, right=430.0, bottom=290.0, text=LARGE)
 _LONGEST = 18
+_PIECES = 8
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,12 @@ def fit_plot(flips: Flips) -> Fit | None:
     x_values = round_values([x for _, x, _ in points], most=6, from_zero=False)
     y_values = round_values([y for _, _, y in points], most=6, from_zero=False)
     x, y = _FIT.across(x_values[0], x_values[-1]), _FIT.up(y_values[0], y_values[-1])
-    lines, dots, ends = [], "", []
+    lines, dots, ends, obstacles = [], "", [], []
     for name, points in series.items():
         places = [(x.at(learned), y.at(accuracy)) for _, learned, accuracy in sorted(points)]
         lines.append("M" + "L".join(f"{px:g} {py:g}" for px, py in places))
         dots += "".join(f"M{px:g} {py:g}h0" for px, py in places[:-1])
+        obstacles += boxes_along(places, _PIECES)
         px, py = places[-1]
         ends.append(Mark(short(name, _LONGEST), px, py, lo=py, hi=py))
     return Fit(
@@ -170,5 +172,5 @@ def fit_plot(flips: Flips) -> Fit | None:
         y_ticks=y.ticks(y_values, plain_label),
         lines=tuple(lines),
         dots=dots,
-        points=place_labels(ends, _FIT),
+        points=place_labels(ends, _FIT, obstacles),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from harness.report.site.axes import Box, Frame
 
@@ -79,6 +80,24 @@ def place_labels(
                 )
                 break
     return tuple(placed)
+
+
+def boxes_along(points: Sequence[tuple[float, float]], pieces: int = 1) -> list[Box]:
+    """Return boxes around a drawn line, so that it crosses no label.
+
+    Args:
+        points: corners of the line.
+        pieces: boxes a segment; a slanted one needs several.
+    """
+    corners = [
+        (x + (u - x) * i / pieces, y + (v - y) * i / pieces)
+        for (x, y), (u, v) in pairwise(points)
+        for i in range(pieces)
+    ]
+    return [
+        (min(x, u) - 2, min(y, v) - 2, max(x, u) + 2, max(y, v) + 2)
+        for (x, y), (u, v) in pairwise([*corners, *points[-1:]])
+    ]
 
 
 def short(name: str, longest: int) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from harness.report.ranking_rules import Headline
-from harness.report.site.axes import Box, Frame, Plot, plain_label, round_values
-from harness.report.site.labels import Mark, place_labels
+from harness.report.site.axes import Frame, Plot, plain_label, round_values
+from harness.report.site.labels import Mark, boxes_along, place_labels
 from harness.report.tables import Row, Table
 from harness.report.worst_case import Estimate
 
@@ -71,7 +70,7 @@ def scatter(table: Table, width: float, height: float) -> Scatter | None:
         frame=frame,
         x_ticks=x.ticks(x_values, plain_label),
         y_ticks=y.ticks(y_values, plain_label),
-        points=place_labels(marks, frame, _boxes(corners)),
+        points=place_labels(marks, frame, boxes_along(corners)),
         front="M" + "L".join(f"{x:g} {y:g}" for x, y in corners) if corners else "",
     )
 
@@ -96,11 +95,3 @@ def _corners(
     for (x, y), (_, following) in zip(steps, [*steps[1:], (0.0, end)], strict=True):
         corners += [(x, y), (x, following)]
     return corners
-
-
-def _boxes(corners: Sequence[tuple[float, float]]) -> list[Box]:
-    """Return boxes around the staircase, so that it crosses no label."""
-    pairs = pairwise(corners)
-    return [
-        (min(x, u) - 2, min(y, v) - 2, max(x, u) + 2, max(y, v) + 2) for (x, y), (u, v) in pairs
-    ]

@@ -14,7 +14,7 @@ from harness.report.leaderboard import tables
 from harness.report.site import class_plots, curves, figures, findings, flips, scatter
 from harness.report.site.changes import Changes, changes
 from harness.report.site.classes import Classes, Move, classes_of, largest_moves
-from harness.report.site.findings import Says
+from harness.report.site.findings import TextPart
 from harness.report.site.format import anchor, decimals, slug
 from harness.report.tables import AttackRow, Cell, Flag, Row, Table
 
@@ -70,7 +70,7 @@ class Board:
     i: int
     j: int
     table: Table
-    finding: tuple[Says, ...]
+    finding: tuple[TextPart, ...]
     dumbbells: Mapping[str, figures.Dumbbell | None]
     groups: tuple[Group, ...]
     folded: tuple[tuple[str, tuple[AttackRow, ...]], ...]
@@ -157,9 +157,9 @@ class Section:
     moves: class_plots.HeatMap | None
     largest: tuple[Move, ...]
     shares: class_plots.SharePlot | None
-    lost: tuple[Says, ...]
-    moved: tuple[Says, ...]
-    ranks: tuple[Says, ...]
+    lost: tuple[TextPart, ...]
+    moved: tuple[TextPart, ...]
+    ranks: tuple[TextPart, ...]
 
     @property
     def drawn(self) -> bool:

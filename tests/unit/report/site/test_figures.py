@@ -96,7 +96,7 @@ def test_a_record_without_names_and_moves_has_numbers_and_no_heat_map(told, tmp_
     assert class_plots.heat_map(found) is None
     page = (build(old, tmp_path / "site").parent / f"{CELL}.html").read_text()
     assert '<th scope="row">class 0</th>' in page
-    assert "What each class turns into" not in page
+    assert "Change of predictions" not in page
     assert not (tmp_path / "site" / f"{CELL}.moves.csv").exists()
 
 
@@ -192,7 +192,7 @@ def test_sentences_name_what_is_lost_most_and_where_it_goes(told):
     found = classes_of(told)
     said = "".join(part.text for part in findings.lost(found, 1))
     worst = max(found.rows, key=lambda row: row.drop)
-    assert f"Most is lost on {worst.name}" in said
+    assert f"The largest drop is on {worst.name}" in said
     gone = found.moves - np.diag(np.diag(found.moves))
     said = "".join(part.text for part in findings.moved(found))
     assert said.startswith(f"{100 * gone.sum() / found.moves.sum():.1f} % of the labelled pixels")
@@ -221,7 +221,7 @@ def test_a_cell_page_tells_how_large_the_change_is(tmp_path):
     for record in frame.record:
         record["perturbation"] = sizes
     page = (build(frame, tmp_path / "site").parent / f"{CELL}.html").read_text()
-    table = page[page.index("How much the inputs change") :].split("</table>")[0]
+    table = page[page.index("Perturbation size <small>") :].split("</table>")[0]
     titles = re.findall(r'<th scope="col" class="num">(.*?)</th>', table)
     texts = re.findall(r'<td class="num">(.*?)</td>', table)
     assert dict(zip(titles, texts, strict=True)) == {
@@ -245,10 +245,10 @@ def test_an_unbounded_board_says_the_size_beside_each_score(site):
     texts = re.findall(r'class="num">([^<]*)</td>', pgd)
     assert texts[1:5] == ["12.0", "0.300", "229.5/255", "0.2"]
     assert "<small>12.0 dB</small></a>" in board
-    assert "Nothing limits these attacks" in board
+    assert "The attacks are unbounded" in board
     for other in boards[:-1]:
         assert "PSNR" not in other
-        assert "Nothing limits" not in other
+        assert "The attacks are unbounded" not in other
 
 
 # ---- curves ----
@@ -352,7 +352,7 @@ def test_curves_are_drawn_for_every_task(task, tmp_path):
         build(synthetic.frame(suite), tmp_path / "site").parent / "invented/linf/index.html"
     ).read_text()
     assert page.count('<svg class="plot curve"') == 1
-    assert "The same at every budget" in page
+    assert "Curves over the budget" in page
     one = replace(suite, budgets=(("a", 0.1),))
     page = build(synthetic.frame(one), tmp_path / "one").parent / "invented/linf/index.html"
     assert '<svg class="plot curve"' not in page.read_text()

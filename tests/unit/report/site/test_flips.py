@@ -125,7 +125,7 @@ def test_the_page_shows_tables_pictures_and_files(frame, tmp_path):
     site = build(frame, tmp_path / "site").parent
     folder = site / "invented/rank"
     page = (folder / "index.html").read_text()
-    assert "What was flipped" in page
+    assert "Flipped comparisons <small>" in page
     assert page.count('<svg class="plot fit"') == 1
     hits = sum(
         bool(row.flip.attacked.any()) for row in flips(lines(frame))[0].rows
@@ -145,7 +145,7 @@ def test_the_page_shows_tables_pictures_and_files(frame, tmp_path):
 def test_without_flips_in_records_there_is_no_section(tmp_path):
     site = build(synthetic.frame(SUITE), tmp_path / "site").parent
     page = (site / "invented/rank/index.html").read_text()
-    assert "What was flipped" not in page
+    assert "Flipped comparisons <small>" not in page
     assert not (site / "invented/rank/flips.csv").exists()
 
 

@@ -301,7 +301,7 @@ def test_a_broken_picture_is_drawn_again(frame, tmp_path):
 def test_without_artefacts_there_is_one_sentence_and_no_picture(load, frame, tmp_path):
     site = build(frame, tmp_path / "site", load=load).parent
     page = (site / "invented/maps/small-cnn/none/pgd.html").read_text()
-    assert page.count("No pictures: what they are made of is not in") == 2
+    assert page.count("No pictures: their artefacts are not in the store") == 2
     assert "<image" not in page
     assert not (site / "pictures").exists()
 
