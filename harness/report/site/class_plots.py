@@ -16,8 +16,8 @@ from harness.report.site.axes import (
     round_values,
     signed_label,
 )
-from harness.report.site.classes import Classes, ClassRow, Counts, used
-from harness.report.site.labels import Mark, place_labels, short
+from harness.report.site.classes import Classes, ClassRow, Counts, named_moves
+from harness.report.site.labels import Mark, place_labels, shorten
 from harness.report.worst_case import Estimate
 
 WIDTH = 440.0
@@ -90,12 +90,12 @@ def heat_map(classes: Classes) -> HeatMap | None:
     """Return the figure of the moves, each row divided by its sum; ``None`` without moves."""
     if classes.moves is None or not classes.moves.any():
         return None
-    counts, names = used(classes.moves, classes.names)
-    labels = [short(name, _LONGEST) for name in names]
+    counts, names = named_moves(classes.moves, classes.names)
+    labels = [shorten(name, _LONGEST) for name in names]
     left = top = round(LARGE.letter * max(map(len, labels)) + 26, 1)
     width = round((WIDTH - left - 2) / len(names), 2)
     field_height = max(width, _ROW_HEIGHT)
-    every = math.ceil(_LEAST_COLUMN_GAP / width)
+    stride = math.ceil(_LEAST_COLUMN_GAP / width)
     rows = [Tick(round(top + (i + 0.5) * field_height, 1), name) for i, name in enumerate(labels)]
     columns = [Tick(round(left + (j + 0.5) * width, 1), name) for j, name in enumerate(labels)]
     return HeatMap(
@@ -106,12 +106,12 @@ def heat_map(classes: Classes) -> HeatMap | None:
         field_height=field_height,
         size=len(names),
         rows=tuple(rows),
-        columns=tuple(columns[::every]),
-        shades=tuple(_shaded(counts)),
+        columns=tuple(columns[::stride]),
+        shades=tuple(_shade_paths(counts)),
     )
 
 
-def _shaded(counts: Counts) -> list[str]:
+def _shade_paths(counts: Counts) -> list[str]:
     """Return one path a shade; neighbours in a row with the same shade share a rectangle."""
     sums = counts.sum(axis=1)
     paths = [""] * (len(STEPS) + 1)
@@ -170,4 +170,4 @@ def share_plot(classes: Classes) -> SharePlot | None:
 
 
 def _mark(row: ClassRow, x: float, y: float) -> Mark:
-    return Mark(short(row.name, _LONGEST), x, y, lo=y, hi=y)
+    return Mark(shorten(row.name, _LONGEST), x, y, lo=y, hi=y)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from harness.report.site.axes import SMALL, Frame, Plot, Tick, plain_label, round_values
-from harness.report.site.labels import short, spread
+from harness.report.site.labels import shorten, spread
 from harness.report.tables import AttackRow, Cell, Row, Table
 
 WIDTH = 344.0
@@ -244,7 +244,7 @@ def _panel(
     y_values: Sequence[float],
 ) -> Panel:
     lines = [line for line in series if line.known]
-    names = [short(line.name, _LONGEST) for line in lines]
+    names = [shorten(line.name, _LONGEST) for line in lines]
     height = max(250.0, _GAP * len(lines) + 66)
     # The names stand to the right of the plot area, each beside the end of its line.
     right = round(WIDTH - 16 - SMALL.letter * max(map(len, names)), 1)
@@ -269,7 +269,7 @@ def _panel(
         )
     return Panel(
         frame=frame,
-        x_ticks=_thinned(x.ticks((0.0, *budgets), axis.label)),
+        x_ticks=_thin(x.ticks((0.0, *budgets), axis.label)),
         y_ticks=y.ticks(y_values, plain_label),
         defense=defense,
         curves=tuple(drawn),
@@ -278,13 +278,13 @@ def _panel(
     )
 
 
-def _thinned(ticks: Sequence[Tick]) -> tuple[Tick, ...]:
+def _thin(ticks: Sequence[Tick]) -> tuple[Tick, ...]:
     """Return ticks whose labels do not touch; the largest budget always keeps its own."""
-    kept: list[Tick] = []
+    thinned: list[Tick] = []
     for tick in reversed(ticks):
-        if not kept or kept[-1].at - tick.at >= _LEAST_TICK_GAP:
-            kept.append(tick)
-    return tuple(reversed(kept))
+        if not thinned or thinned[-1].at - tick.at >= _LEAST_TICK_GAP:
+            thinned.append(tick)
+    return tuple(reversed(thinned))
 
 
 def _description(line: _Series, axis: BudgetAxis) -> str:

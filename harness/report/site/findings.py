@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.report.site import format
-from harness.report.site.classes import Classes, used
+from harness.report.site.classes import Classes, named_moves
 from harness.report.tables import Table
 
 
@@ -74,7 +74,7 @@ def names(labels: Sequence[str]) -> list[TextPart]:
     return parts
 
 
-def lost(classes: Classes, places: int) -> list[TextPart]:
+def iou_drop(classes: Classes, places: int) -> list[TextPart]:
     """Return the drop of the mean IoU, and the class that loses most.
 
     Args:
@@ -98,11 +98,11 @@ def lost(classes: Classes, places: int) -> list[TextPart]:
     return parts
 
 
-def moved(classes: Classes) -> list[TextPart]:
+def prediction_changes(classes: Classes) -> list[TextPart]:
     """Return the share of pixels whose prediction changes, and the class that most become."""
     if classes.moves is None or not classes.moves.any():
         return []
-    counts, labels = used(classes.moves, classes.names)
+    counts, labels = named_moves(classes.moves, classes.names)
     gone = counts - np.diag(np.diag(counts))
     share = format.percent(float(gone.sum() / counts.sum()))
     parts = [TextPart(f"{share} % of the labelled pixels change their predicted class")]
@@ -118,7 +118,7 @@ def moved(classes: Classes) -> list[TextPart]:
     ]
 
 
-def ranks(classes: Classes) -> list[TextPart]:
+def drop_correlation(classes: Classes) -> list[TextPart]:
     """Return the rank correlation of a class's drop with its share of the pixels."""
     known = [(row.share, row.drop) for row in classes.rows if row.share and row.drop is not None]
     rho = spearman(*zip(*known, strict=True)) if len(known) > 2 else None

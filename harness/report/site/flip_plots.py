@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.report.site.axes import LARGE, Frame, Plot, Tick, plain_label, round_values
 from harness.report.site.flips import Counts, FlipRow, Flips
-from harness.report.site.labels import Mark, boxes_along, place_labels, short
+from harness.report.site.labels import Mark, boxes_along, place_labels, shorten
 from harness.results.codec import Flip
 
 MOST_DOTS = 400
@@ -165,7 +165,7 @@ def fit_plot(flips: Flips) -> Fit | None:
         dots += "".join(f"M{px:g} {py:g}h0" for px, py in places[:-1])
         obstacles += boxes_along(places, _PIECES)
         px, py = places[-1]
-        ends.append(Mark(short(name, _LONGEST), px, py, lo=py, hi=py))
+        ends.append(Mark(shorten(name, _LONGEST), px, py, lo=py, hi=py))
     return Fit(
         frame=_FIT,
         x_ticks=x.ticks(x_values, plain_label),

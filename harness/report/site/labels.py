@@ -100,14 +100,14 @@ def boxes_along(points: Sequence[tuple[float, float]], pieces: int = 1) -> list[
     ]
 
 
-def short(name: str, longest: int) -> str:
+def shorten(name: str, longest: int) -> str:
     """Shorten a name in its middle, because variants differ at the end.
 
     Args:
         name: the name; a table has it in full.
         longest: most characters of the result.
 
-    >>> short("pavement", 13), short("malicious-autoencoder/m", 13)
+    >>> shorten("pavement", 13), shorten("malicious-autoencoder/m", 13)
     ('pavement', 'maliciou…er/m')
     """
     end = (longest - 1) // 3

@@ -165,7 +165,7 @@ def test_the_largest_moves_are_the_largest(told):
     assert first.share == pytest.approx(first.pixels / row.sum())
 
 
-def test_marks_of_the_share_plot_stand_at_their_drop_and_share(told):
+def test_marks_of_the_share_plot_are_at_their_drop_and_share(told):
     found = classes_of(told)
     plot = class_plots.share_plot(found)
     frame = plot.frame
@@ -190,13 +190,14 @@ def test_rank_correlation_equals_scipys():
 
 def test_sentences_name_what_is_lost_most_and_where_it_goes(told):
     found = classes_of(told)
-    said = "".join(part.text for part in findings.lost(found, 1))
+    sentence = "".join(part.text for part in findings.iou_drop(found, 1))
     worst = max(found.rows, key=lambda row: row.drop)
-    assert f"The largest drop is on {worst.name}" in said
+    assert f"The largest drop is on {worst.name}" in sentence
     gone = found.moves - np.diag(np.diag(found.moves))
-    said = "".join(part.text for part in findings.moved(found))
-    assert said.startswith(f"{100 * gone.sum() / found.moves.sum():.1f} % of the labelled pixels")
-    assert said.endswith(f"become {CLASSES[gone.sum(axis=0).argmax()]}.")
+    sentence = "".join(part.text for part in findings.prediction_changes(found))
+    share = 100 * gone.sum() / found.moves.sum()
+    assert sentence.startswith(f"{share:.1f} % of the labelled pixels")
+    assert sentence.endswith(f"become {CLASSES[gone.sum(axis=0).argmax()]}.")
 
 
 def test_class_files_hold_what_the_pictures_show(site, told):
@@ -213,7 +214,7 @@ def test_class_files_hold_what_the_pictures_show(site, told):
 # ---- sizes of the change, boards without a bound ----
 
 
-def test_a_cell_page_tells_how_large_the_change_is(tmp_path):
+def test_a_cell_page_has_the_perturbation_size(tmp_path):
     frame = synthetic.frame(replace(MAPS, seeds=(0,)))
     sizes = {"linf_max": 8 / 255, "linf_mean": 6 / 255, "l2_max": 3.0, "l2_mean": 2.5,
              "rmse": 0.0291, "psnr": 30.72, "ssim": 0.8701, "changed": 3071.5, "identical": 2,
@@ -232,7 +233,7 @@ def test_a_cell_page_tells_how_large_the_change_is(tmp_path):
     assert {row["perturbation_ssim"] for row in cells} == {"0.8701"}
 
 
-def test_an_unbounded_board_says_the_size_beside_each_score(site):
+def test_an_unbounded_board_has_the_size_beside_each_score(site):
     page = (site / "invented/maps/index.html").read_text()
     boards = re.split(r'<div class="board ', page)[1:]
     unbounded = [board for board in boards if ", unbounded</small>" in board]

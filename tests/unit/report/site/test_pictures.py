@@ -15,7 +15,7 @@ from harness.judge.budget import measure
 from harness.judge.common import common
 from harness.judge.maps import confusion
 from harness.report.site import build, palette
-from harness.report.site.frames import COLUMNS, Frames, chosen, compose, compose_common, factor
+from harness.report.site.frames import COLUMNS, Frames, choose, compose, compose_common, factor
 from harness.results.codec import pack_counts
 from harness.storage.store import Store
 from harness.workspace import Workspace
@@ -136,9 +136,9 @@ def test_without_a_change_the_mean_is_grey_and_the_spectrum_black():
 
 
 def test_frames_are_chosen_by_rule():
-    assert chosen(8) == [0, 2, 5, 7]
+    assert choose(8) == [0, 2, 5, 7]
     for kept in range(1, 60):
-        found = chosen(kept)
+        found = choose(kept)
         assert len(found) == min(4, kept)
         assert found[0] == 0
         assert found == sorted(set(found))
@@ -344,7 +344,7 @@ def stored(tmp_path):
 def test_frames_are_read_from_the_store(stored):
     store, frames = stored
     found = read_frames(store, {"stages": STAGES})
-    assert found.rows == chosen(5) == [0, 1, 3, 4]
+    assert found.rows == choose(5) == [0, 1, 3, 4]
     for name in ("image", "attacked", "before", "after", "truth", "linf", "mse"):
         assert (getattr(found, name) == getattr(frames, name)[found.rows]).all(), name
     assert (found.mean == frames.mean).all()

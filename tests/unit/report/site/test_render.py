@@ -150,7 +150,7 @@ def test_an_older_site_is_replaced_and_nothing_else(frame, tmp_path):
     foreign = tmp_path / "home"
     foreign.mkdir()
     (foreign / "thesis.tex").write_text("important")
-    with pytest.raises(UserError, match="not a site of ours"):
+    with pytest.raises(UserError, match="not a Gauntlet site"):
         build(frame, foreign)
     assert [path.name for path in foreign.iterdir()] == ["thesis.tex"]
 
