@@ -1,4 +1,4 @@
-"""Pictures of the site: single classes, curves, and whether pages hold what they should."""
+"""Figures of the site: single classes, perturbation sizes, curves, labels."""
 
 import csv
 import re
@@ -49,8 +49,8 @@ def site(frame, tmp_path_factory):
 
 
 @pytest.fixture
-def told(frame):
-    """The seeds of one cell."""
+def seeds(frame):
+    """Return the seeds of one cell."""
     return [
         line
         for line in lines(frame)
@@ -62,19 +62,19 @@ def rows(path):
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-def pooled_iou(told, part):
-    """IoU of each class, mean over seeds, from the confusions themselves."""
-    counts = [decode(line.record).confusions[part].sum(axis=0) for line in told]
+def pooled_iou(seeds, part):
+    """Return the IoU of each class, mean over seeds, from the confusions."""
+    counts = [decode(line.record).confusions[part].sum(axis=0) for line in seeds]
     return np.mean([synthetic.iou(one) for one in counts], axis=0)
 
 
 # ---- single classes ----
 
 
-def test_classes_are_the_confusions_own_figures_sorted_by_clean_iou(told):
-    found = classes_of(told)
-    clean, attacked = pooled_iou(told, "before"), pooled_iou(told, "after")
-    labels = decode(told[0].record).confusions["before"].sum(axis=(0, 2))
+def test_classes_are_the_confusions_own_figures_sorted_by_clean_iou(seeds):
+    found = classes_of(seeds)
+    clean, attacked = pooled_iou(seeds, "before"), pooled_iou(seeds, "after")
+    labels = decode(seeds[0].record).confusions["before"].sum(axis=(0, 2))
     order = np.argsort(-clean)
     assert [row.name for row in found.rows] == [CLASSES[i] for i in order]
     for row, i in zip(found.rows, order, strict=True):
@@ -83,11 +83,11 @@ def test_classes_are_the_confusions_own_figures_sorted_by_clean_iou(told):
         assert row.drop == pytest.approx(clean[i] - attacked[i])
         assert row.share == pytest.approx(labels[i] / labels.sum())
     assert found.mean.clean.value == pytest.approx(clean.mean())
-    moves = sum(moves_of(line.record["confusions"], 3) for line in told)
+    moves = sum(moves_of(line.record["confusions"], 3) for line in seeds)
     assert (found.moves == moves).all()
 
 
-def test_a_record_without_names_and_moves_has_numbers_and_no_heat_map(told, tmp_path, frame):
+def test_a_record_without_names_and_moves_has_numbers_and_no_heat_map(seeds, tmp_path, frame):
     old = synthetic.frame(replace(MAPS, seeds=(0,)))
     for record in old.record:
         del record["confusions"]["classes"], record["confusions"]["moves"]
@@ -106,12 +106,12 @@ def test_bars_end_where_the_figures_are():
     assert class_plots.bar(None) is None
 
 
-def test_the_page_has_a_bar_a_whisker_and_a_number_for_each_class_and_the_mean(site, told):
+def test_the_page_has_a_bar_a_whisker_and_a_number_for_each_class_and_the_mean(site, seeds):
     page = (site / f"{CELL}.html").read_text()
     section = page[page.index('id="linf-8-255"') : page.index('id="linf-4-255"')]
     table = section[section.index("classes bars") : section.index("</tfoot>")]
     body, foot = table.split("<tfoot>")
-    clean, attacked = pooled_iou(told, "before"), pooled_iou(told, "after")
+    clean, attacked = pooled_iou(seeds, "before"), pooled_iou(seeds, "after")
     for i, name in enumerate(CLASSES):
         (row,) = re.findall(rf'<th scope="row">{name}</th>.*?</tr>', body, re.S)
         ends = [
@@ -124,10 +124,10 @@ def test_the_page_has_a_bar_a_whisker_and_a_number_for_each_class_and_the_mean(s
     assert foot.count("<rect") == 2
 
 
-def test_every_field_of_the_heat_map_has_the_shade_of_its_share(told):
+def test_every_field_of_the_heat_map_has_the_shade_of_its_share(seeds):
     counts = np.zeros((4, 4), np.int64)
     counts[:3, :3] = [[99_740, 200, 60], [500, 97_500, 2_000], [7_000, 15_000, 78_000]]
-    found = replace(classes_of(told), moves=counts)
+    found = replace(classes_of(seeds), moves=counts)
     picture = class_plots.heat_map(found)
     k = picture.size
     assert k == len(CLASSES)  # nothing was predicted as no class, so it takes no room
@@ -145,8 +145,8 @@ def test_every_field_of_the_heat_map_has_the_shade_of_its_share(told):
     assert empty.shades == ("", "", "", "", "", "", "M0 0h1v1h-1zM1 1h1v1h-1zM2 2h1v1h-1z")
 
 
-def test_predictions_of_no_class_have_a_row_and_a_column(told):
-    found = classes_of(told)
+def test_predictions_of_no_class_have_a_row_and_a_column(seeds):
+    found = classes_of(seeds)
     more = found.moves.copy()
     more[0, 3] = 7
     picture = class_plots.heat_map(replace(found, moves=more))
@@ -154,8 +154,8 @@ def test_predictions_of_no_class_have_a_row_and_a_column(told):
     assert largest_moves(replace(found, moves=more * [[0, 0, 0, 1]]))[0].after == "no class"
 
 
-def test_the_largest_moves_are_the_largest(told):
-    found = classes_of(told)
+def test_the_largest_moves_are_the_largest(seeds):
+    found = classes_of(seeds)
     moves = largest_moves(found, most=3)
     off = found.moves[:3, :3] - np.diag(np.diag(found.moves[:3, :3]))
     assert [move.pixels for move in moves] == sorted(off[off > 0].tolist(), reverse=True)[:3]
@@ -165,8 +165,8 @@ def test_the_largest_moves_are_the_largest(told):
     assert first.share == pytest.approx(first.pixels / row.sum())
 
 
-def test_marks_of_the_share_plot_are_at_their_drop_and_share(told):
-    found = classes_of(told)
+def test_marks_of_the_share_plot_are_at_their_drop_and_share(seeds):
+    found = classes_of(seeds)
     plot = class_plots.share_plot(found)
     frame = plot.frame
     (x0, at0), (x1, at1) = ((float(t.text), t.at) for t in (plot.x_ticks[0], plot.x_ticks[-1]))
@@ -188,8 +188,8 @@ def test_rank_correlation_equals_scipys():
         assert findings.spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
 
 
-def test_sentences_name_what_is_lost_most_and_where_it_goes(told):
-    found = classes_of(told)
+def test_sentences_name_what_is_lost_most_and_where_it_goes(seeds):
+    found = classes_of(seeds)
     sentence = "".join(part.text for part in findings.iou_drop(found, 1))
     worst = max(found.rows, key=lambda row: row.drop)
     assert f"The largest drop is on {worst.name}" in sentence
@@ -200,8 +200,8 @@ def test_sentences_name_what_is_lost_most_and_where_it_goes(told):
     assert sentence.endswith(f"become {CLASSES[gone.sum(axis=0).argmax()]}.")
 
 
-def test_class_files_hold_what_the_pictures_show(site, told):
-    found = classes_of(told)
+def test_class_files_hold_what_the_pictures_show(site, seeds):
+    found = classes_of(seeds)
     at = [row for row in rows(site / f"{CELL}.classes.csv") if row["budget"] == "L∞ 8/255"]
     assert [row["class"] for row in at] == [*(row.name for row in found.rows), "mean"]
     assert float(at[0]["clean_iou"]) == found.rows[0].clean.value

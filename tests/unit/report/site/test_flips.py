@@ -1,4 +1,4 @@
-"""Flipped comparisons on the pages: what records hold, and what is drawn and written of it."""
+"""Flipped comparisons: records, figures, tables and files."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ from harness.judge.metrics import Comparisons, decisions
 from harness.judge.metrics import flipped as judged
 from harness.report.cells import lines
 from harness.report.site import build, flip_plots
+from harness.report.site.axes import LARGE
 from harness.report.site.flips import decode, flips, jaccard
 from harness.results.codec import pack_flips
 from tests.support import synthetic
@@ -38,7 +39,7 @@ def comparisons(rng, n):
 
 
 def one(attack, budget, seed):
-    """What the judge finds where an attack takes the rows of its name."""
+    """Return the judged flips of an attack, and the rows that it flips."""
     rng = np.random.default_rng(seed)
     clean, broken = rng.standard_normal((2, ITEMS, 2))
     train, test = comparisons(rng, N), comparisons(rng, 60)
@@ -117,6 +118,14 @@ def test_fit_has_a_line_an_attack_and_needs_two(frame):
     drawn = flip_plots.fit_plot(found)
     assert len(drawn.lines) == len(drawn.points) == 4
     assert drawn.dots.count("M") == 4
+    for mark in drawn.points:  # no label stands on a line: here all lines are level
+        for line in drawn.lines:
+            (x0, y), *_, (x1, _) = ([float(v) for v in p.split()] for p in line[1:].split("L"))
+            width = LARGE.letter * len(mark.name)
+            left = mark.label_x - {"start": 0, "middle": width / 2, "end": width}[mark.anchor]
+            assert not (
+                left < x1 and x0 < left + width and mark.label_y - 12 < y < mark.label_y + 3
+            )
     alone = replace(found, rows=tuple(row for row in found.rows if row.attack == "noop"))
     assert flip_plots.fit_plot(alone) is None
 

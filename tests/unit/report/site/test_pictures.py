@@ -1,4 +1,4 @@
-"""Pictures of cells: what a tile shows, when it is made, and where its arrays come from."""
+"""Pictures of cells: tiles, reuse between builds, and the arrays from the store."""
 
 import json
 import re
@@ -189,7 +189,7 @@ def test_there_are_32_colours():
 
 
 class Loads:
-    """A loader that counts."""
+    """Loader that counts its calls."""
 
     def __init__(self, frames=None):
         self.frames, self.asked = frames, []
@@ -321,7 +321,7 @@ STAGES = {"slice": "aa" * 32, "measure": "bb" * 32, "before": "cc" * 32, "after"
 
 @pytest.fixture
 def stored(tmp_path):
-    """A store with the artefacts of one cell of ten images, five of them kept."""
+    """Make a store with the artefacts of one cell of ten images, five of them stored."""
     frames = made(10)
     store, out = Store(tmp_path / "home/store"), tmp_path / "out"
 
