@@ -30,12 +30,12 @@ def export(workspace: Workspace, text: str, out: Path | None, console: Terminal)
     """
     found = find_record(workspace, text)
     record = found.record
-    if "edits" not in record["stages"]:
+    if "edits" not in record.stages:
         fix = "name a poisoning cell of a ranking benchmark that is ok"
-        raise UserError(record["id"], "has no edited comparisons", fix)
+        raise UserError(record.id, "has no edited comparisons", fix)
     lines = edited(workspace, found, console)
     if found.warning is not None:
-        text = f"{record['id']}: {found.warning}"
+        text = f"{record.id}: {found.warning}"
         Terminal(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
     if out is None:
         console.write_exactly("".join(lines))
@@ -50,7 +50,7 @@ def export(workspace: Workspace, text: str, out: Path | None, console: Terminal)
 def edited(workspace: Workspace, found: Counting, console: Console) -> list[str]:
     """The lines of the cell's training comparisons as the attack left them, ends included."""
     record = found.record
-    name, stages, store = record["cell"]["data"]["student"], record["stages"], workspace.store()
+    name, stages, store = record.cell.data["student"], record.stages, workspace.store()
     wanted = [stages["rows"], stages["edits"]]
     if not all(store.has(key) for key in wanted):
         plan, cells = found.current().plan, [found.current().cell]

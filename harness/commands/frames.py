@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +10,7 @@ from harness.common.errors import UserError
 from harness.common.files import load_array, read_json
 from harness.report.site.frames import Frames, choose
 from harness.report.site.gallery import Loader
+from harness.results.records import Record
 from harness.storage.store import Store
 from harness.workspace import Workspace
 
@@ -27,9 +26,9 @@ def loader(workspace: Workspace) -> Loader | None:
         return None
 
 
-def frames(store: Store, record: Mapping[str, Any]) -> Frames | None:
+def frames(store: Store, record: Record) -> Frames | None:
     """The kept images of a record's cell, or ``None`` where some of them are not there."""
-    stages = record["stages"]
+    stages = record.stages
     try:
         kept = load_array(store.part(stages["measure"], "pictures") / "attacked.npy")
         rows = choose(len(kept))

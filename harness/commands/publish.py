@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from rich.console import Console
 
@@ -11,6 +10,7 @@ from harness.common.errors import UserError, UserErrors
 from harness.config.benchmark import Benchmark
 from harness.report.selection import plans, select
 from harness.results import records
+from harness.results.records import Record
 from harness.storage.store import TRANSIENT
 from harness.workspace import Workspace
 
@@ -43,22 +43,22 @@ def publish(
     if broken or broken_here:
         raise UserErrors(broken + broken_here)
     benchmarks = [workspace.benchmark(name) for name in names] or workspace.benchmarks()
-    withdrawn = {one["result"] for one in records.retractions(workspace.published_records)[0]}
+    retracted, _ = records.retractions(workspace.published_records)
+    withdrawn = {one.retraction.result for one in retracted if one.retraction}
     # times and machines differ between equal results: they need no second record
-    known = {(record["key"], record["result"]) for record in there}
-    new: list[dict[str, Any]] = []
+    known = {(record.key, record.result) for record in there}
+    new: list[Record] = []
     old, left = 0, Counter[str]()
     for benchmark in benchmarks:
         own, public = (
-            [one for one in some if one["cell"]["benchmark"] == benchmark.name]
-            for some in (found, there)
+            [one for one in some if one.cell.benchmark == benchmark.name] for some in (found, there)
         )
         reasons = [why_not(one, withdrawn, include_local=include_local) for one in own]
         left.update(filter(None, reasons))
         fit = [one for one, reason in zip(own, reasons, strict=True) if reason is None]
         counted, others = counting_today(workspace, benchmark, fit, public)
         left.update(others)
-        fresh = [one for one in counted if (one["key"], one["result"]) not in known]
+        fresh = [one for one in counted if (one.key, one.result) not in known]
         new, old = new + fresh, old + len(counted) - len(fresh)
     if not dry_run:
         for record in new:
@@ -85,9 +85,9 @@ def retract(workspace: Workspace, name: str, why: str | None, console: Console) 
 def counting_today(
     workspace: Workspace,
     benchmark: Benchmark,
-    fit: list[dict[str, Any]],
-    public: list[dict[str, Any]],
-) -> tuple[list[dict[str, Any]], Counter[str]]:
+    fit: list[Record],
+    public: list[Record],
+) -> tuple[list[Record], Counter[str]]:
     """Return the records that count for their cells today, and why the others do not.
 
     Args:
@@ -98,15 +98,15 @@ def counting_today(
     """
     planned = list(plans(workspace, [benchmark], [*fit, *public])) if fit else []
     today = {cell.key for plan in planned for cell in plan.cells.values()}
-    ours = Counter(one["key"] for one in fit if one["key"] in today)
+    ours = Counter(one.key for one in fit if one.key in today)
     chosen = select(planned, [*fit, *public]).values()
-    counted = [one.record for one in chosen if one.record and one.record["key"] in ours]
-    stale = sum(one["key"] not in today for one in fit)
+    counted = [one.record for one in chosen if one.record and one.record.key in ours]
+    stale = sum(one.key not in today for one in fit)
     beaten = ours.total() - len(counted)
     return counted, Counter({"stale": stale, "another of its cell counts": beaten})
 
 
-def why_not(record: dict[str, Any], withdrawn: set[str], *, include_local: bool) -> str | None:
+def why_not(record: Record, withdrawn: set[str], *, include_local: bool) -> str | None:
     """Return why a record may not be published, whatever is planned, or ``None``.
 
     Args:
@@ -114,15 +114,15 @@ def why_not(record: dict[str, Any], withdrawn: set[str], *, include_local: bool)
         withdrawn: results that were retracted.
         include_local: also publish those without isolation.
     """
-    if record["environment"]["executor"] != "docker" and not include_local:
+    if record.environment.executor != "docker" and not include_local:
         return "made without isolation"
-    if record["result"] in withdrawn:
+    if record.result in withdrawn:
         return "withdrawn"
-    return str(record["status"]) if record["status"] in TRANSIENT else None
+    return record.status if record.status in TRANSIENT else None
 
 
 def say(
-    console: Console, new: list[dict[str, Any]], old: int, left: Counter[str], *, dry_run: bool
+    console: Console, new: list[Record], old: int, left: Counter[str], *, dry_run: bool
 ) -> None:
     """What was copied, what was not and why, and what comes next."""
 
@@ -133,7 +133,7 @@ def say(
     line(f"{len(new)} {'record' if len(new) == 1 else 'records'} {word}, {old} lay there already.")
     for reason, count in left.most_common():
         line(f"  {count} left out: {reason}")
-    dirty = sum(bool(record["run"]["dirty"]) for record in new)
+    dirty = sum(bool(record.run.dirty) for record in new)
     if dirty:
         line(f"  {dirty} made from files that were not committed: commit those too.")
     if new and not dry_run:

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -14,6 +13,7 @@ from harness.commands.run import environments_of, executor_named, prepare, worke
 from harness.commands.show import find_record
 from harness.common.progress import Meter
 from harness.planning.plan import Cell, Plan
+from harness.results.records import Record
 from harness.running.recorder import Recorder
 from harness.running.scheduler import Scheduler
 from harness.storage.store import Store
@@ -40,33 +40,33 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     again = run_again(workspace, today.plan, today.cell, record, console)
-    if again["result"] == record["result"]:
-        say(f"{record['id']}: reproduced exactly (result {record['result'][:16]})")
+    if again.result == record.result:
+        say(f"{record.id}: reproduced exactly (result {record.result[:16]})")
         return True
-    if again["status"] != record["status"]:
-        say(f"{record['id']}: was {record['status']}, is {again['status']}: {again['reason']}")
+    if again.status != record.status:
+        say(f"{record.id}: was {record.status}, is {again.status}: {again.reason}")
         return False
     within = True
-    for name in sorted(record["metrics"].keys() | again["metrics"].keys()):
-        old, new = record["metrics"].get(name, {}), again["metrics"].get(name, {})
-        if ("value" in old) != ("value" in new):
+    for name in sorted(record.metrics.keys() | again.metrics.keys()):
+        old, new = record.metric(name), again.metric(name)
+        if (old is None) != (new is None):
             say(f"  {name}: OUTSIDE: defined in one of the two only")
             within = False
-        elif "value" in old:
-            difference = new["value"] - old["value"]
+        elif old is not None and new is not None:
+            difference = new - old
             fine = abs(difference) <= TOLERANCE
             within &= fine
             say(
-                f"  {name}: {old['value']:.4f} recorded, {new['value']:.4f} now, "
+                f"  {name}: {old:.4f} recorded, {new:.4f} now, "
                 f"{difference:+.4f}: {'within' if fine else 'OUTSIDE'} {TOLERANCE}"
             )
-    say(f"{record['id']}: {'within' if within else 'OUTSIDE'} tolerance")
+    say(f"{record.id}: {'within' if within else 'OUTSIDE'} tolerance")
     return within
 
 
 def run_again(
-    workspace: Workspace, plan: Plan, cell: Cell, record: dict[str, Any], console: Console
-) -> dict[str, Any]:
+    workspace: Workspace, plan: Plan, cell: Cell, record: Record, console: Console
+) -> Record:
     """Run the cell, and an ensemble's members, in a scratch store; returns the new record."""
     with tempfile.TemporaryDirectory(prefix="gauntlet-reproduce-") as folder:
         cells = [*(plan.cells[member] for member in cell.members), cell]
@@ -80,12 +80,12 @@ def again(
     workspace: Workspace,
     plan: Plan,
     cells: list[Cell],
-    record: dict[str, Any],
+    record: Record,
     home: Path,
     console: Console,
 ) -> Iterator[Scheduler]:
     """What runs stages of some cells where the record's were run, into a home of its own choice."""
-    executor, device = (record["environment"][name] for name in ("executor", "device"))
+    executor, device = record.environment.executor, record.environment.device
     store = Store(home / "store")
     with closing(executor_named(executor)) as place:
         meter = Meter(f"{plan.benchmark.name}: stages")

@@ -7,7 +7,6 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
-from typing import Any
 
 from rich.console import Console
 
@@ -19,6 +18,7 @@ from harness.planning.graph import HOST
 from harness.planning.plan import Cell, Only, Plan
 from harness.planning.timings import Timings
 from harness.results import records
+from harness.results.records import Record
 from harness.running.recorder import Recorder
 from harness.running.scheduler import Scheduler, Tally
 from harness.storage.mirror import Mirror
@@ -110,15 +110,15 @@ def gpu_numbers(text: str) -> list[str]:
     return numbers
 
 
-def pending(plan: Plan, found: list[dict[str, Any]], *, retry_failed: bool) -> list[Cell]:
+def pending(plan: Plan, found: list[Record], *, retry_failed: bool) -> list[Cell]:
     """Cells without a record of their key; with ``retry_failed`` also those that failed."""
     newest = records.newest_by_key(found)
 
     def done(cell: Cell) -> bool:
         record = newest.get(cell.key)
-        if record is None or record["status"] in ("infra_error", "missing"):
+        if record is None or record.status in ("infra_error", "missing"):
             return False
-        return record["status"] in FINAL or not retry_failed
+        return record.status in FINAL or not retry_failed
 
     return [cell for cell in plan.cells.values() if not done(cell)]
 
@@ -193,7 +193,7 @@ def say_ignored(broken: list[UserError], console: Console) -> None:
 def say(console: Console, plan: Plan, recorder: Recorder, tally: Tally, executor: str) -> None:
     """One paragraph: what was run, what every cell ended in."""
     statuses = Counter(
-        recorder.by_key[cell.key]["status"] if cell.key in recorder.by_key else "missing"
+        recorder.by_key[cell.key].status if cell.key in recorder.by_key else "missing"
         for cell in plan.cells.values()
     )
     overhead = (
@@ -213,11 +213,11 @@ def say(console: Console, plan: Plan, recorder: Recorder, tally: Tally, executor
         recorder.by_key[cell.key]
         for cell in plan.cells.values()
         if cell.key in recorder.by_key
-        and recorder.by_key[cell.key]["status"] not in ("ok", "not_applicable")
+        and recorder.by_key[cell.key].status not in ("ok", "not_applicable")
     ]
     for record in failed[:10]:
         console.print(
-            f"  {record['status']}: {record['id']}: {record['reason']}",
+            f"  {record.status}: {record.id}: {record.reason}",
             soft_wrap=True,
             highlight=False,
             markup=False,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 
@@ -11,6 +9,7 @@ from harness.common.errors import UserError
 from harness.config.catalog import FOLDERS
 from harness.report.counting import Counting, counting
 from harness.results import records
+from harness.results.records import Metric
 from harness.workspace import Workspace
 
 MADE = {"docker": "in containers", "local": "without isolation (self-reported)"}
@@ -45,10 +44,10 @@ def find_record(workspace: Workspace, text: str) -> Counting:
     """
     roots = (workspace.local_records, workspace.published_records)
     found, _ = records.load_all(*roots)
-    ids = {record["id"] for record in found}
+    ids = {record.id for record in found}
     fitting = [text] if text in ids else sorted(cell for cell in ids if text in cell)
     if len(fitting) == 1:
-        return counting(workspace, [record for record in found if record["id"] == fitting[0]])
+        return counting(workspace, [record for record in found if record.id == fitting[0]])
     if not fitting:
         for cell, reason in records.withdrawals(*roots).items():
             if text in cell:
@@ -65,35 +64,35 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    say(record["id"])
+    say(record.id)
     if found.warning is not None:
         say(found.warning)
-    by = f", by {record['by']}" if record.get("by") else ""
-    say(f"status: {record['status']}{by}" + (f" – {record['reason']}" if record["reason"] else ""))
-    for name, metric in record["metrics"].items():
+    by = f", by {record.by}" if record.by else ""
+    say(f"status: {record.status}{by}" + (f" – {record.reason}" if record.reason else ""))
+    for name, metric in record.metrics.items():
         say(f"  {name:26} {number(metric)}")
-    for flag in record["flags"]:
-        say(f"  flag {flag['name']}: {flag['text']}")
-    for note in record["notes"]:
+    for flag in record.flags:
+        say(f"  flag {flag.name}: {flag.text}")
+    for note in record.notes:
         say(f"  note: {note}")
-    for role, key in record["stages"].items():
-        seconds = record["run"]["seconds"].get(role)
+    for role, key in record.stages.items():
+        seconds = record.run.seconds.get(role)
         say(f"  {role:15} {key[:12]}" + (f"  {seconds:.2f} s" if seconds is not None else ""))
-    run = record["run"]
-    say(f"made {run['finished']} {MADE[record['environment']['executor']]} on {run['machine']}")
-    for image in sorted(set(run.get("images", {}).values())):
+    run = record.run
+    say(f"made {run.finished} {MADE[record.environment.executor]} on {run.machine}")
+    for image in sorted(set(run.images.values())):
         say(f"image {image}")
-    say(f"commit {run['commit']}{' (changed files)' if run['dirty'] else ''}")
-    say(f"result {record['result'][:16]}")
+    say(f"commit {run.commit}{' (changed files)' if run.dirty else ''}")
+    say(f"result {record.result[:16]}")
 
 
-def number(metric: dict[str, Any]) -> str:
+def number(metric: Metric) -> str:
     """A figure with interval and counts, or why there is none."""
-    if "absent" in metric:
-        return f"– ({metric['absent']})"
-    text = f"{metric['value']:.4f}"
-    if metric.get("lo") is not None:
-        text += f"  {metric['lo']:.4f}–{metric['hi']:.4f} ({metric['method']}, 95 %)"
-    if metric.get("n") is not None:
-        text += f"  {metric['k']}/{metric['n']}"
+    if metric.value is None:
+        return f"– ({metric.absent})"
+    text = f"{metric.value:.4f}"
+    if metric.lo is not None:
+        text += f"  {metric.lo:.4f}–{metric.hi:.4f} ({metric.method}, 95 %)"
+    if metric.n is not None:
+        text += f"  {metric.k}/{metric.n}"
     return text

@@ -22,6 +22,7 @@ from harness.conformance.smoke import ATTACKS, BUDGETS, EDGES, matrix_for, setti
 from harness.executors.base import Executor
 from harness.planning.graph import Input
 from harness.planning.plan import Plan, make_plan
+from harness.results.records import Record
 from harness.running.recorder import Recorder
 from harness.running.scheduler import Scheduler
 from harness.storage.store import Store
@@ -59,7 +60,7 @@ class Bench:
         self.catalog = Catalog(workspace.root, modules)
         self.plan: Plan | None = None
 
-    def run(self, matrix: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def run(self, matrix: Mapping[str, Any]) -> dict[str, Record]:
         """Run one matrix; returns records by cell id."""
         benchmark = Benchmark.model_validate(
             {
@@ -117,10 +118,10 @@ def conformance(
             name = f"{threat}/{task}" + (f"/{variant}" if variant else "")
             records = bench.run(matrix_for(module, threat, task, variant, [budget]))
             own = [r for r in records.values() if _is_own(r, module, variant)]
-            statuses = sorted({r["status"] for r in own})
-            reasons = "; ".join(sorted({r["reason"] for r in own if r["status"] != "ok"}))
+            statuses = sorted({r.status for r in own})
+            reasons = "; ".join(sorted({r.reason or "" for r in own if r.status != "ok"}))
             yield Check(f"runs {name}", bool(own) and set(statuses) <= set(FAIR), reasons)
-            good = [r for r in own if r["status"] == "ok"]
+            good = [r for r in own if r.status == "ok"]
             ran += len(good)
             if variant == _smoke_variant(module) and good:
                 yield from _expectation(module, threat, task, records, variant)
@@ -168,15 +169,15 @@ def _label(module: Module, variant: str | None) -> str:
     return f"{module.manifest.name}/{variant}" if variant else module.manifest.name
 
 
-def _is_own(record: Mapping[str, Any], module: Module, variant: str | None) -> bool:
-    return bool(record["cell"][module.manifest.kind] == _label(module, variant))
+def _is_own(record: Record, module: Module, variant: str | None) -> bool:
+    return bool(getattr(record.cell, module.manifest.kind) == _label(module, variant))
 
 
 def _expectation(
     module: Module,
     threat: str,
     task: str,
-    records: Mapping[str, dict[str, Any]],
+    records: Mapping[str, Record],
     variant: str | None,
 ) -> Iterator[Check]:
     """The smoke expectation holds for the module and fails for the identity control."""
@@ -188,21 +189,21 @@ def _expectation(
     if smoke.task not in (None, task) or smoke.threat_model not in (None, threat):
         return
     kind = module.manifest.kind
-    own = [r for r in records.values() if _is_own(r, module, variant) and r["status"] == "ok"]
+    own = [r for r in records.values() if _is_own(r, module, variant) and r.status == "ok"]
     if kind == "defense":
-        own = [r for r in own if r["cell"]["attack"] == ATTACKS[threat]]
+        own = [r for r in own if r.cell.attack == ATTACKS[threat]]
     control = [
         r
         for r in records.values()
-        if r["status"] == "ok"
+        if r.status == "ok"
         and (
-            (kind == "attack" and r["cell"]["attack"] == "noop")
-            or (kind == "defense" and r["cell"]["defense"] == "none"
-                and r["cell"]["attack"] == ATTACKS[threat])
+            (kind == "attack" and r.cell.attack == "noop")
+            or (kind == "defense" and r.cell.defense == "none"
+                and r.cell.attack == ATTACKS[threat])
         )
     ]  # fmt: skip
     for metric, expect in smoke.expect.items():
-        values = [r["metrics"].get(metric, {}).get("value") for r in own]
+        values = [r.metric(metric) for r in own]
         if all(v is None for v in values):
             continue
         reached = all(v is not None and holds(expect, v) for v in values)
@@ -210,7 +211,7 @@ def _expectation(
         yield Check(name, reached, f"found {values}, expected {expect.min}–{expect.max}")
         if kind == "victim" or module.manifest.name == control_name(kind):
             continue
-        others = [r["metrics"].get(metric, {}).get("value") for r in control]
+        others = [r.metric(metric) for r in control]
         fooled = [v for v in others if v is not None and holds(expect, v)]
         yield Check(
             f"control fails {metric} {threat}/{task}",
@@ -242,18 +243,18 @@ def _edges(bench: Bench, module: Module, threat: str, task: str) -> Iterator[Che
     for budget in budgets:
         records = bench.run(matrix_for(module, threat, task, _smoke_variant(module), [budget]))
         own = [r for r in records.values() if _is_own(r, module, _smoke_variant(module))]
-        bad = [f"{r['status']}: {r['reason']}" for r in own if r["status"] not in FAIR]
-        label = own[0]["cell"]["budget_label"] if own else str(budget)
+        bad = [f"{r.status}: {r.reason}" for r in own if r.status not in FAIR]
+        label = own[0].cell.budget_label if own else str(budget)
         yield Check(f"keeps budget {threat}/{task} {label}", not bad, "; ".join(bad))
 
 
 def _deeper(
-    bench: Bench, module: Module, records: Mapping[str, dict[str, Any]], name: str
+    bench: Bench, module: Module, records: Mapping[str, Record], name: str
 ) -> Iterator[Check]:
     """Same seed same output; equal outputs after a rebuild; the share of zero gradients."""
-    own = next(r for r in records.values() if _is_own(r, module, None) and r["status"] == "ok")
+    own = next(r for r in records.values() if _is_own(r, module, None) and r.status == "ok")
     assert bench.plan is not None
-    cell = bench.plan.cells[own["id"]]
+    cell = bench.plan.cells[own.id]
     before = _digests(bench.store, cell.own)
     with tempfile.TemporaryDirectory(prefix="gauntlet-check-") as folder:
         second = Store(Path(folder) / "store", below=bench.store, hidden=cell.own)
@@ -266,7 +267,7 @@ def _deeper(
     if module.manifest.kind == "attack":
         return
     yield from _rebuilt(bench, module, own, name)
-    if module.manifest.kind in ("defense", "victim") and own["cell"]["task"] != "ranking":
+    if module.manifest.kind in ("defense", "victim") and own.cell.task != "ranking":
         yield from _gradients(bench, module, own, name)
 
 
@@ -280,10 +281,10 @@ def _digests(store: Store, keys: frozenset[str]) -> dict[str, str]:
     return found
 
 
-def _rebuilt(bench: Bench, module: Module, record: dict[str, Any], name: str) -> Iterator[Check]:
+def _rebuilt(bench: Bench, module: Module, record: Record, name: str) -> Iterator[Check]:
     """The network rebuilt in a new process answers as it did in the process that made it."""
     assert bench.plan is not None
-    network = bench.plan.graph.stages[record["stages"]["network"]]
+    network = bench.plan.graph.stages[record.stages["network"]]
     part = "clean" if "clean" in network.inputs else "val"
     recipe = dict(network.recipe) | {"options": {"batch": 32}, "budget": {}}
     source = network.inputs[part]
@@ -297,25 +298,21 @@ def _rebuilt(bench: Bench, module: Module, record: dict[str, Any], name: str) ->
         return
     probe = np.asarray(load_array(bench.store.part(network.key, "probe") / "outputs.npy"))
     outputs = np.asarray(load_array(bench.store.part(key, "outputs") / "outputs.npy"))[: len(probe)]
-    if record["cell"]["task"] == "segmentation":
+    if record.cell.task == "segmentation":
         equal = bool(np.mean(probe.argmax(axis=1) == outputs) > 0.9999)
     else:
         equal = bool(np.allclose(probe, outputs, rtol=1e-4, atol=1e-4))
     detail = "" if equal else "outputs differ after fit → save → rebuild in a new process"
     yield Check(f"rebuild {name}", equal, detail)
-    flagged = [
-        f["text"]
-        for f in record["flags"]
-        if f["name"] in ("noop_differs", "different_under_attack")
-    ]
+    flagged = [f.text for f in record.flags if f.name in ("noop_differs", "different_under_attack")]
     yield Check(f"answers alike {name}", not flagged, "; ".join(flagged))
 
 
-def _gradients(bench: Bench, module: Module, record: dict[str, Any], name: str) -> Iterator[Check]:
+def _gradients(bench: Bench, module: Module, record: Record, name: str) -> Iterator[Check]:
     """A guard whose gradients vanish must say so: undeclared, it would top every table."""
     assert bench.plan is not None
-    after = bench.plan.graph.stages[record["stages"]["after"]]
-    slice_key = record["stages"]["slice"]
+    after = bench.plan.graph.stages[record.stages["after"]]
+    slice_key = record.stages["slice"]
     key, failure = bench.stage(
         "gradients",
         {

@@ -1,4 +1,4 @@
-"""The frame's rows as typed values: the one place where leaderboard and site read pandas."""
+"""Rows of the frame as typed values, for leaderboard and site."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any
 
 import pandas as pd
 
-Record = Mapping[str, Any]
+from harness.results.records import Metric, Record
+
+__all__ = ["STATUSES", "CellRow", "Metric", "Record", "cell_rows", "explained"]
 
 
 @dataclass(frozen=True)
 class Status:
-    """How one status is said.
+    """Texts of one status.
 
     Attributes:
-        word: in a cell. meaning: one sentence for the legend.
-        cannot: the thing cannot be, as opposed to: was not done.
+        word: text of a cell.
+        meaning: one sentence for the legend.
+        cannot: whether a result is impossible, as opposed to missing.
     """
 
     word: str
@@ -42,7 +45,7 @@ STATUSES: dict[str, Status] = {
     "infra_error": Status("infra", "the machinery failed, not a module"),
     "missing": Status("missing", "planned, not run yet, or its data are not at hand"),
 }
-"""The one table from status to words, for pages, CSV and legend."""
+"""Status → texts, for pages, CSV and legend."""
 
 BLAMED = {
     ("avoided", "defense"): "made impossible by the defence",
@@ -68,13 +71,35 @@ def explained(status: str, by: str | None, reason: str | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One planned cell.
+class CellRow:
+    """One planned cell with its record.
 
     Attributes:
+        key: the cell's key.
+        cell_id: the cell's id.
+        benchmark: name of the benchmark.
+        matrix: name of the matrix.
+        task: classification, ranking or segmentation.
+        threat_model: name of the threat model.
+        access: what the threat model's attacker holds of the victim.
+        victim: label of the victim.
+        defense: label of the defence.
+        attack: label of the attack.
+        budget: label of the budget.
+        eps: the budget's radius, if it has one.
+        goal: goal of the attack.
+        seed: seed of the cell.
         status: a key of ``STATUSES``.
-        by: what it is put down to, or ``None`` where it is ok or nothing was recorded.
-        budget: its label. limits: its fields. derived: an ensemble, judged from its members.
+        stage: kind of the stage that failed.
+        reason: one sentence, unless the status is ``ok``.
+        by: role that the status is put down to, or ``None`` where it is ok or nothing was recorded.
+        stale: whether the record is of another key than today's.
+        contained: whether the record was made in containers.
+        defense_control: whether the defence is a control.
+        attack_control: whether the attack is a control.
+        derived: whether the cell is an ensemble, judged from its members.
+        limits: fields of the budget.
+        record: the record that counts, if any.
     """
 
     key: str
@@ -105,12 +130,12 @@ class Line:
 
     @property
     def word(self) -> str:
-        """The status in words."""
+        """Text of the status."""
         return STATUSES[self.status].word
 
     @property
     def why(self) -> str | None:
-        """The reason, with the role that it is put down to."""
+        """Reason, with the role that it is put down to."""
         return explained(self.status, self.by, self.reason)
 
     @property
@@ -120,16 +145,18 @@ class Line:
         return self.record is not None and not self.contained and not planned
 
 
-def lines(frame: pd.DataFrame) -> list[Line]:
-    """One value a row, in the frame's order."""
-    read = {*Line.__slots__, "budget_label", "ensemble"}
+def cell_rows(frame: pd.DataFrame) -> list[CellRow]:
+    """Return the rows of the frame, in its order."""
+    read = {*CellRow.__slots__, "budget_label", "ensemble"}
     columns = {name: frame[name].tolist() for name in map(str, frame.columns) if name in read}
-    return [_line({name: values[i] for name, values in columns.items()}) for i in range(len(frame))]
+    return [
+        _cell_row({name: values[i] for name, values in columns.items()}) for i in range(len(frame))
+    ]
 
 
-def _line(row: dict[str, Any]) -> Line:
+def _cell_row(row: Mapping[str, Any]) -> CellRow:
     eps = row["eps"]
-    return Line(
+    return CellRow(
         key=str(row["key"]),
         cell_id=str(row["cell_id"]),
         benchmark=str(row["benchmark"]),
@@ -154,10 +181,10 @@ def _line(row: dict[str, Any]) -> Line:
         by=_optional(row["by"]),
         derived=bool(row["ensemble"]),
         limits=row["budget"] if isinstance(row["budget"], Mapping) else {},
-        record=row["record"] if isinstance(row["record"], Mapping) else None,
+        record=row["record"] if isinstance(row["record"], Record) else None,
     )
 
 
 def _optional(value: object) -> str | None:
-    """Text or ``None``; pandas writes NaN for both a missing text and a missing number."""
+    """Return a text or ``None``; pandas writes NaN for a missing text."""
     return value if isinstance(value, str) and value else None

@@ -1,17 +1,17 @@
-"""The record that counts for one cell, and what makes it stale, for people."""
+"""The record that counts for one cell, and why it is stale."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.common.errors import UserError, split
 from harness.config.benchmark import Matrix
 from harness.judge import METHOD
 from harness.planning.plan import Cell, Only
-from harness.report.selection import Found, Selected, plans, select
+from harness.report.selection import Selected, plans, select
 from harness.results import records
+from harness.results.records import CellInfo, Record
 from harness.workspace import Workspace
 
 
@@ -25,18 +25,16 @@ class Counting:
         error: why the record is not of today's plan, or why that cannot be seen.
     """
 
-    record: dict[str, Any]
+    record: Record
     selected: Selected | None = None
     error: UserError | None = None
 
     @property
     def warning(self) -> str | None:
-        """Why the record is not known to be of today's plan, in a line for people."""
+        """Line that says why the record is not known to be of today's plan."""
         if self.error is None:
             return None
-        where = (
-            "" if self.error.where == self.record["id"] else f"not planned: {self.error.where}: "
-        )
+        where = "" if self.error.where == self.record.id else f"not planned: {self.error.where}: "
         return f"{where}{self.error.what}; this is the latest record"
 
     def current(self) -> Selected:
@@ -51,7 +49,7 @@ class Counting:
         return self.selected
 
 
-def counting(workspace: Workspace, found: Found) -> Counting:
+def counting(workspace: Workspace, found: Sequence[Record]) -> Counting:
     """Return the record that counts for one cell.
 
     Where the cell is not planned any more, or cannot be, that is the latest.
@@ -61,84 +59,83 @@ def counting(workspace: Workspace, found: Found) -> Counting:
         found: every record of the cell; at least one.
     """
     latest = records.in_order(found)[-1]
-    info = latest["cell"]
+    info = latest.cell
     try:
-        benchmark = workspace.benchmark(info["benchmark"])
-        matrix = next((one for one in benchmark.matrices if one.name == info["matrix"]), None)
+        benchmark = workspace.benchmark(info.benchmark)
+        matrix = next((one for one in benchmark.matrices if one.name == info.matrix), None)
         if matrix is None:
-            return old(
-                latest, f"not planned: the benchmark has no matrix {info['matrix']} any more"
-            )
+            return old(latest, f"not planned: the benchmark has no matrix {info.matrix} any more")
         planned = list(plans(workspace, [benchmark], found, around(matrix, info)))
     except UserError as error:
         return Counting(latest, error=split(error)[0])
-    selected = select(planned, found).get(latest["id"])
+    selected = select(planned, found).get(latest.id)
     if selected is None:
         return old(latest, "not planned: the benchmark no longer plans this cell")
     assert selected.record is not None
     if not selected.stale:
         return Counting(selected.record, selected)
-    way = [selected.record["environment"][name] for name in ("executor", "device")]
-    same = next(p for p in planned if [p.environments.executor, p.environments.device] == way)
-    cell = same.cells[latest["id"]]
+    place = selected.record.environment
+    way = (place.executor, place.device)
+    same = next(p for p in planned if (p.environments.executor, p.environments.device) == way)
+    cell = same.cells[latest.id]
     if cell.status == "missing":
         missing = UserError(cell.id, f"not planned: {cell.reason}", "then try again")
         return Counting(selected.record, error=missing)
     return old(selected.record, f"stale: {why_stale(selected.record, cell)} changed since")
 
 
-def around(matrix: Matrix, info: Mapping[str, Any]) -> Only:
+def around(matrix: Matrix, info: CellInfo) -> Only:
     """Return which part of a matrix to plan for one cell; all of its attacks, for ensembles."""
     labels = {
-        "victim": [entry.label for entry in matrix.victims],
-        "defense": [entry.label for entry in matrix.defenses],
-        "seed": [str(seed) for seed in matrix.seeds],
+        "victim": (info.victim, [entry.label for entry in matrix.victims]),
+        "defense": (info.defense, [entry.label for entry in matrix.defenses]),
+        "seed": (str(info.seed), [str(seed) for seed in matrix.seeds]),
     }
     # a label that is gone matches no cell of the rest either
-    here = {column: {str(info[column])} for column, known in labels.items()
-            if str(info[column]) in known}  # fmt: skip
+    here = {column: {label} for column, (label, known) in labels.items() if label in known}
     return {"matrix": {matrix.name}, **here}
 
 
-def old(record: dict[str, Any], what: str) -> Counting:
+def old(record: Record, what: str) -> Counting:
     """Return a record that is not of today's plan, with the commit to check out as the fix."""
-    run = record["run"]
+    run = record.run
     fix = "the record names no commit; run the benchmark again"
-    if run["commit"]:
-        fix = f"git checkout {run['commit']}"
-        fix += " (that run had changed files)" if run["dirty"] else ""
-    return Counting(record, error=UserError(record["id"], what, fix))
+    if run.commit:
+        fix = f"git checkout {run.commit}"
+        fix += " (that run had changed files)" if run.dirty else ""
+    return Counting(record, error=UserError(record.id, what, fix))
 
 
-def why_stale(record: dict[str, Any], cell: Cell) -> str:
+def why_stale(record: Record, cell: Cell) -> str:
     """Return what differs between a record and its cell as it is planned today.
 
     Args:
         record: a stale record.
         cell: the cell, planned for the record's executor and device.
     """
-    known, now = record["modules"], cell.modules
+    known, now = record.modules, cell.modules
+    recorded = record.cell.model_dump()
     changed = [ref for ref in known if now.get(ref, known[ref]) != known[ref]]
     changed += [f"{ref} (left out now)" for ref in known.keys() - now.keys()]
     changed += [f"{ref} (new)" for ref in now.keys() - known.keys()]
     changed += [
         f"the parameters of the {role}"
         for role, params in cell.params.items()
-        if record["params"].get(role, params) != params
+        if record.params.get(role, params) != params
     ]
     changed += [
         f"the cell's {name.replace('_', ' ')}"
         for name, value in cell.info.items()
-        if record["cell"].get(name) != value
+        if recorded.get(name) != value
     ]
-    if record["method"] != METHOD:
-        changed.append(f"the judge's method ({record['method']} → {METHOD})")
-    if cell.reason is not None and record["reason"] != cell.reason:
+    if record.method != METHOD:
+        changed.append(f"the judge's method ({record.method} → {METHOD})")
+    if cell.reason is not None and record.reason != cell.reason:
         changed.append(f"what can be played ({cell.reason})")
-    if cell.stages and record["stages"] and record["stages"]["slice"] != cell.stages["slice"]:
+    if cell.stages and record.stages and record.stages["slice"] != cell.stages["slice"]:
         changed.append("the data or the choice of test examples")
     if changed:
         return ", ".join(changed)
-    if record["stages"] == cell.stages:
+    if record.stages == cell.stages:
         return "a member of the ensemble, or the judge" if cell.members else "the judge"
     return "the harness or its environment"

@@ -1,10 +1,9 @@
-"""Flags that need more than one record: an attack at another budget, or beside other attacks."""
+"""Flags that compare records: an attack at another budget, or with other attacks."""
 
 from __future__ import annotations
 
 import statistics as plain
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from harness.judge.flags import (
     Flag,
@@ -12,90 +11,89 @@ from harness.judge.flags import (
     query_beats_whitebox,
     success_falls_with_budget,
 )
-from harness.report.cells import Line
+from harness.report.cells import CellRow
 
 _METRIC = "attack_success_rate"
 
 
-def cross_flags(planned: Sequence[Line]) -> dict[str, list[Flag]]:
-    """Cell key → flags, over everything that was measured.
+def cross_flags(planned: Sequence[CellRow]) -> dict[str, list[Flag]]:
+    """Return cell key → flags, over everything that was measured.
 
-    Compared are figures of one network on one slice: the same budget but for its size, or the same
-    size but for the number of queries. Seeds are averaged first.
+    Flags compare figures of one network on one evaluation subset: budgets that differ in size only,
+    or in the number of queries only. Seeds are averaged first.
     """
-    measured = [line for line in planned if not line.attack_control and _success(line) is not None]
+    measured = [row for row in planned if not row.attack_control and _success(row) is not None]
     found: dict[str, list[Flag]] = {}
-    for flag, lines in (*_falling(measured), *_masked(measured), *_unconverged(measured)):
-        for line in lines:
-            found.setdefault(line.key, []).append(flag)
+    for flag, rows in (*_falling(measured), *_masked(measured), *_unconverged(measured)):
+        for row in rows:
+            found.setdefault(row.key, []).append(flag)
     return found
 
 
-def _success(line: Line) -> float | None:
-    metric: Mapping[str, Any] = (line.record or {}).get("metrics", {}).get(_METRIC, {})
-    return float(metric["value"]) if line.status == "ok" and "value" in metric else None
+def _success(row: CellRow) -> float | None:
+    return row.record.metric(_METRIC) if row.record and row.status == "ok" else None
 
 
-def _mean(lines: Iterable[Line]) -> float:
-    return plain.fmean(_success(line) or 0.0 for line in lines)
+def _mean(rows: Iterable[CellRow]) -> float:
+    return plain.fmean(_success(row) or 0.0 for row in rows)
 
 
-def _rest(line: Line, *without: str) -> str:
-    """The budget's other fields, as one comparable value."""
-    return repr(sorted((k, v) for k, v in line.limits.items() if k not in without))
+def _rest(row: CellRow, *without: str) -> str:
+    """Return the budget's other fields as one comparable value."""
+    return repr(sorted((k, v) for k, v in row.limits.items() if k not in without))
 
 
-def _falling(measured: Iterable[Line]) -> list[tuple[Flag, list[Line]]]:
-    series: dict[tuple[str, ...], dict[float, list[Line]]] = {}
-    for line in measured:
-        if line.eps is not None:
-            names = (line.benchmark, line.matrix, line.victim, line.defense, line.attack)
-            sizes = series.setdefault((*names, _rest(line, "eps")), {})
-            sizes.setdefault(line.eps, []).append(line)
+def _falling(measured: Iterable[CellRow]) -> list[tuple[Flag, list[CellRow]]]:
+    series: dict[tuple[str, ...], dict[float, list[CellRow]]] = {}
+    for row in measured:
+        if row.eps is not None:
+            names = (row.benchmark, row.matrix, row.victim, row.defense, row.attack)
+            sizes = series.setdefault((*names, _rest(row, "eps")), {})
+            sizes.setdefault(row.eps, []).append(row)
     found = []
     for sizes in series.values():
-        flag = success_falls_with_budget([(eps, _mean(lines)) for eps, lines in sizes.items()])
+        flag = success_falls_with_budget([(eps, _mean(rows)) for eps, rows in sizes.items()])
         if flag is not None:
             found.append((flag, sizes[max(sizes)]))
     return found
 
 
-def _masked(measured: Iterable[Line]) -> list[tuple[Flag, list[Line]]]:
-    """The best query attack of each network against the best that sees its gradients."""
-    best: dict[tuple[str, ...], dict[str, list[Line]]] = {}
-    for line in measured:
-        stages = (line.record or {}).get("stages", {})
-        if line.access in ("victim", "oracle") and not line.derived and "network" in stages:
+def _masked(measured: Iterable[CellRow]) -> list[tuple[Flag, list[CellRow]]]:
+    """Compare each network's best query attack with its best white-box attack."""
+    best: dict[tuple[str, ...], dict[str, list[CellRow]]] = {}
+    for row in measured:
+        stages = row.record.stages if row.record else {}
+        if row.access in ("victim", "oracle") and not row.derived and "network" in stages:
             # A guard adds nothing to the network's key, so the defence's label is in the place.
-            place = (stages["network"], stages.get("slice", ""), line.defense, line.goal)
-            sides = best.setdefault((*place, _rest(line, "queries", "answers")), {})
-            sides.setdefault(line.access, []).append(line)
+            place = (stages["network"], stages.get("slice", ""), row.defense, row.goal)
+            sides = best.setdefault((*place, _rest(row, "queries", "answers")), {})
+            sides.setdefault(row.access, []).append(row)
     found = []
     for sides in best.values():
         if len(sides) == 2:
-            query = max(sides["oracle"], key=lambda line: _success(line) or 0.0)
-            white = max(_success(line) or 0.0 for line in sides["victim"])
+            query = max(sides["oracle"], key=lambda row: _success(row) or 0.0)
+            white = max(_success(row) or 0.0 for row in sides["victim"])
             flag = query_beats_whitebox(query=_success(query) or 0.0, whitebox=white)
             if flag is not None:
                 found.append((flag, [query]))
     return found
 
 
-def _unconverged(measured: Iterable[Line]) -> list[tuple[Flag, list[Line]]]:
-    """Rows of one attack module, one with twice the steps of the other."""
-    series: dict[tuple[str, ...], dict[int, list[Line]]] = {}
-    for line in measured:
-        record = line.record or {}
-        steps = record.get("params", {}).get("attack", {}).get("steps")
-        if isinstance(steps, int) and not line.derived:
-            names = (line.benchmark, line.matrix, line.victim, line.defense, line.goal, _rest(line))
-            module = str(record["cell"]["attack_module"])
-            series.setdefault((*names, module), {}).setdefault(steps, []).append(line)
+def _unconverged(measured: Iterable[CellRow]) -> list[tuple[Flag, list[CellRow]]]:
+    """Compare rows of one attack module of which one has twice the steps of the other."""
+    series: dict[tuple[str, ...], dict[int, list[CellRow]]] = {}
+    for row in measured:
+        record = row.record
+        steps = record.params.get("attack", {}).get("steps") if record else None
+        if record and isinstance(steps, int) and not row.derived:
+            names = (row.benchmark, row.matrix, row.victim, row.defense, row.goal, _rest(row))
+            module = record.cell.attack_module
+            series.setdefault((*names, module), {}).setdefault(steps, []).append(row)
     found = []
     for by_steps in series.values():
-        for steps, lines in by_steps.items():
+        for steps, rows in by_steps.items():
             if 2 * steps in by_steps:
-                flag = not_converged(steps=_mean(lines), twice=_mean(by_steps[2 * steps]))
+                flag = not_converged(steps=_mean(rows), twice=_mean(by_steps[2 * steps]))
                 if flag is not None:
-                    found.append((flag, lines))
+                    found.append((flag, rows))
     return found

@@ -1,9 +1,9 @@
-"""Plan ⟕ records → one tidy row a planned cell; nothing vanishes by failing. The home of pandas."""
+"""The frame: one row of a pandas table for each planned cell, joined with its record."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from harness.judge import METHOD
 from harness.planning.plan import Cell, Plan
 from harness.report.selection import newest_by_id, plans, select
 from harness.results import records
+from harness.results.records import Record
 from harness.workspace import Workspace
 
 WHERE = "name a checkout, a folder of records such as reports/records, or a record's file"
@@ -24,7 +25,7 @@ INFO = ("benchmark", "matrix", "task", "threat_model", "victim", "defense", "att
 
 
 def build(
-    planned: Iterable[Plan], found: list[dict[str, Any]], withdrawn: Mapping[str, str] | None = None
+    planned: Iterable[Plan], found: Sequence[Record], withdrawn: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
     """Join planned cells with their records.
 
@@ -45,16 +46,23 @@ def build(
     return pd.DataFrame(rows)
 
 
-def row(
-    cell: Cell, record: dict[str, Any] | None, *, stale: bool, missing: str = ""
-) -> dict[str, Any]:
-    """One row of the frame; ``missing`` is the reason where there is no record."""
+def row(cell: Cell, record: Record | None, *, stale: bool, missing: str = "") -> dict[str, Any]:
+    """Return one row of the frame.
+
+    Args:
+        cell: the planned cell.
+        record: the record that counts for it, if any.
+        stale: whether the record is stale.
+        missing: the reason where there is no record.
+    """
     info = cell.info
-    status, stage, reason = "missing", None, missing
+    status: str = "missing"
     by: str | None = "harness"
+    stage: str | None = None
+    reason: str | None = missing
     if record is not None:
-        status, stage, reason = record["status"], record["stage"], record["reason"]
-        by = record.get("by")
+        status, stage, reason = record.status, record.stage, record.reason
+        by = record.by
     elif cell.reason is not None:
         status, reason, by = cell.status, cell.reason, cell.by
     result: dict[str, Any] = {
@@ -69,17 +77,21 @@ def row(
         "reason": reason,
         "by": by,
         "stale": stale,
-        "contained": record is not None and record["environment"]["executor"] == "docker",
+        "contained": record is not None and record.environment.executor == "docker",
         "ensemble": bool(cell.members),
         "attack_control": info["attack_module"] in CONTROLS["attack"],
         "defense_control": info["defense_module"] in CONTROLS["defense"],
         "record": record,
     }
-    for name, metric in (record["metrics"] if record else {}).items():
-        for field, column in (("value", name), ("lo", f"{name}_lo"), ("hi", f"{name}_hi"),
-                              ("k", f"{name}_k"), ("n", f"{name}_n")):  # fmt: skip
-            if metric.get(field) is not None:
-                result[column] = metric[field]
+    for name, metric in (record.metrics if record else {}).items():
+        columns = {
+            name: metric.value,
+            f"{name}_lo": metric.lo,
+            f"{name}_hi": metric.hi,
+            f"{name}_k": metric.k,
+            f"{name}_n": metric.n,
+        }
+        result |= {column: value for column, value in columns.items() if value is not None}
     return result
 
 
@@ -115,16 +127,21 @@ def load(path: str | Path) -> pd.DataFrame:
         planned = plans(workspace, workspace.benchmarks(), found)
         rows = build(planned, found, records.withdrawals(*roots))
     else:
-        cells = [(Cell(r["id"], r["cell"], r["key"], r["stages"], members=tuple(r["members"])), r)
-                 for r in newest_by_id(found).values()]  # fmt: skip
-        rows = pd.DataFrame([row(cell, r, stale=r["method"] != METHOD) for cell, r in cells])
+        cells = [(recorded_cell(record), record) for record in newest_by_id(found).values()]
+        rows = pd.DataFrame([row(cell, r, stale=r.method != METHOD) for cell, r in cells])
     rows.attrs["source"] = [str(root) for root in roots if root.exists()]
     rows.attrs["ignored"] = [str(error) for error in broken]
     return rows
 
 
+def recorded_cell(record: Record) -> Cell:
+    """Return the cell of a record as it was planned then."""
+    info, members = record.cell.model_dump(), tuple(record.members)
+    return Cell(record.id, info, record.key, record.stages, members=members)
+
+
 def nothing(place: Path, roots: list[Path], broken: list[UserError]) -> UserError:
-    """Return the error for a place without readable records: what was looked for, and where."""
+    """Return the error for a place without readable records."""
     if not place.exists():
         return UserError(str(place), "no records: there is no such file or folder", WHERE)
     if place.is_file():

@@ -13,12 +13,12 @@ from dataclasses import replace
 
 import pandas as pd
 
-from harness.judge.flags import Flag as Named
-from harness.report.cells import STATUSES, Line, Record, lines
+from harness.judge.flags import Flag
+from harness.report.cells import STATUSES, CellRow, cell_rows
 from harness.report.cross_flags import cross_flags
-from harness.report.perturbation_size import mean_sizes, sizes_of
+from harness.report.perturbation_size import mean_size, perturbation_size
 from harness.report.ranking_rules import Headline, headline_of, heat_class
-from harness.report.tables import AttackRow, Cell, Flag, Row, Table
+from harness.report.tables import AttackRow, Row, Table, TableCell, TableFlag
 from harness.report.worst_case import (
     Estimate,
     Outcome,
@@ -30,13 +30,12 @@ from harness.report.worst_case import (
     pooled,
     single,
 )
+from harness.results.records import Record
 
 _ACCESS = ("victim", "oracle", "source", "none")
 _TRAINING = ("sanitize", "train", "repair")
 _ATTACKING = ("poison", "deliver", "learn", "attack")
 _OTHER = "its outcomes cannot be joined: they are missing, or of other examples than most cells'"
-
-__all__ = ["AttackRow", "Cell", "Flag", "Row", "Table", "tables"]
 
 
 def tables(frame: pd.DataFrame) -> list[Table]:
@@ -44,9 +43,9 @@ def tables(frame: pd.DataFrame) -> list[Table]:
 
     What is unbounded comes last: it is no larger budget, but another question.
     """
-    planned = lines(frame)
+    planned = cell_rows(frame)
     more = cross_flags(planned)
-    found: dict[tuple[str, str, str], dict[str, list[Line]]] = {}
+    found: dict[tuple[str, str, str], dict[str, list[CellRow]]] = {}
     for line in planned:
         budgets = found.setdefault((line.benchmark, line.matrix, line.victim), {})
         budgets.setdefault(line.budget, []).append(line)
@@ -57,11 +56,11 @@ def tables(frame: pd.DataFrame) -> list[Table]:
     ]
 
 
-def _size(group: Sequence[Line]) -> tuple[bool, float]:
+def _size(group: Sequence[CellRow]) -> tuple[bool, float]:
     return bool(group[0].limits.get("unbounded")), -(group[0].eps or 0.0)
 
 
-def _table(planned: Sequence[Line], more: Mapping[str, Sequence[Named]]) -> Table:
+def _table(planned: Sequence[CellRow], more: Mapping[str, Sequence[Flag]]) -> Table:
     planned = _beside_one(planned)
     first = planned[0]
     headline = headline_of(first.threat_model, first.task)
@@ -96,7 +95,7 @@ def _table(planned: Sequence[Line], more: Mapping[str, Sequence[Named]]) -> Tabl
     )
 
 
-def _beside_one(planned: Sequence[Line]) -> list[Line]:
+def _beside_one(planned: Sequence[CellRow]) -> list[CellRow]:
     """Put what victim or attack declines beside one defence only down to that defence.
 
     Both share a process with the defence, which may have spoken for them; where another defence's
@@ -113,20 +112,19 @@ def _beside_one(planned: Sequence[Line]) -> list[Line]:
     return found
 
 
-def _grouped(planned: Iterable[Line], by: str) -> dict[str, list[Line]]:
-    groups: dict[str, list[Line]] = {}
+def _grouped(planned: Iterable[CellRow], by: str) -> dict[str, list[CellRow]]:
+    groups: dict[str, list[CellRow]] = {}
     for line in planned:
         groups.setdefault(getattr(line, by), []).append(line)
     return groups
 
 
-def _finished(line: Line) -> str:
+def _finished(line: CellRow) -> str:
     """When a number came; a record that only says why there is none was not measured."""
-    record = line.record or {}
-    return str(record["run"]["finished"]) if record.get("metrics") else ""
+    return line.record.run.finished if line.record and line.record.metrics else ""
 
 
-def _decoded(planned: Sequence[Line]) -> dict[str, Outcome]:
+def _decoded(planned: Sequence[CellRow]) -> dict[str, Outcome]:
     """Key → outcomes, of the records that were scored on the same examples as most."""
     found = {
         line.key: outcome
@@ -144,10 +142,10 @@ class _Draft:
     def __init__(
         self,
         name: str,
-        group: Sequence[Line],
+        group: Sequence[CellRow],
         headline: Headline,
         decoded: Mapping[str, Outcome],
-        more: Mapping[str, Sequence[Named]],
+        more: Mapping[str, Sequence[Flag]],
     ) -> None:
         self.name, self.group, self.headline = name, group, headline
         by_attack = _grouped(group, "attack")
@@ -168,7 +166,7 @@ class _Draft:
         self.strongest = self._strongest()
         self.seconds = _training_seconds(group)
 
-    def _needs_bits(self, cell: Cell) -> bool:
+    def _needs_bits(self, cell: TableCell) -> bool:
         return self.headline.rule != "single" and cell.applicable and cell.status == "ok"
 
     def _worst(self, runs: Mapping[str, Mapping[int, Outcome]]) -> Worst | None:
@@ -224,7 +222,9 @@ class _Draft:
         )
 
 
-def _cell(found: Sequence[Line], headline: Headline, more: Mapping[str, Sequence[Named]]) -> Cell:
+def _cell(
+    found: Sequence[CellRow], headline: Headline, more: Mapping[str, Sequence[Flag]]
+) -> TableCell:
     """One cell over its seeds."""
     first = found[0]
     bad = next((line for line in found if line.status != "ok"), None)
@@ -237,7 +237,7 @@ def _cell(found: Sequence[Line], headline: Headline, more: Mapping[str, Sequence
     elif bad is None and score is None:
         reason = _absent(records, headline.metric)
     whole = score if bad is None else None
-    return Cell(
+    return TableCell(
         attack=first.attack,
         status=status,
         word="undefined" if bad is None and score is None else STATUSES[status].word,
@@ -254,18 +254,18 @@ def _cell(found: Sequence[Line], headline: Headline, more: Mapping[str, Sequence
         stale=any(line.stale for line in found),
         contained=not any(line.self_reported for line in found),
         flags=_flags(found, more),
-        sizes=mean_sizes([sizes_of(record) for record in records]),
+        sizes=mean_size([perturbation_size(record) for record in records]),
         planned=len(found),
         ok=len(records),
         cost=plain.fmean(_passes(record) for record in records) if records else 0.0,
     )
 
 
-def _unplanned(column: AttackRow) -> Cell:
+def _unplanned(column: AttackRow) -> TableCell:
     reason = "not planned for this defence"
     status = "not_applicable"
     word = STATUSES[status].word
-    return Cell(
+    return TableCell(
         attack=column.attack,
         status=status,
         word=word,
@@ -288,42 +288,41 @@ def _unplanned(column: AttackRow) -> Cell:
 
 
 def _figure(records: Sequence[Record], metric: str) -> Estimate | None:
-    found = [record for record in records if metric in record["metrics"]]
-    maps = found[0].get("confusions") if found else None
-    return pooled([r["metrics"][metric] for r in found], int(maps["shape"][0]) if maps else None)
+    found = [record for record in records if metric in record.metrics]
+    maps = found[0].confusions if found else None
+    return pooled([r.metrics[metric] for r in found], int(maps["shape"][0]) if maps else None)
 
 
 def _absent(records: Sequence[Record], metric: str) -> str:
     for record in records:
-        if metric in record["metrics"]:
-            return str(record["metrics"][metric].get("absent", "no value was recorded"))
+        if metric in record.metrics:
+            return record.metrics[metric].absent or "no value was recorded"
     return f"the record has no {metric}"
 
 
-def _flags(found: Sequence[Line], more: Mapping[str, Sequence[Named]]) -> tuple[Flag, ...]:
-    named: dict[str, Flag] = {}
+def _flags(found: Sequence[CellRow], more: Mapping[str, Sequence[Flag]]) -> tuple[TableFlag, ...]:
+    named: dict[str, TableFlag] = {}
     for line in found:
-        own = [Named(**flag) for flag in (line.record or {}).get("flags", ())]
+        own = line.record.flags if line.record else ()
         for flag in (*own, *more.get(line.key, ())):
-            named.setdefault(flag.name, Flag(flag.name, flag.text, line.attack))
+            named.setdefault(flag.name, TableFlag(flag.name, flag.text, line.attack))
     return tuple(named.values())
 
 
 def _passes(record: Record) -> float:
     """Rows that the attack sent through a network, both ways."""
-    cost = record.get("cost") or {}
-    return float(sum(sum(cost.get(stage, {}).values()) for stage in _ATTACKING))
+    return float(sum(sum(record.cost.get(stage, {}).values()) for stage in _ATTACKING))
 
 
-def _training_seconds(group: Sequence[Line]) -> float | None:
+def _training_seconds(group: Sequence[CellRow]) -> float | None:
     """Mean training time over records; ``None`` where nothing was trained."""
-    runs = [line.record["run"].get("seconds", {}) for line in group if line.record]
+    runs = [line.record.run.seconds for line in group if line.record]
     spent = [sum(run[s] for s in _TRAINING if s in run) for run in runs if "train" in run]
     return plain.fmean(spent) if spent else None
 
 
 def _attacks(
-    planned: Sequence[Line], drafts: Sequence[_Draft], headline: Headline
+    planned: Sequence[CellRow], drafts: Sequence[_Draft], headline: Headline
 ) -> list[AttackRow]:
     rows = []
     for attack, found in _grouped(planned, "attack").items():
@@ -337,7 +336,7 @@ def _attacks(
             strongest_for=sum(draft.strongest == attack for draft in drafts),
             only_it_breaks=_only(attack, drafts, headline),
             score=plain.fmean(scores) if scores else None,
-            sizes=mean_sizes([cell.sizes for cell in cells]),
+            sizes=mean_size([cell.sizes for cell in cells]),
             covered=sum(cell.status == "ok" for cell in cells),
             applicable=sum(cell.status != "not_applicable" for cell in cells),
             folded=not any(cell.status == "ok" for cell in cells),

@@ -1,21 +1,23 @@
-"""How much an attack changed its inputs: what stands beside a figure that no budget explains."""
+"""Size of an attack's change, shown beside figures under an unbounded budget."""
 
 from __future__ import annotations
 
 import statistics as plain
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+
+from harness.results.records import Record
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """Sizes of a change, as the judge measured them; ``None`` where it has none.
+class PerturbationSize:
+    """Size of a change by several measures; ``None`` where a measure has no value.
 
     Attributes:
-        linf: largest change of a number, of the worst example. rmse: root mean square, mean over
-            examples. psnr: in dB, over examples that changed at all. ssim: structural similarity,
-            1 for equal pictures.
+        linf: L∞ distance, of the worst example.
+        rmse: root mean square error, mean over examples.
+        psnr: peak signal-to-noise ratio in dB, mean over examples that changed at all.
+        ssim: structural similarity, mean over examples; 1 for equal images.
     """
 
     linf: float | None
@@ -24,25 +26,27 @@ class Sizes:
     ssim: float | None
 
 
-def sizes_of(record: Mapping[str, Any]) -> Sizes | None:
-    """A record's sizes; ``None`` where no attacked input was measured."""
-    found = record.get("perturbation")
-    if not found:
+def perturbation_size(record: Record) -> PerturbationSize | None:
+    """Return the size in a record; ``None`` where no attacked input was measured."""
+    if not record.perturbation:
         return None
-    linf, rmse, psnr, ssim = map(found.get, ("linf_max", "rmse", "psnr", "ssim"))
-    return Sizes(linf, rmse, psnr, ssim)
+    linf, rmse, psnr, ssim = map(record.perturbation.get, ("linf_max", "rmse", "psnr", "ssim"))
+    return PerturbationSize(linf, rmse, psnr, ssim)
 
 
-def mean_sizes(found: Sequence[Sizes | None]) -> Sizes | None:
-    """Each size's mean over those that have it.
+def mean_size(sizes: Sequence[PerturbationSize | None]) -> PerturbationSize | None:
+    """Return the mean of each measure over the sizes that have it.
 
-    >>> mean_sizes([Sizes(0.1, 0.02, None, 1.0), None, Sizes(0.3, 0.04, 20.0, 0.5)])
-    Sizes(linf=0.2, rmse=0.03, psnr=20.0, ssim=0.75)
+    >>> some = PerturbationSize(0.1, 0.02, None, 1.0), PerturbationSize(0.3, 0.04, 20.0, 0.5)
+    >>> mean_size([*some, None])
+    PerturbationSize(linf=0.2, rmse=0.03, psnr=20.0, ssim=0.75)
     """
-    known = [sizes for sizes in found if sizes]
-    return Sizes(*(_mean(known, f.name) for f in fields(Sizes))) if known else None
+    known = [size for size in sizes if size]
+    if not known:
+        return None
+    return PerturbationSize(*(_mean(known, field.name) for field in fields(PerturbationSize)))
 
 
-def _mean(known: Sequence[Sizes], name: str) -> float | None:
-    values = [value for sizes in known if (value := getattr(sizes, name)) is not None]
+def _mean(known: Sequence[PerturbationSize], name: str) -> float | None:
+    values = [value for size in known if (value := getattr(size, name)) is not None]
     return plain.fmean(values) if values else None

@@ -1,18 +1,16 @@
-"""Which record counts for a cell: one rule for report, show, reproduce, export and publish."""
+"""Selection of the record that counts for a cell: one rule for all commands and the report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.config.benchmark import Benchmark
 from harness.judge import METHOD
 from harness.planning.plan import Cell, Only, Plan
 from harness.results import records
+from harness.results.records import Record
 from harness.workspace import Workspace
-
-Found = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -28,11 +26,11 @@ class Selected:
 
     plan: Plan
     cell: Cell
-    record: dict[str, Any] | None
+    record: Record | None
     stale: bool
 
 
-def select(plans: Iterable[Plan], found: Found) -> dict[str, Selected]:
+def select(plans: Iterable[Plan], found: Sequence[Record]) -> dict[str, Selected]:
     """Return the record that counts for every planned cell, by cell id.
 
     That is the one of the cell's key; of several, a result goes before a failure, and then the
@@ -52,18 +50,21 @@ def select(plans: Iterable[Plan], found: Found) -> dict[str, Selected]:
     chosen = {}
     for name, (plan, cell) in cells.items():
         record = by_key.get(cell.key) or by_id.get(name)
-        fresh = record is None or (record["key"] == cell.key and record["method"] == METHOD)
+        fresh = record is None or (record.key == cell.key and record.method == METHOD)
         chosen[name] = Selected(plan, cell, record, not fresh)
     return chosen
 
 
-def newest_by_id(found: Found) -> dict[str, dict[str, Any]]:
+def newest_by_id(found: Sequence[Record]) -> dict[str, Record]:
     """Return each cell's latest record by cell id; of several, a result goes before a failure."""
-    return {record["id"]: record for record in records.in_order(found)}
+    return {record.id: record for record in records.in_order(found)}
 
 
 def plans(
-    workspace: Workspace, benchmarks: Iterable[Benchmark], found: Found, only: Only | None = None
+    workspace: Workspace,
+    benchmarks: Iterable[Benchmark],
+    found: Sequence[Record],
+    only: Only | None = None,
 ) -> Iterator[Plan]:
     """Yield every benchmark's plan for each way in which it was run, containers first.
 
@@ -71,9 +72,9 @@ def plans(
     """
     for benchmark in benchmarks:
         ways = {
-            (record["environment"]["executor"], record["environment"]["device"])
+            (record.environment.executor, record.environment.device)
             for record in found
-            if record["cell"]["benchmark"] == benchmark.name
+            if record.cell.benchmark == benchmark.name
         } or {("local", "cpu")}
         for executor, device in sorted(ways):  # docker before local
             yield workspace.plan(benchmark, only, device, executor)

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.report.perturbation_size import Sizes
+from harness.report.perturbation_size import PerturbationSize
 from harness.report.ranking_rules import Headline
 from harness.report.worst_case import Estimate
 
 
 @dataclass(frozen=True)
-class Flag:
-    """Something that looks wrong in a cell; ``attack`` names its column."""
+class TableFlag:
+    """A flag of a cell: name, sentence and the attack of its column."""
 
     name: str
     text: str
@@ -21,7 +21,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """One defence under one attack, over all seeds.
 
     Attributes:
@@ -48,8 +48,8 @@ class Cell:
     derived: bool
     stale: bool
     contained: bool
-    flags: tuple[Flag, ...]
-    sizes: Sizes | None
+    flags: tuple[TableFlag, ...]
+    sizes: PerturbationSize | None
     planned: int
     ok: int
     cost: float
@@ -93,14 +93,14 @@ class Row:
     strongest: str | None
     covered: int
     applicable: int
-    gaps: tuple[Cell, ...]
-    flags: tuple[Flag, ...]
+    gaps: tuple[TableCell, ...]
+    flags: tuple[TableFlag, ...]
     stale: int
     contained: bool
     seconds: float | None
     times: float | None
     beaten_by: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[TableCell, ...]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class AttackRow:
     strongest_for: int
     only_it_breaks: float | None
     score: float | None
-    sizes: Sizes | None
+    sizes: PerturbationSize | None
     covered: int
     applicable: int
     folded: bool

@@ -11,15 +11,15 @@ from __future__ import annotations
 import statistics as plain
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.judge import metrics, statistics
+from harness.judge.values import Rate
 from harness.results import codec
+from harness.results.records import Metric, Record
 
-Record = Mapping[str, Any]
 Floats = NDArray[np.float64]
 ALPHA = 0.05
 _DRAWS_A_PAIR = 40
@@ -97,7 +97,7 @@ Runs = Mapping[str, Mapping[int, Outcome]]  # attack → seed → outcome
 
 def decode(record: Record) -> Outcome | None:
     """Outcomes of one record; ``None`` where it holds none or they cannot be read."""
-    bits, maps = record.get("outcomes"), record.get("confusions")
+    bits, maps = record.outcomes, record.confusions
     try:
         if bits:
             found = codec.unpack_outcomes(bits)
@@ -108,7 +108,7 @@ def decode(record: Record) -> Outcome | None:
             if not all(part.any() for part in counts.values()):
                 return None
             shape = list(counts["before"].shape)
-            return Outcome(f"{record.get('stages', {}).get('slice')}:{shape}", {}, counts)
+            return Outcome(f"{record.stages.get('slice')}:{shape}", {}, counts)
     except ValueError:
         return None
     return None
@@ -130,27 +130,29 @@ def rate(values: Sequence[float], k: Sequence[int], n: Sequence[int]) -> Estimat
     return Estimate(value, lo, hi, statistics.LEVEL, "wilson", sum(k), sum(n), examples, len(k), sd)
 
 
-def pooled(figures: Sequence[Record], examples: int | None = None) -> Estimate | None:
+def pooled(figures: Sequence[Metric], examples: int | None = None) -> Estimate | None:
     """One metric of several seeds' records as one figure; ``None`` where every one is absent.
 
     Args:
         figures: one a seed, as records hold them.
         examples: how many were judged, for figures that count none (mIoU).
     """
-    present = [figure for figure in figures if "value" in figure]
+    present = [figure for figure in figures if figure.value is not None]
     if not present:
         return None
-    values = [float(figure["value"]) for figure in present]
-    if all(figure.get("n") and figure.get("k") is not None for figure in present):
-        return rate(values, [int(f["k"]) for f in present], [int(f["n"]) for f in present])
-    lo, hi = ([f[end] for f in present if f.get(end) is not None] for end in ("lo", "hi"))
+    values = [float(figure.value) for figure in present if figure.value is not None]
+    counts = [(f.k, f.n) for f in present if f.k is not None and f.n]
+    if len(counts) == len(present):
+        return rate(values, [k for k, _ in counts], [n for _, n in counts])
+    lo = [figure.lo for figure in present if figure.lo is not None]
+    hi = [figure.hi for figure in present if figure.hi is not None]
     sd = plain.stdev(values) if len(values) > 1 else None
     return Estimate(
         plain.fmean(values),
         plain.fmean(lo) if lo else None,
         plain.fmean(hi) if hi else None,
-        present[0].get("level"),
-        present[0].get("method"),
+        present[0].level,
+        present[0].method,
         examples=examples,
         seeds=len(values),
         sd=sd,
@@ -196,14 +198,14 @@ def greedy(runs: Runs) -> Worst | None:
     if not values:
         return None
     counts, clean = np.sum(chosen, axis=0), np.sum(before, axis=0)
-    figure = metrics.segmentation(clean, counts).metrics["miou"].to_json()
-    around = pooled([figure])
+    miou = metrics.segmentation(clean, counts).metrics["miou"]
+    interval = miou if isinstance(miou, Rate) else None
     score = Estimate(
         plain.fmean(values),
-        around.lo if around else None,
-        around.hi if around else None,
-        around.level if around else None,
-        around.method if around else None,
+        interval.lo if interval else None,
+        interval.hi if interval else None,
+        interval.level if interval else None,
+        interval.method if interval else None,
         examples=len(counts),
         seeds=len(values),
         sd=plain.stdev(values) if len(values) > 1 else None,

@@ -25,7 +25,8 @@ Array = NDArray[Any]
 Bits = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Part = Mapping[str, Any]
+Packed = dict[str, int | str | list[int | float] | list[str]]
+Part = Mapping[str, object]
 """One packed field of a record, as its JSON holds it: ``outcomes``, ``confusions`` or ``flips``."""
 
 MOST_BYTES = 1 << 28
@@ -77,7 +78,7 @@ def unpack_moves(text: object, classes: object) -> Counts:
     return _inflated(text, "<u8", (side, side)).astype(np.int64)
 
 
-def pack_outcomes(outcomes: Mapping[str, Array], ids: Array) -> dict[str, Any]:
+def pack_outcomes(outcomes: Mapping[str, Array], ids: Array) -> dict[str, str | int]:
     """Return a record's ``outcomes``.
 
     Args:
@@ -86,23 +87,23 @@ def pack_outcomes(outcomes: Mapping[str, Array], ids: Array) -> dict[str, Any]:
     """
     digest = hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest()
     packed = {name: pack_bits(bits) for name, bits in sorted(outcomes.items())}
-    return {"ids": digest, "n": len(ids)} | packed
+    return {"ids": digest, "n": len(ids), **packed}
 
 
-def unpack_outcomes(held: Part) -> dict[str, Bits]:
+def unpack_outcomes(part: Part) -> dict[str, Bits]:
     """Return name → bool ``[N]``, of the names in ``OUTCOMES`` that a record has."""
-    n = _field(held, "n")
-    return {name: unpack_bits(held[name], n) for name in OUTCOMES if held.get(name)}
+    n = _field(part, "n")
+    return {name: unpack_bits(part[name], n) for name in OUTCOMES if part.get(name)}
 
 
-def unpack_confusions(held: Part, role: str) -> NDArray[np.uint32]:
+def unpack_confusions(part: Part, role: str) -> NDArray[np.uint32]:
     """Return uint32 ``[N, K, K + 1]``, the confusion matrices of one role of a record.
 
     Args:
-        held: the record's ``confusions``; its ``shape`` is ``[N, K, K + 1]``.
+        part: the record's ``confusions``; its ``shape`` is ``[N, K, K + 1]``.
         role: ``before``, ``after`` or ``eight_bit``.
     """
-    counts = unpack_counts(_field(held, role), _field(held, "shape"))
+    counts = unpack_counts(_field(part, role), _field(part, "shape"))
     if counts.ndim != 3 or counts.shape[2] != counts.shape[1] + 1:
         raise ValueError(f"confusions have shape {counts.shape}, not (N, K, K + 1)")
     return counts
@@ -136,7 +137,7 @@ class Flip:
     attacked: Counts
 
 
-def pack_flips(found: Flipped, attributes: Sequence[str]) -> dict[str, Any]:
+def pack_flips(found: Flipped, attributes: Sequence[str]) -> Packed:
     """Return a record's ``flips``: bits, places in 16 bits for pictures, counts as they are."""
     with np.errstate(invalid="ignore"):
         places = found.decisions / found.edges[-1]
@@ -153,31 +154,31 @@ def pack_flips(found: Flipped, attributes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def unpack_flips(held: Part) -> Flip:
+def unpack_flips(part: Part) -> Flip:
     """Return the inverse of ``pack_flips``; reads the records before it, too.
 
     Those hold ``decisions``, the decision values themselves in 16 bits, and no ``edits``: values
     above 65,504 are infinite there, and a value beside an edge may be counted in the next bin.
     """
-    n = _size(_field(held, "n"))
-    rows = np.flatnonzero(unpack_bits(_field(held, "flipped"), n)).astype(np.int64)
+    n = _size(_field(part, "n"))
+    rows = np.flatnonzero(unpack_bits(_field(part, "flipped"), n)).astype(np.int64)
     try:
-        edges = np.array(_numbers(held, "edges", BINS + 1, (int, float)), np.float64)
+        edges = np.array(_numbers(part, "edges", BINS + 1, (int, float)), np.float64)
     except OverflowError as error:
         raise ValueError("an edge is too large") from error
     if not np.isfinite(edges).all() or (np.diff(edges) < 0).any() or edges[-1] <= 0:
         raise ValueError("edges do not ascend to a number above 0")
-    if "decisions" in held:
-        values = _inflated(held["decisions"], "<f2", (len(rows),)).astype(np.float64)
+    if "decisions" in part:
+        values = _inflated(part["decisions"], "<f2", (len(rows),)).astype(np.float64)
         values = np.clip(values, edges[0], edges[-1])
         places = values / edges[-1]
         edits = np.histogram(values[~np.isnan(values)], edges)[0].astype(np.int64)
     else:
-        places = _inflated(_field(held, "places"), "<f2", (len(rows),)).astype(np.float64)
-        edits = _counts(held, "edits")
+        places = _inflated(_field(part, "places"), "<f2", (len(rows),)).astype(np.float64)
+        edits = _counts(part, "edits")
     if (np.abs(places) > 1).any():
         raise ValueError("a place lies outside the edges")
-    attributes = held.get("attributes", [])
+    attributes = part.get("attributes", [])
     if not isinstance(attributes, list):
         raise ValueError("attributes are not a list")
     return Flip(
@@ -187,7 +188,7 @@ def unpack_flips(held: Part) -> Flip:
         places=places,
         edges=edges,
         edits=edits,
-        **{name: _counts(held, name) for name in ("train", "wrong", "attacked")},
+        **{name: _counts(part, name) for name in ("train", "wrong", "attacked")},
     )
 
 
@@ -222,19 +223,19 @@ def _size(found: object) -> int:
     return int(found)
 
 
-def _field(held: Part, name: str) -> object:
-    if name not in held:
+def _field(part: Part, name: str) -> object:
+    if name not in part:
         raise ValueError(f"has no {name}")
-    return held[name]
+    return part[name]
 
 
-def _counts(held: Part, name: str) -> Counts:
-    numbers = _numbers(held, name, BINS, (int,))
+def _counts(part: Part, name: str) -> Counts:
+    numbers = _numbers(part, name, BINS, (int,))
     return np.array([_size(number) for number in numbers], np.int64)
 
 
-def _numbers(held: Part, name: str, length: int, kinds: tuple[type, ...]) -> list[Any]:
-    found = _field(held, name)
+def _numbers(part: Part, name: str, length: int, kinds: tuple[type, ...]) -> list[float]:
+    found = _field(part, name)
     if not isinstance(found, list) or len(found) != length:
         raise ValueError(f"{name} is not a list of {length} numbers")
     if not all(isinstance(number, kinds) for number in found):

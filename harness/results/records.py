@@ -1,13 +1,18 @@
-"""Records: one JSON file a cell, write-once, named by its content; schema and whole tree."""
+"""Records: one write-once JSON file a cell, named by its content; types, files and folders.
+
+A record is read and handed on as a frozen ``Record``. Digests are taken of its JSON form with
+exactly the fields that it was made with, so that records from before a field keep their names.
+"""
 
 from __future__ import annotations
 
 import datetime
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,6 +25,13 @@ RETRACTION = "retraction/1"
 RETRACTIONS = "retractions"
 """Folder beside the records that they withdraw."""
 RESULT_LEAVES_OUT = ("run", "result")
+"""Fields that may differ between equal results."""
+RESTORE = "delete the file and run the benchmark again; a published one: restore it from git"
+
+Number = int | float
+"""A JSON number as it was written: 1 and 1.0 have different digests."""
+Scalar = str | int | float | bool
+Json = dict[str, object]
 
 
 class _Strict(BaseModel):
@@ -27,7 +39,7 @@ class _Strict(BaseModel):
 
 
 class CellInfo(_Strict):
-    """Which cell it is, in the benchmark's words."""
+    """A cell as its benchmark names it."""
 
     benchmark: str
     matrix: str
@@ -38,7 +50,7 @@ class CellInfo(_Strict):
     attack: str
     defense_module: str
     attack_module: str
-    budget: dict[str, str | int | float | bool]
+    budget: dict[str, Scalar]
     budget_label: str
     goal: str
     knowledge: str
@@ -47,27 +59,38 @@ class CellInfo(_Strict):
 
 
 class Metric(_Strict):
-    """A figure with its interval and counts, or the reason for its absence."""
+    """A figure with its interval and counts, or the reason for its absence.
 
-    value: float | None = None
+    Attributes:
+        value: the figure; a fraction for rates.
+        k: successes, for rates that count examples.
+        n: the denominator, for rates that count examples.
+        lo: lower end of the interval.
+        hi: upper end of the interval.
+        level: confidence level of the interval.
+        method: how the interval was made.
+        absent: why there is no value.
+    """
+
+    value: Number | None = None
     k: int | None = None
     n: int | None = None
-    lo: float | None = None
-    hi: float | None = None
-    level: float | None = None
+    lo: Number | None = None
+    hi: Number | None = None
+    level: Number | None = None
     method: str | None = None
     absent: str | None = None
 
 
-class Flag(_Strict):
-    """Something that looks wrong, as a sentence."""
+class RecordedFlag(_Strict):
+    """A flag of one record: its name and a sentence on what looks wrong."""
 
     name: str
     text: str
 
 
-class Environment(_Strict):
-    """What the stages ran in; part of the result."""
+class RecordedEnvironment(_Strict):
+    """Environment that the stages ran in; part of the result."""
 
     executor: Literal["local", "docker"]
     device: Literal["cpu", "cuda"]
@@ -78,25 +101,61 @@ class Environment(_Strict):
 
 
 class Run(_Strict):
-    """Run id, times, memory and machine: everything that may differ between equal results."""
+    """Run id, times, memory and machine: everything that may differ between equal results.
+
+    Attributes:
+        id: the run's name.
+        commit: of the checkout; ``None`` outside git.
+        dirty: whether tracked files had been changed; ``None`` outside git.
+        finished: ISO time at which the record was made.
+        seconds: stage's role → its wall time.
+        hook_seconds: stage's role → the time in hooks of modules.
+        peak_memory: stage's role → bytes.
+        machine: operating system and processor.
+        images: stage's role → digest of its image, for stages in containers.
+    """
 
     id: str
     commit: str | None
     dirty: bool | None
     finished: str
-    seconds: dict[str, float]
-    hook_seconds: dict[str, float]
+    seconds: dict[str, Number]
+    hook_seconds: dict[str, Number]
     peak_memory: dict[str, int]
     machine: str
     images: dict[str, str] = Field(default_factory=dict)
 
 
 class Record(_Strict):
-    """One cell's record, as stored.
+    """One cell's record.
 
     Attributes:
-        by: what a cell without a result is put down to. Absent where it has one, and in records
-            from before the field, for which nothing is guessed.
+        key: the cell's key.
+        id: the cell's id.
+        cell: the cell as its benchmark names it.
+        status: how the cell ended.
+        stage: kind of the stage that failed.
+        reason: one sentence, unless the status is ``ok``.
+        by: role that a cell without a result is put down to. Absent where it has a result, and in
+            records from before the field, for which nothing is guessed.
+        metrics: name → figure.
+        parts: name → figure of one class or attribute.
+        outcomes: packed outcome of each example (``codec.unpack_outcomes``).
+        confusions: packed confusion matrices of each image (``codec.unpack_confusions``).
+        flips: packed edited comparisons (``codec.unpack_flips``).
+        perturbation: sizes of the change, as the judge measured them.
+        queries: queries per example, as the oracle counted them.
+        cost: stage's role → direction → rows sent through a network.
+        flags: what looks wrong.
+        notes: sentences that belong beside the figures.
+        stages: role → stage key.
+        members: cell ids that an ensemble is judged from.
+        modules: module → digest of its folder.
+        params: role → the module's parameters.
+        method: version of the judge's method.
+        environment: environment that the stages ran in.
+        run: run id, times, memory and machine.
+        result: digest of everything but ``run``; equal for equal results.
     """
 
     schema_: Literal["record/1"] = Field(alias="schema")
@@ -111,24 +170,41 @@ class Record(_Strict):
     parts: dict[str, Metric]
     outcomes: dict[str, str | int] | None
     confusions: dict[str, str | list[int] | list[str]] | None
-    flips: dict[str, int | str | list[int] | list[float] | list[str]] | None = None
-    perturbation: dict[str, float | int] | None
-    queries: dict[str, float | int] | None
+    flips: dict[str, int | str | list[Number] | list[str]] | None = None
+    perturbation: dict[str, Number] | None
+    queries: dict[str, Number] | None
     cost: dict[str, dict[str, int]]
-    flags: list[Flag]
+    flags: list[RecordedFlag]
     notes: list[str]
     stages: dict[str, str]
     members: list[str]
     modules: dict[str, str]
-    params: dict[str, dict[str, str | int | float | bool]]
+    params: dict[str, dict[str, Scalar]]
     method: int
-    environment: Environment
+    environment: RecordedEnvironment
     run: Run
     result: str
 
+    def to_json(self) -> Json:
+        """Return the JSON form, with exactly the fields that the record was made with."""
+        return self.model_dump(by_alias=True, exclude_unset=True)
+
+    def metric(self, name: str) -> float | None:
+        """Return the value of a metric, or ``None`` where the record has none."""
+        found = self.metrics.get(name)
+        return None if found is None else found.value
+
 
 class Retraction(_Strict):
-    """Why a record no longer counts; every record of an equal result goes with it."""
+    """Reason why a record no longer counts; it covers every record of an equal result.
+
+    Attributes:
+        record: name of the record's file, without its ending.
+        cell: the cell's id.
+        result: the record's ``result``.
+        date: ISO date of the retraction.
+        why: one sentence.
+    """
 
     schema_: Literal["retraction/1"] = Field(alias="schema")
     record: str
@@ -138,28 +214,44 @@ class Retraction(_Strict):
     why: str
 
 
-def result_digest(record: dict[str, Any]) -> str:
-    """Digest of everything but run id, times, memory and machine: equal means equal ``result``."""
-    return digest({k: v for k, v in record.items() if k not in RESULT_LEAVES_OUT})
+@dataclass(frozen=True)
+class Withdrawal:
+    """A record that no longer counts.
+
+    Attributes:
+        record: name of the record's file, without its ending.
+        retraction: the reason, or ``None`` where its file cannot be read.
+    """
+
+    record: str
+    retraction: Retraction | None
 
 
-def finish(record: dict[str, Any]) -> dict[str, Any]:
-    """Add schema and ``result``, and validate; a record that is not valid is a bug of ours."""
-    record = {"schema": SCHEMA, **record}
-    record["result"] = result_digest(record)
-    Record.model_validate(record)
-    return record
+def result_digest(fields: Mapping[str, object]) -> str:
+    """Return the digest of a record's JSON form without ``run``: equal for equal results."""
+    return digest({k: v for k, v in fields.items() if k not in RESULT_LEAVES_OUT})
 
 
-def write(root: Path, record: dict[str, Any]) -> Path:
+def finish(fields: Mapping[str, object]) -> Record:
+    """Add schema and ``result`` to the fields of a new record, and validate them.
+
+    Raises:
+        ValidationError: the fields are not a record's: a bug of the harness.
+    """
+    record = Record.model_validate({"schema": SCHEMA, **fields, "result": ""})
+    return record.model_copy(update={"result": result_digest(record.to_json())})
+
+
+def write(root: Path, record: Record) -> Path:
     """Write a record once, under its content's digest; an equal one is left as it is."""
-    path: Path = root / str(record["cell"]["benchmark"]) / f"{digest(record)[:32]}.json"
+    fields = record.to_json()
+    path = root / record.cell.benchmark / f"{digest(fields)[:32]}.json"
     if not path.exists():
-        save(path, record)
+        save(path, fields)
     return path
 
 
-def save(path: Path, value: dict[str, Any]) -> None:
+def save(path: Path, value: Json) -> None:
     """Write a JSON file aside, then in one rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".part")
@@ -168,91 +260,103 @@ def save(path: Path, value: dict[str, Any]) -> None:
     os.replace(aside, path)
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Record:
     """Read and validate one record.
 
     Raises:
         UserError: not JSON, not of the schema, or changed since it was written.
     """
-    fix = "delete the file and run the benchmark again; a published one: restore it from git"
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict):
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(fields, dict):
             raise ValueError("not a JSON object")
-        schema = record.get("schema")
-        if not str(schema).startswith("record/"):
-            raise UserError(str(path), "not a record", "name a record's file, or a folder of them")
-        if schema != SCHEMA:
-            raise UserError(
-                str(path), f"schema {schema!r}, expected {SCHEMA!r}", "upgrade gauntlet"
-            )
-        Record.model_validate(record)
-        whole = record["result"] == result_digest(record) and path.stem == digest(record)[:32]
+        _check_schema(path, fields.get("schema"))
+        record = Record.model_validate(fields)
+        # of the text's own numbers, not of the record's
+        whole = record.result == result_digest(fields) and path.stem == digest(fields)[:32]
     except ValidationError as error:
         first = error.errors()[0]
         what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise UserError(str(path), f"not a valid record: {what}", fix) from error
+        raise UserError(str(path), f"not a valid record: {what}", RESTORE) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(str(path), f"not a readable record: {error}", fix) from error
+        raise UserError(str(path), f"not a readable record: {error}", RESTORE) from error
     if not whole:
-        raise UserError(str(path), "the content does not match its digest", fix)
+        raise UserError(str(path), "the content does not match its digest", RESTORE)
     return record
+
+
+def _check_schema(path: Path, schema: object) -> None:
+    if not str(schema).startswith("record/"):
+        raise UserError(str(path), "not a record", "name a record's file, or a folder of them")
+    if schema != SCHEMA:
+        raise UserError(str(path), f"schema {schema!r}, expected {SCHEMA!r}", "upgrade gauntlet")
 
 
 def retract(root: Path, name: str, why: str) -> Path:
     """Withdraw a record by *adding* a file that names it; the record stays as it was.
 
     Args:
-        root: the tree of records. name: the record's file name, or enough of its beginning.
-        why: one sentence, for whoever looks for the number.
+        root: the tree of records.
+        name: the record's file name, or enough of its beginning.
+        why: one sentence, for readers who look for the number.
 
     Raises:
         UserError: no or several such records, a broken one, or it is withdrawn already.
     """
-    fitting = [path for path in walk(root) if path.stem.startswith(Path(name).stem)]
-    if len(fitting) != 1:
-        what = f"{len(fitting)} published records have a name that begins so"
+    matches = [path for path in walk(root) if path.stem.startswith(Path(name).stem)]
+    if len(matches) != 1:
+        what = f"{len(matches)} published records have a name that begins so"
         raise UserError(name, what, f"give the file name of one in {root}")
-    (path,) = fitting
+    (path,) = matches
     record = read(path)
-    kept = path.parent / RETRACTIONS / path.name
-    if kept.exists():
-        raise UserError(name, "is withdrawn already", f"see {kept}")
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    retraction = {"schema": RETRACTION, "record": path.stem, "cell": record["id"],
-                  "result": record["result"], "date": date, "why": why}  # fmt: skip
-    save(kept, retraction)
-    return kept
+    target = path.parent / RETRACTIONS / path.name
+    if target.exists():
+        raise UserError(name, "is withdrawn already", f"see {target}")
+    retraction: Json = {
+        "schema": RETRACTION,
+        "record": path.stem,
+        "cell": record.id,
+        "result": record.result,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "why": why,
+    }
+    save(target, retraction)
+    return target
 
 
-def retractions(*roots: Path) -> tuple[list[dict[str, Any]], list[UserError]]:
-    """Every retraction below the roots, and what is wrong with the others.
+def retractions(*roots: Path) -> tuple[list[Withdrawal], list[UserError]]:
+    """Return every withdrawal below the roots, and what is wrong with the unreadable ones.
 
-    One that cannot be read counts still: its name says which record is withdrawn.
+    An unreadable one counts still: its name says which record is withdrawn.
     """
-    good, errors = [], []
+    withdrawn, errors = [], []
     patterns = (f"*/{RETRACTIONS}/*.json", f"{RETRACTIONS}/*.json")  # of a tree, of a benchmark
     folders = [root.parent if root.is_file() else root for root in roots]
-    for path in sorted({p for root in folders for one in patterns for p in root.glob(one)}):
-        found: dict[str, Any] = {"record": path.stem}
+    paths = {p for folder in folders for pattern in patterns for p in folder.glob(pattern)}
+    for path in sorted(paths):
+        retraction: Retraction | None = None
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            Retraction.model_validate(found)
-            record = read(path.parent.parent / path.name)
-            if (found["record"], found["result"]) != (path.stem, record["result"]):
-                raise ValueError(f"names another record than {path.stem}")
+            retraction = _read_retraction(path)
         except (OSError, ValueError, RecursionError, UserError) as error:
             what = f"not a valid retraction: {' '.join(str(error).split())}"
             errors.append(UserError(str(path), what, "restore it from git"))
-            found = {"record": path.stem}
-        good.append(found)
-    return good, errors
+        withdrawn.append(Withdrawal(path.stem, retraction))
+    return withdrawn, errors
+
+
+def _read_retraction(path: Path) -> Retraction:
+    retraction = Retraction.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    record = read(path.parent.parent / path.name)
+    if (retraction.record, retraction.result) != (path.stem, record.result):
+        raise ValueError(f"names another record than {path.stem}")
+    return retraction
 
 
 def walk(*roots: Path) -> Iterator[Path]:
     """Yield every record file below the roots, sorted.
 
-    A root is a tree of records, one benchmark's folder in it, or a record's file.
+    Args:
+        roots: trees of records, folders of one benchmark in a tree, or files of records.
     """
     for root in roots:
         tree = [root] if root.is_file() else root.glob("*/*.json")
@@ -260,11 +364,11 @@ def walk(*roots: Path) -> Iterator[Path]:
         yield from below or sorted(root.glob("*.json"))
 
 
-def load_all(*roots: Path) -> tuple[list[dict[str, Any]], list[UserError]]:
-    """Every readable record that is not withdrawn, and what is wrong with the others."""
+def load_all(*roots: Path) -> tuple[list[Record], list[UserError]]:
+    """Return every readable record that is not withdrawn, and what is wrong with the others."""
     withdrawn, errors = retractions(*roots)
-    names = {one["record"] for one in withdrawn}
-    results = {one.get("result") for one in withdrawn}
+    names = {one.record for one in withdrawn}
+    results = {one.retraction.result for one in withdrawn if one.retraction}
     good = []
     for path in walk(*roots):
         try:
@@ -272,23 +376,23 @@ def load_all(*roots: Path) -> tuple[list[dict[str, Any]], list[UserError]]:
         except UserError as error:
             errors.append(error)
             continue
-        if path.stem not in names and record["result"] not in results:
+        if path.stem not in names and record.result not in results:
             good.append(record)
     return good, errors
 
 
 def withdrawals(*roots: Path) -> dict[str, str]:
-    """Cell id → when and why its record was withdrawn, the latest of several."""
-    found = [one for one in retractions(*roots)[0] if "cell" in one]
-    found.sort(key=lambda one: str(one["date"]))
-    return {one["cell"]: f"withdrawn on {one['date']}: {one['why']}" for one in found}
+    """Return cell id → when and why its record was withdrawn, the latest of several."""
+    reasons = [one.retraction for one in retractions(*roots)[0] if one.retraction]
+    reasons.sort(key=lambda one: one.date)
+    return {one.cell: f"withdrawn on {one.date}: {one.why}" for one in reasons}
 
 
-def newest_by_key(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Key → record; of several, a result beats a failure, then the latest counts."""
-    return {record["key"]: record for record in in_order(found)}
+def newest_by_key(found: Iterable[Record]) -> dict[str, Record]:
+    """Return key → record; of several, a result beats a failure, then the latest counts."""
+    return {record.key: record for record in in_order(found)}
 
 
-def in_order(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def in_order(found: Iterable[Record]) -> list[Record]:
     """Return records so that the last of several is the one that counts: results after failures."""
-    return sorted(found, key=lambda r: (r["status"] == "ok", r["run"]["finished"]))
+    return sorted(found, key=lambda record: (record.status == "ok", record.run.finished))

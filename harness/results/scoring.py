@@ -1,4 +1,4 @@
-"""Scores one cell from artefacts: budgets first, then metrics. Module code is long gone."""
+"""Scoring of one cell from artefacts: budgets first, then metrics. No module code runs here."""
 
 from __future__ import annotations
 
@@ -11,16 +11,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.files import load_array, read_json
-from harness.config.threat import THREATS, By
+from harness.config.threat import THREATS, By, Status
 from harness.judge import budget as budgets
 from harness.judge import flags, metrics
 from harness.judge.edits import places
-from harness.judge.values import Absent, Judged
+from harness.judge.values import Absent, Judged, Metrics
 from harness.results import codec
+from harness.results.records import CellInfo, Metric, RecordedFlag
 from harness.storage.store import Store
 
 Array = NDArray[Any]
 Goal = Array | Absent | None
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """What the outputs of an evaluated data set mean.
+
+    Attributes:
+        outputs: number of classes, or of a ranker's outputs per item.
+        void: the label that no figure counts, or ``None``.
+        classes: names of the classes or attributes; empty where the data have none.
+    """
+
+    outputs: int
+    void: int | None
+    classes: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> OutputSpec:
+        """Read it from a data set's ``spec.json``."""
+        spec = read_json(path)
+        names = tuple(str(name) for name in spec.get("classes", ()))
+        return cls(int(spec["outputs"]), spec["void"], names)
 
 
 @dataclass
@@ -28,115 +51,129 @@ class Score:
     """The judged part of a record.
 
     Attributes:
-        status, reason: ``ok``, or a violation found by the judge.
-        by: what a violation is put down to.
+        status: ``ok``, or a violation found by the judge.
+        reason: one sentence, unless it is ok.
+        by: role that a violation is put down to.
+        metrics: name → figure.
+        parts: name → figure of one class or attribute.
+        outcomes: packed outcome of each example.
+        confusions: packed confusion matrices of each image.
+        flips: packed edited comparisons.
+        perturbation: sizes of the change.
+        queries: queries per example.
+        flags: what looks wrong.
+        notes: sentences that belong beside the figures.
     """
 
-    status: str = "ok"
+    status: Status = "ok"
     reason: str | None = None
     by: By | None = None
-    metrics: dict[str, Any] = field(default_factory=dict)
-    parts: dict[str, Any] = field(default_factory=dict)
-    outcomes: dict[str, Any] | None = None
-    confusions: dict[str, Any] | None = None
-    flips: dict[str, Any] | None = None
-    perturbation: dict[str, Any] | None = None
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    parts: dict[str, Metric] = field(default_factory=dict)
+    outcomes: dict[str, str | int] | None = None
+    confusions: dict[str, str | list[int] | list[str]] | None = None
+    flips: codec.Packed | None = None
+    perturbation: dict[str, float] | None = None
     queries: dict[str, float] | None = None
-    flags: list[dict[str, str]] = field(default_factory=list)
+    flags: list[RecordedFlag] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
+def recorded(figures: Metrics) -> dict[str, Metric]:
+    """Return the judge's figures as a record holds them, sorted by name."""
+    return {name: Metric.model_validate(figures[name].to_json()) for name in sorted(figures)}
+
+
 def score(
-    info: Mapping[str, Any], stages: Mapping[str, str], store: Store, *, random: bool = False
+    info: CellInfo, stages: Mapping[str, str], store: Store, *, random: bool = False
 ) -> Score:
     """Judge a cell.
 
     Args:
-        info: the record's ``cell`` part. stages: role → stage key; all are in the store.
-        store: where the artefacts lie.
-        random: the network's answers vary by design, so two runs are not compared.
+        info: the cell as its benchmark names it.
+        stages: role → stage key; all are in the store.
+        store: store of the artefacts.
+        random: whether the network's answers vary by design, so that two runs are not compared.
     """
-    threat = THREATS[info["threat_model"]]
+    threat = THREATS[info.threat_model]
     result = Score()
     if "measure" in stages:
         distances = load_distances(store.part(stages["measure"], "distances"))
         result.perturbation = budgets.summary(distances) | load_common(stages["measure"], store)
-        violation = budgets.check_perturbation(distances, dict(info["budget"]))
+        violation = budgets.check_perturbation(distances, dict(info.budget))
         if violation is not None:
             return Score("budget_violation", violation, "attack", perturbation=result.perturbation)
     if "queries" in threat.judged:
         result.queries, refused = count_queries(store, stages["attack"])
-        allowed = info["budget"]["queries"]
-        if result.queries["max"] > allowed:
+        allowed = info.budget["queries"]
+        if result.queries["max"] > float(allowed):
             most = f"{result.queries['max']:.0f} queries for one example, the limit is {allowed}"
             return Score("budget_violation", most, "attack", queries=result.queries)
         if refused:
             result.notes.append(
                 f"the oracle refused {refused} queries over budget; none was answered"
             )
-    slice_key = stages["slice"]
-    y = np.array(load_array(store.part(slice_key, "y") / "y.npy"))
-    ids = np.array(load_array(store.part(slice_key, "y") / "ids.npy"))
-    spec = read_json(store.part(slice_key, "spec.json"))
+    subset = stages["slice"]
+    y, ids = (np.array(load_array(store.part(subset, "y") / f"{n}.npy")) for n in ("y", "ids"))
+    spec = OutputSpec.read(store.part(subset, "spec.json"))
     outputs = {
         role: np.array(load_array(store.part(stages[role], "outputs") / "outputs.npy"))
         for role in ("before", "after", "eight_bit", "control_before", "control_after")
         if role in stages
     }
-    judged = JUDGES[info["task"]](outputs, y, spec, goal_of(info, stages, store, outputs), result)
+    judged = JUDGES[info.task](outputs, y, spec, goal_of(info, stages, store, outputs), result)
     figures = judged.metrics
     if "edits" in stages:
-        found = judge_flips(stages, store, outputs, y)
-        figures = figures | found.metrics
-        result.flips = codec.pack_flips(found, spec.get("classes", ()))
-    result.metrics = {name: value.to_json() for name, value in sorted(figures.items())}
-    result.parts = {name: value.to_json() for name, value in sorted(judged.parts.items())}
+        edited = judge_flips(stages, store, outputs, y)
+        figures = figures | edited.metrics
+        result.flips = codec.pack_flips(edited, spec.classes)
+    result.metrics, result.parts = recorded(figures), recorded(judged.parts)
     result.notes += judged.notes
     if judged.outcomes:
         result.outcomes = codec.pack_outcomes(judged.outcomes, ids)
     result.flags = [
-        {"name": flag.name, "text": flag.text}
+        RecordedFlag(name=flag.name, text=flag.text)
         for flag in flags.record_flags(
             judged,
-            attack=info["attack_module"],
-            task=info["task"],
-            outputs=int(spec["outputs"]),
-            different=None if random else different(stages, store, outputs["after"], info["task"]),
+            attack=info.attack_module,
+            task=info.task,
+            outputs=spec.outputs,
+            different=None if random else different(stages, store, outputs["after"], info.task),
         )
     ]
     return result
 
 
 def goal_of(
-    info: Mapping[str, Any], stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array]
+    info: CellInfo, stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array]
 ) -> Goal:
-    """The targets of a cell, ``None`` when it is untargeted, absent when they mean nothing."""
+    """Return a cell's target classes, ``None`` if untargeted, absent when they mean nothing."""
     if "goal" in stages and foreign_labels(info):
         return Absent("the attacker's classes are not the student's: a target class means nothing")
     if "goal" in stages:
         return np.array(load_array(store.part(stages["goal"], "goal") / "goal.npy"))
-    if info["goal"] == "targeted: least_likely":
+    if info.goal == "targeted: least_likely":
         return np.asarray(outputs["before"].argmin(axis=1))
     return None
 
 
-def foreign_labels(info: Mapping[str, Any]) -> bool:
-    """Whether the attacker worked with other classes than the student's."""
-    threat, data = THREATS[info["threat_model"]], info["data"]
+def foreign_labels(info: CellInfo) -> bool:
+    """Return whether the attacker worked with other classes than the student's."""
+    threat, data = THREATS[info.threat_model], info.data
     if threat.delivers:
-        return bool(data.get("attacker", data.get("public")) != data["student"])
-    public = threat.access == "source" and not info["knowledge"].startswith("surrogate")
+        return data.get("attacker", data.get("public")) != data["student"]
+    public = threat.access == "source" and not info.knowledge.startswith("surrogate")
     return public and data.get("public") != data["student"]
 
 
 def judge_classification(
     outputs: Mapping[str, Array],
     y: Array,
-    spec: Mapping[str, Any],
+    spec: OutputSpec,
     goal: Goal,
     result: Score,
 ) -> Judged:
-    """Right or wrong per example."""
+    """Judge each example as right or wrong."""
     return metrics.classification(
         outputs["before"],
         outputs["after"],
@@ -150,27 +187,27 @@ def judge_classification(
 def judge_ranking(
     outputs: Mapping[str, Array],
     y: Array,
-    spec: Mapping[str, Any],
+    spec: OutputSpec,
     goal: Goal,
     result: Score,
 ) -> Judged:
-    """Right or wrong per comparison."""
+    """Judge each comparison as right or wrong."""
     return metrics.ranking(outputs["before"], outputs["after"], y)
 
 
 def judge_segmentation(
     outputs: Mapping[str, Array],
     y: Array,
-    spec: Mapping[str, Any],
+    spec: OutputSpec,
     goal: Goal,
     result: Score,
 ) -> Judged:
-    """Confusion matrices per image; the record keeps them, so that any figure can be recomputed.
+    """Judge by confusion matrices per image, and pack them, so that any figure can be recomputed.
 
-    Beside them, what no confusion with the labels can tell: what each class is called, and where
-    predictions went from clean to attacked inputs, pooled.
+    Beside them are packed the names of the classes, and how predictions moved from clean to
+    attacked inputs, pooled over images: neither follows from confusions with the labels.
     """
-    classes, void = int(spec["outputs"]), spec["void"]
+    classes, void = spec.outputs, spec.void
     before, after = outputs["before"], outputs["after"]
     counts = {
         role: metrics.confusion(outputs[role], y, classes, void)
@@ -179,9 +216,10 @@ def judge_segmentation(
     }
     result.confusions = {
         "shape": list(counts["before"].shape),
-        "classes": [str(name) for name in spec.get("classes", ())],
+        "classes": list(spec.classes),
         "moves": codec.pack_moves(metrics.moves(before, after, y, classes, void)),
-    } | {role: codec.pack_counts(array) for role, array in counts.items()}
+        **{role: codec.pack_counts(array) for role, array in counts.items()},
+    }
     changed = metrics.flips(before, after, y, void)
     judged = metrics.segmentation(counts["before"], counts["after"], pixels=changed)
     if "eight_bit" not in counts:
@@ -196,18 +234,18 @@ JUDGES = {
     "ranking": judge_ranking,
     "segmentation": judge_segmentation,
 }
-"""Task → judge."""
+"""Function that judges a cell, by task."""
 
 
 def load_distances(folder: Path) -> budgets.Distances:
-    """Distances as the ``measure`` stage stored them."""
+    """Read the distances that a ``measure`` stage stored."""
     return budgets.Distances(
         **{p.stem: np.array(load_array(p)) for p in sorted(folder.glob("*.npy"))}
     )
 
 
 def load_common(measure: str, store: Store) -> dict[str, float]:
-    """The share of the changes that all examples have in common, where there is one."""
+    """Read the share of the changes that all examples have in common, where it is finite."""
     share = float(load_array(store.part(measure, "common") / "share.npy")[0])
     return {"common": share} if np.isfinite(share) else {}
 
@@ -215,7 +253,7 @@ def load_common(measure: str, store: Store) -> dict[str, float]:
 def judge_flips(
     stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array], y: Array
 ) -> metrics.Flipped:
-    """Edited comparisons, seen by the clean ranker and by the one that was trained on them."""
+    """Judge edited comparisons by the clean ranker and by the one that was trained on them."""
     rows, edits = store.part(stages["rows"], "y"), store.part(stages["edits"], "edits")
     ids, before = (np.array(load_array(rows / f"{name}.npy")) for name in ("ids", "y"))
     after = edited_labels(edits, ids, before)
@@ -229,7 +267,7 @@ def judge_flips(
 
 
 def edited_labels(edits: Path, ids: Array, y: Array) -> Array:
-    """The labels ``y`` of the examples ``ids`` as an attack's ``edits`` leave them."""
+    """Return the labels ``y`` of the examples ``ids`` after an attack's ``edits``."""
     after = y.copy()
     if (edits / "y.npy").is_file():
         after[places(load_array(edits / "ids.npy"), ids)] = load_array(edits / "y.npy")
@@ -237,7 +275,7 @@ def edited_labels(edits: Path, ids: Array, y: Array) -> Array:
 
 
 def count_queries(store: Store, attack: str) -> tuple[dict[str, float], int]:
-    """Largest and median number of queries per example, counted by the oracle; and refusals."""
+    """Return the oracle's counts: largest and median queries per example, and refused queries."""
     counts = load_array(store.part(attack, "oracle") / "counts.npy")
     receipt = store.receipt(attack) or {}
     refused = int(receipt.get("oracle", {}).get("refused", 0))
@@ -245,8 +283,8 @@ def count_queries(store: Store, attack: str) -> tuple[dict[str, float], int]:
 
 
 def different(stages: Mapping[str, str], store: Store, after: Array, task: str) -> float | None:
-    """Share of inputs on which the defence answered the attack otherwise than it answered us."""
+    """Return the share of inputs that the defence answered otherwise to the attack than to us."""
     if "attack" not in stages:
         return None
-    shown = store.part(stages["attack"], "shown") / "outputs.npy"
-    return flags.disagreement(load_array(shown), after, task) if shown.is_file() else None
+    path = store.part(stages["attack"], "shown") / "outputs.npy"
+    return flags.disagreement(load_array(path), after, task) if path.is_file() else None

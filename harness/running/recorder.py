@@ -1,4 +1,4 @@
-"""Turns a cell whose stages have ended into its one record."""
+"""Recorder: makes the one record of a cell whose stages have ended."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime
 import platform
 import subprocess
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -14,12 +15,13 @@ from typing import Any
 
 from harness.common.keys import ROOT, environment_digest
 from harness.config.environments import Environment, versions
-from harness.config.threat import By
+from harness.config.threat import By, Status
 from harness.judge import METHOD
 from harness.planning.plan import Cell, Plan
 from harness.planning.stages import THREADS
 from harness.results import records
 from harness.results.ensembles import score_ensemble
+from harness.results.records import CellInfo, Record, RecordedEnvironment, Run
 from harness.results.scoring import Score, score
 from harness.storage.store import TRANSIENT, Store
 
@@ -32,21 +34,21 @@ class Ending:
         status: of the closed list.
         stage: kind of the stage that failed, or ``None``.
         reason: one sentence, unless it is ok.
-        by: what that is put down to, unless it is ok.
+        by: role that the ending is put down to, unless it is ok.
     """
 
-    status: str
+    status: Status
     stage: str | None = None
     reason: str | None = None
     by: By | None = None
 
 
 class Recorder:
-    """Writes records of one run.
+    """Recorder of one run.
 
     Attributes:
         run_id: the run's name in records, labels and receipts.
-        written: records of this run by cell id.
+        by_key: records by cell key, those of this run among them.
     """
 
     def __init__(
@@ -55,17 +57,18 @@ class Recorder:
         self.store, self.root = store, root
         self.executor, self.device, self.checkout = executor, device, checkout
         self.run_id = uuid.uuid4().hex[:12]
-        self.by_key: dict[str, dict[str, Any]] = {}
+        self.by_key: dict[str, Record] = {}
 
-    def record(self, cell: Cell, plan: Plan) -> dict[str, Any]:
+    def record(self, cell: Cell, plan: Plan) -> Record:
         """Score a cell and write its record; failures are recorded as what they are."""
-        end, judged = self._judge(cell, plan)
+        info = CellInfo.model_validate(cell.info)
+        end, judged = self._judge(cell, plan, info)
         receipts = self._receipts(cell)
         record = records.finish(
             {
                 "key": cell.key,
                 "id": cell.id,
-                "cell": cell.info,
+                "cell": info,
                 "status": end.status,
                 "stage": end.stage,
                 "reason": end.reason,
@@ -86,39 +89,40 @@ class Recorder:
                 "params": {role: dict(params) for role, params in cell.params.items()},
                 "method": METHOD,
                 "environment": self._environment,
-                "run": {
-                    "id": self.run_id,
-                    **self._commit,
-                    "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                    "seconds": {role: r["seconds"] for role, r in receipts.items()},
-                    "hook_seconds": {role: r["hook_seconds"] for role, r in receipts.items()},
-                    "peak_memory": {role: r["peak_memory"] for role, r in receipts.items()},
-                    "machine": self._machine,
-                    "images": {role: r["image"] for role, r in receipts.items() if "image" in r},
-                },
+                "run": self._run(receipts),
             }
         )
         records.write(self.root, record)
         self.by_key[cell.key] = record
         return record
 
-    def _judge(self, cell: Cell, plan: Plan) -> tuple[Ending, Score]:
+    def _run(self, receipts: Mapping[str, Mapping[str, Any]]) -> Run:
+        commit, dirty = self._commit
+        return Run(
+            id=self.run_id,
+            commit=commit,
+            dirty=dirty,
+            finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            seconds={role: r["seconds"] for role, r in receipts.items()},
+            hook_seconds={role: r["hook_seconds"] for role, r in receipts.items()},
+            peak_memory={role: r["peak_memory"] for role, r in receipts.items()},
+            machine=self._machine,
+            images={role: r["image"] for role, r in receipts.items() if "image" in r},
+        )
+
+    def _judge(self, cell: Cell, plan: Plan, info: CellInfo) -> tuple[Ending, Score]:
         if cell.reason is not None:
             return Ending(cell.status, None, cell.reason, cell.by), Score()
         if cell.members:
-            judged = score_ensemble(
-                cell.info["task"], [self._member(plan.cells[m]) for m in cell.members]
-            )
+            members = [self.by_key[plan.cells[name].key] for name in cell.members]
+            judged = score_ensemble(info.task, members)
             return Ending(judged.status, None, judged.reason, judged.by), judged
         failure = self._failure(cell, plan)
         if failure is not None:
             return failure, Score()
-        judged = score(cell.info, cell.stages, self.store, random=cell.random)
+        judged = score(info, cell.stages, self.store, random=cell.random)
         stage = None if judged.status == "ok" else "score"
         return Ending(judged.status, stage, judged.reason, judged.by), judged
-
-    def _member(self, cell: Cell) -> dict[str, Any]:
-        return self.by_key[cell.key]
 
     def _failure(self, cell: Cell, plan: Plan) -> Ending | None:
         """Return how a failed stage ends its cell, or ``None`` where all went well.
@@ -133,8 +137,9 @@ class Recorder:
             receipt = self.store.receipt(key)
             if receipt is None or receipt["status"] == "ok":
                 continue
-            status, reason = str(receipt["status"]), str(receipt["reason"])
-            who = ", ".join(dict.fromkeys(m["module"] for m in
+            status: Status = receipt["status"]
+            reason = str(receipt["reason"])
+            names = ", ".join(dict.fromkeys(m["module"] for m in
                             stage.recipe.get("modules", {}).values()))  # fmt: skip
             by: By | None = receipt.get("by")
             if status == "not_applicable":
@@ -143,7 +148,7 @@ class Recorder:
                 status = "avoided"
             if key in cell.own or status in ("avoided", *TRANSIENT):
                 own = own or Ending(status, stage.kind, reason, by)
-            what = f"{stage.kind} ({who or 'harness'}) {status}: {reason}"
+            what = f"{stage.kind} ({names or 'harness'}) {status}: {reason}"
             blocked = blocked or Ending("blocked", stage.kind, what, by)
         return own or blocked
 
@@ -152,28 +157,30 @@ class Recorder:
         return {role: receipt for role, receipt in found.items() if receipt is not None}
 
     @cached_property
-    def _environment(self) -> dict[str, Any]:
+    def _environment(self) -> RecordedEnvironment:
         local = {
             "python": platform.python_version(),
             "torch": version("torch"),
             "lock": environment_digest(),
         }
         contained = versions() | {"lock": Environment(self.device).key}
-        return {
-            "executor": self.executor,
-            "device": self.device,
-            "threads": THREADS,
-            **(contained if self.executor == "docker" else local),
-        }
+        return RecordedEnvironment.model_validate(
+            {
+                "executor": self.executor,
+                "device": self.device,
+                "threads": THREADS,
+                **(contained if self.executor == "docker" else local),
+            }
+        )
 
     @cached_property
-    def _commit(self) -> dict[str, Any]:
-        """The checkout's commit, and whether it was changed; ``None`` outside git."""
+    def _commit(self) -> tuple[str | None, bool | None]:
+        """Commit of the checkout, and whether tracked files are changed; ``None`` outside git."""
         commit = git(self.checkout, "rev-parse", "HEAD")
         changed = (
             git(self.checkout, "status", "--porcelain", "--untracked-files=no") if commit else None
         )
-        return {"commit": commit, "dirty": bool(changed) if commit else None}
+        return commit, bool(changed) if commit else None
 
     @cached_property
     def _machine(self) -> str:
@@ -181,7 +188,7 @@ class Recorder:
 
 
 def git(checkout: Path, *arguments: str) -> str | None:
-    """A git query on the checkout, or ``None`` where there is no git or no repository."""
+    """Return the answer of a git query, or ``None`` where there is no git or no repository."""
     try:
         done = subprocess.run(
             ["git", "-C", str(checkout), *arguments],  # noqa: S607
@@ -196,7 +203,7 @@ def git(checkout: Path, *arguments: str) -> str | None:
 
 
 def cpu_name() -> str:
-    """The processor's name, as Linux tells it."""
+    """Return the processor's name as Linux gives it."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -12,7 +12,7 @@ from harness.commands.run import pending
 from harness.commands.show import show
 from harness.common.keys import ROOT, digest
 from harness.report import frame
-from harness.report.cells import lines
+from harness.report.cells import cell_rows
 from harness.report.leaderboard import tables
 from harness.report.site.exports import cells_csv
 from harness.results import records
@@ -153,9 +153,9 @@ def found(checkout):
         (record,) = (
             record
             for record in checkout.records().values()
-            if all(record["cell"][label] == value for label, value in wanted.items())
+            if all(getattr(record.cell, label) == value for label, value in wanted.items())
         )
-        return record["status"], record.get("by"), record["stage"]
+        return record.status, record.by, record.stage
 
     return find
 
@@ -251,7 +251,7 @@ def test_what_the_plan_rules_out_is_put_down_to_a_rule(found):
 
 def test_what_a_module_cannot_do_is_not_tried_again(checkout):
     todo = pending(checkout.plan(), list(checkout.records().values()), retry_failed=True)
-    ended = {checkout.records()[cell.id]["status"] for cell in todo}
+    ended = {checkout.records()[cell.id].status for cell in todo}
     assert ended == {"module_error", "contract_violation", "timeout", "blocked"}
 
 
@@ -273,7 +273,7 @@ def test_show_and_csv_name_the_role(checkout):
     planned = frame.build([checkout.plan()], list(checkout.records().values()))
     told = {
         (row["matrix"], row["defense"], row["attack"]): (row["status"], row["by"])
-        for row in csv.DictReader(io.StringIO(cells_csv(lines(planned))))
+        for row in csv.DictReader(io.StringIO(cells_csv(cell_rows(planned))))
     }
     assert told["defenses", "declining-fit", "sign"] == ("avoided", "defense")
     assert told["ranker", "none", "flip"] == ("not_applicable", "victim")
@@ -284,17 +284,17 @@ def test_frame_and_records_tell_the_same(checkout):
     table = frame.build([checkout.plan()], list(checkout.records().values()))
     assert (table.by.isna() == (table.status == "ok")).all()
     for row in table.itertuples():
-        assert row.record.get("by") == (row.by if row.status != "ok" else None)
+        assert row.record.by == (row.by if row.status != "ok" else None)
 
 
 def test_a_record_from_before_the_field_loads_and_nothing_is_guessed(checkout, tmp_path):
-    new = next(r for r in checkout.records().values() if r["status"] == "avoided")
-    old = {name: value for name, value in new.items() if name != "by"}
+    new = next(r for r in checkout.records().values() if r.status == "avoided")
+    old = {name: value for name, value in new.to_json().items() if name != "by"}
     old |= {"status": "not_applicable", "reason": "defence declining-fit: not mine"}
     old["result"] = records.result_digest(old)
     path = tmp_path / "b" / f"{digest(old)[:32]}.json"
     path.parent.mkdir()
     path.write_text(json.dumps(old))
-    assert records.read(path) == old
+    assert records.read(path).to_json() == old
     (row,) = frame.load(tmp_path).itertuples()
     assert (row.status, row.by) == ("not_applicable", None)

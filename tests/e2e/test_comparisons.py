@@ -77,17 +77,17 @@ def done(tmp_path_factory):
 
 
 def found(done, matrix):
-    return next(r for r in done[0].records().values() if r["cell"]["matrix"] == matrix)
+    return next(r for r in done[0].records().values() if r.cell.matrix == matrix)
 
 
 def test_triplets_are_embedded_attacked_and_judged(done):
     assert done[1].tally.failed == 0
     record = found(done, "items")
-    assert record["status"] == "ok"
-    clean, attacked = (record["metrics"][n]["value"] for n in ("clean_accuracy", "accuracy"))
+    assert record.status == "ok"
+    clean, attacked = (record.metrics[n].value for n in ("clean_accuracy", "accuracy"))
     assert clean > 0.85
     assert attacked < clean - 0.1
-    assert record["metrics"]["clean_auc"] == {"absent": "all labels are equal"}
+    assert record.metrics["clean_auc"].absent == "all labels are equal"
 
 
 def test_flipped_comparisons_are_told_with_what_the_ranker_makes_of_them(done):
@@ -96,15 +96,15 @@ def test_flipped_comparisons_are_told_with_what_the_ranker_makes_of_them(done):
     assert len(flip.rows) == len(flip.places) == 400  # a fifth of 2,000
     assert flip.train.sum() == flip.n == 2000
     for name in ("poison_fit", "flips_wrong", "flip_margin"):
-        assert record["metrics"][name]["value"] >= 0
-    assert not found(done, "evasion")["flips"]
+        assert record.metrics[name].value >= 0
+    assert not found(done, "evasion").flips
 
 
 @pytest.mark.parametrize(("name", "data"), [("pictures", "digits-ranking"), ("items", "food")])
 def test_a_corrupted_list_is_exported_line_for_line(done, name, data, tmp_path):
     checkout, record = done[0], found(done, name)
     out = tmp_path / "flip.txt"
-    ran = checkout.gauntlet("export", record["id"], "--out", str(out))
+    ran = checkout.gauntlet("export", record.id, "--out", str(out))
     assert ran.returncode == 0, ran.stderr
     clean = datasets.lines(data, checkout.workspace().data)
     lines = out.read_text().splitlines(keepends=True)
@@ -112,7 +112,7 @@ def test_a_corrupted_list_is_exported_line_for_line(done, name, data, tmp_path):
     assert len(changed) == len(decode(record).rows) > 0
     # flipped again, it is the clean list, byte for byte
     assert datasets.flip_lines(data, lines, changed) == clean
-    printed = checkout.gauntlet("export", record["id"])
+    printed = checkout.gauntlet("export", record.id)
     assert printed.stdout == out.read_text()
 
 
@@ -120,7 +120,7 @@ def test_an_exported_list_is_a_training_list_again(done, tmp_path):
     checkout, record = done[0], found(done, "items")
     train = tmp_path / "corrupted" / "train"
     train.mkdir(parents=True)
-    checkout.gauntlet("export", record["id"], "--out", str(train / "clean_0.txt"))
+    checkout.gauntlet("export", record.id, "--out", str(train / "clean_0.txt"))
     for part in ("val", "test"):
         (train.parent / f"{part}.txt").write_text("1,2,3,1\n")
     fetch = datasets.get("food").fetch
@@ -141,22 +141,22 @@ def test_only_edited_comparisons_can_be_exported(done):
 
 def test_a_list_whose_edits_were_cleaned_is_made_again(done):
     checkout, record = done[0], found(done, "items")
-    before = checkout.gauntlet("export", record["id"]).stdout
-    Store(checkout.home / "store").drop(record["stages"]["edits"])
-    assert checkout.gauntlet("export", record["id"]).stdout == before != ""
+    before = checkout.gauntlet("export", record.id).stdout
+    Store(checkout.home / "store").drop(record.stages["edits"])
+    assert checkout.gauntlet("export", record.id).stdout == before != ""
 
 
 def test_a_stale_list_is_exported_with_a_warning_beside_it(done, tmp_path):
     record = found(done, "items")
     shutil.copytree(done[0].root, tmp_path / "copy")
     checkout = Checkout(tmp_path / "copy")
-    assert checkout.gauntlet("export", record["id"]).stderr == ""
-    (module,) = (ref for ref in record["modules"] if ref.startswith("attacks/"))
+    assert checkout.gauntlet("export", record.id).stderr == ""
+    (module,) = (ref for ref in record.modules if ref.startswith("attacks/"))
     (checkout.root / module / "note.py").write_text("")
-    said = checkout.gauntlet("export", record["id"])
+    said = checkout.gauntlet("export", record.id)
     assert f"{record['id']}: stale: {module} changed since; this is the latest" in said.stderr
-    assert said.stdout == done[0].gauntlet("export", record["id"]).stdout != ""
-    Store(checkout.home / "store").drop(record["stages"]["edits"])
-    refused = checkout.gauntlet("export", record["id"])
+    assert said.stdout == done[0].gauntlet("export", record.id).stdout != ""
+    Store(checkout.home / "store").drop(record.stages["edits"])
+    refused = checkout.gauntlet("export", record.id)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert f"{record['id']}: stale: {module} changed since; " in refused.stderr

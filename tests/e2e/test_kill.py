@@ -30,7 +30,7 @@ def calm(tmp_path_factory):
     checkout.benchmark(*DRILL)
     done = checkout.gauntlet("run", "b", "--jobs", "2")
     assert done.returncode == 0, done.stderr
-    assert {r["status"] for r in checkout.records().values()} == {"ok"}
+    assert {r.status for r in checkout.records().values()} == {"ok"}
     return checkout
 
 
@@ -130,7 +130,7 @@ def test_harnesses_on_one_store_do_not_disturb_each_other(calm, tmp_path):
     assert checkout.results() == calm.results()
     found, errors = records.load_all(checkout.home / "records")
     assert not errors
-    results = {(record["key"], record["result"]) for record in found}
+    results = {(record.key, record.result) for record in found}
     assert len(results) == len({key for key, _ in results}), "one key, two results"
     check_whole(checkout)
     assert checkout.run().tally.stages == 0
@@ -144,7 +144,7 @@ def calm_contained(tmp_path_factory):
     checkout.benchmark(*CONTAINED)
     done = checkout.run(executor="docker")
     assert done.tally.failed == 0
-    assert {r["environment"]["executor"] for r in checkout.records().values()} == {"docker"}
+    assert {r.environment.executor for r in checkout.records().values()} == {"docker"}
     return checkout
 
 
@@ -196,7 +196,7 @@ def test_containers_and_processes_of_this_machine_give_the_same_numbers(calm_con
     local, contained = checkout.records(), calm_contained.records()
     assert local.keys() == contained.keys()
     for cell, record in contained.items():
-        for name, metric in record["metrics"].items():
+        for name, metric in record.metrics.items():
             assert metric == pytest.approx(local[cell]["metrics"][name], abs=0.05), (cell, name)
 
 

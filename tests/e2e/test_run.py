@@ -77,7 +77,7 @@ def find(checkout, plan=None, **labels):
 
 
 def value(record, metric):
-    return record["metrics"][metric]["value"]
+    return record.metrics[metric].value
 
 
 # -- one run ----------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def test_every_planned_cell_has_one_record(everything):
     assert done.tally.records == len(plan.cells)
     assert done.tally.stages == sum(kinds(plan).values())
     assert done.tally.failed == 0
-    statuses = {r["status"] for r in checkout.records().values()}
+    statuses = {r.status for r in checkout.records().values()}
     assert statuses == {"ok", "not_applicable"}  # sanitizers play no part in evasion
 
 
@@ -98,12 +98,12 @@ def test_every_record_is_valid_and_names_its_stages_and_modules(everything):
     checkout, _ = everything
     plan = checkout.plan()
     for name, record in checkout.records().items():
-        assert record["key"] == plan.cells[name].key
-        assert record["stages"].keys() == plan.cells[name].stages.keys()
-        if record["stages"]:
-            assert "victims/tiny" in record["modules"]
-            assert record["environment"]["executor"] == "local"
-            assert record["run"]["seconds"].keys() == record["stages"].keys()
+        assert record.key == plan.cells[name].key
+        assert record.stages.keys() == plan.cells[name].stages.keys()
+        if record.stages:
+            assert "victims/tiny" in record.modules
+            assert record.environment.executor == "local"
+            assert record.run.seconds.keys() == record.stages.keys()
 
 
 def test_the_identity_attack_equals_clean(everything):
@@ -111,9 +111,9 @@ def test_the_identity_attack_equals_clean(everything):
         record = find(everything[0], matrix="evasion", defense=defense, attack="noop")
         assert value(record, "accuracy") == value(record, "clean_accuracy")
         assert value(record, "attack_success_rate") == 0
-        assert record["outcomes"]["before"] == record["outcomes"]["after"]
-        assert record["perturbation"]["linf_max"] == 0
-        assert not record["flags"]
+        assert record.outcomes["before"] == record.outcomes["after"]
+        assert record.perturbation["linf_max"] == 0
+        assert not record.flags
 
 
 def test_an_attack_with_gradients_does_better_than_none(everything):
@@ -134,7 +134,7 @@ def test_an_ensemble_is_the_worst_of_its_members(everything):
     assert value(both, "robust_accuracy") == value(sign, "robust_accuracy")
     assert both["stages"] == {}
     blocked = find(checkout, matrix="evasion", defense="sanitizer", attack="both")
-    assert blocked["status"] == "not_applicable"
+    assert blocked.status == "not_applicable"
 
 
 def test_targets_are_judged_where_they_are_wanted(everything):
@@ -149,13 +149,13 @@ def test_targets_are_judged_where_they_are_wanted(everything):
 
 def test_the_oracle_counts_every_example(everything):
     record = find(everything[0], matrix="query")
-    assert record["queries"] == {"max": 1, "median": 1.0}
+    assert record.queries == {"max": 1, "median": 1.0}
 
 
 def test_training_time_attacks_come_with_a_control(everything):
     for name in ("backdoor", "supply"):
         record = find(everything[0], matrix=name)
-        assert {"control_before", "control_after"} <= record["stages"].keys()
+        assert {"control_before", "control_after"} <= record.stages.keys()
 
 
 def test_nothing_is_left_over_and_passing_artefacts_are_gone(everything):
@@ -356,7 +356,7 @@ def test_a_full_disk_in_mid_run_is_one_line_and_nothing_is_lost(checkout, monkey
     monkeypatch.setattr(Store, "commit", commit)
     plan = checkout.plan()
     assert checkout.run().tally.stages == sum(kinds(plan).values()) - 6
-    assert {r["status"] for r in checkout.records().values()} == {"ok"}
+    assert {r.status for r in checkout.records().values()} == {"ok"}
 
 
 def test_a_stage_that_finds_the_disk_full_is_tried_again_by_the_next_run(checkout, monkeypatch):
@@ -371,8 +371,8 @@ def test_a_stage_that_finds_the_disk_full_is_tried_again_by_the_next_run(checkou
     monkeypatch.setattr("harness.running.scheduler.INFRA_RETRIES", 1)
     checkout.run()
     failed = find(checkout, attack="writer")
-    assert failed["status"] == "infra_error"
-    assert "No space left" in failed["reason"]
+    assert failed.status == "infra_error"
+    assert "No space left" in failed.reason
     assert find(checkout, attack="noop")["status"] == "ok"
     flag.unlink()
     assert checkout.run().tally.stages == 3
@@ -504,7 +504,7 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing_running(checkout):
     assert [path for path in checkout.leftovers() if "checkpoints" not in path] == []
     checkout.module("attack", "sleeper", PERTURB.format("return x"))
     checkout.run()
-    assert {r["status"] for r in checkout.records().values() if "/m/" in r["id"]} == {"ok"}
+    assert {r.status for r in checkout.records().values() if "/m/" in r.id} == {"ok"}
 
 
 # -- while it runs ----------------------------------------------------------------------------

@@ -25,8 +25,8 @@ def there_and_back(tmp_path_factory):
     edit(checkout, EDITED)
     checkout.run()
     edited = checkout.records()[CELL]
-    assert edited["key"] != first["key"]
-    assert edited["metrics"]["robust_accuracy"] != first["metrics"]["robust_accuracy"]
+    assert edited["key"] != first.key
+    assert edited["metrics"]["robust_accuracy"] != first.metrics["robust_accuracy"]
     edit(checkout, SIGN)
     assert checkout.run().tally.stages == 0
     return checkout, first, edited
@@ -56,7 +56,7 @@ def test_after_an_edit_is_taken_back_every_command_takes_today_s_record(there_an
     checkout, first, _ = there_and_back
     said = checkout.gauntlet("show", CELL)
     assert figure(said.stdout) == (shown(first), False), said.stderr
-    assert first["result"][:16] in said.stdout
+    assert first.result[:16] in said.stdout
     again = checkout.gauntlet("reproduce", CELL)
     assert f"{CELL}: reproduced exactly (result {first['result'][:16]})" in again.stdout, again
     assert again.returncode == 0
@@ -71,7 +71,7 @@ def test_after_an_edit_is_taken_back_every_command_takes_today_s_record(there_an
     published = checkout.gauntlet("publish", "b", "--include-local")
     assert "3 records published" in published.stdout
     assert "2 left out: stale" in published.stdout
-    (sign,) = (r for r in frame.load(checkout.root / "reports").record if r["id"] == CELL)
+    (sign,) = (r for r in frame.load(checkout.root / "reports").record if r.id == CELL)
     assert sign == first
 
 

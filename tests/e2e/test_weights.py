@@ -87,8 +87,8 @@ def test_a_surrogate_may_come_with_weights(checkout, file):
     )
     assert checkout.run().tally.failed == 0
     (record,) = checkout.records().values()
-    assert record["cell"]["knowledge"] == "surrogate: stored/old"
-    assert record["metrics"]["clean_accuracy"]["value"] > 0.5  # the student's own training
+    assert record.cell.knowledge == "surrogate: stored/old"
+    assert record.metrics["clean_accuracy"].value > 0.5  # the student's own training
 
 
 def test_training_data_play_no_part_in_them(checkout, file):
@@ -102,12 +102,12 @@ def test_without_the_file_the_cell_is_missing_and_says_how_to_get_it(checkout, f
     checkout.benchmark(matrix(victims=[STORED]))
     checkout.run()
     (record,) = checkout.records().values()
-    assert record["status"] == "missing"
-    assert "gauntlet data fetch stored/old" in record["reason"]
-    assert str(checkout.root) not in record["reason"]
+    assert record.status == "missing"
+    assert "gauntlet data fetch stored/old" in record.reason
+    assert str(checkout.root) not in record.reason
     fetch(checkout, file)
     checkout.run()
-    assert {r["status"] for r in checkout.records().values()} == {"ok"}
+    assert {r.status for r in checkout.records().values()} == {"ok"}
 
 
 def test_another_file_is_refused(checkout, tmp_path):
@@ -145,8 +145,8 @@ def test_weights_of_another_shape_are_the_victim_s_fault(checkout, tmp_path):
     checkout.benchmark(matrix(victims=[STORED]))
     checkout.run()
     (record,) = checkout.records().values()
-    assert (record["status"], record["stage"]) == ("blocked", "import")
-    assert "does not fit build()" in record["reason"]
+    assert (record.status, record.stage) == ("blocked", "import")
+    assert "does not fit build()" in record.reason
 
 
 def test_data_that_are_not_here_make_their_cells_missing(checkout):
@@ -156,7 +156,7 @@ def test_data_that_are_not_here_make_their_cells_missing(checkout):
     assert "gauntlet data fetch cifar10" in by_matrix["m"].reason
     assert str(checkout.root) not in by_matrix["m"].reason
     checkout.run()
-    found = {r["cell"]["matrix"]: r["status"] for r in checkout.records().values()}
+    found = {r.cell.matrix: r.status for r in checkout.records().values()}
     assert found == {"m": "missing", "here": "ok"}
 
 
@@ -232,7 +232,7 @@ def test_what_starts_from_weights_can_be_poisoned_and_so_can_its_copy(starting, 
     done = starting.run()
     assert done.tally.failed == 0
     (record,) = starting.records().values()
-    assert record["status"] == "ok"
+    assert record.status == "ok"
     state = starting.workspace().store().part(poison.key, "state") / "fresh.pt"
     fresh = torch.load(state, weights_only=True)
     assert torch.equal(fresh["1.weight"], tensors["1.weight"])

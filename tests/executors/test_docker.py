@@ -258,9 +258,9 @@ def test_the_oracle_answers_what_predict_answers(tmp_path, executor):
     checkout.run(executor=executor)
     store = checkout.workspace().store()
     for record in checkout.records().values():
-        assert record["status"] == "ok", record["reason"]
-        answers = store.path(record["stages"]["attack"]) / "answers"
+        assert record.status == "ok", record.reason
+        answers = store.path(record.stages["attack"]) / "answers"
         asked = np.concatenate([load_array(answers / f"{n}.npy") for n in range(2)])
-        predicted = load_array(store.path(record["stages"]["before"]) / "outputs" / "outputs.npy")
+        predicted = load_array(store.path(record.stages["before"]) / "outputs" / "outputs.npy")
         assert np.array_equal(asked, predicted)
-        assert record["queries"]
+        assert record.queries

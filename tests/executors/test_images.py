@@ -51,12 +51,12 @@ def test_a_module_gets_what_it_requires_and_nobody_else_does(checkout, images):
     checkout.benchmark(matrix(attacks=["needy", "other", "special"]))
     done = checkout.run(executor="docker")
     assert "building, once: " in done.said
-    found = {r["cell"]["attack"]: r for r in checkout.records().values()}
-    assert (found["needy"]["status"], found["needy"]["reason"]) == ("ok", None)
-    assert (found["special"]["status"], found["special"]["reason"]) == ("ok", None)
-    assert found["other"]["status"] == "module_error"
-    assert "No module named 'iniconfig'" in found["other"]["reason"]
-    used = {name: record["run"]["images"]["attack"] for name, record in found.items()}
+    found = {r.cell.attack: r for r in checkout.records().values()}
+    assert (found["needy"].status, found["needy"].reason) == ("ok", None)
+    assert (found["special"].status, found["special"].reason) == ("ok", None)
+    assert found["other"].status == "module_error"
+    assert "No module named 'iniconfig'" in found["other"].reason
+    used = {name: record.run.images["attack"] for name, record in found.items()}
     assert len(set(used.values())) == 3
     assert used["other"] == images.id_of(None)
     assert "building" not in checkout.run(executor="docker", retry_failed=True).said

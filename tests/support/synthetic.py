@@ -7,7 +7,7 @@ A suite is a small description; ``frame`` turns it into the frame that
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ import pandas as pd
 from harness.config.threat import CONTROLS, THREATS
 from harness.judge.values import Absent, Rate, proportion
 from harness.results.codec import pack_bits, pack_counts, pack_moves
+from harness.results.records import Record
 
 Gap = tuple[str, str]  # status, reason
 UNBOUNDED = "unbounded"
@@ -92,6 +93,17 @@ class Suite:
 def frame(*suites: Suite) -> pd.DataFrame:
     """The frame of invented suites, one row a planned cell."""
     return pd.DataFrame([row for suite in suites for row in _rows(suite)])
+
+
+def altered(record: Record, **fields: object) -> Record:
+    """Return a record with other fields, which must be valid."""
+    return Record.model_validate(record.to_json() | fields)
+
+
+def alter(frame: pd.DataFrame, change: Callable[[Record], dict[str, Any]]) -> pd.DataFrame:
+    """Change fields of every record of a frame in place."""
+    frame["record"] = [altered(record, **change(record)) for record in frame.record]
+    return frame
 
 
 def limits(label: str, eps: float | None) -> dict[str, Any]:
@@ -177,7 +189,7 @@ class _World:
         by = BY.get(status, "attack")
         ran = by not in ("harness", "rule")
         record = self._record(cell, key, cell_id, attack, status, reason) if ran else None
-        metrics = record["metrics"] if record else {}
+        metrics = record.metrics if record else {}
         row: dict[str, Any] = {name: cell[name] for name in cell if name not in _UNLISTED}
         row |= {
             "key": key,
@@ -196,8 +208,8 @@ class _World:
             "attack_control": attack in CONTROLS["attack"],
         }
         for name, metric in metrics.items():
-            row[name] = metric.get("value")
-            row |= {f"{name}_{end}": metric.get(end) for end in ("lo", "hi", "k", "n")}
+            row |= {name: metric.value, f"{name}_lo": metric.lo, f"{name}_hi": metric.hi}
+            row |= {f"{name}_k": metric.k, f"{name}_n": metric.n}
         return row
 
     def _record(
@@ -208,7 +220,7 @@ class _World:
         attack: str,
         status: str,
         reason: str | None,
-    ) -> dict[str, Any]:
+    ) -> Record:
         suite = self.suite
         figures: dict[str, Any] = {
             "metrics": {},
@@ -280,7 +292,7 @@ class _World:
             "machine": "a laptop",
             "images": suite.images(attack),
         }
-        return {**body, "run": run, "result": digest(body)}
+        return Record.model_validate({**body, "run": run, "result": digest(body)})
 
     def _sizes(self, attack: str, budget: dict[str, Any]) -> dict[str, float] | None:
         if budget.get("unbounded"):

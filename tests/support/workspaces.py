@@ -22,6 +22,7 @@ from harness.commands import run as run_command
 from harness.config.catalog import FOLDERS
 from harness.planning.plan import Cell, Only, Plan
 from harness.results import records
+from harness.results.records import Record
 from harness.running.scheduler import Tally
 from harness.workspace import Workspace
 
@@ -393,15 +394,15 @@ class Checkout:
             text=True,
         )
 
-    def records(self) -> dict[str, Json]:
+    def records(self) -> dict[str, Record]:
         """Cell id → its newest record; a broken one fails the test."""
         found, errors = records.load_all(self.home / "records")
         assert not errors, errors
-        return {r["id"]: r for r in records.newest_by_key(found).values()}
+        return {r.id: r for r in records.newest_by_key(found).values()}
 
     def results(self) -> dict[str, str]:
         """Cell id → what must be equal in equal runs."""
-        return {cell: record["result"] for cell, record in self.records().items()}
+        return {cell: record.result for cell, record in self.records().items()}
 
 
 def cell(plan: Plan, **labels: object) -> Cell:

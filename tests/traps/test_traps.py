@@ -263,7 +263,7 @@ def record(ran):
         (found,) = (
             r
             for r in records
-            if (r["cell"]["matrix"], r["cell"]["victim"], r["cell"]["defense"], r["cell"]["attack"])
+            if (r.cell.matrix, r.cell.victim, r.cell.defense, r.cell.attack)
             == (name, victim, defense, attack)
         )
         return found
@@ -273,18 +273,18 @@ def record(ran):
 
 def check(found, status, words):
     """The record says how it ended, in one printable line, and has no number if it failed."""
-    assert (found["status"], found["reason"] or "") == (status, found["reason"] or "")
+    assert (found.status, found.reason or "") == (status, found.reason or "")
     if status == "ok":
-        assert found["reason"] is None
+        assert found.reason is None
         assert "by" not in found
-        assert found["metrics"]["clean_accuracy"]["value"] > 0.5
+        assert found.metrics["clean_accuracy"].value > 0.5
     else:
-        assert (words or "") in found["reason"]
-        assert found["by"] == "attack"
-        assert len(found["reason"]) <= 600
-        assert found["reason"].isprintable()
-        assert not found["metrics"]
-        assert found["stage"] in ("attack", "learn", "score", "poison", "apply")
+        assert (words or "") in found.reason
+        assert found.by == "attack"
+        assert len(found.reason) <= 600
+        assert found.reason.isprintable()
+        assert not found.metrics
+        assert found.stage in ("attack", "learn", "score", "poison", "apply")
 
 
 @pytest.mark.parametrize("name", TRAPS)
@@ -339,54 +339,54 @@ def test_no_note_reaches_the_next_stage(record, executor):
 
 def test_a_defence_with_two_faces_is_flagged(record):
     found = record("faces", attack="sign", defense="two-faced")
-    assert [flag["name"] for flag in found["flags"] if "different" in flag["name"]]
+    assert [flag.name for flag in found.flags if "different" in flag.name]
 
 
 def test_the_fake_success_of_a_failing_attack_is_nowhere(record):
-    assert record("attacks", attack="boasts")["metrics"] == {}
+    assert record("attacks", attack="boasts").metrics == {}
 
 
 def test_a_violation_that_the_judge_found_keeps_its_distances(record):
     found = record("attacks", attack="far")
-    assert found["perturbation"]["linf_max"] > 0.1
-    assert found["outcomes"] is None
+    assert found.perturbation["linf_max"] > 0.1
+    assert found.outcomes is None
 
 
 def test_a_failing_victim_blocks_and_a_failing_defence_has_its_own_status(record):
-    assert record("victims")["status"] == "ok"
+    assert record("victims").status == "ok"
     for defense in ("none", "broken", "untrained"):
         found = record("victims", victim="broken", defense=defense)
-        assert found["by"] == ("defense" if defense == "untrained" else "victim")
+        assert found.by == ("defense" if defense == "untrained" else "victim")
         own = defense == "untrained"  # it never calls the victim's own training
-        assert found["status"] == ("module_error" if own else "blocked")
+        assert found.status == ("module_error" if own else "blocked")
     blocked = record("victims", victim="broken")
-    assert blocked["stage"] == "train"
-    assert "train (victims/broken) module_error: ValueError: cannot be trained" in blocked["reason"]
+    assert blocked.stage == "train"
+    assert "train (victims/broken) module_error: ValueError: cannot be trained" in blocked.reason
     for defense, text in {"broken": "cannot guard", "untrained": "TypeError"}.items():
         found = record("victims", defense=defense)
-        assert (found["status"], found["by"]) == ("module_error", "defense")
-        assert text in found["reason"]
+        assert (found.status, found.by) == ("module_error", "defense")
+        assert text in found.reason
 
 
 def test_a_defence_that_fails_inside_the_oracle_is_told_from_the_attack(record):
-    assert record("queries", attack="ask")["status"] == "ok"
+    assert record("queries", attack="ask").status == "ok"
     found = record("guards", attack="ask", defense="broken")
-    assert (found["status"], found["by"]) == ("module_error", "defense")
-    assert "cannot guard" in found["reason"]
+    assert (found.status, found.by) == ("module_error", "defense")
+    assert "cannot guard" in found.reason
 
 
 def test_edits_over_budget_end_at_the_stage_that_would_apply_them(record):
-    assert record("edits", attack="flip")["status"] == "ok"
+    assert record("edits", attack="flip").status == "ok"
     found = record("edits", attack="greedy-poison")
-    assert (found["status"], found["stage"]) == ("budget_violation", "apply")
-    assert found["by"] == "attack"
-    assert "201 edits, the limit is 200" in found["reason"]
+    assert (found.status, found.stage) == ("budget_violation", "apply")
+    assert found.by == "attack"
+    assert "201 edits, the limit is 200" in found.reason
 
 
 def test_records_say_where_they_were_made(record, executor):
     found = record("attacks", attack="fine")
-    assert found["environment"]["executor"] == executor
-    images = found["run"]["images"]
+    assert found.environment.executor == executor
+    images = found.run.images
     digest = r"sha256:[0-9a-f]{64}"
     assert bool(images) == (executor == "docker")
     assert all(re.fullmatch(digest, image) for image in images.values())

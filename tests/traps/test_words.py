@@ -71,9 +71,14 @@ def checkout(tmp_path_factory):
         notes=[TITLE + MARKUP],
         flags=[{"name": "noop_differs", "text": TITLE + HTML + MARKUP}],
     )
-    told["run"]["finished"] = "2099-01-01T00:00:00+00:00"  # shown before what ran here
-    told["run"] |= {"machine": TITLE + MARKUP, "images": {"attack": TITLE + HTML}}
-    records.write(workspace.published_records, told)
+    run = told.run.model_copy(
+        update={
+            "finished": "2099-01-01T00:00:00+00:00",  # shown before what ran here
+            "machine": TITLE + MARKUP,
+            "images": {"attack": TITLE + HTML},
+        }
+    )
+    records.write(workspace.published_records, told.model_copy(update={"run": run}))
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.report.cells import Line
+from harness.report.cells import CellRow
 from harness.report.site import format
 
 _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -35,9 +35,9 @@ class Changes:
     rows: tuple[tuple[int, tuple[str, ...]], ...]
 
 
-def changes(lines: Sequence[Line]) -> Changes | None:
+def changes(lines: Sequence[CellRow]) -> Changes | None:
     """Return the perturbation sizes of some seeds; ``None`` where none was measured."""
-    found = [(line.seed, line.record.get("perturbation") or {}) for line in lines if line.record]
+    found = [(line.seed, line.record.perturbation or {}) for line in lines if line.record]
     found = [(seed, sizes) for seed, sizes in found if sizes]
     shown = [column for column in _COLUMNS if any(column[0] in sizes for _, sizes in found)]
     if not shown:

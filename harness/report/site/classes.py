@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.report.cells import Line, Record
+from harness.report.cells import CellRow, Metric, Record
 from harness.report.worst_case import Estimate, decode, pooled
 from harness.results import codec
 
@@ -92,22 +92,23 @@ def named_moves(moves: Counts, names: Sequence[str]) -> tuple[Counts, tuple[str,
     return moves[:-1, :-1], tuple(names)
 
 
-def classes_of(lines: Sequence[Line]) -> Classes | None:
+def classes_of(lines: Sequence[CellRow]) -> Classes | None:
     """Return the classes of a cell's seeds; ``None`` where no record has confusions."""
     found = [line.record for line in lines if line.status == "ok" and line.record]
-    found = [record for record in found if record.get("confusions")]
+    found = [record for record in found if record.confusions]
     if not found:
         return None
-    images, k = (int(side) for side in found[0]["confusions"]["shape"][:2])
-    found = [one for one in found if int(one["confusions"]["shape"][1]) == k]
+    images, k = shape_of(found[0])
+    found = [record for record in found if shape_of(record)[1] == k]
     names = class_names(found[0])
     shares = _shares(found[0], k)
+    metrics, parts = [record.metrics for record in found], [record.parts for record in found]
     rows = [
         ClassRow(
             name,
             None if shares is None else float(shares[i]),
-            _pooled(found, "parts", f"clean_iou[class {i}]", images),
-            _pooled(found, "parts", f"iou[class {i}]", images),
+            _pooled(parts, f"clean_iou[class {i}]", images),
+            _pooled(parts, f"iou[class {i}]", images),
         )
         for i, name in enumerate(names)
     ]
@@ -115,22 +116,27 @@ def classes_of(lines: Sequence[Line]) -> Classes | None:
     mean = ClassRow(
         "mean",
         None,
-        _pooled(found, "metrics", "clean_miou", images),
-        _pooled(found, "metrics", "miou", images),
+        _pooled(metrics, "clean_miou", images),
+        _pooled(metrics, "miou", images),
     )
     return Classes(tuple(rows), mean, names, _moves(found, k))
 
 
 def class_names(record: Record) -> tuple[str, ...]:
     """Return the names of the classes, ``class 3`` and the like where the record has none."""
-    maps = record["confusions"]
-    names = tuple(str(name) for name in maps.get("classes", ()))
-    k = int(maps["shape"][1])
+    names = tuple(str(name) for name in (record.confusions or {}).get("classes", ()))
+    _, k = shape_of(record)
     return names if len(names) == k else tuple(f"class {i}" for i in range(k))
 
 
-def _pooled(found: Sequence[Record], part: str, name: str, images: int) -> Estimate | None:
-    return pooled([one[part][name] for one in found if name in one[part]], images)
+def shape_of(record: Record) -> tuple[int, int]:
+    """Return the number of images and of classes of a record with confusions."""
+    images, k = (int(side) for side in (record.confusions or {})["shape"][:2])
+    return images, k
+
+
+def _pooled(figures: Sequence[Mapping[str, Metric]], name: str, images: int) -> Estimate | None:
+    return pooled([each[name] for each in figures if name in each], images)
 
 
 def _shares(record: Record, k: int) -> NDArray[np.float64] | None:
@@ -144,7 +150,7 @@ def _shares(record: Record, k: int) -> NDArray[np.float64] | None:
 
 
 def _moves(found: Sequence[Record], k: int) -> Counts | None:
-    read = [moves_of(record["confusions"], k) for record in found]
+    read = [moves_of(record.confusions or {}, k) for record in found]
     known = [one for one in read if one is not None]
     return np.sum(known, axis=0) if known and len(known) == len(read) else None
 

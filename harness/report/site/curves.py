@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from harness.report.site.axes import SMALL, Frame, Plot, Tick, plain_label, round_values
 from harness.report.site.labels import shorten, spread
-from harness.report.tables import AttackRow, Cell, Row, Table
+from harness.report.tables import AttackRow, Row, Table, TableCell
 
 WIDTH = 344.0
 COLOURS = 6
@@ -232,7 +232,7 @@ def _together(
     return _Series(TOGETHER, "all", start + known if known else [], [])
 
 
-def _cell(row: Row | None, attack: str) -> Cell | None:
+def _cell(row: Row | None, attack: str) -> TableCell | None:
     return next((cell for cell in row.cells if cell.attack == attack), None) if row else None
 
 

@@ -7,10 +7,9 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from harness.common.text import json_safe
-from harness.report.cells import Line, Record
+from harness.report.cells import CellRow, Record
 from harness.report.site.flips import Flips
 from harness.report.site.format import spreadsheet
 from harness.report.site.views import CellPage
@@ -65,7 +64,7 @@ def _estimate(name: str, estimate: Estimate | None) -> dict[str, object]:
     }
 
 
-def cells_csv(lines: Iterable[Line]) -> str:
+def cells_csv(lines: Iterable[CellRow]) -> str:
     """Return a line for each planned cell, with or without a result."""
     rows = []
     for line in lines:
@@ -88,15 +87,16 @@ def cells_csv(lines: Iterable[Line]) -> str:
             "stage": line.stage,
             "reason": line.reason,
             "stale": line.stale,
-            "executor": line.record["environment"]["executor"] if line.record else None,
+            "executor": line.record.environment.executor if line.record else None,
             "contained": line.contained if line.record else None,
         }
-        metrics = line.record.get("metrics", {}) if line.record else {}
+        metrics = line.record.metrics if line.record else {}
         for name, metric in sorted(metrics.items()):
-            row[name] = metric.get("value")
-            row |= {f"{name}_{part}": metric.get(part) for part in ("lo", "hi", "k", "n")}
-            row[f"{name}_absent"] = metric.get("absent")
-        sizes = (line.record or {}).get("perturbation") or {}
+            row[name] = metric.value
+            row |= {f"{name}_lo": metric.lo, f"{name}_hi": metric.hi}
+            row |= {f"{name}_k": metric.k, f"{name}_n": metric.n}
+            row[f"{name}_absent"] = metric.absent
+        sizes = (line.record.perturbation if line.record else None) or {}
         rows.append(row | {f"perturbation_{name}": size for name, size in sorted(sizes.items())})
     return table_csv(rows)
 
@@ -208,15 +208,17 @@ def results_json(tables: Sequence[Table]) -> str:
     return _json({"schema": "results/1", "tables": [asdict(table) for table in tables]})
 
 
-def records_json(lines: Iterable[Line]) -> str:
+def records_json(lines: Iterable[CellRow]) -> str:
     """Return the records of a cell page as JSON, without outcomes, which fill most of a record."""
-    return _json([_brief(line.record) for line in lines if line.record])
+    return _json([_brief(line.record) for line in lines if line.record], sort_keys=True)
 
 
-def _brief(record: Record) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name not in _LEFT_OUT}
+def _brief(record: Record) -> dict[str, object]:
+    return {name: value for name, value in record.to_json().items() if name not in _LEFT_OUT}
 
 
-def _json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def _json(value: object, *, sort_keys: bool = False) -> str:
+    text = json.dumps(
+        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys
+    )
     return json_safe(text) + "\n"

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.report.cells import Line, Record
+from harness.report.cells import CellRow, Metric, Record
 from harness.results.codec import Flip, unpack_flips
 
 Counts = NDArray[np.int64]
@@ -103,7 +103,7 @@ FIGURES = ("accuracy", "clean_accuracy", "poison_fit", "flips_wrong", "flip_marg
 """Metrics of a row."""
 
 
-def flips(planned: Sequence[Line]) -> list[Flips]:
+def flips(planned: Sequence[CellRow]) -> list[Flips]:
     """Return one value for each victim whose records hold flips."""
     victims = list(dict.fromkeys(line.victim for line in planned))
     sections = []
@@ -121,9 +121,9 @@ def flips(planned: Sequence[Line]) -> list[Flips]:
     return sections
 
 
-def _flips(j: int, victim: str, defense: str, known: Sequence[tuple[Line, Flip]]) -> Flips:
+def _flips(j: int, victim: str, defense: str, known: Sequence[tuple[CellRow, Flip]]) -> Flips:
     seed = min(line.seed for line, _ in known)
-    groups: dict[tuple[str, str], list[Line]] = {}
+    groups: dict[tuple[str, str], list[CellRow]] = {}
     decoded = {}
     for line, flip in known:
         key = (line.budget, line.attack)
@@ -147,12 +147,12 @@ def _flips(j: int, victim: str, defense: str, known: Sequence[tuple[Line, Flip]]
 def decode(record: Record | None) -> Flip | None:
     """Return a record's flips; ``None`` where it holds none or they cannot be read."""
     try:
-        return unpack_flips(record["flips"]) if record and record.get("flips") else None
+        return unpack_flips(record.flips) if record and record.flips else None
     except ValueError:
         return None
 
 
-def _row(lines: Sequence[Line], flip: Flip) -> FlipRow:
+def _row(lines: Sequence[CellRow], flip: Flip) -> FlipRow:
     first = lines[0]
     records = [line.record for line in lines if line.record]
     return FlipRow(
@@ -160,22 +160,23 @@ def _row(lines: Sequence[Line], flip: Flip) -> FlipRow:
         attack=first.attack,
         is_control=first.attack_control,
         spent=float(first.limits.get("edits") or 0.0),
-        figures={name: _mean(records, "metrics", name) for name in FIGURES},
+        figures={name: _mean([record.metrics for record in records], name) for name in FIGURES},
         parts=_parts(records, "accuracy"),
         clean_parts=_parts(records, "clean_accuracy"),
         flip=flip,
     )
 
 
-def _mean(records: Sequence[Record], part: str, name: str) -> float | None:
-    values = [record[part].get(name, {}).get("value") for record in records]
+def _mean(figures: Sequence[Mapping[str, Metric]], name: str) -> float | None:
+    values = [metrics[name].value for metrics in figures if name in metrics]
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if known else None
 
 
 def _parts(records: Sequence[Record], metric: str) -> dict[int, float]:
-    names = [name for name in records[0]["parts"] if name.startswith(f"{metric}[attr ")]
-    means = {int(name[len(metric) + 6 : -1]): _mean(records, "parts", name) for name in names}
+    parts = [record.parts for record in records]
+    names = [name for name in parts[0] if name.startswith(f"{metric}[attr ")]
+    means = {int(name[len(metric) + 6 : -1]): _mean(parts, name) for name in names}
     return {k: value for k, value in sorted(means.items()) if value is not None}
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from harness.common.files import write_json
 from harness.common.keys import code_digest, digest
 from harness.judge.metrics import image_iou
-from harness.report.cells import Line, Record
+from harness.report.cells import CellRow, Record
 from harness.report.site.classes import class_names
 from harness.report.site.frames import (
     COLUMNS,
@@ -102,10 +102,10 @@ class Gallery:
     def __init__(self, load: Loader, old: Path, new: Path) -> None:
         self.load, self.old, self.new = load, old / FOLDER, new / FOLDER
 
-    def of(self, lines: Sequence[Line]) -> Shot | None:
+    def of(self, lines: Sequence[CellRow]) -> Shot | None:
         """Return the picture of the first seed that has one."""
         for line in lines:
-            if line.status == "ok" and line.record and line.record.get("confusions"):
+            if line.status == "ok" and line.record and line.record.confusions:
                 shot = self._copy(line.record) or self._make(line.record)
                 if shot is not None:
                     return shot
@@ -116,7 +116,7 @@ class Gallery:
         return code_digest(_CODE)
 
     def _name(self, record: Record) -> str:
-        return digest([record["key"], record["result"], self._code])[:32]
+        return digest([record.key, record.result, self._code])[:32]
 
     def _copy(self, record: Record) -> Shot | None:
         """Copy the picture of the old site."""
@@ -163,7 +163,7 @@ def _shot(name: str, record: Record, frames: Frames) -> tuple[Shot, Picture, Pic
     classes |= {int(value) for part in (frames.before, frames.after) for value in np.unique(part)}
     shot = Shot(
         name=name,
-        seed=int(record["cell"]["seed"]),
+        seed=record.cell.seed,
         width=tiles.shape[1] // len(COLUMNS),
         height=tiles.shape[0] // len(frames.rows),
         every=step(frames),

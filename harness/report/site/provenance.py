@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.report.cells import Line
+from harness.report.cells import CellRow
 from harness.report.site import format
 from harness.report.site.views import CellPage
 
@@ -58,35 +58,34 @@ def _fact(name: str, facts: Sequence[Mapping[str, str]]) -> Fact:
     return Fact(name, values[:1] if len(set(values)) == 1 else values)
 
 
-def _facts(line: Line) -> dict[str, str]:
-    record = line.record or {}
-    run, place = record.get("run", {}), record.get("environment", {})
-    found = {"key": line.key[:12], "result": str(record.get("result", ""))[:12]}
-    found |= {f"stage {name}": key[:12] for name, key in record.get("stages", {}).items()}
-    found |= {f"module {name}": key[:12] for name, key in record.get("modules", {}).items()}
-    for role, params in record.get("params", {}).items():
+def _facts(line: CellRow) -> dict[str, str]:
+    assert line.record is not None
+    record, run = line.record, line.record.run
+    found = {"key": line.key[:12], "result": record.result[:12]}
+    found |= {f"stage {name}": key[:12] for name, key in record.stages.items()}
+    found |= {f"module {name}": key[:12] for name, key in record.modules.items()}
+    for role, params in record.params.items():
         found |= {f"{role} {name}": format.number(value) for name, value in params.items()}
-    found |= {name: format.number(value) for name, value in place.items() if name != "lock"}
-    found["lock file"] = str(place.get("lock", ""))[:12]
-    found["method"] = format.number(record.get("method"))
-    for name, value in (record.get("queries") or {}).items():
+    place = record.environment.model_dump(exclude={"lock"})
+    found |= {name: format.number(value) for name, value in sorted(place.items())}
+    found["lock file"] = record.environment.lock[:12]
+    found["method"] = format.number(record.method)
+    for name, value in (record.queries or {}).items():
         found[f"queries {name}"] = format.number(value)
-    for stage, passes in (record.get("cost") or {}).items():
+    for stage, passes in record.cost.items():
         text = ", ".join(f"{format.number(n)} {what}" for what, n in passes.items())
         found[f"rows through the network, {stage}"] = text
-    found |= {f"time {s}": format.duration(t) for s, t in run.get("seconds", {}).items()}
-    found |= {f"memory {s}": format.size(m) for s, m in run.get("peak_memory", {}).items()}
+    found |= {f"time {s}": format.duration(t) for s, t in run.seconds.items()}
+    found |= {f"memory {s}": format.size(m) for s, m in run.peak_memory.items()}
     images: dict[str, list[str]] = {}
-    for stage, image in run.get("images", {}).items():
+    for stage, image in run.images.items():
         images.setdefault(image[:19], []).append(stage)
     for i, (image, stages) in enumerate(images.items()):
         found[f"image {i + 1}" if i else "image"] = f"{image} ({', '.join(stages)})"
-    commit = (
-        f"{str(run.get('commit') or 'no commit')[:12]}{', changed' if run.get('dirty') else ''}"
-    )
+    commit = f"{(run.commit or 'no commit')[:12]}{', changed' if run.dirty else ''}"
     return found | {
-        "run": str(run.get("id", "")),
+        "run": run.id,
         "commit": commit,
-        "machine": str(run.get("machine", "")),
-        "finished": str(run.get("finished", "")),
+        "machine": run.machine,
+        "finished": run.finished,
     }

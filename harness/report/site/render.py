@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from markupsafe import Markup
 from harness.common.errors import UserError
 from harness.config.threat import THREATS
 from harness.judge.metrics import METRICS, Trait
-from harness.report.cells import STATUSES, Line
+from harness.report.cells import STATUSES, CellRow, Metric
 from harness.report.ranking_rules import Headline, heat_class
 from harness.report.site import class_plots, exports, flip_plots, format, frames, palette, views
 from harness.report.site.gallery import Gallery, Loader
@@ -187,21 +187,19 @@ def css_class(word: str) -> str:
     return STATUSES[word].word.replace("/", "").replace(" ", "-") if word in STATUSES else "other"
 
 
-def figure(metric: Mapping[str, object], trait: Trait | None) -> Markup | str:
+def figure(metric: Metric, trait: Trait | None) -> Markup | str:
     """Return a recorded metric with its interval and counts, in its unit."""
-    if "value" not in metric:
-        return f"absent: {metric.get('absent', 'no reason given')}"
-    value, lo, hi, k, n = (metric.get(name) for name in ("value", "lo", "hi", "k", "n"))
-    if not all(part is None or isinstance(part, int | float) for part in (value, lo, hi, k, n)):
-        return "no number"
-    ends = [float(end) for end in (lo, hi) if isinstance(end, int | float)]
+    value, k, n = metric.value, metric.k, metric.n
+    if value is None:
+        return f"absent: {metric.absent or 'no reason given'}"
+    ends = [float(end) for end in (metric.lo, metric.hi) if end is not None]
     if trait is None or trait.unit == "":
         shown = format.number(value)
         span = "–".join(format.number(end) for end in ends)
     else:
         to_text = format.points if trait.unit == "points" else format.percent
-        fine = format.decimals(n=n if isinstance(n, int) else None)
-        shown = to_text(float(str(value)), fine)
+        fine = format.decimals(n=n)
+        shown = to_text(float(value), fine)
         span = (" to " if trait.unit == "points" else "–").join(to_text(e, fine) for e in ends)
     counts = f"{format.number(k)} of {format.number(n)}" if n and k is not None else ""
     note = " · ".join(part for part in (span, counts) if part)
@@ -224,12 +222,12 @@ class MetricRow:
     figures: tuple[Markup | str, ...]
 
 
-def metric_rows(lines: Sequence[Line]) -> list[MetricRow]:
+def metric_rows(lines: Sequence[CellRow]) -> list[MetricRow]:
     """Return every metric of some records, in the traits' order; absent without a record."""
-    held = [line.record.get("metrics", {}) if line.record else {} for line in lines]
+    held = [line.record.metrics if line.record else {} for line in lines]
     present = {name for metrics in held for name in metrics}
     order = [name for name in METRICS if name in present]
-    empty: Mapping[str, object] = {"absent": "no record"}
+    empty = Metric(absent="no record")
     return [
         MetricRow(
             name,

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from harness.config.threat import THREATS, ThreatModel
-from harness.report.cells import STATUSES, Line, lines
+from harness.report.cells import STATUSES, CellRow, cell_rows
 from harness.report.leaderboard import tables
 from harness.report.site import boards, class_plots, curves, figures, findings, flips
 from harness.report.site.changes import Changes, changes
 from harness.report.site.classes import Classes, Move, classes_of, largest_moves
 from harness.report.site.findings import TextPart
 from harness.report.site.format import anchor, decimals, slug
-from harness.report.tables import Cell, Flag, Row, Table
+from harness.report.tables import Row, Table, TableCell, TableFlag
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,11 @@ class MatrixPage:
     self_reported: int
     empty: bool
     reasons: tuple[str, ...]
-    flags: tuple[Flag, ...]
+    flags: tuple[TableFlag, ...]
     flagged: int
     what: Mapping[str, str]
     approximate: frozenset[str]
-    planned: tuple[Line, ...]
+    planned: tuple[CellRow, ...]
     curves: tuple[curves.Curves, ...]
     flips: tuple[flips.Flips, ...]
 
@@ -124,10 +124,10 @@ class Section:
     """
 
     anchor: str
-    cell: Cell
+    cell: TableCell
     row: Row
     table: Table
-    lines: tuple[Line, ...]
+    lines: tuple[CellRow, ...]
     changes: Changes | None
     classes: Classes | None
     moves: class_plots.HeatMap | None
@@ -140,7 +140,7 @@ class Section:
     @property
     def has_images(self) -> bool:
         """Whether the attack made images, some of which are stored for pictures."""
-        return any("measure" in line.record["stages"] for line in self.lines if line.record)
+        return any("measure" in line.record.stages for line in self.lines if line.record)
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def cell_path(victim: str, defense: str, attack: str) -> str:
 
 def pages(frame: pd.DataFrame, meta: SiteMeta) -> list[MatrixPage]:
     """Return one page for each benchmark and matrix, as planned."""
-    planned: dict[tuple[str, str], list[Line]] = {}
-    for line in lines(frame):
+    planned: dict[tuple[str, str], list[CellRow]] = {}
+    for line in cell_rows(frame):
         planned.setdefault((line.benchmark, line.matrix), []).append(line)
     found: dict[tuple[str, str], list[Table]] = {}
     for table in tables(frame):
@@ -190,7 +190,7 @@ def pages(frame: pd.DataFrame, meta: SiteMeta) -> list[MatrixPage]:
     return [_page(planned[key], found[key], meta) for key in planned]
 
 
-def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> MatrixPage:
+def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) -> MatrixPage:
     first = planned[0]
     budgets = tuple(dict.fromkeys(table.budget for table in found))
     victims = tuple(dict.fromkeys(table.victim for table in found))
@@ -229,7 +229,7 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
         empty=not ran,
         reasons=_reasons(planned),
         flags=tuple({flag.name: flag for flag in flagged}.values()),
-        flagged=len({line.key for line in ran if line.record and line.record.get("flags")}),
+        flagged=len({line.key for line in ran if line.record and line.record.flags}),
         what={
             label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries
         },
@@ -240,7 +240,7 @@ def _page(planned: Sequence[Line], found: Sequence[Table], meta: SiteMeta) -> Ma
     )
 
 
-def _reasons(planned: Iterable[Line]) -> tuple[str, ...]:
+def _reasons(planned: Iterable[CellRow]) -> tuple[str, ...]:
     """Return why cells have no result, each reason once, the most frequent first."""
     counts = Counter(
         line.why or STATUSES[line.status].meaning for line in planned if line.status != "ok"
@@ -248,14 +248,14 @@ def _reasons(planned: Iterable[Line]) -> tuple[str, ...]:
     return tuple(reason for reason, _ in counts.most_common(6))
 
 
-def _modules(planned: Iterable[Line]) -> dict[str, str]:
+def _modules(planned: Iterable[CellRow]) -> dict[str, str]:
     """Return label → folder of its module, from the records where there are any."""
     found: dict[str, str] = {}
     for line in planned:
-        cell = line.record["cell"] if line.record else {}
+        cell = line.record.cell if line.record else None
         for folder, label, module in (
-            ("defenses", line.defense, cell.get("defense_module")),
-            ("attacks", line.attack, cell.get("attack_module")),
+            ("defenses", line.defense, cell and cell.defense_module),
+            ("attacks", line.attack, cell and cell.attack_module),
         ):
             if module or label not in found:
                 found[label] = f"{folder}/{module or label.split('/')[0]}"
@@ -264,7 +264,7 @@ def _modules(planned: Iterable[Line]) -> dict[str, str]:
 
 def cell_pages(page: MatrixPage) -> list[CellPage]:
     """Return the pages of a matrix's cells, one for each defence × attack × victim."""
-    found: dict[tuple[str, str, str], dict[str, list[Line]]] = {}
+    found: dict[tuple[str, str, str], dict[str, list[CellRow]]] = {}
     for line in page.planned:
         budgets = found.setdefault((line.victim, line.defense, line.attack), {})
         budgets.setdefault(line.budget, []).append(line)
@@ -287,7 +287,9 @@ def cell_pages(page: MatrixPage) -> list[CellPage]:
     return made
 
 
-def _section(name: str, cell: Cell, row: Row, table: Table, seeds: tuple[Line, ...]) -> Section:
+def _section(
+    name: str, cell: TableCell, row: Row, table: Table, seeds: tuple[CellRow, ...]
+) -> Section:
     classes = classes_of(seeds) if table.task == "segmentation" else None
     return Section(
         anchor=name,

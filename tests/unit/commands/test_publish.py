@@ -33,7 +33,7 @@ def published(checkout, **options):
     publish(checkout.workspace(), ["b"], console=Console(file=said, width=200), **settings)
     found, errors = records.load_all(checkout.workspace().published_records)
     assert not errors
-    return sorted((r["cell"]["attack"], r["environment"]["executor"]) for r in found), said
+    return sorted((r.cell.attack, r.environment.executor) for r in found), said
 
 
 def test_contained_records_go_and_local_ones_stay_unless_told_otherwise(checkout, cells):
@@ -83,7 +83,8 @@ def test_an_equal_result_is_not_published_twice_and_nothing_is_changed(checkout,
     published(checkout)
     (path,) = records.walk(workspace.published_records)
     before = path.read_bytes()
-    later = first | {"run": first["run"] | {"finished": "2026-02-01T00:00:00+00:00"}}
+    run = first.run.model_copy(update={"finished": "2026-02-01T00:00:00+00:00"})
+    later = first.model_copy(update={"run": run})
     records.write(workspace.local_records, later)
     published(checkout)
     assert [path.read_bytes() for path in records.walk(workspace.published_records)] == [before]
@@ -104,8 +105,8 @@ def test_a_failure_does_not_follow_a_published_result(checkout, cells):
 def test_files_that_were_not_committed_are_said(checkout, cells):
     inside, _ = cells("sign")
     made = record(inside, environment=CONTAINED)
-    made["run"]["dirty"] = True
-    records.write(checkout.workspace().local_records, made)
+    dirty = made.model_copy(update={"run": made.run.model_copy(update={"dirty": True})})
+    records.write(checkout.workspace().local_records, dirty)
     found, said = published(checkout)
     assert found == [("sign", "docker")]
     assert "1 made from files that were not committed" in said.getvalue()
@@ -117,11 +118,11 @@ def test_show_and_reproduce_take_the_record_that_the_report_shows(checkout, cell
     root = workspace.local_records
     records.write(root, record(inside, hour=1, environment=CONTAINED))
     records.write(root, record(outside, hour=5))
-    assert find_record(workspace, inside.id).record["key"] == inside.key
+    assert find_record(workspace, inside.id).record.key == inside.key
     records.write(root, record(inside, hour=9, key="old", environment=CONTAINED))
-    assert find_record(workspace, "sign").record["key"] == inside.key
+    assert find_record(workspace, "sign").record.key == inside.key
     (checkout.root / "benchmarks/b/benchmark.yaml").unlink()
-    assert find_record(workspace, "sign").record["key"] == "old"
+    assert find_record(workspace, "sign").record.key == "old"
 
 
 def withdraw(checkout, name, why="the labels of digits were shifted"):
@@ -134,7 +135,8 @@ def test_a_retraction_is_added_and_its_number_is_gone_with_the_reason_in_its_pla
     first = record(inside, environment=CONTAINED)
     records.write(workspace.local_records, first)
     # the same result of another run is withdrawn with it
-    again = first | {"run": first["run"] | {"finished": "2026-02-01T00:00:00+00:00"}}
+    run = first.run.model_copy(update={"finished": "2026-02-01T00:00:00+00:00"})
+    again = first.model_copy(update={"run": run})
     published(checkout)
     records.write(workspace.local_records, again)
     (path,) = records.walk(workspace.published_records)

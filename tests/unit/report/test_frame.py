@@ -8,7 +8,7 @@ import pytest
 from harness.common.errors import UserError
 from harness.judge import METHOD
 from harness.report import frame
-from harness.report.cells import lines
+from harness.report.cells import cell_rows
 from harness.results import records
 from tests.support.workspaces import POISONING, Checkout, cell, matrix
 
@@ -100,7 +100,7 @@ def test_a_cell_has_its_record_with_figures_and_gaps(plan):
     assert (one.accuracy, one.accuracy_lo, one.accuracy_hi) == (0.25, 0.1, 0.4)
     assert (one.accuracy_k, one.accuracy_n) == (10, 40)
     assert "auc" not in rows or pd.isna(one.auc)
-    assert one.record["key"] == ok.key
+    assert one.record.key == ok.key
     other = rows.loc[bad.id]
     assert (other.stage, other.reason) == ("attack", "why")
     assert pd.isna(other.accuracy)
@@ -130,7 +130,7 @@ def test_a_fresh_record_beats_a_later_stale_one(plan):
     ok = cell(plan, attack="sign", defense="none", budget_label="L2 2")
     rows = rows_of(plan, [record(ok, hour=1), record(ok, hour=5, key="old key")])
     assert not rows.loc[ok.id].stale
-    assert rows.loc[ok.id].record["key"] == ok.key
+    assert rows.loc[ok.id].record.key == ok.key
 
 
 def test_a_fresh_failure_is_not_hidden_behind_an_old_result(plan):
@@ -143,7 +143,7 @@ def test_a_fresh_failure_is_not_hidden_behind_an_old_result(plan):
 def test_of_two_stale_records_the_later_one_is_shown(plan):
     ok = cell(plan, attack="sign", defense="none", budget_label="L2 2")
     found = [record(ok, key="old", hour=1), record(ok, key="older", hour=0)]
-    assert rows_of(plan, found).loc[ok.id].record["key"] == "old"
+    assert rows_of(plan, found).loc[ok.id].record.key == "old"
 
 
 def test_a_record_of_a_cell_that_is_no_longer_planned_is_left_out(plan, checkout):
@@ -174,7 +174,7 @@ def test_records_are_loaded_without_a_plan(plan, tmp_path):
     assert len(rows) == 1
     assert rows.loc[0].status == "ok"
     assert rows.loc[0].accuracy == 0.25
-    assert rows.loc[0].record["run"]["finished"].startswith("2026-01-01T02")
+    assert rows.loc[0].record.run.finished.startswith("2026-01-01T02")
 
 
 def test_loading_nothing_or_something_broken_is_one_line(plan, tmp_path):
@@ -191,7 +191,7 @@ def test_loading_nothing_or_something_broken_is_one_line(plan, tmp_path):
 def test_what_the_plan_rules_out_needs_nobody_s_word(plan, stage, claim):
     ruled_out = cell(plan, attack="flip", defense="none", budget_label="L2 2")
     made = record(ruled_out, "not_applicable", stage=stage)
-    (line,) = (one for one in lines(frame.build([plan], [made])) if one.cell_id == ruled_out.id)
+    (line,) = (one for one in cell_rows(frame.build([plan], [made])) if one.cell_id == ruled_out.id)
     assert line.record is not None
     assert line.self_reported is claim
 

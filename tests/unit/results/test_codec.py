@@ -13,6 +13,7 @@ from harness.judge.metrics import Comparisons, flipped
 from harness.report.worst_case import decode
 from harness.results import codec
 from harness.results.ensembles import score_ensemble
+from harness.results.records import Record
 
 RNG = np.random.default_rng(0)
 
@@ -235,13 +236,13 @@ def member(**changes):
         "eligible": np.array([1, 1, 1, 0], bool),
     }
     held = codec.pack_outcomes(outcomes, np.arange(4)) | changes
-    return {"status": "ok", "cell": {"attack": "a"}, "outcomes": held}
+    return Record.model_construct(status="ok", outcomes=held)
 
 
 def test_an_ensemble_reads_its_members():
     other = member(after=codec.pack_bits(np.array([0, 1, 1, 0], bool)))
     found = score_ensemble("classification", [member(), other])
-    assert found.metrics["robust_accuracy"]["value"] == 0.25
+    assert found.metrics["robust_accuracy"].value == 0.25
     assert list(found.outcomes) == ["ids", "n", "before", "after", "success", "eligible"]
     assert found.outcomes["after"] == codec.pack_bits(np.array([0, 1, 0, 0], bool))
 
@@ -259,5 +260,6 @@ def test_a_member_that_cannot_be_read_blocks_its_ensemble(changes):
 def test_confusions_of_an_impossible_shape_are_no_outcome(shape):
     packed = codec.pack_counts(np.ones((2, 1, 2), int))
     held = {"shape": [2, 1, 2], "before": packed, "after": packed}
-    assert decode({"confusions": held}).size == 2
-    assert decode({"confusions": held | {"shape": shape}}) is None
+    fields = {"outcomes": None, "stages": {}}
+    assert decode(Record.model_construct(**fields, confusions=held)).size == 2
+    assert decode(Record.model_construct(**fields, confusions=held | {"shape": shape})) is None

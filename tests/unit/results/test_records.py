@@ -1,6 +1,7 @@
 """Records: the schema, the digest that says what is equal, and the tree of files."""
 
 import copy
+import hashlib
 import json
 
 import pytest
@@ -11,6 +12,17 @@ from harness.results import records
 
 GOLDEN = "492e31ef1d92c34180ff689251138b7560b50a7e1dd700cacae500a153ca893c"
 """Changes only with the record's schema or its digest: then old records are no longer readable."""
+
+GOLDEN_FILE = (
+    "29797606745ab59e92e85280ed70d687",
+    "ea55f9e6aa0296a0b3a5849eadf40527187003a7a2496508936a4c30b6b3b604",
+)
+"""Name and SHA-256 of a record's file: published records keep both."""
+
+GOLDEN_FULL = (
+    "c8349246aec7053bdf4ffa781fd6d2ff",
+    "e2eb83991c26da6718e9de8fa8aa194aa20890efe8a2db980cc5bde3328739de",
+)
 
 RECORD = {
     "key": "k" * 64,
@@ -61,6 +73,15 @@ RECORD = {
 }  # fmt: skip
 
 
+FULL = {
+    "by": "attack",
+    "flips": {"n": 2, "edges": [-1, 0.5, 1.0], "attributes": []},
+    "metrics": RECORD["metrics"] | {"x": {"value": 1, "lo": 0}},
+    "run": RECORD["run"] | {"seconds": {"after": 0}, "images": {}},
+}
+"""Numbers that are whole stay as they are written: 1 and 1.0 have different digests."""
+
+
 def made(**changes):
     return records.finish(copy.deepcopy(RECORD) | changes)
 
@@ -70,14 +91,38 @@ def run_of(**changes):
 
 
 def test_golden_record():
-    assert made()["result"] == GOLDEN
+    assert made().result == GOLDEN
+
+
+def test_golden_file(tmp_path):
+    path = records.write(tmp_path, made())
+    assert (path.stem, hashlib.sha256(path.read_bytes()).hexdigest()) == GOLDEN_FILE
+
+
+def test_golden_file_of_a_record_with_every_field_and_whole_numbers(tmp_path):
+    path = records.write(tmp_path, made(**FULL))
+    assert (path.stem, hashlib.sha256(path.read_bytes()).hexdigest()) == GOLDEN_FULL
+    assert records.read(path).to_json() == json.loads(path.read_text())
+
+
+def test_a_record_from_before_a_field_keeps_its_digest(tmp_path):
+    """``by``, ``flips`` and ``images`` came later; a record without them is read as it is."""
+    path = records.write(tmp_path, made())
+    record = records.read(path)
+    assert (record.by, record.flips, record.run.images) == (None, None, {})
+    assert not {"by", "flips"} & record.to_json().keys()
+    assert records.write(tmp_path / "copy", record).read_bytes() == path.read_bytes()
+
+
+def test_a_record_is_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        made().status = "ok"
 
 
 def test_the_result_leaves_out_the_run_and_nothing_else():
     plain = made()
-    assert (
-        made(**run_of(id="other", seconds={"after": 9.0}, machine="m"))["result"] == plain["result"]
-    )
+    other = made(**run_of(id="other", seconds={"after": 9.0}, machine="m"))
+    assert other.result == plain.result
     changes = [
         {"key": "other"},
         {"metrics": {}},
@@ -86,8 +131,8 @@ def test_the_result_leaves_out_the_run_and_nothing_else():
         {"status": "timeout", "reason": "slow", "stage": "attack"},
         {"environment": RECORD["environment"] | {"torch": "2.16.0"}},
     ]
-    results = {made(**change)["result"] for change in changes}
-    assert len(results | {plain["result"]}) == len(changes) + 1
+    results = {made(**change).result for change in changes}
+    assert len(results | {plain.result}) == len(changes) + 1
 
 
 @pytest.mark.parametrize(
@@ -111,7 +156,7 @@ def test_records_with_and_without_class_names_and_moves_are_read(tmp_path):
     more = maps | {"classes": ["sky", "road"], "moves": "eJw="}
     for confusions in (maps, more, more | {"classes": []}):
         path = records.write(tmp_path, made(confusions=confusions))
-        assert records.read(path)["confusions"] == confusions
+        assert records.read(path).confusions == confusions
     with pytest.raises(ValidationError):
         made(confusions=more | {"classes": ["sky", 3]})
 
@@ -126,7 +171,7 @@ def test_what_is_written_is_read_back(tmp_path):
     path = records.write(tmp_path, record)
     assert path.parent.name == "quick"
     assert records.read(path) == record
-    assert json.loads(path.read_text()) == record
+    assert json.loads(path.read_text()) == record.to_json()
 
 
 def test_a_record_is_written_once(tmp_path):
@@ -161,7 +206,7 @@ def test_a_damaged_record_is_one_line_and_the_others_are_read(tmp_path, damage, 
         records.read(path)
     assert "\n" not in str(caught.value)
     good, errors = records.load_all(tmp_path)
-    assert [r["key"] for r in good] == ["other"]
+    assert [r.key for r in good] == ["other"]
     assert len(errors) == 1
     assert other.exists()
 
@@ -193,7 +238,7 @@ def test_several_folders_are_read_together(tmp_path):
     records.write(tmp_path / "a", made())
     records.write(tmp_path / "b", made(key="other"))
     good, _ = records.load_all(tmp_path / "a", tmp_path / "b")
-    assert {r["key"] for r in good} == {"k" * 64, "other"}
+    assert {r.key for r in good} == {"k" * 64, "other"}
 
 
 def test_of_several_records_of_a_key_a_result_beats_a_failure_and_then_the_latest_counts():

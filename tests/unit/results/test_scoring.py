@@ -7,17 +7,25 @@ from harness.common.files import save_array
 from harness.judge.values import Absent
 from harness.report.site.classes import class_names, moves_of
 from harness.results.codec import pack_moves, unpack_confusions
-from harness.results.scoring import Score, foreign_labels, goal_of, judge_segmentation, score
+from harness.results.records import CellInfo, Record
+from harness.results.scoring import (
+    OutputSpec,
+    Score,
+    foreign_labels,
+    goal_of,
+    judge_segmentation,
+    score,
+)
 from harness.storage.store import Store
 
 KEY = "ab" * 32
-INFO = {
-    "threat_model": "evasion-query",
-    "budget": {"queries": 5},
-    "data": {"student": "digits"},
-    "knowledge": "none",
-    "goal": "untargeted",
-}
+INFO = CellInfo.model_construct(
+    threat_model="evasion-query",
+    budget={"queries": 5},
+    data={"student": "digits"},
+    knowledge="none",
+    goal="untargeted",
+)
 
 
 def test_an_oracle_that_answered_more_than_the_budget_is_a_violation(tmp_path):
@@ -40,7 +48,7 @@ def test_an_oracle_that_answered_more_than_the_budget_is_a_violation(tmp_path):
     ],
 )
 def test_a_target_class_means_nothing_across_label_spaces(threat, data, foreign, tmp_path):
-    info = INFO | {"threat_model": threat, "data": data}
+    info = INFO.model_copy(update={"threat_model": threat, "data": data})
     assert foreign_labels(info) is foreign
     if foreign:
         store = Store(tmp_path / "store")
@@ -53,14 +61,14 @@ def test_a_segmentation_record_keeps_names_and_moves(tmp_path):
     y[0, :2] = 255
     outputs = {role: rng.integers(0, 4, y.shape).astype(np.uint8) for role in ("before", "after")}
     result = Score()
-    spec = {"outputs": 3, "void": 255, "classes": ["sky", "road", "car"]}
+    spec = OutputSpec(3, 255, ("sky", "road", "car"))
     judge_segmentation(outputs, y, spec, None, result)
     kept = y != 255
     expected = np.zeros((4, 4), int)
     np.add.at(expected, (outputs["before"][kept], outputs["after"][kept]), 1)
     # written by the judge, read by the pages: neither imports the other
     assert (moves_of(result.confusions, 3) == expected).all()
-    record = {"confusions": result.confusions}
+    record = Record.model_construct(confusions=result.confusions)
     assert class_names(record) == ("sky", "road", "car")
     before = unpack_confusions(result.confusions, "before")
     assert before.sum() == kept.sum()
@@ -70,7 +78,7 @@ def test_what_is_left_after_rounding_stands_beside(tmp_path):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, (4, 8, 8)).astype(np.uint8)
     outputs = {"before": y, "after": (y + 1) % 3, "eight_bit": np.where(y == 0, 1, y)}
-    spec, result = {"outputs": 3, "void": 255, "classes": []}, Score()
+    spec, result = OutputSpec(3, 255, ()), Score()
     judged = judge_segmentation(outputs, y, spec, None, result)
     share = float((y != 0).mean())
     assert judged.metrics["pixel_accuracy"].value == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from harness.report.cells import lines
+from harness.report.cells import cell_rows
 from harness.report.leaderboard import tables
 from harness.report.site import build, class_plots, findings
 from harness.report.site.classes import classes_of, largest_moves, moves_of
@@ -53,7 +53,7 @@ def seeds(frame):
     """Return the seeds of one cell."""
     return [
         line
-        for line in lines(frame)
+        for line in cell_rows(frame)
         if (line.defense, line.attack, line.eps) == ("none", "pgd", 8 / 255)
     ]
 
@@ -83,15 +83,15 @@ def test_classes_are_the_confusions_own_figures_sorted_by_clean_iou(seeds):
         assert row.drop == pytest.approx(clean[i] - attacked[i])
         assert row.share == pytest.approx(labels[i] / labels.sum())
     assert found.mean.clean.value == pytest.approx(clean.mean())
-    moves = sum(moves_of(line.record["confusions"], 3) for line in seeds)
+    moves = sum(moves_of(line.record.confusions, 3) for line in seeds)
     assert (found.moves == moves).all()
 
 
 def test_a_record_without_names_and_moves_has_numbers_and_no_heat_map(seeds, tmp_path, frame):
     old = synthetic.frame(replace(MAPS, seeds=(0,)))
     for record in old.record:
-        del record["confusions"]["classes"], record["confusions"]["moves"]
-    found = classes_of([line for line in lines(old) if line.attack == "pgd"][:1])
+        del record.confusions["classes"], record.confusions["moves"]
+    found = classes_of([line for line in cell_rows(old) if line.attack == "pgd"][:1])
     assert {row.name for row in found.rows} == {"class 0", "class 1", "class 2"}
     assert class_plots.heat_map(found) is None
     page = (build(old, tmp_path / "site").parent / f"{CELL}.html").read_text()
@@ -219,8 +219,7 @@ def test_a_cell_page_has_the_perturbation_size(tmp_path):
     sizes = {"linf_max": 8 / 255, "linf_mean": 6 / 255, "l2_max": 3.0, "l2_mean": 2.5,
              "rmse": 0.0291, "psnr": 30.72, "ssim": 0.8701, "changed": 3071.5, "identical": 2,
              "examples": 20}  # fmt: skip
-    for record in frame.record:
-        record["perturbation"] = sizes
+    synthetic.alter(frame, lambda record: {"perturbation": sizes})
     page = (build(frame, tmp_path / "site").parent / f"{CELL}.html").read_text()
     table = page[page.index("Perturbation size <small>") :].split("</table>")[0]
     titles = re.findall(r'<th scope="col" class="num">(.*?)</th>', table)

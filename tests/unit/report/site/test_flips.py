@@ -10,7 +10,7 @@ import pytest
 
 from harness.judge.metrics import Comparisons, decisions
 from harness.judge.metrics import flipped as judged
-from harness.report.cells import lines
+from harness.report.cells import cell_rows
 from harness.report.site import build, flip_plots
 from harness.report.site.axes import LARGE
 from harness.report.site.flips import decode, flips, jaccard
@@ -55,24 +55,24 @@ def one(attack, budget, seed):
 
 @pytest.fixture
 def frame():
-    made = synthetic.frame(SUITE)
-    for record in made.record:
-        cell = record["cell"]
-        found, _ = one(cell["attack"], cell["budget_label"], cell["seed"])
-        record["flips"] = pack_flips(found, ["smiling", "old"])
-        record["parts"] = {
+    def flipped(record):
+        cell = record.cell
+        found, _ = one(cell.attack, cell.budget_label, cell.seed)
+        parts = {
             f"{name}[attr {k}]": {"value": value}
             for name, values in (("clean_accuracy", (0.9, 0.8)), ("accuracy", (0.52, 0.7)))
             for k, value in enumerate(values)
         }
-        record["metrics"] |= {name: rate.to_json() for name, rate in found.metrics.items()}
-    return made
+        metrics = record.metrics | {name: rate.to_json() for name, rate in found.metrics.items()}
+        return {"flips": pack_flips(found, ["smiling", "old"]), "parts": parts, "metrics": metrics}
+
+    return synthetic.alter(synthetic.frame(SUITE), flipped)
 
 
 def test_a_record_holds_which_rows_were_flipped_and_how_far_they_lay(frame):
     for record in frame.record:
-        cell = record["cell"]
-        found, rows = one(cell["attack"], cell["budget_label"], cell["seed"])
+        cell = record.cell
+        found, rows = one(cell.attack, cell.budget_label, cell.seed)
         flip = decode(record)
         assert flip.rows.tolist() == rows.tolist()
         assert flip.places * flip.edges[-1] == pytest.approx(found.decisions, rel=1e-3, abs=1e-6)
@@ -83,7 +83,7 @@ def test_a_record_holds_which_rows_were_flipped_and_how_far_they_lay(frame):
 
 
 def test_the_undefended_ranker_is_read_and_overlaps_are_jaccard_indices(frame):
-    (found,) = flips(lines(frame))
+    (found,) = flips(cell_rows(frame))
     assert found.defense == "none"
     assert found.seed == 0
     assert len(found.rows) == 8
@@ -100,7 +100,7 @@ def test_the_undefended_ranker_is_read_and_overlaps_are_jaccard_indices(frame):
 
 
 def test_pictures_are_on_one_scale_and_thinned_evenly(frame, monkeypatch):
-    (found,) = flips(lines(frame))
+    (found,) = flips(cell_rows(frame))
     rows = found.at("35 % label edits")
     panels = flip_plots.flip_histograms(rows)
     assert [panel.name for panel in panels] == ["furthest", "nearest", "random_noise"]
@@ -114,7 +114,7 @@ def test_pictures_are_on_one_scale_and_thinned_evenly(frame, monkeypatch):
 
 
 def test_fit_has_a_line_an_attack_and_needs_two(frame):
-    (found,) = flips(lines(frame))
+    (found,) = flips(cell_rows(frame))
     drawn = flip_plots.fit_plot(found)
     assert len(drawn.lines) == len(drawn.points) == 4
     assert drawn.dots.count("M") == 4
@@ -137,7 +137,7 @@ def test_the_page_shows_tables_pictures_and_files(frame, tmp_path):
     assert "Flipped comparisons <small>" in page
     assert page.count('<svg class="plot fit"') == 1
     hits = sum(
-        bool(row.flip.attacked.any()) for row in flips(lines(frame))[0].rows
+        bool(row.flip.attacked.any()) for row in flips(cell_rows(frame))[0].rows
     )  # a control may take none
     assert page.count('<svg class="plot hist"') == 2 * 2 * 3 + hits + 2
     smiling = re.search(r"<tr><th scope=\"row\">smiling</th>(.*?)</tr>", page)[1]
@@ -160,19 +160,16 @@ def test_without_flips_in_records_there_is_no_section(tmp_path):
 
 def test_a_record_that_cannot_be_read_leaves_no_hole_in_the_page(frame, tmp_path):
     broken = {"n": 400, "flipped": "!", "attributes": 3}
-    for record in frame.record:
-        if record["cell"]["attack"] == "nearest":
-            record["flips"] = broken
-    (found,) = flips(lines(frame))
+    synthetic.alter(frame, lambda r: {"flips": broken if r.cell.attack == "nearest" else r.flips})
+    (found,) = flips(cell_rows(frame))
     assert {row.attack for row in found.rows} == {"furthest", "random_noise", "noop"}
-    for record in frame.record:
-        record["flips"] = broken
-    assert flips(lines(frame)) == []
+    synthetic.alter(frame, lambda record: {"flips": broken})
+    assert flips(cell_rows(frame)) == []
     assert (build(frame, tmp_path / "site").parent / "invented/rank/index.html").is_file()
 
 
 def test_flips_of_a_network_that_overflows_are_counted_and_not_drawn(frame):
-    (found,) = flips(lines(frame))
+    (found,) = flips(cell_rows(frame))
     row = found.at("35 % label edits")[0]
     places = row.flip.places.copy()
     places[:9] = np.nan

@@ -17,6 +17,7 @@ from harness.judge.maps import confusion
 from harness.report.site import build, palette
 from harness.report.site.frames import COLUMNS, Frames, choose, compose, compose_common, factor
 from harness.results.codec import pack_counts
+from harness.results.records import Record
 from harness.storage.store import Store
 from harness.workspace import Workspace
 from tests.support import synthetic
@@ -195,7 +196,7 @@ class Loads:
         self.frames, self.asked = frames, []
 
     def __call__(self, record):
-        self.asked.append(record["id"])
+        self.asked.append(record.id)
         return self.frames
 
 
@@ -242,8 +243,8 @@ def test_the_numbers_under_a_frame_are_the_judges(tmp_path):
     for record in frame.record:
         for role, maps in (("before", frames.before), ("after", frames.after)):
             counts = confusion(maps, frames.truth, K, VOID)
-            record["confusions"][role] = pack_counts(counts)
-            record["confusions"]["shape"] = list(counts.shape)
+            record.confusions[role] = pack_counts(counts)
+            record.confusions["shape"] = list(counts.shape)
     site = build(frame, tmp_path / "site", load=Loads(frames)).parent
     told = json.loads(next((site / "pictures").glob("*.json")).read_text())
     for i, row in enumerate(told["rows"]):
@@ -276,9 +277,7 @@ def test_another_result_is_drawn_and_the_old_picture_goes(frame, tmp_path):
     out = tmp_path / "site"
     build(frame, out, load=Loads(made()))
     old = set(pictures(out))
-    for record in frame.record:
-        if record["cell"]["attack"] == "pgd":
-            record["result"] = "f" * 64
+    synthetic.alter(frame, lambda r: {"result": "f" * 64 if r.cell.attack == "pgd" else r.result})
     loads = Loads(made())
     build(frame, out, load=loads)
     assert len(loads.asked) == 2
@@ -319,6 +318,11 @@ def test_only_segmentation_asks_for_pictures(tmp_path):
 STAGES = {"slice": "aa" * 32, "measure": "bb" * 32, "before": "cc" * 32, "after": "dd" * 32}
 
 
+def recorded(stages):
+    """A record of which only the stages are read."""
+    return Record.model_construct(stages=stages)
+
+
 @pytest.fixture
 def stored(tmp_path):
     """Make a store with the artefacts of one cell of ten images, five of them stored."""
@@ -343,7 +347,7 @@ def stored(tmp_path):
 
 def test_frames_are_read_from_the_store(stored):
     store, frames = stored
-    found = read_frames(store, {"stages": STAGES})
+    found = read_frames(store, recorded(STAGES))
     assert found.rows == choose(5) == [0, 1, 3, 4]
     for name in ("image", "attacked", "before", "after", "truth", "linf", "mse"):
         assert (getattr(found, name) == getattr(frames, name)[found.rows]).all(), name
@@ -366,15 +370,13 @@ def test_artefacts_that_are_missing_or_broken_give_no_picture_and_no_error(store
     store, _ = stored
     path = store.part(STAGES[role], file)
     path.write_bytes(b"not an array")
-    assert read_frames(store, {"stages": STAGES}) is None
+    assert read_frames(store, recorded(STAGES)) is None
     path.unlink()
-    assert read_frames(store, {"stages": STAGES}) is None
-    assert (
-        read_frames(store, {"stages": {k: v for k, v in STAGES.items() if k != "measure"}}) is None
-    )
+    assert read_frames(store, recorded(STAGES)) is None
+    assert read_frames(store, recorded({k: v for k, v in STAGES.items() if k != "measure"})) is None
 
 
 def test_looking_at_records_makes_no_store(stored, tmp_path):
     assert loader(Workspace(tmp_path, tmp_path / "elsewhere")) is None
     assert not (tmp_path / "elsewhere").exists()
-    assert loader(Workspace(tmp_path, tmp_path / "home"))({"stages": STAGES}) is not None
+    assert loader(Workspace(tmp_path, tmp_path / "home"))(recorded(STAGES)) is not None

@@ -11,11 +11,13 @@ from urllib.parse import unquote
 
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from harness.common.errors import UserError
 from harness.config.threat import THREATS
 from harness.judge.metrics import METRICS
 from harness.report.site import SiteMeta, build, exports, figures, format, render
+from harness.results.records import Metric
 from tests.support import synthetic
 from tests.support.synthetic import Suite
 
@@ -446,10 +448,11 @@ def test_every_threat_model_and_task_renders(threat, tmp_path):
 
 def test_every_trait_has_a_printed_form():
     for trait in METRICS.values():
-        shown = str(render.figure({"value": 0.5, "lo": 0.4, "hi": 0.6}, trait))
+        shown = str(render.figure(Metric(value=0.5, lo=0.4, hi=0.6), trait))
         assert shown.startswith({"%": "50.0", "points": "+50.0", "": "0.5"}[trait.unit])
-    assert render.figure({"absent": "no input"}, None) == "absent: no input"
-    assert render.figure({"value": "<b>"}, None) == "no number"
+    assert render.figure(Metric(absent="no input"), None) == "absent: no input"
+    with pytest.raises(ValidationError):
+        Metric(value="<b>")  # no text comes here
 
 
 def test_scale_suite_has_no_page_per_record(tmp_path):
