@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.common.errors import UserError
 from harness.common.files import load_array, read_json
-from harness.report.site.frames import Frames, chosen
+from harness.report.site.frames import Frames, choose
 from harness.report.site.gallery import Loader
 from harness.results.records import Record
 from harness.storage.store import Store
@@ -31,7 +31,7 @@ def load_frames(store: Store, record: Record) -> Frames | None:
     stages = record.stages
     try:
         kept = load_array(store.part(stages["measure"], "pictures") / "attacked.npy")
-        rows = chosen(len(kept))
+        rows = choose(len(kept))
         images = store.part(stages["slice"], "x") / "x.npy"
         labels = store.part(stages["slice"], "y") / "y.npy"
         before, after = (store.part(stages[one], "outputs") for one in ("before", "after"))

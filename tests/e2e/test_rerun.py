@@ -43,7 +43,7 @@ def test_a_new_defence_uses_what_others_have_made_even_what_was_passing(checkout
     assert done.tally.failed == 0
     # the batch again; the repair is there from the other matrix, and its answer on clean inputs
     assert done.tally.stages == 2
-    assert find(checkout, defense="repairer")["status"] == "ok"
+    assert find(checkout, defense="repairer").status == "ok"
 
 
 def test_a_changed_victim_runs_everything_but_the_data(checkout, monkeypatch):
@@ -121,7 +121,7 @@ def test_a_corrupted_artefact_is_made_again(checkout):
     corrupt(store.path(one.stages["network"]) / "network.safetensors")
     corrupt(store.part(one.stages["after"], "outputs") / "outputs.npy")
     for path in records.walk(checkout.home / "records"):
-        if records.read(path)["id"] == one.id:
+        if records.read(path).id == one.id:
             path.unlink()
     done = checkout.run()
     # the prediction, and for it the training and the attack whose batch was passing
@@ -132,7 +132,7 @@ def test_a_corrupted_artefact_is_made_again(checkout):
 def test_a_corrupted_record_is_ignored_with_one_line_and_written_again(checkout):
     before, planned = checkout.results(), checkout.plan().cells
     walk = records.walk(checkout.home / "records")
-    path = next(path for path in walk if records.read(path)["id"] in planned)
+    path = next(path for path in walk if records.read(path).id in planned)
     path.write_text(path.read_text().replace('"ok"', '"timeout"').replace("0", "1", 1))
     done = checkout.run()
     ignored = [line for line in done.said.splitlines() if line.startswith("ignored: ")]
@@ -195,10 +195,10 @@ def test_a_stage_that_finds_the_disk_full_is_tried_again_by_the_next_run(checkou
     failed = find(checkout, attack="writer")
     assert failed.status == "infra_error"
     assert "No space left" in failed.reason
-    assert find(checkout, attack="noop")["status"] == "ok"
+    assert find(checkout, attack="noop").status == "ok"
     flag.unlink()
     assert checkout.run().tally.stages == 3
-    assert find(checkout, attack="writer")["status"] == "ok"
+    assert find(checkout, attack="writer").status == "ok"
 
 
 def test_a_failure_is_repeated_only_when_asked_and_a_new_cell_behind_it_is_blocked(checkout):
@@ -223,16 +223,16 @@ class Moody:
     checkout.module("victim", "moody", code, hooks=["build", "fit"], entry="victim.py:Moody")
     checkout.benchmark(matrix(victims=["moody"]))
     assert checkout.run().tally.failed == 1
-    assert find(checkout)["status"] == "blocked"
+    assert find(checkout).status == "blocked"
     flag.unlink()
     assert checkout.run().tally.stages == 0
     checkout.benchmark(matrix(victims=["moody"], defenses=["none", "guard"]))
     done = checkout.run()
     assert (done.tally.stages, done.tally.records) == (0, 1)
-    assert find(checkout, defense="guard")["status"] == "blocked"
-    assert "not today" in find(checkout, defense="guard")["reason"]
+    assert find(checkout, defense="guard").status == "blocked"
+    assert "not today" in find(checkout, defense="guard").reason
     checkout.run(retry_failed=True)
-    assert {find(checkout, defense=name)["status"] for name in ("none", "guard")} == {"ok"}
+    assert {find(checkout, defense=name).status for name in ("none", "guard")} == {"ok"}
 
 
 def test_a_module_that_kills_the_fork_server_is_an_infra_error_and_the_others_go_on(
@@ -242,7 +242,7 @@ def test_a_module_that_kills_the_fork_server_is_an_infra_error_and_the_others_go
     checkout.module("attack", "parricide", PERTURB.format("import os; os.kill(os.getppid(), 9)"))
     checkout.benchmark(matrix(attacks=["parricide", "noop"], defenses=["none", "guard"]))
     checkout.run(jobs=1)
-    statuses = [find(checkout, attack="noop", defense=name)["status"] for name in ("none", "guard")]
+    statuses = [find(checkout, attack="noop", defense=name).status for name in ("none", "guard")]
     assert statuses == ["ok", "ok"]
-    assert find(checkout, attack="parricide", defense="none")["status"] == "infra_error"
+    assert find(checkout, attack="parricide", defense="none").status == "infra_error"
     assert checkout.processes() == []

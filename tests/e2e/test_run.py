@@ -55,7 +55,7 @@ def test_an_attack_with_gradients_does_better_than_none(everything):
         find(checkout, matrix="evasion", defense="none", attack=name) for name in ("noop", "sign")
     )
     assert value(sign, "robust_accuracy") < value(noop, "robust_accuracy") - 0.1
-    assert sign["perturbation"]["linf_max"] == pytest.approx(0.1, abs=1e-6)
+    assert sign.perturbation["linf_max"] == pytest.approx(0.1, abs=1e-6)
     assert sign["cost"]["attack"] == {"forward": 80, "backward": 40}  # shown outputs count too
 
 

@@ -1,4 +1,4 @@
-"""Text by strangers in manifests, READMEs, reasons and records: shown as text, obeyed by nobody."""
+"""Untrusted text in manifests, READMEs, reasons and records is printed as text and never acts."""
 
 import io
 import json
@@ -27,11 +27,11 @@ README = f"""# {HTML}
 """
 RAISES = f"raise RuntimeError({TITLE!r} + {(HTML + MARKUP)!r} + '\\r\\nstatus: ok\\u202e')"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-"""What rich itself may send to a terminal with colours."""
+"""Escape sequences that rich itself sends to a terminal with colours."""
 
 
 class Active(HTMLParser):
-    """What of a page would do something: scripts, handlers, addresses that are not ours."""
+    """Active content of a page: scripts, handlers and foreign addresses."""
 
     def __init__(self, text):
         super().__init__()
@@ -39,21 +39,21 @@ class Active(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
+        values = dict(attrs)
         if tag in ("iframe", "object", "embed", "form", "img", "base", "style"):
             self.found.append(tag)
-        if tag == "script" and not re.fullmatch(r"(\.\./)*site\.js", given.get("src", "")):
-            self.found.append(f"script {given}")
-        self.found += [name for name in given if name.startswith("on")]
+        if tag == "script" and not re.fullmatch(r"(\.\./)*site\.js", values.get("src", "")):
+            self.found.append(f"script {values}")
+        self.found += [name for name in values if name.startswith("on")]
         for name in ("href", "src"):
-            address = given.get(name, "")
+            address = values.get(name, "")
             if re.match(r"\s*([a-z]+:|//)", address) and address != "data:,":
                 self.found.append(address)
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A checkout whose attack says everything that it should not, and has run."""
+    """A checkout with one finished run of an attack that prints hostile text."""
     made = Checkout(tmp_path_factory.mktemp("words"))
     folder = made.module("attack", "loud", PERTURB.format(RAISES), summary=HTML + MARKUP)
     (folder / "README.md").write_text(README, encoding="utf-8")
@@ -61,7 +61,7 @@ def checkout(tmp_path_factory):
     path = made.root / "benchmarks/b/benchmark.yaml"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"summary": HTML + MARKUP}))
     made.ran = made.gauntlet("run", "b")
-    # a record from elsewhere, with what no run here would have written
+    # A record from another machine, with text that no run here would have written.
     workspace = made.workspace()
     planned = cell(workspace.plan(workspace.benchmark("b"), executor="docker"), attack="noop")
     told = record(
@@ -84,7 +84,7 @@ def checkout(tmp_path_factory):
 
 
 def loud(checkout):
-    """The id of the cell that failed here."""
+    """Return the id of the cell that failed here."""
     return next(one for one in checkout.records() if "/loud/" in one)
 
 
@@ -97,10 +97,10 @@ COMMANDS = {
     "check": lambda checkout: ("check",),
     "unknown": lambda checkout: ("show", TITLE + MARKUP),
 }
-"""Name → a command line that prints what strangers wrote."""
+"""Name → a command line that prints untrusted text."""
 
 
-SHOWN = {
+EXPECTED = {
     "list": "[/red]",
     "plan": "loud",
     "show": HTML + MARKUP,
@@ -109,54 +109,54 @@ SHOWN = {
     "check": "records: fine",
     "unknown": escape(TITLE) + MARKUP,
 }
-"""What each of them says all the same: nothing is hidden by leaving it out."""
+"""Name → text that the command must print, so that nothing is left out."""
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("colours", [False, True])
-def test_no_command_passes_a_control_character_on(checkout, name, colours, monkeypatch):
+def test_no_command_prints_a_control_character(checkout, name, colours, monkeypatch):
     if colours:
         monkeypatch.setenv("FORCE_COLOR", "1")
     done = checkout.gauntlet(*COMMANDS[name](checkout))
     assert "Traceback" not in done.stderr
     assert done.returncode == (1 if name == "unknown" else 0), done.stderr
-    said = done.stdout + done.stderr
-    plain = COLOURS.sub("", said) if colours else said
+    output = done.stdout + done.stderr
+    plain = COLOURS.sub("", output) if colours else output
     assert find_hidden_character(plain) is None
-    assert SHOWN[name] in plain
+    assert EXPECTED[name] in plain
 
 
-def test_a_run_says_a_reason_as_text_on_one_line(checkout):
+def test_a_run_prints_a_reason_as_text_on_one_line(checkout):
     assert checkout.ran.returncode == 0
-    said = checkout.ran.stdout + checkout.ran.stderr
-    assert find_hidden_character(said) is None
-    (line,) = (line for line in said.splitlines() if "module_error: " in line)
+    output = checkout.ran.stdout + checkout.ran.stderr
+    assert find_hidden_character(output) is None
+    (line,) = (line for line in output.splitlines() if "module_error: " in line)
     assert HTML + MARKUP in line
-    assert not any(line.startswith("status: ok") for line in said.splitlines())
+    assert not any(line.startswith("status: ok") for line in output.splitlines())
 
 
 def test_markup_in_a_summary_is_text(checkout):
-    said = checkout.gauntlet("list").stdout
-    assert "[/red]" in re.sub(r"\s|│", "", said)
-    assert "[link=" in re.sub(r"\s|│", "", said)
-    assert ":smile:" in re.sub(r"\s|│", "", said)
+    output = checkout.gauntlet("list").stdout
+    assert "[/red]" in re.sub(r"\s|│", "", output)
+    assert "[link=" in re.sub(r"\s|│", "", output)
+    assert ":smile:" in re.sub(r"\s|│", "", output)
 
 
-def test_pages_hold_it_as_text_and_nothing_in_them_acts(checkout):
-    said = Terminal(file=io.StringIO(), width=200)
-    site = report.report(checkout.workspace(), open_=False, console=said).parent
+def test_pages_hold_untrusted_text_as_text(checkout):
+    output = Terminal(file=io.StringIO(), width=200)
+    site = report.report(checkout.workspace(), open_=False, console=output).parent
     pages = {path: path.read_text("utf-8") for path in site.rglob("*.html")}
     assert not [(path, found) for path, text in pages.items() if (found := Active(text).found)]
     assert any("&lt;script&gt;alert(" in text for text in pages.values())
     for path in (*pages, *site.rglob("*.csv"), *site.rglob("*.json")):
         assert find_hidden_character(path.read_text("utf-8")) is None, path
-    for path in site.rglob("*"):  # whoever renders READMEs one day meets this
+    for path in site.rglob("*"):  # no page shows a README; one that does must extend this test
         assert path.is_dir() or "README-MARK" not in path.read_text("utf-8")
 
 
 @pytest.mark.parametrize("field", ["summary", "license"])
 @pytest.mark.parametrize("text", [TITLE, "\u202egnp", "a\u200bb", "\x9b31m"])
-def test_a_manifest_with_characters_that_nobody_sees_is_refused(tmp_path, field, text):
+def test_a_manifest_with_invisible_characters_is_refused(tmp_path, field, text):
     checkout = Checkout(tmp_path)
     checkout.module("attack", "loud", PERTURB.format("return x"), **{field: f"a{text}"})
     _, errors = Catalog.load_with_errors(tmp_path)
@@ -165,7 +165,7 @@ def test_a_manifest_with_characters_that_nobody_sees_is_refused(tmp_path, field,
     assert find_hidden_character(str(error)) is None
 
 
-def test_names_that_are_no_names_are_refused(tmp_path):
+def test_names_outside_the_grammar_are_refused(tmp_path):
     checkout = Checkout(tmp_path)
     checkout.module("attack", "<b>", PERTURB.format("return x"))
     done = checkout.gauntlet("check")
@@ -173,25 +173,25 @@ def test_names_that_are_no_names_are_refused(tmp_path):
     assert "attacks/<b>/manifest.yaml" in done.stderr
 
 
-def test_the_terminal_obeys_nothing_however_a_text_gets_there():
-    said = io.StringIO()
-    terminal = Terminal(file=said, width=300)
+def test_the_terminal_prints_untrusted_text_as_text():
+    output = io.StringIO()
+    terminal = Terminal(file=output, width=300)
     table = Table("name", title=TITLE + MARKUP)
     table.add_row(TITLE + MARKUP)
     terminal.print(table)
     terminal.print(TITLE + MARKUP, soft_wrap=True)
-    assert find_hidden_character(said.getvalue()) is None
-    assert said.getvalue().count(escape(TITLE) + MARKUP) == 3
-    rows = [line for line in said.getvalue().splitlines() if line[:1] in "┏┃┡│└"]
+    assert find_hidden_character(output.getvalue()) is None
+    assert output.getvalue().count(escape(TITLE) + MARKUP) == 3
+    rows = [line for line in output.getvalue().splitlines() if line[:1] in "┏┃┡│└"]
     assert len({len(row) for row in rows}) == 1
 
 
-def test_a_progress_bar_obeys_nothing(monkeypatch):
+def test_a_progress_bar_prints_untrusted_text_as_text(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    said = io.StringIO()
-    terminal = Terminal(file=said, width=200)
+    output = io.StringIO()
+    terminal = Terminal(file=output, width=200)
     with Meter("b", terminal) as meter:
         meter.update(1, 2, TITLE + MARKUP)
-    assert "\\u202e[/red][link=file" in said.getvalue()
-    assert not re.search("\x1b\\]|\x07|\x9b|\u202e", said.getvalue())
+    assert "\\u202e[/red][link=file" in output.getvalue()
+    assert not re.search("\x1b\\]|\x07|\x9b|\u202e", output.getvalue())

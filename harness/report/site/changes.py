@@ -1,4 +1,4 @@
-"""How much an attack changed its inputs, printed: one row a seed."""
+"""Table of perturbation sizes: one row a seed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,24 @@ _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("common", "Common to all", format.similarity),
     ("identical", "Unchanged inputs", format.count),
 )
-"""Field of the record's ``perturbation``, its title, how it is printed."""
+"""Field of the record's ``perturbation``, its title, its format."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """A table of sizes: titles, and (seed, texts) a row."""
+    """Table of perturbation sizes.
+
+    Attributes:
+        titles: titles of the columns.
+        rows: seed and texts of each row.
+    """
 
     titles: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
 
 
 def changes(lines: Sequence[CellRow]) -> Changes | None:
-    """Sizes of the change of some seeds; ``None`` where none was measured."""
+    """Return the perturbation sizes of some seeds; ``None`` where none was measured."""
     found = [(line.seed, line.record.perturbation or {}) for line in lines if line.record]
     found = [(seed, sizes) for seed, sizes in found if sizes]
     shown = [column for column in _COLUMNS if any(column[0] in sizes for _, sizes in found)]

@@ -1,4 +1,4 @@
-"""What a segmentation cell's records say of single classes, over seeds: plain data."""
+"""Figures of single classes in the records of a segmentation cell, over seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class. ``share``: of the labelled pixels, or ``None`` where the labels cannot be read."""
+    """One class.
+
+    Attributes:
+        name: its name.
+        share: its share of the labelled pixels, ``None`` where the labels cannot be read.
+        clean: clean IoU.
+        attacked: IoU under attack.
+    """
 
     name: str
     share: float | None
@@ -26,7 +33,7 @@ class ClassRow:
 
     @property
     def drop(self) -> float | None:
-        """IoU lost, as a difference of fractions; negative where the class gained."""
+        """Drop of the IoU as a difference of fractions; negative where the class gained."""
         if self.clean is None or self.attacked is None:
             return None
         return self.clean.value - self.attacked.value
@@ -39,9 +46,9 @@ class Classes:
     Attributes:
         rows: highest clean IoU first, those without one last.
         mean: clean and attacked mIoU, as a row.
-        names: in the order of the class numbers.
-        moves: int64 ``[K + 1, K + 1]``: labelled pixels by clean and by attacked prediction, summed
-            over seeds; the last row and column name no class. ``None`` where a record lacks them.
+        names: names in the order of the class numbers.
+        moves: int64 ``[K + 1, K + 1]``, labelled pixels by clean and by attacked prediction, summed
+            over seeds; the last row and column stand for no class. ``None`` if a record has none.
     """
 
     rows: tuple[ClassRow, ...]
@@ -52,7 +59,14 @@ class Classes:
 
 @dataclass(frozen=True)
 class Move:
-    """Pixels that go from one class to another; ``share``: of the first class's."""
+    """Change of predictions from one class to another.
+
+    Attributes:
+        before: class predicted on clean images.
+        after: class predicted under attack.
+        pixels: number of labelled pixels.
+        share: their share of all pixels of the clean class.
+    """
 
     before: str
     after: str
@@ -61,25 +75,25 @@ class Move:
 
 
 def largest_moves(classes: Classes, most: int = 10) -> tuple[Move, ...]:
-    """The pairs of different classes with most pixels."""
+    """Return the most frequent changes to a different class."""
     if classes.moves is None:
         return ()
-    counts, names = used(classes.moves, classes.names)
+    counts, names = named_moves(classes.moves, classes.names)
     sums = counts.sum(axis=1)
     pairs = [(int(counts[i, j]), i, j) for i, j in np.argwhere(counts > 0).tolist() if i != j]
     pairs.sort(key=lambda pair: (-pair[0], *pair[1:]))
     return tuple(Move(names[i], names[j], n, n / int(sums[i])) for n, i, j in pairs[:most])
 
 
-def used(moves: Counts, names: Sequence[str]) -> tuple[Counts, tuple[str, ...]]:
-    """Moves with their names; what names no class is left out where no pixel is involved."""
+def named_moves(moves: Counts, names: Sequence[str]) -> tuple[Counts, tuple[str, ...]]:
+    """Return the moves with their class names, without "no class" where no pixel has it."""
     if moves[-1].any() or moves[:, -1].any():
         return moves, (*names, "no class")
     return moves[:-1, :-1], tuple(names)
 
 
 def classes_of(lines: Sequence[CellRow]) -> Classes | None:
-    """The classes of a cell's seeds; ``None`` where no record has confusions."""
+    """Return the classes of a cell's seeds; ``None`` where no record has confusions."""
     found = [line.record for line in lines if line.status == "ok" and line.record]
     found = [record for record in found if record.confusions]
     if not found:
@@ -109,7 +123,7 @@ def classes_of(lines: Sequence[CellRow]) -> Classes | None:
 
 
 def class_names(record: Record) -> tuple[str, ...]:
-    """Names of the classes, ``class 3`` where the record has none (older ones, other judges)."""
+    """Return the names of the classes, ``class 3`` and the like where the record has none."""
     names = tuple(str(name) for name in (record.confusions or {}).get("classes", ()))
     _, k = shape_of(record)
     return names if len(names) == k else tuple(f"class {i}" for i in range(k))
@@ -126,7 +140,7 @@ def _pooled(figures: Sequence[Mapping[str, Metric]], name: str, images: int) -> 
 
 
 def _shares(record: Record, k: int) -> NDArray[np.float64] | None:
-    """Each class's share of the labelled pixels."""
+    """Return each class's share of the labelled pixels."""
     outcome = decode(record)
     if outcome is None or not outcome.confusions:
         return None
@@ -142,7 +156,7 @@ def _moves(found: Sequence[Record], k: int) -> Counts | None:
 
 
 def moves_of(maps: codec.Part, k: int) -> Counts | None:
-    """The record's ``moves``, decoded; ``None`` where there are none or they cannot be read."""
+    """Return the decoded ``moves`` of a record; ``None`` without any that can be read."""
     try:
         return codec.unpack_moves(maps.get("moves"), k)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Geometry of the curves: each defence's headline figure against how much the attack may do."""
+"""Geometry of the curves: each defence's headline figure against the attack's budget."""
 
 from __future__ import annotations
 
@@ -6,211 +6,230 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.report.site.figures import Tick, ticks
-from harness.report.site.labels import LETTER, short, spread
+from harness.report.site.axes import SMALL, Frame, Plot, Tick, plain_label, round_values
+from harness.report.site.labels import shorten, spread
 from harness.report.tables import AttackRow, Row, Table, TableCell
 
 WIDTH = 344.0
 COLOURS = 6
-"""Lines that differ in colour; the next ones repeat them dashed."""
+"""Number of line colours; further lines repeat them dashed."""
 
 TOGETHER = "all attacks"
 
 MOST = 12
-"""Attacks that have a line; of more, the strongest at the largest budget. No eye follows thirty."""
+"""Most attacks with a line, the strongest at the largest budget; more lines cannot be followed."""
+
+_GAP = 14.5
+_LONGEST = 16
+_LEAST_TICK_GAP = 24.0
 
 
 @dataclass(frozen=True)
-class Axis:
-    """What budgets of one kind differ in, and how that is said.
+class BudgetAxis:
+    """Field in which the budgets of a figure differ, with its texts.
 
     Attributes:
-        field: of the budget. per: what its values are multiplied by on the page.
-        title: below the axis. unit: in words. zero: what stands at 0.
+        field: name of the budget's field.
+        factor: multiplies its values on the page.
+        title: title of the axis.
+        unit: the unit in words.
+        zero: what 0 is called.
     """
 
     field: str
-    per: float
+    factor: float
     title: str
     unit: str
     zero: str
 
+    def label(self, value: float) -> str:
+        """Return a budget in the axis's unit.
 
-AXES = (
-    Axis("eps", 255.0, "ε × 255 →", "L∞ radii in 255ths", "ε = 0"),
-    Axis("edits", 100.0, "edited training examples, % →", "per cent of edits", "0 %"),
+        >>> BUDGET_AXES[0].label(8 / 255), BUDGET_AXES[0].label(0.1), BUDGET_AXES[1].label(0.35)
+        ('8', '25.5', '35')
+        """
+        return f"{self.factor * value:.3g}"
+
+    def value(self, table: Table) -> float:
+        """Return the budget of a table on this axis."""
+        return float(table.limits[self.field])
+
+
+BUDGET_AXES = (
+    BudgetAxis("eps", 255.0, "ε × 255 →", "L∞ radii in 255ths", "ε = 0"),
+    BudgetAxis("edits", 100.0, "edited training examples, % →", "per cent of edits", "0 %"),
 )
-
-_LEFT, _TOP, _GAP = 34.0, 26.0, 14.5
-_LONGEST = 16
-_LEAST_APART = 24.0
 
 
 @dataclass(frozen=True)
-class Stroke:
+class Curve:
     """One line of a panel.
 
     Attributes:
-        name: its label, at ``label_y``. look: class of its look, ``all``, ``control`` or ``k0``…
-        path: through the budgets that have a result. dots: the same as points. x, y: the last one.
-        lacks: x of budgets at which the attack applies and has no result.
+        name: text of its label.
+        style: CSS classes: ``all``, ``control`` or ``k0`` to ``k5``, perhaps with ``dash``.
+        path: SVG path through the budgets with a result.
+        dots: SVG path of the same points.
+        x: position of the last point.
+        y: position of the last point.
+        label_y: position of the label.
+        missing: positions of the budgets at which the attack applies and has no result.
     """
 
     name: str
-    look: str
+    style: str
     path: str
     dots: str
     x: float
     y: float
     label_y: float
-    lacks: tuple[float, ...]
+    missing: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One defence.
+class Panel(Plot):
+    """Figure of one defence.
 
     Attributes:
-        said: its figures in words. open: attacks that apply and have no result at any budget.
+        defense: label of the defence.
+        curves: its lines.
+        description: its figures in words.
+        missing: attacks that apply and have no result at any budget.
     """
 
     defense: str
-    height: float
-    left: float
-    right: float
-    bottom: float
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    strokes: tuple[Stroke, ...]
-    said: str
-    open: tuple[str, ...]
+    curves: tuple[Curve, ...]
+    description: str
+    missing: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Curves:
-    """One victim under budgets that differ along one axis alone.
+    """Panels of one victim under budgets that differ along one axis alone.
 
     Attributes:
-        j: place of the victim. weaker: attacks that have no line because ``MOST`` are stronger.
+        j: index of the victim on the page.
+        victim: label of the victim.
+        axis: the axis along which the budgets differ.
+        budgets: labels of the budgets.
+        omitted: number of weaker attacks without a line.
+        panels: one panel a defence.
     """
 
     j: int
     victim: str
-    axis: Axis
+    axis: BudgetAxis
     budgets: tuple[str, ...]
-    weaker: int
+    omitted: int
     panels: tuple[Panel, ...]
 
 
+class _Series(NamedTuple):
+    """Data of a line: (budget, value) of the results, and the budgets without one."""
+
+    name: str
+    style: str
+    known: list[tuple[float, float]]
+    missing: list[float]
+
+
 def curves(tables: Sequence[Table]) -> list[Curves]:
-    """The curves of a matrix; none where no two budgets can be joined."""
+    """Return the curves of a matrix; none where no two budgets lie on one axis."""
     victims = list(dict.fromkeys(table.victim for table in tables))
-    series: dict[tuple[str, Axis, str], list[Table]] = {}
+    comparable: dict[tuple[str, BudgetAxis, str], list[Table]] = {}
     for table in tables:
         axis = _axis(table)
         if axis:
             rest = repr(sorted((k, v) for k, v in table.limits.items() if k != axis.field))
-            series.setdefault((table.victim, axis, rest), []).append(table)
+            comparable.setdefault((table.victim, axis, rest), []).append(table)
     return [
-        _curves(victims.index(victim), axis, sorted(found, key=lambda one: _spent(one, axis)))
-        for (victim, axis, _), found in series.items()
-        if len(found) > 1
+        _curves(victims.index(victim), axis, sorted(same, key=axis.value))
+        for (victim, axis, _), same in comparable.items()
+        if len(same) > 1
     ]
 
 
-def _axis(table: Table) -> Axis | None:
-    """Radii make a curve in L∞ only; a budget with both a radius and edits has no one axis."""
-    kinds = [axis for axis in AXES if table.limits.get(axis.field)]
-    if table.limits.get("norm") not in (None, "linf") or len(kinds) != 1:
+def _axis(table: Table) -> BudgetAxis | None:
+    """Return the axis of a table's budget.
+
+    ``None`` for radii in other norms than L∞, and for a budget with both a radius and edits.
+    """
+    axes = [axis for axis in BUDGET_AXES if table.limits.get(axis.field)]
+    if table.limits.get("norm") not in (None, "linf") or len(axes) != 1:
         return None
-    return kinds[0]
+    return axes[0]
 
 
-def _spent(table: Table, axis: Axis) -> float:
-    return float(table.limits[axis.field])
-
-
-def _curves(j: int, axis: Axis, tables: Sequence[Table]) -> Curves:
+def _curves(j: int, axis: BudgetAxis, tables: Sequence[Table]) -> Curves:
     last = tables[-1]
     attacks = _attacks(last)
-    drawn = {
-        row.defense: _lines(row.defense, axis, tables, attacks)
+    series = {
+        row.defense: _series(row.defense, axis, tables, attacks)
         for row in (*last.rows, *last.unranked)
     }
-    every = [value for lines in drawn.values() for line in lines for _, value in line.known]
-    # One scale for all panels, so that they can be compared.
-    scale = ticks([100 * value for value in every] or [0.0], most=5, whole=True)
+    values = [100 * value for lines in series.values() for line in lines for _, value in line.known]
+    # One y axis for all panels, so that they can be compared.
+    y_values = round_values(values or [0.0], most=5, from_zero=True)
     return Curves(
-        j,
-        last.victim,
-        axis,
-        tuple(table.budget for table in tables),
-        sum(not attack.derived for attack in last.attacks) - len(attacks),
-        tuple(
-            _panel(defense, axis, lines, [_spent(table, axis) for table in tables], scale)
-            for defense, lines in drawn.items()
+        j=j,
+        victim=last.victim,
+        axis=axis,
+        budgets=tuple(table.budget for table in tables),
+        omitted=sum(not attack.derived for attack in last.attacks) - len(attacks),
+        panels=tuple(
+            _panel(defense, axis, lines, [axis.value(table) for table in tables], y_values)
+            for defense, lines in series.items()
             if any(line.known for line in lines)
         ),
     )
 
 
 def _attacks(table: Table) -> list[AttackRow]:
-    """Those that have a line, in the table's order; controls always do."""
+    """Return the attacks that have a line, in the table's order; controls always have one."""
     sign = table.headline.sign
-    tried = [one for one in table.attacks if not one.derived and not one.is_control]
-    tried.sort(key=lambda one: 2.0 if one.score is None else sign * one.score)
-    names = {one.attack for one in tried[:MOST]}
+    ranked = [row for row in table.attacks if not row.derived and not row.is_control]
+    ranked.sort(key=lambda row: 2.0 if row.score is None else sign * row.score)
+    names = {row.attack for row in ranked[:MOST]}
     return [
-        one for one in table.attacks if not one.derived and (one.is_control or one.attack in names)
+        row for row in table.attacks if not row.derived and (row.is_control or row.attack in names)
     ]
 
 
-class _Line(NamedTuple):
-    """A line before it has a place: (budget, value) of what is known, budgets of what is not."""
-
-    name: str
-    look: str
-    known: list[tuple[float, float]]
-    lacking: list[float]
-
-
-def _lines(
-    defense: str, axis: Axis, tables: Sequence[Table], attacks: Sequence[AttackRow]
-) -> list[_Line]:
-    """All attacks together where there are several, then each, the strongest first."""
+def _series(
+    defense: str, axis: BudgetAxis, tables: Sequence[Table], attacks: Sequence[AttackRow]
+) -> list[_Series]:
+    """Return a defence's lines: all attacks together where there are several, then each attack."""
     rows = [
         {row.defense: row for row in (*table.rows, *table.unranked)}.get(defense)
         for table in tables
     ]
-    last = tables[-1]
     clean = next((row.clean for row in rows if row and row.clean), None)
-    # A trigger's success starts at no clean figure.
-    start = [(0.0, clean.value)] if clean and last.headline.higher_is_better else []
-    spent = [_spent(table, axis) for table in tables]
-    lines = [_together(rows, spent, start)]
+    # The success rate of a trigger does not start at the clean figure.
+    start = [(0.0, clean.value)] if clean and tables[-1].headline.higher_is_better else []
+    budgets = [axis.value(table) for table in tables]
+    series = [_together(rows, budgets, start)]
     number = 0
     for attack in attacks:
-        cells = [(at, _cell(row, attack.attack)) for at, row in zip(spent, rows, strict=True)]
-        known = [(at, cell.score.value) for at, cell in cells if cell and cell.score]
-        lacking = [at for at, cell in cells if cell and cell.gap and not cell.score]
-        look = "control" if attack.is_control else f"k{number % COLOURS}"
-        look += " dash" if not attack.is_control and number >= COLOURS else ""
+        cells = [(x, _cell(row, attack.attack)) for x, row in zip(budgets, rows, strict=True)]
+        known = [(x, cell.score.value) for x, cell in cells if cell and cell.score]
+        missing = [x for x, cell in cells if cell and cell.gap and not cell.score]
+        style = "control" if attack.is_control else f"k{number % COLOURS}"
+        style += " dash" if not attack.is_control and number >= COLOURS else ""
         number += not attack.is_control
-        lines.append(_Line(attack.attack, look, start + known if known else [], lacking))
-    if number < 2:
-        lines = lines[1:]
-    return lines
+        series.append(_Series(attack.attack, style, start + known if known else [], missing))
+    return series if number > 1 else series[1:]
 
 
 def _together(
-    rows: Sequence[Row | None], spent: Sequence[float], start: list[tuple[float, float]]
-) -> _Line:
+    rows: Sequence[Row | None], budgets: Sequence[float], start: list[tuple[float, float]]
+) -> _Series:
+    """Return the line of the headline figure, at the budgets where it is no bound."""
     known = [
-        (at, row.score.value)
-        for at, row in zip(spent, rows, strict=True)
+        (x, row.score.value)
+        for x, row in zip(budgets, rows, strict=True)
         if row and row.score and not row.bound
     ]
-    return _Line(TOGETHER, "all", start + known if known else [], [])
+    return _Series(TOGETHER, "all", start + known if known else [], [])
 
 
 def _cell(row: Row | None, attack: str) -> TableCell | None:
@@ -219,72 +238,55 @@ def _cell(row: Row | None, attack: str) -> TableCell | None:
 
 def _panel(
     defense: str,
-    axis: Axis,
-    every: Sequence[_Line],
-    spent: Sequence[float],
-    scale: Sequence[float],
+    axis: BudgetAxis,
+    series: Sequence[_Series],
+    budgets: Sequence[float],
+    y_values: Sequence[float],
 ) -> Panel:
-    lines = [line for line in every if line.known]
-    names = [short(line.name, _LONGEST) for line in lines]
-    right = round(WIDTH - 16 - LETTER * max(map(len, names)), 1)
+    lines = [line for line in series if line.known]
+    names = [shorten(line.name, _LONGEST) for line in lines]
     height = max(250.0, _GAP * len(lines) + 66)
-    bottom = height - 40.0
-
-    def across(at: float) -> float:
-        return round(_LEFT + (right - _LEFT) * at / spent[-1], 1)
-
-    def up(value: float) -> float:
-        part = (100 * value - scale[0]) / (scale[-1] - scale[0])
-        return round(bottom - (bottom - _TOP) * part, 1)
-
-    heights = spread([up(line.known[-1][1]) for line in lines], _GAP, _TOP, bottom)
-    strokes = []
-    for line, name, label_y in zip(lines, names, heights, strict=True):
-        places = [(across(at), up(value)) for at, value in line.known]
-        strokes.append(
-            Stroke(
+    # The names stand to the right of the plot area, each beside the end of its line.
+    right = round(WIDTH - 16 - SMALL.letter * max(map(len, names)), 1)
+    frame = Frame(WIDTH, height, left=34.0, top=26.0, right=right, bottom=height - 40.0)
+    x, y = frame.across(0.0, budgets[-1]), frame.up(y_values[0], y_values[-1])
+    ends = [y.at(100 * line.known[-1][1]) for line in lines]
+    label_ys = spread(ends, _GAP, frame.top, frame.bottom)
+    drawn = []
+    for line, name, label_y in zip(lines, names, label_ys, strict=True):
+        points = [(x.at(budget), y.at(100 * value)) for budget, value in line.known]
+        drawn.append(
+            Curve(
                 name=name,
-                look=line.look,
-                path="M" + "L".join(f"{x:g} {y:g}" for x, y in places),
-                dots="".join(f"M{x:g} {y:g}h0" for x, y in places),
-                x=places[-1][0],
-                y=places[-1][1],
+                style=line.style,
+                path="M" + "L".join(f"{px:g} {py:g}" for px, py in points),
+                dots="".join(f"M{px:g} {py:g}h0" for px, py in points),
+                x=points[-1][0],
+                y=points[-1][1],
                 label_y=label_y,
-                lacks=tuple(across(at) for at in line.lacking),
+                missing=tuple(x.at(budget) for budget in line.missing),
             )
         )
     return Panel(
+        frame=frame,
+        x_ticks=_thin(x.ticks((0.0, *budgets), axis.label)),
+        y_ticks=y.ticks(y_values, plain_label),
         defense=defense,
-        height=height,
-        left=_LEFT,
-        right=right,
-        bottom=bottom,
-        x_ticks=_apart([Tick(across(at), _said_at(at, axis)) for at in (0.0, *spent)]),
-        y_ticks=tuple(Tick(up(value / 100), f"{value:g}") for value in scale),
-        strokes=tuple(strokes),
-        said="; ".join(_said(line, axis) for line in lines),
-        open=tuple(line.name for line in every if line.lacking and not line.known),
+        curves=tuple(drawn),
+        description="; ".join(_description(line, axis) for line in lines),
+        missing=tuple(line.name for line in series if line.missing and not line.known),
     )
 
 
-def _apart(found: Sequence[Tick]) -> tuple[Tick, ...]:
-    """Ticks from the right that do not run into each other; the largest budget keeps its own."""
-    kept: list[Tick] = []
-    for tick in reversed(found):
-        if not kept or kept[-1].at - tick.at >= _LEAST_APART:
-            kept.append(tick)
-    return tuple(reversed(kept))
+def _thin(ticks: Sequence[Tick]) -> tuple[Tick, ...]:
+    """Return ticks whose labels do not touch; the largest budget always keeps its own."""
+    thinned: list[Tick] = []
+    for tick in reversed(ticks):
+        if not thinned or thinned[-1].at - tick.at >= _LEAST_TICK_GAP:
+            thinned.append(tick)
+    return tuple(reversed(thinned))
 
 
-def _said_at(at: float, axis: Axis) -> str:
-    """A budget in the axis's unit.
-
-    >>> _said_at(8 / 255, AXES[0]), _said_at(0.1, AXES[0]), _said_at(0.35, AXES[1])
-    ('8', '25.5', '35')
-    """
-    return f"{axis.per * at:.3g}"
-
-
-def _said(line: _Line, axis: Axis) -> str:
-    values = ", ".join(f"{100 * value:.1f} at {_said_at(at, axis)}" for at, value in line.known)
+def _description(line: _Series, axis: BudgetAxis) -> str:
+    values = ", ".join(f"{100 * value:.1f} at {axis.label(x)}" for x, value in line.known)
     return f"{line.name} {values}"

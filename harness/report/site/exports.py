@@ -1,4 +1,4 @@
-"""The same tables as CSV and JSON: fractions with all digits, counts and status beside them."""
+"""Exports of the tables as CSV and JSON: fractions with all digits, with counts and status."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LEFT_OUT = ("outcomes", "confusions", "flips")
 
 
 def ranking_csv(tables: Iterable[Table]) -> str:
-    """One line a defence, victim and budget."""
+    """Return a line for each defence, victim and budget."""
     rows = []
     for table in tables:
         for row in (*table.rows, *table.unranked):
@@ -65,7 +65,7 @@ def _estimate(name: str, estimate: Estimate | None) -> dict[str, object]:
 
 
 def cells_csv(lines: Iterable[CellRow]) -> str:
-    """One line a planned cell, whatever became of it."""
+    """Return a line for each planned cell, with or without a result."""
     rows = []
     for line in lines:
         row: dict[str, object] = {
@@ -102,7 +102,7 @@ def cells_csv(lines: Iterable[CellRow]) -> str:
 
 
 def classes_csv(cell: CellPage) -> str:
-    """One line a class and budget: IoU before and after, means over seeds, and its share."""
+    """Return a line for each class and budget: clean and attacked IoU, means over seeds, share."""
     rows = []
     for section in cell.sections:
         if section.classes is None:
@@ -122,7 +122,7 @@ def classes_csv(cell: CellPage) -> str:
 
 
 def moves_csv(cell: CellPage) -> str:
-    """One line a pair of classes: labelled pixels by clean and by attacked prediction."""
+    """Return a line for each pair of classes: labelled pixels by clean and attacked prediction."""
     rows = []
     for section in cell.sections:
         if section.classes is None or section.classes.moves is None:
@@ -141,12 +141,12 @@ def moves_csv(cell: CellPage) -> str:
     return table_csv(rows)
 
 
-def flips_csv(found: Iterable[Flips]) -> str:
-    """One line an attack, budget and bin of decision values: comparisons of the pictures' seed."""
+def flips_csv(sections: Iterable[Flips]) -> str:
+    """Return a line for each attack, budget and bin of decision values, of the pictures' seed."""
     rows = []
-    for flips in found:
-        for told in flips.told:
-            flip = told.flip
+    for flips in sections:
+        for group in flips.rows:
+            flip = group.flip
             counts = (flip.train, flip.edits, flip.wrong, flip.attacked)
             for i, (train, flipped, wrong, attacked) in enumerate(zip(*counts, strict=True)):
                 rows.append(
@@ -154,8 +154,8 @@ def flips_csv(found: Iterable[Flips]) -> str:
                         "victim": flips.victim,
                         "defense": flips.defense,
                         "seed": flips.seed,
-                        "budget": told.budget,
-                        "attack": told.attack,
+                        "budget": group.budget,
+                        "attack": group.attack,
                         "from": float(flip.edges[i]),
                         "to": float(flip.edges[i + 1]),
                         "train": int(train),
@@ -167,26 +167,26 @@ def flips_csv(found: Iterable[Flips]) -> str:
     return table_csv(rows)
 
 
-def overlaps_csv(found: Iterable[Flips]) -> str:
-    """One line a pair of attacks at one budget, or of budgets of one attack: Jaccard's index."""
+def overlaps_csv(sections: Iterable[Flips]) -> str:
+    """Return a line with the Jaccard index of each pair of attacks, or of budgets of one attack."""
     return table_csv(
         [
             {
                 "victim": flips.victim,
-                "budget": one.first[0],
-                "attack": one.first[1],
-                "other_budget": one.second[0],
-                "other_attack": one.second[1],
-                "jaccard": one.share,
+                "budget": pair.first[0],
+                "attack": pair.first[1],
+                "other_budget": pair.second[0],
+                "other_attack": pair.second[1],
+                "jaccard": pair.share,
             }
-            for flips in found
-            for one in flips.overlaps
+            for flips in sections
+            for pair in flips.overlaps
         ]
     )
 
 
 def table_csv(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows as CSV; columns in the order of their first use, text safe for spreadsheets."""
+    """Return rows as CSV; columns in the order of their first use, text safe for spreadsheets."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -204,12 +204,12 @@ def _field(value: object) -> object:
 
 
 def results_json(tables: Sequence[Table]) -> str:
-    """The tables as they are."""
+    """Return the tables as JSON."""
     return _json({"schema": "results/1", "tables": [asdict(table) for table in tables]})
 
 
 def records_json(lines: Iterable[CellRow]) -> str:
-    """Records of one cell page, without the per-example outcomes, which fill most of a record."""
+    """Return the records of a cell page as JSON, without outcomes, which fill most of a record."""
     return _json([_brief(line.record) for line in lines if line.record], sort_keys=True)
 
 

@@ -1,4 +1,4 @@
-"""Geometry of the pictures of flipped comparisons: histograms, scatter, fit against accuracy."""
+"""Geometry of the figures of flipped comparisons: histograms, dots, accuracy against fit."""
 
 from __future__ import annotations
 
@@ -8,177 +8,169 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.report.site.figures import Tick, ticks
-from harness.report.site.flips import Counts, Flips, Told
-from harness.report.site.labels import Point, labelled, short
-from harness.results.codec import Flip, Floats
-
-WIDTH, HEIGHT = 300.0, 150.0
-"""Of a small picture's view box; a phone shows one in a row, a desk three or four."""
+from harness.report.site.axes import LARGE, Frame, Plot, Tick, plain_label, round_values
+from harness.report.site.flips import Counts, FlipRow, Flips
+from harness.report.site.labels import Mark, boxes_along, place_labels, shorten
+from harness.results.codec import Flip
 
 MOST_DOTS = 400
-"""Flips of a scatter that are drawn, evenly thinned."""
+"""Most flips of a figure that are drawn; more are thinned evenly."""
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 8.0, WIDTH - 8.0, 8.0, 120.0
-_FIT_WIDTH, _FIT_HEIGHT = 440.0, 340.0
+_SMALL = Frame(300, 150, left=8, top=8, right=292, bottom=120)
+_FIT = Frame(440, 340, left=40.0, top=30.0, right=430.0, bottom=290.0, text=LARGE)
 _LONGEST = 18
+_PIECES = 8
 
 
 @dataclass(frozen=True)
-class Histogram:
-    """One attack's counts over decision values.
+class Histogram(Plot):
+    """Counts of comparisons by decision value, of one attack.
 
     Attributes:
-        name: the attack's. count: how many were counted.
-        outline: SVG path of what they are taken from, empty where nothing is. area: of them.
-        x_ticks: with the line at 0 in the middle.
+        name: label of the attack.
+        count: number of comparisons counted.
+        outline: SVG path of all training comparisons, or empty.
+        area: SVG path of the counts.
     """
 
     name: str
     count: int
     outline: str
     area: str
-    x_ticks: tuple[Tick, ...]
 
 
 @dataclass(frozen=True)
-class Dots:
-    """One attack's flips: row number across, decision value up. ``drawn`` of ``count`` are."""
+class Dots(Plot):
+    """Flips of one attack: row number across, decision value up.
+
+    Attributes:
+        name: label of the attack.
+        count: number of flips.
+        drawn: number of flips that are drawn.
+        path: SVG path of the dots.
+        zero: position of the decision value 0.
+    """
 
     name: str
     count: int
     drawn: int
     path: str
     zero: float
-    y_ticks: tuple[Tick, ...]
 
 
 @dataclass(frozen=True)
-class Fit:
-    """Accuracy against the fit to the edited training set; a line through an attack's budgets."""
+class Fit(Plot):
+    """Accuracy against the fit to the edited training set.
 
-    left: float
-    top: float
-    right: float
-    bottom: float
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
+    Attributes:
+        lines: SVG path through the budgets of each attack.
+        dots: SVG path of all budgets but the last.
+        points: the marks of the last budgets.
+    """
+
     lines: tuple[str, ...]
     dots: str
-    points: tuple[Point, ...]
+    points: tuple[Mark, ...]
 
 
-def flipped(told: Sequence[Told]) -> list[Histogram]:
-    """Where each attack's flips lie among all training comparisons; controls that flip too."""
-    shown = [one for one in told if len(one.flip.rows)]
-    most = max((int(one.flip.train.max()) for one in shown), default=1)
-    return [_histogram(one.attack, one.flip, one.flip.edits, one.flip.train, most) for one in shown]
+def flip_histograms(rows: Sequence[FlipRow]) -> list[Histogram]:
+    """Return the flips of each attack among all training comparisons, on one scale."""
+    drawn = [row for row in rows if len(row.flip.rows)]
+    most = max((int(row.flip.train.max()) for row in drawn), default=1)
+    return [_histogram(row.attack, row.flip, row.flip.edits, row.flip.train, most) for row in drawn]
 
 
-def attacked(told: Sequence[Told]) -> list[Histogram]:
-    """Test comparisons that were right and are wrong, by attack, on one scale."""
-    shown = [one for one in told if one.flip.attacked.any()]
-    most = max((int(one.flip.attacked.max()) for one in shown), default=1)
-    return [_histogram(one.attack, one.flip, one.flip.attacked, None, most) for one in shown]
+def attacked_histograms(rows: Sequence[FlipRow]) -> list[Histogram]:
+    """Return the test comparisons that each attack made wrong, on one scale."""
+    drawn = [row for row in rows if row.flip.attacked.any()]
+    most = max((int(row.flip.attacked.max()) for row in drawn), default=1)
+    return [_histogram(row.attack, row.flip, row.flip.attacked, None, most) for row in drawn]
 
 
-def wrong(told: Sequence[Told]) -> Histogram | None:
-    """Test comparisons that the clean ranker has wrong; the same for all attacks."""
-    flip = next((one.flip for one in told if one.flip.wrong.any()), None)
+def wrong_histogram(rows: Sequence[FlipRow]) -> Histogram | None:
+    """Return the test comparisons that the clean ranker has wrong; the same for all attacks."""
+    flip = next((row.flip for row in rows if row.flip.wrong.any()), None)
     if flip is None:
         return None
     return _histogram("clean ranker", flip, flip.wrong, None, int(flip.wrong.max()))
 
 
-def _histogram(name: str, flip: Flip, counts: Counts, among: Counts | None, most: int) -> Histogram:
-    outline = "" if among is None else _steps(among, most)
+def _histogram(name: str, flip: Flip, counts: Counts, total: Counts | None, most: int) -> Histogram:
     end = float(flip.edges[-1])
-    ends = ((_LEFT, -end), ((_LEFT + _RIGHT) / 2, 0.0), (_RIGHT, end))
     return Histogram(
+        frame=_SMALL,
+        x_ticks=_SMALL.across(-end, end).ticks((-end, 0.0, end), _label),
+        y_ticks=(),
         name=name,
         count=int(counts.sum()),
-        outline=outline,
-        area=_steps(counts, most),
-        x_ticks=tuple(Tick(at, _number(value)) for at, value in ends),
+        outline="" if total is None else _outline(total, most),
+        area=_outline(counts, most),
     )
 
 
-def _steps(counts: Counts, most: int) -> str:
-    """A closed staircase over the bins."""
-    wide = (_RIGHT - _LEFT) / len(counts)
-    path = f"M{_LEFT:g} {_BOTTOM:g}"
+def _outline(counts: Counts, most: int) -> str:
+    """Return a closed staircase over the bins."""
+    x, y = _SMALL.across(0, len(counts)), _SMALL.up(0, max(most, 1))
+    path = f"M{_SMALL.left:g} {_SMALL.bottom:g}"
     for i, count in enumerate(counts.tolist()):
-        up = _BOTTOM - (_BOTTOM - _TOP) * count / max(most, 1)
-        path += f"V{up:.1f}H{_LEFT + wide * (i + 1):.1f}"
-    return path + f"V{_BOTTOM:g}Z"
+        path += f"V{y.at(count):.1f}H{x.at(i + 1):.1f}"
+    return path + f"V{_SMALL.bottom:g}Z"
 
 
-def _number(value: float) -> str:
+def _label(value: float) -> str:
     return f"{value:.2g}".replace("-", "−")
 
 
-def dots(told: Sequence[Told]) -> list[Dots]:
-    """The flips themselves, by attack, all on one scale."""
-    return [_dots(one.attack, one.flip) for one in told if len(one.flip.rows)]
+def dot_plots(rows: Sequence[FlipRow]) -> list[Dots]:
+    """Return the single flips of each attack, on one scale."""
+    return [_dots(row.attack, row.flip) for row in rows if len(row.flip.rows)]
 
 
 def _dots(name: str, flip: Flip) -> Dots:
-    finite = np.flatnonzero(~np.isnan(flip.places))  # where a network overflows there is no place
-    step = max(1, math.ceil(len(finite) / MOST_DOTS))
-    end, middle = float(flip.edges[-1]), (_TOP + _BOTTOM) / 2
-
-    def across(rows: Counts) -> Floats:
-        placed: Floats = _LEFT + (_RIGHT - _LEFT) * rows / max(1, flip.n - 1)
-        return placed
-
-    def up(places: Floats) -> Floats:
-        placed: Floats = middle - (_BOTTOM - _TOP) / 2 * places
-        return placed
-
-    drawn = finite[::step]
-    xs, ys = across(flip.rows[drawn]), up(flip.places[drawn])
+    finite = np.flatnonzero(~np.isnan(flip.places))  # an overflow in the network gives no place
+    drawn = finite[:: max(1, math.ceil(len(finite) / MOST_DOTS))]
+    end = float(flip.edges[-1])
+    x, y = _SMALL.across(0, max(1, flip.n - 1)), _SMALL.up(-1.0, 1.0)
+    points = zip(flip.rows[drawn].tolist(), flip.places[drawn].tolist(), strict=True)
     return Dots(
+        frame=_SMALL,
+        x_ticks=(),
+        # The labels stand inside the plot area, which is too small for a margin.
+        y_ticks=(Tick(_SMALL.top + 10.0, _label(end)), Tick(y.at(-1.0), _label(-end))),
         name=name,
         count=len(flip.rows),
-        drawn=len(xs),
-        path="".join(f"M{x:.1f} {y:.1f}h0" for x, y in zip(xs, ys, strict=True)),
-        zero=middle,
-        y_ticks=(Tick(_TOP + 10, _number(end)), Tick(_BOTTOM, _number(-end))),
+        drawn=len(drawn),
+        path="".join(f"M{x.at(row):.1f} {y.at(place):.1f}h0" for row, place in points),
+        zero=y.at(0.0),
     )
 
 
-def fit(found: Flips) -> Fit | None:
-    """The picture; ``None`` with under two attacks that have both figures."""
+def fit_plot(flips: Flips) -> Fit | None:
+    """Return the figure; ``None`` with under two attacks that have both figures."""
     series: dict[str, list[tuple[float, float, float]]] = {}
-    for one in found.told:
-        learned, accuracy = one.figures["poison_fit"], one.figures["accuracy"]
+    for row in flips.rows:
+        learned, accuracy = row.figures["poison_fit"], row.figures["accuracy"]
         if learned is not None and accuracy is not None:
-            series.setdefault(one.attack, []).append((one.spent, 100 * learned, 100 * accuracy))
+            series.setdefault(row.attack, []).append((row.spent, 100 * learned, 100 * accuracy))
     if len(series) < 2:
         return None
-    every = [place for places in series.values() for place in places]
-    x_scale = ticks([x for _, x, _ in every], most=6, whole=False)
-    y_scale = ticks([y for _, _, y in every], most=6, whole=False)
-    left, top, right, bottom = 40.0, 30.0, _FIT_WIDTH - 10, 290.0
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        part = (x - x_scale[0]) / (x_scale[-1] - x_scale[0])
-        rise = (y - y_scale[0]) / (y_scale[-1] - y_scale[0])
-        return round(left + (right - left) * part, 1), round(bottom - (bottom - top) * rise, 1)
-
-    lines, small, ends = [], "", []
-    for name, places in series.items():
-        marks = [place(x, y) for _, x, y in sorted(places)]
-        lines.append("M" + "L".join(f"{x:g} {y:g}" for x, y in marks))
-        small += "".join(f"M{x:g} {y:g}h0" for x, y in marks[:-1])
-        x, y = marks[-1]
-        ends.append(Point(short(name, _LONGEST), x, y, lo=y, hi=y))
-    margins = [(0.0, -_FIT_HEIGHT, _FIT_WIDTH, 16.0), (0.0, bottom + 2, _FIT_WIDTH, 900.0)]
+    points = [point for points in series.values() for point in points]
+    x_values = round_values([x for _, x, _ in points], most=6, from_zero=False)
+    y_values = round_values([y for _, _, y in points], most=6, from_zero=False)
+    x, y = _FIT.across(x_values[0], x_values[-1]), _FIT.up(y_values[0], y_values[-1])
+    lines, dots, ends, obstacles = [], "", [], []
+    for name, points in series.items():
+        places = [(x.at(learned), y.at(accuracy)) for _, learned, accuracy in sorted(points)]
+        lines.append("M" + "L".join(f"{px:g} {py:g}" for px, py in places))
+        dots += "".join(f"M{px:g} {py:g}h0" for px, py in places[:-1])
+        obstacles += boxes_along(places, _PIECES)
+        px, py = places[-1]
+        ends.append(Mark(shorten(name, _LONGEST), px, py, lo=py, hi=py))
     return Fit(
-        left, top, right, bottom,
-        tuple(Tick(place(value, 0.0)[0], f"{value:g}") for value in x_scale),
-        tuple(Tick(place(0.0, value)[1], f"{value:g}") for value in y_scale),
-        tuple(lines),
-        small,
-        tuple(labelled(ends, left, _FIT_WIDTH, margins, 8.6)),
-    )  # fmt: skip
+        frame=_FIT,
+        x_ticks=x.ticks(x_values, plain_label),
+        y_ticks=y.ticks(y_values, plain_label),
+        lines=tuple(lines),
+        dots=dots,
+        points=place_labels(ends, _FIT, obstacles),
+    )

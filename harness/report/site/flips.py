@@ -1,4 +1,4 @@
-"""Which comparisons of a training set attacks flipped, as records hold it: of one victim."""
+"""Flipped comparisons of a training set, as records hold them: one value a victim."""
 
 from __future__ import annotations
 
@@ -18,8 +18,19 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Told:
-    """One attack at one budget: figures of the judge, means over seeds; ``None`` where absent."""
+class FlipRow:
+    """One attack at one budget.
+
+    Attributes:
+        budget: label of the budget.
+        attack: label of the attack.
+        is_control: whether the attack is a control.
+        spent: share of the training comparisons that the budget lets it edit.
+        figures: metric → mean over seeds, ``None`` where absent.
+        parts: attribute → accuracy under the attack, mean over seeds.
+        clean_parts: attribute → clean accuracy, mean over seeds.
+        flip: the flips of the first seed.
+    """
 
     budget: str
     attack: str
@@ -33,10 +44,12 @@ class Told:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many edits two attacks, or one attack at two budgets, share.
+    """Edits in common of two attacks, or of one attack at two budgets.
 
     Attributes:
-        share: edits of both over edits of either (Jaccard's index), mean over seeds.
+        first: budget and attack.
+        second: budget and attack.
+        share: edits of both over edits of either (Jaccard index), mean over seeds.
     """
 
     first: tuple[str, str]
@@ -46,12 +59,17 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Flips:
-    """What attacks on one victim's training comparisons edited.
+    """Edits of all attacks on one victim's training comparisons.
 
     Attributes:
-        defense: whose cells tell it: the edits are the same for all of them.
-        seed: whose flips the pictures show. told: by budget, then attack, as planned.
-        overlaps: of attacks at each budget, and of budgets for each attack; controls have none.
+        j: index of the victim on the page.
+        victim: label of the victim.
+        defense: the defence whose cells are read; the edits are the same for all defences.
+        seed: the seed whose flips the pictures show.
+        budgets: labels of the budgets.
+        attributes: names of the attributes that are compared.
+        rows: one row a budget and attack, as planned.
+        overlaps: pairs of attacks at one budget, and pairs of budgets of one attack.
     """
 
     j: int
@@ -60,34 +78,35 @@ class Flips:
     seed: int
     budgets: tuple[str, ...]
     attributes: tuple[str, ...]
-    told: tuple[Told, ...]
+    rows: tuple[FlipRow, ...]
     overlaps: tuple[Overlap, ...]
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """Every two budgets."""
+        """Pairs of budgets."""
         return list(combinations(self.budgets, 2))
 
-    def at(self, budget: str) -> list[Told]:
-        """The attacks of one budget."""
-        return [one for one in self.told if one.budget == budget]
+    def at(self, budget: str) -> list[FlipRow]:
+        """Return the rows of one budget."""
+        return [row for row in self.rows if row.budget == budget]
 
     def between(self, first: tuple[str, str], second: tuple[str, str]) -> float | None:
-        """The overlap of two (budget, attack) in any order."""
+        """Return the share of two (budget, attack) in any order, ``None`` where it is unknown."""
         return self._shares.get(frozenset((first, second)))
 
     @cached_property
     def _shares(self) -> dict[frozenset[tuple[str, str]], float]:
-        return {frozenset((one.first, one.second)): one.share for one in self.overlaps}
+        return {frozenset((pair.first, pair.second)): pair.share for pair in self.overlaps}
 
 
 FIGURES = ("accuracy", "clean_accuracy", "poison_fit", "flips_wrong", "flip_margin")
+"""Metrics of a row."""
 
 
 def flips(planned: Sequence[CellRow]) -> list[Flips]:
-    """One value a victim whose records tell which comparisons were flipped."""
+    """Return one value for each victim whose records hold flips."""
     victims = list(dict.fromkeys(line.victim for line in planned))
-    found = []
+    sections = []
     for j, victim in enumerate(victims):
         known = [
             (line, flip)
@@ -95,11 +114,11 @@ def flips(planned: Sequence[CellRow]) -> list[Flips]:
             if line.victim == victim and line.status == "ok" and (flip := decode(line.record))
         ]
         if known:
-            # the undefended ranker's: a sanitizer changes what is learned, not what was edited
+            # The undefended ranker, if planned: a sanitizer acts after the edits, which stay equal.
             defense = min((line for line, _ in known), key=lambda line: not line.defense_control)
-            of_it = [one for one in known if one[0].defense == defense.defense]
-            found.append(_flips(j, victim, defense.defense, of_it))
-    return found
+            own = [entry for entry in known if entry[0].defense == defense.defense]
+            sections.append(_flips(j, victim, defense.defense, own))
+    return sections
 
 
 def _flips(j: int, victim: str, defense: str, known: Sequence[tuple[CellRow, Flip]]) -> Flips:
@@ -110,9 +129,8 @@ def _flips(j: int, victim: str, defense: str, known: Sequence[tuple[CellRow, Fli
         key = (line.budget, line.attack)
         groups.setdefault(key, []).append(line)
         decoded[key, line.seed] = flip
-    told = tuple(
-        _told(lines, decoded[key, min(line.seed for line in lines)])
-        for key, lines in groups.items()
+    rows = tuple(
+        _row(lines, decoded[key, min(line.seed for line in lines)]) for key, lines in groups.items()
     )
     return Flips(
         j=j,
@@ -121,23 +139,23 @@ def _flips(j: int, victim: str, defense: str, known: Sequence[tuple[CellRow, Fli
         seed=seed,
         budgets=tuple(dict.fromkeys(line.budget for line, _ in known)),
         attributes=known[0][1].attributes,
-        told=told,
+        rows=rows,
         overlaps=tuple(_overlaps(decoded)),
     )
 
 
 def decode(record: Record | None) -> Flip | None:
-    """A record's flips; ``None`` where it holds none or they cannot be read."""
+    """Return a record's flips; ``None`` where it holds none or they cannot be read."""
     try:
         return unpack_flips(record.flips) if record and record.flips else None
     except ValueError:
         return None
 
 
-def _told(lines: Sequence[CellRow], flip: Flip) -> Told:
+def _row(lines: Sequence[CellRow], flip: Flip) -> FlipRow:
     first = lines[0]
     records = [line.record for line in lines if line.record]
-    return Told(
+    return FlipRow(
         budget=first.budget,
         attack=first.attack,
         is_control=first.attack_control,
@@ -181,7 +199,7 @@ def _overlaps(
 
 
 def jaccard(first: Counts, second: Counts) -> float | None:
-    """What two sets of rows share, of what is in either; ``None`` where one is empty.
+    """Return the Jaccard index of two sets of rows; ``None`` where one is empty.
 
     >>> jaccard(np.array([1, 2, 3]), np.array([2, 3, 4, 5]))
     0.4

@@ -1,6 +1,6 @@
-"""How numbers, texts and addresses are printed: the number table of the site design, page side.
+"""Formats of numbers, texts and addresses on the pages.
 
-Pure functions of one value each, so that no template ever formats a number by hand.
+Pure functions of one value each, so that no template formats a number by hand.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _MINUTE, _HOUR = 60, 3600
 
 
 def finalize(value: object) -> object:
-    """What every printed template expression passes through; markup that we made stays as it is."""
+    """Escape control characters in a printed template expression; our own markup stays as it is."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return escape_hidden(value)
     return value
 
 
 def slug(name: str) -> str:
-    """A name as one safe path segment; different names never share one.
+    """Return a name as one safe path segment; different names never share one.
 
     >>> slug("pgd/pgd-100"), slug("A b"), slug("..")
     ('pgd.pgd-100', '~41~20b', '~2e~2e')
@@ -49,7 +49,7 @@ def _segment(character: str) -> str:
 
 
 def anchor(label: str, among: Sequence[str]) -> str:
-    """A readable fragment for one of several labels; different labels never share one.
+    """Return a readable fragment for one of several labels; different labels never share one.
 
     >>> anchor("L∞ 8/255", ["L∞ 8/255", "L2 0.5"])
     'linf-8-255'
@@ -65,12 +65,12 @@ def _fragment(label: str) -> str:
 
 
 def decimals(*, n: int | None) -> int:
-    """Decimals of a percentage of ``n`` examples: one; none below 200."""
+    """Return the decimals of a percentage of ``n`` examples: one, or none below 200."""
     return 0 if n is not None and n < _FEW else 1
 
 
 def percent(value: float, places: int = 1) -> str:
-    """A fraction in per cent, without the sign: the unit stands in the header.
+    """Return a fraction in per cent, without the unit, which the header has.
 
     >>> percent(0.5), percent(0.0449, 0), percent(-0.00001)
     ('50.0', '4', '0.0')
@@ -79,7 +79,7 @@ def percent(value: float, places: int = 1) -> str:
 
 
 def points(value: float, places: int = 1) -> str:
-    """A difference in points, always signed.
+    """Return a difference in points, always signed.
 
     >>> points(-0.312), points(0.02)
     ('−31.2', '+2.0')
@@ -96,7 +96,7 @@ def _signed(value: float, places: int) -> str:
 
 
 def interval(lo: float, hi: float, places: int = 1) -> str:
-    """An interval in per cent.
+    """Return an interval in per cent.
 
     >>> interval(0.479, 0.541)
     '47.9–54.1'
@@ -105,12 +105,12 @@ def interval(lo: float, hi: float, places: int = 1) -> str:
 
 
 def count(value: float) -> str:
-    """A whole number with commas."""
+    """Return a whole number with commas."""
     return f"{value:,.0f}".replace("-", "−")
 
 
 def number(value: object) -> str:
-    """Any other figure, to four significant digits; words stay words.
+    """Return any other figure to four significant digits; text stays text.
 
     >>> number(0.0313725), number(12000), number(None), number(1e-7)
     ('0.03137', '12,000', '–', '1e−07')
@@ -130,7 +130,7 @@ def number(value: object) -> str:
 
 
 def radius(value: float) -> str:
-    """A change of one number, in 255ths as people say it.
+    """Return a change of one number, in 255ths.
 
     >>> radius(8 / 255), radius(0.5), radius(0.0)
     ('8/255', '127.5/255', '0')
@@ -139,12 +139,12 @@ def radius(value: float) -> str:
 
 
 def decibels(value: float) -> str:
-    """A signal-to-noise ratio; the unit stands in the header."""
+    """Return a signal-to-noise ratio without the unit, which the header has."""
     return _signed(value, 1)
 
 
 def similarity(value: float) -> str:
-    """A structural similarity: 1 only where it is 1.
+    """Return a structural similarity; it is printed as 1 only where it is 1.
 
     >>> similarity(0.9234), similarity(0.99999), similarity(1.0)
     ('0.923', '> 0.999', '1')
@@ -155,7 +155,7 @@ def similarity(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it.
+    """Return a duration in the largest fitting unit.
 
     >>> duration(0.04), duration(3.21), duration(42), duration(540), duration(11520)
     ('0.04 s', '3.2 s', '42 s', '9 min', '3 h 12 min')
@@ -173,7 +173,7 @@ def duration(seconds: float) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes in binary units.
+    """Return a number of bytes in binary units.
 
     >>> size(512), size(1288490188)
     ('512 B', '1.2 GiB')
@@ -186,12 +186,12 @@ def size(value: float) -> str:
 
 
 def ratio(value: float) -> str:
-    """A multiple, as ``1.8 ×``."""
+    """Return a multiple, as ``1.8 ×``."""
     return f"{value:.1f} ×" if value < 10 else f"{value:,.0f} ×"
 
 
 def date(moment: str) -> str:
-    """The day of an ISO moment; what is no moment stays as it is.
+    """Return the day of an ISO moment; other text stays as it is.
 
     >>> date("2026-11-14T09:30:00+00:00")
     '14 Nov 2026'
@@ -204,12 +204,12 @@ def date(moment: str) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """A name that may break after underscores and slashes (hyphens break by themselves)."""
+    """Return a name that may break after underscores and slashes, as it does after hyphens."""
     return Markup(re.sub(r"([_/])", r"\1<wbr>", str(escape(escape_hidden(name)))))  # noqa: S704  (escaped)
 
 
 def inside(title: str) -> str:
-    """A title inside a sentence.
+    """Return a title as it stands inside a sentence.
 
     >>> inside("Robust mIoU"), inside("mIoU left")
     ('robust mIoU', 'mIoU left')
@@ -218,7 +218,7 @@ def inside(title: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """A text as one sentence: a capital in front, a full stop behind.
+    """Return a text as one sentence: a capital at the start, a full stop at the end.
 
     >>> sentence("stopped at its time limit"), sentence("Why?")
     ('Stopped at its time limit.', 'Why?')
@@ -228,10 +228,10 @@ def sentence(text: str) -> str:
 
 
 def spreadsheet(text: str) -> str:
-    """Text that no spreadsheet takes for a formula.
+    """Return text that no spreadsheet takes for a formula.
 
     >>> spreadsheet("=1+1"), spreadsheet("pgd")
     ("'=1+1", 'pgd')
     """
-    shown = escape_hidden(text)
-    return f"'{shown}" if shown[:1] in {"=", "+", "-", "@"} else shown
+    safe = escape_hidden(text)
+    return f"'{safe}" if safe[:1] in {"=", "+", "-", "@"} else safe

@@ -1,7 +1,7 @@
-"""A cell's pictures: a few of its images and what became of them, as one array of tiles.
+"""Tiles of a cell's pictures: images, attacked images, predictions and labels, as one array.
 
-Tiles are made by leaving out lines and columns, never by averaging: a mean of neighbours would take
-away just the fine patterns that attacks are made of.
+Tiles are thinned by dropping rows and columns, never by averaging: a mean of neighbours would
+remove the fine patterns of which attacks consist.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ COLUMNS = (
     "Ground truth",
 )
 MOST = 4
-"""Images of a cell that are shown."""
+"""Most images of a cell on its page."""
 
 WIDEST = 240
-"""Pixels of a tile's width."""
+"""Most pixels of a tile's width."""
 
 FAINTEST = 1e-3
-"""Share of the largest amplitude that a spectrum still tells from nothing."""
+"""Smallest share of the largest amplitude that a spectrum shows."""
 
 _ROUND = (8.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.5, 1.0)
-_FACTORS = tuple(ten * one for ten in (10.0, 1.0, 0.1) for one in _ROUND)
+_FACTORS = tuple(ten * digit for ten in (10.0, 1.0, 0.1) for digit in _ROUND)
 _STRIPES, _HATCH = 6, 2
 
 Array = NDArray[Any]
@@ -43,15 +43,20 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Frames:
-    """Some images of a cell, as they lie in the artefact store.
+    """Some images of a cell, as they are stored.
 
     Attributes:
-        rows: int ``[n]``, their numbers in the slice. void: label of pixels that do not count.
-        image: as stored, ``[n, C, H, W]``. attacked: float32 of the same shape, in [0, 1].
-        before: classes predicted on the image ``[n, H, W]``. after: on the attacked one.
-        truth: labels ``[n, H, W]``. linf: largest change of each ``[n]``. mse: mean square.
-        mean: mean change of the whole slice ``[C, H, W]``. spectrum: the changes' mean amplitude
-            ``[H, W]``, frequency 0 in the middle.
+        rows: indices of the images in the eval subset, ``n`` of them.
+        image: the images as stored, ``[n, C, H, W]``.
+        attacked: the attacked images, float32 of the same shape in [0, 1].
+        before: classes predicted on the images, ``[n, H, W]``.
+        after: classes predicted on the attacked images, ``[n, H, W]``.
+        truth: labels, ``[n, H, W]``.
+        linf: largest change of each image, ``[n]``.
+        mse: mean squared change of each image, ``[n]``.
+        mean: mean change of the whole eval subset, ``[C, H, W]``.
+        spectrum: mean amplitude of the changes, ``[H, W]``, frequency 0 in the middle.
+        void: label of the pixels that are not scored.
     """
 
     rows: list[int]
@@ -67,19 +72,19 @@ class Frames:
     void: int | None
 
 
-def chosen(kept: int) -> list[int]:
-    """Which of the kept images are shown: at most ``MOST``, evenly spaced, the same for all cells.
+def choose(stored: int) -> list[int]:
+    """Return which of the stored images a page shows: at most ``MOST``, evenly spaced.
 
-    >>> chosen(8), chosen(3), chosen(0)
+    >>> choose(8), choose(3), choose(0)
     ([0, 2, 5, 7], [0, 1, 2], [])
     """
-    if kept <= MOST:
-        return list(range(kept))
-    return [round(i * (kept - 1) / (MOST - 1)) for i in range(MOST)]
+    if stored <= MOST:
+        return list(range(stored))
+    return [round(i * (stored - 1) / (MOST - 1)) for i in range(MOST)]
 
 
 def factor(frames: Frames) -> float:
-    """What differences are multiplied by: the largest round number that keeps all within range.
+    """Return the largest round factor that keeps all differences within range.
 
     1 where nothing differs. Values lie in [0, 1], so that 0.4 is always small enough.
     """
@@ -92,7 +97,7 @@ def _factor(change: Array) -> float:
 
 
 def step(frames: Frames) -> int:
-    """Every so many-th line and column is shown."""
+    """Return the step at which rows and columns are taken."""
     return math.ceil(int(frames.image.shape[3]) / WIDEST)
 
 
@@ -102,32 +107,36 @@ def _change(frames: Frames) -> Array:
 
 
 def compose(frames: Frames, classes: int, k: float) -> Picture:
-    """All tiles, ``[n x h, 6 x w, 3]``: one row an image, ``COLUMNS`` from left to right.
+    """Return all tiles, ``[n x h, 6 x w, 3]``: one row an image, ``COLUMNS`` from left to right.
 
     Args:
-        frames: of one cell. classes: K. k: what differences are multiplied by.
+        frames: the images of one cell.
+        classes: number of classes.
+        k: factor of the differences.
     """
-    every = step(frames)
-    thin = (..., slice(None, None, every), slice(None, None, every))
+    stride = slice(None, None, step(frames))
+    thin = (..., stride, stride)
     colours = palette.table(classes)
     truth = frames.truth[thin]
     void = np.zeros(truth.shape, bool) if frames.void is None else truth == frames.void
+    void_colour = palette.rgb([palette.VOID])[0]
     columns = (
         _photo(as_seen(frames.image)[thin] * 255),
         _photo(frames.attacked[thin] * 255),
         _photo(127 + k * 255 * _change(frames)[thin]),
-        _hatched(colours[_named(frames.before[thin], classes)], void),
-        _hatched(colours[_named(frames.after[thin], classes)], void),
-        np.where(void[..., None], palette.rgb([palette.VOID])[0], colours[_named(truth, classes)]),
+        _hatch(colours[_class_indices(frames.before[thin], classes)], void),
+        _hatch(colours[_class_indices(frames.after[thin], classes)], void),
+        np.where(void[..., None], void_colour, colours[_class_indices(truth, classes)]),
     )
     return np.concatenate([np.concatenate(row, axis=1) for row in zip(*columns, strict=True)])
 
 
 def compose_common(frames: Frames) -> tuple[Picture, float]:
-    """What the whole slice has in common, ``[H, 2 x W, 3]``, and its first tile's factor.
+    """Return the tiles of the whole eval subset, ``[H, 2 x W, 3]``, and the factor of the first.
 
-    Left the mean change; right the mean amplitude of frequencies from ``FAINTEST`` of the largest
-    (black) to the largest (white), on a logarithmic scale. All pixels: of a spectrum none may go.
+    The left tile is the mean change, the right one the mean amplitude spectrum on a logarithmic
+    scale, from ``FAINTEST`` of the largest amplitude (black) to the largest (white). Both keep all
+    pixels, because a spectrum cannot be thinned.
     """
     k = _factor(frames.mean)
     peak = float(frames.spectrum.max(initial=0.0))
@@ -138,19 +147,19 @@ def compose_common(frames: Frames) -> tuple[Picture, float]:
 
 
 def _photo(values: Array) -> Picture:
-    """``[n, C, h, w]`` in 0..255 as RGB ``[n, h, w, 3]``; what is not RGB is grey, channel 0."""
+    """Convert ``[n, C, h, w]`` in 0..255 to ``[n, h, w, 3]``: RGB, or channel 0 in grey."""
     eight = np.clip(np.rint(values), 0, 255).astype(np.uint8)
     coloured = eight if eight.shape[1] == 3 else np.repeat(eight[:, :1], 3, axis=1)
     return np.moveaxis(coloured, 1, 3)
 
 
-def _named(seen: Array, classes: int) -> Array:
+def _class_indices(seen: Array, classes: int) -> Array:
     wide = seen.astype(np.int64)
     return np.where((wide < 0) | (wide >= classes), classes, wide)
 
 
-def _hatched(coloured: Picture, void: Array) -> Picture:
-    """Darkened, with stripes, where there is no label: those pixels count for nothing."""
+def _hatch(coloured: Picture, void: Array) -> Picture:
+    """Darken and hatch the pixels without a label, which are not scored."""
     line, column = np.indices(void.shape[1:])
     stripe = (line + column) % _STRIPES < _HATCH
     light = np.where(void, np.where(stripe, 0.2, 0.55), 1.0)

@@ -1,4 +1,4 @@
-"""Pictures of cells as files of the site: made once a record, taken over while nothing changes."""
+"""Pictures of cells as files of the site, made once a record and copied while it is unchanged."""
 
 from __future__ import annotations
 
@@ -33,16 +33,21 @@ FOLDER = "pictures"
 ENDINGS = ("webp", "common.webp", "json")
 
 Loader = Callable[[Record], Frames | None]
-"""Record → its frames; ``None`` where the artefacts are not at hand."""
+"""Record → its frames; ``None`` without its artefacts."""
 
 _CODE = ("report/site/frames.py", "report/site/gallery.py", "report/site/palette.py")
 
 
 @dataclass(frozen=True)
 class FrameRow:
-    """One image: its number in the slice, the change's size, and its mean IoU before and after.
+    """Figures of one image.
 
-    ``psnr`` is ``None`` where nothing changed, an IoU where no pixel has a label.
+    Attributes:
+        row: index of the image in the eval subset.
+        linf: largest change.
+        psnr: PSNR in dB, ``None`` where nothing changed.
+        before: clean mean IoU, ``None`` where no pixel has a label.
+        after: mean IoU under attack, ``None`` where no pixel has a label.
     """
 
     row: int
@@ -57,12 +62,18 @@ class Shot:
     """The picture of one record.
 
     Attributes:
-        name: of its files below ``FOLDER``, without the ending. seed: the record's.
-        width, height: of a tile, in pixels. every: the tiles' pixels are every so many-th.
-        factor: what differences are multiplied by. common_factor: the same of the mean change.
-        common: width and height of a tile of what the slice has in common.
-        legend: class number and name, of those shown.
-        void: some pixel has no label. unnamed: some prediction names no class.
+        name: name of its files below ``FOLDER``, without the ending.
+        seed: seed of the record.
+        width: width of a tile in pixels.
+        height: height of a tile in pixels.
+        every: step at which rows and columns are taken.
+        factor: factor of the differences.
+        common_factor: factor of the mean change.
+        common: width and height of the tiles of the whole eval subset.
+        rows: figures of the images.
+        legend: number and name of each class in the picture.
+        void: whether some pixel has no label.
+        unnamed: whether some prediction names no class.
     """
 
     name: str
@@ -80,20 +91,22 @@ class Shot:
 
 
 class Gallery:
-    """The pictures of a site that is being built.
+    """Pictures of a site that is being built.
 
     Args:
-        load: where frames come from. old: the site that is there. new: the one that is made.
+        load: reads the frames of a record.
+        old: the present site.
+        new: the site that is being built.
     """
 
     def __init__(self, load: Loader, old: Path, new: Path) -> None:
         self.load, self.old, self.new = load, old / FOLDER, new / FOLDER
 
     def of(self, lines: Sequence[CellRow]) -> Shot | None:
-        """The picture of the first seed that has one."""
+        """Return the picture of the first seed that has one."""
         for line in lines:
             if line.status == "ok" and line.record and line.record.confusions:
-                shot = self._kept(line.record) or self._made(line.record)
+                shot = self._copy(line.record) or self._make(line.record)
                 if shot is not None:
                     return shot
         return None
@@ -105,8 +118,8 @@ class Gallery:
     def _name(self, record: Record) -> str:
         return digest([record.key, record.result, self._code])[:32]
 
-    def _kept(self, record: Record) -> Shot | None:
-        """The picture of the old site, taken over."""
+    def _copy(self, record: Record) -> Shot | None:
+        """Copy the picture of the old site."""
         name = self._name(record)
         try:
             shot = _read(self.old / f"{name}.json")
@@ -117,14 +130,14 @@ class Gallery:
             return None
         return shot
 
-    def _made(self, record: Record) -> Shot | None:
+    def _make(self, record: Record) -> Shot | None:
         frames = self.load(record)
         if frames is None or not frames.rows:
             return None
         shot, tiles, common = _shot(self._name(record), record, frames)
         self.new.mkdir(parents=True, exist_ok=True)
         for ending, picture in (("webp", tiles), ("common.webp", common)):
-            # Lossless: a lossy file would draw patterns of its own over the attack's.
+            # Lossless: lossy compression would add its own patterns to those of the attack.
             Image.fromarray(picture).save(
                 self.new / f"{shot.name}.{ending}", lossless=True, method=0
             )
@@ -145,9 +158,9 @@ def _shot(name: str, record: Record, frames: Frames) -> tuple[Shot, Picture, Pic
     k = factor(frames)
     tiles = compose(frames, len(names), k)
     common, common_factor = compose_common(frames)
-    kept = frames.truth != frames.void
-    shown = {int(value) for value in np.unique(frames.truth[kept])}
-    shown |= {int(value) for part in (frames.before, frames.after) for value in np.unique(part)}
+    labelled = frames.truth != frames.void
+    classes = {int(value) for value in np.unique(frames.truth[labelled])}
+    classes |= {int(value) for part in (frames.before, frames.after) for value in np.unique(part)}
     shot = Shot(
         name=name,
         seed=record.cell.seed,
@@ -158,15 +171,15 @@ def _shot(name: str, record: Record, frames: Frames) -> tuple[Shot, Picture, Pic
         common_factor=common_factor,
         common=(common.shape[1] // 2, common.shape[0]),
         rows=_rows(record, frames),
-        legend=tuple((i, one) for i, one in enumerate(names) if i in shown),
-        void=bool((~kept).any()),
-        unnamed=any(value < 0 or value >= len(names) for value in shown),
+        legend=tuple((i, name) for i, name in enumerate(names) if i in classes),
+        void=bool((~labelled).any()),
+        unnamed=any(value < 0 or value >= len(names) for value in classes),
     )
     return shot, tiles, common
 
 
 def _rows(record: Record, frames: Frames) -> tuple[FrameRow, ...]:
-    """The numbers under each image: sizes as the judge measured them, IoU from the record."""
+    """Return the figures of each image: sizes as the judge measured them, IoU from the record."""
     outcome = decode(record)
     maps = outcome.confusions if outcome else {}
     before, after = (

@@ -1,4 +1,4 @@
-"""One colour a class, fixed for the whole site."""
+"""Colours of the classes, the same on the whole site."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 VOID = "#000000"
-"""Ground truth without a label."""
+"""Colour of ground truth without a label."""
 
 UNNAMED = "#808080"
-"""A prediction that names no class."""
+"""Colour of a prediction that names no class."""
 
 COLOURS = (
     "#0072b2", "#ddff00", "#334411", "#77ccff", "#ccaa33", "#660077", "#99ffee", "#0000dd",
@@ -19,13 +19,13 @@ COLOURS = (
     "#cc77bb", "#aa4444", "#cc22bb", "#cccc11", "#bbaacc", "#ee6644", "#ff55ff", "#553355",
     "#885588", "#aadddd", "#bbffbb", "#554488", "#55cc77", "#779966", "#990033", "#9966dd",
 )  # fmt: skip
-"""Class → colour. Each is the one farthest (in OKLab) from all before it, black and grey, for the
-worst of normal, protan, deutan and (at four fifths) tritan eyes; so the first dozen can be told
-apart by nearly everybody, and no palette of 32 by all. Class 32 begins again."""
+"""Class → colour. Each is the farthest (in OKLab) from all before it, black and grey, for the worst
+of normal, protan, deutan and (at four fifths) tritan vision. So nearly all readers can distinguish
+the first dozen; no palette of 32 works for all. Class 32 repeats the first colour."""
 
 
 def colour(index: int) -> str:
-    """The colour of a class.
+    """Return the colour of a class.
 
     >>> colour(0) == colour(32)
     True
@@ -34,14 +34,14 @@ def colour(index: int) -> str:
 
 
 def table(classes: int) -> NDArray[np.uint8]:
-    """RGB of each class, ``[K + 1, 3]``; the last is of what names none."""
+    """Return the RGB of each class, ``[K + 1, 3]``; the last is for predictions of no class."""
     return rgb([*(colour(i) for i in range(classes)), UNNAMED])
 
 
 def rgb(colours: Sequence[str]) -> NDArray[np.uint8]:
-    """Hexadecimal colours as numbers.
+    """Convert hexadecimal colours to RGB.
 
     >>> rgb(["#0072b2"]).tolist()
     [[0, 114, 178]]
     """
-    return np.array([list(bytes.fromhex(one[1:])) for one in colours], np.uint8)
+    return np.array([list(bytes.fromhex(colour[1:])) for colour in colours], np.uint8)

@@ -1,4 +1,4 @@
-"""How a page's records came about: keys, environment, cost, time; each thing said once."""
+"""Provenance of a page's records: keys, environment, cost, time; each fact once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from harness.report.site.views import CellPage
 
 @dataclass(frozen=True)
 class Fact:
-    """Something about how records came about: one text a line, or one for all."""
+    """One fact about the origin of records.
+
+    Attributes:
+        name: its name.
+        values: one text a record, or one for all.
+    """
 
     name: str
     values: tuple[str, ...]
@@ -20,14 +25,19 @@ class Fact:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a page's records came about: what all say alike, and the rest by budget."""
+    """Provenance of a page's records.
+
+    Attributes:
+        common: facts that all records share.
+        own: anchor of a budget → the other facts.
+    """
 
     common: tuple[Fact, ...]
     own: Mapping[str, tuple[Fact, ...]]
 
 
 def provenance(cell: CellPage) -> Provenance:
-    """What a cell page says of its records' making, each thing once."""
+    """Return the provenance of a cell page's records."""
     told = {s.anchor: [_facts(line) for line in s.lines if line.record] for s in cell.sections}
     every = [one for facts in told.values() for one in facts]
     first = every[0] if every else {}

@@ -1,4 +1,4 @@
-"""Builds the static site: views through templates into files, aside, then in one rename."""
+"""Build of the static site: views are rendered into a new folder, which then replaces the old."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def build(
 
     Args:
         frame: see ``harness.report.frame``.
-        out: the site's folder; an older site there is replaced, nothing else ever is.
-        meta: what is in no record.
-        load: reads the pictures of a segmentation cell, which no record holds. Those that the older
-            site has are taken over.
+        out: the site's folder; an older site there is replaced, other files never are.
+        meta: content that is in no record.
+        load: reads the pictures of a segmentation cell, which no record holds. Pictures of the
+            older site are copied.
 
     Returns:
         The path of ``index.html``.
@@ -49,7 +49,7 @@ def build(
         UserError: ``out`` holds something that is no site.
     """
     if out.exists() and not ((out / "site.css").is_file() or _is_empty(out)):
-        raise UserError(str(out), "not empty, and not a site of ours", "name another folder")
+        raise UserError(str(out), "not empty, and not a Gauntlet site", "name another folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -73,29 +73,29 @@ def _write(out: Path, pages: Sequence[MatrixPage], meta: SiteMeta, gallery: Gall
     out.mkdir()
     for name in _STATIC:
         shutil.copyfile(_HERE / "static" / name, out / name)
-    page = partial(_render, environment, out)
+    write = partial(_render, environment, out)
     benchmarks: dict[str, list[MatrixPage]] = {}
-    measured = {one.benchmark for one in pages if one.measured}
-    for one in sorted(pages, key=lambda page: page.benchmark not in measured):
-        benchmarks.setdefault(one.benchmark, []).append(one)
-    threats = [t for t in THREATS.values() if any(one.threat is t for one in pages)]
-    page("index.html", "overview", benchmarks=benchmarks, threats=threats)
-    for one in pages:
-        siblings = benchmarks[one.benchmark]
-        page(f"{one.path}/index.html", "benchmark", page=one, siblings=siblings)
-        tables = [board.table for board in one.boards]
-        _save(out / one.path / "ranking.csv", exports.ranking_csv(tables))
-        _save(out / one.path / "cells.csv", exports.cells_csv(one.planned))
-        _save(out / one.path / "results.json", exports.results_json(tables))
-        if one.flips:
-            _save(out / one.path / "flips.csv", exports.flips_csv(one.flips))
-            _save(out / one.path / "overlaps.csv", exports.overlaps_csv(one.flips))
-        for cell in views.cell_pages(one):
+    measured = {page.benchmark for page in pages if page.measured}
+    for page in sorted(pages, key=lambda page: page.benchmark not in measured):
+        benchmarks.setdefault(page.benchmark, []).append(page)
+    threats = [t for t in THREATS.values() if any(page.threat is t for page in pages)]
+    write("index.html", "overview", benchmarks=benchmarks, threats=threats)
+    for page in pages:
+        siblings = benchmarks[page.benchmark]
+        write(f"{page.path}/index.html", "benchmark", page=page, siblings=siblings)
+        tables = [board.table for board in page.boards]
+        _save(out / page.path / "ranking.csv", exports.ranking_csv(tables))
+        _save(out / page.path / "cells.csv", exports.cells_csv(page.planned))
+        _save(out / page.path / "results.json", exports.results_json(tables))
+        if page.flips:
+            _save(out / page.path / "flips.csv", exports.flips_csv(page.flips))
+            _save(out / page.path / "overlaps.csv", exports.overlaps_csv(page.flips))
+        for cell in views.cell_pages(page):
             shots = {section.anchor: gallery.of(section.lines) for section in cell.sections}
-            page(f"{one.path}/{cell.path}", "cell", cell=cell, page=one, shots=shots)
-            told = [line for section in cell.sections for line in section.lines]
-            path = out / one.path / cell.path
-            _save(path.with_name(f"{path.stem}.records.json"), exports.records_json(told))
+            write(f"{page.path}/{cell.path}", "cell", cell=cell, page=page, shots=shots)
+            cell_lines = [line for section in cell.sections for line in section.lines]
+            path = out / page.path / cell.path
+            _save(path.with_name(f"{path.stem}.records.json"), exports.records_json(cell_lines))
             if cell.has_classes:
                 _save(path.with_name(f"{path.stem}.classes.csv"), exports.classes_csv(cell))
             if cell.has_moves:
@@ -159,36 +159,36 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
 
 
 def places(table: Table) -> int:
-    """Decimals of a table's rates: the same for all, so that they stand under each other."""
+    """Return the decimals of a table's rates, the same for all so that they align."""
     return format.decimals(n=table.examples)
 
 
 def rate(estimate: Estimate, table: Table) -> str:
-    """A rate's value in per cent."""
+    """Return a rate's value in per cent."""
     return format.percent(estimate.value, places(table))
 
 
 def between(estimate: Estimate, table: Table) -> str:
-    """A rate's interval in per cent."""
+    """Return a rate's interval in per cent."""
     if estimate.lo is None or estimate.hi is None:
         return "no interval"
     return format.interval(estimate.lo, estimate.hi, places(table))
 
 
 def ramp(headline: Headline, task: str, heat: int) -> str:
-    """The lower end of a heat class, as the cells print it (mIoU: in per cent of the clean one)."""
+    """Return the lower end of a heat class in per cent (for mIoU, of the clean mIoU)."""
     if not headline.higher_is_better:
         return str(10 * heat)
     return str(100 - (5 if task == "ranking" else 10) * (heat + 1))
 
 
 def css_class(word: str) -> str:
-    """A status as a class name."""
+    """Return the CSS class of a status."""
     return STATUSES[word].word.replace("/", "").replace(" ", "-") if word in STATUSES else "other"
 
 
 def figure(metric: Metric, trait: Trait | None) -> Markup | str:
-    """One recorded metric with its interval and counts, in its unit."""
+    """Return a recorded metric with its interval and counts, in its unit."""
     value, k, n = metric.value, metric.k, metric.n
     if value is None:
         return f"absent: {metric.absent or 'no reason given'}"
@@ -209,7 +209,13 @@ def figure(metric: Metric, trait: Trait | None) -> Markup | str:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric of a budget's seeds, printed: one text a line."""
+    """One metric of a budget's seeds.
+
+    Attributes:
+        name: key of the metric.
+        trait: its traits, ``None`` for an unknown metric.
+        figures: one text a seed.
+    """
 
     name: str
     trait: Trait | None
@@ -217,7 +223,7 @@ class MetricRow:
 
 
 def metric_rows(lines: Sequence[CellRow]) -> list[MetricRow]:
-    """Every metric of some records, in the traits' order; a line without a record says so."""
+    """Return every metric of some records, in the traits' order; absent without a record."""
     held = [line.record.metrics if line.record else {} for line in lines]
     present = {name for metrics in held for name in metrics}
     order = [name for name in METRICS if name in present]

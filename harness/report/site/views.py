@@ -1,4 +1,4 @@
-"""What the pages show, as plain data: one value a page, no HTML and no numbers made into text."""
+"""Content of the pages as plain data: one value a page, without HTML or formatted numbers."""
 
 from __future__ import annotations
 
@@ -11,30 +11,24 @@ import pandas as pd
 from harness.config.threat import THREATS, ThreatModel
 from harness.report.cells import STATUSES, CellRow, cell_rows
 from harness.report.leaderboard import tables
-from harness.report.site import class_plots, curves, figures, findings, flips
+from harness.report.site import boards, class_plots, curves, figures, findings, flips
 from harness.report.site.changes import Changes, changes
 from harness.report.site.classes import Classes, Move, classes_of, largest_moves
-from harness.report.site.findings import Says
+from harness.report.site.findings import TextPart
 from harness.report.site.format import anchor, decimals, slug
-from harness.report.tables import AttackRow, Row, Table, TableCell, TableFlag
-
-ACCESS = {
-    "victim": "White-box",
-    "oracle": "Query",
-    "source": "Transfer",
-    "none": "Before training",
-}
+from harness.report.tables import Row, Table, TableCell, TableFlag
 
 
 @dataclass(frozen=True)
 class SiteMeta:
-    """What the site says that is in no record.
+    """Content of the site that is in no record.
 
     Attributes:
-        version: of Gauntlet. note: a line on every page, such as a warning, or empty.
+        version: version of Gauntlet.
+        note: a line on every page, such as a warning, or empty.
         benchmarks: benchmark → a sentence about it.
         summaries: module folder (``attacks/pgd``) → its manifest's summary.
-        approximate: folders of defences whose gradients are stand-ins.
+        approximate: folders of the defences that declare approximate gradients.
     """
 
     version: str = ""
@@ -45,61 +39,33 @@ class SiteMeta:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Neighbouring columns of the matrix; ``places`` index the table's attacks."""
-
-    title: str
-    attacks: tuple[AttackRow, ...]
-    places: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Absence:
-    """One status of a board's legend, with the reason when all cells share it."""
-
-    status: str
-    word: str
-    count: int
-    text: str
-
-
-@dataclass(frozen=True)
-class Board:
-    """One table and what is drawn beside it. ``i``: place of its budget; ``j``: of its victim."""
-
-    i: int
-    j: int
-    table: Table
-    finding: tuple[Says, ...]
-    dumbbells: Mapping[str, figures.Dumbbell | None]
-    groups: tuple[Group, ...]
-    folded: tuple[tuple[str, tuple[AttackRow, ...]], ...]
-    absences: tuple[Absence, ...]
-    plots: tuple[figures.Scatter, ...]
-
-    @property
-    def best(self) -> Row | None:
-        """The first ranked defence."""
-        return self.table.rows[0] if self.table.rows else None
-
-    @property
-    def undefended(self) -> Row | None:
-        """The undefended control, wherever it stands; it may have no figure yet."""
-        every = (*self.table.rows, *self.table.unranked)
-        return next((row for row in every if row.is_control), None)
-
-
-@dataclass(frozen=True)
 class MatrixPage:
     """One benchmark × matrix.
 
     Attributes:
-        path: its folder below the site's root. counts: status → planned cells, seeds one by one.
-        what: defence and attack labels → summary.
-        approximate: defences whose figures an attack with better gradients may lower.
-        empty: no cell has a record. reasons: then, why not.
-        contained: every cell ran in containers. mixed: only some did, so that each must say.
-        self_reported: cells that ran without isolation.
+        benchmark: label of the benchmark.
+        matrix: label of the matrix.
+        task: task of its victims.
+        threat: its threat model.
+        path: its folder below the site's root.
+        boards: one board a budget and victim.
+        budgets: labels of the budgets.
+        victims: labels of the victims.
+        counts: status → number of planned cells, each seed counted.
+        bar: the status bar of the counts.
+        measured: moment of the newest record, ``None`` without one.
+        contained: whether every cell ran in containers.
+        mixed: whether only some cells ran in containers, so that each cell must say so.
+        self_reported: number of cells that ran without isolation.
+        empty: whether no cell has a record.
+        reasons: the most frequent reasons why cells have no result.
+        flags: flags of the boards, one of each name.
+        flagged: number of cells with a flag.
+        what: label of a defence or an attack → its summary.
+        approximate: defences whose gradient is approximate, where the attacker uses it.
+        planned: all planned cells.
+        curves: the curves over the budget.
+        flips: the flipped comparisons, one section a victim.
     """
 
     benchmark: str
@@ -107,7 +73,7 @@ class MatrixPage:
     task: str
     threat: ThreatModel
     path: str
-    boards: tuple[Board, ...]
+    boards: tuple[boards.Board, ...]
     budgets: tuple[str, ...]
     victims: tuple[str, ...]
     counts: Mapping[str, int]
@@ -128,12 +94,12 @@ class MatrixPage:
 
     @property
     def total(self) -> int:
-        """Planned cells that could have a result."""
+        """Number of planned cells that could have a result."""
         return sum(n for status, n in self.counts.items() if status != "not_applicable")
 
     @property
     def sample(self) -> Table:
-        """A table to take the words from: all of a page have the same headline."""
+        """A table of the page; all have the same headline."""
         return self.boards[0].table
 
 
@@ -142,9 +108,19 @@ class Section:
     """One budget of a cell page.
 
     Attributes:
-        changes: how much inputs were changed.
-        classes: of a segmentation cell; moves, shares: what is drawn of them; lost, moved,
-            ranks: what that shows, in a sentence each.
+        anchor: fragment of its address.
+        cell: the cell of the table.
+        row: the defence's row of the table.
+        table: the table.
+        lines: the planned cells, one a seed.
+        changes: the perturbation sizes.
+        classes: figures of single classes, in segmentation.
+        moves: heat map of the changed predictions.
+        largest: the most frequent changes.
+        shares: IoU drop against share of pixels.
+        iou_drop: sentence on the drop of IoU.
+        prediction_changes: sentence on the changed predictions.
+        drop_correlation: sentence on drop and share.
     """
 
     anchor: str
@@ -157,19 +133,28 @@ class Section:
     moves: class_plots.HeatMap | None
     largest: tuple[Move, ...]
     shares: class_plots.SharePlot | None
-    lost: tuple[Says, ...]
-    moved: tuple[Says, ...]
-    ranks: tuple[Says, ...]
+    iou_drop: tuple[TextPart, ...]
+    prediction_changes: tuple[TextPart, ...]
+    drop_correlation: tuple[TextPart, ...]
 
     @property
-    def drawn(self) -> bool:
-        """Whether an attack handed in images, of which some are kept for pictures."""
+    def has_images(self) -> bool:
+        """Whether the attack made images, some of which are stored for pictures."""
         return any("measure" in line.record.stages for line in self.lines if line.record)
 
 
 @dataclass(frozen=True)
 class CellPage:
-    """One defence × attack × victim."""
+    """One defence × attack × victim.
+
+    Attributes:
+        page: the page of its matrix.
+        defense: label of the defence.
+        attack: label of the attack.
+        victim: label of the victim.
+        path: its address below the matrix's folder.
+        sections: one section a budget.
+    """
 
     page: MatrixPage
     defense: str
@@ -185,17 +170,17 @@ class CellPage:
 
     @property
     def has_moves(self) -> bool:
-        """Whether some budget tells what its predictions turn into."""
+        """Whether some budget has counts of changed predictions."""
         return any(section.moves for section in self.sections)
 
 
 def cell_path(victim: str, defense: str, attack: str) -> str:
-    """Where a cell's page lies below its matrix's folder."""
+    """Return the address of a cell's page below its matrix's folder."""
     return f"{slug(victim)}/{slug(defense)}/{slug(attack)}.html"
 
 
 def pages(frame: pd.DataFrame, meta: SiteMeta) -> list[MatrixPage]:
-    """One page a benchmark × matrix, as planned."""
+    """Return one page for each benchmark and matrix, as planned."""
     planned: dict[tuple[str, str], list[CellRow]] = {}
     for line in cell_rows(frame):
         planned.setdefault((line.benchmark, line.matrix), []).append(line)
@@ -214,14 +199,15 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
     own = sum(line.self_reported for line in ran)
     modules = _modules(planned)
     threat = THREATS[first.threat_model]
-    # who does not hold the defence meets no gradient of it
-    stand_ins = meta.approximate if threat.access == "victim" else frozenset()
-    boards = tuple(
-        _board(table, budgets.index(table.budget), victims.index(table.victim)) for table in found
+    # An attacker without the defended network uses no gradient of the defence.
+    approximate = meta.approximate if threat.access == "victim" else frozenset()
+    drawn = tuple(
+        boards.board(table, budgets.index(table.budget), victims.index(table.victim))
+        for table in found
     )
     flagged = [
         flag
-        for board in boards
+        for board in drawn
         for row in (*board.table.rows, *board.table.unranked)
         for flag in row.flags
     ]
@@ -231,7 +217,7 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         task=first.task,
         threat=threat,
         path=f"{slug(first.benchmark)}/{slug(first.matrix)}",
-        boards=boards,
+        boards=drawn,
         budgets=budgets,
         victims=victims,
         counts=counts,
@@ -247,7 +233,7 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         what={
             label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries
         },
-        approximate=frozenset(label for label, ref in modules.items() if ref in stand_ins),
+        approximate=frozenset(label for label, ref in modules.items() if ref in approximate),
         planned=tuple(planned),
         curves=tuple(curves.curves(found)),
         flips=tuple(flips.flips(planned)),
@@ -255,15 +241,15 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
 
 
 def _reasons(planned: Iterable[CellRow]) -> tuple[str, ...]:
-    """Why cells have no result, each reason once, the most frequent first."""
-    told = Counter(
+    """Return why cells have no result, each reason once, the most frequent first."""
+    counts = Counter(
         line.why or STATUSES[line.status].meaning for line in planned if line.status != "ok"
     )
-    return tuple(reason for reason, _ in told.most_common(6))
+    return tuple(reason for reason, _ in counts.most_common(6))
 
 
 def _modules(planned: Iterable[CellRow]) -> dict[str, str]:
-    """Label → folder of its module; records say which module a label stands for."""
+    """Return label → folder of its module, from the records where there are any."""
     found: dict[str, str] = {}
     for line in planned:
         cell = line.record.cell if line.record else None
@@ -276,61 +262,8 @@ def _modules(planned: Iterable[CellRow]) -> dict[str, str]:
     return found
 
 
-def _board(table: Table, i: int, j: int) -> Board:
-    rows = (*table.rows, *table.unranked)
-    plots = (figures.scatter(table, 620, 390), figures.scatter(table, 344, 360))
-    return Board(
-        i=i,
-        j=j,
-        table=table,
-        finding=(*findings.ranking(table), *findings.warning(table)),
-        dumbbells={row.defense: figures.dumbbell(row, table.headline) for row in rows},
-        groups=tuple(_groups(table)),
-        folded=tuple(_folded(table)),
-        absences=tuple(_absences(table)),
-        plots=tuple(plot for plot in plots if plot),
-    )
-
-
-def _groups(table: Table) -> list[Group]:
-    """Columns by access, controls and ensembles apart; those without a number are folded."""
-    titled: dict[str, list[int]] = {}
-    for place, attack in enumerate(table.attacks):
-        if not attack.folded:
-            title = ACCESS.get(attack.access, attack.access)
-            title = "Controls" if attack.is_control else title
-            titled.setdefault("Ensembles" if attack.derived else title, []).append(place)
-    return [
-        Group(title, tuple(table.attacks[place] for place in places), tuple(places))
-        for title, places in titled.items()
-    ]
-
-
-def _folded(table: Table) -> list[tuple[str, tuple[AttackRow, ...]]]:
-    """Attacks without a number, by the reason that they share."""
-    first = next(iter((*table.rows, *table.unranked)), None)
-    found: dict[str, list[AttackRow]] = {}
-    for place, attack in enumerate(table.attacks):
-        if attack.folded and first:
-            cell = first.cells[place]
-            found.setdefault(cell.reason or cell.word, []).append(attack)
-    return [(reason, tuple(attacks)) for reason, attacks in found.items()]
-
-
-def _absences(table: Table) -> list[Absence]:
-    cells = [cell for row in (*table.rows, *table.unranked) for cell in row.cells]
-    missing = [cell for cell in cells if cell.score is None]
-    found = []
-    for (status, word), count in sorted(Counter((c.status, c.word) for c in missing).items()):
-        reasons = {cell.reason for cell in missing if (cell.status, cell.word) == (status, word)}
-        shared = reasons.pop() if len(reasons) == 1 else None
-        text = shared or (STATUSES[status].meaning if status != "ok" else "see the cell")
-        found.append(Absence(status, word, count, text))
-    return found
-
-
 def cell_pages(page: MatrixPage) -> list[CellPage]:
-    """The pages of a matrix's cells, one a defence × attack × victim."""
+    """Return the pages of a matrix's cells, one for each defence × attack × victim."""
     found: dict[tuple[str, str, str], dict[str, list[CellRow]]] = {}
     for line in page.planned:
         budgets = found.setdefault((line.victim, line.defense, line.attack), {})
@@ -347,29 +280,29 @@ def cell_pages(page: MatrixPage) -> list[CellPage]:
         for budget in (b for b in page.budgets if b in budgets):
             row, table = rows[victim, defense, budget]
             cell = next(cell for cell in row.cells if cell.attack == attack)
-            told = tuple(sorted(budgets[budget], key=lambda line: line.seed))
-            sections.append(_section(anchors[budget], cell, row, table, told))
+            seeds = tuple(sorted(budgets[budget], key=lambda line: line.seed))
+            sections.append(_section(anchors[budget], cell, row, table, seeds))
         path = cell_path(victim, defense, attack)
         made.append(CellPage(page, defense, attack, victim, path, tuple(sections)))
     return made
 
 
 def _section(
-    name: str, cell: TableCell, row: Row, table: Table, told: tuple[CellRow, ...]
+    name: str, cell: TableCell, row: Row, table: Table, seeds: tuple[CellRow, ...]
 ) -> Section:
-    classes = classes_of(told) if table.task == "segmentation" else None
+    classes = classes_of(seeds) if table.task == "segmentation" else None
     return Section(
         anchor=name,
         cell=cell,
         row=row,
         table=table,
-        lines=told,
-        changes=changes(told),
+        lines=seeds,
+        changes=changes(seeds),
         classes=classes,
         moves=class_plots.heat_map(classes) if classes else None,
         largest=largest_moves(classes) if classes else (),
         shares=class_plots.share_plot(classes) if classes else None,
-        lost=tuple(findings.lost(classes, decimals(n=table.examples))) if classes else (),
-        moved=tuple(findings.moved(classes)) if classes else (),
-        ranks=tuple(findings.ranks(classes)) if classes else (),
+        iou_drop=tuple(findings.iou_drop(classes, decimals(n=table.examples))) if classes else (),
+        prediction_changes=tuple(findings.prediction_changes(classes)) if classes else (),
+        drop_correlation=tuple(findings.drop_correlation(classes)) if classes else (),
     )

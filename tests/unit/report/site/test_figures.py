@@ -1,4 +1,4 @@
-"""Pictures of the site: single classes, curves, and whether pages hold what they should."""
+"""Figures of the site: single classes, perturbation sizes, curves, labels."""
 
 import csv
 import re
@@ -50,8 +50,8 @@ def site(frame, tmp_path_factory):
 
 
 @pytest.fixture
-def told(frame):
-    """The seeds of one cell."""
+def seeds(frame):
+    """Return the seeds of one cell."""
     return [
         line
         for line in cell_rows(frame)
@@ -63,19 +63,19 @@ def rows(path):
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-def pooled_iou(told, part):
-    """IoU of each class, mean over seeds, from the confusions themselves."""
-    counts = [decode(line.record).confusions[part].sum(axis=0) for line in told]
+def pooled_iou(seeds, part):
+    """Return the IoU of each class, mean over seeds, from the confusions."""
+    counts = [decode(line.record).confusions[part].sum(axis=0) for line in seeds]
     return np.mean([iou(one) for one in counts], axis=0)
 
 
 # ---- single classes ----
 
 
-def test_classes_are_the_confusions_own_figures_sorted_by_clean_iou(told):
-    found = classes_of(told)
-    clean, attacked = pooled_iou(told, "before"), pooled_iou(told, "after")
-    labels = decode(told[0].record).confusions["before"].sum(axis=(0, 2))
+def test_classes_are_the_confusions_own_figures_sorted_by_clean_iou(seeds):
+    found = classes_of(seeds)
+    clean, attacked = pooled_iou(seeds, "before"), pooled_iou(seeds, "after")
+    labels = decode(seeds[0].record).confusions["before"].sum(axis=(0, 2))
     order = np.argsort(-clean)
     assert [row.name for row in found.rows] == [CLASSES[i] for i in order]
     for row, i in zip(found.rows, order, strict=True):
@@ -84,11 +84,11 @@ def test_classes_are_the_confusions_own_figures_sorted_by_clean_iou(told):
         assert row.drop == pytest.approx(clean[i] - attacked[i])
         assert row.share == pytest.approx(labels[i] / labels.sum())
     assert found.mean.clean.value == pytest.approx(clean.mean())
-    moves = sum(moves_of(line.record.confusions, 3) for line in told)
+    moves = sum(moves_of(line.record.confusions, 3) for line in seeds)
     assert (found.moves == moves).all()
 
 
-def test_a_record_without_names_and_moves_has_numbers_and_no_heat_map(told, tmp_path, frame):
+def test_a_record_without_names_and_moves_has_numbers_and_no_heat_map(seeds, tmp_path, frame):
     old = synthetic.frame(replace(MAPS, seeds=(0,)))
     for record in old.record:
         del record.confusions["classes"], record.confusions["moves"]
@@ -97,7 +97,7 @@ def test_a_record_without_names_and_moves_has_numbers_and_no_heat_map(told, tmp_
     assert class_plots.heat_map(found) is None
     page = (build(old, tmp_path / "site").parent / f"{CELL}.html").read_text()
     assert '<th scope="row">class 0</th>' in page
-    assert "What each class turns into" not in page
+    assert "Change of predictions" not in page
     assert not (tmp_path / "site" / f"{CELL}.moves.csv").exists()
 
 
@@ -107,12 +107,12 @@ def test_bars_end_where_the_figures_are():
     assert class_plots.bar(None) is None
 
 
-def test_the_page_has_a_bar_a_whisker_and_a_number_for_each_class_and_the_mean(site, told):
+def test_the_page_has_a_bar_a_whisker_and_a_number_for_each_class_and_the_mean(site, seeds):
     page = (site / f"{CELL}.html").read_text()
     section = page[page.index('id="linf-8-255"') : page.index('id="linf-4-255"')]
     table = section[section.index("classes bars") : section.index("</tfoot>")]
     body, foot = table.split("<tfoot>")
-    clean, attacked = pooled_iou(told, "before"), pooled_iou(told, "after")
+    clean, attacked = pooled_iou(seeds, "before"), pooled_iou(seeds, "after")
     for i, name in enumerate(CLASSES):
         (row,) = re.findall(rf'<th scope="row">{name}</th>.*?</tr>', body, re.S)
         ends = [
@@ -125,10 +125,10 @@ def test_the_page_has_a_bar_a_whisker_and_a_number_for_each_class_and_the_mean(s
     assert foot.count("<rect") == 2
 
 
-def test_every_field_of_the_heat_map_has_the_shade_of_its_share(told):
+def test_every_field_of_the_heat_map_has_the_shade_of_its_share(seeds):
     counts = np.zeros((4, 4), np.int64)
     counts[:3, :3] = [[99_740, 200, 60], [500, 97_500, 2_000], [7_000, 15_000, 78_000]]
-    found = replace(classes_of(told), moves=counts)
+    found = replace(classes_of(seeds), moves=counts)
     picture = class_plots.heat_map(found)
     k = picture.size
     assert k == len(CLASSES)  # nothing was predicted as no class, so it takes no room
@@ -146,8 +146,8 @@ def test_every_field_of_the_heat_map_has_the_shade_of_its_share(told):
     assert empty.shades == ("", "", "", "", "", "", "M0 0h1v1h-1zM1 1h1v1h-1zM2 2h1v1h-1z")
 
 
-def test_predictions_of_no_class_have_a_row_and_a_column(told):
-    found = classes_of(told)
+def test_predictions_of_no_class_have_a_row_and_a_column(seeds):
+    found = classes_of(seeds)
     more = found.moves.copy()
     more[0, 3] = 7
     picture = class_plots.heat_map(replace(found, moves=more))
@@ -155,8 +155,8 @@ def test_predictions_of_no_class_have_a_row_and_a_column(told):
     assert largest_moves(replace(found, moves=more * [[0, 0, 0, 1]]))[0].after == "no class"
 
 
-def test_the_largest_moves_are_the_largest(told):
-    found = classes_of(told)
+def test_the_largest_moves_are_the_largest(seeds):
+    found = classes_of(seeds)
     moves = largest_moves(found, most=3)
     off = found.moves[:3, :3] - np.diag(np.diag(found.moves[:3, :3]))
     assert [move.pixels for move in moves] == sorted(off[off > 0].tolist(), reverse=True)[:3]
@@ -166,12 +166,13 @@ def test_the_largest_moves_are_the_largest(told):
     assert first.share == pytest.approx(first.pixels / row.sum())
 
 
-def test_marks_of_the_share_plot_stand_at_their_drop_and_share(told):
-    found = classes_of(told)
+def test_marks_of_the_share_plot_are_at_their_drop_and_share(seeds):
+    found = classes_of(seeds)
     plot = class_plots.share_plot(found)
+    frame = plot.frame
     (x0, at0), (x1, at1) = ((float(t.text), t.at) for t in (plot.x_ticks[0], plot.x_ticks[-1]))
     (y0, up0), (y1, up1) = ((float(t.text), t.at) for t in (plot.y_ticks[0], plot.y_ticks[-1]))
-    assert (at0, at1, up0, up1) == (plot.left, plot.right, plot.bottom, plot.top)
+    assert (at0, at1, up0, up1) == (frame.left, frame.right, frame.bottom, frame.top)
     for row, point in zip(found.rows, plot.points, strict=True):
         part = (point.x - at0) / (at1 - at0)
         share = np.exp(np.log(x0) + part * (np.log(x1) - np.log(x0)))
@@ -188,19 +189,20 @@ def test_rank_correlation_equals_scipys():
         assert findings.spearman(a, b) == pytest.approx(spearmanr(a, b).statistic)
 
 
-def test_sentences_name_what_is_lost_most_and_where_it_goes(told):
-    found = classes_of(told)
-    said = "".join(part.text for part in findings.lost(found, 1))
+def test_sentences_name_what_is_lost_most_and_where_it_goes(seeds):
+    found = classes_of(seeds)
+    sentence = "".join(part.text for part in findings.iou_drop(found, 1))
     worst = max(found.rows, key=lambda row: row.drop)
-    assert f"Most is lost on {worst.name}" in said
+    assert f"The largest drop is on {worst.name}" in sentence
     gone = found.moves - np.diag(np.diag(found.moves))
-    said = "".join(part.text for part in findings.moved(found))
-    assert said.startswith(f"{100 * gone.sum() / found.moves.sum():.1f} % of the labelled pixels")
-    assert said.endswith(f"become {CLASSES[gone.sum(axis=0).argmax()]}.")
+    sentence = "".join(part.text for part in findings.prediction_changes(found))
+    share = 100 * gone.sum() / found.moves.sum()
+    assert sentence.startswith(f"{share:.1f} % of the labelled pixels")
+    assert sentence.endswith(f"become {CLASSES[gone.sum(axis=0).argmax()]}.")
 
 
-def test_class_files_hold_what_the_pictures_show(site, told):
-    found = classes_of(told)
+def test_class_files_hold_what_the_pictures_show(site, seeds):
+    found = classes_of(seeds)
     at = [row for row in rows(site / f"{CELL}.classes.csv") if row["budget"] == "L∞ 8/255"]
     assert [row["class"] for row in at] == [*(row.name for row in found.rows), "mean"]
     assert float(at[0]["clean_iou"]) == found.rows[0].clean.value
@@ -213,14 +215,14 @@ def test_class_files_hold_what_the_pictures_show(site, told):
 # ---- sizes of the change, boards without a bound ----
 
 
-def test_a_cell_page_tells_how_large_the_change_is(tmp_path):
+def test_a_cell_page_has_the_perturbation_size(tmp_path):
     frame = synthetic.frame(replace(MAPS, seeds=(0,)))
     sizes = {"linf_max": 8 / 255, "linf_mean": 6 / 255, "l2_max": 3.0, "l2_mean": 2.5,
              "rmse": 0.0291, "psnr": 30.72, "ssim": 0.8701, "changed": 3071.5, "identical": 2,
              "examples": 20}  # fmt: skip
     synthetic.alter(frame, lambda record: {"perturbation": sizes})
     page = (build(frame, tmp_path / "site").parent / f"{CELL}.html").read_text()
-    table = page[page.index("How much the inputs change") :].split("</table>")[0]
+    table = page[page.index("Perturbation size <small>") :].split("</table>")[0]
     titles = re.findall(r'<th scope="col" class="num">(.*?)</th>', table)
     texts = re.findall(r'<td class="num">(.*?)</td>', table)
     assert dict(zip(titles, texts, strict=True)) == {
@@ -231,7 +233,7 @@ def test_a_cell_page_tells_how_large_the_change_is(tmp_path):
     assert {row["perturbation_ssim"] for row in cells} == {"0.8701"}
 
 
-def test_an_unbounded_board_says_the_size_beside_each_score(site):
+def test_an_unbounded_board_has_the_size_beside_each_score(site):
     page = (site / "invented/maps/index.html").read_text()
     boards = re.split(r'<div class="board ', page)[1:]
     unbounded = [board for board in boards if ", unbounded</small>" in board]
@@ -244,10 +246,10 @@ def test_an_unbounded_board_says_the_size_beside_each_score(site):
     texts = re.findall(r'class="num">([^<]*)</td>', pgd)
     assert texts[1:5] == ["12.0", "0.300", "229.5/255", "0.2"]
     assert "<small>12.0 dB</small></a>" in board
-    assert "Nothing limits these attacks" in board
+    assert "The attacks are unbounded" in board
     for other in boards[:-1]:
         assert "PSNR" not in other
-        assert "Nothing limits" not in other
+        assert "The attacks are unbounded" not in other
 
 
 # ---- curves ----
@@ -267,17 +269,17 @@ def test_curves_go_through_the_scores_and_start_at_the_clean_figure(frame):
             (float(t.text), t.at) for t in (panel.y_ticks[0], panel.y_ticks[-1])
         )
         assert [tick.text for tick in panel.x_ticks] == ["0", "4", "8"]
-        assert {stroke.name for stroke in panel.strokes} == {"all attacks", *MAPS.attacks}
-        for stroke in panel.strokes:
-            points = [p.split() for p in stroke.path[1:].split("L")]
+        assert {curve.name for curve in panel.curves} == {"all attacks", *MAPS.attacks}
+        for curve in panel.curves:
+            points = [p.split() for p in curve.path[1:].split("L")]
             heights = [y0 + (float(y) - up0) / (up1 - up0) * (y1 - y0) for _, y in points]
             rows = [
                 next(r for r in (*t.rows, *t.unranked) if r.defense == defense)
                 for t in (by_eps[4 / 255], by_eps[8 / 255])
             ]
             scores = [
-                row.score if stroke.name == "all attacks"
-                else next(c.score for c in row.cells if c.attack == stroke.name)
+                row.score if curve.name == "all attacks"
+                else next(c.score for c in row.cells if c.attack == curve.name)
                 for row in rows
             ]  # fmt: skip
             expected = [100 * e.value for e in (rows[0].clean, *scores)]
@@ -312,35 +314,35 @@ def test_only_budgets_that_differ_in_their_radius_are_joined(limits, drawn):
 def test_a_success_rate_has_no_clean_start_and_one_attack_no_line_for_all():
     suite = replace(TWO, threat_model="backdoor", attacks={"badnets": 1.0, "noop": 0.0})
     panel = panels(synthetic.frame(suite))["none"]
-    assert [stroke.name for stroke in panel.strokes] == ["badnets", "noop"]
-    assert all(stroke.path.count("L") == 1 for stroke in panel.strokes)
+    assert [curve.name for curve in panel.curves] == ["badnets", "noop"]
+    assert all(curve.path.count("L") == 1 for curve in panel.curves)
 
 
 def test_of_many_attacks_the_strongest_and_the_controls_have_a_line():
     attacks = {f"attack-{i:02d}": 0.3 + 0.04 * i for i in range(15)} | {"noop": 0.0}
     frame = synthetic.frame(replace(TWO, attacks=attacks, examples=300))
     (found,) = curves(tables(frame))
-    assert found.weaker == 3
+    assert found.omitted == 3
     last = tables(frame)[0]
     order = sorted((a.score, a.attack) for a in last.attacks if a.attack != "noop")
-    drawn = {stroke.name for stroke in found.panels[0].strokes} - {"all attacks", "noop"}
+    drawn = {curve.name for curve in found.panels[0].curves} - {"all attacks", "noop"}
     assert drawn == {name for _, name in order[:12]}
-    assert "noop" in {stroke.name for stroke in found.panels[0].strokes}
+    assert "noop" in {curve.name for curve in found.panels[0].curves}
 
 
 def test_gaps_are_marked_on_the_axis_or_named():
     gaps = {("trades", "fgsm"): ("timeout", "slow")}
     found = panels(synthetic.frame(replace(MAPS, gaps=gaps)))
-    assert found["trades"].open == ("fgsm",)
-    assert "all attacks" not in {stroke.name for stroke in found["trades"].strokes}
-    assert found["none"].open == ()
+    assert found["trades"].missing == ("fgsm",)
+    assert "all attacks" not in {curve.name for curve in found["trades"].curves}
+    assert found["none"].missing == ()
     frame = synthetic.frame(MAPS)
     lost = (frame.defense == "none") & (frame.attack == "fgsm") & (frame.eps == 8 / 255)
     frame.loc[lost, "status"] = "timeout"
     panel = panels(frame)["none"]
-    (stroke,) = (stroke for stroke in panel.strokes if stroke.name == "fgsm")
-    assert stroke.lacks == (panel.x_ticks[-1].at,)
-    assert stroke.path.count("L") == 1
+    (curve,) = (curve for curve in panel.curves if curve.name == "fgsm")
+    assert curve.missing == (panel.x_ticks[-1].at,)
+    assert curve.path.count("L") == 1
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation", "ranking"])
@@ -351,7 +353,7 @@ def test_curves_are_drawn_for_every_task(task, tmp_path):
         build(synthetic.frame(suite), tmp_path / "site").parent / "invented/linf/index.html"
     ).read_text()
     assert page.count('<svg class="plot curve"') == 1
-    assert "The same at every budget" in page
+    assert "Curves over the budget" in page
     one = replace(suite, budgets=(("a", 0.1),))
     page = build(synthetic.frame(one), tmp_path / "one").parent / "invented/linf/index.html"
     assert '<svg class="plot curve"' not in page.read_text()

@@ -1,4 +1,4 @@
-"""Flipped comparisons on the pages: what records hold, and what is drawn and written of it."""
+"""Flipped comparisons: records, figures, tables and files."""
 
 import csv
 import io
@@ -12,6 +12,7 @@ from harness.judge.metrics import Comparisons, decisions
 from harness.judge.metrics import judge_flips as judged
 from harness.report.cells import cell_rows
 from harness.report.site import build, flip_plots
+from harness.report.site.axes import LARGE
 from harness.report.site.flips import decode, flips, jaccard
 from harness.results.codec import pack_flips
 from tests.support import synthetic
@@ -38,7 +39,7 @@ def comparisons(rng, n):
 
 
 def one(attack, budget, seed):
-    """What the judge finds where an attack takes the rows of its name."""
+    """Return the judged flips of an attack, and the rows that it flips."""
     rng = np.random.default_rng(seed)
     clean, broken = rng.standard_normal((2, ITEMS, 2))
     train, test = comparisons(rng, N), comparisons(rng, 60)
@@ -81,11 +82,11 @@ def test_a_record_holds_which_rows_were_flipped_and_how_far_they_lay(frame):
         assert flip.n == N
 
 
-def test_the_undefended_ranker_tells_and_overlaps_are_jaccards(frame):
+def test_the_undefended_ranker_is_read_and_overlaps_are_jaccard_indices(frame):
     (found,) = flips(cell_rows(frame))
     assert found.defense == "none"
     assert found.seed == 0
-    assert len(found.told) == 8
+    assert len(found.rows) == 8
     small, large = SHARES
     shares = [
         jaccard(one("furthest", small, seed)[1], one("nearest", small, seed)[1]) for seed in (0, 1)
@@ -100,35 +101,43 @@ def test_the_undefended_ranker_tells_and_overlaps_are_jaccards(frame):
 
 def test_pictures_are_on_one_scale_and_thinned_evenly(frame, monkeypatch):
     (found,) = flips(cell_rows(frame))
-    told = found.at("35 % label edits")
-    panels = flip_plots.flipped(told)
+    rows = found.at("35 % label edits")
+    panels = flip_plots.flip_histograms(rows)
     assert [panel.name for panel in panels] == ["furthest", "nearest", "random_noise"]
     assert len({panel.outline for panel in panels}) == 1
     assert {panel.count for panel in panels} == {140}
     monkeypatch.setattr(flip_plots, "MOST_DOTS", 50)
-    dots = flip_plots.dots(told)
+    dots = flip_plots.dot_plots(rows)
     assert {(d.count, d.drawn) for d in dots} == {(140, 47)}
     assert all(d.path.count("M") == d.drawn for d in dots)
-    assert flip_plots.wrong(told).count == told[0].flip.wrong.sum()
+    assert flip_plots.wrong_histogram(rows).count == rows[0].flip.wrong.sum()
 
 
 def test_fit_has_a_line_an_attack_and_needs_two(frame):
     (found,) = flips(cell_rows(frame))
-    drawn = flip_plots.fit(found)
+    drawn = flip_plots.fit_plot(found)
     assert len(drawn.lines) == len(drawn.points) == 4
     assert drawn.dots.count("M") == 4
-    alone = replace(found, told=tuple(one for one in found.told if one.attack == "noop"))
-    assert flip_plots.fit(alone) is None
+    for mark in drawn.points:  # no label stands on a line: here all lines are level
+        for line in drawn.lines:
+            (x0, y), *_, (x1, _) = ([float(v) for v in p.split()] for p in line[1:].split("L"))
+            width = LARGE.letter * len(mark.name)
+            left = mark.label_x - {"start": 0, "middle": width / 2, "end": width}[mark.anchor]
+            assert not (
+                left < x1 and x0 < left + width and mark.label_y - 12 < y < mark.label_y + 3
+            )
+    alone = replace(found, rows=tuple(row for row in found.rows if row.attack == "noop"))
+    assert flip_plots.fit_plot(alone) is None
 
 
 def test_the_page_shows_tables_pictures_and_files(frame, tmp_path):
     site = build(frame, tmp_path / "site").parent
     folder = site / "invented/rank"
     page = (folder / "index.html").read_text()
-    assert "What was flipped" in page
+    assert "Flipped comparisons <small>" in page
     assert page.count('<svg class="plot fit"') == 1
     hits = sum(
-        bool(told.flip.attacked.any()) for told in flips(cell_rows(frame))[0].told
+        bool(row.flip.attacked.any()) for row in flips(cell_rows(frame))[0].rows
     )  # a control may take none
     assert page.count('<svg class="plot hist"') == 2 * 2 * 3 + hits + 2
     smiling = re.search(r"<tr><th scope=\"row\">smiling</th>(.*?)</tr>", page)[1]
@@ -145,7 +154,7 @@ def test_the_page_shows_tables_pictures_and_files(frame, tmp_path):
 def test_without_flips_in_records_there_is_no_section(tmp_path):
     site = build(synthetic.frame(SUITE), tmp_path / "site").parent
     page = (site / "invented/rank/index.html").read_text()
-    assert "What was flipped" not in page
+    assert "Flipped comparisons <small>" not in page
     assert not (site / "invented/rank/flips.csv").exists()
 
 
@@ -153,7 +162,7 @@ def test_a_record_that_cannot_be_read_leaves_no_hole_in_the_page(frame, tmp_path
     broken = {"n": 400, "flipped": "!", "attributes": 3}
     synthetic.alter(frame, lambda r: {"flips": broken if r.cell.attack == "nearest" else r.flips})
     (found,) = flips(cell_rows(frame))
-    assert {told.attack for told in found.told} == {"furthest", "random_noise", "noop"}
+    assert {row.attack for row in found.rows} == {"furthest", "random_noise", "noop"}
     synthetic.alter(frame, lambda record: {"flips": broken})
     assert flips(cell_rows(frame)) == []
     assert (build(frame, tmp_path / "site").parent / "invented/rank/index.html").is_file()
@@ -161,12 +170,12 @@ def test_a_record_that_cannot_be_read_leaves_no_hole_in_the_page(frame, tmp_path
 
 def test_flips_of_a_network_that_overflows_are_counted_and_not_drawn(frame):
     (found,) = flips(cell_rows(frame))
-    told = found.at("35 % label edits")[0]
-    places = told.flip.places.copy()
+    row = found.at("35 % label edits")[0]
+    places = row.flip.places.copy()
     places[:9] = np.nan
-    (dots,) = flip_plots.dots([replace(told, flip=replace(told.flip, places=places))])
+    (dots,) = flip_plots.dot_plots([replace(row, flip=replace(row.flip, places=places))])
     assert (dots.count, dots.drawn) == (140, 131)
     assert "nan" not in dots.path
     places[:] = np.nan
-    (dots,) = flip_plots.dots([replace(told, flip=replace(told.flip, places=places))])
+    (dots,) = flip_plots.dot_plots([replace(row, flip=replace(row.flip, places=places))])
     assert (dots.drawn, dots.path) == (0, "")

@@ -1,4 +1,4 @@
-"""Pictures of cells: what a tile shows, when it is made, and where its arrays come from."""
+"""Pictures of cells: tiles, reuse between builds, and the arrays from the store."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from harness.judge.budget import measure
 from harness.judge.common import common
 from harness.judge.maps import confusion
 from harness.report.site import build, palette
-from harness.report.site.frames import COLUMNS, Frames, chosen, compose, compose_common, factor
+from harness.report.site.frames import COLUMNS, Frames, choose, compose, compose_common, factor
 from harness.results.codec import pack_counts
 from harness.results.records import Record
 from harness.storage.receipt import ReceiptDraft
@@ -138,9 +138,9 @@ def test_without_a_change_the_mean_is_grey_and_the_spectrum_black():
 
 
 def test_frames_are_chosen_by_rule():
-    assert chosen(8) == [0, 2, 5, 7]
+    assert choose(8) == [0, 2, 5, 7]
     for kept in range(1, 60):
-        found = chosen(kept)
+        found = choose(kept)
         assert len(found) == min(4, kept)
         assert found[0] == 0
         assert found == sorted(set(found))
@@ -191,7 +191,7 @@ def test_there_are_32_colours():
 
 
 class Loads:
-    """A loader that counts."""
+    """Loader that counts its calls."""
 
     def __init__(self, frames=None):
         self.frames, self.asked = frames, []
@@ -301,7 +301,7 @@ def test_a_broken_picture_is_drawn_again(frame, tmp_path):
 def test_without_artefacts_there_is_one_sentence_and_no_picture(load, frame, tmp_path):
     site = build(frame, tmp_path / "site", load=load).parent
     page = (site / "invented/maps/small-cnn/none/pgd.html").read_text()
-    assert page.count("No pictures: what they are made of is not in") == 2
+    assert page.count("No pictures: their artefacts are not in the store") == 2
     assert "<image" not in page
     assert not (site / "pictures").exists()
 
@@ -326,7 +326,7 @@ def recorded(stages):
 
 @pytest.fixture
 def stored(tmp_path):
-    """A store with the artefacts of one cell of ten images, five of them kept."""
+    """Make a store with the artefacts of one cell of ten images, five of them stored."""
     frames = made(10)
     store, out = Store(tmp_path / "home/store"), tmp_path / "out"
 
@@ -349,7 +349,7 @@ def stored(tmp_path):
 def test_frames_are_read_from_the_store(stored):
     store, frames = stored
     found = read_frames(store, recorded(STAGES))
-    assert found.rows == chosen(5) == [0, 1, 3, 4]
+    assert found.rows == choose(5) == [0, 1, 3, 4]
     for name in ("image", "attacked", "before", "after", "truth", "linf", "mse"):
         assert (getattr(found, name) == getattr(frames, name)[found.rows]).all(), name
     assert (found.mean == frames.mean).all()

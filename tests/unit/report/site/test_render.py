@@ -1,4 +1,4 @@
-"""The static site: what it must hold, and what must never get through."""
+"""The static site: content, links, escaping, exports, sizes."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ META = SiteMeta(
 
 
 class Page(HTMLParser):
-    """Links, ids, and whatever the content security policy would refuse."""
+    """Links and ids of a page, and content that its security policy refuses."""
 
     def __init__(self, path: Path):
         super().__init__()
@@ -63,11 +63,11 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        self.ids += [given["id"]] if "id" in given else []
-        self.links += [given[name] for name in ("href", "src") if name in given]
-        self.refused += [name for name in given if name == "style" or name.startswith("on")]
-        self.refused += [tag] if tag == "style" or (tag == "script" and "src" not in given) else []
+        values = dict(attrs)
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values[name] for name in ("href", "src") if name in values]
+        self.refused += [name for name in values if name == "style" or name.startswith("on")]
+        self.refused += [tag] if tag == "style" or (tag == "script" and "src" not in values) else []
         self.scripts += tag == "script"
 
 
@@ -105,7 +105,7 @@ def test_pages_exist(site):
     assert len(html_of(site)) == 1 + 5 + 10 * 6 * (2 + 1 + 1 + 1 + 1)
 
 
-def test_every_link_leads_somewhere_and_ids_are_unique(site):
+def test_every_link_has_a_target_and_ids_are_unique(site):
     pages = {path: Page(path) for path in html_of(site)}
     for path, page in pages.items():
         assert len(page.ids) == len(set(page.ids)), path
@@ -119,7 +119,7 @@ def test_every_link_leads_somewhere_and_ids_are_unique(site):
                 assert fragment in pages[target].ids, (path, link)
 
 
-def test_nothing_that_the_policy_refuses(site):
+def test_no_page_has_content_that_the_policy_refuses(site):
     for path in html_of(site):
         page = Page(path)
         assert not page.refused, path
@@ -128,7 +128,7 @@ def test_nothing_that_the_policy_refuses(site):
         assert not re.search(r"https?://", path.read_text()), path
 
 
-def test_each_page_has_one_heading_of_its_own_and_a_title_of_its_own(site):
+def test_each_page_has_one_heading_and_a_unique_title(site):
     titles = [re.search(r"<title>(.*?)</title>", p.read_text())[1] for p in html_of(site)]
     benchmark = [title for title in titles if " × " not in title]
     assert len(benchmark) == len(set(benchmark))
@@ -153,7 +153,7 @@ def test_an_older_site_is_replaced_and_nothing_else(frame, tmp_path):
     foreign = tmp_path / "home"
     foreign.mkdir()
     (foreign / "thesis.tex").write_text("important")
-    with pytest.raises(UserError, match="not a site of ours"):
+    with pytest.raises(UserError, match="not a Gauntlet site"):
         build(frame, foreign)
     assert [path.name for path in foreign.iterdir()] == ["thesis.tex"]
 
@@ -182,7 +182,7 @@ def test_gaps_say_their_status_in_the_cell_and_their_reason_beside(site):
     assert "≤ " in page
     cell = (site / "invented/linf/small-cnn/diffusion-purify/apgd-t.html").read_text()
     assert "In the attack: stopped at its 120 min limit." in cell
-    assert "is not ranked on this budget" in cell
+    assert "is not ranked under this budget" in cell
 
 
 def test_numbers_flags_and_marks(site):
@@ -203,7 +203,7 @@ def test_numbers_flags_and_marks(site):
 
 @pytest.fixture(scope="module")
 def made_both_ways(tmp_path_factory):
-    """A matrix that ran in containers, but for one attack; another that ran in them throughout."""
+    """Two matrices in containers; in the first, one attack ran with the local executor."""
     gaps = {("none", "noop"): ("not_applicable", "attack noop does not do that")}
     mixed = Suite(executor="docker", outside=("fgsm",), seeds=(0,), gaps=gaps)
     whole = replace(mixed, matrix="whole", outside=())
@@ -211,22 +211,22 @@ def made_both_ways(tmp_path_factory):
     return build(rows, tmp_path_factory.mktemp("both") / "site", META).parent / "invented"
 
 
-def test_self_reported_numbers_are_marked_one_by_one_beside_contained_ones(made_both_ways):
+def test_self_reported_numbers_are_marked_singly_in_a_mixed_matrix(made_both_ways):
     page = (made_both_ways / "linf/index.html").read_text()
     assert "partly self-reported" in page
     assert page.count("<small>self-reported: fgsm</small>") == 2 * len(SUITES[0].defenses)
     assert len(re.findall(r'class="c [^"]*own"', page)) == 2 * len(SUITES[0].defenses)
     assert page.count('<span class="sr">self-reported</span>') == 2 * len(SUITES[0].defenses)
-    assert "self-reported: ran without isolation" in page
+    assert "self-reported: run without isolation" in page
     assert "Some cells ran with the local executor" in page
     assert "self-reported" not in (made_both_ways / "whole/index.html").read_text()
     overview = (made_both_ways.parent / "index.html").read_text()
     assert overview.count("partly self-reported") == 1
     cells = list(csv.DictReader(lines_of(made_both_ways / "linf/cells.csv")))
-    said = {(row["attack"], row["executor"], row["contained"]) for row in cells if row["key"]}
-    assert ("fgsm", "local", "false") in said
-    assert ("square", "docker", "true") in said
-    assert ("noop", "", "") in said
+    rows = {(row["attack"], row["executor"], row["contained"]) for row in cells if row["key"]}
+    assert ("fgsm", "local", "false") in rows
+    assert ("square", "docker", "true") in rows
+    assert ("noop", "", "") in rows
     ranking = list(csv.DictReader(lines_of(made_both_ways / "linf/ranking.csv")))
     assert {row["contained"] for row in ranking} == {"false"}
 
@@ -234,26 +234,26 @@ def test_self_reported_numbers_are_marked_one_by_one_beside_contained_ones(made_
 def test_a_cell_page_says_how_it_ran_and_in_which_image(made_both_ways):
     folder = made_both_ways / "linf/small-cnn/trades"
     inside, outside = ((folder / f"{name}.html").read_text() for name in ("square", "fgsm"))
-    assert "Ran in containers." in inside
+    assert "The cell ran in containers." in inside
     assert "self-reported" not in inside
     assert "sha256:a1a1a1a1a1a1 (train, attack)" in inside
     assert "gauntlet reproduce" in inside
-    assert 'without isolation: <span class="warn">self-reported</span>' in outside
+    assert 'without isolation: it is <span class="warn">self-reported</span>' in outside
     assert "sha256:" not in outside
-    told = json.loads((folder / "square.records.json").read_text())
-    assert told[0]["run"]["images"]["attack"] == "sha256:" + "a1" * 32
+    records = json.loads((folder / "square.records.json").read_text())
+    assert records[0]["run"]["images"]["attack"] == "sha256:" + "a1" * 32
 
 
 def test_a_site_of_local_records_says_so_once(site):
     page = (site / "invented/linf/index.html").read_text()
-    assert "every number is self-reported" in page
+    assert "all numbers are self-reported" in page
     assert not re.search(r'class="c [^"]*own"', page)
     assert "<small>self-reported" not in page
 
 
 def test_a_benchmark_without_records_says_what_was_planned(site):
     page = (site / "ranks/not-run/index.html").read_text()
-    assert "Nothing here has been measured." in page
+    assert "No cell has been measured." in page
     assert "360 cells" in page
     assert "not run yet" in page
     assert "gauntlet run ranks" in page
@@ -266,18 +266,18 @@ def test_attacks_that_lack_every_number_for_one_reason_share_a_note(tmp_path):
     suite = Suite(defenses=defenses, attacks=attacks, gaps=gaps, examples=20, seeds=(0,))
     build(synthetic.frame(suite), tmp_path / "site")
     page = (tmp_path / "site/invented/linf/index.html").read_text()
-    assert "<b>fgsm</b>, <b>square</b> have no number on any defence" in page
+    assert "<b>fgsm</b>, <b>square</b> have no result on any defence" in page
 
 
-def test_a_defence_whose_gradient_is_a_stand_in_says_so(tmp_path):
+def test_a_defence_with_an_approximate_gradient_is_marked(tmp_path):
     suite = Suite(defenses={"none": 0.0, "jpeg": 0.4}, examples=20, seeds=(0,))
     meta = SiteMeta(approximate=frozenset({"defenses/jpeg"}))
     build(synthetic.frame(suite), tmp_path / "site", meta)
     page = (tmp_path / "site/invented/linf/index.html").read_text()
-    assert page.count("its gradient is a stand-in") == len(suite.budgets)
+    assert page.count("approximate gradient: a better attack may lower this") == len(suite.budgets)
 
 
-def test_nothing_planned_is_a_page_too(frame, tmp_path):
+def test_a_site_without_a_plan_has_a_page(frame, tmp_path):
     page = build(frame.iloc[:0], tmp_path / "site").read_text()
     assert "No benchmark is planned" in page
 
@@ -357,9 +357,9 @@ def test_exports_hold_fractions_counts_and_status(site, frame):
     assert all(row["status"] != "ok" or row["robust_accuracy_n"] for row in cells)
     results = json.loads((site / "invented/linf/results.json").read_text())
     assert len(results["tables"]) == 4
-    told = json.loads((site / "invented/linf/small-cnn/none/noop.records.json").read_text())
-    assert len(told) == 4
-    assert "outcomes" not in told[0]
+    records = json.loads((site / "invented/linf/small-cnn/none/noop.records.json").read_text())
+    assert len(records) == 4
+    assert "outcomes" not in records[0]
 
 
 def test_csv_text_is_no_formula_and_numbers_stay_numbers():
