@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.common.files import remove_tree
-from harness.config.module_files import decides
+from harness.config.module_files import affects_results
 from harness.executors.base import StageJob
 from harness.executors.container_options import USER, Shape, options
 from harness.executors.mounts import at, grant, listening, readable
@@ -188,7 +188,7 @@ class Container:
             source = Path(module["folder"])
             name = f"modules/{source.parent.name}/{source.name}"
             # copied, as people edit these in place; nothing that the stage's key leaves out
-            grant(source, self.box / name, linked=False, wanted=decides)
+            grant(source, self.box / name, linked=False, wanted=affects_results)
             modules[role] = module | {"folder": f"/box/{name}"}
         kept = Path(job.job["checkpoint"])
         if kept.is_dir():

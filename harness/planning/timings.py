@@ -1,4 +1,4 @@
-"""What stages took and weighed here before, so that a plan can say what it will take."""
+"""Time and disk that stages took on this machine, from which a plan's are estimated."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from harness import datasets
 from harness.common.files import load_array, read_json, write_json
 from harness.common.keys import canonical
-from harness.config.validation import Value
+from harness.config.field_types import Value
 from harness.planning.forecast import Forecast, Range
 from harness.planning.graph import HOST, Stage
 from harness.planning.plan import Plan
@@ -21,17 +21,17 @@ from harness.planning.recipe import DataRecipe, Recipe, StageRecipe, SubsetRecip
 from harness.storage.store import Store
 
 SCHEMA = "timings/2"
-KEPT = 20
-"""Samples kept of a setting; the median of the latest counts."""
-KEPT_SETTINGS = 50
-"""Settings kept of a kind of stage with its modules, the latest."""
+MAX_SAMPLES = 20
+"""Number of the latest samples of a setting that are stored; their median counts."""
+MAX_SETTINGS = 50
+"""Number of the latest settings that are stored for a label."""
 
 READ = ("slice_x", "x", "clean", "train", "slice", "data", "spec")
-"""Names of the inputs that a stage works through; the first that it has counts."""
+"""Names of inputs whose examples a stage works through; the first that it has counts."""
 
 
 class Work(NamedTuple):
-    """The examples that a stage works through, as far as a plan knows them.
+    """Examples that a stage works through, as far as a plan knows them.
 
     Attributes:
         data: the data set's name.
@@ -61,10 +61,10 @@ class Size:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the stages of one setting took.
+    """Measurements of the stages of one setting.
 
     Attributes:
-        setting: everything but module digests and the seed, as text; equal text, equal setting.
+        setting: all but module digests and the seed, as text.
         counts: the whole numbers among parameters and budget, such as steps or queries.
         work: the examples; ``None`` where no data are read.
         seconds: of the latest such stages.
@@ -79,7 +79,7 @@ class Sample:
 
     @property
     def medians(self) -> tuple[float, float]:
-        """Seconds and bytes of such a stage; at least one has run."""
+        """Median seconds and bytes of a setting in which at least one stage has run."""
         return statistics.median(self.seconds), statistics.median(self.sizes)
 
 
@@ -123,7 +123,7 @@ class Timings:
             sample = self._sample(self._stages[key])
             sample.seconds.append(receipt["seconds"])
             sample.sizes.append(store.size(key))
-            del sample.seconds[:-KEPT], sample.sizes[:-KEPT]
+            del sample.seconds[:-MAX_SAMPLES], sample.sizes[:-MAX_SAMPLES]
         for stage in self._stages.values():
             recipe = stage.recipe
             if isinstance(recipe, DataRecipe) and store.has(stage.key):
@@ -137,7 +137,7 @@ class Timings:
         samples = self._samples.setdefault(self.label(stage), [])
         new = self._setting(stage)
         known = next((one for one in samples if one.setting == new.setting), new)
-        samples[:] = [*[one for one in samples if one is not known][1 - KEPT_SETTINGS :], known]
+        samples[:] = [*[one for one in samples if one is not known][1 - MAX_SETTINGS :], known]
         return known
 
     # -- expecting ----------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class Timings:
         for known in samples:
             if known.setting == asked.setting:
                 seconds, size = known.medians
-                return Range.at(seconds), Range.at(size)
+                return Range.exactly(seconds), Range.exactly(size)
         compared = [(self._factor(known, asked), known) for known in samples]
         factors = [(factor, known) for factor, known in compared if factor is not None]
         if not factors:
@@ -180,7 +180,7 @@ class Timings:
             for factor, known in factors
             if factor.spread == narrow
         ]
-        return Range.over(one[0] for one in best), Range.over(one[1] for one in best)
+        return Range.hull(one[0] for one in best), Range.hull(one[1] for one in best)
 
     def _factor(self, known: Sample, asked: Sample) -> Range | None:
         """Return how many times as much the asked setting takes, from independent to in proportion.
@@ -268,7 +268,7 @@ class Timings:
 
 _LEFT_OUT = ("modules", "budget", "seed", "digest")
 _LABELS = ("target",)
-"""Whole numbers that count nothing."""
+"""Integers that are labels, not amounts."""
 
 
 def _identity(recipe: Recipe) -> Hashable:
@@ -302,7 +302,7 @@ def read(path: Path) -> tuple[dict[str, Size], dict[str, list[Sample]]]:
 
 
 def write(path: Path, data: dict[str, Size], samples: dict[str, list[Sample]]) -> None:
-    """Write what ``read`` reads."""
+    """Write the file that ``read`` reads."""
     content = {
         "schema": SCHEMA,
         "data": {name: asdict(size) for name, size in data.items()},

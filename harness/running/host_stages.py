@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from harness import datasets
 from harness.common.files import load_array, read_json, save_array, write_json
-from harness.config.budget import counted
+from harness.config.budget import count_edits
 from harness.config.threat import By
 from harness.datasets.base import hash_order
 from harness.judge import budget as budgets
@@ -161,7 +161,7 @@ def edit(
         train_ids=arrays["ids"],
         train_x=arrays["x"],
         train_y=arrays["y"],
-        budget=counted(budget, len(arrays["ids"])),
+        budget=count_edits(budget, len(arrays["ids"])),
         spec=dict(spec),
     )
     if reason is not None:

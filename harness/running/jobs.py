@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.common.files import load_array, read_json
-from harness.config.budget import counted
+from harness.config.budget import count_edits
 from harness.config.catalog import Catalog, Module
 from harness.config.environments import Environment
+from harness.config.field_types import Limits
 from harness.config.manifest import Manifest
-from harness.config.validation import Limits
 from harness.executors.base import StageJob
 from harness.planning.graph import Stage
 from harness.planning.recipe import ModuleRef, StageRecipe
@@ -53,7 +53,7 @@ def make_job(
     assert isinstance(recipe, StageRecipe)
     budget = dict(recipe.budget)
     if "train" in inputs:
-        budget = counted(budget, len(load_array(Path(inputs["train"]) / "ids.npy")))
+        budget = count_edits(budget, len(load_array(Path(inputs["train"]) / "ids.npy")))
     job: dict[str, Any] = {
         "stage": stage.kind,
         "spec": read_json(store.part(stage.inputs["spec"].key, "spec.json")),

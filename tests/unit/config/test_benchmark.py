@@ -16,9 +16,9 @@ from harness.config.benchmark import (
     check_benchmarks,
     load_benchmark,
 )
+from harness.config.field_types import THREAT_MODELS
 from harness.config.manifest import manifest_schema
 from harness.config.strict_yaml import Ratio, parse
-from harness.config.validation import THREAT_MODELS
 
 QUICK = """\
 schema: benchmark/1

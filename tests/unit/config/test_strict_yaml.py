@@ -9,7 +9,7 @@ import yaml
 
 from harness.common.errors import UserError, UserErrors
 from harness.config import strict_yaml
-from harness.config.strict_yaml import Ratio, key, nearest, parse, quoted
+from harness.config.strict_yaml import Ratio, key, nearest, parse, quote
 
 
 @pytest.fixture(params=["CSafeLoader", "SafeLoader"])
@@ -242,9 +242,9 @@ def test_every_key_path_has_its_place_and_a_missing_one_its_parents(read):
 
 def test_small_helpers():
     assert key(("a", 0, "b")) == "a[0].b"
-    assert quoted("x" * 100) == '"' + "x" * 56 + "…"
-    assert quoted("two\nlines") == '"two\\nlines"'
-    assert quoted(Ratio("8/255")) == "8/255"
+    assert quote("x" * 100) == '"' + "x" * 56 + "…"
+    assert quote("two\nlines") == '"two\\nlines"'
+    assert quote(Ratio("8/255")) == "8/255"
     assert nearest("x", []) == "remove it"
 
 
