@@ -55,7 +55,7 @@ class Keep(Strict):
 def _check_labels(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
     labels = [entry.label for entry in found]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        what = f"{quote(twice[0])} stands twice"
+        what = f"duplicate entry {quote(twice[0])}"
         raise field_error(what, "remove one, or tell them apart by as:")
     return found
 
@@ -151,7 +151,7 @@ class Matrix(Strict):
             for loc, what, fix in budget.problems_under(self.threat_model):
                 yield Problem(("budgets", i, *loc), what, fix)
             if budget.to_json() in [earlier.to_json() for earlier in self.budgets[:i]]:
-                yield Problem(("budgets", i), f"{budget.label} stands twice", "keep one")
+                yield Problem(("budgets", i), f"duplicate entry {budget.label}", "keep one")
 
     def _role_problems(self) -> Iterator[Problem]:
         if "student" not in self.data:
@@ -202,7 +202,9 @@ class Benchmark(Strict):
         names = [matrix.name for matrix in self.matrices]
         for i, name in enumerate(names):
             if name in names[:i]:
-                yield Problem(("matrices", i, "name"), f"{quote(name)} stands twice", "rename one")
+                yield Problem(
+                    ("matrices", i, "name"), f"duplicate name {quote(name)}", "rename one"
+                )
 
 
 def load_benchmark(path_or_name: str | Path, root: Path = Path()) -> Benchmark:

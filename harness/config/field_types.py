@@ -40,7 +40,7 @@ def _name(text: str) -> str:
 def _unique(items: tuple[T, ...]) -> tuple[T, ...]:
     twice = [item for i, item in enumerate(items) if item in items[:i]]
     if twice:
-        raise field_error(f"{quote(twice[0])} stands twice", "keep one")
+        raise field_error(f"duplicate entry {quote(twice[0])}", "keep one")
     return items
 
 

@@ -42,7 +42,7 @@ from harness.config.validation import name_problems, read_all, read_model
 Kind: TypeAlias = Literal["attack", "defense", "victim"]
 Need: TypeAlias = Literal["loss", "features", "maps", "gradients"]
 
-# The names in runtime.hooks.HOOKS, again because that module imports torch; a test compares.
+# Equal to runtime.hooks.HOOKS, which config does not import; a test compares the two.
 HOOK_NAMES: dict[Kind, tuple[str, ...]] = {
     "attack": ("learn", "perturb", "poison", "trigger", "deliver"),
     "defense": ("build", "sanitize", "fit", "loss", "repair", "guard"),
@@ -276,7 +276,7 @@ class Manifest(Strict):
 
     def _weights_problems(self) -> Iterator[Problem]:
         if self.weights and "import_weights" not in self.hooks:
-            what = "weights that nothing reads"
+            what = "weights without the hook import_weights"
             yield Problem(("weights",), what, "implement import_weights and add it to hooks")
         for name, weights in self.weights.items():
             for loc, what, fix in self.param_problems(weights.variant, {}):
@@ -370,4 +370,4 @@ def _folder_problems(document: Document) -> Iterator[Problem]:
         if not target.is_file():
             yield Problem(("entry",), f"there is no {quote(file)} in the folder", "write it")
         elif not target.is_relative_to(folder):
-            yield Problem(("entry",), f"{quote(file)} leads out of the folder", "copy it here")
+            yield Problem(("entry",), f"{quote(file)} is outside the folder", "copy it here")

@@ -314,7 +314,7 @@ class _Reader:
             name = self._key(event, events, loc)
             inner = (*loc, name)
             if name in entries:
-                what = f"given twice (first on line {first[name]})"
+                what = f"duplicate key (first on line {first[name]})"
                 self.refuse(_place(event), what, "keep one", inner)
             self.places.setdefault(inner, _place(event))
             value = self._value(next(events), events, inner)
@@ -339,7 +339,7 @@ class _Reader:
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place, loc: Loc) -> Json:
         if letter := hidden(event.value):
-            self.refuse(place, f"a character that nobody sees ({letter})", "delete it", loc)
+            self.refuse(place, f"invisible character U+{int(letter[2:], 16):04X}", "delete it", loc)
         if event.style:  # None or "" when plain, depending on the scanner
             return str(event.value)
         try:

@@ -155,7 +155,7 @@ def test_a_manifest_with_characters_that_nobody_sees_is_refused(tmp_path, field,
     checkout.module("attack", "loud", PERTURB.format("return x"), **{field: f"a{text}"})
     _, errors = Catalog.load_with_errors(tmp_path)
     (error,) = errors
-    assert "a character that nobody sees" in error.what
+    assert "invisible character" in error.what
     assert hidden(str(error)) is None
 
 
