@@ -11,7 +11,8 @@ from harness.commands.plan import plan as plan_command
 from harness.common.files import save_array, write_json
 from harness.planning import timings as module
 from harness.planning.forecast import Forecast, Range
-from harness.planning.timings import Timings, Work
+from harness.planning.timing_file import Work
+from harness.planning.timings import Timings
 from harness.running.scheduler import Scheduler
 from harness.storage.store import Store
 from tests.support.workspaces import QUERY, Checkout, cell, matrix
