@@ -183,13 +183,15 @@ def _knowledge(found: object) -> Knowledge:
     raise field_error(f"expected what the attacker knows, found {quote(found)}", fix)
 
 
-def _object(name: str, value: dict[str, Any], description: str) -> dict[str, Any]:
-    fixed = {"required": [name], "additionalProperties": False}
+def _object(name: str, value: dict[str, object], description: str) -> dict[str, object]:
+    fixed: dict[str, object] = {"required": [name], "additionalProperties": False}
     described = {name: value | {"description": description}}
     return {"type": "object", "properties": described, **fixed}
 
 
-_RULES = {"anyOf": [{"enum": ["random", "next", "least_likely"]}, {"type": "integer"}]}
+_RULES: dict[str, object] = {
+    "anyOf": [{"enum": ["random", "next", "least_likely"]}, {"type": "integer"}]
+}
 _TARGETED = (
     "Target class of each example: `random` (another class, drawn by the example's id), `next` "
     "(label + 1), `least_likely` (the model's own last choice), or one class number for all."
