@@ -1,4 +1,4 @@
-"""Workspace: a checkout with its modules, and the ignored folder of local results."""
+"""Workspace: the checkout with its modules, and the ignored folder of local work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.storage.store import Store, default_root
 
 @dataclass(frozen=True)
 class Workspace:
-    """A checkout and its local folder.
+    """Checkout and its local folder.
 
     Attributes:
         root: the checkout: benchmarks, attacks, defenses, victims, reports.
@@ -28,7 +28,7 @@ class Workspace:
 
     @classmethod
     def here(cls) -> Workspace:
-        """Return the checkout around the current folder, else the one that holds the harness."""
+        """Return the checkout around the current folder, else the one that the harness lies in."""
         from harness.common.keys import ROOT
 
         for folder in (Path.cwd(), *Path.cwd().parents):
@@ -70,15 +70,15 @@ class Workspace:
         return Catalog.load(self.root)
 
     def store(self) -> Store:
-        """Open the artefact store; create it if it is missing."""
+        """Return the artefact store; create it where it is missing."""
         return Store(self.home / "store")
 
     def benchmark(self, name: str) -> Benchmark:
-        """Load a benchmark by name or path."""
+        """Read a benchmark by name or path."""
         return load_benchmark(name, self.root)
 
     def benchmarks(self) -> list[Benchmark]:
-        """Load every benchmark of the checkout.
+        """Read every benchmark of the checkout.
 
         Raises:
             UserErrors: all mistakes of all files.

@@ -1,4 +1,4 @@
-"""Benchmarks: fixed matrices of victims, defences and attacks, as ``benchmark.yaml`` says them."""
+"""Models of ``benchmark.yaml``: fixed matrices of victims, defences and attacks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pydantic import (
 
 from harness.common.errors import UserError
 from harness.config.budget import BUDGET_FIELDS, BudgetEntry
+from harness.config.field_types import Count, Limits, Name, NonEmpty, NonEmptySet, Task, ThreatModel
 from harness.config.matrix_entries import (
     DataEntry,
     Entry,
@@ -21,22 +22,9 @@ from harness.config.matrix_entries import (
     Knowledge,
     KnowledgeField,
 )
-from harness.config.strict_yaml import Document, nearest, quoted
-from harness.config.validation import (
-    Count,
-    Limits,
-    Name,
-    NonEmpty,
-    NonEmptySet,
-    Problem,
-    Strict,
-    Task,
-    ThreatModel,
-    gathered,
-    name_problems,
-    problem,
-    validated,
-)
+from harness.config.model import Problem, Strict, field_error
+from harness.config.strict_yaml import Document, nearest, quote
+from harness.config.validation import name_problems, read_all, read_model
 
 
 class EvalSubset(Strict):
@@ -64,14 +52,15 @@ class Keep(Strict):
     )
 
 
-def _entries(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
+def _check_labels(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
     labels = [entry.label for entry in found]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise problem(f"{quoted(twice[0])} stands twice", "remove one, or tell them apart by as:")
+        what = f"duplicate entry {quote(twice[0])}"
+        raise field_error(what, "remove one, or tell them apart by as:")
     return found
 
 
-Entries: TypeAlias = Annotated[NonEmpty[Entry], AfterValidator(_entries)]
+Entries: TypeAlias = Annotated[NonEmpty[Entry], AfterValidator(_check_labels)]
 
 
 class Matrix(Strict):
@@ -144,7 +133,7 @@ class Matrix(Strict):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """Budgets, goal, roles and ensembles against the threat model and each other."""
+        """Check budgets, goal, roles and ensembles against the threat model and each other."""
         yield from self._budget_problems()
         yield from self._role_problems()
         yield from self._ensemble_problems()
@@ -162,7 +151,7 @@ class Matrix(Strict):
             for loc, what, fix in budget.problems_under(self.threat_model):
                 yield Problem(("budgets", i, *loc), what, fix)
             if budget.to_json() in [earlier.to_json() for earlier in self.budgets[:i]]:
-                yield Problem(("budgets", i), f"{budget.label} stands twice", "keep one")
+                yield Problem(("budgets", i), f"duplicate entry {budget.label}", "keep one")
 
     def _role_problems(self) -> Iterator[Problem]:
         if "student" not in self.data:
@@ -180,11 +169,11 @@ class Matrix(Strict):
         labels = [attack.label for attack in self.attacks]
         for name, members in self.ensembles.items():
             if name in labels:
-                what = f"{quoted(name)} is an attack's label already"
+                what = f"{quote(name)} is an attack's label already"
                 yield Problem(("ensembles", name), what, "rename the ensemble")
             for i, member in enumerate(members):
                 if member not in labels:
-                    what = f"no attack of this matrix is labelled {quoted(member)}"
+                    what = f"no attack of this matrix is labelled {quote(member)}"
                     yield Problem(("ensembles", name, i), what, nearest(member, labels))
 
 
@@ -209,29 +198,32 @@ class Benchmark(Strict):
     matrices: NonEmpty[Matrix] = Field(description="Matrices, each with one threat model and task.")
 
     def problems(self) -> Iterator[Problem]:
-        """Names of matrices are unique."""
+        """Check that names of matrices are unique."""
         names = [matrix.name for matrix in self.matrices]
         for i, name in enumerate(names):
             if name in names[:i]:
-                yield Problem(("matrices", i, "name"), f"{quoted(name)} stands twice", "rename one")
+                yield Problem(
+                    ("matrices", i, "name"), f"duplicate name {quote(name)}", "rename one"
+                )
 
 
 def load_benchmark(path_or_name: str | Path, root: Path = Path()) -> Benchmark:
     """Read a benchmark by its name below ``root``, or by the path of its file or folder.
 
     Raises:
-        UserErrors: everything wrong with it. UserError: there is none.
+        UserErrors: everything wrong with it.
+        UserError: there is none.
     """
     return _read(find_benchmark(path_or_name, root))
 
 
 def check_benchmarks(paths: Iterable[Path]) -> tuple[list[Benchmark], list[UserError]]:
-    """Read many files or folders: the good benchmarks, and every error of the others."""
-    return gathered(lambda path: _read(path / "benchmark.yaml" if path.is_dir() else path), paths)
+    """Read many files or folders; return the good benchmarks, and every error of the others."""
+    return read_all(lambda path: _read(path / "benchmark.yaml" if path.is_dir() else path), paths)
 
 
 def benchmark_schema() -> dict[str, Any]:
-    """The JSON Schema of ``benchmark.yaml`` for editors, short forms included."""
+    """Return the JSON Schema of ``benchmark.yaml`` for editors, with short forms."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | (
         Benchmark.model_json_schema()
     )
@@ -244,7 +236,7 @@ def _folder_problems(document: Document) -> Iterator[Problem]:
 
 
 def find_benchmark(path_or_name: str | Path, root: Path = Path()) -> Path:
-    """The file that a name or path means.
+    """Return the file that a name or path stands for.
 
     Raises:
         UserError: there is none.
@@ -259,4 +251,4 @@ def find_benchmark(path_or_name: str | Path, root: Path = Path()) -> Path:
 
 
 def _read(path: Path) -> Benchmark:
-    return validated(Benchmark, path, "benchmark", _folder_problems)
+    return read_model(Benchmark, path, "benchmark", _folder_problems)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
+from harness.config.field_types import Count, Fraction, Positive, ThreatModel, Value
+from harness.config.model import Problem, Strict
 from harness.config.strict_yaml import Ratio
-from harness.config.validation import Count, Fraction, Positive, Problem, Strict, ThreatModel
 
 
 class BudgetRule(NamedTuple):
-    """What a threat model's budget is made of, and whether its attacks may have a goal.
+    """Fields of a threat model's budget, and whether its attacks may have a goal.
 
     Attributes:
-        allowed: fields that may be set. required: fields that must be.
-        one_of: at least one of these must be, or nothing would be limited or allowed.
+        allowed: fields that may be set.
+        required: fields that must be set.
+        one_of: fields of which one must be set, or nothing would be limited or allowed.
         targeted: whether a goal other than untargeted means something.
     """
 
@@ -121,20 +123,20 @@ class BudgetEntry(Strict):
         return ", ".join(parts)
 
     def to_json(self) -> dict[str, str | int | float | bool]:
-        """The fields that are set, as plain values."""
-        given = {name: getattr(self, name) for name in type(self).model_fields}
+        """Return the fields that are set, as plain values."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
         return {
             name: float(value) if isinstance(value, float) else value
-            for name, value in given.items()
+            for name, value in fields.items()
             if value is not None
         }
 
     def count(self, examples: int) -> int | None:
-        """How many of ``examples`` training examples may change."""
+        """Return how many of ``examples`` training examples may change."""
         return None if self.edits is None else round(self.edits * examples)
 
     def problems(self) -> Iterator[Problem]:
-        """A norm and its radius go together; nothing bounds what is unbounded."""
+        """Check that norm and radius go together, and that nothing bounds an unbounded budget."""
         if self.eps is not None and self.norm is None:
             yield Problem(("eps",), "eps without a norm", "add norm: linf or norm: l2")
         if self.norm is not None and self.eps is None:
@@ -143,7 +145,7 @@ class BudgetEntry(Strict):
             yield Problem(("unbounded",), "unbounded beside a bound", "remove one of them")
 
     def problems_under(self, threat_model: ThreatModel) -> Iterator[Problem]:
-        """What a threat model does not allow in its budget, or misses."""
+        """Yield fields that a threat model does not have, and fields that it needs."""
         rule = BUDGET_FIELDS[threat_model]
         for name in self.to_json():
             if name not in rule.allowed:
@@ -162,8 +164,9 @@ def number_text(number: float) -> str:
     return number.text if isinstance(number, Ratio) else f"{number:.12g}"
 
 
-def counted(budget: Mapping[str, Any], examples: int) -> dict[str, Any]:
-    """The budget with ``edits`` as a count: ``round(fraction × examples)``."""
-    if "edits" not in budget:
+def count_edits(budget: Mapping[str, Value], examples: int) -> dict[str, Value]:
+    """Return the budget with ``edits`` as a count: ``round(fraction × examples)``."""
+    fraction = budget.get("edits")
+    if fraction is None:
         return dict(budget)
-    return dict(budget) | {"edits": round(budget["edits"] * examples)}
+    return dict(budget) | {"edits": round(float(fraction) * examples)}

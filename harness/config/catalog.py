@@ -1,4 +1,4 @@
-"""Finds modules: walks the three folders, reads manifests, digests. Runs no module code."""
+"""Catalogue of modules: the three folders with their manifests and digests; no code is run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOLDERS = {"attack": "attacks", "defense": "defenses", "victim": "victims"}
 
 @dataclass(frozen=True)
 class Module:
-    """A module folder with its manifest."""
+    """Module folder with its manifest."""
 
     folder: Path
     manifest: Manifest
@@ -58,7 +58,7 @@ class Catalog:
 
     @classmethod
     def load_with_errors(cls, root: Path) -> tuple[Catalog, list[UserError]]:
-        """The readable modules, and what is wrong with the others."""
+        """Return the readable modules, and what is wrong with the others."""
         paths = [
             folder / "manifest.yaml"
             for top in FOLDERS.values()
@@ -75,11 +75,11 @@ class Catalog:
         return catalog, errors
 
     def of(self, kind: str) -> list[Module]:
-        """Modules of a kind, by name."""
+        """Return the modules of a kind, by name."""
         return [m for (k, _), m in sorted(self.modules.items()) if k == kind]
 
     def get(self, kind: str, name: str, where: str) -> Module:
-        """A module by name.
+        """Return a module by name.
 
         Raises:
             UserError: there is none; names the nearest.

@@ -26,7 +26,7 @@ BASE = "gauntlet-base"
 
 @dataclass(frozen=True)
 class Environment:
-    """One environment; equal ones are one image.
+    """Environment of stages; equal ones are one image.
 
     Attributes:
         device: ``cpu`` or ``cuda``: the target of ``docker/base/Dockerfile``.
@@ -42,7 +42,7 @@ class Environment:
     def key(self) -> str:
         """Digest of what goes into the image, not of a build of it.
 
-        So whoever builds the same files shares results, and can reproduce them anywhere.
+        Builds of equal files share results, so that results can be reproduced anywhere.
         """
         own = None if self.module is None else self.module.digest
         files = [file_digest(DOCKERFILE), file_digest(RUNTIME)]
@@ -50,7 +50,7 @@ class Environment:
 
     @property
     def base(self) -> Environment:
-        """The plain base under it; itself if it is one."""
+        """The base image below this one; itself if it is the base."""
         return Environment(self.device)
 
     def __str__(self) -> str:
@@ -60,10 +60,11 @@ class Environment:
 
 @dataclass
 class Environments:
-    """Which environment each stage of a plan runs in.
+    """Environment of each stage of a plan.
 
     Args:
-        catalog: the modules. executor: ``local`` has one environment for all, the lock.
+        catalog: the modules.
+        executor: ``local`` has one environment for all, that of the lock file.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -89,7 +90,7 @@ class Environments:
 
 
 def environment_of(modules: Iterable[Module], device: str = "cpu") -> Environment:
-    """What a stage with these modules needs; they must not clash."""
+    """Return the environment of a stage with these modules, which must not conflict."""
     pins: set[str] = set()
     special = None
     for module in modules:
@@ -99,14 +100,14 @@ def environment_of(modules: Iterable[Module], device: str = "cpu") -> Environmen
 
 
 def find_conflict(modules: Iterable[Module]) -> str | None:
-    """Why these modules cannot run in one environment, as a sentence, or ``None``."""
+    """Return why these modules cannot run in one environment, as a sentence, or ``None``."""
     wanted = {name: ("the base image", pin) for name, pin in base_pins().items()}
     special: Module | None = None
     for module in modules:
         for name, pin in requirements(module.folder).items():
-            who, other = wanted.setdefault(name, (module.ref, pin))
+            owner, other = wanted.setdefault(name, (module.ref, pin))
             if other.split(" ")[0] != pin.split(" ")[0]:
-                return f"{module.ref} needs {pin.split(' ')[0]}, {who} {other.split(' ')[0]}"
+                return f"{module.ref} needs {pin.split(' ')[0]}, {owner} {other.split(' ')[0]}"
         if dockerfile(module.folder):
             if special is not None and special.ref != module.ref:
                 return f"{special.ref} and {module.ref} both bring a Dockerfile"
@@ -115,12 +116,12 @@ def find_conflict(modules: Iterable[Module]) -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Python and torch of the images, as their recipe names them."""
+    """Return the versions of Python and torch in the images, as their files name them."""
     return {"python": python_version(), "torch": base_pins()["torch"].partition("==")[2]}
 
 
 def python_version() -> str:
-    """Python of the base image, ``3.11``."""
+    """Return the version of Python in the base image, ``3.11``."""
     found = re.search(r"^FROM python:(\d+\.\d+)", DOCKERFILE.read_text("utf-8"), re.MULTILINE)
     assert found is not None, "docker/base/Dockerfile starts from no python image"
     return found[1]
@@ -128,10 +129,10 @@ def python_version() -> str:
 
 @functools.cache
 def base_pins() -> dict[str, str]:
-    """Name → ``name==version`` of what the base holds."""
+    """Return the packages of the base image: name → ``name==version``."""
     python = {"python_full_version": f"{python_version()}.0", "python_version": python_version()}
     pins: dict[str, str] = {}
-    for _, requirement in pinned(RUNTIME):
+    for _, requirement in read_pins(RUNTIME):
         if requirement.marker is None or requirement.marker.evaluate(python):
             name = canonicalize_name(requirement.name)
             pins[name] = f"{name}{requirement.specifier}"
@@ -140,7 +141,7 @@ def base_pins() -> dict[str, str]:
 
 @functools.cache
 def requirements(folder: Path) -> dict[str, str]:
-    """A module's own requirements: name → ``name==version`` and its hashes.
+    """Read a module's own requirements: name → ``name==version`` and its hashes.
 
     Raises:
         UserErrors: lines that are no exact pins.
@@ -150,7 +151,7 @@ def requirements(folder: Path) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     errors = []
-    for (number, hashes), requirement in pinned(path):
+    for (number, hashes), requirement in read_pins(path):
         exact = [one for one in requirement.specifier if one.operator == "=="]
         name = canonicalize_name(requirement.name)
         if len(requirement.specifier) != 1 or not exact or "*" in exact[0].version:
@@ -166,11 +167,11 @@ def requirements(folder: Path) -> dict[str, str]:
     return found
 
 
-def pinned(path: Path) -> Iterator[tuple[tuple[int, list[str]], Requirement]]:
-    """Every requirement of a file, with its line and its hashes.
+def read_pins(path: Path) -> Iterator[tuple[tuple[int, list[str]], Requirement]]:
+    """Yield every requirement of a file, with its line and its hashes.
 
     Raises:
-        UserError: a line that is none.
+        UserError: a line that is no requirement.
     """
     text = path.read_text(encoding="utf-8").replace("\\\n", "\\ ")  # keeps lines countable
     number = 1
@@ -190,7 +191,7 @@ def pinned(path: Path) -> Iterator[tuple[tuple[int, list[str]], Requirement]]:
 
 @functools.cache
 def dockerfile(folder: Path) -> str | None:
-    """A module's own Dockerfile, or ``None``.
+    """Read a module's own Dockerfile; ``None`` where it has none.
 
     Raises:
         UserError: it does not start from our base, or takes files from elsewhere.
@@ -221,7 +222,7 @@ def dockerfile(folder: Path) -> str | None:
 
 
 def problems(module: Module) -> list[UserError]:
-    """What is wrong with a module's requirements and Dockerfile, for ``gauntlet check``."""
+    """Return what is wrong with a module's requirements and Dockerfile."""
     found: list[UserError] = []
     for read in (requirements, dockerfile):
         try:

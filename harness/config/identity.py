@@ -1,4 +1,4 @@
-"""What makes a module the same module: the part of every stage key that stands for its folder."""
+"""Identity of a module: the part of every stage key that stands for its folder."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ False is for what only people and ``gauntlet check`` read. A test demands a row 
 
 
 def module_digest(folder: Path, manifest: Manifest) -> str:
-    """Return the digest of all that decides what a module does: its code, and its declarations.
+    """Return the digest of a module: its code, and the declarations that decide results.
 
     Comments, the order of keys and defaults that are written out change nothing.
 
@@ -69,17 +69,17 @@ def module_digest(folder: Path, manifest: Manifest) -> str:
 def declarations(manifest: Manifest) -> object:
     """Return the keys of a manifest that decide results, as plain values."""
     whole = manifest.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    return _chosen(whole, ())
+    return _select(whole, ())
 
 
-def _chosen(value: object, path: tuple[str, ...]) -> object:
-    """A value without what ``IN_KEY`` leaves out below it."""
+def _select(value: object, path: tuple[str, ...]) -> object:
+    """Return a value without what ``IN_KEY`` leaves out below it."""
     if ".".join(path) in IN_KEY:
         return value
     assert isinstance(value, dict)
     inner = {key: (*path, key if not path or path[-1] == "*" else "*") for key in value}
     return {
-        key: _chosen(value[key], below)
+        key: _select(value[key], below)
         for key, below in inner.items()
         if IN_KEY.get(".".join(below), True)
     }

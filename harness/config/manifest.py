@@ -1,4 +1,4 @@
-"""Module manifests: what a folder says about itself, checked once and then trusted."""
+"""Model of ``manifest.yaml``: the description of a module, checked once and then trusted."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from harness.common.errors import UserError, UserErrors, split
+from harness.config.field_types import (
+    THREAT_MODELS,
+    Limits,
+    List,
+    Name,
+    NonEmptySet,
+    Set,
+    Task,
+    ThreatModel,
+    Value,
+    Values,
+)
 from harness.config.manifest_parts import (
     KINDS_OF_REQUIREMENT,
     Choices,
@@ -20,33 +32,17 @@ from harness.config.manifest_parts import (
     Smoke,
     Weights,
     matches,
-    reading,
+    value_problems,
 )
-from harness.config.module_files import MANIFEST, strange_files
-from harness.config.strict_yaml import Document, Loc, key, nearest, quoted
-from harness.config.validation import (
-    THREAT_MODELS,
-    Limits,
-    List,
-    Name,
-    NonEmptySet,
-    Problem,
-    Set,
-    Strict,
-    Task,
-    ThreatModel,
-    Value,
-    Values,
-    gathered,
-    name_problems,
-    problem,
-    validated,
-)
+from harness.config.model import Problem, Strict, field_error
+from harness.config.module_files import MANIFEST, irregular_files
+from harness.config.strict_yaml import Document, Loc, key, nearest, quote
+from harness.config.validation import name_problems, read_all, read_model
 
 Kind: TypeAlias = Literal["attack", "defense", "victim"]
 Need: TypeAlias = Literal["loss", "features", "maps", "gradients"]
 
-# The names in runtime.hooks.HOOKS, again because that module imports torch; a test compares.
+# Equal to runtime.hooks.HOOKS, which config does not import; a test compares the two.
 HOOK_NAMES: dict[Kind, tuple[str, ...]] = {
     "attack": ("learn", "perturb", "poison", "trigger", "deliver"),
     "defense": ("build", "sanitize", "fit", "loss", "repair", "guard"),
@@ -72,8 +68,8 @@ LIMITED = ("eps", "epsilon", "poison_fraction", "queries", "target", "seed")
 
 def _entry_point(text: str) -> str:
     if not re.fullmatch(r"[\w-]+(/[\w-]+)*\.py:[A-Za-z_]\w*", text, re.ASCII):
-        what = f"expected file.py:Class inside the module's folder, found {quoted(text)}"
-        raise problem(what, "write for example attack.py:PGD")
+        what = f"expected file.py:Class inside the module's folder, found {quote(text)}"
+        raise field_error(what, "write for example attack.py:PGD")
     return text
 
 
@@ -193,12 +189,12 @@ class Manifest(Strict):
 
     @property
     def file(self) -> str:
-        """The entry's file, relative to the folder."""
+        """File of the entry, relative to the folder."""
         return self.entry.partition(":")[0]
 
     @property
     def class_name(self) -> str:
-        """The entry's class."""
+        """Class of the entry."""
         return self.entry.partition(":")[2]
 
     def uses(self, hook: str, params: Mapping[str, object]) -> bool:
@@ -206,13 +202,13 @@ class Manifest(Strict):
         return hook in self.hooks and (hook != "learn" or matches(self.learn_when, params))
 
     def plays(self, threat_model: str) -> bool:
-        """Whether the module is meant for a threat model; victims that name none play all."""
+        """Return whether the module is meant for a threat model; if it names none, for all."""
         return threat_model in (self.threat_models or THREAT_MODELS)
 
     def resolve(
         self, variant: str | None = None, params: Mapping[str, object] | None = None
     ) -> dict[str, Value]:
-        """The constructor's whole arguments: defaults, then the variant's, then the given ones.
+        """Return all arguments of the constructor: ``params`` over the variant over defaults.
 
         Raises:
             UserErrors: an unknown variant or parameter, a wrong type, a value out of range.
@@ -222,28 +218,28 @@ class Manifest(Strict):
             raise UserErrors(
                 UserError(": ".join((self.ref, key(p.loc))), p.what, p.fix) for p in found
             )
-        chosen = {**self.variants.get(variant or "", {}), **params}
-        return {n: p.read(chosen.get(n, p.default)) for n, p in self.params.items()}
+        values = {**self.variants.get(variant or "", {}), **params}
+        return {n: p.read(values.get(n, p.default)) for n, p in self.params.items()}
 
     def param_problems(
         self, variant: str | None, params: Mapping[str, object]
     ) -> Iterator[Problem]:
-        """What is wrong with a choice, at ``variant`` and ``params.NAME``."""
+        """Yield what is wrong with a choice, at ``variant`` and ``params.NAME``."""
         if variant is not None and variant not in self.variants:
-            what = f"{self.ref} has no variant {quoted(variant)}"
+            what = f"{self.ref} has no variant {quote(variant)}"
             yield Problem(("variant",), what, nearest(variant, self.variants))
         for name, value in params.items():
             loc = ("params", name)
             if name in self.params:
-                yield from reading(self.params[name], value, loc)
+                yield from value_problems(self.params[name], value, loc)
             elif self.kind == "attack" and name in LIMITED:
                 yield _limited(loc)
             else:
-                what = f"{self.ref} has no parameter {quoted(name)}"
+                what = f"{self.ref} has no parameter {quote(name)}"
                 yield Problem(loc, what, nearest(name, self.params))
 
     def problems(self) -> Iterator[Problem]:
-        """Fields of other kinds, hooks, parameter names, variants and the smoke run."""
+        """Check fields of other kinds, hooks, parameters, variants and the smoke run."""
         for name, kinds in KINDS_OF_FIELD.items():
             if name in self.model_fields_set and self.kind not in kinds:
                 what = f"means nothing for kind: {self.kind}"
@@ -257,7 +253,7 @@ class Manifest(Strict):
             if self.kind == "attack" and name in LIMITED:
                 yield _limited(("params", name))
             elif not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
-                what = f"{quoted(name)} cannot be a keyword argument"
+                what = f"{quote(name)} cannot be a keyword argument"
                 yield Problem(("params", name), what, "use a Python name")
         for variant, params in self.variants.items():
             for loc, what, fix in self.param_problems(None, params):
@@ -270,7 +266,7 @@ class Manifest(Strict):
         known = HOOK_NAMES[self.kind]
         for i, hook in enumerate(self.hooks):
             if hook not in known:
-                what = f"kind: {self.kind} has no hook {quoted(hook)}"
+                what = f"kind: {self.kind} has no hook {quote(hook)}"
                 yield Problem(("hooks", i), what, nearest(hook, known))
         for hook in REQUIRED_HOOKS[self.kind]:
             if hook not in self.hooks:
@@ -280,7 +276,7 @@ class Manifest(Strict):
 
     def _weights_problems(self) -> Iterator[Problem]:
         if self.weights and "import_weights" not in self.hooks:
-            what = "weights that nothing reads"
+            what = "weights without the hook import_weights"
             yield Problem(("weights",), what, "implement import_weights and add it to hooks")
         for name, weights in self.weights.items():
             for loc, what, fix in self.param_problems(weights.variant, {}):
@@ -302,11 +298,11 @@ class Manifest(Strict):
     def _choice_problems(self, when: Choices, at: Loc) -> Iterator[Problem]:
         for name, values in when.items():
             if name not in self.params:
-                what = f"{self.ref} has no parameter {quoted(name)}"
+                what = f"{self.ref} has no parameter {quote(name)}"
                 yield Problem((*at, name), what, nearest(name, self.params))
                 continue
             for i, value in enumerate(values):
-                yield from reading(self.params[name], value, (*at, name, i))
+                yield from value_problems(self.params[name], value, (*at, name, i))
 
     def _smoke_problems(self, smoke: Smoke) -> Iterator[Problem]:
         for loc, what, fix in self.param_problems(smoke.variant, smoke.params):
@@ -328,17 +324,17 @@ def _limited(loc: Loc) -> Problem:
 
 
 def load_manifest(path: Path) -> Manifest:
-    """Read a ``manifest.yaml``, given itself or by its folder.
+    """Read a ``manifest.yaml``, named by its path or by its folder's.
 
     Raises:
-        UserErrors: everything wrong with it, and what else its folder may not hold.
+        UserErrors: everything wrong with it, and other things that its folder must not hold.
     """
     file = path / MANIFEST if path.is_dir() else path
-    errors = strange_files(file.parent) if file.parent.is_dir() else []
+    errors = irregular_files(file.parent) if file.parent.is_dir() else []
     found = None
     if not file.is_symlink():  # what a link leads to is not to be quoted in errors
         try:
-            found = validated(Manifest, file, "manifest", _folder_problems)
+            found = read_model(Manifest, file, "manifest", _folder_problems)
         except UserError as wrong:
             errors += split(wrong)
     if found is None or errors:
@@ -347,18 +343,18 @@ def load_manifest(path: Path) -> Manifest:
 
 
 def check_manifests(paths: Iterable[Path]) -> tuple[list[Manifest], list[UserError]]:
-    """Read many: the good manifests, and every error of the others."""
-    return gathered(load_manifest, paths)
+    """Read many; return the good manifests, and every error of the others."""
+    return read_all(load_manifest, paths)
 
 
 def manifest_schema() -> dict[str, Any]:
-    """The JSON Schema of ``manifest.yaml`` for editors, short forms included."""
+    """Return the JSON Schema of ``manifest.yaml`` for editors, with short forms."""
     schema = Manifest.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
 
 def _folder_problems(document: Document) -> Iterator[Problem]:
-    """The folder's name, the folder it lies in, and the entry's file."""
+    """Check the folder's name, the folder around it, and the entry's file."""
     folder = document.path.resolve().parent
     yield from name_problems(document, folder.name)
     data = document.data
@@ -372,6 +368,6 @@ def _folder_problems(document: Document) -> Iterator[Problem]:
     if isinstance(entry, str) and ".." not in entry and file.endswith(".py"):
         target = (folder / file).resolve()
         if not target.is_file():
-            yield Problem(("entry",), f"there is no {quoted(file)} in the folder", "write it")
+            yield Problem(("entry",), f"there is no {quote(file)} in the folder", "write it")
         elif not target.is_relative_to(folder):
-            yield Problem(("entry",), f"{quoted(file)} leads out of the folder", "copy it here")
+            yield Problem(("entry",), f"{quote(file)} is outside the folder", "copy it here")

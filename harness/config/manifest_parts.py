@@ -9,21 +9,20 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from harness.config.budget import BudgetEntry
-from harness.config.strict_yaml import Loc, nearest, quoted
-from harness.config.validation import (
+from harness.config.field_types import (
     AnyValue,
     Inputs,
     List,
     Name,
     NonEmptySet,
-    Problem,
     Set,
-    Strict,
     Task,
     ThreatModel,
     Value,
     Values,
 )
+from harness.config.model import Problem, Strict
+from harness.config.strict_yaml import Loc, nearest, quote
 
 TYPES: dict[str, tuple[type, str]] = {
     "int": (int, "a whole number"),
@@ -52,7 +51,7 @@ class Expect(Strict):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """At least one end, and in order."""
+        """Check that there is an end, and that both are in order."""
         if self.min is None and self.max is None:
             yield Problem((), "neither min nor max", "give one")
         elif self.min is not None and self.max is not None and self.min > self.max:
@@ -125,30 +124,30 @@ class Param(Strict):
     )
 
     def read(self, value: object) -> Value:
-        """The value as the constructor gets it.
+        """Return a value as the constructor gets it.
 
         Raises:
             ValueError: not of this type, out of range, or not among the choices.
         """
-        kind, words = TYPES[self.type]
+        kind, type_name = TYPES[self.type]
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise ValueError(f"expected {words}{self._range()}, found {quoted(value)}")
+            raise ValueError(f"expected {type_name}{self._range()}, found {quote(value)}")
         if isinstance(value, float):
             value = float(value)  # a Ratio's text is for people, not for keys
             if not math.isfinite(value):
                 raise ValueError("expected a finite number")
         if isinstance(value, int | float) and not self._fits(value):
-            raise ValueError(f"expected {words}{self._range()}, found {quoted(value)}")
+            raise ValueError(f"expected {type_name}{self._range()}, found {quote(value)}")
         if self.choices and value not in self.choices:
-            known = ", ".join(map(quoted, self.choices))
-            raise ValueError(f"expected one of {known}, found {quoted(value)}")
+            known = ", ".join(map(quote, self.choices))
+            raise ValueError(f"expected one of {known}, found {quote(value)}")
         assert isinstance(value, bool | int | float | str)
         return value
 
     def problems(self) -> Iterator[Problem]:
-        """The range makes sense, and choices and default lie in it."""
+        """Check the range, and that choices and default lie in it."""
         if (self.min, self.max) != (None, None) and self.type not in ("int", "float"):
             yield Problem(("type",), f"a range for {self.type}", "use choices")
             return
@@ -157,8 +156,8 @@ class Param(Strict):
             return
         bare = self.model_copy(update={"choices": ()})
         for i, choice in enumerate(self.choices):
-            yield from reading(bare, choice, ("choices", i))
-        yield from reading(self, self.default, ("default",))
+            yield from value_problems(bare, choice, ("choices", i))
+        yield from value_problems(self, self.default, ("default",))
 
     def _fits(self, value: float) -> bool:
         above = self.min is None or value >= self.min
@@ -169,7 +168,7 @@ class Param(Strict):
         return low + ("" if self.max is None else f" up to {self.max:g}")
 
 
-def reading(param: Param, value: object, loc: Loc) -> Iterator[Problem]:
+def value_problems(param: Param, value: object, loc: Loc) -> Iterator[Problem]:
     """Yield what is wrong with a parameter's value at a key path."""
     try:
         param.read(value)

@@ -18,8 +18,9 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from harness.config.budget import BudgetEntry
-from harness.config.strict_yaml import quoted
-from harness.config.validation import Fraction, Name, Problem, Strict, Values, problem
+from harness.config.field_types import Fraction, Name, Values
+from harness.config.model import Problem, Strict, field_error
+from harness.config.strict_yaml import quote
 
 
 class Shorthand(Strict):
@@ -39,8 +40,8 @@ class Shorthand(Strict):
         if not slash or "variant" not in cls.model_fields:
             return data
         if "variant" in data:
-            what = f"a variant in {quoted(data[word])} and another in variant"
-            raise problem(what, "keep one of them")
+            what = f"a variant in {quote(data[word])} and another in variant"
+            raise field_error(what, "keep one of them")
         return {**data, word: name, "variant": variant}
 
     @classmethod
@@ -88,7 +89,7 @@ class Adversary(Shorthand):
     )
 
     def problems(self) -> Iterator[Problem]:
-        """Training attacks the network at hand, so the budget is white-box evasion's."""
+        """Check the budget by the rules of white-box evasion, which training uses."""
         for loc, what, fix in self.budget.problems_under("evasion"):
             yield Problem(("budget", *loc), what, fix)
 
@@ -165,7 +166,7 @@ def _goal(found: object) -> Goal:
         if isinstance(rule, int) and not isinstance(rule, bool) and rule >= 0:
             return Goal(rule)
     fix = "write untargeted or {targeted: random}, next, least_likely or a class number"
-    raise problem(f"expected a goal, found {quoted(found)}", fix)
+    raise field_error(f"expected a goal, found {quote(found)}", fix)
 
 
 def _knowledge(found: object) -> Knowledge:
@@ -179,16 +180,18 @@ def _knowledge(found: object) -> Knowledge:
         with contextlib.suppress(ValidationError):
             return Knowledge("surrogate", Entry.model_validate(found["surrogate"]))
     fix = "write none, clean-victim or {surrogate: NAME}"
-    raise problem(f"expected what the attacker knows, found {quoted(found)}", fix)
+    raise field_error(f"expected what the attacker knows, found {quote(found)}", fix)
 
 
-def _object(name: str, value: dict[str, Any], description: str) -> dict[str, Any]:
-    fixed = {"required": [name], "additionalProperties": False}
+def _object(name: str, value: dict[str, object], description: str) -> dict[str, object]:
+    fixed: dict[str, object] = {"required": [name], "additionalProperties": False}
     described = {name: value | {"description": description}}
     return {"type": "object", "properties": described, **fixed}
 
 
-_RULES = {"anyOf": [{"enum": ["random", "next", "least_likely"]}, {"type": "integer"}]}
+_RULES: dict[str, object] = {
+    "anyOf": [{"enum": ["random", "next", "least_likely"]}, {"type": "integer"}]
+}
 _TARGETED = (
     "Target class of each example: `random` (another class, drawn by the example's id), `next` "
     "(label + 1), `least_likely` (the model's own last choice), or one class number for all."

@@ -1,4 +1,4 @@
-"""The files of a module's folder: which of them decide results, and which are refused."""
+"""Files of a module's folder: those that decide results, and those that are refused."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from harness.common.errors import UserError, UserErrors
 from harness.common.keys import IGNORED_NAMES
 
 MANIFEST = "manifest.yaml"
-"""Read by the harness alone; ``identity`` says which of its keys decide results."""
+"""Name of the manifest. No container gets it; ``identity`` lists the keys that decide results."""
 
 DOCUMENTATION = ("*.md", "readme", "readme.txt", "readme.rst", "license", "license.txt")
-"""Patterns of text for people, in small letters: it decides nothing, so no container gets it."""
+"""Patterns of documentation, in lower case: it decides no result, so no container gets it."""
 
 EDITORS = ".#*"
 """Emacs locks a file with a link of this name; it goes when the file is saved."""
 
 UNREADABLE = 0
-"""Stands for the type of what cannot be looked at."""
+"""Type of a file or folder that cannot be read."""
 
 KINDS = {
     stat.S_IFLNK: ("a link", "copy what it names to this place, or remove it"),
@@ -31,32 +31,32 @@ KINDS = {
     stat.S_IFBLK: ("a device", "remove it"),
     UNREADABLE: ("a file or folder that cannot be read", "change its rights, or remove it"),
 }
-"""Type of what is no plain file and no folder: its name, and what to do."""
+"""Type of a file that is neither plain nor a folder → its name, and what to do."""
 
 
 def module_files(folder: Path) -> list[Path]:
-    """Return the files that decide what a module does: what is hashed is what a container gets.
+    """Return the files that decide what a module does; exactly these are hashed and mounted.
 
     Raises:
         UserErrors: links and other things in the folder that are no plain files.
     """
-    if errors := strange_files(folder):
+    if errors := irregular_files(folder):
         raise UserErrors(errors)
     names = (path.relative_to(folder) for path, _ in _entries(folder))
-    return [folder / name for name in sorted(names, key=str) if decides(name)]
+    return [folder / name for name in sorted(names, key=str) if affects_results(name)]
 
 
-def decides(name: Path) -> bool:
-    """Whether a file's content may decide results, by its name in the module's folder.
+def affects_results(name: Path) -> bool:
+    """Return whether a file's content may decide results, by its name in the module's folder.
 
-    >>> [decides(Path(name)) for name in ("attack.py", "test_attack.py", "README.md", "a/B.MD")]
-    [True, True, False, False]
+    >>> [affects_results(Path(name)) for name in ("attack.py", "README.md", "a/B.MD")]
+    [True, False, False]
     """
     text = any(fnmatchcase(name.name.lower(), pattern) for pattern in DOCUMENTATION)
     return not (text or name == Path(MANIFEST) or any(map(_ignored, name.parts)))
 
 
-def strange_files(folder: Path) -> list[UserError]:
+def irregular_files(folder: Path) -> list[UserError]:
     """Return an error for each link, pipe, socket and device in a module's folder.
 
     In a container a link names another file, or none; the rest has no content that can be hashed.
@@ -73,7 +73,7 @@ def strange_files(folder: Path) -> list[UserError]:
 
 
 def _entries(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Everything below a folder but readable folders, with its type; no link is followed."""
+    """Yield everything below a folder but readable folders, with its type; no link is followed."""
     pending = [folder]  # no recursion: a path may be deeper than Python's stack
     for place in pending:
         try:

@@ -1,8 +1,8 @@
-"""The one door for YAML: plain JSON-like values, no surprises, and a line and column for each key.
+"""Reader of YAML files: plain JSON-like values, with line and column of each key.
 
-What PyYAML's own loaders would turn into something else stays what a person wrote: ``no`` and
-``10:30`` are text, ``1e-3`` is a number, ``8/255`` is a number that remembers its text. What has no
-clear meaning is refused: two equal keys, ``010``, anchors, aliases, merge keys, tags.
+Values that PyYAML's own loaders would reinterpret stay as they are written: ``no`` and ``10:30``
+are text, ``1e-3`` is a number, ``8/255`` is a number that keeps its text. Ambiguous YAML is
+refused: two equal keys, ``010``, anchors, aliases, merge keys, tags.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CONFLICT = re.compile(r"^(<<<<<<< |>>>>>>> )", re.MULTILINE)
 
 
 class Ratio(float):
-    """A number written as a fraction; ``text`` keeps it as written, without blanks.
+    """Number written as a fraction; ``text`` keeps it as written, without blanks.
 
     Example:
         >>> Ratio("8 / 255") == 8 / 255, Ratio("8 / 255").text
@@ -53,7 +53,7 @@ class Ratio(float):
     text: str
 
     def __new__(cls, text: str) -> Ratio:
-        """The number that ``text`` (digits, a slash, digits) stands for, rounded once."""
+        """Return the number of ``text`` (digits, a slash, digits), rounded once."""
         above, below = text.split("/")
         self = super().__new__(cls, Fraction(above.strip()) / Fraction(below.strip()))
         self.text = text.replace(" ", "")
@@ -65,12 +65,12 @@ class Ratio(float):
 
 @dataclass(frozen=True)
 class Marks:
-    """Where each key path stands in its file: line and column, from 1."""
+    """Line and column, from 1, of each key path in its file."""
 
     places: dict[Loc, Place] = field(default_factory=dict)
 
     def at(self, loc: Loc) -> Place:
-        """The place of a key path, or of the nearest path above it that is in the file."""
+        """Return the place of a key path, or of the nearest path above it that is in the file."""
         while loc and loc not in self.places:
             loc = loc[:-1]
         return self.places.get(loc, (1, 1))
@@ -78,28 +78,35 @@ class Marks:
 
 @dataclass(frozen=True)
 class Document:
-    """One YAML file, read: ``data`` of plain values, and the ``marks`` of its keys."""
+    """Content of a YAML file.
+
+    Attributes:
+        path: the file.
+        data: plain values.
+        marks: places of its keys.
+    """
 
     path: Path
     data: Json
     marks: Marks
 
     def where(self, loc: Loc = ()) -> str:
-        """``path:line:column: key`` for a key path."""
+        """Return ``path:line:column: key`` of a key path."""
         line, column = self.marks.at(loc)
-        return ": ".join(filter(None, (f"{shown(self.path)}:{line}:{column}", key(loc))))
+        return ": ".join(filter(None, (f"{display_path(self.path)}:{line}:{column}", key(loc))))
 
     def error(self, loc: Loc, what: str, fix: str) -> UserError:
-        """A person's mistake at a key path of this file."""
+        """Return a user's mistake at a key path of this file."""
         return UserError(self.where(loc), what, fix)
 
 
 class Refusal(NamedTuple):
-    """Something in a file that has no clear meaning.
+    """Ambiguous part of a file.
 
     Attributes:
-        loc: the key path whose value is unknown for it, or ``None`` where every value is known.
-        place: line and column. error: what to say.
+        loc: the key path whose value is unknown, or ``None`` where every value is known.
+        place: line and column.
+        error: the message.
     """
 
     loc: Loc | None
@@ -108,23 +115,23 @@ class Refusal(NamedTuple):
 
 
 class Parsed(NamedTuple):
-    """A file, and what in it was refused; without refusals the document is the whole file."""
+    """Content of a file, and what in it was refused; without refusals the document is complete."""
 
     document: Document
     refusals: tuple[Refusal, ...]
 
     def known(self, loc: Loc) -> bool:
-        """Whether the value of a key path is what the file says."""
+        """Return whether the value of a key path is what the file says."""
         return not any(r.loc is not None and loc[: len(r.loc)] == r.loc for r in self.refusals)
 
 
 def parse(path: Path) -> Parsed:
-    """Read a YAML file as far as it has a clear meaning, so that all its mistakes are told at once.
+    """Read a YAML file as far as it is unambiguous, so that all its mistakes are reported at once.
 
     Raises:
-        UserErrors: nothing of it can be used; each with its line and column.
+        UserErrors: nothing of the file can be used; each with its line and column.
     """
-    text = _text(path)
+    text = _read_text(path)
     reader = _Reader(path)
     if conflict := _CONFLICT.search(text):
         line = text.count("\n", 0, conflict.start()) + 1
@@ -141,7 +148,7 @@ def parse(path: Path) -> Parsed:
 
 
 def key(loc: Loc) -> str:
-    """A key path as people write it.
+    """Return a key path as people write it.
 
     Example:
         >>> key(("matrices", 0, "budgets", 1, "eps"))
@@ -151,22 +158,22 @@ def key(loc: Loc) -> str:
     return "".join(steps).removeprefix(".")
 
 
-def shown(path: Path) -> str:
-    """A path as errors print it: relative where it lies below the working directory."""
+def display_path(path: Path) -> str:
+    """Return a path as errors print it: relative where it lies below the working directory."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def quoted(value: object) -> str:
-    """A found value as errors print it: short, on one line, text in quotes."""
+def quote(value: object) -> str:
+    """Return a value as errors print it: short, on one line, text in quotes."""
     if isinstance(value, Ratio):
         return value.text
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-RENAMED = {"path": ("rel_stepsize", "path / steps")}
-"""Former names of keys: the present name, and its value where that is another."""
+RENAMED_PARAMETERS = {"path": ("rel_stepsize", "path / steps")}
+"""Former name of a parameter → the present name, and its value where that is another."""
 
 
 def nearest(word: str, known: Iterable[str], otherwise: str = "known are") -> str:
@@ -181,15 +188,15 @@ def nearest(word: str, known: Iterable[str], otherwise: str = "known are") -> st
         'known are name, params'
     """
     known = list(known)
-    new, value = RENAMED.get(word, ("", ""))
+    new, value = RENAMED_PARAMETERS.get(word, ("", ""))
     if new in known:
         return f'it is now "{new}"' + (f": {value}" if value else "")
     return suggest(word, known, otherwise)
 
 
-def _text(path: Path) -> str:
-    """The file's text; a mark at its start is dropped."""
-    name = shown(path)
+def _read_text(path: Path) -> str:
+    """Return the file's text without a byte order mark."""
+    name = display_path(path)
     try:
         if not path.is_file():
             raise UserError(name, "no such file", "check the path")
@@ -211,7 +218,7 @@ def _text(path: Path) -> str:
 
 
 def _syntax_error(path: Path, text: str, error: yaml.YAMLError) -> UserError:
-    """PyYAML's complaint as one line."""
+    """Return PyYAML's error as one line."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:  # the character reader gives a position instead
         before = text[: getattr(error, "position", 0)]
@@ -226,11 +233,11 @@ def _syntax_error(path: Path, text: str, error: yaml.YAMLError) -> UserError:
         row = lines[line] if line < len(lines) else ""
         if "\t" in row[: len(row) - len(row.lstrip())]:
             what, fix = "a tab in the indentation", "use spaces"
-    return UserError(f"{shown(path)}:{line + 1}:{column + 1}", f"broken YAML: {what}", fix)
+    return UserError(f"{display_path(path)}:{line + 1}:{column + 1}", f"broken YAML: {what}", fix)
 
 
 class _Reader:
-    """Builds plain values from parser events, notes where each stands, collects what it refuses."""
+    """Builds plain values from parser events; notes the place of each, collects what it refuses."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -243,19 +250,22 @@ class _Reader:
         """Note what is wrong.
 
         Args:
-            place: where. what, fix: see ``UserError``. loc: the key path to name.
+            place: line and column.
+            what: what is wrong.
+            fix: what to do.
+            loc: the key path to name.
             unknown: the key path whose value is lost, if one is.
         """
-        where = f"{shown(self.path)}:{place[0]}:{place[1]}"
+        where = f"{display_path(self.path)}:{place[0]}:{place[1]}"
         error = UserError(": ".join(filter(None, (where, key(loc)))), what, fix)
         self.refusals.append(Refusal(unknown, place, error))
 
     def failure(self, *more: UserError) -> UserErrors:
-        """Everything refused so far, where nothing else can be said of the file."""
+        """Return all that was refused so far, where nothing else can be said of the file."""
         return UserErrors([*(refusal.error for refusal in self.refusals), *more])
 
     def document(self, events: Iterator[yaml.Event]) -> Json:
-        """The value of the only document."""
+        """Return the value of the only document."""
         data: Json = None
         documents = 0
         for event in events:
@@ -301,7 +311,7 @@ class _Reader:
             name = self._key(event, events, loc)
             inner = (*loc, name)
             if name in entries:
-                what = f"given twice (first on line {first[name]})"
+                what = f"duplicate key (first on line {first[name]})"
                 self.refuse(_place(event), what, "keep one", inner)
             self.places.setdefault(inner, _place(event))
             value = self._value(next(events), events, inner)
@@ -310,7 +320,7 @@ class _Reader:
         return entries
 
     def _key(self, event: yaml.Event, events: Iterator[yaml.Event], loc: Loc) -> str:
-        """A key is its text, whatever that would mean as a value."""
+        """Return a key: its text, whatever that would mean as a value."""
         place = _place(event)
         if not isinstance(event, yaml.ScalarEvent):
             inner = (*loc, "?")
@@ -326,11 +336,11 @@ class _Reader:
 
     def _scalar(self, event: yaml.ScalarEvent, place: Place, loc: Loc) -> Json:
         if letter := find_hidden_character(event.value):
-            self.refuse(place, f"a character that nobody sees ({letter})", "delete it", loc)
+            self.refuse(place, f"invisible character U+{int(letter[2:], 16):04X}", "delete it", loc)
         if event.style:  # None or "" when plain, depending on the scanner
             return str(event.value)
         try:
-            return _plain(event.value)
+            return _parse_scalar(event.value)
         except ValueError as error:
             fix = f'quote it ("{event.value[:20]}") if it is text'
             self.refuse(place, f"{error}, found {event.value[:40]}", fix, loc, loc)
@@ -343,8 +353,8 @@ def _place(event: yaml.Event) -> Place:
     return mark.line + 1, mark.column + 1
 
 
-def _plain(text: str) -> Json:
-    """What an unquoted scalar means.
+def _parse_scalar(text: str) -> Json:
+    """Return the value of an unquoted scalar.
 
     Raises:
         ValueError: a number without a clear or finite meaning.

@@ -13,20 +13,23 @@ from harness.common.status import Status as Status
 
 @dataclass(frozen=True)
 class ThreatModel:
-    """One row of the table.
+    """Row of the table of threat models.
 
     Attributes:
         name: as benchmarks and manifests write it.
-        title: for people. sentence: what the attacker may do, for the site.
+        title: for people.
+        sentence: what the attacker may do, for the site.
         tasks: tasks it is defined for.
-        hooks: attack hooks that must exist. optional: hooks that are used when they exist.
+        hooks: attack hooks that must exist.
+        optional: attack hooks that are used where they exist.
         at_test: the hook that makes test inputs, ``perturb`` or ``trigger``, or ``None``.
         access: whose network the at-test hook (and ``learn``) holds: ``victim``, ``oracle``,
             ``source`` (public or surrogate weights) or ``none``.
         labels: whether the at-test hook sees labels.
-        poisons: the attack edits a training set. delivers: the attack delivers a teacher.
-        needs_public: a public network must be in the benchmark's data roles.
-        control: the cell also plans the same defence trained without the attack.
+        poisons: whether the attack edits a training set.
+        delivers: whether the attack delivers a teacher.
+        needs_public: whether a public network must be in the benchmark's data roles.
+        control: whether the same defence trained without the attack is planned, too.
         defense_hooks: hooks of a defence that apply.
         judged: which budget fields are checked, ``perturbation`` and/or ``edits``.
         withheld: what the attacker never sees, for the site.
@@ -146,4 +149,4 @@ THREATS: dict[str, ThreatModel] = {
 }
 
 CONTROLS = {"attack": ("noop", "random_noise"), "defense": ("none",)}
-"""Module names that are controls: always in the tables, never hidden."""
+"""Kind → names of the modules that are controls: tables always show them."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.common.files import remove_tree
-from harness.config.module_files import decides
+from harness.config.module_files import affects_results
 from harness.executors.base import StageJob
 from harness.executors.container_options import MOUNTS, USER, ContainerSpec, options
 from harness.executors.mounts import expose, listen_at, make_readable
@@ -200,7 +200,7 @@ class Container:
             folder = Path(module.folder)
             name = f"modules/{folder.parent.name}/{folder.name}"
             # copied, as people edit these in place; only files that the stage's key covers
-            expose(folder, self.mount_root / name, link=False, select=decides)
+            expose(folder, self.mount_root / name, link=False, select=affects_results)
             modules[role] = replace(module, folder=f"{MOUNTS}/{name}")
         checkpoint = Path(file.checkpoint)
         if checkpoint.is_dir():

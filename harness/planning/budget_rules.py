@@ -1,8 +1,8 @@
-"""Limits that mean nothing on the data they are written for: one table of rules.
+"""Rules that refuse limits without a meaning on their data set, in one table.
 
-Types refuse what is no limit at all (0 queries, a negative eps, 3 edits as a share). What is left
-depends on the data set: its shape, its classes, the size of its splits. Those are the published
-set's, so that a benchmark is right or wrong on every machine alike, whatever was fetched there.
+Types refuse values that are no limits at all (0 queries, a negative eps, 3 edits as a share). The
+rules depend on the data set: its shape, its classes, the size of its splits. Those are the
+published set's, so that a benchmark is right or wrong on all machines alike.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from harness import datasets
 from harness.common.errors import UserError
 from harness.config.benchmark import Benchmark, Matrix
 from harness.config.budget import BudgetEntry, number_text
+from harness.config.model import Problem
 from harness.config.strict_yaml import Loc
 from harness.config.threat import THREATS
-from harness.config.validation import Problem
 from harness.datasets.base import Dataset
 from harness.judge.budget import TOLERANCE
 
 LEVELS = 255
-"""Largest value of a stored pixel; people write eps in these steps and forget to divide."""
+"""Largest value of a stored pixel; eps is often given in these steps, without the division."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a value is judged by.
+    """Context of a value that a rule checks.
 
     Attributes:
         data: the data set that the value is about.
@@ -45,13 +45,13 @@ class Context:
     labels: tuple[Dataset, ...] = ()
 
 
-Found = tuple[str, str] | None
+Finding = tuple[str, str] | None
 """What is wrong and what to do, or nothing."""
-Rule = Callable[[Any, Context], Found]
+Rule = Callable[[Any, Context], Finding]
 
 
-def _larger_than_the_inputs(eps: float, at: Context) -> Found:
-    """A ball around an input in [0, 1]ⁿ that holds the whole cube limits nothing."""
+def _check_radius(eps: float, at: Context) -> Finding:
+    """Refuse a ball around an input that holds the whole cube [0, 1]ⁿ: it limits nothing."""
     shape = at.data.facts.shape
     if not shape or at.budget is None:
         return None
@@ -69,16 +69,16 @@ def _larger_than_the_inputs(eps: float, at: Context) -> Found:
     return f"eps {number_text(eps)} is larger than {what}", fix
 
 
-def _within_the_tolerance(eps: float, at: Context) -> Found:
-    """No change of a pixel within the judge's slack counts as a change."""
+def _check_tolerance(eps: float, at: Context) -> Finding:
+    """Refuse a radius within the judge's tolerance: no such change counts."""
     if eps > TOLERANCE:
         return None
     what = f"eps {number_text(eps)} is within the judge's tolerance of {TOLERANCE:g}"
     return what, "write a larger eps"
 
 
-def _below_a_step(eps: float, at: Context) -> Found:
-    """Edited training pictures are stored in steps of 1/255, so less than half of one is lost."""
+def _check_step(eps: float, at: Context) -> Finding:
+    """Refuse a radius that rounding undoes: edited pictures are stored in steps of 1/255."""
     pictures = len(at.data.facts.shape) == 3
     if not pictures or at.budget is None or not at.budget.edits or eps >= 0.5 / LEVELS:
         return None
@@ -86,7 +86,7 @@ def _below_a_step(eps: float, at: Context) -> Found:
     return what, f"write at least 1/{LEVELS}"
 
 
-def _wider_than_the_picture(side: int, at: Context) -> Found:
+def _check_patch(side: int, at: Context) -> Finding:
     shape = at.data.facts.shape
     if len(shape) != 3:
         return f"a patch on {at.data.name}, which has no pictures", "write norm and eps"
@@ -97,28 +97,28 @@ def _wider_than_the_picture(side: int, at: Context) -> Found:
     return what, f"write at most {min(height, width)}"
 
 
-def _bound_on_fixed_inputs(value: object, at: Context) -> Found:
-    """Where only labels of training examples may change, no bound on inputs is ever read."""
+def _check_bound_on_inputs(value: object, at: Context) -> Finding:
+    """Refuse a bound on inputs where only labels of training examples may change."""
     if at.test_inputs or at.budget is None or at.budget.features:
         return None
     return "a bound on inputs, but only labels may change", "remove it, or add features: true"
 
 
-def _no_example(edits: float, at: Context) -> Found:
+def _check_edits(edits: float, at: Context) -> Finding:
     if at.budget is None or at.budget.count(at.train):
         return None
     what = f"edits {number_text(edits)} of {at.train:,} training examples rounds to 0 examples"
     return what, f"write at least 1/{at.train}" if at.train else "give more training examples"
 
 
-def _edited_items(features: bool, at: Context) -> Found:
-    """In ranking the inputs are items, which many comparisons share."""
+def _check_features(features: bool, at: Context) -> Finding:
+    """Refuse edits of inputs in ranking: many comparisons share an item."""
     if not features or at.data.task != "ranking":
         return None
     return "comparisons have no inputs of their own to edit", "write labels: true alone"
 
 
-def _no_such_class(target: object, at: Context) -> Found:
+def _check_target(target: object, at: Context) -> Finding:
     if not isinstance(target, int):
         return None
     for data in at.labels:
@@ -129,8 +129,8 @@ def _no_such_class(target: object, at: Context) -> Found:
     return None
 
 
-def _more_than(split: str) -> Rule:
-    def rule(count: int | None, at: Context) -> Found:
+def _check_examples(split: str) -> Rule:
+    def rule(count: int | None, at: Context) -> Finding:
         there = getattr(at.data.facts, split)
         if count is None or count <= there:
             return None
@@ -141,8 +141,8 @@ def _more_than(split: str) -> Rule:
     return rule
 
 
-def _too_few_to_train(fraction: float, at: Context) -> Found:
-    """Fewer examples than classes leave a class without any."""
+def _check_train_fraction(fraction: float, at: Context) -> Finding:
+    """Refuse fewer training examples than classes, which leave a class without any."""
     facts = at.data.facts
     least = facts.outputs if at.data.task == "classification" else 1
     count = round(fraction * facts.train)
@@ -155,21 +155,21 @@ def _too_few_to_train(fraction: float, at: Context) -> Found:
 
 RULES: dict[str, tuple[Rule, ...]] = {
     "eps": (
-        _larger_than_the_inputs,
-        _within_the_tolerance,
-        _below_a_step,
-        _bound_on_fixed_inputs,
+        _check_radius,
+        _check_tolerance,
+        _check_step,
+        _check_bound_on_inputs,
     ),
-    "patch": (_wider_than_the_picture, _bound_on_fixed_inputs),
-    "edits": (_no_example,),
-    "features": (_edited_items,),
-    "target": (_no_such_class,),
-    "targeted": (_no_such_class,),
-    "examples": (_more_than("test"),),
-    "clean": (_more_than("val"),),
-    "train_fraction": (_too_few_to_train,),
+    "patch": (_check_patch, _check_bound_on_inputs),
+    "edits": (_check_edits,),
+    "features": (_check_features,),
+    "target": (_check_target,),
+    "targeted": (_check_target,),
+    "examples": (_check_examples("test"),),
+    "clean": (_check_examples("val"),),
+    "train_fraction": (_check_train_fraction,),
 }
-"""THE table: key → what may be wrong with its value. Keys without a row are right by their type."""
+"""Key → rules on its value; for all other keys their type is rule enough."""
 
 
 def budget_errors(benchmark: Benchmark) -> list[UserError]:
@@ -191,7 +191,7 @@ def matrix_problems(matrix: Matrix) -> Iterator[Problem]:
 
 
 def _values(matrix: Matrix) -> Iterator[tuple[Loc, object, Context]]:
-    """Every value that a rule may look at: where it stands, and what it is judged by."""
+    """Yield every value that a rule may check: its key path, the value, its context."""
     found = {role: datasets.DATASETS.get(entry.name) for role, entry in matrix.data.items()}
     known = {str(role): data for role, data in found.items() if data is not None}
     for role, entry in matrix.data.items():

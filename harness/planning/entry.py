@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.config.catalog import Module
+from harness.config.field_types import Value
 from harness.config.manifest import Manifest
-from harness.config.validation import Value
 from harness.planning.recipe import ModuleRef, WeightsRecipe
 
 

@@ -1,4 +1,4 @@
-"""How much a run will take, as a range, and in words."""
+"""Forecast of a run: its time and disk as ranges, and as text."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 UNITS = ((1.0, "s"), (60.0, "min"), (3600.0, "h"))
 ENOUGH = 120
-"""So many of a unit are written in the next."""
+"""Number of a unit from which the next larger unit is used."""
 
 
 class Range(NamedTuple):
-    """A number known to lie between two others, which may be equal."""
+    """Range of an unknown number; both ends may be equal."""
 
     lo: float
     hi: float
 
     @classmethod
-    def at(cls, value: float) -> Range:
+    def exactly(cls, value: float) -> Range:
         """Return a range of one number."""
         return cls(value, value)
 
@@ -31,7 +31,7 @@ class Range(NamedTuple):
         return cls(lo, hi)
 
     @classmethod
-    def over(cls, ranges: Iterable[Range]) -> Range:
+    def hull(cls, ranges: Iterable[Range]) -> Range:
         """Return the narrowest range that holds all of these."""
         found = list(ranges)
         return cls(min(one.lo for one in found), max(one.hi for one in found))
@@ -42,18 +42,18 @@ class Range(NamedTuple):
 
     @property
     def spread(self) -> float:
-        """How many times as large as the lower end the upper one is."""
+        """Ratio of the upper end to the lower."""
         return self.hi / self.lo
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What some stages will take.
+    """Forecast of some stages.
 
     Attributes:
-        stages: how many there are.
-        unknown: how many of them nothing is known about; they are not in the ranges.
-        seconds: of all others, one after another.
+        stages: number of the stages.
+        unknown: number of those about which nothing is known; the ranges leave them out.
+        seconds: time of all others, one after another.
         size: bytes of their artefacts.
     """
 
@@ -83,7 +83,9 @@ class Forecast:
             return ""
         if self.unknown == self.stages:
             return "unknown"
-        return duration(self.seconds) + (f" + {self.unknown} unknown" if self.unknown else "")
+        return format_duration(self.seconds) + (
+            f" + {self.unknown} unknown" if self.unknown else ""
+        )
 
     def sentence(self, cores: int) -> str:
         """Return the time on some cores, and the disk, as a sentence."""
@@ -93,32 +95,33 @@ class Forecast:
         if self.unknown == self.stages:
             return f"Expected: unknown; {count}, and nothing like it has run here."
         word = "core" if cores == 1 else "cores"
-        text = f"{duration(self.seconds.times(1 / cores))} on {cores} {word}, {disk(self.size)}"
+        time = format_duration(self.seconds.times(1 / cores))
+        text = f"{time} on {cores} {word}, {format_size(self.size)}"
         if not self.unknown:
             return f"Expected: {text}."
         beside = f"{self.unknown} of {count} are unknown: nothing like them has run here"
         return f"Expected: {text}; beside that, {beside}."
 
 
-def duration(seconds: Range) -> str:
+def format_duration(seconds: Range) -> str:
     """Return a time in a unit that suits it.
 
-    >>> [duration(Range(*ends)) for ends in ((0, 0.4), (40, 41), (40, 400), (9000, 9000))]
+    >>> [format_duration(Range(*ends)) for ends in ((0, 0.4), (40, 41), (40, 400), (9000, 9000))]
     ['under 1 s', '40–41 s', '40 s–7 min', '2.5 h']
     """
-    return "under 1 s" if seconds.hi < 1 else span(*map(_in_unit, seconds))
+    return "under 1 s" if seconds.hi < 1 else format_range(*map(_in_unit, seconds))
 
 
-def disk(size: Range) -> str:
+def format_size(size: Range) -> str:
     """Return bytes in MB or GB.
 
-    >>> disk(Range(10, 2e6)), disk(Range(10, 20)), disk(Range(2e9, 3e10))
+    >>> format_size(Range(10, 2e6)), format_size(Range(10, 20)), format_size(Range(2e9, 3e10))
     ('0–2 MB', 'under 1 MB', '2–30 GB')
     """
     if size.hi < 1e6:
         return "under 1 MB"
     scale, unit = (1e9, "GB") if size.hi >= 1e10 else (1e6, "MB")
-    return span(*((f"{end / scale:.0f}", unit) for end in size))
+    return format_range(*((f"{end / scale:.0f}", unit) for end in size))
 
 
 def _in_unit(seconds: float) -> tuple[str, str]:
@@ -127,11 +130,11 @@ def _in_unit(seconds: float) -> tuple[str, str]:
     return f"{value:.1f}" if unit == "h" and value < 10 else f"{value:.0f}", unit
 
 
-def span(lo: tuple[str, str], hi: tuple[str, str]) -> str:
+def format_range(lo: tuple[str, str], hi: tuple[str, str]) -> str:
     """Return two figures with units as one text; equal ones once.
 
-    >>> span(("1", "s"), ("2", "s")), span(("2", "s"), ("2", "s")), span(("9", "s"), ("3", "min"))
-    ('1–2 s', '2 s', '9 s–3 min')
+    >>> format_range(("1", "s"), ("2", "s")), format_range(("9", "s"), ("3", "min"))
+    ('1–2 s', '9 s–3 min')
     """
     if lo == hi:
         return " ".join(hi)

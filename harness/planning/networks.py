@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from harness.config.validation import Value
+from harness.config.field_types import Value
 from harness.planning.entry import ResolvedEntry
 from harness.planning.graph import Input
 from harness.planning.recipe import ApplyRecipe, ImportOptions, SubsetRecipe

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
+from harness.config.field_types import Value
 from harness.config.strict_yaml import Json
-from harness.config.validation import Value
 
 THREADS = 1
 """Threads of a stage. Part of the plan: 1 and 2 threads differ after two dozen steps."""

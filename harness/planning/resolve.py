@@ -103,7 +103,7 @@ class Resolver:
             budget = CellBudget(entry, entry.to_json(), entry.label, budget_slug(entry))
             if budget.slug in [earlier.slug for earlier in found]:
                 where = self.benchmark.where((*at, "budgets", place))
-                what = f"reads like an earlier budget ({budget.label})"
+                what = f"has the id of an earlier budget ({budget.label})"
                 self.errors.append(UserError(where, what, "keep one, or split the matrix"))
             found.append(budget)
         return found

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from harness import datasets
 from harness.config.benchmark import Matrix
 from harness.config.budget import BudgetEntry
+from harness.config.field_types import Value
 from harness.config.threat import THREATS, ThreatModel
-from harness.config.validation import Value
 from harness.planning.entry import ResolvedEntry
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 from harness import datasets
 from harness.config.benchmark import Matrix
-from harness.config.validation import Value
+from harness.config.field_types import Value
 from harness.planning.entry import ResolvedEntry
 from harness.planning.graph import Graph, Input
 from harness.planning.recipe import (

@@ -1,86 +1,29 @@
-"""What stages took and weighed here before, so that a plan can say what it will take."""
+"""Time and disk that stages took on this machine, from which a plan's are estimated."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from harness import datasets
-from harness.common.files import load_array, read_json, write_json
 from harness.common.keys import canonical_json
-from harness.config.validation import Value
+from harness.config.field_types import Value
 from harness.planning.forecast import Forecast, Range
 from harness.planning.graph import HOST, Stage
 from harness.planning.plan import Plan
 from harness.planning.recipe import DataRecipe, Recipe, StageRecipe, SubsetRecipe
+from harness.planning.timing_file import Sample, Size, Work, read, stored_size, write
 from harness.storage.store import Store
 
-SCHEMA = "timings/2"
-KEPT = 20
-"""Samples kept of a setting; the median of the latest counts."""
-KEPT_SETTINGS = 50
-"""Settings kept of a kind of stage with its modules, the latest."""
+MAX_SAMPLES = 20
+"""Number of the latest samples of a setting that are stored; their median counts."""
+MAX_SETTINGS = 50
+"""Number of the latest settings that are stored for a label."""
 
 READ = ("slice_x", "x", "clean", "train", "slice", "data", "spec")
-"""Names of the inputs that a stage works through; the first that it has counts."""
-
-
-class Work(NamedTuple):
-    """The examples that a stage works through, as far as a plan knows them.
-
-    Attributes:
-        data: the data set's name.
-        share: the share of its training examples that is used.
-        part: the split.
-        examples: how many of the split; ``None`` for all.
-    """
-
-    data: str
-    share: float
-    part: str
-    examples: int | None
-
-
-@dataclass(frozen=True)
-class Size:
-    """The size of a data set.
-
-    Attributes:
-        examples: split → number of examples; for training, of the whole set.
-        values: numbers in one example's input.
-    """
-
-    examples: Mapping[str, float]
-    values: int
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What the stages of one setting took.
-
-    Attributes:
-        setting: everything but module digests and the seed, as text; equal text, equal setting.
-        counts: the whole numbers among parameters and budget, such as steps or queries.
-        work: the examples; ``None`` where no data are read.
-        seconds: of the latest such stages.
-        sizes: bytes of their artefacts.
-    """
-
-    setting: str
-    counts: Mapping[str, int]
-    work: Work | None
-    seconds: list[float] = field(default_factory=list)
-    sizes: list[float] = field(default_factory=list)
-
-    @property
-    def medians(self) -> tuple[float, float]:
-        """Seconds and bytes of such a stage; at least one has run."""
-        return statistics.median(self.seconds), statistics.median(self.sizes)
+"""Names of inputs whose examples a stage works through; the first that it has counts."""
 
 
 class Timings:
@@ -123,7 +66,7 @@ class Timings:
             sample = self._sample(self._stages[key])
             sample.seconds.append(receipt.seconds)
             sample.sizes.append(store.size(key))
-            del sample.seconds[:-KEPT], sample.sizes[:-KEPT]
+            del sample.seconds[:-MAX_SAMPLES], sample.sizes[:-MAX_SAMPLES]
         for stage in self._stages.values():
             recipe = stage.recipe
             if isinstance(recipe, DataRecipe) and store.has(stage.key):
@@ -137,7 +80,7 @@ class Timings:
         samples = self._samples.setdefault(self.label(stage), [])
         new = self._setting(stage)
         known = next((one for one in samples if one.setting == new.setting), new)
-        samples[:] = [*[one for one in samples if one is not known][1 - KEPT_SETTINGS :], known]
+        samples[:] = [*[one for one in samples if one is not known][1 - MAX_SETTINGS :], known]
         return known
 
     # -- expecting ----------------------------------------------------------------------------
@@ -155,13 +98,14 @@ class Timings:
 
     def expect(self, stage: Stage) -> tuple[Range, Range] | None:
         """Return seconds and bytes of a stage, or ``None`` when nothing comparable has run here."""
-        # thousands of stages differ in nothing but the seed or the weights that they read
+        # thousands of stages differ only in the seed or in the weights that they read
         alike = (stage.kind, _identity(stage.recipe), self._work(stage))
         if alike not in self._expected:
             self._expected[alike] = self._nearest(stage)
         return self._expected[alike]
 
     def _nearest(self, stage: Stage) -> tuple[Range, Range] | None:
+        """Return the medians of the same setting, else the estimates from the most alike ones."""
         asked = self._setting(stage)
         samples = [
             one for one in self._samples.get(self.label(stage), []) if one.seconds and one.sizes
@@ -169,18 +113,19 @@ class Timings:
         for known in samples:
             if known.setting == asked.setting:
                 seconds, size = known.medians
-                return Range.at(seconds), Range.at(size)
+                return Range.exactly(seconds), Range.exactly(size)
         compared = [(self._factor(known, asked), known) for known in samples]
         factors = [(factor, known) for factor, known in compared if factor is not None]
         if not factors:
             return None
+        # the narrower the factor, the more alike the settings; equally alike ones count together
         narrow = min(factor.spread for factor, _ in factors)
         best = [
             [factor.times(value) for value in known.medians]
             for factor, known in factors
             if factor.spread == narrow
         ]
-        return Range.over(one[0] for one in best), Range.over(one[1] for one in best)
+        return Range.hull(one[0] for one in best), Range.hull(one[1] for one in best)
 
     def _factor(self, known: Sample, asked: Sample) -> Range | None:
         """Return how many times as much the asked setting takes, from independent to in proportion.
@@ -197,6 +142,7 @@ class Timings:
             if before is None or now is None:
                 return None
             ratios.append(now / before)
+        # at one end nothing depends on an amount, at the other all grows in proportion to each
         return Range(
             math.prod(min(1.0, ratio) for ratio in ratios),
             math.prod(max(1.0, ratio) for ratio in ratios),
@@ -270,7 +216,7 @@ class Timings:
 
 _LEFT_OUT = ("modules", "budget", "seed", "digest")
 _LABELS = ("target",)
-"""Whole numbers that count nothing."""
+"""Integers that are labels, not amounts."""
 
 
 def _identity(recipe: Recipe) -> Hashable:
@@ -279,46 +225,3 @@ def _identity(recipe: Recipe) -> Hashable:
         modules = tuple((role, id(ref)) for role, ref in recipe.modules.items())
         return modules, recipe.threads, repr(recipe.budget), recipe.options
     return tuple((k, repr(v)) for k, v in recipe.to_json().items() if k != "digest")
-
-
-def read(path: Path) -> tuple[dict[str, Size], dict[str, list[Sample]]]:
-    """Read sizes of data sets, and samples by label of a stage."""
-    content = read_json(path)
-    if content["schema"] != SCHEMA:
-        raise ValueError(content["schema"])
-    data = {name: Size(**size) for name, size in content["data"].items()}
-    samples = {
-        label: [
-            Sample(
-                setting=str(one["setting"]),
-                counts=dict(one["counts"]),
-                work=one["work"] and Work(*one["work"]),
-                seconds=[float(value) for value in one["seconds"]],
-                sizes=[float(value) for value in one["sizes"]],
-            )
-            for one in found
-        ]
-        for label, found in content["samples"].items()
-    }
-    return data, samples
-
-
-def write(path: Path, data: dict[str, Size], samples: dict[str, list[Sample]]) -> None:
-    """Write what ``read`` reads."""
-    content = {
-        "schema": SCHEMA,
-        "data": {name: asdict(size) for name, size in data.items()},
-        "samples": {label: [asdict(one) for one in found] for label, found in samples.items()},
-    }
-    write_json(path, content)
-
-
-def stored_size(store: Store, key: str, recipe: DataRecipe) -> Size:
-    """Return the size of a data stage's set, from the artefact's headers."""
-    counts = {
-        part: float(len(load_array(store.part(key, part) / "ids.npy")))
-        for part in ("train", "val", "test")
-    }
-    counts["train"] /= recipe.train_fraction
-    shape = read_json(store.part(key, "spec.json"))["shape"]
-    return Size(examples=counts, values=math.prod(shape))

@@ -11,7 +11,7 @@ from harness.common.errors import UserError
 from harness.common.keys import file_digest
 from harness.config.catalog import Catalog, Module
 from harness.config.manifest_parts import Weights
-from harness.config.strict_yaml import nearest, quoted
+from harness.config.strict_yaml import nearest, quote
 from harness.planning.recipe import WeightsRecipe
 
 SECONDS = 60.0
@@ -27,7 +27,7 @@ def named_weights(module: Module, name: str) -> Weights:
     known = module.manifest.weights
     if name not in known:
         fix = nearest(name, known) if known else "remove weights:"
-        raise UserError(module.ref, f"has no weights {quoted(name)}", fix)
+        raise UserError(module.ref, f"has no weights {quote(name)}", fix)
     return known[name]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from harness import datasets
 from harness.common.files import load_array, read_json, save_array, write_json
 from harness.common.status import By, Status
-from harness.config.budget import counted
+from harness.config.budget import count_edits
 from harness.datasets.hashing import hash_order
 from harness.judge import budget as budgets
 from harness.judge.common import common
@@ -162,7 +162,7 @@ def apply_edits(
         train_ids=arrays["ids"],
         train_x=arrays["x"],
         train_y=arrays["y"],
-        budget=counted(budget, len(arrays["ids"])),
+        budget=count_edits(budget, len(arrays["ids"])),
         spec=dict(spec),
     )
     if reason is not None:

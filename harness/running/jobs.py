@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.common.files import load_array, read_json
-from harness.config.budget import counted
+from harness.config.budget import count_edits
 from harness.config.catalog import Catalog, Module
 from harness.config.environments import Environment
-from harness.config.validation import Limits
+from harness.config.field_types import Limits
 from harness.executors.base import StageJob
 from harness.planning.graph import Stage
 from harness.planning.recipe import ModuleRef, StageRecipe
@@ -50,7 +50,7 @@ def make_job(
     assert isinstance(recipe, StageRecipe)
     budget = dict(recipe.budget)
     if "train" in inputs:
-        budget = counted(budget, len(load_array(Path(inputs["train"]) / "ids.npy")))
+        budget = count_edits(budget, len(load_array(Path(inputs["train"]) / "ids.npy")))
     options = recipe.options.to_json() | {"threads": recipe.threads, "budget": budget}
     file = JobFile(
         stage=stage.kind,

@@ -161,7 +161,7 @@ def test_a_manifest_with_invisible_characters_is_refused(tmp_path, field, text):
     checkout.module("attack", "loud", PERTURB.format("return x"), **{field: f"a{text}"})
     _, errors = Catalog.load_with_errors(tmp_path)
     (error,) = errors
-    assert "a character that nobody sees" in error.what
+    assert "invisible character" in error.what
     assert find_hidden_character(str(error)) is None
 
 

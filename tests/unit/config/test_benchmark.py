@@ -16,9 +16,9 @@ from harness.config.benchmark import (
     check_benchmarks,
     load_benchmark,
 )
+from harness.config.field_types import THREAT_MODELS
 from harness.config.manifest import manifest_schema
 from harness.config.strict_yaml import Ratio, parse
-from harness.config.validation import THREAT_MODELS
 
 QUICK = """\
 schema: benchmark/1
@@ -248,7 +248,7 @@ BAD = [
     (
         "attacks",
         "[pgd, {name: pgd, params: {steps: 3}}, {name: pgd-40, as: pgd-40}, pgd/pgd-100]",
-        [f'10:3: {M}.attacks: "pgd" stands twice; remove one, or tell them apart by as:'],
+        [f'10:3: {M}.attacks: duplicate entry "pgd"; remove one, or tell them apart by as:'],
     ),
     (
         "attacks",
@@ -331,7 +331,7 @@ BAD = [
     (
         "budgets",
         "[{norm: l2, eps: 1/2}, {norm: l2, eps: 0.5}]",
-        [f"11:35: {M}.budgets[1]: L2 0.5 stands twice; keep one"],
+        [f"11:35: {M}.budgets[1]: duplicate entry L2 0.5; keep one"],
     ),
     (
         "goal",
@@ -383,7 +383,7 @@ BAD = [
         "yes",
         [f'17:3: {M}.clean: expected a whole number, found "yes"; change it'],
     ),
-    ("seeds", "[0, 1, 0]", [f"18:3: {M}.seeds: 0 stands twice; keep one"]),
+    ("seeds", "[0, 1, 0]", [f"18:3: {M}.seeds: duplicate entry 0; keep one"]),
     ("seeds", "[-1]", [f"18:11: {M}.seeds[0]: expected at least 0, found -1; change it"]),
     (
         "keep",
@@ -465,7 +465,7 @@ def test_roles_and_goals_must_fit_the_threat_model(lines, what):
 def test_names_of_matrices_are_unique():
     matrix = QUICK.partition("matrices:\n")[2]
     assert lines_of(QUICK + matrix) == [
-        '20:3: matrices[1].name: "digits-linf" stands twice; rename one'
+        '20:3: matrices[1].name: duplicate name "digits-linf"; rename one'
     ]
 
 

@@ -14,8 +14,8 @@ from harness.config.environments import (
     dockerfile,
     environment_of,
     find_conflict,
-    pinned,
     problems,
+    read_pins,
     requirements,
     versions,
 )
@@ -42,11 +42,11 @@ def module(checkout):
 
 
 def test_images_hold_the_pins_of_the_lock():
-    lock = {str(one) for _, one in pinned(ROOT / "requirements" / "lock.txt")}
-    ours = {str(one).split(";")[0] for _, one in pinned(RUNTIME)}
+    lock = {str(one) for _, one in read_pins(ROOT / "requirements" / "lock.txt")}
+    ours = {str(one).split(";")[0] for _, one in read_pins(RUNTIME)}
     assert len(ours) > 20
     assert ours <= {one.split(";")[0] for one in lock}
-    assert all(hashes for (_, hashes), _ in pinned(RUNTIME))
+    assert all(hashes for (_, hashes), _ in read_pins(RUNTIME))
 
 
 def test_versions_are_those_of_the_recipe():

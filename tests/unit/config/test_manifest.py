@@ -115,7 +115,7 @@ def test_a_duplicated_key_hides_no_other_mistake():
         "min: 0}", "min: 010}")  # fmt: skip
     assert lines_of(write(text)) == [
         '3:1: name: expected text, found ["pgd"]; change it',
-        "7:1: license: given twice (first on line 6); keep one",
+        "7:1: license: duplicate key (first on line 6); keep one",
         '8:1: licence: unknown key; did you mean "license"?',
         "16:42: params.rate.min: a number with a leading zero is ambiguous, found 010; "
         'quote it ("010") if it is text',
@@ -127,7 +127,7 @@ def test_the_mistakes_of_the_first_of_two_equal_keys_are_told():
     assert lines_of(write(text)) == [
         "7:9: tasks[0]: expected one of classification, ranking, segmentation, found "
         '"clasification"; did you mean "classification"?',
-        "8:1: tasks: given twice (first on line 7); keep one",
+        "8:1: tasks: duplicate key (first on line 7); keep one",
     ]
 
 
@@ -144,7 +144,7 @@ def test_a_file_from_a_newer_gauntlet_says_so_beside_what_was_refused():
     text = PGD.replace("manifest/1", "manifest/2").replace("name: pgd", "name: pgd\nname: pgd")
     first, second = lines_of(write(text))
     assert "is newer than this gauntlet" in first
-    assert second == "4:1: name: given twice (first on line 3); keep one"
+    assert second == "4:1: name: duplicate key (first on line 3); keep one"
 
 
 def test_all_mistakes_of_all_files_come_together():
@@ -239,7 +239,7 @@ BAD = [
     (
         "needs: [loss]",
         "needs: [loss, loss]",
-        ['9:1: needs: "loss" stands twice; keep one'],
+        ['9:1: needs: duplicate entry "loss"; keep one'],
     ),
     (
         "threat_models: [evasion]\n",

@@ -9,7 +9,7 @@ from harness.common.errors import UserErrors
 from harness.config.catalog import Catalog
 from harness.config.identity import module_digest
 from harness.config.manifest import load_manifest
-from harness.config.module_files import module_files, strange_files
+from harness.config.module_files import irregular_files, module_files
 from tests.support.folders import deep_folder
 from tests.support.workspaces import Checkout, matrix
 
@@ -79,7 +79,7 @@ def test_a_link_is_refused_by_name(checkout, folder, kind, name):
 )
 def test_what_has_no_content_of_its_own_is_refused(folder, kind, said):
     put(kind, folder / "x")
-    (error,) = strange_files(folder)
+    (error,) = irregular_files(folder)
     assert str(error).startswith(f"attacks/noop/x: {said} in a module's folder; ")
 
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_refused(folder, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scandir)
     monkeypatch.setattr(os, "access", lambda path, mode: os.path.basename(path) != "x.txt")
-    assert [error.where for error in strange_files(folder)] == [
+    assert [error.where for error in irregular_files(folder)] == [
         "attacks/noop/closed",
         "attacks/noop/x.txt",
     ]
@@ -136,7 +136,7 @@ def test_links_in_caches_and_editors_locks_do_not_count(folder):
     (folder / ".#attack.py").symlink_to("me@machine.1234:567")
     (folder / "sub").mkdir()
     (folder / "sub" / "__pycache__").symlink_to("..")
-    assert strange_files(folder) == []
+    assert irregular_files(folder) == []
     assert module_digest(folder, manifest) == before
 
 
@@ -147,10 +147,10 @@ def test_a_folder_that_is_a_link_is_the_folder_that_it_names(folder, tmp_path):
     linked.symlink_to(folder)
     assert module_digest(linked, manifest) == module_digest(folder, manifest)
     put("file", folder / "x.txt")
-    assert [error.where for error in strange_files(linked)] == ["other/noop/x.txt"]
+    assert [error.where for error in irregular_files(linked)] == ["other/noop/x.txt"]
 
 
 @pytest.mark.slow
 def test_a_folder_deeper_than_pythons_stack_is_walked(folder):
     with deep_folder(folder / "d", levels=1100):
-        assert strange_files(folder) == []
+        assert irregular_files(folder) == []

@@ -9,7 +9,7 @@ import yaml
 
 from harness.common.errors import UserError, UserErrors
 from harness.config import strict_yaml
-from harness.config.strict_yaml import Ratio, key, nearest, parse, quoted
+from harness.config.strict_yaml import Ratio, key, nearest, parse, quote
 
 
 @pytest.fixture(params=["CSafeLoader", "SafeLoader"])
@@ -103,8 +103,8 @@ def test_a_fraction_keeps_its_text_and_is_rounded_once(read):
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("a: 1\nb: 2\na: 3\n", "a.yaml:3:1: a: given twice (first on line 1); keep one"),
-        ("x: {a: 1, a: 2}\n", "a.yaml:1:11: x.a: given twice (first on line 1); keep one"),
+        ("a: 1\nb: 2\na: 3\n", "a.yaml:3:1: a: duplicate key (first on line 1); keep one"),
+        ("x: {a: 1, a: 2}\n", "a.yaml:1:11: x.a: duplicate key (first on line 1); keep one"),
         ("a: &x 1\n", "a.yaml:1:4: a: an anchor (&x); remove it"),
         ("a: *x\n", "a.yaml:1:4: a: an alias (*x); write the value out"),
         ("<<: {a: 1}\n", "a.yaml:1:1: a merge key (<<); write the keys out"),
@@ -206,9 +206,9 @@ def test_what_is_refused_leaves_the_rest_to_be_read(tmp_path, text, data, unknow
 @pytest.mark.usefixtures("scanner")
 def test_each_duplicate_names_the_first_of_its_own_mapping(read):
     assert lines_of(read, "a: {x: 1}\na:\n  x: 1\n  x: 2\n  x: 3\n") == [
-        "a.yaml:2:1: a: given twice (first on line 1); keep one",
-        "a.yaml:4:3: a.x: given twice (first on line 3); keep one",
-        "a.yaml:5:3: a.x: given twice (first on line 3); keep one",
+        "a.yaml:2:1: a: duplicate key (first on line 1); keep one",
+        "a.yaml:4:3: a.x: duplicate key (first on line 3); keep one",
+        "a.yaml:5:3: a.x: duplicate key (first on line 3); keep one",
     ]
 
 
@@ -242,9 +242,9 @@ def test_every_key_path_has_its_place_and_a_missing_one_its_parents(read):
 
 def test_small_helpers():
     assert key(("a", 0, "b")) == "a[0].b"
-    assert quoted("x" * 100) == '"' + "x" * 56 + "…"
-    assert quoted("two\nlines") == '"two\\nlines"'
-    assert quoted(Ratio("8/255")) == "8/255"
+    assert quote("x" * 100) == '"' + "x" * 56 + "…"
+    assert quote("two\nlines") == '"two\\nlines"'
+    assert quote(Ratio("8/255")) == "8/255"
     assert nearest("x", []) == "remove it"
 
 

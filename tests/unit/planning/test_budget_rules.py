@@ -212,7 +212,7 @@ WRONG = [
         "data.student.train_fraction",
         "of 2,000 examples is 0; write at least 1/2000",
     ),
-    ({"seeds": [0, 0]}, "seeds", "0 stands twice"),
+    ({"seeds": [0, 0]}, "seeds", "duplicate entry 0"),
     ({"seeds": [-1]}, "seeds[0]", "expected at least 0"),
 ]
 

@@ -1,10 +1,10 @@
 """From a matrix to cells and de-duplicated stages; nothing is run."""
 
-import re
-
 import pytest
 
-from harness.common.errors import UserError, UserErrors
+from harness.config.threat import THREATS
+from harness.planning.attacks import GRANTS
+from harness.planning.stages import COMPARISONS
 from tests.support.module_sources import PERTURB, VICTIM
 from tests.support.workspaces import (
     BACKDOOR,
@@ -197,6 +197,12 @@ def test_without_a_surrogate_a_transfer_attack_holds_the_public_network(checkout
     assert student.inputs["start"] == attack.inputs["weights"]
 
 
+@pytest.mark.parametrize("threat", THREATS.values(), ids=THREATS.keys())
+def test_the_tables_of_stages_have_a_row_for_every_threat_model(threat):
+    assert threat.access in GRANTS
+    assert (threat.control, threat.at_test is not None) in COMPARISONS
+
+
 # -- keys -------------------------------------------------------------------------------------
 
 
@@ -306,107 +312,7 @@ def test_an_adaptive_attack_plays_against_its_defence(own):
     assert cell(own.plan(matrix(defenses=["guard"], attacks=["adaptive"]))).reason is None
 
 
-# -- mistakes ---------------------------------------------------------------------------------
-
-
-def test_every_unknown_name_is_reported_at_once_with_its_place(checkout):
-    checkout.benchmark(
-        matrix(
-            "first",
-            victims=["tinny"],
-            defenses=["none", {"name": "guard", "variant": "strong"}],
-            attacks=["sing", {"name": "noop", "params": {"steps": 3}}],
-            data={"student": "digit"},
-        ),
-        matrix(
-            "second",
-            victims=[{"name": "tiny", "params": {"steps": "many"}}],
-            knowledge={"surrogate": "tiney"},
-            **{k: v for k, v in TRANSFER.items() if k != "knowledge"},
-        ),
-    )
-    with pytest.raises(UserErrors) as caught:
-        checkout.plan()
-    lines = str(caught.value).splitlines()
-    assert len(lines) == 7
-    for line in lines:
-        assert re.match(r".*/benchmarks/b/benchmark\.yaml:\d+:\d+: matrices\[[01]\]\.", line), line
-    for text in (
-        "no victim named 'tinny'",
-        'did you mean "tiny"?',
-        "defenses/guard has no variant",
-        "no attack named 'sing'",
-        'attacks/noop has no parameter "steps"',
-        "there is no data set of this name",
-        "expected a whole number",
-        "no victim named 'tiney'",
-    ):
-        assert any(text in line for line in lines), text
-
-
-def test_the_place_of_an_unknown_module_is_said_once(checkout):
-    checkout.benchmark(matrix(attacks=["sing"]))
-    with pytest.raises(UserErrors) as caught:
-        checkout.plan()
-    assert str(caught.value).count("benchmark.yaml") == 1
-    assert re.search(r": matrices\[0\]\.attacks\[0\]: no attack named 'sing'", str(caught.value))
-
-
-def test_an_unknown_adversary_is_reported(checkout):
-    adversary = {"attack": "sgin", "budget": {"norm": "linf", "eps": 0.1}}
-    with pytest.raises(UserErrors, match=r"defenses\[0\].*no attack named 'sgin'"):
-        checkout.plan(matrix(defenses=[{"name": "trainer", "adversary": adversary}]))
-
-
-def test_budgets_that_would_share_an_id_are_refused(checkout):
-    budgets = [
-        {"edits": 0.2, "labels": True},
-        {"edits": 0.2, "labels": True, "features": False},
-    ]
-    with pytest.raises(UserError, match="budget"):
-        checkout.plan(matrix(**POISONING | {"budgets": budgets}))
-
-
-# -- choosing ---------------------------------------------------------------------------------
-
-
-def test_only_plans_the_chosen_cells_with_the_keys_of_the_whole_plan(checkout):
-    whole = checkout.plan(
-        matrix("one", attacks=["noop", "sign"], seeds=[0, 1]), matrix("two", attacks=["sign"])
-    )
-    for only, count in (
-        ({"attack": {"sign"}}, 3),
-        ({"attack": {"sign"}, "seed": {"1"}}, 1),
-        ({"attack": {"sign", "noop"}, "matrix": {"one"}}, 4),
-        ({"matrix": {"one"}}, 4),
-    ):
-        part = checkout.plan(only=only)
-        assert len(part.cells) == count
-        assert all(whole.cells[name].key == c.key for name, c in part.cells.items())
-        assert part.graph.stages.keys() <= whole.graph.stages.keys()
-
-
-@pytest.mark.parametrize("labels", [{"pgd"}, {"noop", "pgd"}])
-def test_only_that_fits_nothing_is_told(checkout, labels):
-    checkout.benchmark(matrix())
-    with pytest.raises(UserError, match="--only attack=pgd: no cell of the plan matches"):
-        checkout.plan(only={"attack": labels})
-
-
-def test_an_ensemble_is_derived_from_its_members_and_has_no_stage(checkout):
-    plan = checkout.plan(matrix(attacks=["noop", "sign"], ensembles={"both": ["noop", "sign"]}))
-    both = cell(plan, attack="both")
-    assert not both.stages
-    assert both.members == (cell(plan, attack="noop").id, cell(plan, attack="sign").id)
-
-
-def test_only_an_ensemble_plans_its_members_too(checkout):
-    attacks = {"attacks": ["noop", "sign", "blind"], "ensembles": {"both": ["noop", "sign"]}}
-    checkout.module("attack", "blind", "", no_model_access=True)
-    whole = checkout.plan(matrix(**attacks))
-    part = checkout.plan(only={"attack": {"both"}})
-    assert {c.info.attack for c in part.cells.values()} == {"both", "noop", "sign"}
-    assert cell(part, attack="both").key == cell(whole, attack="both").key
+# -- maps of pixels ---------------------------------------------------------------------------
 
 
 def test_maps_are_predicted_once_more_after_rounding(tmp_path):

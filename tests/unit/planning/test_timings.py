@@ -11,7 +11,8 @@ from harness.commands.plan import plan as plan_command
 from harness.common.files import save_array, write_json
 from harness.planning import timings as module
 from harness.planning.forecast import Forecast, Range
-from harness.planning.timings import Timings, Work
+from harness.planning.timing_file import Work
+from harness.planning.timings import Timings
 from harness.running.scheduler import Scheduler
 from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
@@ -161,8 +162,8 @@ def test_old_and_broken_timings_count_as_none_and_are_replaced(checkout, text):
 
 
 def test_what_is_kept_is_bounded(checkout, monkeypatch):
-    monkeypatch.setattr(module, "KEPT", 2)
-    monkeypatch.setattr(module, "KEPT_SETTINGS", 2)
+    monkeypatch.setattr(module, "MAX_SAMPLES", 2)
+    monkeypatch.setattr(module, "MAX_SETTINGS", 2)
     for steps in (1, 2, 3, 2):
         for took in (1.0, 8.0, 9.0):
             plan = checkout.plan(matrix(**slow(steps=steps), seeds=[int(took), 100 + steps * 7]))
