@@ -294,6 +294,7 @@ def test_real_lines_are_the_lists(real):
         assert all(line in voted for line in datasets.lines(name, real))  # in the list's order
 
 
+@pytest.mark.slow
 def test_lfw10_without_a_validation_list_cuts_it_from_train(tmp_path, monkeypatch):
     monkeypatch.setattr(gallery, "SIZE", (8, 8))
     source = real_lists("lfw10", tmp_path / "source")
