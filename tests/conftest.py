@@ -12,7 +12,6 @@ from harness.common.errors import UserError
 from harness.executors.images import Images
 from tests.support.containers import tell_apart
 
-
 REAL = {"real", "food_root"}
 """Fixtures that read real data sets: their tests are slow."""
 
