@@ -12,6 +12,9 @@ from harness.common.errors import UserError
 from harness.executors.images import Images
 from tests.support.containers import tell_apart
 
+REAL = {"real", "food_root"}
+"""Fixtures that read real data sets: their tests are slow."""
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "engine: needs a Docker engine")
@@ -32,7 +35,7 @@ def without_engine():
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if item.name.startswith("test_real_"):
+        if item.name.startswith("test_real_") or REAL & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
     wanting = [item for item in items if item.get_closest_marker("engine")]
     reason = without_engine() if wanting else ""

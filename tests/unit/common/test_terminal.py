@@ -46,6 +46,7 @@ def test_a_character_that_the_stream_cannot_take_is_replaced(changes):
     assert len(failed.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_what_utf_8_can_say_is_not_replaced():
     assert "…" in gauntlet("list", COLUMNS="60", PYTHONIOENCODING="utf-8").stdout.decode()
 

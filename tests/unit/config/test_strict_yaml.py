@@ -156,7 +156,11 @@ def test_a_fraction_keeps_its_text_and_is_rounded_once(read):
             "a.yaml:2:4: broken YAML: a character that YAML does not allow; delete it",
         ),
         ("a: [" + "[" * 90, "a.yaml:1:1: nested deeper than 50 levels; flatten it"),
-        (b"#" * 1_000_001, "a.yaml:1:1: larger than 1,000,000 bytes; is it the right file?"),
+        pytest.param(
+            b"#" * 1_000_001,
+            "a.yaml:1:1: larger than 1,000,000 bytes; is it the right file?",
+            id="too-large",
+        ),
     ],
 )
 def test_what_is_not_clear_is_refused_with_its_place(read, text, line):

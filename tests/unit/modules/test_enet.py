@@ -74,6 +74,7 @@ def test_parameters(params, classes, expected):
     assert sum(p.numel() for p in network.parameters()) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(24, 40), (45, 61), (30, 7), (17, 18), (22, 21)])
 @pytest.mark.parametrize("training", [True, False])
 def test_published_takes_any_size(size, training):

@@ -90,6 +90,7 @@ def test_on_a_ridge_problem_the_objective_is_a_displacement():
     assert found == pytest.approx(float(-0.5 * away @ h @ away + gamma * start @ start), abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SETS)
 def test_at_the_quantile_the_gradient_is_that_of_turned_labels(kind, tmp_path):
     model, data, _ = held(kind, tmp_path)
@@ -145,6 +146,7 @@ def test_lambda_holds_the_budget_or_the_log_warns(kind, variant, tmp_path, capsy
     assert ("warning" in text) == (variant != "threshold" and abs(above[-1] - 25) > 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["mask-clean", "threshold-clean"])
 def test_a_clean_start_draws_by_a_seed_that_the_log_names(variant, tmp_path, capsys):
     model, data, _ = held("pairs", tmp_path)
@@ -221,6 +223,7 @@ def test_a_killed_attack_resumes_to_the_same_edits(variant, tmp_path, monkeypatc
     assert killed_calls < calls
 
 
+@pytest.mark.slow
 def test_rows_stay_joined_to_their_losses_in_any_order(tmp_path):
     model, data, _ = held("triplets", tmp_path)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(4))

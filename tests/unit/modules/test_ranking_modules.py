@@ -20,6 +20,7 @@ def accuracy(model, data):
     return float((gap * data.y[:, -2] > 0).float().mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SETS)
 def test_it_learns(kind, tmp_path):
     model, data, _ = held(kind, tmp_path)
@@ -56,6 +57,7 @@ def test_a_triplet_with_label_minus_one_is_the_swapped_one():
     assert torch.allclose(*losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["resnet-50", "triplet-resnet-50"])
 def test_resnet_50_resizes_normalises_and_has_a_small_head(variant):
     spec = Spec("ranking", 5, (3, 40, 30), arity=3 if variant[0] == "t" else 2)
@@ -145,6 +147,7 @@ def featured():
     return Data(raw, data.y, data.ids, replace(TRIPLETS, items=None, shape=(2,)), CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SETS)
 def test_small_loss_drops_its_share_and_rather_the_wrong(kind, tmp_path):
     data, wrong = struck(SETS[kind](), 0.2)

@@ -259,6 +259,7 @@ def test_the_numbers_under_a_frame_are_the_judges(tmp_path):
             assert row[role] == pytest.approx(np.mean(each))
 
 
+@pytest.mark.slow
 def test_what_has_not_changed_is_neither_read_nor_drawn_again(frame, tmp_path):
     out = tmp_path / "site"
     first = Loads(made())
@@ -274,6 +275,7 @@ def test_what_has_not_changed_is_neither_read_nor_drawn_again(frame, tmp_path):
     assert page.read_bytes() == told
 
 
+@pytest.mark.slow
 def test_another_result_is_drawn_and_the_old_picture_goes(frame, tmp_path):
     out = tmp_path / "site"
     build(frame, out, load=Loads(made()))
@@ -285,6 +287,7 @@ def test_another_result_is_drawn_and_the_old_picture_goes(frame, tmp_path):
     assert len(set(pictures(out)) & old) == len(old) / 2 == len(set(pictures(out)) - old)
 
 
+@pytest.mark.slow
 def test_a_broken_picture_is_drawn_again(frame, tmp_path):
     out = tmp_path / "site"
     build(frame, out, load=Loads(made()))

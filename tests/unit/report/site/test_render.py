@@ -105,6 +105,7 @@ def test_pages_exist(site):
     assert len(html_of(site)) == 1 + 5 + 10 * 6 * (2 + 1 + 1 + 1 + 1)
 
 
+@pytest.mark.slow
 def test_every_link_has_a_target_and_ids_are_unique(site):
     pages = {path: Page(path) for path in html_of(site)}
     for path, page in pages.items():
@@ -119,6 +120,7 @@ def test_every_link_has_a_target_and_ids_are_unique(site):
                 assert fragment in pages[target].ids, (path, link)
 
 
+@pytest.mark.slow
 def test_no_page_has_content_that_the_policy_refuses(site):
     for path in html_of(site):
         page = Page(path)
