@@ -29,7 +29,7 @@ def broken_sources() -> dict[str, tuple[str, dict[str, bytes], str]]:
     return {
         "empty": ("cifar10", {"readme.txt": b""}, "nothing in it is cifar10"),
         "no test": ("cifar10", train_only, "has no test/"),
-        "class": ("cifar10", {"train/airplan/0.png": b""}, "did you mean 'airplane'"),
+        "class": ("cifar10", {"train/airplan/0.png": b""}, 'did you mean "airplane"'),
         "size": ("cifar10", cifar | {"test/cat/x.png": large}, "is 28x28 pixels"),
         "no image": ("cifar10", cifar | {"test/cat/x.png": b"GIF89a"}, "not a whole PNG or JPEG"),
         "cut image": (

@@ -85,7 +85,7 @@ def test_spec_fields_are_those_of_the_runtime():
 
 
 def test_unknown_name_names_the_nearest():
-    with pytest.raises(UserError, match="did you mean 'digits-ranking'"):
+    with pytest.raises(UserError, match='did you mean "digits-ranking"'):
         datasets.get("digit-ranking")
 
 

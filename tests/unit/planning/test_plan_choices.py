@@ -40,7 +40,7 @@ def test_every_unknown_name_is_reported_at_once_with_its_place(checkout):
         assert re.match(r".*/benchmarks/b/benchmark\.yaml:\d+:\d+: matrices\[[01]\]\.", line), line
     for text in (
         "no victim named 'tinny'",
-        "did you mean tiny?",
+        'did you mean "tiny"?',
         "defenses/guard has no variant",
         "no attack named 'sing'",
         'attacks/noop has no parameter "steps"',

@@ -3,7 +3,7 @@
 import pytest
 
 from harness import datasets
-from harness.common.keys import ROOT, canonical, digest
+from harness.common.keys import ROOT, canonical_json, digest
 from harness.config.catalog import Module
 from harness.planning import graph
 from harness.planning import plan as planning
@@ -65,12 +65,12 @@ def test_all_keys_of_quick(literal, tmp_path):
     ],
 )
 def test_options_have_one_json_form(options, text):
-    assert canonical(options.to_json()).decode() == text
+    assert canonical_json(options.to_json()).decode() == text
 
 
 def test_a_module_without_a_budget_has_no_key_for_it():
     ref = ModuleRef("attacks/pgd", "d", {"steps": 7})
-    assert canonical(ref.to_json()) == (
+    assert canonical_json(ref.to_json()) == (
         b'{"digest":"d","module":"attacks/pgd","params":{"steps":7}}'
     )
     budget = ModuleRef("attacks/pgd", "d", {}, {"eps": 0.5}).to_json()["budget"]
@@ -79,7 +79,7 @@ def test_a_module_without_a_budget_has_no_key_for_it():
 
 def test_a_stage_s_recipe_is_frozen_and_has_five_keys():
     recipe = StageRecipe({}, 0, 1, {"eps": 0.5}, PredictOptions(20))
-    assert canonical(recipe.to_json()) == (
+    assert canonical_json(recipe.to_json()) == (
         b'{"budget":{"eps":0.5},"modules":{},"options":{"batch":20},"seed":0,"threads":1}'
     )
     with pytest.raises(AttributeError):
