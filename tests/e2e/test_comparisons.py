@@ -154,9 +154,9 @@ def test_a_stale_list_is_exported_with_a_warning_beside_it(done, tmp_path):
     (module,) = (ref for ref in record.modules if ref.startswith("attacks/"))
     (checkout.root / module / "note.py").write_text("")
     said = checkout.gauntlet("export", record.id)
-    assert f"{record['id']}: stale: {module} changed since; this is the latest" in said.stderr
+    assert f"{record.id}: stale: {module} changed since; this is the latest" in said.stderr
     assert said.stdout == done[0].gauntlet("export", record.id).stdout != ""
     Store(checkout.home / "store").drop(record.stages["edits"])
     refused = checkout.gauntlet("export", record.id)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert f"{record['id']}: stale: {module} changed since; " in refused.stderr
+    assert f"{record.id}: stale: {module} changed since; " in refused.stderr

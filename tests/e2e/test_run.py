@@ -56,7 +56,7 @@ def test_an_attack_with_gradients_does_better_than_none(everything):
     )
     assert value(sign, "robust_accuracy") < value(noop, "robust_accuracy") - 0.1
     assert sign.perturbation["linf_max"] == pytest.approx(0.1, abs=1e-6)
-    assert sign["cost"]["attack"] == {"forward": 80, "backward": 40}  # shown outputs count too
+    assert sign.cost["attack"] == {"forward": 80, "backward": 40}  # shown outputs count too
 
 
 def test_an_ensemble_is_the_worst_of_its_members(everything):
@@ -65,7 +65,7 @@ def test_an_ensemble_is_the_worst_of_its_members(everything):
         find(checkout, matrix="evasion", defense="none", attack=name) for name in ("both", "sign")
     )
     assert value(both, "robust_accuracy") == value(sign, "robust_accuracy")
-    assert both["stages"] == {}
+    assert both.stages == {}
     blocked = find(checkout, matrix="evasion", defense="sanitizer", attack="both")
     assert blocked.status == "not_applicable"
 

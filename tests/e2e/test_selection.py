@@ -50,7 +50,7 @@ def figure(text):
 
 
 def shown(record):
-    return f"{record['metrics']['robust_accuracy']['value']:.4f}"
+    return f"{record.metrics['robust_accuracy'].value:.4f}"
 
 
 def test_after_an_edit_is_taken_back_every_command_takes_today_s_record(there_and_back):
@@ -59,7 +59,7 @@ def test_after_an_edit_is_taken_back_every_command_takes_today_s_record(there_an
     assert figure(said.stdout) == (shown(first), False), said.stderr
     assert first.result[:16] in said.stdout
     again = checkout.gauntlet("reproduce", CELL)
-    assert f"{CELL}: reproduced exactly (result {first['result'][:16]})" in again.stdout, again
+    assert f"{CELL}: reproduced exactly (result {first.result[:16]})" in again.stdout, again
     assert again.returncode == 0
     rows = frame.load(checkout.root).set_index("cell_id")
     assert rows.loc[CELL].record == first
