@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 import harness
-from harness.commands.frames import make_loader
+from harness.commands.picture_loader import make_loader
 from harness.commands.run import print_ignored
 from harness.report import frame, leaderboard
 from harness.report.selection import plans

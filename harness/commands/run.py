@@ -14,8 +14,8 @@ from harness.common.errors import UserError
 from harness.common.progress import Meter
 from harness.config.environments import Environment
 from harness.executors.base import Executor
-from harness.planning.graph import HOST
 from harness.planning.plan import Cell, Only, Plan
+from harness.planning.stage_keys import HOST
 from harness.planning.timings import Timings
 from harness.results import records
 from harness.results.records import Record

@@ -14,6 +14,7 @@ from pydantic import (
 from harness.common.errors import UserError
 from harness.config.budget import BUDGET_FIELDS, BudgetEntry
 from harness.config.field_types import Count, Limits, Name, NonEmpty, NonEmptySet, Task, ThreatModel
+from harness.config.file_model import Problem, Strict, field_error
 from harness.config.matrix_entries import (
     DataEntry,
     Entry,
@@ -22,7 +23,6 @@ from harness.config.matrix_entries import (
     Knowledge,
     KnowledgeField,
 )
-from harness.config.model import Problem, Strict, field_error
 from harness.config.strict_yaml import Document, nearest, quote
 from harness.config.validation import name_problems, read_all, read_model
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from harness.config.field_types import Count, Fraction, Positive, ThreatModel, Value
-from harness.config.model import Problem, Strict
+from harness.config.file_model import Problem, Strict
 from harness.config.strict_yaml import Ratio
 
 

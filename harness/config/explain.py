@@ -10,7 +10,7 @@ from typing import Annotated, TypeGuard, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from harness.config.model import Problem, Strict
+from harness.config.file_model import Problem, Strict
 from harness.config.strict_yaml import Loc, nearest, quote
 
 TYPE_NAMES = {

@@ -14,7 +14,7 @@ from pydantic import (
     WrapValidator,
 )
 
-from harness.config.model import Strict, field_error
+from harness.config.file_model import Strict, field_error
 from harness.config.strict_yaml import Ratio, quote
 
 Task: TypeAlias = Literal["classification", "ranking", "segmentation"]

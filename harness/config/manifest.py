@@ -23,6 +23,7 @@ from harness.config.field_types import (
     Value,
     Values,
 )
+from harness.config.file_model import Problem, Strict, field_error
 from harness.config.manifest_parts import (
     KINDS_OF_REQUIREMENT,
     Choices,
@@ -34,7 +35,6 @@ from harness.config.manifest_parts import (
     matches,
     value_problems,
 )
-from harness.config.model import Problem, Strict, field_error
 from harness.config.module_files import MANIFEST, irregular_files
 from harness.config.strict_yaml import Document, Loc, key, nearest, quote
 from harness.config.validation import name_problems, read_all, read_model

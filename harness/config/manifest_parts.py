@@ -21,7 +21,7 @@ from harness.config.field_types import (
     Value,
     Values,
 )
-from harness.config.model import Problem, Strict
+from harness.config.file_model import Problem, Strict
 from harness.config.strict_yaml import Loc, nearest, quote
 
 TYPES: dict[str, tuple[type, str]] = {

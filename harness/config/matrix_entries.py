@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema
 
 from harness.config.budget import BudgetEntry
 from harness.config.field_types import Fraction, Name, Values
-from harness.config.model import Problem, Strict, field_error
+from harness.config.file_model import Problem, Strict, field_error
 from harness.config.strict_yaml import quote
 
 

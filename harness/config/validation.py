@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from harness.common.errors import UserError, UserErrors, split
 from harness.config.explain import explain_all
-from harness.config.model import Problem, Strict
+from harness.config.file_model import Problem, Strict
 from harness.config.strict_yaml import Document, Parsed, parse, quote
 
 NEWEST = 1

@@ -17,7 +17,7 @@ from harness.common.files import remove_tree
 from harness.common.status import By, Status
 from harness.common.text import one_line
 from harness.executors.base import Result, StageJob
-from harness.executors.responsible import accept_claim, responsible
+from harness.executors.blame import accept_claim, responsible
 from harness.runtime.worker.output_files import find_irregular_file
 
 DISK_FULL = 14

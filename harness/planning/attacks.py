@@ -6,11 +6,11 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import NamedTuple
 
-from harness.planning.entry import ResolvedEntry
+from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Input
 from harness.planning.networks import NetworkStages
 from harness.planning.recipe import AccessOptions, AttackOptions, MeasureRecipe, PredictOptions
-from harness.planning.setting import CellSetting
+from harness.planning.resolved_entry import ResolvedEntry
 from harness.planning.shared_stages import SharedStages, spec
 
 ANSWERING_HOOKS = ("build", "guard", "loss")

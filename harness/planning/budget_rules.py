@@ -16,7 +16,7 @@ from harness import datasets
 from harness.common.errors import UserError
 from harness.config.benchmark import Benchmark, Matrix
 from harness.config.budget import BudgetEntry, number_text
-from harness.config.model import Problem
+from harness.config.file_model import Problem
 from harness.config.strict_yaml import Loc
 from harness.config.threat import THREATS
 from harness.datasets.base import Dataset

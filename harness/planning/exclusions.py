@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.planning.setting import CellSetting
+from harness.planning.cell_setting import CellSetting
 
 
 def find_exclusion(s: CellSetting) -> str | None:

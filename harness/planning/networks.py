@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from harness.config.field_types import Value
-from harness.planning.entry import ResolvedEntry
+from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Input
 from harness.planning.recipe import ApplyRecipe, ImportOptions, SubsetRecipe
-from harness.planning.setting import CellSetting
+from harness.planning.resolved_entry import ResolvedEntry
 from harness.planning.shared_stages import SharedStages, spec, start
 
 TRAINING_HOOKS = ("build", "fit", "loss")

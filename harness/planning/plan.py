@@ -20,12 +20,12 @@ from harness.config.threat import Status
 from harness.judge import METHOD
 from harness.planning.budget_rules import budget_errors
 from harness.planning.cell import Cell, CellInfo
-from harness.planning.entry import Ensemble, ResolvedEntry
+from harness.planning.cell_setting import CellBudget, CellSetting, MatrixContext
 from harness.planning.exclusions import find_exclusion
 from harness.planning.graph import Graph
 from harness.planning.requirements import find_unmet
 from harness.planning.resolve import ResolvedMatrix, Resolver
-from harness.planning.setting import CellBudget, CellSetting, MatrixContext
+from harness.planning.resolved_entry import Ensemble, ResolvedEntry
 from harness.planning.stages import CellStages, StageBuilder
 
 __all__ = ["Cell", "Only", "Plan", "make_plan"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from harness import datasets
 from harness.config.budget import BudgetEntry
 from harness.config.manifest_parts import Requirement, matches
-from harness.planning.entry import ResolvedEntry
-from harness.planning.setting import CellSetting
+from harness.planning.cell_setting import CellSetting
+from harness.planning.resolved_entry import ResolvedEntry
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from harness.config.budget import BudgetEntry
 from harness.config.catalog import Catalog
 from harness.config.matrix_entries import Adversary, Entry
 from harness.config.strict_yaml import Loc
-from harness.planning.entry import ResolvedEntry
-from harness.planning.setting import CellBudget
+from harness.planning.cell_setting import CellBudget
+from harness.planning.resolved_entry import ResolvedEntry
 from harness.planning.weights import weights_recipe
 
 

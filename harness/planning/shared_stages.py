@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from harness import datasets
 from harness.config.benchmark import Matrix
 from harness.config.field_types import Value
-from harness.planning.entry import ResolvedEntry
+from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
 from harness.planning.recipe import (
     THREADS,
@@ -20,7 +20,7 @@ from harness.planning.recipe import (
     StageRecipe,
     SubsetRecipe,
 )
-from harness.planning.setting import CellSetting
+from harness.planning.resolved_entry import ResolvedEntry
 
 T = TypeVar("T")
 

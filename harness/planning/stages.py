@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from harness.config.benchmark import Matrix
 from harness.planning.attacks import AttackStages
+from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
 from harness.planning.networks import Network, NetworkStages
 from harness.planning.recipe import SubsetRecipe
-from harness.planning.setting import CellSetting
 from harness.planning.shared_stages import SharedStages, spec
 
 

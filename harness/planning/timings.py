@@ -11,9 +11,10 @@ from harness import datasets
 from harness.common.keys import canonical_json
 from harness.config.field_types import Value
 from harness.planning.forecast import Forecast, Range
-from harness.planning.graph import HOST, Stage
+from harness.planning.graph import Stage
 from harness.planning.plan import Plan
 from harness.planning.recipe import DataRecipe, Recipe, StageRecipe, SubsetRecipe
+from harness.planning.stage_keys import HOST
 from harness.planning.timing_file import Sample, Size, Work, read, stored_size, write
 from harness.storage.store import Store
 

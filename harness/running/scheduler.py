@@ -14,11 +14,12 @@ from harness.common.files import remove_tree
 from harness.common.status import TRANSIENT, By, Status
 from harness.config.catalog import Catalog
 from harness.executors.base import Executor, Result, StageJob
+from harness.executors.blame import responsible
 from harness.executors.gpu_probe import probe_gpus
 from harness.executors.outcome import copy_tail, last_line, take_oracle
-from harness.executors.responsible import responsible
-from harness.planning.graph import HOST, Stage
+from harness.planning.graph import Stage
 from harness.planning.plan import Cell, Plan
+from harness.planning.stage_keys import HOST
 from harness.running.gpus import GpuPool
 from harness.running.host_stages import HOST_STAGES, StageFailure
 from harness.running.jobs import make_job

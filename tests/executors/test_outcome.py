@@ -7,6 +7,7 @@ import pytest
 
 from harness.common.text import one_line
 from harness.executors.base import Result, StageJob
+from harness.executors.blame import ANSWERS, responsible
 from harness.executors.outcome import (
     open_plain,
     oracle_failure,
@@ -14,7 +15,6 @@ from harness.executors.outcome import (
     sanitize,
     signal_name,
 )
-from harness.executors.responsible import ANSWERS, responsible
 from harness.runtime.worker.output_files import DEPTH, find_irregular_file
 from harness.runtime.worker.stages import STAGES
 from tests.support.jobs import job_file

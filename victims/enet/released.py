@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from harness.runtime.foreign import load_checkpoint
+from harness.runtime.checkpoints import load_checkpoint
 
 from .network import STAGES
 

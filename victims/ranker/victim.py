@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
+from harness.runtime.checkpoints import load_checkpoint
 from harness.runtime.contracts import Context, Data, Loss, Spec
-from harness.runtime.foreign import load_checkpoint
 from harness.runtime.ranking import row_losses
 from harness.runtime.tasks import decision_values
 from harness.runtime.training import fit, steps_per_epoch

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.common import keys
-from harness.planning import graph
+from harness.planning import stage_keys
 from harness.planning.graph import Graph, Input
 from harness.planning.recipe import (
     DataRecipe,
@@ -95,9 +95,9 @@ def test_a_file_digest_is_the_sha256_that_everyone_knows(tmp_path):
 @pytest.fixture
 def fixed(monkeypatch):
     """A graph whose base is literal, so that its keys depend on nothing of today."""
-    monkeypatch.setattr(graph, "environment_digest", lambda: "environment")
-    monkeypatch.setattr(graph, "runtime_digest", lambda: "runtime")
-    monkeypatch.setattr(graph, "code_digest", "+".join)
+    monkeypatch.setattr(stage_keys, "environment_digest", lambda: "environment")
+    monkeypatch.setattr(stage_keys, "runtime_digest", lambda: "runtime")
+    monkeypatch.setattr(stage_keys, "code_digest", "+".join)
     return Graph("cpu")
 
 
@@ -143,7 +143,7 @@ def test_equal_stages_are_one(fixed):
 def test_host_stages_do_not_depend_on_torch_nor_on_the_device(monkeypatch):
     keys_of = []
     for environment in ("one torch", "another torch"):
-        monkeypatch.setattr(graph, "environment_digest", lambda e=environment: e)
+        monkeypatch.setattr(stage_keys, "environment_digest", lambda e=environment: e)
         keys_of.append(Graph("cpu").add("slice", {"data": Input("d", "test")}, SubsetRecipe(5)))
     keys_of.append(Graph("cuda").add("slice", {"data": Input("d", "test")}, SubsetRecipe(5)))
     assert len(set(keys_of)) == 1

@@ -5,8 +5,8 @@ import pytest
 from harness import datasets
 from harness.common.keys import ROOT, canonical_json, digest
 from harness.config.catalog import Module
-from harness.planning import graph
 from harness.planning import plan as planning
+from harness.planning import stage_keys
 from harness.planning.cell import CellInfo
 from harness.planning.recipe import (
     AccessOptions,
@@ -30,9 +30,9 @@ not change with the code of the plan alone.
 @pytest.fixture
 def literal(monkeypatch):
     """Digests that depend on nothing but names, so that only recipes are left in keys."""
-    monkeypatch.setattr(graph, "environment_digest", lambda: "environment")
-    monkeypatch.setattr(graph, "runtime_digest", lambda: "runtime")
-    monkeypatch.setattr(graph, "code_digest", "+".join)
+    monkeypatch.setattr(stage_keys, "environment_digest", lambda: "environment")
+    monkeypatch.setattr(stage_keys, "runtime_digest", lambda: "runtime")
+    monkeypatch.setattr(stage_keys, "code_digest", "+".join)
     monkeypatch.setattr(planning, "judge_digest", lambda: "judge")
     monkeypatch.setattr(datasets, "digest", lambda name, root: f"digest of {name}")
     monkeypatch.setattr(Module, "digest", property(lambda self: f"digest of {self.ref}"))

@@ -10,8 +10,8 @@ from harness.common.errors import UserError
 from harness.config.catalog import Catalog
 from harness.config.manifest import load_manifest
 from harness.datasets.base import input_kind
-from harness.planning.entry import ResolvedEntry
 from harness.planning.requirements import CellFacts, check_requirements
+from harness.planning.resolved_entry import ResolvedEntry
 from tests.support.module_sources import PERTURB
 from tests.support.workspaces import POISONING, QUERY, Checkout, cell, matrix
 

@@ -78,7 +78,7 @@ def test_changed_data_a_changed_judge_and_a_changed_method_are_told_apart(checko
         patch.setattr("harness.planning.plan.judge_digest", lambda: "new")
         assert stale(checkout, old) == "stale: the judge changed since"
     with monkeypatch.context() as patch:
-        patch.setattr("harness.planning.graph.runtime_digest", lambda: "new")
+        patch.setattr("harness.planning.stage_keys.runtime_digest", lambda: "new")
         assert stale(checkout, old) == "stale: the harness or its environment changed since"
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.commands.frames import load_frames as read_frames
-from harness.commands.frames import make_loader
+from harness.commands.picture_loader import load_frames as read_frames
+from harness.commands.picture_loader import make_loader
 from harness.common.files import save_array, write_json
 from harness.judge.budget import measure
 from harness.judge.common import common

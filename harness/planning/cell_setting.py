@@ -10,7 +10,7 @@ from harness.config.benchmark import Matrix
 from harness.config.budget import BudgetEntry
 from harness.config.field_types import Value
 from harness.config.threat import THREATS, ThreatModel
-from harness.planning.entry import ResolvedEntry
+from harness.planning.resolved_entry import ResolvedEntry
 
 
 @dataclass(frozen=True, slots=True)
