@@ -1,162 +1,13 @@
-"""Manifests: the example of the architecture is read, and each mistake gives its own line."""
+"""Manifests: each mistake gives its own line."""
 
 from pathlib import Path
 
 import pytest
 
-from harness.common.errors import UserError, UserErrors
-from harness.config.manifest import (
-    HOOK_NAMES,
-    Manifest,
-    check_manifests,
-    load_manifest,
-    manifest_schema,
-)
+from harness.config.manifest import check_manifests
+from tests.support.manifest_files import PGD, VICTIM, lines_of, write
 
-PGD = """\
-schema: manifest/1
-kind: attack
-name: pgd
-summary: Projected gradient ascent on the victim's loss inside an Lp ball.
-reference: {title: "Towards", url: "https://example.org", year: 2018}
-license: MIT
-tasks: [classification, segmentation]
-threat_models: [evasion]
-needs: [loss]
-entry: attack.py:PGD
-hooks: [perturb]
-params:
-  steps: {type: int, default: 20, min: 1, max: 1000, help: gradient steps}
-  rate: {type: float, default: 1/4, min: 0}
-  start: {type: str, default: random, choices: [random, clean]}
-  restart: {type: bool, default: false}
-variants: {pgd-100: {steps: 100}}
-limits: {minutes: 20, memory_gb: 4}
-smoke: {params: {steps: 5}, expect: {attack_success_rate: {min: 0.3}}}
-"""
-VICTIM = """\
-schema: manifest/1
-kind: victim
-name: pgd
-summary: A network.
-license: MIT
-tasks: [classification]
-offers: [loss, features]
-entry: victim.py:Net
-hooks: [build, fit]
-"""
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def write(text: str, folder: str = "attacks/pgd") -> Path:
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "attack.py").touch()
-    (path / "victim.py").touch()
-    (path / "manifest.yaml").write_text(text)
-    return path
-
-
-def lines_of(path: Path) -> list[str]:
-    with pytest.raises(UserError) as caught:
-        load_manifest(path)
-    return [line.removeprefix(f"{path}/manifest.yaml:") for line in str(caught.value).splitlines()]
-
-
-def test_the_example_of_the_architecture():
-    manifest = load_manifest(write(PGD))
-    assert (manifest.ref, manifest.file, manifest.class_name) == ("attacks/pgd", "attack.py", "PGD")
-    assert manifest.tasks == ("classification", "segmentation")
-    assert manifest.reference.year == 2018
-    assert manifest.gradients == "exact"
-    assert manifest.plays("evasion")
-    assert not manifest.plays("backdoor")
-    assert manifest.smoke.expect["attack_success_rate"].min == 0.3
-    assert manifest.where(("params", "rate")) == "attacks/pgd/manifest.yaml:14:3: params.rate"
-    assert load_manifest(Path("attacks/pgd/manifest.yaml")) == manifest
-
-
-def test_a_victim_that_names_no_threat_model_plays_all():
-    manifest = load_manifest(write(VICTIM, "victims/pgd"))
-    assert manifest.threat_models == ()
-    assert manifest.plays("supply-chain")
-
-
-def test_a_defence_without_hooks_is_the_control():
-    text = VICTIM.replace("victim\n", "defense\n").replace("name: pgd", "name: none")
-    text = text.replace("[build, fit]", "[]").replace("offers: [loss, features]\n", "")
-    path = write(text + "threat_models: [evasion]\n", "defenses/none")
-    assert load_manifest(path).hooks == ()
-
-
-def test_hook_names_equal_the_runtime_table():
-    hooks = pytest.importorskip("harness.runtime.hooks")
-    assert {kind: tuple(names) for kind, names in hooks.HOOKS.items()} == HOOK_NAMES
-
-
-def test_reading_a_manifest_imports_no_torch():
-    import subprocess
-    import sys
-
-    modules = "harness.config.manifest, harness.config.benchmark"
-    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
-    root = Path(__file__).parents[3]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
-
-
-def test_a_duplicated_key_hides_no_other_mistake():
-    text = PGD.replace("license: MIT", "license: MIT\nlicense: MIT\nlicence: MIT")
-    text = text.replace("name: pgd", "name: [pgd]").replace("steps: 100", "steps: 0").replace(
-        "min: 0}", "min: 010}")  # fmt: skip
-    assert lines_of(write(text)) == [
-        '3:1: name: expected text, found ["pgd"]; change it',
-        "7:1: license: duplicate key (first on line 6); keep one",
-        '8:1: licence: unknown key; did you mean "license"?',
-        "16:42: params.rate.min: a number with a leading zero is ambiguous, found 010; "
-        'quote it ("010") if it is text',
-    ]
-
-
-def test_the_mistakes_of_the_first_of_two_equal_keys_are_told():
-    text = PGD.replace("tasks: [", "tasks: [clasification]\ntasks: [")
-    assert lines_of(write(text)) == [
-        "7:9: tasks[0]: expected one of classification, ranking, segmentation, found "
-        '"clasification"; did you mean "classification"?',
-        "8:1: tasks: duplicate key (first on line 7); keep one",
-    ]
-
-
-def test_what_was_refused_is_not_also_called_a_wrong_value():
-    text = PGD.replace("summary: Proj", "summary: !x Proj").replace("license: MIT", "license: *x")
-    assert [line.partition(": ")[0] for line in lines_of(write(text))] == ["4:10", "6:10"]
-    text = PGD.replace("name: pgd", "name: pgd\n<<: {license: MIT}").replace(
-        "schema: m", "schema: &a m"
-    )
-    assert [line.partition(": ")[0] for line in lines_of(write(text))] == ["1:9", "4:1"]
-
-
-def test_a_file_from_a_newer_gauntlet_says_so_beside_what_was_refused():
-    text = PGD.replace("manifest/1", "manifest/2").replace("name: pgd", "name: pgd\nname: pgd")
-    first, second = lines_of(write(text))
-    assert "is newer than this gauntlet" in first
-    assert second == "4:1: name: duplicate key (first on line 3); keep one"
-
-
-def test_all_mistakes_of_all_files_come_together():
-    write(PGD.replace("license: MIT", "license: MIT\nlicense: MIT"))
-    write(VICTIM.replace("license: MIT\n", ""), "victims/pgd")
-    good, errors = check_manifests([Path("attacks/pgd"), Path("victims/pgd")])
-    assert good == []
-    assert [one.where.partition(":")[0] for one in errors] == [
-        "attacks/pgd/manifest.yaml",
-        "victims/pgd/manifest.yaml",
-    ]
-
+pytestmark = pytest.mark.usefixtures("root")
 
 # (what is replaced, by what, the expected lines)
 BAD = [
@@ -446,6 +297,55 @@ def test_a_mistake_gives_its_line(root, old, new, lines):
     assert found == lines
 
 
+def test_a_duplicated_key_hides_no_other_mistake():
+    text = PGD.replace("license: MIT", "license: MIT\nlicense: MIT\nlicence: MIT")
+    text = text.replace("name: pgd", "name: [pgd]").replace("steps: 100", "steps: 0").replace(
+        "min: 0}", "min: 010}")  # fmt: skip
+    assert lines_of(write(text)) == [
+        '3:1: name: expected text, found ["pgd"]; change it',
+        "7:1: license: duplicate key (first on line 6); keep one",
+        '8:1: licence: unknown key; did you mean "license"?',
+        "16:42: params.rate.min: a number with a leading zero is ambiguous, found 010; "
+        'quote it ("010") if it is text',
+    ]
+
+
+def test_the_mistakes_of_the_first_of_two_equal_keys_are_told():
+    text = PGD.replace("tasks: [", "tasks: [clasification]\ntasks: [")
+    assert lines_of(write(text)) == [
+        "7:9: tasks[0]: expected one of classification, ranking, segmentation, found "
+        '"clasification"; did you mean "classification"?',
+        "8:1: tasks: duplicate key (first on line 7); keep one",
+    ]
+
+
+def test_what_was_refused_is_not_also_called_a_wrong_value():
+    text = PGD.replace("summary: Proj", "summary: !x Proj").replace("license: MIT", "license: *x")
+    assert [line.partition(": ")[0] for line in lines_of(write(text))] == ["4:10", "6:10"]
+    text = PGD.replace("name: pgd", "name: pgd\n<<: {license: MIT}").replace(
+        "schema: m", "schema: &a m"
+    )
+    assert [line.partition(": ")[0] for line in lines_of(write(text))] == ["1:9", "4:1"]
+
+
+def test_a_file_from_a_newer_gauntlet_says_so_beside_what_was_refused():
+    text = PGD.replace("manifest/1", "manifest/2").replace("name: pgd", "name: pgd\nname: pgd")
+    first, second = lines_of(write(text))
+    assert "is newer than this gauntlet" in first
+    assert second == "4:1: name: duplicate key (first on line 3); keep one"
+
+
+def test_all_mistakes_of_all_files_come_together():
+    write(PGD.replace("license: MIT", "license: MIT\nlicense: MIT"))
+    write(VICTIM.replace("license: MIT\n", ""), "victims/pgd")
+    good, errors = check_manifests([Path("attacks/pgd"), Path("victims/pgd")])
+    assert good == []
+    assert [one.where.partition(":")[0] for one in errors] == [
+        "attacks/pgd/manifest.yaml",
+        "victims/pgd/manifest.yaml",
+    ]
+
+
 def test_a_module_in_the_wrong_folder():
     assert lines_of(write(PGD, "defenses/pgd")) == [
         "2:1: kind: expected defense in defenses/, found attack; move the folder to attacks/"
@@ -469,53 +369,3 @@ def test_every_error_of_every_file_at_once():
         "b/pgd/manifest.yaml:2:1",
         "nowhere",
     ]
-
-
-def test_resolve_fills_in_defaults_then_variant_then_params():
-    manifest = load_manifest(write(PGD))
-    plain = {"steps": 20, "rate": 0.25, "start": "random", "restart": False}
-    assert manifest.resolve() == plain
-    assert manifest.resolve("pgd-100") == plain | {"steps": 100}
-    assert manifest.resolve("pgd-100", {"steps": 7, "rate": 2}) == plain | {"steps": 7, "rate": 2.0}
-    assert {type(v) for v in manifest.resolve(None, {"rate": 2}).values()} == {
-        int,
-        float,
-        str,
-        bool,
-    }
-
-
-@pytest.mark.parametrize(
-    ("variant", "params", "line"),
-    [
-        ("pgd-10", {}, 'variant: attacks/pgd has no variant "pgd-10"; did you mean "pgd-100"?'),
-        (None, {"step": 1}, 'params.step: attacks/pgd has no parameter "step"; did you mean'),
-        (None, {"steps": 0}, "params.steps: expected a whole number from 1 up to 1000, found 0"),
-        (None, {"steps": True}, "params.steps: expected a whole number from 1 up to 1000, found"),
-        (None, {"steps": 2.0}, "params.steps: expected a whole number from 1 up to 1000, found"),
-        (None, {"rate": float("nan")}, "params.rate: expected a finite number"),
-        (None, {"rate": -1}, "params.rate: expected a number from 0, found -1"),
-        (None, {"restart": 1}, "params.restart: expected true or false, found 1"),
-        (None, {"start": "no"}, 'params.start: expected one of "random", "clean", found "no"'),
-        (None, {"eps": 0.1}, "params.eps: eps is limited by the threat model"),
-    ],
-)
-def test_resolve_refuses_what_the_constructor_would_not_expect(variant, params, line):
-    manifest = load_manifest(write(PGD))
-    with pytest.raises(UserErrors) as caught:
-        manifest.resolve(variant, params)
-    assert str(caught.value).startswith(f"attacks/pgd: {line}")
-
-
-def test_a_manifest_is_frozen_and_checked_however_it_is_made():
-    manifest = load_manifest(write(PGD))
-    with pytest.raises(ValueError, match="frozen"):
-        manifest.name = "x"
-    with pytest.raises(ValueError, match="has no hook"):
-        Manifest.model_validate(manifest.model_dump() | {"hooks": ("x",)})
-
-
-def test_the_schema_for_editors():
-    schema = manifest_schema()
-    assert set(schema["properties"]) >= {"schema", "kind", "params", "smoke", "against"}
-    assert schema["additionalProperties"] is False

@@ -1,0 +1,308 @@
+"""Benchmarks: each mistake gives its own line."""
+
+import pytest
+
+from harness.common.errors import UserError
+from harness.config.benchmark import check_benchmarks
+from tests.support.benchmark_files import DATA, QUICK, lines_of, matrix_with, write
+
+pytestmark = pytest.mark.usefixtures("root")
+
+M = "matrices[0]"
+# (line of the matrix, its value, the expected lines)
+BAD = [
+    (
+        "threat_model",
+        "evasoin",
+        [
+            f"6:3: {M}.threat_model: expected one of evasion, evasion-query, evasion-transfer, "
+            'poisoning, backdoor, supply-chain, found "evasoin"; did you mean "evasion"?'
+        ],
+    ),
+    (
+        "data",
+        "{studnet: digits}",
+        [
+            f"7:10: {M}.data.studnet: expected one of public, attacker, student, found "
+            '"studnet"; did you mean "student"?'
+        ],
+    ),
+    ("data", "{public: digits}", [f"7:3: {M}.data: no student's data; add student: NAME"]),
+    (
+        "data",
+        "{student: {name: digits, train_fraction: 2}}",
+        [
+            f"7:34: {M}.data.student.train_fraction: expected at most 1, found 2; "
+            "write a share, such as 0.05"
+        ],
+    ),
+    (
+        "data",
+        "{student: digits/x}",
+        [
+            f"7:10: {M}.data.student.name: expected up to 41 of a-z, 0-9, _ and -, found "
+            '"digits/x"; use a name that can be a folder and a part of an address'
+        ],
+    ),
+    ("victims", "[]", [f"8:3: {M}.victims: expected at least one entry, found []; add one"]),
+    ("victims", "small-cnn", [f'8:3: {M}.victims: expected a list, found "small-cnn"; write [sma']),
+    ("victims", "[3]", [f"8:13: {M}.victims[0]: expected keys and values, found 3; change it"]),
+    (
+        "victims",
+        "[{name: a, adversary: {attack: pgd, budget: {norm: l2, eps: 1}}}]",
+        [f"8:23: {M}.victims[0].adversary: only a defence trains against an adversary; remove it"],
+    ),
+    (
+        "attacks",
+        "[pgd, {name: pgd, params: {steps: 3}}, {name: pgd-40, as: pgd-40}, pgd/pgd-100]",
+        [f'10:3: {M}.attacks: duplicate entry "pgd"; remove one, or tell them apart by as:'],
+    ),
+    (
+        "attacks",
+        "[{name: pgd/pgd-40, variant: pgd-100}]",
+        [
+            f'10:13: {M}.attacks[0]: a variant in "pgd/pgd-40" and another in variant; '
+            "keep one of them"
+        ],
+    ),
+    (
+        "attacks",
+        "[{name: pgd, parms: {}}]",
+        [f'10:25: {M}.attacks[0].parms: unknown key; did you mean "params"?'],
+    ),
+    (
+        "defenses",
+        "[{name: at, adversary: pgd}]",
+        [f"9:25: {M}.defenses[0].adversary.budget: missing; add budget"],
+    ),
+    (
+        "defenses",
+        "[{name: at, adversary: {attack: pgd, budget: {norm: l2, eps: 1, queries: 3}}}]",
+        [
+            f"9:77: {M}.defenses[0].adversary.budget.queries: evasion has no budget field "
+            "queries; remove it; it has norm, eps, patch, unbounded"
+        ],
+    ),
+    (
+        "budgets",
+        "[{eps: 8/255}]",
+        [f"11:14: {M}.budgets[0].eps: eps without a norm; add norm: linf or norm: l2"],
+    ),
+    ("budgets", "[{norm: l2}]", [f"11:14: {M}.budgets[0].norm: a norm without eps; add eps"]),
+    (
+        "budgets",
+        "[{norm: l2, eps: 1, unbounded: true}]",
+        [f"11:32: {M}.budgets[0].unbounded: unbounded beside a bound; remove one of them"],
+    ),
+    (
+        "budgets",
+        "[{unbounded: false}]",
+        [f"11:14: {M}.budgets[0].unbounded: expected one of true, found false; choose one of them"],
+    ),
+    (
+        "budgets",
+        "[{norm: l1, eps: 1}]",
+        [f'11:14: {M}.budgets[0].norm: expected one of linf, l2, found "l1"; did you mean "l2"?'],
+    ),
+    (
+        "budgets",
+        "[{norm: l2, eps: 0}]",
+        [f"11:24: {M}.budgets[0].eps: expected more than 0, found 0; change it"],
+    ),
+    (
+        "budgets",
+        "[{norm: l2, eps: '8/255'}]",
+        [f'11:24: {M}.budgets[0].eps: expected a number, found "8/255"; remove the quotes'],
+    ),
+    (
+        "budgets",
+        "[{norm: l2, eps: 0/255}]",
+        [f"11:24: {M}.budgets[0].eps: expected more than 0, found 0/255; change it"],
+    ),
+    (
+        "budgets",
+        "[{norm: l2, eps: 1, edits: 0.1}]",
+        [
+            f"11:32: {M}.budgets[0].edits: evasion has no budget field edits; "
+            "remove it; it has norm, eps, patch, unbounded"
+        ],
+    ),
+    (
+        "budgets",
+        "[{}]",
+        [
+            f"11:13: {M}.budgets[0]: evasion needs norm or patch or unbounded in its budget; "
+            "add one of them"
+        ],
+    ),
+    (
+        "budgets",
+        "[{norm: l2, eps: 1/2}, {norm: l2, eps: 0.5}]",
+        [f"11:35: {M}.budgets[1]: duplicate entry L2 0.5; keep one"],
+    ),
+    (
+        "goal",
+        "targeted",
+        [
+            f'12:3: {M}.goal: expected a goal, found "targeted"; write untargeted or '
+            "{targeted: random}, next, least_likely or a class number"
+        ],
+    ),
+    ("goal", "{targeted: true}", None),
+    ("goal", "{targeted: -1}", None),
+    (
+        "knowledge",
+        "{surogate: x}",
+        [
+            f'13:3: {M}.knowledge: expected what the attacker knows, found {{"surogate": "x"}}; '
+            "write none, clean-victim or {surrogate: NAME}"
+        ],
+    ),
+    (
+        "poisons",
+        "public",
+        [f"7:3: {M}.data: a public network without public data; add public: NAME"],
+    ),
+    (
+        "ensembles",
+        "{all: [pgd-40, pdg-40]}",
+        [
+            f"15:29: {M}.ensembles.all[1]: no attack of this matrix is labelled "
+            '"pdg-40"; did you mean "pgd-40"?'
+        ],
+    ),
+    (
+        "ensembles",
+        "{fgsm: [pgd-40]}",
+        [f'15:15: {M}.ensembles.fgsm: "fgsm" is an attack\'s label already; rename the ensemble'],
+    ),
+    ("eval_subset", None, [f"5:3: {M}.eval_subset: missing; add eval_subset"]),
+    (
+        "eval_subset",
+        "{examples: 0, batch: 1.5}",
+        [
+            f"16:17: {M}.eval_subset.examples: expected at least 1, found 0; change it",
+            f"16:30: {M}.eval_subset.batch: expected a whole number, found 1.5; round it",
+        ],
+    ),
+    (
+        "clean",
+        "yes",
+        [f'17:3: {M}.clean: expected a whole number, found "yes"; change it'],
+    ),
+    ("seeds", "[0, 1, 0]", [f"18:3: {M}.seeds: duplicate entry 0; keep one"]),
+    ("seeds", "[-1]", [f"18:11: {M}.seeds[0]: expected at least 0, found -1; change it"]),
+    (
+        "keep",
+        "{examples: 8, attention: no}",
+        [f'19:23: {M}.keep.attention: expected true or false, found "no"; write true or false'],
+    ),
+    (
+        "strikes",
+        "train",
+        [f"20:3: {M}.strikes: this key is now called poisons; rename it"],
+    ),
+    ("seed", "[0]", [f'20:3: {M}.seed: unknown key; did you mean "seeds"?']),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "lines"), BAD, ids=[f"{name}: {value}" for name, value, _ in BAD]
+)
+def test_a_mistake_gives_its_line(name, value, lines):
+    with pytest.raises(UserError) as caught:
+        matrix_with(**{name: value})
+    prefix = "benchmarks/quick/benchmark.yaml:"
+    found = [line.removeprefix(prefix) for line in str(caught.value).splitlines()]
+    if lines is None:  # as the one before
+        assert len(found) == 1
+        return
+    assert len(found) == len(lines), found
+    for line, expected in zip(found, lines, strict=True):
+        assert line.startswith(expected)
+
+
+def test_an_old_file_gets_one_line_for_each_renamed_key():
+    old = QUICK.replace("  eval_subset: {", "  slice: {").replace("  poisons: ", "  strikes: ")
+    assert lines_of(old) == [
+        f"14:3: {M}.strikes: this key is now called poisons; rename it",
+        f"16:3: {M}.slice: this key is now called eval_subset; rename it",
+    ]
+
+
+def test_an_old_name_means_nothing_where_the_new_one_is_no_key():
+    line = QUICK.replace("schema: benchmark/1", "schema: benchmark/1\nslice: {examples: 5}")
+    assert lines_of(line) == ['2:1: slice: unknown key; did you mean "schema"?']
+
+
+@pytest.mark.parametrize(
+    ("threat_model", "budget", "what"),
+    [
+        ("evasion-query", "{norm: l2, eps: 1}", "evasion-query needs queries in its budget"),
+        ("poisoning", "{labels: true}", "poisoning needs edits in its budget"),
+        ("poisoning", "{edits: 0.1}", "poisoning needs labels or features in its budget"),
+        ("poisoning", "{edits: 0.1, labels: true, target: 0}", "poisoning has no budget field t"),
+        ("backdoor", "{edits: 0.1, patch: 3}", "backdoor needs target in its budget"),
+        ("backdoor", "{edits: 0.1, target: 0}", "backdoor needs patch or norm in its budget"),
+        ("supply-chain", "{patch: 3}", "supply-chain needs target in its budget"),
+        ("supply-chain", "{patch: 3, target: 0, edits: 0.1}", "supply-chain has no budget field e"),
+    ],
+)
+def test_each_threat_model_has_its_own_budget_fields(threat_model, budget, what):
+    with pytest.raises(UserError) as caught:
+        matrix_with(threat_model=threat_model, budgets=f"[{budget}]", data=DATA)
+    assert f": {what}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        (
+            {"threat_model": "evasion-transfer"},
+            "a transfer attack with neither public network nor surrogate",
+        ),
+        (
+            {"threat_model": "supply-chain", "budgets": "[{patch: 3, target: 0}]"},
+            "a public network without public data",
+        ),
+        (
+            {
+                "threat_model": "poisoning",
+                "budgets": "[{edits: 0.1, labels: true}]",
+                "goal": "{targeted: next}",
+            },
+            "poisoning has no goal per example",
+        ),
+    ],
+)
+def test_roles_and_goals_must_fit_the_threat_model(lines, what):
+    with pytest.raises(UserError) as caught:
+        matrix_with(**lines)
+    assert f": {what}; " in str(caught.value)
+
+
+def test_names_of_matrices_are_unique():
+    matrix = QUICK.partition("matrices:\n")[2]
+    assert lines_of(QUICK + matrix) == [
+        '20:3: matrices[1].name: duplicate name "digits-linf"; rename one'
+    ]
+
+
+def test_the_name_is_the_folders():
+    assert lines_of(QUICK.replace("name: quick", "name: slow")) == [
+        '2:1: name: expected the folder\'s name "quick", found "slow"; rename one of them'
+    ]
+
+
+def test_every_error_of_every_file_at_once():
+    good = write(QUICK)
+    bad = write(QUICK.replace("name: quick", "name: bad").replace("seeds: [0", "seeds: [x"), "bad")
+    worse = write("a: 1\na: 2\n", "worse")
+    benchmarks, errors = check_benchmarks([good, bad, worse])
+    assert [b.name for b in benchmarks] == ["quick"]
+    assert [str(e).split(": ")[0] for e in errors] == [
+        "benchmarks/bad/benchmark.yaml:18:11",
+        "benchmarks/worse/benchmark.yaml:1:1",
+        "benchmarks/worse/benchmark.yaml:2:1",
+    ]
