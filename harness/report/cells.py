@@ -31,19 +31,23 @@ class Status:
 STATUSES: dict[str, Status] = {
     "ok": Status("ok", "has a result"),
     "not_applicable": Status(
-        "n/a", "ruled out by the plan, or declined by victim or attack; does not count", cannot=True
+        "n/a",
+        "excluded by the plan, or declined by the victim or the attack; does not count",
+        cannot=True,
     ),
     "avoided": Status(
-        "avoided", "made impossible by the defence itself; counts as a gap", cannot=True
+        "avoided",
+        "made impossible by the defence itself; the defence is not ranked",
+        cannot=True,
     ),
     "module_error": Status("error", "a module raised an exception"),
-    "contract_violation": Status("contract", "a module broke its contract"),
+    "contract_violation": Status("contract", "a module violated its contract"),
     "budget_violation": Status("over budget", "the attack changed more than the budget allows"),
     "timeout": Status("timeout", "stopped at its time limit"),
     "out_of_memory": Status("no memory", "stopped at its memory limit"),
-    "blocked": Status("blocked", "a stage that it needs has failed"),
-    "infra_error": Status("infra", "the machinery failed, not a module"),
-    "missing": Status("missing", "planned, not run yet, or its data are not at hand"),
+    "blocked": Status("blocked", "a stage that the cell depends on has failed"),
+    "infra_error": Status("infra", "the harness or the machine failed, not a module"),
+    "missing": Status("missing", "planned, but not run yet, or its data set is not available"),
 }
 """Status → texts, for pages, CSV and legend."""
 
@@ -52,19 +56,19 @@ BLAMED = {
     ("not_applicable", "victim"): "declined by the victim",
     ("not_applicable", "attack"): "declined by the attack",
 }
-"""Status and blame → words before the reason, where the reason alone would not say who declines."""
+"""(status, role) → prefix of the reason, where the reason alone does not name the role."""
 FAILED = {"victim": "in the victim", "defense": "in the defence", "attack": "in the attack"}
-"""The same for every other status; rules and the harness speak for themselves."""
+"""Role → prefix of the reason, for every other status; rules and the harness need none."""
 
 
 def explained(status: str, by: str | None, reason: str | None) -> str | None:
-    """Return the reason of a status with the role that it is put down to.
+    """Return the reason of a status with the role that caused it.
 
     >>> explained("avoided", "defense", "needs pictures")
     'made impossible by the defence: needs pictures'
     """
     before = BLAMED.get((status, by or "")) or FAILED.get(by or "")
-    # a budget is the attack's to keep, and what blocks a cell names its stage and module
+    # only an attack can exceed a budget; the reason of a blocked cell names stage and module
     if reason is None or before is None or status in ("ok", "budget_violation", "blocked"):
         return reason
     return f"{before}: {reason}"
@@ -81,7 +85,7 @@ class CellRow:
         matrix: name of the matrix.
         task: classification, ranking or segmentation.
         threat_model: name of the threat model.
-        access: what the threat model's attacker holds of the victim.
+        access: the attacker's access to the victim in the threat model.
         victim: label of the victim.
         defense: label of the defence.
         attack: label of the attack.
@@ -92,8 +96,8 @@ class CellRow:
         status: a key of ``STATUSES``.
         stage: kind of the stage that failed.
         reason: one sentence, unless the status is ``ok``.
-        by: role that the status is put down to, or ``None`` where it is ok or nothing was recorded.
-        stale: whether the record is of another key than today's.
+        by: role that caused the status, or ``None`` where it is ok or nothing was recorded.
+        stale: whether the record's key differs from today's.
         contained: whether the record was made in containers.
         defense_control: whether the defence is a control.
         attack_control: whether the attack is a control.
@@ -135,12 +139,12 @@ class CellRow:
 
     @property
     def why(self) -> str | None:
-        """Reason, with the role that it is put down to."""
+        """Reason, with the role that caused the status."""
         return explained(self.status, self.by, self.reason)
 
     @property
     def self_reported(self) -> bool:
-        """Whether modules had a say and ran without isolation; a plan's own ``n/a`` is no claim."""
+        """Whether modules ran without isolation; an ``n/a`` of the plan runs no module."""
         planned = self.status == "not_applicable" and self.stage is None
         return self.record is not None and not self.contained and not planned
 

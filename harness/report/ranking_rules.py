@@ -1,4 +1,4 @@
-"""Ranking rules: the figure that ranks defenses under each threat model and task."""
+"""Ranking rules: the figure that ranks defences under each threat model and task."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from harness.judge import metrics
 
 @dataclass(frozen=True)
 class Headline:
-    """The figure that ranks defenses, with its texts.
+    """The figure that ranks defences, with its texts.
 
     Attributes:
         rule: ``joint``, ``greedy`` or ``single`` (see ``worst_case``).
         metric: key of the figure in a record.
         clean: key of the figure beside it.
         control: key of the same figure for a network trained without the attack, or empty.
-        kept: outcome bit that means "kept" in a paired test.
+        kept: outcome bit that means "robust" in a paired test.
         higher_is_better: direction, from the defender's side.
         title: column title.
         short: name of one cell's figure.
@@ -55,12 +55,12 @@ _TRIGGER = Headline(
     higher_is_better=False,
     title="Attack success",
     short="success",
-    what="success of the strongest attack; lower is better",
-    how="The attacker must choose one attack before training, so the strongest single one "
-    "counts. Beside it stands the control: the same trigger shown to the same defence "
-    "trained without the attack. What the two share is no backdoor.",
-    brief="What counts is how often the strongest attack succeeds, beside the same trigger "
-    "on a network that was never attacked.",
+    what="success rate of the strongest attack; lower is better",
+    how="The attacker must choose one attack before training, so the strongest single attack "
+    "counts. The control is the success rate of the same trigger on the same defence, trained "
+    "without the attack. Success that the control shows, too, is not due to a backdoor.",
+    brief="Defences are ranked by the success rate of the strongest attack; the control is the "
+    "same trigger on a network trained without the attack.",
     things="{things}",
 )
 _POISONED = Headline(
@@ -72,10 +72,11 @@ _POISONED = Headline(
     higher_is_better=True,
     title="Poisoned {left}",
     short="{left} left",
-    what="{left} left under the worst attack",
-    how="The attacker must choose one attack before training, so the worst single one "
-    "counts. Clean is the same defence trained on untouched data.",
-    brief="What counts is the {left} left after training on the worst attack’s edits.",
+    what="{left} after training on data that the strongest attack edited",
+    how="The attacker must choose one attack before training, so the strongest single attack "
+    "counts. Clean is the same defence, trained on unedited data.",
+    brief="Defences are ranked by the {left} after training on data that the strongest attack "
+    "edited.",
     things="{things}",
 )
 _JOINT = Headline(
@@ -87,12 +88,12 @@ _JOINT = Headline(
     higher_is_better=True,
     title="Robust",
     short="accuracy left",
-    what="accuracy left when every attack has been tried",
-    how="One of the {things} counts as kept only if it is right before and after every "
-    "attack, so the figure lies at or below every single attack’s; nothing is averaged "
+    what="accuracy under the worst case of all attacks",
+    how="{one} counts as robust only if the prediction is correct before and after every "
+    "attack. The accuracy is therefore at most the accuracy under each single attack; results "
+    "are not averaged over attacks.",
+    brief="{one} counts as robust only if every attack fails on it; results are not averaged "
     "over attacks.",
-    brief="One of the {things} counts as kept only if every attack fails on it; nothing is "
-    "averaged.",
     things="{things}",
 )
 _GREEDY = Headline(
@@ -104,29 +105,38 @@ _GREEDY = Headline(
     higher_is_better=True,
     title="Robust mIoU",
     short="mIoU left",
-    what="mIoU left when each image meets its worst attack",
-    how="Each image meets the attack that lowers the mIoU of the whole slice most (greedy "
-    "choice), so the figure lies at or below every single attack’s.",
-    brief="Each image meets the attack that hurts it most; nothing is averaged.",
+    what="mIoU with the strongest attack chosen for each image",
+    how="Each image counts with the attack that lowers the mIoU of the whole evaluation subset "
+    "most (greedy choice). The mIoU is therefore at most the mIoU under each single attack.",
+    brief="Each image counts with the attack that lowers the pooled mIoU most; results are not "
+    "averaged over attacks.",
     things="{things}",
 )
 
 _WORDS: dict[str, dict[str, str]] = {
     "classification": {
         "things": "examples",
+        "one": "An example",
         "figure": "accuracy",
         "robust": "robust_accuracy",
         "left": "accuracy",
     },
     "ranking": {
         "things": "comparisons",
+        "one": "A comparison",
         "figure": "accuracy",
         "robust": "accuracy",
         "left": "accuracy",
     },
-    "segmentation": {"things": "images", "figure": "miou", "robust": "miou", "left": "mIoU"},
+    "segmentation": {
+        "things": "images",
+        "one": "An image",
+        "figure": "miou",
+        "robust": "miou",
+        "left": "mIoU",
+    },
 }
-"""Task → what its headlines are filled with."""
+"""Task → texts that complete its headlines."""
 
 _RULES: dict[str | None, dict[str, Headline]] = {
     "trigger": dict.fromkeys(_WORDS, _TRIGGER),

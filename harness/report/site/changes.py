@@ -16,7 +16,7 @@ _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("psnr", "PSNR, dB", format.decibels),
     ("ssim", "SSIM", format.similarity),
     ("changed", "Changed pixels", format.number),
-    ("common", "Common to all", format.similarity),
+    ("common", "Input-agnostic share", format.similarity),
     ("identical", "Unchanged inputs", format.count),
 )
 """Field of the record's ``perturbation``, its title, its format."""

@@ -17,6 +17,7 @@ from harness.report.site.curves import curves
 from harness.report.site.labels import spread
 from harness.report.worst_case import Estimate, decode
 from tests.support import synthetic
+from tests.support.site_colours import contrast, token
 from tests.support.synthetic import CLASSES, UNBOUNDED, Suite
 from tests.support.synthetic_maps import iou
 
@@ -387,8 +388,6 @@ def test_every_figure_has_a_title_and_a_description_that_exist(site):
 
 
 def test_lines_and_bars_can_be_seen_on_both_papers():
-    from tests.unit.report.site.test_render import contrast, token
-
     sheet = (Path(class_plots.__file__).parent / "static/figures.css").read_text()
     assert len(sheet) < 10_000
     pairs = re.findall(r"--k\d: light-dark\((#\w+), (#\w+)\)", sheet)

@@ -1,24 +1,19 @@
-"""The static site: content, links, escaping, exports, sizes."""
+"""The static site: content, links, exports, sizes."""
 
 import csv
-import io
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
-from pathlib import Path
 from urllib.parse import unquote
 
 import pandas as pd
 import pytest
-from pydantic import ValidationError
 
 from harness.common.errors import UserError
 from harness.config.threat import THREATS
-from harness.judge.metrics import METRICS
-from harness.report.site import SiteMeta, build, exports, figures, format, render
-from harness.results.records import Metric
+from harness.report.site import SiteMeta, build
 from tests.support import synthetic
+from tests.support.site_pages import Page, html_of
 from tests.support.synthetic import Suite
 
 GAPS = {
@@ -51,26 +46,6 @@ META = SiteMeta(
 )
 
 
-class Page(HTMLParser):
-    """Links and ids of a page, and content that its security policy refuses."""
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.ids: list[str] = []
-        self.links: list[str] = []
-        self.refused: list[str] = []
-        self.scripts = 0
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag, attrs):
-        values = dict(attrs)
-        self.ids += [values["id"]] if "id" in values else []
-        self.links += [values[name] for name in ("href", "src") if name in values]
-        self.refused += [name for name in values if name == "style" or name.startswith("on")]
-        self.refused += [tag] if tag == "style" or (tag == "script" and "src" not in values) else []
-        self.scripts += tag == "script"
-
-
 @pytest.fixture(scope="module")
 def frame():
     empty = synthetic.without_records(Suite(benchmark="ranks", matrix="not-run"))
@@ -80,10 +55,6 @@ def frame():
 @pytest.fixture(scope="module")
 def site(frame, tmp_path_factory):
     return build(frame, tmp_path_factory.mktemp("reports") / "site", META).parent
-
-
-def html_of(site):
-    return sorted(site.rglob("*.html"))
 
 
 def lines_of(path):
@@ -284,67 +255,6 @@ def test_a_site_without_a_plan_has_a_page(frame, tmp_path):
     assert "No benchmark is planned" in page
 
 
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(1)>',
-    "../../../etc/passwd",
-    "..",
-    "=cmd|'/c calc'!A1",
-    "esc\x1b[31m\u202egnp\u2028",
-    "A" * 300,
-    "{{ 7 * 7 }}",
-    "a b/ü%20",
-]
-
-
-@pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_names_and_reasons_stay_text(text, tmp_path):
-    suite = Suite(
-        benchmark=text,
-        matrix=text,
-        victims=(text,),
-        defenses={text: 0.5, "none": 0.0},
-        attacks={text: 1.0, "noop": 0.0},
-        budgets=((text, 0.1),),
-        seeds=(0,),
-        examples=20,
-        gaps={("none", "noop"): ("module_error", text)},
-        flags={(text, text): (text, text)},
-    )
-    meta = SiteMeta(note=text, benchmarks={text: text}, summaries={f"defenses/{text}": text})
-    out = build(synthetic.frame(suite), tmp_path / "deep/site", meta).parent
-    assert {path.name for path in tmp_path.iterdir()} == {"deep"}
-    assert {path.name for path in (tmp_path / "deep").iterdir()} == {"site"}
-    for path in html_of(out):
-        assert out in path.resolve().parents
-        page = Page(path)
-        assert not page.refused
-        assert page.scripts == 1
-        assert not re.search("[\x00-\x09\x0b-\x1f\u202e\u2028]", path.read_text())
-        for link in page.links:
-            if not link.startswith(("data:", "#")):
-                address = unquote(link.partition("#")[0])
-                assert out in (path.parent / address).resolve().parents
-    for path in out.rglob("*.csv"):
-        for row in csv.reader(io.StringIO(path.read_text())):
-            assert not any(re.match(r"[=+@]|-[^\d]", field) for field in row)
-
-
-def test_slugs_are_safe_and_never_shared():
-    names = [*HOSTILE, "a", "A", "a/b", "a.b", "a-b", "a_b", "", "/", "A" * 301, "é", "e\u0301"]
-    slugs = [format.slug(name) for name in names]
-    assert len(set(slugs)) == len(names)
-    assert all(re.fullmatch(r"[a-z0-9._~-]{1,80}", slug) for slug in slugs)
-    assert not {".", ".."} & {slug for name, slug in zip(names, slugs, strict=True) if name != "/"}
-
-
-def test_anchors_are_readable_and_never_shared():
-    labels = ["L∞ 8/255", "L∞ 8.255", "∞ 8/255", "L2 0.5", "%", "×"]
-    found = [format.anchor(label, labels) for label in labels]
-    assert len(set(found)) == len(labels)
-    assert format.anchor("L∞ 8/255", ["L∞ 8/255", "L∞ 8:255"]) == "linf-8-255-0"
-
-
 def test_exports_hold_fractions_counts_and_status(site, frame):
     ranking = list(csv.DictReader(lines_of(site / "invented/linf/ranking.csv")))
     best = ranking[0]
@@ -364,11 +274,6 @@ def test_exports_hold_fractions_counts_and_status(site, frame):
     assert "outcomes" not in records[0]
 
 
-def test_csv_text_is_no_formula_and_numbers_stay_numbers():
-    text = exports.table_csv([{"a": "=1+1", "b": -0.5, "c": None, "d": "@x", "e": True}])
-    assert text == "a,b,c,d,e\n'=1+1,-0.5,,'@x,true\n"
-
-
 def test_site_needs_one_page_a_cell_not_a_record(site):
     seeds = (site / "invented/linf/small-cnn/none/noop.html").read_text()
     assert seeds.count("gauntlet reproduce") == 4
@@ -381,82 +286,12 @@ def test_small_sizes(site):
     assert (site / "site.js").stat().st_size < 15_000
 
 
-# ---- colours: every pair is computed, since no browser test sees gradients and hatches ----
-
-
-def css():
-    return (Path(render.__file__).parent / "static/site.css").read_text()
-
-
-def token(name: str, dark: bool) -> str:
-    pair = re.search(rf"--{name}: light-dark\((#\w+), (#\w+)\)", css())
-    return pair[2 if dark else 1]
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(a: str, b: str) -> float:
-    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_heat_map_is_legible_and_monotonic(dark):
-    shades = [token(f"h{i}", dark) for i in range(10)]
-    for i, shade in enumerate(shades):
-        ink = token("on-low" if i < 6 else "on-mid" if i < 8 else "on-high", dark)
-        assert contrast(shade, ink) >= 5.5 - 0.05
-    order = [luminance(shade) for shade in shades]
-    assert order == sorted(order, reverse=not dark)
-
-
-@pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("name", ["ink", "muted", "accent", "warn", "bad", "ok"])
-def test_text_colours_are_legible(name, dark):
-    for ground in ("paper", "surface"):
-        assert contrast(token(name, dark), token(ground, dark)) >= 4.5
-    assert contrast(token("muted", dark), token("line", dark)) >= 4.5
-
-
-# ---- figures and numbers ----
-
-
-def test_status_bar_shows_every_status_and_fills_the_bar():
-    segments = figures.status_bar({"timeout": 1, "ok": 5000, "missing": 3})
-    assert [segment.status for segment in segments] == ["ok", "timeout", "missing"]
-    assert min(segment.width for segment in segments) >= 4
-    assert segments[-1].x + segments[-1].width == pytest.approx(480, abs=0.2)
-    assert figures.status_bar({}) == []
-
-
-def test_numbers_are_printed_as_the_design_says():
-    assert format.decimals(n=1000) == 1
-    assert format.decimals(n=150) == 0
-    assert format.percent(-0.000001) == "0.0"
-    assert format.points(0.0) == "0.0"
-    assert format.count(5000) == "5,000"
-    assert format.date("not a date") == "not a date"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("threat", THREATS)
 def test_every_threat_model_and_task_renders(threat, tmp_path):
     for task in THREATS[threat].tasks:
         suite = Suite(task=task, threat_model=threat, examples=20, seeds=(0,), attacks={"a": 1.0})
         assert build(synthetic.frame(suite), tmp_path / task).is_file()
-
-
-def test_every_trait_has_a_printed_form():
-    for trait in METRICS.values():
-        shown = str(render.figure(Metric(value=0.5, lo=0.4, hi=0.6), trait))
-        assert shown.startswith({"%": "50.0", "points": "+50.0", "": "0.5"}[trait.unit])
-    assert render.figure(Metric(absent="no input"), None) == "absent: no input"
-    with pytest.raises(ValidationError):
-        Metric(value="<b>")  # no text comes here
 
 
 @pytest.mark.slow
