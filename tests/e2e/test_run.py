@@ -146,7 +146,7 @@ def test_receipts_say_what_a_stage_took(everything):
     checkout, _ = everything
     store = Store(checkout.home / "store")
     receipts = [store.receipt(key) for key in store.entries()]
-    train = [r for r in receipts if r["kind"] == "train"]
-    assert all(0 < r["hook_seconds"] <= r["seconds"] for r in train)
-    assert all(r["exit_code"] == 0 for r in train)
+    train = [r for r in receipts if r.kind == "train"]
+    assert all(0 < r.hook_seconds <= r.seconds for r in train)
+    assert all(r.exit_code == 0 for r in train)
     assert json.loads((checkout.home / "timings.json").read_text())

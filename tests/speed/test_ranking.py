@@ -49,10 +49,10 @@ def epochs(model, data, loss, folder):
 
 
 def learned(method, model, data, folder):
-    """The attack's problem, and its rounds as a function."""
+    """The attack's objective, and its rounds as a function."""
     attack = module("attack", "learned-flip", f"{method}-free", outer=OUTER, inner=INNER)
-    file = importlib.import_module(f"{type(attack).__module__}.problem")
-    problem, count = file.Problem(model, data, 4096), round(SHARE * ROWS)
+    file = importlib.import_module(f"{type(attack).__module__}.objective")
+    problem, count = file.FlipObjective(model, data, 4096), round(SHARE * ROWS)
     return problem, lambda: attack.solve(problem, model.fresh(), count, context(folder, SPEC))
 
 

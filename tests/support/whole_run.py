@@ -36,4 +36,4 @@ def find(checkout, plan=None, **labels):
 
 
 def value(record, metric):
-    return record.metrics[metric]["value"]
+    return record.metrics[metric].value

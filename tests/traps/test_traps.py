@@ -203,7 +203,7 @@ def test_no_note_reaches_the_next_stage(record, executor):
 
 def test_a_defence_with_two_faces_is_flagged(record):
     found = record("faces", attack="sign", defense="two-faced")
-    assert [flag["name"] for flag in found.flags if "different" in flag["name"]]
+    assert [flag.name for flag in found.flags if "different" in flag.name]
 
 
 def test_the_fake_success_of_a_failing_attack_is_nowhere(record):
