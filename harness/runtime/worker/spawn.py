@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import os
 import resource
@@ -66,10 +67,14 @@ def prctl(option: int, value: int) -> None:
 
 
 def import_for(stage: str) -> None:
-    """Import what the first optimiser of a process imports, which takes a second per stage.
+    """Prepare the parent of stages: import what their first optimiser would import in a second.
+
+    All objects of the parent are exempt from garbage collection from then on. A child would
+    otherwise walk a million of them, and copy their pages, in the middle of its own imports.
 
     Args:
         stage: kind of the stages that will be forked.
     """
     if stage in TRAINING:
         importlib.import_module("torch._dynamo")
+    gc.freeze()
