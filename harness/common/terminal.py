@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -19,6 +20,10 @@ MIN_WIDTH = 40
 """Fewest columns in which a table is readable."""
 DEFAULT_WIDTH = 80
 """Columns where ``COLUMNS`` is 0, as in a window without a size."""
+
+
+SUBSTITUTES = {"–": "-", "—": "-", "×": "x", "·": ".", "…": ".", "’": "'", "“": '"', "”": '"'}
+"""Character → what stands for it where the stream's encoding lacks it; others become ``?``."""
 
 
 class Terminal(Console):
@@ -93,13 +98,25 @@ class _Output(io.FileIO):
             raise UserError("standard output", what, fix) from None
 
 
+def replace_unencodable(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that a stream's encoding lacks by others of the same width.
+
+    An error handler of ``codecs``. A range such as 3–4 must not read 3?4.
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(SUBSTITUTES.get(character, "?") for character in text), error.end
+
+
 def make_streams_tolerant() -> None:
     """Make the standard streams accept every character, and fail with one line.
 
     A character that the stream's encoding lacks is replaced. A stream that is not a file, such as
     a test's, stays as it is.
     """
-    sys.stdout = _make_tolerant(sys.stdout, "replace", silent=False)
+    codecs.register_error("gauntlet.replace", replace_unencodable)
+    sys.stdout = _make_tolerant(sys.stdout, "gauntlet.replace", silent=False)
     sys.stderr = _make_tolerant(sys.stderr, "backslashreplace", silent=True)
 
 

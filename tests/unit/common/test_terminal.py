@@ -1,5 +1,6 @@
 """Streams that are no UTF-8, full, closed or without a width: one line, never a traceback."""
 
+import codecs
 import io
 import os
 import subprocess
@@ -7,7 +8,7 @@ import sys
 
 import pytest
 
-from harness.common.terminal import Terminal
+from harness.common.terminal import Terminal, replace_unencodable
 
 GAUNTLET = [sys.executable, "-m", "harness.cli"]
 BUFFERS = [{}, {"PYTHONUNBUFFERED": "1"}]
@@ -44,6 +45,12 @@ def test_a_character_that_the_stream_cannot_take_is_replaced(changes):
     assert failed.returncode == 1
     assert b"no recorded cell matches" in failed.stderr
     assert len(failed.stderr.splitlines()) == 1
+
+
+def test_a_range_stays_readable_without_its_dash():
+    codecs.register_error("test.replace", replace_unencodable)
+    assert "3–4 × L∞".encode("ascii", "test.replace") == b"3-4 x L?"
+    assert "3–4 × é".encode("latin-1", "test.replace") == "3-4 × é".encode("latin-1")
 
 
 @pytest.mark.slow
