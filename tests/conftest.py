@@ -10,6 +10,7 @@ import pytest
 
 from harness.common.errors import UserError
 from harness.executors.images import Images
+from tests.support import errors
 from tests.support.containers import tell_apart
 
 REAL = {"real", "food_root"}
@@ -54,6 +55,12 @@ def pytest_terminal_summary(terminalreporter):
     if count:
         reason = without_engine() or "none answers"
         terminalreporter.write_line(f"{count} tests need a Docker engine and did not run: {reason}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory):
+    """Tell which folders are called ``<tmp>`` in the wording of errors."""
+    errors.temporary = tmp_path_factory.getbasetemp()
 
 
 @pytest.fixture(scope="session")

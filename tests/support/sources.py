@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from harness import datasets
-from harness.common.errors import UserError
 from harness.common.keys import ROOT
 from harness.datasets.base import Split, Splits
+from tests.support.errors import raises_error
 
 SHARED = Path(os.environ.get("GAUNTLET_SHARED", ROOT.parent / "shared" / "data"))
 
@@ -62,14 +62,19 @@ def manifest(root: Path, name: str) -> dict:
     return json.loads((root / name / "manifest.json").read_text())
 
 
-def refused(name: str, tmp_path: Path, files: Files, says: str) -> str:
-    """The one line that a broken source gets; nothing is left behind."""
+def refused(
+    name: str,
+    tmp_path: Path,
+    files: Files,
+    code: str,
+    where: str = "<tmp>/source",
+    **values: object,
+) -> None:
+    """A broken source gets its one line; nothing is left behind."""
     source = write_folder(tmp_path / "source", files)
-    with pytest.raises(UserError, match=says) as caught:
+    with raises_error(code, where=where, **values):
         fetch(name, tmp_path / "root", source)
-    assert "\n" not in str(caught.value)
     assert list((tmp_path / "root").iterdir()) == []
-    return str(caught.value)
 
 
 def image(name: str, size: tuple[int, int] = (20, 30), form: str = "PNG") -> bytes:

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from harness import datasets
 from harness.commands import data as command
-from harness.common.errors import UserError
 from harness.datasets.base import DataMissing
 from harness.workspace import Workspace
+from tests.support.errors import raises_error
 from tests.support.sources import (
     Files,
     color,
@@ -149,45 +149,58 @@ def test_the_command_names_the_place_that_two_sets_share(tmp_path):
 
 def test_missing_images_are_one_line(tmp_path):
     files = {n: b for n, b in (AGE | AGE_IMAGES).items() if "002A05.J" not in n and "013" not in n}
-    line = refused("age", tmp_path, files, "2 of 6 images are missing, 002A05.JPG first; put all")
-    assert str(tmp_path / "source" / "imgs") in line
+    refused("age", tmp_path, files, "age-missing-images", "<tmp>/source/imgs")
 
 
 def broken_age() -> dict[str, tuple[Files, str]]:
-    """Case → files that replace good ones, what to say."""
+    """Code → files that replace good ones, the place in the source."""
     row = AGE["val_age.txt"]
     return {
-        "row": ({"val_age.txt": row + b"x\n"}, r"val_age.txt, row 2: has 1 field, not 5"),
-        "label": ({"test_age.txt": b"a,b,2,0,1\n"}, r"test_age.txt, row 1: label '2' is neither"),
-        "empty": ({"val_age.txt": b""}, "val_age.txt: holds no row"),
-        "image": ({"imgs/001A02.JPG": b"GIF89a"}, "001A02.JPG: is not a whole JPEG or PNG"),
-        "cut": ({"imgs/001A02.JPG": image("a")[:60]}, "001A02.JPG: is not a whole JPEG or PNG"),
+        "age-row-of-one-field": ({"val_age.txt": row + b"x\n"}, "/val_age.txt, row 2"),
+        "age-row-label-two": ({"test_age.txt": b"a,b,2,0,1\n"}, "/test_age.txt, row 1"),
+        "age-list-without-rows": ({"val_age.txt": b""}, "/val_age.txt"),
+        "age-no-image": ({"imgs/001A02.JPG": b"GIF89a"}, "/imgs/001A02.JPG"),
+        "age-cut-image": ({"imgs/001A02.JPG": image("a")[:60]}, "/imgs/001A02.JPG"),
     }
 
 
-@pytest.mark.parametrize("case", broken_age())
-def test_broken_age_is_one_clear_line(case, tmp_path):
-    changed, says = broken_age()[case]
-    refused("age", tmp_path, AGE | AGE_IMAGES | changed, says)
+@pytest.mark.parametrize("code", broken_age())
+def test_broken_age_is_one_clear_line(code, tmp_path):
+    changed, where = broken_age()[code]
+    refused("age", tmp_path, AGE | AGE_IMAGES | changed, code, f"<tmp>/source{where}")
 
 
 def test_what_is_lacking_is_said(tmp_path):
-    refused("age", tmp_path, {"readme": b""}, "nothing in it is age; give a folder with train_unv")
+    refused("age", tmp_path, {"readme": b""}, "age-nowhere")
     some = {"train_unvoted_age.txt": AGE["train_unvoted_age.txt"]}
-    refused("age", tmp_path, some, "has only train_unvoted_age.txt; give a folder with")
-    with pytest.raises(UserError, match="is not a folder"):
+    refused("age", tmp_path, some, "age-list-alone")
+    with raises_error("age-from-no-folder", where="<tmp>/absent"):
         fetch("age", tmp_path, tmp_path / "absent")
 
 
-@pytest.mark.parametrize("name", ["age", "lfw10", "food", "pubfig"])
-def test_no_download_but_a_word_where_to_get_it(name, tmp_path):
-    with pytest.raises(UserError, match=f"https://.*gauntlet data fetch {name} --from DIR"):
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("age", "age-no-download"),
+        ("lfw10", "lfw10-no-download"),
+        ("food", "food-no-download"),
+        ("pubfig", "pubfig-no-download"),
+    ],
+)
+def test_no_download_but_a_word_where_to_get_it(name, code, tmp_path):
+    with raises_error(code, where=f"data set {name}"):
         fetch(name, tmp_path, None)
 
 
 def test_a_list_in_two_places_is_refused(tmp_path):
     write_tar(tmp_path / "source" / "a.tar.gz", AGE)
-    refused("age", tmp_path, AGE | AGE_IMAGES, "is also .*leave one of them")
+    refused(
+        "age",
+        tmp_path,
+        AGE | AGE_IMAGES,
+        "age-list-in-two-places",
+        "<tmp>/source/a.tar.gz: train_unvoted_age.txt",
+    )
 
 
 def test_damage_of_lines_is_found(tmp_path):

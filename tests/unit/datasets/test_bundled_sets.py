@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from harness import datasets
-from harness.common.errors import UserError
 from harness.datasets.hashing import draws, hash_order
 from harness.datasets.segmentation import scenes
+from tests.support.errors import raises_error
 from tests.support.small_images import arrays_digest, assert_disjoint
 from tests.support.sources import parts
 
@@ -85,7 +85,7 @@ def test_spec_fields_are_those_of_the_runtime():
 
 
 def test_unknown_name_names_the_nearest():
-    with pytest.raises(UserError, match='did you mean "digits-ranking"'):
+    with raises_error("unknown-data-set", where="data set digit-ranking"):
         datasets.get("digit-ranking")
 
 
@@ -201,7 +201,9 @@ def test_train_fractions_are_nested_and_leave_the_rest_alone(name):
         assert np.array_equal(whole.train.x[rows], small.train.x)
 
 
-@pytest.mark.parametrize("share", [0, -0.5, 1.5, float("nan"), 0.0001])
-def test_impossible_train_fraction_is_the_users_mistake(share):
-    with pytest.raises(UserError, match="train_fraction"):
-        datasets.load("digits", NOWHERE, share)
+def test_impossible_train_fraction_is_the_users_mistake():
+    for share in (0, -0.5, 1.5, float("nan")):
+        with raises_error("no-share-of-train", where="data set digits", share=share):
+            datasets.load("digits", NOWHERE, share)
+    with raises_error("share-of-no-example", where="data set digits"):
+        datasets.load("digits", NOWHERE, 0.0001)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from harness import datasets
-from harness.common.errors import UserError
 from harness.datasets.base import DataMissing
+from tests.support.errors import raises_error
 from tests.support.small_images import (
     arrays_digest,
     idx_files,
@@ -45,7 +45,7 @@ def test_failed_fetch_keeps_what_was_there(tmp_path):
     fetch("fashion-mnist", root, write_folder(tmp_path / "a", idx_files()))
     before = datasets.digest("fashion-mnist", root)
     (tmp_path / "b").mkdir()
-    with pytest.raises(UserError):
+    with raises_error("fashion-nowhere", where="<tmp>/b"):
         fetch("fashion-mnist", root, tmp_path / "b")
     assert datasets.digest("fashion-mnist", root) == before
 

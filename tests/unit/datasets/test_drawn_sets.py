@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from harness import datasets
-from harness.common.errors import UserError
 from harness.datasets.ranking import gtsrb_files, pubfig, signs
+from tests.support.errors import raises_error
 from tests.support.sources import (
     Files,
     color,
@@ -53,10 +53,16 @@ def test_real_pubfig_is_ranked_as_its_people_are(tmp_path):
     assert [len(split.x) for split in parts(splits).values()] == [241, 241, 531]
 
 
-@pytest.mark.parametrize("blob", [None, b"", b"MATLAB 5.0 MAT-file" + bytes(300)])
-def test_broken_pubfig_is_one_line(blob, tmp_path):
-    files = {} if blob is None else {pubfig.FILE: blob}
-    refused("pubfig", tmp_path, files, "has no pubfig_data.mat" if blob is None else "cannot be r")
+@pytest.mark.parametrize(
+    ("code", "files", "where"),
+    [
+        ("pubfig-missing", {}, ""),
+        ("pubfig-empty", {pubfig.FILE: b""}, f"/{pubfig.FILE}"),
+        ("pubfig-cut", {pubfig.FILE: b"MATLAB 5.0 MAT-file" + bytes(300)}, f"/{pubfig.FILE}"),
+    ],
+)
+def test_broken_pubfig_is_one_line(code, files, where, tmp_path):
+    refused("pubfig", tmp_path, files, code, f"<tmp>/source{where}")
 
 
 # Speed limits
@@ -140,28 +146,31 @@ def test_signs_are_downloaded_by_torchvision(sign_root, tmp_path, monkeypatch):
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(torchvision.datasets, "GTSRB", offline)
-    with pytest.raises(UserError, match=r"the download failed \(no route to host\); try again"):
+    with raises_error("signs-download-failed", where="data set gtsrb-speed"):
         fetch("gtsrb-speed", tmp_path, None)
 
 
 def broken_signs() -> dict[str, tuple[Files, str]]:
-    """Case → files that replace good ones (``b""``: removed), what to say."""
+    """Code → files that replace good ones (``b""``: removed), the place in the source."""
     table, first = "GTSRB/Final_Test/GT-final_test.csv", "GTSRB/Final_Training/Images/00001/"
     return {
-        "no table": ({table: b""}, "has no GT-final_test.csv"),
-        "table": ({table: b"Filename;Class\n0;1\n"}, "is not a table with Filename and ClassId"),
-        "class": ({table: b"Filename;ClassId\n0;one\n"}, "is not a table with Filename and Cla"),
-        "image": ({f"{first}00000_00000.ppm": b"P6 x"}, "00000_00000.ppm: is not a whole PPM"),
-        "twice": ({f"{first}00000_00000.ppm"[6:]: sign(1)}, "is also .*leave one of them"),
-        "no test": ({table: b"Filename;ClassId\n00000.ppm;14\n"}, "has no two test signs"),
+        "signs-no-table": ({table: b""}, ""),
+        "signs-table-columns": ({table: b"Filename;Class\n0;1\n"}, f"/{table}"),
+        "signs-table-class": ({table: b"Filename;ClassId\n0;one\n"}, f"/{table}"),
+        "signs-no-image": ({f"{first}00000_00000.ppm": b"P6 x"}, f"/{first}00000_00000.ppm"),
+        "signs-twice": (
+            {f"{first}00000_00000.ppm"[6:]: sign(1)},
+            "/GTSRB/Final_Training/Images/00001/00000_00000.ppm",
+        ),
+        "signs-no-test": ({table: b"Filename;ClassId\n00000.ppm;14\n"}, ""),
     }
 
 
-@pytest.mark.parametrize("case", broken_signs())
-def test_broken_signs_are_one_clear_line(case, tmp_path):
-    changed, says = broken_signs()[case]
+@pytest.mark.parametrize("code", broken_signs())
+def test_broken_signs_are_one_clear_line(code, tmp_path):
+    changed, where = broken_signs()[code]
     files = {name: blob for name, blob in (sign_files() | changed).items() if blob}
-    refused("gtsrb-speed", tmp_path, files, says)
+    refused("gtsrb-speed", tmp_path, files, code, f"<tmp>/source{where}")
 
 
 def test_real_signs_are_cut_by_track(tmp_path):

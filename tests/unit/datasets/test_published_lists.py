@@ -207,8 +207,16 @@ def test_food_with_a_test_list(tmp_path):
 
 
 def test_a_list_too_short_to_be_cut_is_refused(tmp_path):
-    refused("food", tmp_path, {"clean_0.txt": b"1,2,3,1\n"}, "leave none for val")
-    refused("food", tmp_path, {"clean_0.txt": b"1,2,3\n"}, "clean_0.txt, row 1: has 3 fields")
+    refused(
+        "food", tmp_path, {"clean_0.txt": b"1,2,3,1\n"}, "list-too-short-to-cut", "data set food"
+    )
+    refused(
+        "food",
+        tmp_path,
+        {"clean_0.txt": b"1,2,3\n"},
+        "row-of-three-fields",
+        "<tmp>/source/clean_0.txt, row 1",
+    )
 
 
 def test_test_rows_that_train_compares_too_are_told(tmp_path):

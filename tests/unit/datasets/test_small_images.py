@@ -13,6 +13,7 @@ import pytest
 
 from harness.common.errors import UserError
 from harness.datasets.classification import small_images
+from tests.support.errors import raises_error
 from tests.support.small_images import (
     assert_disjoint,
     assert_true_to_source,
@@ -101,7 +102,7 @@ def test_cifar_batches(form, tmp_path, trusted_cifar):
 
 def test_cifar_batches_with_an_unknown_md5_are_not_unpickled(tmp_path):
     source = write_folder(tmp_path / "source", cifar_batches())
-    with pytest.raises(UserError, match="MD5"):
+    with raises_error("cifar-batches-md5", where="<tmp>/source/cifar-10-batches-py"):
         fetch("cifar10", tmp_path / "root", source)
 
 
