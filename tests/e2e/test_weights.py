@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness.common.errors import UserError
 from harness.config.manifest import load_manifest
+from tests.support.errors import raises_error
 from tests.support.module_sources import GUARD, VICTIM
 from tests.support.workspaces import POISONING, TRANSFER, Checkout, kinds, matrix
 
@@ -160,11 +160,16 @@ def test_data_that_are_not_here_make_their_cells_missing(checkout):
 
 
 def test_a_benchmark_that_names_no_such_weights_says_so(checkout):
-    with pytest.raises(UserError, match='has no weights "new"; known are old'):
+    with raises_error(
+        "unknown-weights",
+        where="<tmp>/checkout/benchmarks/b/benchmark.yaml:16:5: matrices[0].victims[0]",
+    ):
         checkout.plan(matrix(victims=[{"name": "stored", "weights": "new"}]))
     checkout.module("defense", "guard", GUARD, hooks=["guard"], gradients="approximate",
                     weights={})  # fmt: skip
-    with pytest.raises(UserError, match="weights: means nothing for kind: defense"):
+    with raises_error(
+        "weights-of-a-defense", where="<tmp>/checkout/defenses/guard/manifest.yaml:23:2: weights"
+    ):
         checkout.plan(matrix())
 
 
@@ -174,6 +179,7 @@ LEARN = """
 import torch
 
 from harness.runtime.contracts import Edits
+from tests.support.errors import raises_error
 
 
 class Attack:

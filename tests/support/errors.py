@@ -40,7 +40,8 @@ def raises_error(code: str, *, where: object, **values: object):
         update(code, said, given)
     line = messages().get(code, "")
     if not fits(line, said, given):
-        pytest.fail(f"{code}\n  expected: {line or 'no line of this code'}\n  said:     {said}")
+        both = f"  expected: {line or 'no line of this code'}\n  said:     {said}"
+        pytest.fail(f"{code}\n{both}\nGAUNTLET_UPDATE_MESSAGES=1 writes the line")
 
 
 def shortened(text: object) -> str:

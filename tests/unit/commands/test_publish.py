@@ -9,8 +9,8 @@ from rich.console import Console
 from harness.commands import report
 from harness.commands.publish import publish, retract
 from harness.commands.show import find_record
-from harness.common.errors import UserError
 from harness.results import records
+from tests.support.errors import raises_error
 from tests.support.workspaces import Checkout, cell
 from tests.unit.report.test_frame import CONTAINED, both, record
 
@@ -145,11 +145,11 @@ def test_a_retraction_is_added_and_its_number_is_gone_with_the_reason_in_its_pla
     assert path.read_bytes() == before
     found, errors = records.load_all(workspace.published_records, workspace.local_records)
     assert (found, errors) == ([], [])
-    with pytest.raises(UserError, match="the labels of digits were shifted"):
+    with raises_error("found-record-withdrawn", where="b/m/tiny/none/sign/linf-0.1/s0"):
         find_record(workspace, inside.id)
-    with pytest.raises(UserError, match="no record that can be published"):
+    with raises_error("only-withdrawn-to-publish", where="publish"):
         published(checkout)
-    with pytest.raises(UserError, match="withdrawn already"):
+    with raises_error("withdrawn-already", where=path.stem):
         withdraw(checkout, path.stem)
     said = Console(file=io.StringIO(), width=200)
     page = report.report(workspace, open_=False, console=said)
@@ -162,9 +162,10 @@ def test_a_retraction_needs_a_reason_and_a_record(checkout, cells):
     inside, _ = cells("sign")
     records.write(checkout.workspace().local_records, record(inside, environment=CONTAINED))
     published(checkout)
-    for name, why, told in (("", " ", "no reason"), ("zz", "x", "0 published records")):
-        with pytest.raises(UserError, match=told):
-            withdraw(checkout, name, why)
+    with raises_error("retraction-without-reason", where="publish --retract"):
+        withdraw(checkout, "", " ")
+    with raises_error("retraction-of-no-record", where="zz"):
+        withdraw(checkout, "zz", "x")
 
 
 def test_a_broken_retraction_is_an_error_and_withdraws_still(checkout, cells):
@@ -184,7 +185,7 @@ def test_a_broken_retraction_is_an_error_and_withdraws_still(checkout, cells):
 def test_nothing_to_publish_is_one_line(checkout, cells):
     _, outside = cells("noop")
     records.write(checkout.workspace().local_records, record(outside))
-    with pytest.raises(UserError, match="no record that can be published"):
+    with raises_error("nothing-to-publish", where="publish"):
         published(checkout)
 
 
@@ -192,5 +193,5 @@ def test_a_broken_record_stops_it(checkout, cells):
     inside, _ = cells("sign")
     path = records.write(checkout.workspace().local_records, record(inside, environment=CONTAINED))
     path.write_text(path.read_text().replace("0.25", "0.35"))
-    with pytest.raises(UserError, match="does not match its digest"):
+    with raises_error("published-record-changed", where=path):
         published(checkout)

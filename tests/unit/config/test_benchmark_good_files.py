@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from harness.common.errors import UserError
 from harness.config.benchmark import BUDGET_FIELDS, BudgetEntry, Goal, Knowledge, load_benchmark
 from harness.config.field_types import THREAT_MODELS
 from tests.support.benchmark_files import BUDGETS, DATA, QUICK, matrix_with, write
+from tests.support.errors import raises_error
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -51,7 +51,7 @@ def test_found_by_name_folder_or_file(root):
     folder = write(QUICK)
     for way in ("quick", folder, folder / "benchmark.yaml", str(root / folder)):
         assert load_benchmark(way, root).name == "quick"
-    with pytest.raises(UserError, match=r'^quik: no such benchmark; did you mean "quick"\?$'):
+    with raises_error("unknown-benchmark", where="quik"):
         load_benchmark("quik", root)
 
 

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from harness.common.errors import UserError
 from harness.common.keys import ROOT
 from harness.config.environments import (
     DOCKERFILE,
@@ -19,6 +18,7 @@ from harness.config.environments import (
     requirements,
     versions,
 )
+from tests.support.errors import raises_error
 from tests.support.workspaces import Checkout, cell, matrix
 
 TORCH = base_pins()["torch"]
@@ -170,5 +170,5 @@ def test_only_stages_of_a_needy_module_have_other_keys_in_containers(checkout, m
 
 def test_a_mistake_in_requirements_is_said_before_a_run(checkout, module):
     module("odd", "attrs\n")
-    with pytest.raises(UserError, match="no exact version"):
+    with raises_error("requirement-without-version", where="<tmp>/attacks/odd/requirements.txt:1"):
         checkout.plan(matrix(attacks=["odd"]))

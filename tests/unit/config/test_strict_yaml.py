@@ -10,6 +10,7 @@ import yaml
 from harness.common.errors import UserError, UserErrors
 from harness.config import strict_yaml
 from harness.config.strict_yaml import Ratio, key, nearest, parse, quote
+from tests.support.errors import raises_error
 
 
 @pytest.fixture(params=["CSafeLoader", "SafeLoader"])
@@ -220,7 +221,7 @@ def test_a_missing_file_and_a_folder_are_the_persons_errors(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     Path("folder").mkdir()
     for name in ("none.yaml", "folder"):
-        with pytest.raises(UserError, match=f"^{name}: no such file; check the path$"):
+        with raises_error("no-such-yaml-file", where=name):
             load(Path(name))
 
 

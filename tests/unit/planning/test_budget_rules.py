@@ -14,6 +14,7 @@ from harness.common.keys import ROOT
 from harness.config.benchmark import check_benchmarks, load_benchmark
 from harness.planning.budget_rules import RULES, budget_errors
 from harness.running.host_stages import StageFailure, cut, targets
+from tests.support.errors import raises_error
 from tests.support.workspaces import (
     BACKDOOR,
     POISONING,
@@ -273,20 +274,32 @@ def test_the_edges_are_right(tmp_path, changes):
     assert errors(tmp_path, **changes) == []
 
 
-@pytest.mark.parametrize(
-    "written", [".inf", "-.inf", ".nan", "1e999", "-8/255", "0/255", "8/0", "8"]
-)
-def test_numbers_that_are_none_and_forgotten_fractions(tmp_path, written):
-    """As a person writes them: the file's text, not its values, decides."""
+def with_eps(tmp_path: Path, written: str) -> Checkout:
+    """As a person writes it: the file's text, not its values, decides."""
     checkout = Checkout(tmp_path)
     checkout.benchmark(matrix())
     file = checkout.root / "benchmarks" / "b" / "benchmark.yaml"
     file.write_text(file.read_text().replace('"eps": 0.1', f'"eps": {written}'))
+    return checkout
+
+
+@pytest.mark.parametrize("written", [".inf", "-.inf", ".nan", "1e999", "8/0"])
+def test_numbers_that_are_none(tmp_path, written):
     with pytest.raises(UserError) as caught:
-        checkout.plan()
+        with_eps(tmp_path, written).plan()
     assert re.search(
         r"benchmark\.yaml:\d+:\d+: matrices\[0\]\.budgets\[0\]\.eps: ", str(caught.value)
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "code"),
+    [("-8/255", "eps-negative"), ("0/255", "eps-zero"), ("8", "eps-without-fraction")],
+)
+def test_numbers_out_of_range_and_forgotten_fractions(tmp_path, written, code):
+    where = "<tmp>/benchmarks/b/benchmark.yaml:27:6: matrices[0].budgets[0].eps"
+    with raises_error(code, where=where):
+        with_eps(tmp_path, written).plan()
 
 
 def test_plan_and_check_say_all_at_once(tmp_path):

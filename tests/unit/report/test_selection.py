@@ -3,10 +3,10 @@
 import pytest
 
 from harness import datasets
-from harness.common.errors import UserError
 from harness.judge import METHOD
 from harness.report import selection
 from harness.report.counting import counting
+from tests.support.errors import raises_error
 from tests.support.module_sources import SIGN
 from tests.support.workspaces import Checkout, cell, matrix
 from tests.unit.report.test_frame import CONTAINED, both, record
@@ -105,7 +105,7 @@ def test_where_the_data_are_not_at_hand_nothing_is_called_stale(checkout, monkey
     found = counting(checkout.workspace(), [old])
     said = "not planned: data set digits: is not in /home/me; fetch it"
     assert found.warning == f"{said}; this is the latest record"
-    with pytest.raises(UserError, match="not planned: data set digits: is not in"):
+    with raises_error("cell-not-planned", where="b/m/tiny/none/sign/linf-0.1/s0"):
         found.current()
 
 

@@ -7,8 +7,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from harness.common.errors import UserError
 from harness.results import records
+from tests.support.errors import raises_error
 
 GOLDEN = "492e31ef1d92c34180ff689251138b7560b50a7e1dd700cacae500a153ca893c"
 """Changes only with the record's schema or its digest: then old records are no longer readable."""
@@ -184,27 +184,26 @@ def test_a_record_is_written_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "code"),
     [
-        (lambda text: text[:-10], "not a readable record"),
-        (lambda text: "", "not a readable record"),
-        (lambda text: "[]", "not a JSON object"),
-        (lambda text: text.replace('"value": 0.5', '"value": 0.6'), "does not match its digest"),
-        (lambda text: text.replace('"id": "abc"', '"id": "abd"'), "does not match its digest"),
-        (lambda text: text.replace('"status": "ok"', '"status": "fine"'), "not a valid record"),
-        (lambda text: text.replace('"seed": 0', '"seed": "0"'), "not a valid record"),
-        (lambda text: text.replace("record/1", "record/2"), "upgrade gauntlet"),
-        (lambda text: text.replace('"linf_max": 0.03', '"linf_max": NaN'), "record"),
-        (lambda text: "[" * 100_000, "record"),
+        (lambda text: text[:-10], "record-cut"),
+        (lambda text: "", "record-empty"),
+        (lambda text: "[]", "record-of-a-list"),
+        (lambda text: text.replace('"value": 0.5', '"value": 0.6'), "record-value-changed"),
+        (lambda text: text.replace('"id": "abc"', '"id": "abd"'), "record-id-changed"),
+        (lambda text: text.replace('"status": "ok"', '"status": "fine"'), "record-status-unknown"),
+        (lambda text: text.replace('"seed": 0', '"seed": "0"'), "record-seed-of-text"),
+        (lambda text: text.replace("record/1", "record/2"), "record-newer"),
+        (lambda text: text.replace('"linf_max": 0.03', '"linf_max": NaN'), "record-nan"),
+        (lambda text: "[" * 100_000, "record-nested-deeply"),
     ],
 )
-def test_a_damaged_record_is_one_line_and_the_others_are_read(tmp_path, damage, says):
+def test_a_damaged_record_is_one_line_and_the_others_are_read(tmp_path, damage, code):
     path = records.write(tmp_path, made())
     other = records.write(tmp_path, made(key="other"))
     path.write_text(damage(path.read_text()))
-    with pytest.raises(UserError, match=says) as caught:
+    with raises_error(code, where=path):
         records.read(path)
-    assert "\n" not in str(caught.value)
     good, errors = records.load_all(tmp_path)
     assert [r.key for r in good] == ["other"]
     assert len(errors) == 1
@@ -213,14 +212,15 @@ def test_a_damaged_record_is_one_line_and_the_others_are_read(tmp_path, damage, 
 
 def test_a_renamed_record_does_not_match_its_digest(tmp_path):
     path = records.write(tmp_path, made())
-    with pytest.raises(UserError, match="digest"):
-        records.read(path.rename(path.with_stem("0" * 32)))
+    renamed = path.rename(path.with_stem("0" * 32))
+    with raises_error("record-renamed", where=renamed):
+        records.read(renamed)
 
 
 def test_bytes_that_are_no_text_are_one_line(tmp_path):
     path = records.write(tmp_path, made())
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not a readable record"):
+    with raises_error("record-not-utf-8", where=path):
         records.read(path)
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from harness.commands.run import parse_gpus
-from harness.common.errors import UserError
 from harness.executors.base import Result
 from harness.executors.gpu_probe import probe_gpus
 from harness.running.gpus import GpuPool
+from tests.support.errors import raises_error
 from tests.support.workspaces import Checkout, matrix
 
 
@@ -51,13 +51,13 @@ def test_every_gpu_is_tried_before_use():
 
 
 def test_one_that_cannot_be_used_is_named():
-    with pytest.raises(UserError, match="GPU 3 cannot be used: no such device"):
+    with raises_error("gpu-unusable", where="--device cuda"):
         probe_gpus(Fake(bad=["3"]), ["0", "3"], Path("/nowhere"))
 
 
 @pytest.mark.parametrize("text", ["", "0,0", "a", "0;1", "-1"])
 def test_numbers_that_are_none(text):
-    with pytest.raises(UserError, match="--gpus"):
+    with raises_error("gpus-not-numbers", where="--gpus", text=text):
         parse_gpus(text)
 
 

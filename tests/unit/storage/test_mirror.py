@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.common.errors import UserError
 from harness.storage.mirror import Mirror
 from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
+from tests.support.errors import raises_error
 
 KEY = "ab" * 32
 
@@ -44,5 +44,5 @@ def test_a_damaged_entry_is_not_taken(tmp_path: Path) -> None:
 
 
 def test_an_unknown_protocol_is_one_line() -> None:
-    with pytest.raises(UserError, match="--mirror: cannot open"):
+    with raises_error("mirror-unknown-protocol", where="--mirror"):
         Mirror("nosuch://place")

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 import pandas as pd
 import pytest
 
-from harness.common.errors import UserError
 from harness.config.threat import THREATS
 from harness.report.site import SiteMeta, build
 from tests.support import synthetic
+from tests.support.errors import raises_error
 from tests.support.site_pages import Page, html_of
 from tests.support.synthetic import Suite
 
@@ -126,7 +126,7 @@ def test_an_older_site_is_replaced_and_nothing_else(frame, tmp_path):
     foreign = tmp_path / "home"
     foreign.mkdir()
     (foreign / "thesis.tex").write_text("important")
-    with pytest.raises(UserError, match="not a Gauntlet site"):
+    with raises_error("site-over-other-files", where="<tmp>/home"):
         build(frame, foreign)
     assert [path.name for path in foreign.iterdir()] == ["thesis.tex"]
 
