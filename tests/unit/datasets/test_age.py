@@ -208,5 +208,6 @@ def test_damage_of_lines_is_found(tmp_path):
     path = tmp_path / "age" / "train_lines.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     for act in (datasets.load, datasets.comparison_lines):
-        with pytest.raises(DataMissing, match=r"train_lines\.npy"):
+        with raises_error("fetched-lines-damaged", where="data set age") as caught:
             act("age-unvoted", tmp_path)
+        assert isinstance(caught.value, DataMissing)

@@ -25,8 +25,9 @@ FETCHED = [name for name, dataset in datasets.DATASETS.items() if not dataset.bu
 def test_not_fetched_says_how_to_fetch(name, tmp_path):
     place = datasets.cache_entry(name).name  # of two that lie together, fetching one serves both
     for act in (datasets.load, datasets.digest):
-        with pytest.raises(DataMissing, match=f"gauntlet data fetch {place}`"):
+        with raises_error("set-not-fetched", where=f"data set {place}", place=place) as caught:
             act(name, tmp_path)
+        assert isinstance(caught.value, DataMissing)
 
 
 def test_fetching_again_replaces_and_changes_the_digest(tmp_path):
@@ -68,8 +69,17 @@ def test_what_was_fetched_in_the_past_stays_valid(tmp_path):
     assert datasets.digest("fashion-mnist", tmp_path) == hashlib.sha256(text.encode()).hexdigest()
 
 
-@pytest.mark.parametrize("damage", ["array", "absent array", "manifest", "digest", "version"])
-def test_damage_after_the_fetch_is_found(damage, tmp_path):
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        ("array", "cached-array-changed"),
+        ("absent array", "cached-array-absent"),
+        ("manifest", "cached-manifest-cut"),
+        ("digest", "cached-digest-changed"),
+        ("version", "cached-version-changed"),
+    ],
+)
+def test_damage_after_the_fetch_is_found(damage, code, tmp_path):
     fetch("fashion-mnist", tmp_path, write_folder(tmp_path / "source", idx_files()))
     folder = tmp_path / "fashion-mnist"
     if damage == "array":
@@ -84,5 +94,6 @@ def test_damage_after_the_fetch_is_found(damage, tmp_path):
         record = manifest(tmp_path, "fashion-mnist")
         key = {"digest": "sha256", "version": "version"}[damage]
         (folder / "manifest.json").write_text(json.dumps(record | {key: 0}))
-    with pytest.raises(DataMissing, match="gauntlet data fetch fashion-mnist"):
+    with raises_error(code, where="data set fashion-mnist") as caught:
         datasets.load("fashion-mnist", tmp_path)
+    assert isinstance(caught.value, DataMissing)

@@ -182,8 +182,9 @@ def test_damage_after_the_fetch_is_found(camvid_source, tmp_path):
     blob = bytearray(path.read_bytes())
     blob[-1] ^= 1
     path.write_bytes(blob)
-    with pytest.raises(DataMissing, match=r"val_y.npy .*gauntlet data fetch camvid"):
+    with raises_error("fetched-array-damaged", where="data set camvid") as caught:
         datasets.load("camvid", tmp_path)
+    assert isinstance(caught.value, DataMissing)
 
 
 def broken_camvid() -> dict[str, tuple[Files, str]]:
