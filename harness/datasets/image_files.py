@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -81,7 +82,9 @@ def open_image(
             yield image
     # Pillow raises SyntaxError for a broken PNG.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        what = f"is not a whole {' or '.join(formats)} ({error})"
+        # Pillow names the object that it read from, an address in memory
+        reason = re.sub(r" ?<_io\.\S+ object at 0x[0-9a-f]+>", "", str(error))
+        what = f"is not a whole {' or '.join(formats)} ({reason})"
         raise UserError(where, what, "replace it") from error
 
 
