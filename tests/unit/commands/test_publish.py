@@ -149,7 +149,7 @@ def test_a_retraction_is_added_and_its_number_is_gone_with_the_reason_in_its_pla
         find_record(workspace, inside.id)
     with raises_error("only-withdrawn-to-publish", where="publish"):
         published(checkout)
-    with raises_error("withdrawn-already", where=path.stem):
+    with raises_error("withdrawn-already", where=path.stem, record=path.stem):
         withdraw(checkout, path.stem)
     said = Console(file=io.StringIO(), width=200)
     page = report.report(workspace, open_=False, console=said)
