@@ -7,9 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.common.status import By as By
-from harness.common.status import Status as Status
-
 
 @dataclass(frozen=True)
 class ThreatModel:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.common.status import By, Status
 from harness.config.field_types import Value
-from harness.config.threat import By, Status
 from harness.planning.recipe import Fields
 
 

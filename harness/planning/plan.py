@@ -12,11 +12,11 @@ from pathlib import Path
 from harness import datasets
 from harness.common.errors import UserError, UserErrors
 from harness.common.keys import digest, judge_digest
+from harness.common.status import Status
 from harness.config.benchmark import Benchmark, Matrix
 from harness.config.catalog import Catalog, Module
 from harness.config.environments import Environments, find_conflict
 from harness.config.field_types import Value
-from harness.config.threat import Status
 from harness.judge import METHOD
 from harness.planning.budget_rules import budget_errors
 from harness.planning.cell import Cell, CellInfo

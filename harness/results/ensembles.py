@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from harness.config.threat import By, Status
+from harness.common.status import By, Status
 from harness.judge.metrics import worst_case_miou
 from harness.judge.segmentation import segmentation
 from harness.judge.values import proportion

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.common.errors import UserError
 from harness.common.files import write_json
 from harness.common.keys import digest
-from harness.config.threat import By, Status
+from harness.common.status import By, Status
 
 SCHEMA = "record/1"
 RETRACTION = "retraction/1"

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.files import load_array, read_json
-from harness.config.threat import THREATS, By, Status
+from harness.common.status import By, Status
+from harness.config.threat import THREATS
 from harness.judge import budget as budgets
 from harness.judge import flags, metrics
 from harness.judge.edits import find_rows

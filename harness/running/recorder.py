@@ -13,9 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from harness.common.keys import ROOT, environment_digest
-from harness.common.status import TRANSIENT
+from harness.common.status import TRANSIENT, By, Status
 from harness.config.environments import Environment, versions
-from harness.config.threat import By, Status
 from harness.judge import METHOD
 from harness.planning.plan import Cell, Plan
 from harness.planning.recipe import THREADS

@@ -14,6 +14,7 @@ import pytest
 from harness import datasets
 from harness.datasets.hashing import draws, hash_order
 from harness.datasets.segmentation import scenes
+from harness.runtime.contracts import Spec
 from tests.support.errors import raises_error
 from tests.support.small_images import arrays_digest, assert_disjoint
 from tests.support.sources import parts
@@ -79,9 +80,8 @@ def test_card_is_complete(name):
 
 
 def test_spec_fields_are_those_of_the_runtime():
-    contracts = pytest.importorskip("harness.runtime.contracts")
     spec = datasets.load("digits", NOWHERE).spec
-    assert set(spec) == set(contracts.Spec.__dataclass_fields__)
+    assert set(spec) == set(Spec.__dataclass_fields__)
 
 
 def test_unknown_name_names_the_nearest():

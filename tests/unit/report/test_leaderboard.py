@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.config.threat import Status
+from harness.common.status import Status
 from harness.report.cells import STATUSES
 from harness.report.leaderboard import tables
 from harness.results.records import Record
