@@ -40,8 +40,9 @@ class Job:
         options: options of the stage.
         folder: folder of ``job.json``, in which the stage writes.
         checkpoint: folder that survives a kill.
-        listener: descriptor of the open socket on which an oracle answers, if it inherits one.
+        listener: descriptor of the open socket on which a service answers, if it inherits one.
         passes: examples that went through the network, by direction.
+        service: what a service says of its attack beside the passes; see ``stages.network``.
         loaded: role → its module, once it is constructed.
         called: role whose module was called or loaded last; an adversary belongs to its defence.
         started: start of the stage, on the monotonic clock.
@@ -60,6 +61,7 @@ class Job:
     checkpoint: Path
     listener: int | None = None
     passes: dict[str, int] = field(default_factory=dict)
+    service: dict[str, object] = field(default_factory=dict)
     loaded: dict[str, object] = field(default_factory=dict)
     called: str | None = None
     started: float = field(default_factory=time.monotonic)
@@ -142,6 +144,11 @@ class Job:
     def has(self, role: str, hook: str) -> bool:
         """Return whether the job has a module in this role with this hook."""
         return role in self.modules and getattr(self.module(role), hook, None) is not None
+
+    @property
+    def answering_role(self) -> str:
+        """Role that is responsible for what the defended network does."""
+        return "defense" if "defense" in self.modules else "victim"
 
     def role_of(self, file: str) -> str | None:
         """Return the role in whose module folder a file lies, or ``None``."""

@@ -11,7 +11,6 @@ from harness.runtime.tasks import TASKS
 from harness.runtime.worker import arrays
 from harness.runtime.worker.hook_calls import check_tensor, hook_time
 from harness.runtime.worker.job import Job
-from harness.runtime.worker.oracle import Oracle, listen
 from harness.runtime.worker.stages.batches import batches
 
 
@@ -36,22 +35,3 @@ def predict(job: Job) -> None:
         check_tensor(out, "the network's output", wanted, None, finite=False)
         outputs.append(task.store(out).cpu())
     arrays.save_array(job.out / "outputs" / "outputs.npy", torch.cat(outputs))
-
-
-def oracle(job: Job) -> None:
-    """Answer queries until the process is told to stop, then save the counts."""
-    network = job.trained()
-    guarded = freeze(job.guard(network))
-    examples = len(job.tensor("slice_x", "x.npy"))
-    budget = job.options.budget
-    torch.manual_seed(job.ctx.seed("oracle"))
-
-    def answer(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            result: Tensor = guarded(x.to(job.device)).float()
-        return result
-
-    server = Oracle(answer, examples, budget.queries, budget.answers or "scores", job.spec.shape)
-    server.serve(listen(job.inputs["socket"], job.listener))
-    arrays.save_array(job.out / "counts.npy", server.counts)
-    job.passes = {"forward": int(server.counts.sum()), "backward": 0, "refused": server.refused}
