@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from harness.common.errors import UserError, UserErrors, split
+from harness.config.budget import limits_inputs
 from harness.config.field_types import (
     THREAT_MODELS,
     Limits,
@@ -291,9 +292,18 @@ class Manifest(Strict):
             if not one.model_fields_set - {"when"}:
                 yield Problem(("requires", i), "requires nothing", f"add {' or '.join(known)}")
             yield from self._choice_problems(one.when, ("requires", i, "when"))
+        yield from self._limits_problems()
         yield from self._choice_problems(self.learn_when, ("learn_when",))
         if self.learn_when and "learn" not in self.hooks:
             yield Problem(("learn_when",), "there is no hook learn", "remove it")
+
+    def _limits_problems(self) -> Iterator[Problem]:
+        """Check that an attack names the limits that it keeps, where every budget sets some."""
+        bounded = [name for name in self.threat_models if limits_inputs(name)]
+        if self.kind != "attack" or not bounded or any(one.limits for one in self.requires):
+            return
+        what = f"no limits, and every budget of {bounded[0]} sets one"
+        yield Problem(("requires",), what, "add those that the attack keeps: [{limits: [linf]}]")
 
     def _choice_problems(self, when: Choices, at: Loc) -> Iterator[Problem]:
         for name, values in when.items():
