@@ -126,14 +126,13 @@ def random_start(x: Tensor, norm: str, eps: float, generator: torch.Generator) -
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: object, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
-        y = f(x.detach())
+        y = f(x.detach().clone())  # an f that works in place must not reach the caller's input
         if y.shape != x.shape:
             raise ValueError(
                 f"straight_through needs f to keep the shape: {list(x.shape)} became "
                 f"{list(y.shape)}"
             )
-        # autograd must not mistake an output that is its input for an in-place change
-        return y.clone() if y.data_ptr() == x.data_ptr() else y
+        return y
 
     @staticmethod
     def backward(ctx: object, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -144,7 +143,8 @@ def straight_through(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return ``f(x)`` with the gradient of the identity (BPDA; Athalye et al., ICML 2018).
 
     Args:
-        f: keeps the shape; need not be differentiable and is never differentiated.
+        f: keeps the shape; need not be differentiable, is never differentiated, and may write
+            into the tensor that it gets.
         x: float32, any shape.
 
     Raises:
