@@ -41,7 +41,7 @@ from harness.config.strict_yaml import Document, Loc, key, nearest, quote
 from harness.config.validation import name_problems, read_all, read_model
 
 Kind: TypeAlias = Literal["attack", "defense", "victim"]
-Need: TypeAlias = Literal["loss", "features", "maps", "gradients"]
+Need: TypeAlias = Literal["loss", "features", "maps", "gradients", "weights"]
 
 # Equal to runtime.hooks.HOOKS, which config does not import; a test compares the two.
 HOOK_NAMES: dict[Kind, tuple[str, ...]] = {
@@ -103,12 +103,13 @@ class Manifest(Strict):
         default=(),
         description="What the module asks of the network beyond its outputs: `loss` "
         "(`model.loss`), `features` (input of the last layer), `maps` (feature maps of the "
-        "stages), `gradients` (`model.module`, the network itself). The rest is refused. For "
-        "attacks and defences. Default: nothing.",
+        "stages), `gradients` (`model.module`, the guarded network as a module), `weights` "
+        "(`model.undefended`, the network without a defence, with its parameters). The rest is "
+        "refused. For attacks and defences. Default: nothing.",
     )
     offers: Set[Need] = Field(
         default=(),
-        description="What the victim grants of the same four: an attack that needs more does not "
+        description="What the victim grants of the same five: an attack that needs more does not "
         "apply to it. For victims. Default: nothing.",
     )
     entry: Annotated[str, AfterValidator(_entry_point)] = Field(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from harness.runtime.contracts import ContractError, Loss, Spec, Victim
 from harness.runtime.tasks import TASKS
 
-NEEDS = ("loss", "features", "maps", "gradients")
+NEEDS = ("loss", "features", "maps", "gradients", "weights")
 """Values of a manifest's ``needs``."""
 
 _IDENTITY = nn.Identity()
@@ -103,6 +103,12 @@ class LiveModel:
         self._require("gradients")
         return self._guarded
 
+    @property
+    def undefended(self) -> nn.Module:
+        """Return the network without a guard; needs ``weights``."""
+        self._require("weights")
+        return self._network
+
     def predict(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return outputs without gradients; ``rows`` matters to an oracle only."""
         with torch.no_grad():
@@ -148,9 +154,9 @@ class LiveModel:
 
     def _require(self, need: str) -> None:
         if need not in self._needs:
+            part = {"gradients": "module", "weights": "undefended"}.get(need, need)
             raise ContractError(
-                f"the attack used model.{'module' if need == 'gradients' else need} but its "
-                f"manifest's needs: does not list {need}"
+                f"the attack used model.{part} but its manifest's needs: does not list {need}"
             )
 
 
