@@ -132,7 +132,7 @@ def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
             yield f"{beginning} {has}, and {name} needs {' or '.join(allowed)}"
     if needed.limits and (over := facts.limits - set(needed.limits)):
         kept = ", ".join(needed.limits)
-        yield f"the budget has {_fields(over)}, and {name} keeps {kept} only"
+        yield f"the budget has {_fields(over)}, and {name} keeps only {kept}"
     for kind in needed.edits:
         if kind not in facts.edits:
             yield f"the budget allows no edits of {kind}, which {name} needs"

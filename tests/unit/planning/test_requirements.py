@@ -32,11 +32,15 @@ BOTH = {"budgets": [{"norm": "l2", "eps": 1, "patch": 2}]}
 LABELS = QUERY | {"budgets": [{"norm": "linf", "eps": 0.1, "queries": 3, "answers": "labels"}]}
 CASES = [
     ({"limits": ["linf"]}, {}, None),
-    ({"limits": ["linf"]}, L2, "the budget has norm: l2, and attack it keeps linf only"),
-    ({"limits": ["linf", "l2"]}, PATCH, "the budget has patch, and attack it keeps linf, l2 only"),
-    ({"limits": ["patch"]}, BOTH, "the budget has norm: l2, and attack it keeps patch only"),
-    ({"limits": ["linf", "l2"]}, BOTH, "the budget has patch, and attack it keeps linf, l2 only"),
-    ({"limits": ["linf"]}, BOTH, "the budget has norm: l2 and patch, and attack it keeps linf"),
+    ({"limits": ["linf"]}, L2, "the budget has norm: l2, and attack it keeps only linf"),
+    ({"limits": ["linf", "l2"]}, PATCH, "the budget has patch, and attack it keeps only linf, l2"),
+    ({"limits": ["patch"]}, BOTH, "the budget has norm: l2, and attack it keeps only patch"),
+    ({"limits": ["linf", "l2"]}, BOTH, "the budget has patch, and attack it keeps only linf, l2"),
+    (
+        {"limits": ["linf"]},
+        BOTH,
+        "the budget has norm: l2 and patch, and attack it keeps only linf",
+    ),
     ({"limits": ["l2", "patch"]}, BOTH, None),
     ({"limits": ["linf"]}, {"budgets": [{"unbounded": True}]}, "the budget has unbounded, and"),
     ({"tasks": ["segmentation"]}, {}, "the task is classification, and attack it needs segm"),
@@ -54,7 +58,7 @@ CASES = [
     (
         {"when": {"form": ["s"]}, "limits": ["l2"]},
         {},
-        "the budget has norm: linf, and attack it keeps l2",
+        "the budget has norm: linf, and attack it keeps only l2",
     ),
     (
         {"when": {"form": ["m"]}, "limits": ["linf"]},
@@ -123,7 +127,7 @@ def test_a_defence_that_needs_an_adversary_gets_none_and_its_adversary_is_asked_
     plan = own.plan(matrix(defenses=entries))
     assert cell(plan, defense="linf").reason is None
     assert (
-        cell(plan, defense="l2").reason == "the budget has norm: l2, and attack it keeps linf only"
+        cell(plan, defense="l2").reason == "the budget has norm: l2, and attack it keeps only linf"
     )
 
 
