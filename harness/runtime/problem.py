@@ -17,10 +17,11 @@ from harness.runtime.contracts import Model
 from harness.runtime.gradients import gradient_of
 from harness.runtime.tasks import TASKS, VOID
 
-MARGIN = 1e-4
-"""Margin in logits beyond the decision boundary from which a row is done.
+MARGIN = 1e-5
+"""Margin beyond the decision boundary from which a row is done, as a share of its largest logit.
 
-Sums are rounded differently in batches of another size, which must not undo a success.
+Sums are rounded differently in batches of another size, which must not undo a success. Their
+rounding grows with the logits, as this margin does.
 """
 
 
@@ -158,12 +159,13 @@ class Problem:
     def done(self, logits: Tensor) -> Tensor:
         """Return which rows need no further search, bool ``[B]``.
 
-        In classification, rows whose margin exceeds ``MARGIN``. In segmentation none: the loss
-        of a map can still rise when all of its pixels are wrong.
+        In classification, rows whose margin exceeds ``MARGIN`` times their largest magnitude of a
+        logit, so that a network with all logits multiplied ends an attack at the same point. In
+        segmentation none: the loss of a map can still rise when all of its pixels are wrong.
         """
         if self.model.spec.task != "classification":
             return torch.zeros(len(self.y), dtype=torch.bool, device=self.y.device)
-        return self.margin(logits) > MARGIN
+        return self.margin(logits) > MARGIN * logits.abs().amax(dim=1)
 
     def rows(self, keep: Tensor) -> Problem:
         """Return the problem of some rows: ``keep`` is bool ``[B]``, or int64 row numbers."""

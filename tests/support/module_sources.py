@@ -170,6 +170,8 @@ ALL_THREATS = [
     "supply-chain",
 ]
 IMAGE_THREATS = ALL_THREATS[:3]
+ANY_LIMIT = {"limits": ["linf", "l2", "patch", "unbounded"]}
+"""Requirement of an attack that keeps every limit on inputs, or says so."""
 
 MODULES: tuple[tuple[str, str, str, Json], ...] = (
     ("victim", "tiny", VICTIM, {
