@@ -64,8 +64,9 @@ class VictimLoss(Protocol):
         Args:
             network: the network, in train mode; in eval mode when an attack calls.
             x: inputs, float32 in [0, 1], ``[B, …]``; in ranking the items that the batch names.
-            y: labels. Classification int64 ``[B]``; segmentation uint8 ``[B, H, W]``, 255 is void;
-                ranking int64 ``[B, arity + 2]``: rows of ``x``, label ±1, attribute.
+            y: labels. Classification int64 ``[B]``; segmentation uint8 ``[B, H, W]``,
+                void where it is ``spec.void``; ranking int64 ``[B, arity + 2]``: rows of ``x``,
+                label ±1, attribute.
 
         Returns:
             float ``[B]``, one value per example, never reduced, differentiable in the parameters

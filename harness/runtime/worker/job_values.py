@@ -60,6 +60,7 @@ class Options:
         least_likely: whether the goal is the class that the model ranks last.
         start: whether imported weights get a new head later.
         eight_bit: whether inputs are rounded to 8 bits before they are predicted.
+        rebatch: whether a sample of the inputs is predicted in other batches, too.
     """
 
     threads: int
@@ -71,6 +72,7 @@ class Options:
     least_likely: bool = False
     start: bool = False
     eight_bit: bool = False
+    rebatch: bool = False
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Options:
