@@ -70,8 +70,8 @@ class StateForm:
             OutputError: it is no such dictionary, or its tensors are others.
         """
         if not isinstance(state, Mapping):
-            found = type(state).__name__
-            raise OutputError(f"{hook}() returned {found}, expected a dictionary of tensors")
+            kind = type(state).__name__
+            raise OutputError(f"{hook}() returned {kind}, expected a dictionary of tensors")
         names = sorted({*self.shapes, *map(str, state)})
         found = [self._difference(name, state.get(name), types=types) for name in names]
         if wrong := [one for one in found if one]:

@@ -65,8 +65,9 @@ def other_batches(examples: int, values: int) -> list[Tensor]:
     [[9, 8, 7, 6, 5, 4, 3], [2, 1, 0], [0], [1], [2]]
     """
     sampled = min(examples, SAMPLED, max(2, SAMPLED_VALUES // values))
-    backwards = torch.arange(sampled).flip(0).split(SAMPLE_BATCH)
-    return [*backwards, *torch.arange(min(sampled, ALONE)).split(1)]
+    backwards = torch.arange(sampled).flip(0)
+    alone = torch.arange(min(sampled, ALONE))
+    return [*torch.split(backwards, SAMPLE_BATCH), *torch.split(alone, 1)]
 
 
 def oracle(job: Job) -> None:
