@@ -78,13 +78,17 @@ def predicted_classes(logits: Tensor) -> Tensor:
     return logits.argmax(dim=1).where(torch.isfinite(logits).all(dim=1), NO_CLASS)
 
 
+def _copied(outputs: Tensor) -> Tensor:
+    return outputs.detach().to(torch.float32, copy=True)
+
+
 @dataclass(frozen=True)
 class Task:
     """Row of the table.
 
     Attributes:
         loss: function of outputs, labels and void that returns one value per row.
-        store: function that converts outputs to the form that ``predict`` writes.
+        store: function that copies outputs into the form that ``predict`` writes.
         shapes: function that returns the allowed shapes of outputs for a batch of inputs.
     """
 
@@ -94,12 +98,8 @@ class Task:
 
 
 TASKS: dict[str, Task] = {
-    "classification": Task(
-        classification_loss, lambda out: out.float(), lambda x, spec: ((len(x), spec.outputs),)
-    ),
-    "ranking": Task(
-        ranking_loss, lambda out: out.float(), lambda x, spec: ((len(x), spec.outputs),)
-    ),
+    "classification": Task(classification_loss, _copied, lambda x, spec: ((len(x), spec.outputs),)),
+    "ranking": Task(ranking_loss, _copied, lambda x, spec: ((len(x), spec.outputs),)),
     "segmentation": Task(
         segmentation_loss,
         lambda out: predicted_classes(out).to(torch.uint8),

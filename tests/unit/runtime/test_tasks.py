@@ -33,6 +33,16 @@ def test_an_answer_of_the_table_s_form_is_the_answer(spec, out):
     assert check_answer(out, torch.zeros(3, *spec.shape), spec) is out
 
 
+@pytest.mark.parametrize(("spec", "out"), ANSWERS)
+def test_what_is_stored_is_a_copy(spec, out):
+    out = out.clone().requires_grad_()
+    stored = TASKS[spec.task].store(out)
+    before = stored.clone()
+    out.data.fill_(-1).view(-1)[-1] = 9
+    assert torch.equal(stored.nan_to_num(), before.nan_to_num())
+    assert not stored.requires_grad
+
+
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("name", ["float16", "bfloat16", "float64", "int64", "complex64"])
 def test_an_answer_of_another_type_is_refused_by_its_name(spec, name):
