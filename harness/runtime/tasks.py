@@ -128,6 +128,8 @@ def check_answer(out: object, x: Tensor, spec: Spec) -> Tensor:
         raise OutputError(
             f"the network returned {type(out).__name__}, expected a Tensor; return outputs alone"
         )
+    if out.layout != torch.strided:
+        raise OutputError("the network returned a sparse tensor; return outputs.to_dense()")
     if out.dtype != torch.float32:
         raise OutputError(
             f"the network returned {str(out.dtype).removeprefix('torch.')}, expected float32; "

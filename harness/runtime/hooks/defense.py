@@ -204,7 +204,7 @@ class DefenseRepair(Protocol):
 
         Returns:
             ``None`` after a repair in place, or the repaired network. Its tensors must have the
-            names and shapes of the network that ``build`` returns.
+            names, shapes and types of the network that ``build`` returns.
 
         Raises:
             NotApplicable: the method does not exist for this architecture.
@@ -239,8 +239,8 @@ class DefenseGuard(Protocol):
                 attack and must not be used.
 
         Returns:
-            A module that takes inputs in [0, 1] of the same shape and returns the same kind of
-            outputs. Where its gradient is zero or approximate the manifest says
+            A module that takes inputs in [0, 1] of the same shape, does not write into them, and
+            returns the same kind of outputs in float32. Where its gradient is zero or approximate the manifest says
             ``gradients: approximate``; where it draws random numbers, ``random: true``.
 
         Raises:

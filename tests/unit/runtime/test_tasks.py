@@ -75,7 +75,9 @@ def test_an_answer_of_another_shape_is_refused(spec, shape, rows):
     assert str(caught.value).startswith(said)
 
 
-def test_an_answer_that_is_no_tensor_is_refused():
+def test_an_answer_that_is_no_dense_tensor_is_refused():
+    with pytest.raises(OutputError, match="returned a sparse tensor"):
+        check_answer(torch.zeros(3, 10).to_sparse(), torch.zeros(3, 1, 8, 8), IMAGES)
     with pytest.raises(OutputError, match="returned tuple, expected a Tensor"):
         check_answer((torch.zeros(3, 10), 1), torch.zeros(3, 1, 8, 8), IMAGES)
 
