@@ -174,9 +174,12 @@ class AttackStages:
             defended: whether the defence answers in the network's place.
         """
         data = self.shared.data(s.matrix, "student")
+        subset = self.shared.eval_subset(s.matrix, data)
         inputs = {"weights": Input(net, ""), "x": x, **spec(data)}
         roles = {"victim": s.victim} | (answering_defense(s) if defended else {})
-        options = PredictOptions(s.matrix.eval_subset.batch, eight_bit)
+        # on the clean test inputs, where a network's answers must not depend on the batch
+        rebatch = x == Input(subset, "x")
+        options = PredictOptions(s.matrix.eval_subset.batch, eight_bit, rebatch)
         return self.shared.module_stage("predict", s.seed, inputs, roles, options=options)
 
     def predict_clean(self, s: CellSetting, net: str, x: Input) -> str:

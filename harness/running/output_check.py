@@ -85,8 +85,14 @@ def check_attacked(job: StageJob, out: Path) -> None:
 
 
 def check_outputs(job: StageJob, out: Path) -> None:
-    """Check predictions."""
-    check_answers(job, out / "outputs" / "outputs.npy", len(load_input(job, "x", "x")))
+    """Check predictions, and those of a sample in other batches."""
+    examples = len(load_input(job, "x", "x"))
+    check_answers(job, out / "outputs" / "outputs.npy", examples)
+    if job.file.options.get("rebatch"):
+        rows = check_array(out / "rebatched" / "rows.npy", np.int64, (None,))
+        if len(rows) == 0 or rows.min() < 0 or rows.max() >= examples:
+            raise ValueError("rows.npy names rows that are not among the inputs")
+        check_answers(job, out / "rebatched" / "outputs.npy", len(rows))
 
 
 def check_nothing(job: StageJob, out: Path) -> None:

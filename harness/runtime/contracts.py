@@ -51,7 +51,7 @@ class Spec:
         shape: one input's shape, ``(C, H, W)`` for images, ``(F,)`` for features.
         items: number of items in ranking by item number, else ``None``.
         arity: items per comparison, 2 (pairs) or 3 (triplets); ``None`` outside ranking.
-        void: label of pixels that do not count (255), or ``None``.
+        void: label of pixels that do not count, beyond the classes, or ``None``.
         classes: names of the classes or attributes, for display.
     """
 

@@ -131,7 +131,7 @@ class LiveModel:
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the task's loss ``[B]``; needs ``loss``."""
         self._require("loss")
-        return TASKS[self.spec.task].loss(self._guarded(x), y)
+        return TASKS[self.spec.task].loss(self._guarded(x), y, self.spec.void)
 
     def training_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the victim's training loss ``[B]``; needs ``loss``."""

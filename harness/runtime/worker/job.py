@@ -224,7 +224,7 @@ class Job:
         for role in ("defense", "victim"):
             if self.has(role, "loss"):
                 return cast(DefenseModule, self.module(role)).loss
-        return loss_for(self.spec.task)
+        return loss_for(self.spec)
 
     def live(
         self,

@@ -62,6 +62,7 @@ class Options:
         needs: parts of the model that an attack's manifest asks for; in a service.
         start: whether imported weights get a new head later.
         eight_bit: whether inputs are rounded to 8 bits before they are predicted.
+        rebatch: whether a sample of the inputs is predicted in other batches, too.
     """
 
     threads: int
@@ -74,6 +75,7 @@ class Options:
     needs: tuple[str, ...] = ()
     start: bool = False
     eight_bit: bool = False
+    rebatch: bool = False
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Options:

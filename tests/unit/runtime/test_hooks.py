@@ -85,7 +85,7 @@ def values(tmp_path):
 
     victim = Small()
     network = victim.build(spec)
-    loss = loss_for("classification")
+    loss = loss_for(spec)
     frozen = victim.build(spec)
     build = lambda: victim.build(spec)  # noqa: E731
     needs = ["loss", "gradients", "features", "maps"]

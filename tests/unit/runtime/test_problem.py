@@ -24,7 +24,7 @@ def model_of(spec, needs=("loss", "gradients")):
     maps = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1)]
     heads = [nn.Flatten(), nn.Linear(144, 4)] if spec is IMAGES else []
     network = nn.Sequential(*maps, *heads)
-    return LiveModel(network, network, None, spec, lambda: network, loss_for(spec.task), [*needs])
+    return LiveModel(network, network, None, spec, lambda: network, loss_for(spec), [*needs])
 
 
 def batch_of(spec):
