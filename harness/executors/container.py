@@ -181,7 +181,7 @@ class Container:
 
     def _remove(self) -> None:
         with contextlib.suppress(Exception):  # it removes itself, or another thread does
-            self._made.remove(force=True)
+            self._made.remove(force=True, v=True)
         with contextlib.suppress(Exception):  # it is gone
             self._made.wait(condition="removed", timeout=REMOVING_SECONDS)
         remove_tree(self.mount_root)

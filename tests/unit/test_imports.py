@@ -55,7 +55,12 @@ HOMES = {
     "pydantic_core": ("config", "results.records"),
     "torch": ("runtime", "executors.selfcheck.probes"),  # the probes are module code
     "safetensors": ("runtime", "executors.selfcheck.context"),
-    "docker": ("executors.docker", "executors.images"),
+    "docker": (
+        "executors.docker",
+        "executors.images",
+        "executors.image_build",
+        "executors.image_sweep",
+    ),
     "typer": ("cli",),
     "sklearn": ("datasets",),
     "torchvision": ("datasets",),
