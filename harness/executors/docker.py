@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+from harness.common.errors import UserError
 from harness.common.files import remove_tree
 from harness.common.keys import ROOT, digest
 from harness.common.status import Status
@@ -130,6 +131,8 @@ class DockerExecutor:
                 result = self._stage(job)
             except EngineError as error:
                 result = Result("infra_error", one_line(f"docker: {error}"), 0.0)
+            except UserError as error:  # a link appeared in a module's folder
+                result = Result("infra_error", one_line(str(error)), 0.0)
             seconds = time.monotonic() - begun
             hook = min(result.hook_seconds, seconds)
             self._done.put((job, replace(result, seconds=seconds, hook_seconds=hook)))
