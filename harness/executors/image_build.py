@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import tarfile
 import tempfile
 import time
 import uuid
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import IO, Any, cast
 
+import urllib3
 from docker.models.images import Image
 
 import docker
@@ -31,8 +33,8 @@ FILES = "files"
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """Escape sequences that the engine puts around lines of the standard error."""
-BUILD_SECONDS = 3 * 3600.0
-"""Longest build; one that prints nothing for the client's ten minutes ends earlier."""
+BUILD_SECONDS, IDLE_SECONDS = 3 * 3600, 1800
+"""Longest build, and longest time in which it prints nothing."""
 BUILD_MEMORY = 16 << 30
 """Memory limit of each instruction."""
 NETWORK_OPTIONS = MappingProxyType({"com.docker.network.bridge.enable_icc": "false"})
@@ -42,6 +44,7 @@ INHERITED = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "OnBuild
 """Settings that each image has from its base, unchanged."""
 
 Engine = docker.DockerClient
+EngineFailure = (docker.errors.DockerException, urllib3.exceptions.HTTPError, OSError)
 
 
 @contextlib.contextmanager
@@ -122,6 +125,7 @@ class Build:
                 container_limits={"memory": BUILD_MEMORY, "memswap": BUILD_MEMORY},
                 rm=True,
                 forcerm=True,
+                timeout=IDLE_SECONDS,
                 decode=True,
             )
             for event in stream:
@@ -133,7 +137,10 @@ class Build:
                     raise self._failed(failure_line(lines))
                 if time.monotonic() - begun > BUILD_SECONDS:
                     raise self._failed(f"it takes more than {BUILD_SECONDS / 3600:g} hours")
-        except (docker.errors.DockerException, OSError) as error:
+        except urllib3.exceptions.ReadTimeoutError as error:
+            why = f"it printed nothing for {IDLE_SECONDS / 60:g} minutes"
+            raise self._failed(why) from error
+        except EngineFailure as error:
             raise self._failed(one_line(str(error))) from error
 
     def _failed(self, why: str) -> UserError:
@@ -165,8 +172,10 @@ class Build:
         """
         workshop = f"{WORKSHOP}:{uuid.uuid4().hex}"
         self.run(render(steps, below, {BUILD: owner()}, FILES), context, workshop)
-        layer = self._take(workshop, below, labels, pins=pins)
-        layer.tag(*name.split(":"))
+        try:
+            self._take(workshop, below, labels, pins=pins).tag(*name.split(":"))
+        except EngineFailure as error:
+            raise self._failed(one_line(str(error))) from error
 
     def _take(self, workshop: str, below: str, labels: Mapping[str, str], *, pins: bool) -> Image:
         """Put what is kept of a workshop on its base, as one layer."""
@@ -176,7 +185,11 @@ class Build:
             tempfile.TemporaryFile() as layer,
         ):
             chunks, _ = source.get_archive("/opt")
-            if not keep(cast("IO[bytes]", Stream(chunks)), layer, self.who, pins=pins):
+            try:
+                count = keep(cast("IO[bytes]", Stream(chunks)), layer, self.who, pins=pins)
+            except tarfile.TarError as error:
+                raise self._failed(f"the engine's archive of /opt broke: {error}") from error
+            if not count:
                 what = "the build leaves no file below /opt, and only those are kept"
                 raise UserError(self.who, what, "put there what a stage needs")
             layer.seek(0)

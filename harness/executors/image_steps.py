@@ -127,14 +127,13 @@ def keep(source: IO[bytes], target: IO[bytes], who: str, *, pins: bool) -> int:
             made = tarfile.TarInfo(str(name))
             made.type, made.mtime, made.linkname = member.type, member.mtime, member.linkname
             made.mode = member.mode & 0o777  # no set-user-id
-            if member.isreg():
-                made.size = member.size
-            out.addfile(made, archive.extractfile(member) if member.isreg() else None)
-            (folders if member.isdir() else files).add(name)
+            made.size = member.size if member.isreg() else 0
             count, size = count + (not member.isdir()), size + made.size
             if count > MAX_FILES or size > MAX_BYTES:
                 what = f"the build leaves more than {MAX_FILES:,} files or {MAX_BYTES >> 30} GiB"
                 raise UserError(who, what, "leave less below /opt")
+            out.addfile(made, archive.extractfile(member) if member.isreg() else None)
+            (folders if member.isdir() else files).add(name)
     return count
 
 
@@ -166,7 +165,8 @@ def _problem(
         return "a device or a pipe"
     if member.islnk() and PurePosixPath(member.linkname) not in files:
         return "a hard link to something that is not kept"
-    if name.name.partition(".")[0] in HOOKS or (name.suffix == ".pth" and not pins):
+    hook = name.name.partition(".")[0] in HOOKS
+    if (hook and (not pins or f"/{name.parent}" in PACKAGES)) or (name.suffix == ".pth"):
         return "a start-up hook of Python"
     return ""
 

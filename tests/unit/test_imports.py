@@ -61,6 +61,7 @@ HOMES = {
         "executors.image_build",
         "executors.image_sweep",
     ),
+    "urllib3": ("executors.image_build",),
     "typer": ("cli",),
     "sklearn": ("datasets",),
     "torchvision": ("datasets",),
