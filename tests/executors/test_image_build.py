@@ -19,24 +19,11 @@ from harness.executors import image_build, image_steps, images
 from harness.executors.image_archives import Context
 from harness.executors.image_sweep import BUILD, WORKSHOP
 from harness.executors.images import KEY, Images, tag
-from tests.support.containers import ours
+from tests.support.containers import everything, ours
 from tests.support.module_sources import PERTURB
 from tests.support.workspaces import Checkout, matrix
 
 pytestmark = pytest.mark.engine
-
-
-def everything(engine):
-    """All that builds have made on an engine; other people's containers may come and go."""
-    client = engine.client
-    containers = client.containers.list(all=True, filters={"label": BUILD}, ignore_removed=True)
-    return {
-        "images": {one.id for one in client.images.list(all=True)},
-        "tags": {name for one in client.images.list() for name in one.tags},
-        "containers": {one.id for one in containers if one.labels[BUILD]},
-        "networks": {one.name for one in client.networks.list(filters={"label": BUILD})},
-        "volumes": {one.id for one in client.volumes.list()},
-    }
 
 
 @pytest.fixture
