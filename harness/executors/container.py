@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.common.files import remove_tree
-from harness.config.module_files import affects_results
 from harness.executors.base import StageJob
 from harness.executors.container_options import MOUNTS, USER, ContainerSpec, options
-from harness.executors.mounts import expose, listen_at, make_readable
+from harness.executors.mounts import expose, expose_module, listen_at, make_readable
 from harness.executors.receive import ChannelBroken, Event, Receiver
 from harness.runtime.worker.job_file import JobFile
 
@@ -181,7 +180,7 @@ class Container:
 
     def _remove(self) -> None:
         with contextlib.suppress(Exception):  # it removes itself, or another thread does
-            self._made.remove(force=True)
+            self._made.remove(force=True, v=True)
         with contextlib.suppress(Exception):  # it is gone
             self._made.wait(condition="removed", timeout=REMOVING_SECONDS)
         remove_tree(self.mount_root)
@@ -199,8 +198,7 @@ class Container:
         for role, module in file.modules.items():
             folder = Path(module.folder)
             name = f"modules/{folder.parent.name}/{folder.name}"
-            # copied, as people edit these in place; only files that the stage's key covers
-            expose(folder, self.mount_root / name, link=False, select=affects_results)
+            expose_module(folder, self.mount_root / name)
             modules[role] = replace(module, folder=f"{MOUNTS}/{name}")
         checkpoint = Path(file.checkpoint)
         if checkpoint.is_dir():

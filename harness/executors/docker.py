@@ -7,7 +7,6 @@ limits), one after the other, each in a fresh process; see ``container`` and ``c
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import shutil
 import socket
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+from harness.common.errors import UserError
 from harness.common.files import remove_tree
 from harness.common.keys import ROOT, digest
 from harness.common.status import Status
@@ -30,6 +30,7 @@ from harness.executors.container import Container, Ended
 from harness.executors.container_options import ContainerSpec
 from harness.executors.images import Images
 from harness.executors.outcome import DISK_FULL, oracle_failure, read_outcome, sanitize
+from harness.executors.owners import is_dead, owner
 from harness.executors.receive import ChannelBroken
 
 IDLE = 16
@@ -130,6 +131,8 @@ class DockerExecutor:
                 result = self._stage(job)
             except EngineError as error:
                 result = Result("infra_error", one_line(f"docker: {error}"), 0.0)
+            except UserError as error:  # a link appeared in a module's folder
+                result = Result("infra_error", one_line(str(error)), 0.0)
             seconds = time.monotonic() - begun
             hook = min(result.hook_seconds, seconds)
             self._done.put((job, replace(result, seconds=seconds, hook_seconds=hook)))
@@ -295,11 +298,12 @@ class DockerExecutor:
         )
 
     def clean_up(self) -> None:
-        """Remove containers of harnesses that have ended."""
+        """Remove containers of harnesses that have ended, and what their image builds left."""
         for one in self._list():
             if is_dead(one.labels.get(OWNER, "")):
                 with contextlib.suppress(docker.errors.APIError):
-                    one.remove(force=True)
+                    one.remove(force=True, v=True)
+        self._images.sweep()
 
     def leaked_processes(self) -> list[str]:
         """Return processes of idle containers but the first, and all of dead harnesses' ones."""
@@ -319,25 +323,3 @@ class DockerExecutor:
             all=True, filters={"label": OWNER}, ignore_removed=True
         )
         return found
-
-
-def owner() -> str:
-    """Return this harness's identity: PID namespace, PID and start time."""
-    return f"{os.readlink('/proc/self/ns/pid')} {os.getpid()} {start_time(os.getpid())}"
-
-
-def is_dead(name: str) -> bool:
-    """Return whether the harness of that identity has ended; false if it is invisible from here."""
-    namespace, _, rest = name.partition(" ")
-    pid, _, started = rest.partition(" ")
-    return namespace == os.readlink("/proc/self/ns/pid") and started != start_time(int(pid))
-
-
-def start_time(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; ``""`` where there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    state, *fields = text.rpartition(")")[2].split()
-    return "" if state in "ZX" else fields[18]

@@ -49,6 +49,7 @@ NETWORK = "local isolates nothing: a stage has the machine's network"
 
 KNOWN: dict[str, dict[str, KnownException]] = {
     "local": {
+        "startup-hooks": KnownException("stages run in the environment of the harness itself"),
         "unprivileged": KnownException(RIGHTS, certain=False),  # it holds if the user is not root
         "network": KnownException(NETWORK),
         "name-resolution": KnownException(NETWORK),

@@ -227,14 +227,14 @@ def test_documentation_makes_no_cell_stale_and_code_does(tmp_path):
 
 
 def test_a_stage_is_given_nothing_that_its_key_leaves_out(tmp_path):
-    from harness.config.module_files import affects_results, module_files
-    from harness.executors.mounts import expose
+    from harness.config.module_files import module_files
+    from harness.executors.mounts import expose_module
 
     folder = Checkout(tmp_path).module("attack", "rich", PERTURB.format("return x"))
     for name in ("README.md", "sub/notes.md", "sub/table.csv", "test_rich.py", "only/LICENSE"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("text")
-    expose(folder, tmp_path / "box", link=False, select=affects_results)
+    expose_module(folder, tmp_path / "box")
     given = sorted(p.relative_to(tmp_path / "box") for p in (tmp_path / "box").rglob("*"))
     assert [str(name) for name in given] == ["attack.py", "sub", "sub/table.csv", "test_rich.py"]
     assert [p.relative_to(folder) for p in module_files(folder)] == [

@@ -51,6 +51,13 @@ def standard_input(context: SelfCheckContext) -> None:
 
 
 @promise
+def startup_hooks(context: SelfCheckContext) -> None:
+    """Python runs no start-up hook (``.pth``, ``sitecustomize``) before the harness's own code."""
+    processed = context.facts()["startup_hooks"]
+    expect(not processed, f"Python processed {', '.join(processed)}")
+
+
+@promise
 def descriptors(context: SelfCheckContext) -> None:
     """No open file is inherited; only granted files are open."""
     files = context.facts()["descriptors"]
