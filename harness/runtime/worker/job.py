@@ -42,6 +42,9 @@ class Job:
         checkpoint: folder that survives a kill.
         listener: descriptor of the open socket on which an oracle answers, if it inherits one.
         passes: examples that went through the network, by direction.
+        breach: from a service, what the attack did against the protocol; else empty.
+        waiting: from a service, seconds for which its network has owed an answer, or ``None``.
+        graphs: from a service, number of forward passes that the attack keeps open.
         loaded: role → its module, once it is constructed.
         called: role whose module was called or loaded last; an adversary belongs to its defence.
         started: start of the stage, on the monotonic clock.
@@ -60,6 +63,9 @@ class Job:
     checkpoint: Path
     listener: int | None = None
     passes: dict[str, int] = field(default_factory=dict)
+    breach: str = ""
+    waiting: float | None = None
+    graphs: int = 0
     loaded: dict[str, object] = field(default_factory=dict)
     called: str | None = None
     started: float = field(default_factory=time.monotonic)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 from harness.runtime.contracts import ContractError, QueryRefused, Spec
 from harness.runtime.worker import oracle_protocol
 from harness.runtime.worker.oracle_protocol import Message
+
+CONNECT_SECONDS = 0.005
+"""Time between two attempts to connect."""
 
 
 class OracleModel:
@@ -29,8 +33,7 @@ class OracleModel:
         self.spec = spec
         self.rows = torch.empty(0, dtype=torch.int64)
         self._device = device
-        self._connection = socket.socket(socket.AF_UNIX)
-        self._connection.connect(str(path))
+        self._connection = connect(path)
 
     def predict(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return outputs, at the cost of one query per row.
@@ -65,3 +68,16 @@ class OracleModel:
         if answer.error:
             raise ContractError(f"the oracle refused the query: {answer.error}")
         return answer
+
+
+def connect(path: Path) -> socket.socket:
+    """Connect to a service, once it listens; the harness ends the attack if it never does."""
+    while True:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            time.sleep(CONNECT_SECONDS)
+        else:
+            return connection

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.stages.attacks import attack, learn
-from harness.runtime.worker.stages.checks import device, gradients, inspect
+from harness.runtime.worker.stages.checks import applies, device, gradients, inspect
 from harness.runtime.worker.stages.inference import oracle, predict
 from harness.runtime.worker.stages.training import deliver, import_weights, repair, train
 from harness.runtime.worker.stages.training_data import poison, sanitize
@@ -25,6 +25,7 @@ STAGES: dict[str, Callable[[Job], None]] = {
     "oracle": oracle,
     "inspect": inspect,
     "gradients": gradients,
+    "applies": applies,
     "device": device,
 }
 """Kind of stage → function that runs it; all stages that run module code."""

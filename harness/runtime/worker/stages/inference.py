@@ -53,5 +53,5 @@ def oracle(job: Job) -> None:
 
     server = Oracle(answer, examples, budget.queries, budget.answers or "scores", job.spec.shape)
     server.serve(listen(job.inputs["socket"], job.listener))
-    arrays.save_array(job.out / "counts.npy", server.counts)
+    arrays.save_array(job.out / "oracle" / "counts.npy", server.counts)
     job.passes = {"forward": int(server.counts.sum()), "backward": 0, "refused": server.refused}
