@@ -181,8 +181,9 @@ class DockerExecutor:
             def serve() -> ServiceEnd:
                 end = self._run(serving, network, listener)
                 outcome = end.process.outcome if isinstance(end, Ended) else None
-                served = service_end(self._read_end(serving, network, end), outcome)
-                if not asked.is_set() and ended_badly(served):
+                told, result = asked.is_set(), self._read_end(serving, network, end)
+                served = service_end(result, outcome, asked=told)
+                if not told and ended_badly(served):
                     container.close()  # the attack cannot go on
                 return served
 

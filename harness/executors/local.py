@@ -318,7 +318,8 @@ def exceeded_memory(process: _Process) -> Stop | None:
 
 def end_of_service(process: _Process) -> ServiceEnd:
     """Return the end of a service whose processes are dead."""
-    return service_end(process.result, None if process.end is None else process.end.outcome)
+    outcome = None if process.end is None else process.end.outcome
+    return service_end(process.result, outcome, asked=bool(process.asked))
 
 
 def on_gpu(job: StageJob) -> StageJob:

@@ -62,6 +62,7 @@ class Claim:
         waiting: from a service, seconds for which the network had owed an answer when the service
             was told to stop, or ``None``.
         graphs: from a service, number of forward passes that the attack kept open.
+        left: from a service, whether it ended because its attack has closed the connection.
     """
 
     status: str
@@ -73,6 +74,7 @@ class Claim:
     breach: str
     waiting: float | None
     graphs: int
+    left: bool
 
 
 def sanitize(folder: Path) -> str:
@@ -151,14 +153,15 @@ def read_claim(text: str | None) -> Claim | None:
             "breach": str(breach),
             "waiting": int() | float() | None as waiting,
             "graphs": int(graphs),
+            "left": bool(left),
         } if (
             all(0 <= time < COUNT_LIMIT for time in (took, waiting or 0))
             and all(map(is_count, (*passes.values(), device_memory or 0, graphs)))
             and all(name.isidentifier() and len(name) < 40 for name in passes)
         ):
-            by = content.get("by")
+            by, line = content.get("by"), one_line(breach)
             return Claim(
-                status, reason, took, passes, device_memory, by, one_line(breach), waiting, graphs
+                status, reason, took, passes, device_memory, by, line, waiting, graphs, left
             )
     return None
 

@@ -16,6 +16,7 @@ from harness.executors.outcome import read_claim
 STOP_SECONDS = 10.0
 """Time in which a service must report after it was asked to stop."""
 NOT_STOPPED = f"it did not stop within {STOP_SECONDS:g} s when it was asked to"
+ENDED_EARLY = "it ended before its attack did"
 OPEN_GRAPHS = 2
 """Number of forward passes that an attack may keep open and not be blamed for their memory."""
 
@@ -37,16 +38,20 @@ class ServiceEnd:
     graphs: int = 0
 
 
-def service_end(result: Result, outcome: str | None) -> ServiceEnd:
+def service_end(result: Result, outcome: str | None, *, asked: bool) -> ServiceEnd:
     """Return the end of a service from its result, with what it reported of its attack.
 
     Args:
         result: its own end. One that was stopped at a limit has reported all the same.
         outcome: text that it sent over its pipe.
+        asked: whether it had been asked to stop.
     """
     claim = read_claim(outcome)
     if claim is None:
         return ServiceEnd(result)
+    if result.status == "ok" and not asked and not claim.left:
+        # module code beside a broker may send it the signal that asks it to stop
+        result = replace(result, status="module_error", reason=ENDED_EARLY)
     return ServiceEnd(result, claim.breach, claim.waiting or 0.0, claim.graphs)
 
 

@@ -89,9 +89,17 @@ def test_costs_are_those_that_the_service_counted(job):
 def test_a_service_that_was_stopped_has_reported_all_the_same():
     stopped = failed("out_of_memory")
     text = json.dumps(asdict(Outcome(breach="b", waiting=2.5, graphs=4)))
-    assert service_end(stopped, text) == ServiceEnd(stopped, "b", 2.5, 4)
+    assert service_end(stopped, text, asked=False) == ServiceEnd(stopped, "b", 2.5, 4)
     for nothing in (None, "", "{}"):
-        assert service_end(stopped, nothing) == ServiceEnd(stopped)
+        assert service_end(stopped, nothing, asked=True) == ServiceEnd(stopped)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("left", [True, False])
+def test_a_service_ends_when_it_is_asked_to_or_left(asked, left):
+    """Code beside a broker could send it the signal, and its attack would look like the culprit."""
+    served = service_end(COUNTED, json.dumps(asdict(Outcome(left=left))), asked=asked)
+    assert ended_badly(served) == (not asked and not left)
 
 
 def test_an_attack_goes_on_when_it_has_left_its_service():

@@ -93,6 +93,7 @@ def run(path: Path) -> int:
             breach=job.breach[:REASON_LENGTH],
             waiting=job.waiting,
             graphs=job.graphs,
+            left=job.left,
         )
     report(outcome)
     return 0 if status == "ok" else 1

@@ -90,11 +90,14 @@ def service_fails(context: SelfCheckContext) -> None:
 
 @promise
 def service_left(context: SelfCheckContext) -> None:
-    """A service that ends because its attack has left it is no failure of the network."""
-    result = pair(context, "limits.sleeps", SERVES, asleep=1.0, leaves=True)
+    """A service may end early only because its attack has left it."""
+    left: dict[str, Any] = {"leaves": True, "left": True}
+    result = pair(context, "limits.sleeps", SERVES, asleep=1.0, **left)
     expect_end(result, "ok", None)
-    result = pair(context, "endings.raises", SERVES, leaves=True)
+    result = pair(context, "endings.raises", SERVES, **left)
     expect_end(result, "module_error", "attack", "raised on purpose")
+    result = pair(context, "limits.sleeps", SERVES, asleep=60.0, leaves=True)
+    expect_end(result, "module_error", "victim", "it ended before its attack did")
 
 
 @promise
