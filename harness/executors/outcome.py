@@ -201,6 +201,17 @@ def last_line(job: StageJob) -> str:
     return one_line(lines[-1])[:300] if lines else ""
 
 
+def save_log(job: StageJob, target: Path) -> None:
+    """Save a stage's log; that of its service follows, as the network's tracebacks stand there."""
+    if (job.folder / "log.txt").is_file():
+        copy_tail(job.folder / "log.txt", target)
+    service = job.service and job.service.folder / "log.txt"
+    if service and service.is_file() and service.stat().st_size:
+        own = target.read_bytes() if target.is_file() else b""
+        copy_tail(service, target)
+        target.write_bytes(own + "\n… log of the network …\n".encode() + target.read_bytes())
+
+
 def copy_tail(source: Path, target: Path, limit: int = 64 << 10) -> None:
     """Copy a log's head and tail; a line in between says how much of a long one is left out."""
     size = source.stat().st_size

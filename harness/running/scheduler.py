@@ -17,7 +17,7 @@ from harness.executors.base import Executor, Result, StageJob
 from harness.executors.blame import responsible
 from harness.executors.declined import DeclinedChecker
 from harness.executors.gpu_probe import probe_gpus
-from harness.executors.outcome import copy_tail, last_line
+from harness.executors.outcome import last_line, save_log
 from harness.planning.graph import Stage
 from harness.planning.plan import Cell, Plan
 from harness.planning.stage_keys import HOST
@@ -293,8 +293,7 @@ class Scheduler:
         if result.status != "ok":
             remove_tree(out)
         out.mkdir(exist_ok=True)
-        if (job.folder / "log.txt").is_file():
-            copy_tail(job.folder / "log.txt", out / "log.txt")
+        save_log(job, out / "log.txt")
         self._commit(stage, out, result)
         remove_tree(job.folder)
         if result.status == "ok":

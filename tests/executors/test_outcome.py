@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -12,10 +12,12 @@ from harness.executors.blame import ANSWERS, responsible
 from harness.executors.outcome import (
     CLAIMED,
     ProcessEnd,
+    copy_tail,
     open_plain,
     read_claim,
     read_outcome,
     sanitize,
+    save_log,
     signal_name,
 )
 from harness.runtime.worker.outcome_pipe import OUTCOME_BYTES, Outcome
@@ -267,6 +269,28 @@ def test_a_strange_log_is_removed(job):
     (job.folder / "log.txt").symlink_to("/etc/passwd")
     sanitize(job.folder)
     assert os.listdir(job.folder) == ["out"]
+
+
+def test_the_log_of_a_service_follows_that_of_its_attack(job, tmp_path):
+    service = StageJob("s", tmp_path / "s", job.file, 1.0, 1.0)
+    pair, target = replace(job, service=service), tmp_path / "saved.txt"
+    save_log(pair, target)
+    assert not target.exists()
+    service.folder.mkdir()
+    (service.folder / "log.txt").write_text("in the network\n")
+    save_log(pair, target)
+    assert target.read_text() == "\n… log of the network …\nin the network\n"
+    (job.folder / "log.txt").write_text("asked\n")
+    save_log(pair, target)
+    assert target.read_text() == "asked\n\n… log of the network …\nin the network\n"
+    save_log(job, target)
+    assert target.read_text() == "asked\n"
+
+
+def test_a_long_log_keeps_its_ends(tmp_path):
+    (tmp_path / "log.txt").write_text("a" * 10 + "b" * 30 + "c" * 10)
+    copy_tail(tmp_path / "log.txt", tmp_path / "kept", limit=10)
+    assert (tmp_path / "kept").read_text() == f"{'a' * 10}\n… 30 bytes left out …\n{'c' * 10}"
 
 
 def test_output_that_is_not_there_is_not_irregular(tmp_path):
