@@ -16,6 +16,8 @@ from harness.executors.container import Ended, parse_end
 from harness.executors.docker import LABEL, OWNER, DockerExecutor
 from harness.executors.images import Images
 from harness.executors.owners import is_dead, owner
+from harness.executors.mounts import expose
+from harness.executors.outcome import ProcessEnd
 from harness.executors.receive import ChannelBroken, Receiver, relative_name
 from harness.executors.selfcheck.context import SelfCheckContext
 from tests.support.containers import ours
@@ -78,6 +80,7 @@ def test_a_checkpoint_that_leads_elsewhere_ends_the_channel(job, name):
     [
         "oracle/out/counts.npy",
         "job.json",
+        "outcome.json",
         "log.txt",
         "../x",
         "/etc/x",
@@ -125,11 +128,20 @@ def test_a_size_that_is_none_ends_the_channel(job, size):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"ended": [0]}, {"ended": ["0", 0]}, {"stopped": ["a"]}, {"refused": None}, {"peak": "1"}],
+    [
+        {"ended": [0]},
+        {"ended": ["0", 0]},
+        {"outcome": 5},
+        {"stopped": ["a"]},
+        {"refused": None},
+        {"peak": "1"},
+    ],
 )
 def test_an_end_of_another_form_ends_the_channel(changed):
     event = {"ended": [1, 0], "stopped": ["timeout", "why"], "refused": "", "peak": 5}
-    assert parse_end(event) == Ended(1, 0, ("timeout", "why"), "", 5, clean=False)
+    event["outcome"] = "?"
+    end = ProcessEnd(1, 0, "?")
+    assert parse_end(event) == Ended(end, ("timeout", "why"), "", 5, clean=False)
     with pytest.raises(ChannelBroken, match="how its stage ended"):
         parse_end(event | changed)
 
@@ -231,7 +243,7 @@ def test_no_more_than_so_many_wait_idle(tmp_path, made, images, monkeypatch):
     assert ours() == []
 
 
-# -- the oracle ------------------------------------------------------------------------------------
+# -- the service ----------------------------------------------------------------------------------
 
 COPY = PERTURB.format(
     """import numpy as np

@@ -95,6 +95,12 @@ class ProbeJobs:
         )
         return StageJob(job.key, job.folder, attack, job.seconds, job.memory_gb, oracle)
 
+    def with_service(self, job: StageJob, service: StageJob) -> StageJob:
+        """Return a job that runs beside another one, whose process has a victim's role too."""
+        victim = self._module("victim.py:Linear", "victim", "build", {})
+        file = replace(service.file, modules={**service.file.modules, "victim": victim})
+        return replace(job, service=replace(service, file=file))
+
     def copy_of_data(self) -> Path:
         """Return a copy of the data set that may be changed."""
         self._count += 1

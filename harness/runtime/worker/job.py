@@ -42,7 +42,10 @@ class Job:
         checkpoint: folder that survives a kill.
         listener: descriptor of the open socket on which a service answers, if it inherits one.
         passes: examples that went through the network, by direction.
-        service: what a service says of its attack beside the passes; see ``stages.network``.
+        breach: from a service, what the attack did against the protocol; else empty.
+        waiting: from a service, seconds for which its network has owed an answer, or ``None``.
+        graphs: from a service, number of forward passes that the attack keeps open.
+        left: from a service, whether it ends because its attack has closed the connection.
         loaded: role → its module, once it is constructed.
         called: role whose module was called or loaded last; an adversary belongs to its defence.
         started: start of the stage, on the monotonic clock.
@@ -61,7 +64,10 @@ class Job:
     checkpoint: Path
     listener: int | None = None
     passes: dict[str, int] = field(default_factory=dict)
-    service: dict[str, object] = field(default_factory=dict)
+    breach: str = ""
+    waiting: float | None = None
+    graphs: int = 0
+    left: bool = False
     loaded: dict[str, object] = field(default_factory=dict)
     called: str | None = None
     started: float = field(default_factory=time.monotonic)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.stages.attacks import attack, learn
-from harness.runtime.worker.stages.checks import device, gradients, inspect
+from harness.runtime.worker.stages.checks import applies, device, gradients, inspect
 from harness.runtime.worker.stages.inference import predict
 from harness.runtime.worker.stages.network import network
 from harness.runtime.worker.stages.training import deliver, import_weights, repair, train
@@ -26,6 +26,7 @@ STAGES: dict[str, Callable[[Job], None]] = {
     "network": network,
     "inspect": inspect,
     "gradients": gradients,
+    "applies": applies,
     "device": device,
 }
 """Kind of stage → function that runs it; all stages that run module code."""

@@ -106,7 +106,7 @@ def save(job: Job, broker: Broker) -> None:
     job.passes = broker.passes | {name: count for name, count in link.counts.items() if count}
     job.hook_seconds = link.seconds
     waiting = None if link.asked_at is None else time.monotonic() - link.asked_at
-    job.service = {"breach": broker.breach, "waiting": waiting, "graphs": len(broker.graphs)}
+    job.breach, job.waiting, job.graphs = broker.breach, waiting, len(broker.graphs)
 
 
 def listen(path: Path, descriptor: int | None) -> socket.socket:
