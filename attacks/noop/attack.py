@@ -15,7 +15,7 @@ class Noop:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        return x
+        return x.clone()
 
     def poison(
         self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context
@@ -23,7 +23,7 @@ class Noop:
         return Edits(ids=torch.empty(0, dtype=torch.int64))
 
     def trigger(self, x: Tensor, budget: Budget, ctx: Context) -> Tensor:
-        return x
+        return x.clone()
 
     def deliver(
         self, victim: Victim, network: Module, train: Data, val: Data, budget: Budget, ctx: Context

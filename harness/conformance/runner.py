@@ -32,11 +32,13 @@ class CheckResult:
         name: what was checked.
         ok: whether the module passed.
         detail: what was found; may be empty.
+        tried: whether it could be checked; if not, ``detail`` says what this checkout lacks.
     """
 
     name: str
     ok: bool
     detail: str = ""
+    tried: bool = True
 
 
 class SmokeRunner:
@@ -50,6 +52,7 @@ class SmokeRunner:
 
     Attributes:
         plan: the plan of the latest run.
+        records: its records by cell id.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class SmokeRunner:
         modules = workspace.catalog.modules | {(manifest.kind, manifest.name): module}
         self.catalog = Catalog(workspace.root, modules)
         self._plan: Plan | None = None
+        self.records: dict[str, Record] = {}
 
     @property
     def plan(self) -> Plan:
@@ -68,13 +72,20 @@ class SmokeRunner:
         return self._plan
 
     def run(self, matrix: Mapping[str, Json]) -> dict[str, Record]:
-        """Run one matrix; return records by cell id."""
+        """Run one matrix; return records by cell id.
+
+        Reference attacks that this checkout lacks are left out; ``check_opponents`` reports them.
+        """
+        known = {name for kind, name in self.catalog.modules if kind == "attack"}
+        attacks = matrix["attacks"]
+        assert isinstance(attacks, list)
+        present = [one for one in attacks if not isinstance(one, str) or one in known]
         benchmark = Benchmark.model_validate(
             {
                 "schema": "benchmark/1",
                 "name": "conformance",
                 "ceiling": {"minutes": 5.0, "memory_gb": 4.0},
-                "matrices": [{"name": "smoke", "seeds": [0], **matrix}],
+                "matrices": [{"name": "smoke", "seeds": [0], **matrix, "attacks": present}],
             }
         )
         where = self.executor.name
@@ -84,7 +95,8 @@ class SmokeRunner:
             scheduler = self.make_scheduler(plan, recorder)
             scheduler.forget_failures(list(plan.cells.values()))
             scheduler.run(list(plan.cells.values()))
-            return {cell.id: recorder.by_key[cell.key] for cell in plan.cells.values()}
+            self.records = {c.id: recorder.by_key[c.key] for c in plan.cells.values()}
+        return self.records
 
     def make_scheduler(self, plan: Plan, recorder: Recorder) -> Scheduler:
         """Make a scheduler that runs one stage at a time."""
@@ -113,6 +125,11 @@ class SmokeRunner:
         if receipt is None:
             return key, "no receipt"
         return key, "" if receipt.status == "ok" else receipt.reason
+
+    def is_stored(self, key: str) -> bool:
+        """Return whether a stage ended well."""
+        receipt = self.store.receipt(key)
+        return receipt is not None and receipt.status == "ok"
 
     def is_own(self, record: Record, variant: str | None) -> bool:
         """Return whether a record is about the module, in this variant."""

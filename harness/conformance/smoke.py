@@ -8,6 +8,7 @@ from harness.config.catalog import Module
 from harness.config.manifest import Manifest
 from harness.config.strict_yaml import Json
 from harness.config.threat import THREATS
+from harness.conformance.opponents import opponents
 
 DATA: dict[str, dict[str, Json]] = {
     "classification": {"student": "digits"},
@@ -27,15 +28,8 @@ VICTIMS = {
 }
 """Task → reference victim."""
 
-ATTACKS = {
-    "evasion": "fgsm",
-    "evasion-query": "square",
-    "evasion-transfer": "feature-attack",
-    "poisoning": "label-flip",
-    "backdoor": "badnets",
-    "supply-chain": "backdoored-teacher",
-}
-"""Threat model → reference attack, in matrices of defences."""
+VICTIM_THREATS = ("evasion", "evasion-query", "evasion-transfer", "poisoning")
+"""Threat models under which a victim is checked; in the others it plays as in these."""
 
 BALL: dict[str, Json] = {"norm": "linf", "eps": 32 / 255}
 BUDGETS: dict[str, dict[str, Json]] = {
@@ -69,13 +63,24 @@ def list_settings(module: Module) -> list[tuple[str, str]]:
         for threat, task in itertools.product(THREATS, manifest.tasks)
         if manifest.plays(threat)
         and task in THREATS[threat].tasks
-        and (manifest.kind != "victim" or threat in ("evasion", "poisoning"))
-        and (task == "classification" or not needs_public(threat))
+        and (
+            is_victim_setting(threat, task) if manifest.kind == "victim" else has_data(threat, task)
+        )
     ]
 
 
+def is_victim_setting(threat: str, task: str) -> bool:
+    """Return whether a victim is checked under a threat model: there a reference attack plays."""
+    return threat in VICTIM_THREATS and bool(opponents(threat, task))
+
+
+def has_data(threat: str, task: str) -> bool:
+    """Return whether there are data for a smoke run; public ones only in classification."""
+    return task == "classification" or not needs_public(threat)
+
+
 def needs_public(threat: str) -> bool:
-    """Return whether a smoke run needs a public network; only classification has one."""
+    """Return whether a smoke run needs a public network."""
     return THREATS[threat].needs_public or THREATS[threat].access == "source"
 
 
@@ -128,15 +133,21 @@ def make_matrix(
     if manifest.kind == "victim":
         victims = [entry]
     elif manifest.kind == "defense":
-        attacks.append(ATTACKS[threat])
+        attacks += [one.attack for one in opponents(threat, task)[:1]]
         if manifest.name != "none":
             defenses.append(entry)
     elif manifest.name != "noop":
         attacks.append(entry)
+    data = DATA[task]
+    knowledge: Json = "clean-victim" if needs_clean_victim(manifest, threat) else "none"
+    if needs_public(threat) and manifest.kind == "victim":
+        knowledge = {"surrogate": entry}  # the same network: nothing more is trained
+    elif needs_public(threat):
+        data = TRANSFER_DATA
     return {
         "threat_model": threat,
-        "data": TRANSFER_DATA if needs_public(threat) else DATA[task],
-        "knowledge": "clean-victim" if needs_clean_victim(manifest, threat) else "none",
+        "data": data,
+        "knowledge": knowledge,
         "victims": victims,
         "defenses": defenses,
         "attacks": attacks,
@@ -144,3 +155,12 @@ def make_matrix(
         "eval_subset": {"examples": 40 if task == "segmentation" else 200, "batch": 40},
         "clean": 20 if task == "segmentation" else 100,
     }
+
+
+def with_reference(matrix: dict[str, Json], task: str) -> dict[str, Json]:
+    """Return a smoke matrix with the reference victim alone in place of the module under test."""
+    victim = VICTIMS[task]
+    changes: dict[str, Json] = {"victims": [victim], "defenses": ["none"]}
+    if isinstance(matrix["knowledge"], dict):
+        changes["knowledge"] = {"surrogate": victim}
+    return matrix | changes

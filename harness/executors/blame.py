@@ -23,6 +23,8 @@ ANSWERS: Mapping[str, tuple[By, ...]] = {
     "predict": ("defense", "victim"),
     "oracle": ("defense", "victim"),
     "gradients": ("defense", "victim"),
+    "probe_network": ("defense", "victim"),
+    "probe_attack": ("attack",),
     "inspect": ("attack", "defense", "victim"),
 }
 """Table of responsible roles by stage kind: the first that takes part in the stage."""

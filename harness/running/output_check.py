@@ -106,6 +106,8 @@ CHECKS: dict[str, Callable[[StageJob, Path], None]] = {
     "predict": check_outputs,
     "inspect": check_nothing,
     "gradients": check_nothing,
+    "probe_network": check_nothing,
+    "probe_attack": check_nothing,
 }
 """Table of checks by stage kind."""
 

@@ -1,0 +1,152 @@
+"""Checks for honest mistakes: a network or an attack is asked in ways that a cell may not show.
+
+A stage asks (``probe_network``, ``probe_attack``) and writes one line for each named check. Module
+code runs in that stage, so a hostile module can pass; the border of every run does not rely on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from harness.common.files import read_json
+from harness.common.text import one_line
+from harness.conformance.runner import CheckResult, SmokeRunner
+from harness.planning.graph import Input
+from harness.planning.recipe import AttackOptions, NoOptions, StageRecipe
+from harness.results.records import Record
+from harness.runtime.worker import probe_names
+
+KINDS = {"victim": "victim", "defense": "defence", "attack": "attack"}
+"""Kind of module → the word for it."""
+
+
+def check_answers(runner: SmokeRunner, record: Record, name: str) -> list[CheckResult]:
+    """Check the answers of a victim's or defence's network, also where its cell has failed.
+
+    What the undefended reference victim does, too, is not put down to a defence.
+
+    Args:
+        runner: has run the module's smoke matrix.
+        record: of a cell of the module.
+        name: threat model and task, for the results.
+
+    Returns:
+        A result for each name of ``probe_names.NETWORK``; none where there is no network.
+    """
+    if not has_network(runner, record):
+        return []
+    found, failure = _ask_network(runner, record)
+    if failure:
+        return [CheckResult(f"{probe_names.FORM} {name}", False, _named(runner, failure))]
+    checked = _checked(runner, probe_names.NETWORK)
+    mistakes = {check: text for check in checked if (text := found[check])}
+    if mistakes and runner.module.manifest.kind == "defense":
+        own, shared = _without_reference(runner, record, mistakes)
+        results = [_result(runner, check, own.get(check, ""), name) for check in checked]
+        return results + shared
+    return [_result(runner, check, mistakes.get(check, ""), name) for check in checked]
+
+
+def check_attack(runner: SmokeRunner, record: Record, name: str) -> list[CheckResult]:
+    """Check the results of an attack's ``perturb`` or ``trigger``, also where its cell has failed.
+
+    Args:
+        runner: has run the module's smoke matrix.
+        record: of a cell of the module.
+        name: threat model and task, for the results.
+
+    Returns:
+        A result for each name of ``probe_names.ATTACK``; none where the attack has no such hook or
+        it cannot be called at all.
+    """
+    stage = runner.plan.graph.stages.get(record.stages.get("attack", ""))
+    if stage is None or not all(runner.is_stored(key) for key in stage.reads()):
+        return []
+    recipe = stage.recipe
+    assert isinstance(recipe, StageRecipe)
+    assert isinstance(recipe.options, AttackOptions)
+    # the stage makes its own model of the network: no process beside it answers
+    options = replace(recipe.options, access="none", least_likely=False)
+    found, failure = _findings(
+        runner, "probe_attack", stage.inputs, replace(recipe, options=options), probe_names.ATTACK
+    )
+    if failure:  # the cell has failed likewise, and says so
+        return [CheckResult(f"{probe_names.FORM} {name}", False, _named(runner, failure))]
+    checked = _checked(runner, probe_names.ATTACK)
+    return [_result(runner, check, found[check], name) for check in checked]
+
+
+def has_network(runner: SmokeRunner, record: Record) -> bool:
+    """Return whether a cell's network was trained."""
+    return "after" in record.stages and runner.is_stored(record.stages["network"])
+
+
+def _checked(runner: SmokeRunner, names: tuple[str, ...]) -> list[str]:
+    """Return the names that hold for the module: equal answers not where it draws."""
+    manifest = runner.module.manifest
+    exempt = set(probe_names.RANDOM_EXEMPT) if manifest.random else set()
+    exempt |= {probe_names.BATCH} if manifest.batch_dependent else set()
+    return [name for name in names if name not in exempt]
+
+
+def _result(runner: SmokeRunner, check: str, text: str, name: str) -> CheckResult:
+    return CheckResult(f"{check} {name}", not text, _named(runner, text) if text else "")
+
+
+def _named(runner: SmokeRunner, text: str) -> str:
+    """Return what was found with the side that did it."""
+    manifest = runner.module.manifest
+    return f"{KINDS[manifest.kind]} {manifest.name}: {text}"
+
+
+def _ask_network(runner: SmokeRunner, record: Record) -> tuple[dict[str, str], str]:
+    after = runner.plan.graph.stages[record.stages["after"]]
+    assert isinstance(after.recipe, StageRecipe)
+    inputs = {
+        "weights": after.inputs["weights"],
+        "spec": after.inputs["spec"],
+        "slice_x": Input(record.stages["slice"], "x"),
+    }
+    recipe = after.recipe.with_options(NoOptions())
+    return _findings(runner, "probe_network", inputs, recipe, probe_names.NETWORK)
+
+
+def _without_reference(
+    runner: SmokeRunner, record: Record, mistakes: Mapping[str, str]
+) -> tuple[dict[str, str], list[CheckResult]]:
+    """Split mistakes into the defence's own and those that the reference victim makes alone."""
+    cell = record.cell
+    plain = next(
+        one
+        for one in runner.records.values()
+        if (one.cell.defense, one.cell.attack) == ("none", cell.attack)
+    )
+    found, failure = _ask_network(runner, plain)
+    shared = {check: found.get(check, "") for check in mistakes if not failure and found[check]}
+    own = {check: text for check, text in mistakes.items() if check not in shared}
+    results = [
+        CheckResult(f"reference victim {cell.victim}: {check}", False, f"not this module: {text}")
+        for check, text in shared.items()
+    ]
+    return own, results
+
+
+def _findings(
+    runner: SmokeRunner,
+    kind: str,
+    inputs: Mapping[str, Input],
+    recipe: StageRecipe,
+    names: tuple[str, ...],
+) -> tuple[dict[str, str], str]:
+    """Return name → what a stage found, or why it failed."""
+    key, failure = runner.run_stage(kind, dict(inputs), recipe)
+    if failure:
+        return {}, failure
+    path = runner.store.part(key, "findings") / probe_names.FINDINGS
+    try:
+        found = read_json(path)
+        read = {name: one_line(found[name]) for name in names}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}, f"the stage {kind} left no readable {probe_names.FINDINGS}"
+    return read, ""
