@@ -38,18 +38,7 @@ def run_checks(
     """
     runner = SmokeRunner(workspace, module, executor, store)
     yield check_hooks(runner)
-    played, sound, seen = 0, True, set[Hashable]()
-    for threat, task in list_settings(module):
-        for variant in (None, *module.manifest.variants):
-            setting = Setting(threat, task, variant)
-            results, good = check_setting(runner, setting, seen)
-            yield from results
-            played += good
-            sound = sound and all(one.ok for one in results)
-        yield from check_budget_edges(runner, threat, task)
-    if played or sound:  # of a module that fails everywhere, the reasons stand above
-        detail = "" if played else "every variant was skipped: nothing was tested"
-        yield CheckResult("plays", played > 0, detail)
+    yield from SettingChecks(runner).run()
 
 
 class Setting(NamedTuple):
@@ -65,57 +54,73 @@ class Setting(NamedTuple):
         return f"{self.threat}/{self.task}" + (f"/{self.variant}" if self.variant else "")
 
 
-def check_setting(
-    runner: SmokeRunner, setting: Setting, seen: set[Hashable]
-) -> tuple[list[CheckResult], int]:
-    """Run the checks of one setting; return their results and the number of good cells.
+class SettingChecks:
+    """Checks of a module in all of its settings.
 
-    A mistake that is found by name explains what else fails in the setting, so nothing else is
-    checked there until it is mended.
+    A mistake that is found by name explains what else fails, so that nothing else is checked in
+    its task until it is mended.
 
     Args:
         runner: runs the matrices.
-        setting: the setting.
-        seen: settings in which mistakes have been looked for; this one is added.
     """
-    module, (threat, task, variant) = runner.module, setting
-    budget = choose_budget(module, threat)
-    records = runner.run(make_matrix(module, threat, task, variant, budget))
-    own = [r for r in records.values() if runner.is_own(r, variant)]
-    good = [r for r in own if r.status == "ok"]
-    failed = [r for r in own if r.status not in FAIR]
-    found = find_mistakes(runner, own, setting, seen)
-    if not all(one.ok for one in found):
-        return [one for one in found if not one.ok], len(good)
-    reasons = "; ".join(sorted({r.reason or "" for r in own if r.status != "ok"}))
-    results = [CheckResult(f"runs {setting.name}", bool(own) and not failed, reasons), *found]
-    if variant == smoke_variant(module) and good:
-        results += check_expectation(runner, threat, task, records, variant)
-    if variant is None and good:
-        results += check_networks(runner, records, setting.name)
-        if module.manifest.kind != "attack":
-            results += check_opponents(runner, threat, task)
-    return results, len(good)
 
+    def __init__(self, runner: SmokeRunner) -> None:
+        self.runner, self.module = runner, runner.module
+        self._played = 0
+        self._asked: set[Hashable] = set()
+        self._mistaken: set[str] = set()
 
-def find_mistakes(
-    runner: SmokeRunner, own: Sequence[Record], setting: Setting, seen: set[Hashable]
-) -> list[CheckResult]:
-    """Look for honest mistakes in a module's network or results, where its code may be another.
+    def run(self) -> Iterator[CheckResult]:
+        """Yield the results of every setting."""
+        for threat, task in list_settings(self.module):
+            for variant in (None, *self.module.manifest.variants):
+                if task not in self._mistaken:
+                    yield from self._check(Setting(threat, task, variant))
+            if task not in self._mistaken:
+                yield from check_budget_edges(self.runner, threat, task)
+        if self._played or not self._mistaken:
+            detail = "" if self._played else "every variant was skipped: nothing was tested"
+            yield CheckResult("plays", self._played > 0, detail)
 
-    A network is asked once for each task and variant, an attack once for each task, hook and kind
-    of access, with its default parameters.
-    """
-    threat, attack = THREATS[setting.threat], runner.module.manifest.kind == "attack"
-    code: Hashable = (setting.task, setting.variant)
-    if attack:
-        code = (setting.task, threat.at_test, threat.access == "oracle")
-    if code in seen or (attack and setting.variant is not None):
-        return []
-    check = check_attack if attack else check_answers
-    found = next((found for r in own if (found := check(runner, r, setting.name))), [])
-    seen |= {code} if found else set()
-    return found
+    def _check(self, setting: Setting) -> Iterator[CheckResult]:
+        runner, (threat, task, variant) = self.runner, setting
+        budget = choose_budget(self.module, threat)
+        records = runner.run(make_matrix(self.module, threat, task, variant, budget))
+        own = [r for r in records.values() if runner.is_own(r, variant)]
+        good = [r for r in own if r.status == "ok"]
+        self._played += len(good)
+        found = self._find_mistakes(own, setting)
+        if not all(one.ok for one in found):
+            self._mistaken.add(task)
+            yield from (one for one in found if not one.ok)
+            return
+        reasons = "; ".join(sorted({runner.reason_of(r) for r in own if r.status != "ok"}))
+        fair = bool(own) and all(r.status in FAIR for r in own)
+        yield CheckResult(f"runs {setting.name}", fair, reasons)
+        yield from found
+        if variant == smoke_variant(self.module) and good:
+            yield from check_expectation(runner, threat, task, records, variant)
+        if variant is None and good:
+            yield from check_networks(runner, records, setting.name)
+            if self.module.manifest.kind != "attack":
+                yield from check_opponents(runner, threat, task)
+
+    def _find_mistakes(self, own: Sequence[Record], setting: Setting) -> list[CheckResult]:
+        """Look for honest mistakes in a network or in an attack's results, once for the same code.
+
+        A network is asked once for each task and variant, an attack once for each task, hook and
+        kind of access, with its default parameters.
+        """
+        threat, attack = THREATS[setting.threat], self.module.manifest.kind == "attack"
+        code: Hashable = (setting.task, setting.variant)
+        if attack:
+            code = (setting.task, threat.at_test, threat.access == "oracle")
+        if code in self._asked or (attack and setting.variant is not None):
+            return []
+        check = check_attack if attack else check_answers
+        found = next((found for r in own if (found := check(self.runner, r, setting.name))), [])
+        self._asked |= {code} if found else set()
+        return found
 
 
 def check_hooks(runner: SmokeRunner) -> CheckResult:

@@ -82,6 +82,6 @@ def check_budget_edges(runner: SmokeRunner, threat: str, task: str) -> Iterator[
     for budget in budgets:
         records = runner.run(make_matrix(module, threat, task, variant, budget))
         own = [r for r in records.values() if runner.is_own(r, variant)]
-        bad = [f"{r.status}: {r.reason}" for r in own if r.status not in FAIR]
+        bad = [f"{r.status}: {runner.reason_of(r)}" for r in own if r.status not in FAIR]
         label = own[0].cell.budget_label if own else str(budget)
         yield CheckResult(f"keeps budget {threat}/{task} {label}", not bad, "; ".join(bad))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.config.strict_yaml import Json
 from harness.conformance.opponents import Opponent, opponents
-from harness.conformance.runner import FAIR, CheckResult, SmokeRunner
+from harness.conformance.runner import FAIR, KINDS, CheckResult, SmokeRunner
 from harness.conformance.smoke import BUDGETS, make_matrix, with_reference
 from harness.results.records import Record
 
@@ -76,9 +76,8 @@ def judge_play(
             what = f"not this module, it fails on {fault.cell.victim} alone: {fault.reason}"
             return CheckResult(where, False, what)
         manifest = runner.module.manifest
-        kind = {"defense": "defence"}.get(manifest.kind, manifest.kind)
-        what = f"{kind} {manifest.name} under attack {opponent.attack}: {bad[0].status}"
-        return CheckResult(name, False, f"{what}: {bad[0].reason}")
+        who = f"{KINDS[manifest.kind]} {manifest.name} under attack {opponent.attack}"
+        return CheckResult(name, False, f"{who}: {bad[0].status}: {bad[0].reason}")
     ruled_out = [record for record in own if record.status == "not_applicable"]
     if ruled_out:
         return CheckResult(name, True, ruled_out[0].reason or "", tried=False)

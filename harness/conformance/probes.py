@@ -11,14 +11,11 @@ from dataclasses import replace
 
 from harness.common.files import read_json
 from harness.common.text import one_line
-from harness.conformance.runner import CheckResult, SmokeRunner
+from harness.conformance.runner import KINDS, CheckResult, SmokeRunner
 from harness.planning.graph import Input
 from harness.planning.recipe import AttackOptions, NoOptions, StageRecipe
 from harness.results.records import Record
 from harness.runtime.worker import probe_names
-
-KINDS = {"victim": "victim", "defense": "defence", "attack": "attack"}
-"""Kind of module → the word for it."""
 
 
 def check_answers(runner: SmokeRunner, record: Record, name: str) -> list[CheckResult]:

@@ -20,6 +20,9 @@ from harness.running.scheduler import Scheduler
 from harness.storage.store import Store
 from harness.workspace import Workspace
 
+KINDS = {"victim": "victim", "defense": "defence", "attack": "attack"}
+"""Kind of module → the word for it."""
+
 FAIR = ("ok", "not_applicable", "avoided")
 """Statuses in which cells of a correct module may end."""
 
@@ -130,6 +133,14 @@ class SmokeRunner:
         """Return whether a stage ended well."""
         receipt = self.store.receipt(key)
         return receipt is not None and receipt.status == "ok"
+
+    def reason_of(self, record: Record) -> str:
+        """Return why a record has no result; a reference module that is at fault is named."""
+        reason = record.reason or ""
+        if record.by not in KINDS or record.by == self.module.manifest.kind:
+            return reason
+        word, label = KINDS[record.by], getattr(record.cell, record.by)
+        return f"not this module but {word} {label}: {reason}"
 
     def is_own(self, record: Record, variant: str | None) -> bool:
         """Return whether a record is about the module, in this variant."""
