@@ -93,8 +93,11 @@ def check_rebuild(runner: SmokeRunner, record: Record, name: str) -> Iterator[Ch
         equal = bool(np.mean(probe.argmax(axis=1) == outputs) > 0.9999)
     else:
         equal = bool(np.allclose(probe, outputs, rtol=1e-4, atol=1e-4))
-    detail = "" if equal else "outputs differ after fit → save → rebuild in a new process"
-    yield CheckResult(f"rebuild {name}", equal, detail)
+    detail = (
+        "outputs differ after fit → save → rebuild in a new process; keep what training changes in "
+        "parameters or buffers"
+    )
+    yield CheckResult(f"rebuild {name}", equal, "" if equal else detail)
     differing = ("noop_differs", "different_under_attack")
     flagged = [flag.text for flag in record.flags if flag.name in differing]
     yield CheckResult(f"answers alike {name}", not flagged, "; ".join(flagged))

@@ -34,15 +34,19 @@ def check_answers(runner: SmokeRunner, record: Record, name: str) -> list[CheckR
     if not has_network(runner, record):
         return []
     found, failure = _ask_network(runner, record)
+    shared: Mapping[str, str] = {}
+    if runner.module.manifest.kind == "defense" and (failure or any(found.values())):
+        shared, its_failure = _ask_network(runner, _undefended(runner, record))
+        if its_failure:
+            return [_of_reference(record, "network can be asked", its_failure)]
     if failure:
-        return [CheckResult(f"{probe_names.FORM} {name}", False, _named(runner, failure))]
+        return [CheckResult(f"network can be asked {name}", False, _named(runner, failure))]
     checked = _checked(runner, probe_names.NETWORK)
-    mistakes = {check: text for check in checked if (text := found[check])}
-    if mistakes and runner.module.manifest.kind == "defense":
-        own, shared = _without_reference(runner, record, mistakes)
-        results = [_result(runner, check, own.get(check, ""), name) for check in checked]
-        return results + shared
-    return [_result(runner, check, mistakes.get(check, ""), name) for check in checked]
+    both = [check for check in checked if found[check] and shared.get(check)]
+    results = [
+        _result(runner, check, "" if check in both else found[check], name) for check in checked
+    ]
+    return results + [_of_reference(record, check, shared[check]) for check in both]
 
 
 def check_attack(runner: SmokeRunner, record: Record, name: str) -> list[CheckResult]:
@@ -68,8 +72,9 @@ def check_attack(runner: SmokeRunner, record: Record, name: str) -> list[CheckRe
     found, failure = _findings(
         runner, "probe_attack", stage.inputs, replace(recipe, options=options), probe_names.ATTACK
     )
-    if failure:  # the cell has failed likewise, and says so
-        return [CheckResult(f"{probe_names.FORM} {name}", False, _named(runner, failure))]
+    if failure:  # where the cell has failed, too, its record says who did it
+        failed = CheckResult(f"hook can be called {name}", False, _named(runner, failure))
+        return [failed] if record.status == "ok" else []
     checked = _checked(runner, probe_names.ATTACK)
     return [_result(runner, check, found[check], name) for check in checked]
 
@@ -109,24 +114,17 @@ def _ask_network(runner: SmokeRunner, record: Record) -> tuple[dict[str, str], s
     return _findings(runner, "probe_network", inputs, recipe, probe_names.NETWORK)
 
 
-def _without_reference(
-    runner: SmokeRunner, record: Record, mistakes: Mapping[str, str]
-) -> tuple[dict[str, str], list[CheckResult]]:
-    """Split mistakes into the defence's own and those that the reference victim makes alone."""
-    cell = record.cell
-    plain = next(
-        one
-        for one in runner.records.values()
-        if (one.cell.defense, one.cell.attack) == ("none", cell.attack)
-    )
-    found, failure = _ask_network(runner, plain)
-    shared = {check: found.get(check, "") for check in mistakes if not failure and found[check]}
-    own = {check: text for check, text in mistakes.items() if check not in shared}
-    results = [
-        CheckResult(f"reference victim {cell.victim}: {check}", False, f"not this module: {text}")
-        for check, text in shared.items()
-    ]
-    return own, results
+def _undefended(runner: SmokeRunner, record: Record) -> Record:
+    """Return the record of the same cell without the defence."""
+    wanted = ("none", record.cell.attack)
+    found = runner.records.values()
+    return next(one for one in found if (one.cell.defense, one.cell.attack) == wanted)
+
+
+def _of_reference(record: Record, check: str, text: str) -> CheckResult:
+    """Return a mistake that is the reference victim's own."""
+    name = f"reference victim {record.cell.victim}: {check}"
+    return CheckResult(name, False, f"not this module: {text}")
 
 
 def _findings(

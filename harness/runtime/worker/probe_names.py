@@ -9,6 +9,7 @@ from __future__ import annotations
 FINDINGS = "findings.json"
 """File with name → what was found; an empty text means nothing."""
 
+REBUILD = "weights fit a network that is built anew"
 FORM = "answers have the task's form"
 FLOAT32 = "answers are float32"
 PLACE = "answers keep to the device and the gradient mode"
@@ -19,7 +20,10 @@ BATCH = "answers do not depend on the batch"
 ONE_ROW = "a batch of one row"
 ANY_SIZE = "a smaller last batch"
 
-NETWORK = (FORM, FLOAT32, PLACE, UNCHANGED, OWN_MEMORY, REPEAT, BATCH, ONE_ROW, ANY_SIZE)
+NETWORK = (
+    *(REBUILD, FORM, FLOAT32, PLACE, UNCHANGED, OWN_MEMORY),
+    *(REPEAT, BATCH, ONE_ROW, ANY_SIZE),
+)
 """What is looked for in a network."""
 
 ATTACK = (FORM, FLOAT32, UNCHANGED, OWN_MEMORY, BATCH, ONE_ROW)

@@ -167,7 +167,7 @@ def test_a_mistake_is_found_under_its_name_only(name, forward, said):
 
 
 def test_every_check_has_a_mistake_that_it_finds():
-    assert set(MISTAKES) == set(names.NETWORK) == set(CHECKS)
+    assert set(MISTAKES) == set(names.NETWORK) - {names.REBUILD} == set(CHECKS)
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,7 @@ MISTAKES = [
     (names.UNCHANGED, victim, {"before": "x = x.sub_(0.5)"}),
     (names.BATCH, victim, {"stats": ", track_running_stats=False"}),
     (names.ONE_ROW, victim, {"after": "out = out.squeeze()"}),
+    (names.REBUILD, victim, {"fitted": "network.head = nn.Linear(128, 3)"}),
     (names.FLOAT32, guard, {"out": "self.network(x).half()"}),
     (names.UNCHANGED, guard, {"x": "straight_through(lambda v: v.mul_(7).round_().div_(7), x)"}),
     (names.OWN_MEMORY, guard,

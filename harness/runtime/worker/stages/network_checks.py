@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Spec, as_input
+from harness.runtime.contracts import ContractError, Spec, as_input
 from harness.runtime.model import freeze
 from harness.runtime.tasks import TASKS
 from harness.runtime.worker import arrays, probe_names
@@ -36,11 +36,25 @@ def probe_network(job: Job) -> None:
     The network's code runs in this process, so the result is a claim: conformance finds honest
     mistakes, not hidden ones.
     """
-    guarded = freeze(job.guard(job.trained()))
+    network = job.build()
+    if text := check_rebuild(job, network):
+        save_findings(job, dict.fromkeys(probe_names.NETWORK, "") | {probe_names.REBUILD: text})
+        return
+    guarded = freeze(job.guard(network))
     job.called = "defense" if "defense" in job.modules else "victim"
     torch.manual_seed(job.ctx.seed("probe"))
     raw = job.tensor("slice_x", "x.npy")[: PROBED[job.spec.task]]
     save_findings(job, find_mistakes(guarded, as_input(raw, job.device), job.spec))
+
+
+def check_rebuild(job: Job, network: nn.Module) -> str:
+    """Load the trained weights into a network that ``build`` has made in this process."""
+    try:
+        arrays.load_weights(job.inputs["weights"] / "network.safetensors", network)
+    except ContractError as error:
+        text = " ".join(str(error).split())[:300]
+        return f"{text}; make every tensor in build(), in its final shape"
+    return ""
 
 
 def save_findings(job: Job, found: dict[str, str]) -> None:
