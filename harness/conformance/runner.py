@@ -135,12 +135,12 @@ class SmokeRunner:
         return receipt is not None and receipt.status == "ok"
 
     def reason_of(self, record: Record) -> str:
-        """Return why a record has no result; a reference module that is at fault is named."""
+        """Return why a record has no result, with the module that is at fault."""
         reason = record.reason or ""
-        if record.by not in KINDS or record.by == self.module.manifest.kind:
+        if record.by not in KINDS:
             return reason
-        word, label = KINDS[record.by], getattr(record.cell, record.by)
-        return f"not this module but {word} {label}: {reason}"
+        who = f"{KINDS[record.by]} {getattr(record.cell, record.by)}: {reason}"
+        return who if record.by == self.module.manifest.kind else f"not this module but {who}"
 
     def is_own(self, record: Record, variant: str | None) -> bool:
         """Return whether a record is about the module, in this variant."""

@@ -30,11 +30,13 @@ class RecordedCheck(_Strict):
         state: whether it passed; ``unchecked`` where no result of this module is known.
         executor: where the checks ran.
         failures: names of the checks that failed.
+        untried: names of those that the checkout could not try.
     """
 
     state: State
     executor: Literal["local", "docker"] | None = None
     failures: list[str] = Field(default_factory=list)
+    untried: list[str] = Field(default_factory=list)
 
 
 UNCHECKED = RecordedCheck(state="unchecked")
@@ -109,4 +111,9 @@ class Checks:
         if (check.module, check.digest, check.harness) != wanted:
             return UNCHECKED
         state: State = "failed" if check.failures else "passed"
-        return RecordedCheck(state=state, executor=check.executor, failures=check.failures)
+        return RecordedCheck(
+            state=state,
+            executor=check.executor,
+            failures=check.failures,
+            untried=check.untried,
+        )

@@ -47,7 +47,7 @@ def test_a_record_says_what_is_known_of_the_module_as_it_is(checkout):
     assert recorded(checkout).state == "unchecked"
     assert "–    plays b: absent" in checked(checkout, PASSED)
     assert recorded(checkout).model_dump() == {
-        "state": "passed", "executor": "local", "failures": [],
+        "state": "passed", "executor": "local", "failures": [], "untried": ["plays b"],
     }  # fmt: skip
     assert recorded(checkout, "victims/tiny").state == "unchecked"
     code = checkout.root / "attacks" / "sign" / "attack.py"

@@ -64,7 +64,9 @@ def _checked(check: RecordedCheck) -> str:
     if check.state == "unchecked":
         return "not checked"
     place = {"docker": "in containers", "local": "without containers"}.get(check.executor or "", "")
-    return f"{check.state} {place}" + "".join(f"; {name}" for name in check.failures)
+    parts = [f"{check.state} {place}", *check.failures]
+    parts += [f"not tried: {name}" for name in check.untried]
+    return "; ".join(parts)
 
 
 def _facts(line: CellRow) -> dict[str, str]:

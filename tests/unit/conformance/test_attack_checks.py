@@ -1,6 +1,8 @@
 """Each honest mistake of an attack's hook is found under its name, and under no other."""
 
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from torch import nn
 
 from harness.common.files import read_json, save_array
 from harness.runtime.contracts import Budget, QueryRefused, Spec
+from harness.runtime.worker import loader
 from harness.runtime.worker import probe_names as names
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.job_values import JobModule, Options
@@ -37,8 +40,8 @@ class Honest:
 
 
 def attack(perturb):
-    """An attack with this ``perturb(self, model, x, y, goal, budget, ctx)``."""
-    return type("Made", (Honest,), {"perturb": perturb})()
+    """A class of attacks with this ``perturb(self, model, x, y, goal, budget, ctx)``."""
+    return type("Made", (Honest,), {"perturb": perturb})
 
 
 def in_place(self, model, x, y, goal, budget, ctx):
@@ -63,6 +66,12 @@ def by_mean(self, model, x, y, goal, budget, ctx):
 def by_place(self, model, x, y, goal, budget, ctx):
     signs = torch.where(torch.arange(len(x)) % 2 == 0, 1.0, -1.0)[:, None, None, None]
     return (x + STEP * signs).clamp(0, 1)
+
+
+def first_batch(self, model, x, y, goal, budget, ctx):
+    """One change for every input, from the first batch that it sees."""
+    self.change = getattr(self, "change", (x[-1] - x[0]).sign())
+    return (x + STEP * self.change).clamp(0, 1)
 
 
 def squeezed(self, model, x, y, goal, budget, ctx):
@@ -91,7 +100,11 @@ MISTAKES = {
         (lambda self, model, x, y, goal, budget, ctx: x.view_as(x), "a view of it"),
         (in_buffer, "one buffer"),
     ],
-    names.BATCH: [(by_mean, "the other inputs"), (by_place, "the order")],
+    names.BATCH: [
+        (by_mean, "the other inputs"),
+        (by_place, "the order"),
+        (first_batch, "an earlier one"),
+    ],
     names.ONE_ROW: [(squeezed, "expected [1, 1, 4, 4]"), (two_rows_at_least, "ends in ValueError")],
 }
 CASES = [(name, *case) for name, cases in MISTAKES.items() for case in cases]
@@ -115,7 +128,12 @@ class NormalisesInPlace(Victim):
 
 
 def findings(
-    tmp_path: Path, made: object, *, victim: type = Victim, hook: str = "perturb", **budget: object
+    tmp_path: Path,
+    make: Callable[[], object],
+    *,
+    victim: type = Victim,
+    hook: str = "perturb",
+    **budget: object,
 ) -> dict[str, str]:
     """What the stage finds in an attack."""
     generator = np.random.default_rng(0)
@@ -141,9 +159,10 @@ def findings(
         options=Options(1, Budget(norm="linf", eps=STEP, **budget), hook=hook),
         folder=tmp_path,
         checkpoint=tmp_path / "checkpoint",
-        loaded={"attack": made, "victim": victim()},
+        loaded={"victim": victim()},
     )
-    probe_attack(job)
+    with patch.object(loader, "construct", lambda *_: make()):
+        probe_attack(job)
     found = read_json(tmp_path / "out" / "findings" / names.FINDINGS)
     assert set(found) == set(names.ATTACK)
     return {name: text for name, text in found.items() if text}
@@ -167,7 +186,7 @@ def test_every_check_has_a_mistake_that_it_finds():
 @pytest.mark.parametrize("hook", ["perturb", "trigger"])
 @pytest.mark.parametrize("victim", [Victim, NormalisesInPlace])
 def test_the_honest_twin_passes_whatever_the_victim_does(tmp_path, hook, victim):
-    assert not findings(tmp_path, Honest(), hook=hook, victim=victim)
+    assert not findings(tmp_path, Honest, hook=hook, victim=victim)
 
 
 def test_a_query_attack_asks_and_is_refused_in_the_stage(tmp_path):

@@ -33,10 +33,11 @@ def test_a_result_is_read_back_for_its_module_and_digest_only(tmp_path):
     assert known.of("attacks/odd", DIGEST) == RecordedCheck(state="passed", executor="local")
     assert known.of("attacks/other", DIGEST) == UNCHECKED
     assert known.of("attacks/odd", "e" * 64) == UNCHECKED
-    known.write(result(executor="docker", failures=["runs a", "rebuild b"]))
+    known.write(result(executor="docker", failures=["runs a", "rebuild b"], untried=["c"]))
     found = known.of("attacks/odd", DIGEST)
     assert found.model_dump() == {
         "state": "failed", "executor": "docker", "failures": ["runs a", "rebuild b"],
+        "untried": ["c"],
     }  # fmt: skip
     assert known.of_all({"attacks/odd": DIGEST, "victims/x": DIGEST}) == {
         "attacks/odd": found, "victims/x": UNCHECKED,

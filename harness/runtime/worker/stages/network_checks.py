@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -20,9 +19,6 @@ from harness.runtime.worker.job import Job
 PROBED = {"classification": 12, "ranking": 12, "segmentation": 5}
 """Task → number of inputs that the network is asked about."""
 
-PARTS = (2, 3, 7)
-"""Sizes of the parts into which the inputs are split, to compare answers across batches."""
-
 TOLERANCE = 1e-3
 """Difference of two answers, as a share of the answers' spread, that rounding does not explain."""
 
@@ -36,15 +32,18 @@ def probe_network(job: Job) -> None:
     The network's code runs in this process, so the result is a claim: conformance finds honest
     mistakes, not hidden ones.
     """
-    network = job.build()
-    if text := check_rebuild(job, network):
+    if text := check_rebuild(job, job.build()):
         save_findings(job, dict.fromkeys(probe_names.NETWORK, "") | {probe_names.REBUILD: text})
         return
-    guarded = freeze(job.guard(network))
-    job.called = "defense" if "defense" in job.modules else "victim"
-    torch.manual_seed(job.ctx.seed("probe"))
+
+    def make() -> nn.Module:
+        guarded = freeze(job.guard(job.trained()))
+        job.called = "defense" if "defense" in job.modules else "victim"
+        return guarded
+
     raw = job.tensor("slice_x", "x.npy")[: PROBED[job.spec.task]]
-    save_findings(job, find_mistakes(guarded, as_input(raw, job.device), job.spec))
+    torch.manual_seed(job.ctx.seed("probe"))
+    save_findings(job, find_mistakes(make, as_input(raw, job.device), job.spec))
 
 
 def check_rebuild(job: Job, network: nn.Module) -> str:
@@ -64,17 +63,17 @@ def save_findings(job: Job, found: dict[str, str]) -> None:
     arrays.write_json(folder / probe_names.FINDINGS, found)
 
 
-def find_mistakes(network: nn.Module, x: Tensor, spec: Spec) -> dict[str, str]:
+def find_mistakes(make: Callable[[], nn.Module], x: Tensor, spec: Spec) -> dict[str, str]:
     """Return the name of each check with what it found, an empty text where all is well.
 
     A mistake in ``LAST`` ends the search: later checks would report it again.
 
     Args:
-        network: frozen network in eval mode.
+        make: returns the frozen network in eval mode, each time as it is before its first answer.
         x: inputs ``[N, …]``, float32 in [0, 1] or item numbers.
         spec: description of the data set.
     """
-    asked = Asked(network, x, spec)
+    asked = Asked(make(), make, x, spec)
     found = dict.fromkeys(probe_names.NETWORK, "")
     for name, check in CHECKS.items():
         found[name] = check(asked)
@@ -89,11 +88,13 @@ class Asked:
 
     Attributes:
         network: frozen network in eval mode.
+        make: returns the same network before its first answer.
         x: inputs ``[N, …]``; never handed out, only copies are.
         spec: description of the data set.
     """
 
     network: nn.Module
+    make: Callable[[], nn.Module]
     x: Tensor
     spec: Spec
 
@@ -208,22 +209,23 @@ def check_repeat(asked: Asked) -> str:
 
 
 def check_batch(asked: Asked) -> str:
-    """Check that an answer depends neither on the order nor on the others of its batch."""
-    parts = [part for part in torch.split(asked.x, split_sizes(len(asked.x))) if len(part)]
+    """Check that an answer depends neither on the order nor on the others of its batch.
+
+    Parts of the inputs are given to a second network, the last part first: one that sets itself by
+    its first batch differs there.
+    """
     with refusals():
         if not alike(asked.first, asked.answer(asked.x.flip(0)).flip(0)):
             return (
                 "an answer depends on the order of its batch; forward() must treat every row alike"
             )
-        answers = [asked.answer(part) for part in parts]
-        answers += [torch.cat([asked.answer(row) for row in torch.split(asked.x[:3], 1)])]
-        found = torch.cat(answers)
-        if found.shape[1:] == asked.first.shape[1:]:
-            wanted = torch.cat([asked.first, asked.first[:3]])
-            if not alike(wanted, found):
+        second = replace(asked, network=asked.make())
+        for part in reversed(parts(len(asked.x))):
+            wanted, found = asked.first[part], second.answer(asked.x[part])
+            if wanted.shape == found.shape and not alike(wanted, found, asked.first):
                 return (
-                    "an answer depends on the other inputs of its batch; use running statistics in "
-                    "eval mode, and compute nothing over dimension 0"
+                    "an answer depends on the other inputs of its batch, or of an earlier one; use "
+                    "running statistics in eval mode, and compute nothing over dimension 0"
                 )
     return ""
 
@@ -277,14 +279,13 @@ def refusals() -> Iterator[None]:
         return
 
 
-def split_sizes(rows: int) -> list[int]:
-    """Return the sizes of the parts of a batch.
+def parts(rows: int) -> list[slice]:
+    """Return the parts of a batch, one of them a single row.
 
-    >>> split_sizes(12), split_sizes(4)
-    ([2, 3, 7], [2, 2, 0])
+    >>> [len(range(12)[part]) for part in parts(12)]
+    [1, 2, 9]
     """
-    ends = [min(end, rows) for end in itertools.accumulate(PARTS)]
-    return [b - a for a, b in itertools.pairwise([0, *ends])]
+    return [slice(0, 1), slice(1, 3), slice(3, rows)]
 
 
 def storage(tensor: Tensor) -> int:
@@ -292,14 +293,15 @@ def storage(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def alike(first: Tensor, second: Tensor) -> bool:
-    """Return whether answers are equal but for rounding.
+def alike(first: Tensor, second: Tensor, scale: Tensor | None = None) -> bool:
+    """Return whether answers are equal but for rounding, as measured by the spread of ``scale``.
 
     >>> alike(torch.tensor([0.0, 1.0]), torch.tensor([1e-6, 1.0]))
     True
     """
     a, b = first.double(), second.double()
-    finite = a[torch.isfinite(a)]
+    finite = (a if scale is None else scale.double()).flatten()
+    finite = finite[torch.isfinite(finite)]
     spread = float(finite.max() - finite.min()) if len(finite) else 0.0
     return torch.allclose(a, b, rtol=0.0, atol=TOLERANCE * spread, equal_nan=True)
 
