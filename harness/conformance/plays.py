@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.config.strict_yaml import Json
+from harness.config.threat import THREATS
 from harness.conformance.opponents import Opponent, opponents
 from harness.conformance.runner import FAIR, KINDS, CheckResult, SmokeRunner
 from harness.conformance.smoke import BUDGETS, make_matrix, with_reference
@@ -30,7 +31,7 @@ def check_opponents(runner: SmokeRunner, threat: str, task: str) -> Iterator[Che
         else:
             what = f"attack {one.attack} is not in this checkout"
             yield CheckResult(f"plays {one.kind} {name}", True, what, tried=False)
-    if module.manifest.kind == "defense" and len(present) == 1:
+    if len(present) == 1 and (module.manifest.kind == "defense" or THREATS[threat].poisons):
         return  # it has played in the smoke matrix
     matrix = make_matrix(module, threat, task, None, BUDGETS[threat])
     for one, records in play(runner, matrix, present):
