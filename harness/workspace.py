@@ -55,6 +55,11 @@ class Workspace:
         return self.home / "records"
 
     @property
+    def checks(self) -> Path:
+        """Results of ``gauntlet check`` on this machine."""
+        return self.home / "checks"
+
+    @property
     def published_records(self) -> Path:
         """Records in git."""
         return self.root / "reports" / "records"

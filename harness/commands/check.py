@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from harness.commands.run import build_images, choose_executor, make_executor
 from harness.common.errors import UserError, UserErrors
+from harness.common.keys import conformance_digest
 from harness.config.benchmark import check_benchmarks
 from harness.config.catalog import FOLDERS, Catalog, Module
 from harness.config.environments import environment_of, problems
 from harness.config.manifest import load_manifest
 from harness.planning.budget_rules import budget_errors
 from harness.results import records
+from harness.results.checks import Checks, ModuleCheck
 from harness.workspace import Workspace
+
+if TYPE_CHECKING:
+    from harness.conformance.runner import CheckResult
 
 
 def check(workspace: Workspace, path: Path | None, executor: str, console: Console) -> None:
@@ -67,8 +75,24 @@ def check_checkout(workspace: Workspace, console: Console) -> None:
     )
 
 
+def summarize(module: Module, executor: str, results: Sequence[CheckResult]) -> ModuleCheck:
+    """Return the results of a module's checks, for its file."""
+    return ModuleCheck.model_validate(
+        {
+            "module": module.ref,
+            "digest": module.digest,
+            "harness": conformance_digest(),
+            "executor": executor,
+            "checks": len(results),
+            "failures": [one.name for one in results if not one.ok],
+            "untried": [one.name for one in results if not one.tried],
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+    )
+
+
 def check_module(workspace: Workspace, folder: Path, executor: str, console: Console) -> None:
-    """Run the conformance tests on a module's folder, which may lie anywhere.
+    """Run the conformance tests on a module's folder, which may lie anywhere; keep the result.
 
     Raises:
         UserError: it is no module folder.
@@ -85,14 +109,16 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
         raise UserErrors(errors)
     executor = choose_executor(executor, console)
     build_images(executor, [environment_of([module])], console)
-    failed = []
+    results = []
     with closing(make_executor(executor)) as place:
         for one in run_checks(workspace, module, place, workspace.store()):
-            mark = "ok  " if one.ok else "FAIL"
+            mark = "FAIL" if not one.ok else "ok  " if one.tried else "–   "
             console.print(f"{mark} {one.name}" + (f": {one.detail}" if one.detail else ""),
                           soft_wrap=True, highlight=False, markup=False)  # fmt: skip
-            if not one.ok:
-                failed.append(UserError(f"{module.ref}: {one.name}", one.detail, "see README.md"))
-    if failed:
-        raise UserErrors(failed)
+            results.append(one)
+        Checks(workspace.checks).write(summarize(module, place.name, results))
+    if failed := [one for one in results if not one.ok]:
+        raise UserErrors(
+            UserError(f"{module.ref}: {one.name}", one.detail, "see README.md") for one in failed
+        )
     console.print(f"{module.ref}: every check passed", highlight=False)

@@ -19,6 +19,7 @@ from harness.report.site.views import SiteMeta
 from harness.report.tables import Row, Table
 from harness.report.worst_case import Estimate
 from harness.results import records
+from harness.results.checks import Checks
 from harness.workspace import Workspace
 
 FIRST_ROWS = 4
@@ -33,7 +34,12 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     roots = (workspace.local_records, workspace.published_records)
     found, broken = records.load_all(*roots)
     print_ignored(broken, console)
-    rows = frame.build(plans(workspace, benchmarks, found), found, records.withdrawals(*roots))
+    rows = frame.build(
+        plans(workspace, benchmarks, found),
+        found,
+        records.withdrawals(*roots),
+        Checks(workspace.checks),
+    )
     modules = workspace.catalog.modules.values()
     meta = SiteMeta(
         version=harness.__version__,

@@ -18,6 +18,7 @@ from harness.planning.plan import Cell, Only, Plan
 from harness.planning.stage_keys import HOST
 from harness.planning.timings import Timings
 from harness.results import records
+from harness.results.checks import Checks
 from harness.results.records import Record
 from harness.running.recorder import Recorder
 from harness.running.scheduler import Scheduler, Tally
@@ -151,7 +152,8 @@ def run(
     store = workspace.store()
     place = make_executor(executor, fresh=fresh)
     shared = Mirror(mirror) if mirror else None
-    recorder = Recorder(store, workspace.local_records, place.name, device, workspace.root)
+    checks = Checks(workspace.checks)
+    recorder = Recorder(store, workspace.local_records, place.name, device, workspace.root, checks)
     recorder.by_key = records.newest_by_key(found)
     with closing(place):
         meter = Meter(f"{plan.benchmark.name}: stages")

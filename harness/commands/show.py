@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from rich.console import Console
 from rich.table import Table
 
 from harness.common.errors import UserError
 from harness.config.catalog import FOLDERS
 from harness.report.counting import Counting, counting
+from harness.report.frame import module_checks
 from harness.results import records
+from harness.results.checks import Checks, RecordedCheck
 from harness.results.records import Metric
 from harness.workspace import Workspace
 
@@ -73,6 +77,8 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
         say(f"  {name:26} {format_metric(metric)}")
     for flag in record.flags:
         say(f"  flag {flag.name}: {flag.text}")
+    for line in format_checks(module_checks(record, Checks(workspace.checks))):
+        say(line)
     for note in record.notes:
         say(f"  note: {note}")
     for role, key in record.stages.items():
@@ -84,6 +90,17 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
         say(f"image {image}")
     say(f"commit {run.commit}{' (changed files)' if run.dirty else ''}")
     say(f"result {record.result[:16]}")
+
+
+def format_checks(checks: Mapping[str, RecordedCheck]) -> Iterator[str]:
+    """Yield a line for each module that was checked, and one for all others."""
+    for name, check in checks.items():
+        if check.state != "unchecked":
+            yield f"  check of {name}: {check.state}" + "".join(
+                f"; {one}" for one in check.failures
+            )
+    if unchecked := [name for name, check in checks.items() if check.state == "unchecked"]:
+        yield f"  not checked: {', '.join(unchecked)}"
 
 
 def format_metric(metric: Metric) -> str:

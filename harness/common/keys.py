@@ -78,6 +78,12 @@ def judge_digest() -> str:
 
 
 @functools.cache
+def conformance_digest() -> str:
+    """Return the digest of the code that decides whether a module passes ``gauntlet check``."""
+    return code_digest(["runtime", "judge", "conformance"])
+
+
+@functools.cache
 def environment_digest() -> str:
     """Return the digest of the local environment: lock file, Python's and torch's versions.
 

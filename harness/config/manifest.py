@@ -152,8 +152,8 @@ class Manifest(Strict):
     batch_dependent: bool = Field(
         default=False,
         description="`true`: the result for one example depends on the other examples of its "
-        "batch. A declaration for readers; nothing depends on it yet. For attacks and defences. "
-        "Default: `false`.",
+        "batch, which `gauntlet check` otherwise refuses. For attacks and defences. Default: "
+        "`false`.",
     )
     no_model_access: bool = Field(
         default=False,

@@ -6,16 +6,21 @@ checkout; the same stages, the same judge.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
+from typing import NamedTuple
 
 from harness.config.catalog import Module
+from harness.config.threat import THREATS
 from harness.conformance.expectations import check_budget_edges, check_expectation
 from harness.conformance.networks import check_networks
+from harness.conformance.plays import check_opponents
+from harness.conformance.probes import check_answers, check_attack
 from harness.conformance.runner import FAIR, CheckResult, SmokeRunner
 from harness.conformance.smoke import choose_budget, list_settings, make_matrix, smoke_variant
 from harness.executors.base import Executor
 from harness.planning.graph import Input
 from harness.planning.recipe import THREADS, ModuleRef, NoOptions, StageRecipe
+from harness.results.records import Record
 from harness.storage.store import Store
 from harness.workspace import Workspace
 
@@ -33,25 +38,89 @@ def run_checks(
     """
     runner = SmokeRunner(workspace, module, executor, store)
     yield check_hooks(runner)
-    played = 0
-    for threat, task in list_settings(module):
-        budget = choose_budget(module, threat)
-        for variant in (None, *module.manifest.variants):
-            name = f"{threat}/{task}" + (f"/{variant}" if variant else "")
-            records = runner.run(make_matrix(module, threat, task, variant, budget))
-            own = [r for r in records.values() if runner.is_own(r, variant)]
-            statuses = {r.status for r in own}
-            reasons = "; ".join(sorted({r.reason or "" for r in own if r.status != "ok"}))
-            yield CheckResult(f"runs {name}", bool(own) and statuses <= set(FAIR), reasons)
-            good = [r for r in own if r.status == "ok"]
-            played += len(good)
-            if variant == smoke_variant(module) and good:
-                yield from check_expectation(runner, threat, task, records, variant)
-            if variant is None and good:
-                yield from check_networks(runner, records, name)
-        yield from check_budget_edges(runner, threat, task)
-    detail = "" if played else "every variant was skipped: nothing was tested"
-    yield CheckResult("plays", played > 0, detail)
+    yield from SettingChecks(runner).run()
+
+
+class Setting(NamedTuple):
+    """Threat model, task and variant in which a module is checked."""
+
+    threat: str
+    task: str
+    variant: str | None
+
+    @property
+    def name(self) -> str:
+        """Name in the results: ``evasion/classification/strong``."""
+        return f"{self.threat}/{self.task}" + (f"/{self.variant}" if self.variant else "")
+
+
+class SettingChecks:
+    """Checks of a module in all of its settings.
+
+    A mistake that is found by name explains what else fails, so that nothing else is checked in
+    its task until it is mended.
+
+    Args:
+        runner: runs the matrices.
+    """
+
+    def __init__(self, runner: SmokeRunner) -> None:
+        self.runner, self.module = runner, runner.module
+        self._played = 0
+        self._asked: set[Hashable] = set()
+        self._mistaken: set[str] = set()
+
+    def run(self) -> Iterator[CheckResult]:
+        """Yield the results of every setting."""
+        for threat, task in list_settings(self.module):
+            for variant in (None, *self.module.manifest.variants):
+                if task not in self._mistaken:
+                    yield from self._check(Setting(threat, task, variant))
+            if task not in self._mistaken:
+                yield from check_budget_edges(self.runner, threat, task)
+        if self._played or not self._mistaken:
+            detail = "" if self._played else "every variant was skipped: nothing was tested"
+            yield CheckResult("plays", self._played > 0, detail)
+
+    def _check(self, setting: Setting) -> Iterator[CheckResult]:
+        runner, (threat, task, variant) = self.runner, setting
+        budget = choose_budget(self.module, threat)
+        records = runner.run(make_matrix(self.module, threat, task, variant, budget))
+        own = [r for r in records.values() if runner.is_own(r, variant)]
+        good = [r for r in own if r.status == "ok"]
+        self._played += len(good)
+        found = self._find_mistakes(own, setting)
+        if not all(one.ok for one in found):
+            self._mistaken.add(task)
+            yield from (one for one in found if not one.ok)
+            return
+        reasons = "; ".join(sorted({runner.reason_of(r) for r in own if r.status != "ok"}))
+        fair = bool(own) and all(r.status in FAIR for r in own)
+        yield CheckResult(f"runs {setting.name}", fair, reasons)
+        yield from found
+        if variant == smoke_variant(self.module) and good:
+            yield from check_expectation(runner, threat, task, records, variant)
+        if variant is None and good:
+            yield from check_networks(runner, records, setting.name)
+            if self.module.manifest.kind != "attack":
+                yield from check_opponents(runner, threat, task)
+
+    def _find_mistakes(self, own: Sequence[Record], setting: Setting) -> list[CheckResult]:
+        """Look for honest mistakes in a network or in an attack's results, once for the same code.
+
+        A network is asked once for each task and variant, an attack once for each task, hook and
+        kind of access, with its default parameters.
+        """
+        threat, attack = THREATS[setting.threat], self.module.manifest.kind == "attack"
+        code: Hashable = (setting.task, setting.variant)
+        if attack:
+            code = (setting.task, threat.at_test, threat.access == "oracle")
+        if code in self._asked or (attack and setting.variant is not None):
+            return []
+        check = check_attack if attack else check_answers
+        found = next((found for r in own if (found := check(self.runner, r, setting.name))), [])
+        self._asked |= {code} if found else set()
+        return found
 
 
 def check_hooks(runner: SmokeRunner) -> CheckResult:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from harness.config.manifest_parts import Expect
+from harness.conformance.opponents import opponents
 from harness.conformance.runner import FAIR, CheckResult, SmokeRunner
-from harness.conformance.smoke import ATTACKS, EDGES, make_matrix, smoke_variant
+from harness.conformance.smoke import EDGES, make_matrix, smoke_variant
 from harness.results.records import Record
 
 CONTROLS = {"attack": "noop", "defense": "none"}
@@ -40,7 +41,8 @@ def check_expectation(
     good = [r for r in records.values() if r.status == "ok"]
     own = [r for r in good if runner.is_own(r, variant)]
     if kind == "defense":  # beside noop, the matrix holds the reference attack
-        good, own = ([r for r in some if r.cell.attack == ATTACKS[threat]] for some in (good, own))
+        names = [one.attack for one in opponents(threat, task)[:1]]
+        good, own = ([r for r in some if r.cell.attack in names] for some in (good, own))
     has_control = kind in CONTROLS and manifest.name != CONTROLS[kind]
     control = [r for r in good if has_control and getattr(r.cell, kind) == CONTROLS[kind]]
     for metric, expect in smoke.expect.items():
@@ -80,6 +82,6 @@ def check_budget_edges(runner: SmokeRunner, threat: str, task: str) -> Iterator[
     for budget in budgets:
         records = runner.run(make_matrix(module, threat, task, variant, budget))
         own = [r for r in records.values() if runner.is_own(r, variant)]
-        bad = [f"{r.status}: {r.reason}" for r in own if r.status not in FAIR]
+        bad = [f"{r.status}: {runner.reason_of(r)}" for r in own if r.status not in FAIR]
         label = own[0].cell.budget_label if own else str(budget)
         yield CheckResult(f"keeps budget {threat}/{task} {label}", not bad, "; ".join(bad))

@@ -20,6 +20,9 @@ from harness.running.scheduler import Scheduler
 from harness.storage.store import Store
 from harness.workspace import Workspace
 
+KINDS = {"victim": "victim", "defense": "defence", "attack": "attack"}
+"""Kind of module → the word for it."""
+
 FAIR = ("ok", "not_applicable", "avoided")
 """Statuses in which cells of a correct module may end."""
 
@@ -32,11 +35,13 @@ class CheckResult:
         name: what was checked.
         ok: whether the module passed.
         detail: what was found; may be empty.
+        tried: whether it could be checked; if not, ``detail`` says what this checkout lacks.
     """
 
     name: str
     ok: bool
     detail: str = ""
+    tried: bool = True
 
 
 class SmokeRunner:
@@ -50,6 +55,7 @@ class SmokeRunner:
 
     Attributes:
         plan: the plan of the latest run.
+        records: its records by cell id.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class SmokeRunner:
         modules = workspace.catalog.modules | {(manifest.kind, manifest.name): module}
         self.catalog = Catalog(workspace.root, modules)
         self._plan: Plan | None = None
+        self.records: dict[str, Record] = {}
 
     @property
     def plan(self) -> Plan:
@@ -68,13 +75,22 @@ class SmokeRunner:
         return self._plan
 
     def run(self, matrix: Mapping[str, Json]) -> dict[str, Record]:
-        """Run one matrix; return records by cell id."""
+        """Run one matrix; return records by cell id.
+
+        Reference attacks that this checkout lacks are left out; ``check_opponents`` reports them.
+        """
+        known = {name for kind, name in self.catalog.modules if kind == "attack"}
+        attacks = matrix["attacks"]
+        assert isinstance(attacks, list)
+        present = [one for one in attacks if not isinstance(one, str) or one in known]
         benchmark = Benchmark.model_validate(
             {
                 "schema": "benchmark/1",
                 "name": "conformance",
                 "ceiling": {"minutes": 5.0, "memory_gb": 4.0},
-                "matrices": [{"name": "smoke", "seeds": [0], **matrix}],
+                "matrices": [
+                    {"name": "smoke", "seeds": [0], **matrix, "attacks": present or ["noop"]}
+                ],
             }
         )
         where = self.executor.name
@@ -84,7 +100,8 @@ class SmokeRunner:
             scheduler = self.make_scheduler(plan, recorder)
             scheduler.forget_failures(list(plan.cells.values()))
             scheduler.run(list(plan.cells.values()))
-            return {cell.id: recorder.by_key[cell.key] for cell in plan.cells.values()}
+            self.records = {c.id: recorder.by_key[c.key] for c in plan.cells.values()}
+        return self.records
 
     def make_scheduler(self, plan: Plan, recorder: Recorder) -> Scheduler:
         """Make a scheduler that runs one stage at a time."""
@@ -113,6 +130,19 @@ class SmokeRunner:
         if receipt is None:
             return key, "no receipt"
         return key, "" if receipt.status == "ok" else receipt.reason
+
+    def is_stored(self, key: str) -> bool:
+        """Return whether a stage ended well."""
+        receipt = self.store.receipt(key)
+        return receipt is not None and receipt.status == "ok"
+
+    def reason_of(self, record: Record) -> str:
+        """Return why a record has no result, with the module that is at fault."""
+        reason = record.reason or ""
+        if record.by not in KINDS:
+            return reason
+        who = f"{KINDS[record.by]} {getattr(record.cell, record.by)}: {reason}"
+        return who if record.by == self.module.manifest.kind else f"not this module but {who}"
 
     def is_own(self, record: Record, variant: str | None) -> bool:
         """Return whether a record is about the module, in this variant."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 from harness.config.catalog import Module
 from harness.config.manifest import Manifest
 from harness.config.strict_yaml import Json
 from harness.config.threat import THREATS
+from harness.conformance.opponents import opponents
 
 DATA: dict[str, dict[str, Json]] = {
     "classification": {"student": "digits"},
@@ -27,15 +29,8 @@ VICTIMS = {
 }
 """Task → reference victim."""
 
-ATTACKS = {
-    "evasion": "fgsm",
-    "evasion-query": "square",
-    "evasion-transfer": "feature-attack",
-    "poisoning": "label-flip",
-    "backdoor": "badnets",
-    "supply-chain": "backdoored-teacher",
-}
-"""Threat model → reference attack, in matrices of defences."""
+VICTIM_THREATS = ("evasion", "evasion-query", "evasion-transfer", "poisoning")
+"""Threat models under which a victim is checked; in the others it plays as in these."""
 
 BALL: dict[str, Json] = {"norm": "linf", "eps": 32 / 255}
 BUDGETS: dict[str, dict[str, Json]] = {
@@ -69,13 +64,24 @@ def list_settings(module: Module) -> list[tuple[str, str]]:
         for threat, task in itertools.product(THREATS, manifest.tasks)
         if manifest.plays(threat)
         and task in THREATS[threat].tasks
-        and (manifest.kind != "victim" or threat in ("evasion", "poisoning"))
-        and (task == "classification" or not needs_public(threat))
+        and (
+            is_victim_setting(threat, task) if manifest.kind == "victim" else has_data(threat, task)
+        )
     ]
 
 
+def is_victim_setting(threat: str, task: str) -> bool:
+    """Return whether a victim is checked under a threat model: there a reference attack plays."""
+    return threat in VICTIM_THREATS and bool(opponents(threat, task))
+
+
+def has_data(threat: str, task: str) -> bool:
+    """Return whether there are data for a smoke run; public ones only in classification."""
+    return task == "classification" or not needs_public(threat)
+
+
 def needs_public(threat: str) -> bool:
-    """Return whether a smoke run needs a public network; only classification has one."""
+    """Return whether a smoke run needs a public network."""
     return THREATS[threat].needs_public or THREATS[threat].access == "source"
 
 
@@ -111,6 +117,31 @@ def make_matrix(
         variant: the module's variant; ``None`` for its defaults.
         budget: the only budget of the matrix.
     """
+    manifest, entry = module.manifest, make_entry(module, task, variant)
+    lists: dict[str, list[Json]] = {
+        "victims": [VICTIMS[task]],
+        "defenses": ["none"],
+        "attacks": ["noop"],
+    } | SURROUNDINGS[manifest.kind](manifest, entry, threat, task)
+    data = DATA[task]
+    knowledge: Json = "clean-victim" if needs_clean_victim(manifest, threat) else "none"
+    if needs_public(threat) and manifest.kind == "victim":
+        knowledge = {"surrogate": entry}  # the same network: nothing more is trained
+    elif needs_public(threat):
+        data = TRANSFER_DATA
+    return {
+        "threat_model": threat,
+        "data": data,
+        "knowledge": knowledge,
+        **lists,
+        "budgets": [budget],
+        "eval_subset": {"examples": 40 if task == "segmentation" else 200, "batch": 40},
+        "clean": 20 if task == "segmentation" else 100,
+    }
+
+
+def make_entry(module: Module, task: str, variant: str | None) -> dict[str, Json]:
+    """Return the matrix's entry of a module, with the parameters of its smoke runs."""
     manifest = module.manifest
     params: dict[str, Json] = {}
     if manifest.smoke is not None:
@@ -122,25 +153,41 @@ def make_matrix(
     if manifest.kind == "defense" and "fit" in manifest.hooks:
         eps = 32 / 255 if task == "classification" else 8 / 255
         entry["adversary"] = {"attack": "fgsm", "budget": {"norm": "linf", "eps": eps}}
-    victims: list[Json] = [VICTIMS[task]]
-    defenses: list[Json] = ["none"]
-    attacks: list[Json] = ["noop"]
-    if manifest.kind == "victim":
-        victims = [entry]
-    elif manifest.kind == "defense":
-        attacks.append(ATTACKS[threat])
-        if manifest.name != "none":
-            defenses.append(entry)
-    elif manifest.name != "noop":
-        attacks.append(entry)
-    return {
-        "threat_model": threat,
-        "data": TRANSFER_DATA if needs_public(threat) else DATA[task],
-        "knowledge": "clean-victim" if needs_clean_victim(manifest, threat) else "none",
-        "victims": victims,
-        "defenses": defenses,
-        "attacks": attacks,
-        "budgets": [budget],
-        "eval_subset": {"examples": 40 if task == "segmentation" else 200, "batch": 40},
-        "clean": 20 if task == "segmentation" else 100,
-    }
+    return entry
+
+
+def around_victim(manifest: Manifest, entry: Json, threat: str, task: str) -> dict[str, list[Json]]:
+    """Return a victim's place in a matrix; an attack on training costs a network: no control."""
+    if THREATS[threat].poisons:
+        return {"victims": [entry], "attacks": [one.attack for one in opponents(threat, task)]}
+    return {"victims": [entry]}
+
+
+def around_defense(
+    manifest: Manifest, entry: Json, threat: str, task: str
+) -> dict[str, list[Json]]:
+    """Return a defence's place in a matrix, with the control and a reference attack."""
+    attacks: list[Json] = ["noop", *(one.attack for one in opponents(threat, task)[:1])]
+    return {"defenses": ["none", *([entry] if manifest.name != "none" else [])], "attacks": attacks}
+
+
+def around_attack(manifest: Manifest, entry: Json, threat: str, task: str) -> dict[str, list[Json]]:
+    """Return an attack's place in a matrix, with the control."""
+    return {"attacks": ["noop", *([entry] if manifest.name != "noop" else [])]}
+
+
+SURROUNDINGS: dict[str, Callable[[Manifest, Json, str, str], dict[str, list[Json]]]] = {
+    "victim": around_victim,
+    "defense": around_defense,
+    "attack": around_attack,
+}
+"""Kind of module → its place in a smoke matrix."""
+
+
+def with_reference(matrix: dict[str, Json], task: str) -> dict[str, Json]:
+    """Return a smoke matrix with the reference victim alone in place of the module under test."""
+    victim = VICTIMS[task]
+    changes: dict[str, Json] = {"victims": [victim], "defenses": ["none"]}
+    if isinstance(matrix["knowledge"], dict):
+        changes["knowledge"] = {"surrogate": victim}
+    return matrix | changes

@@ -24,6 +24,8 @@ ANSWERS: Mapping[str, tuple[By, ...]] = {
     "service": ("defense", "victim"),
     "applies": ("victim",),
     "gradients": ("defense", "victim"),
+    "probe_network": ("defense", "victim"),
+    "probe_attack": ("attack",),
     "inspect": ("attack", "defense", "victim"),
 }
 """Table of responsible roles by stage kind: the first that takes part in the stage. A service, the

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.results.checks import RecordedCheck
 from harness.results.records import Metric, Record
 
 __all__ = ["STATUSES", "CellRow", "Metric", "Record", "cell_rows", "explained"]
@@ -103,6 +104,7 @@ class CellRow:
         attack_control: whether the attack is a control.
         derived: whether the cell is an ensemble, judged from its members.
         limits: fields of the budget.
+        checks: module → whether it passed ``gauntlet check``, of the record's modules.
         record: the record that counts, if any.
     """
 
@@ -130,6 +132,7 @@ class CellRow:
     attack_control: bool
     derived: bool
     limits: Mapping[str, Any]
+    checks: Mapping[str, RecordedCheck]
     record: Record | None
 
     @property
@@ -141,6 +144,17 @@ class CellRow:
     def why(self) -> str | None:
         """Reason, with the role that caused the status."""
         return explained(self.status, self.by, self.reason)
+
+    @property
+    def check_state(self) -> str:
+        """State of the module that fares worst: ``failed``, ``unchecked``, ``passed`` or empty."""
+        states = {check.state for check in self.checks.values()}
+        return next((state for state in ("failed", "unchecked", "passed") if state in states), "")
+
+    @property
+    def check_failures(self) -> dict[str, list[str]]:
+        """Module → names of the checks that it fails."""
+        return {name: check.failures for name, check in self.checks.items() if check.failures}
 
     @property
     def self_reported(self) -> bool:
@@ -185,6 +199,7 @@ def _cell_row(row: Mapping[str, Any]) -> CellRow:
         by=_optional(row["by"]),
         derived=bool(row["ensemble"]),
         limits=row["budget"] if isinstance(row["budget"], Mapping) else {},
+        checks=row.get("checks") or {},
         record=row["record"] if isinstance(row["record"], Record) else None,
     )
 

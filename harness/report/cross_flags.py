@@ -1,4 +1,4 @@
-"""Flags that compare records: an attack at another budget, or with other attacks."""
+"""Flags beyond one record: an attack at another budget, other attacks, a module's checks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _METRIC = "attack_success_rate"
 def cross_flags(planned: Sequence[CellRow]) -> dict[str, list[Flag]]:
     """Return cell key → flags, over everything that was measured.
 
-    Flags compare figures of one network on one evaluation subset: budgets that differ in size only,
+    Most compare figures of one network on one evaluation subset: budgets that differ in size only,
     or in the number of queries only. Seeds are averaged first.
     """
     measured = [row for row in planned if not row.attack_control and _success(row) is not None]
@@ -27,7 +27,19 @@ def cross_flags(planned: Sequence[CellRow]) -> dict[str, list[Flag]]:
     for flag, rows in (*_falling(measured), *_masked(measured), *_unconverged(measured)):
         for row in rows:
             found.setdefault(row.key, []).append(flag)
+    for row in planned:
+        if row.check_failures:
+            found.setdefault(row.key, []).append(_check_failed(row))
     return found
+
+
+def _check_failed(row: CellRow) -> Flag:
+    """Return the flag of a cell with a module that fails ``gauntlet check``."""
+    parts = []
+    for module, names in row.check_failures.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        parts.append(f"module {module} fails the conformance tests: {names[0]}{more}")
+    return Flag("check_failed", "; ".join(parts))
 
 
 def _success(row: CellRow) -> float | None:

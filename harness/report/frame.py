@@ -16,6 +16,7 @@ from harness.planning.cell import CellInfo
 from harness.planning.plan import Cell, Plan
 from harness.report.selection import newest_by_id, plans, select
 from harness.results import records
+from harness.results.checks import Checks, RecordedCheck
 from harness.results.records import Record
 from harness.workspace import Workspace
 
@@ -26,7 +27,10 @@ INFO = ("benchmark", "matrix", "task", "threat_model", "victim", "defense", "att
 
 
 def build(
-    planned: Iterable[Plan], found: Sequence[Record], withdrawn: Mapping[str, str] | None = None
+    planned: Iterable[Plan],
+    found: Sequence[Record],
+    withdrawn: Mapping[str, str] | None = None,
+    checks: Checks | None = None,
 ) -> pd.DataFrame:
     """Join planned cells with their records.
 
@@ -38,16 +42,30 @@ def build(
             times.
         found: records from anywhere.
         withdrawn: cell id → why its record is not among them.
+        checks: results of ``gauntlet check`` on this machine, which may be newer than records.
     """
     reasons = withdrawn or {}
     rows = [
-        row(one.cell, one.record, stale=one.stale, missing=reasons.get(name, "not run yet"))
+        row(
+            one.cell,
+            one.record,
+            stale=one.stale,
+            missing=reasons.get(name, "not run yet"),
+            checks=checks,
+        )
         for name, one in select(planned, found).items()
     ]
     return pd.DataFrame(rows)
 
 
-def row(cell: Cell, record: Record | None, *, stale: bool, missing: str = "") -> dict[str, Any]:
+def row(
+    cell: Cell,
+    record: Record | None,
+    *,
+    stale: bool,
+    missing: str = "",
+    checks: Checks | None = None,
+) -> dict[str, Any]:
     """Return one row of the frame.
 
     Args:
@@ -55,6 +73,7 @@ def row(cell: Cell, record: Record | None, *, stale: bool, missing: str = "") ->
         record: the record that counts for it, if any.
         stale: whether the record is stale.
         missing: the reason where there is no record.
+        checks: results of ``gauntlet check`` on this machine.
     """
     info = cell.info
     status: str = "missing"
@@ -82,6 +101,7 @@ def row(cell: Cell, record: Record | None, *, stale: bool, missing: str = "") ->
         "ensemble": bool(cell.members),
         "attack_control": info.attack_module in CONTROLS["attack"],
         "defense_control": info.defense_module in CONTROLS["defense"],
+        "checks": {} if record is None else module_checks(record, checks),
         "record": record,
     }
     for name, metric in (record.metrics if record else {}).items():
@@ -94,6 +114,16 @@ def row(cell: Cell, record: Record | None, *, stale: bool, missing: str = "") ->
         }
         result |= {column: value for column, value in columns.items() if value is not None}
     return result
+
+
+def module_checks(record: Record, checks: Checks | None) -> dict[str, RecordedCheck]:
+    """Return module → whether it passed ``gauntlet check``, of the modules that a record is about.
+
+    A result of this machine goes first: the module may have been checked after its run.
+    """
+    now = {} if checks is None else checks.of_all(record.modules)
+    known = {module: check for module, check in now.items() if check.state != "unchecked"}
+    return {module: known.get(module, record.check(module)) for module in record.modules}
 
 
 def load(path: str | Path) -> pd.DataFrame:
@@ -126,7 +156,8 @@ def load(path: str | Path) -> pd.DataFrame:
         warnings.warn(f"ignored: {error}", stacklevel=2)
     if workspace is not None:
         planned = plans(workspace, workspace.benchmarks(), found)
-        rows = build(planned, found, records.withdrawals(*roots))
+        checks = Checks(workspace.checks)
+        rows = build(planned, found, records.withdrawals(*roots), checks)
     else:
         cells = [(recorded_cell(record), record) for record in newest_by_id(found).values()]
         rows = pd.DataFrame([row(cell, r, stale=r.method != METHOD) for cell, r in cells])

@@ -19,6 +19,7 @@ from harness.common.errors import UserError
 from harness.common.files import write_json
 from harness.common.keys import digest
 from harness.common.status import By, Status
+from harness.results.checks import UNCHECKED, RecordedCheck
 
 SCHEMA = "record/1"
 RETRACTION = "retraction/1"
@@ -113,6 +114,8 @@ class Run(_Strict):
         peak_memory: stage's role → bytes.
         machine: operating system and processor.
         images: stage's role → digest of its image, for stages in containers.
+        checks: module → whether it passed ``gauntlet check`` when the record was made. Records
+            from before the field know of none, and their modules count as unchecked.
     """
 
     id: str
@@ -124,6 +127,7 @@ class Run(_Strict):
     peak_memory: dict[str, int]
     machine: str
     images: dict[str, str] = Field(default_factory=dict)
+    checks: dict[str, RecordedCheck] = Field(default_factory=dict)
 
 
 class Record(_Strict):
@@ -188,6 +192,10 @@ class Record(_Strict):
     def to_json(self) -> Json:
         """Return the JSON form, with exactly the fields that the record was made with."""
         return self.model_dump(by_alias=True, exclude_unset=True)
+
+    def check(self, module: str) -> RecordedCheck:
+        """Return whether a module passed ``gauntlet check`` when the record was made."""
+        return self.run.checks.get(module, UNCHECKED)
 
     def metric(self, name: str) -> float | None:
         """Return the value of a metric, or ``None`` where the record has none."""

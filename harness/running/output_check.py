@@ -126,6 +126,8 @@ CHECKS: dict[str, Callable[[StageJob, Path], None]] = {
     "inspect": check_nothing,
     "gradients": check_nothing,
     "applies": check_nothing,
+    "probe_network": check_nothing,
+    "probe_attack": check_nothing,
 }
 """Table of checks by stage kind."""
 

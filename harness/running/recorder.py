@@ -19,6 +19,7 @@ from harness.judge import METHOD
 from harness.planning.plan import Cell, Plan
 from harness.planning.recipe import THREADS
 from harness.results import records
+from harness.results.checks import Checks
 from harness.results.ensembles import score_ensemble
 from harness.results.records import Record, RecordedCell, RecordedEnvironment, Run
 from harness.results.scoring import Score, score
@@ -46,15 +47,30 @@ class Ending:
 class Recorder:
     """Recorder of one run.
 
+    Args:
+        store: where the receipts are.
+        root: where records go.
+        executor: where stages run.
+        device: ``cpu`` or ``cuda``.
+        checkout: the checkout, whose commit records name.
+        checks: results of ``gauntlet check``; without them every module counts as unchecked.
+
     Attributes:
         run_id: the run's name in records, labels and receipts.
         by_key: records by cell key, those of this run among them.
     """
 
     def __init__(
-        self, store: Store, root: Path, executor: str, device: str, checkout: Path = ROOT
+        self,
+        store: Store,
+        root: Path,
+        executor: str,
+        device: str,
+        checkout: Path = ROOT,
+        checks: Checks | None = None,
     ) -> None:
         self.store, self.root = store, root
+        self._checks = checks
         self.executor, self.device, self.checkout = executor, device, checkout
         self.run_id = uuid.uuid4().hex[:12]
         self.by_key: dict[str, Record] = {}
@@ -89,14 +105,14 @@ class Recorder:
                 "params": {role: dict(params) for role, params in cell.params.items()},
                 "method": METHOD,
                 "environment": self._environment,
-                "run": self._run(receipts),
+                "run": self._run(receipts, cell.modules),
             }
         )
         records.write(self.root, record)
         self.by_key[cell.key] = record
         return record
 
-    def _run(self, receipts: Mapping[str, Receipt]) -> Run:
+    def _run(self, receipts: Mapping[str, Receipt], modules: Mapping[str, str]) -> Run:
         commit, dirty = self._commit
         return Run(
             id=self.run_id,
@@ -108,6 +124,7 @@ class Recorder:
             peak_memory={role: r.peak_memory for role, r in receipts.items()},
             machine=self._machine,
             images={role: r.image for role, r in receipts.items() if r.image},
+            checks={} if self._checks is None else self._checks.of_all(modules),
         )
 
     def _judge(self, cell: Cell, plan: Plan, info: RecordedCell) -> tuple[Ending, Score]:

@@ -15,9 +15,8 @@ from harness.executors.base import StageJob
 from harness.executors.container import Ended, parse_end
 from harness.executors.docker import LABEL, OWNER, DockerExecutor
 from harness.executors.images import Images
-from harness.executors.owners import is_dead, owner
-from harness.executors.mounts import expose
 from harness.executors.outcome import ProcessEnd
+from harness.executors.owners import is_dead, owner
 from harness.executors.receive import ChannelBroken, Receiver, relative_name
 from harness.executors.selfcheck.context import SelfCheckContext
 from tests.support.containers import ours

@@ -85,10 +85,10 @@ class ProbeJobs:
         attack = replace(job.file, options=options)
         service = replace(
             attack,
-            stage="oracle",
+            stage="network",
             modules={"victim": self._module("victim.py:Linear", "victim", "build", params)},
             inputs={"weights": str(self._data), "slice_x": str(self._data)},
-            checkpoint=str(job.folder / "oracle-checkpoint"),
+            checkpoint=str(job.folder / "network-checkpoint"),
         )
         oracle = StageJob(
             f"{job.key}-oracle", job.folder / "oracle", service, job.seconds, job.memory_gb

@@ -89,6 +89,12 @@ def cells_csv(lines: Iterable[CellRow]) -> str:
             "stale": line.stale,
             "executor": line.record.environment.executor if line.record else None,
             "contained": line.contained if line.record else None,
+            "check": line.check_state if line.record else None,
+            "check_failures": "; ".join(
+                f"{module}: {name}"
+                for module, names in line.check_failures.items()
+                for name in names
+            ),
         }
         metrics = line.record.metrics if line.record else {}
         for name, metric in sorted(metrics.items()):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.report.cells import CellRow
 from harness.report.site import format
 from harness.report.site.views import CellPage
+from harness.results.checks import RecordedCheck
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,23 @@ def _fact(name: str, facts: Sequence[Mapping[str, str]]) -> Fact:
     return Fact(name, values[:1] if len(set(values)) == 1 else values)
 
 
+def _checked(check: RecordedCheck) -> str:
+    """Return whether a module passed ``gauntlet check``, in words."""
+    if check.state == "unchecked":
+        return "not checked"
+    place = {"docker": "in containers", "local": "without containers"}.get(check.executor or "", "")
+    parts = [f"{check.state} {place}", *check.failures]
+    parts += [f"not tried: {name}" for name in check.untried]
+    return "; ".join(parts)
+
+
 def _facts(line: CellRow) -> dict[str, str]:
     assert line.record is not None
     record, run = line.record, line.record.run
     found = {"key": line.key[:12], "result": record.result[:12]}
     found |= {f"stage {name}": key[:12] for name, key in record.stages.items()}
     found |= {f"module {name}": key[:12] for name, key in record.modules.items()}
+    found |= {f"check {name}": _checked(check) for name, check in line.checks.items()}
     for role, params in record.params.items():
         found |= {f"{role} {name}": format.number(value) for name, value in params.items()}
     place = record.environment.model_dump(exclude={"lock"})

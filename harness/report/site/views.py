@@ -61,6 +61,7 @@ class MatrixPage:
         reasons: the most frequent reasons why cells have no result.
         flags: flags of the boards, one of each name.
         flagged: number of cells with a flag.
+        checked: state of ``gauntlet check`` → the modules of the page's records in it.
         what: label of a defence or an attack → its summary.
         approximate: defences whose gradient is approximate, where the attacker uses it.
         planned: all planned cells.
@@ -86,6 +87,7 @@ class MatrixPage:
     reasons: tuple[str, ...]
     flags: tuple[TableFlag, ...]
     flagged: int
+    checked: Mapping[str, tuple[str, ...]]
     what: Mapping[str, str]
     approximate: frozenset[str]
     planned: tuple[CellRow, ...]
@@ -229,7 +231,8 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         empty=not ran,
         reasons=_reasons(planned),
         flags=tuple({flag.name: flag for flag in flagged}.values()),
-        flagged=len({line.key for line in ran if line.record and line.record.flags}),
+        flagged=len({r.key for r in ran if r.record and (r.record.flags or r.check_failures)}),
+        checked=_checked(ran),
         what={
             label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries
         },
@@ -238,6 +241,22 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         curves=tuple(curves.curves(found)),
         flips=tuple(flips.flips(planned)),
     )
+
+
+def _checked(ran: Iterable[CellRow]) -> dict[str, tuple[str, ...]]:
+    """Return state of ``gauntlet check`` → modules; of two digests of a module the worse counts."""
+    states: dict[str, set[str]] = {}
+    for line in ran:
+        for module, check in line.checks.items():
+            states.setdefault(module, set()).add(check.state)
+    worst = {
+        module: next(state for state in ("failed", "unchecked", "passed") if state in found)
+        for module, found in states.items()
+    }
+    return {
+        state: tuple(sorted(module for module, found in worst.items() if found == state))
+        for state in ("passed", "failed", "unchecked")
+    }
 
 
 def _reasons(planned: Iterable[CellRow]) -> tuple[str, ...]:

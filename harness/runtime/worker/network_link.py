@@ -153,8 +153,10 @@ class NetworkLink:
             raise NetworkFailed("contract_violation", f"the network sent {error}") from None
         fits = bool(found) and (
             allowed is None
-            or len(found) == len(allowed)
-            and all(tuple(one.shape) in some for one, some in zip(found, allowed, strict=True))
+            or (
+                len(found) == len(allowed)
+                and all(tuple(one.shape) in some for one, some in zip(found, allowed, strict=True))
+            )
         )
         if not fits or any(one.dtype != torch.float32 for one in found):
             text = ", ".join(f"{str(one.dtype)[6:]} {list(one.shape)}" for one in found)

@@ -222,7 +222,7 @@ class _Call(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         graph: _Graph = ctx.graph
         # torch says only here whether the caller passes retain_graph
-        graph.kept = torch._C._autograd._get_current_graph_task_keep_graph()  # noqa: SLF001
+        graph.kept = torch._C._autograd._get_current_graph_task_keep_graph()
         given = sum(1 << number for number, one in enumerate(gradients) if one is not None)
         message = Message("backward", graph=graph.number, first=given, keep=graph.kept)
         brought = [one for one in gradients if one is not None]

@@ -100,7 +100,7 @@ class NetworkProcess:
     def _forward(self, request: Message) -> Sequence[Tensor]:
         ask, tensors = ASKS[request.kind], self._take(request)
         inputs = tensors[: ask.differentiable]
-        versions = [one._version for one in inputs]  # noqa: SLF001 - torch counts changes in place
+        versions = [one._version for one in inputs]
         if request.keep:
             for one in inputs:
                 one.requires_grad_()
@@ -111,7 +111,7 @@ class NetworkProcess:
             if "in-place operation" in str(error):  # torch refuses it on a leaf of the graph
                 raise ContractError(CHANGED) from error
             raise
-        if [one._version for one in inputs] != versions:  # noqa: SLF001
+        if [one._version for one in inputs] != versions:
             raise ContractError(CHANGED)
         outputs = [found] if isinstance(found, Tensor) else list(found)
         check_outputs(request.kind, outputs, tensors, self._model.spec)
