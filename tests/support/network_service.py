@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 def live_of(network, spec, victim=None, loss=None):
     """The network as its own process holds it."""
     return LiveModel(
-        network, network, victim, spec, lambda: network, loss or loss_for(spec.task), NEEDS
+        network, network, victim, spec, lambda: network, loss or loss_for(spec), NEEDS
     )
 
 
@@ -35,7 +35,7 @@ def forked(serve):
             ours.close()
             torch.set_num_threads(1)
             serve(theirs)
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             traceback.print_exc()
         finally:
             os._exit(0)
@@ -48,7 +48,7 @@ class Service:
 
     Attributes:
         model: the attack's side.
-        broker: the harness's side; it runs in a thread, or in a process and then knows nothing here.
+        broker: the harness's side, in a thread; what it counts in a process stays there.
         failure: how the network failed, or ``None``.
     """
 

@@ -229,9 +229,9 @@ class DefenseGuard(Protocol):
         Optional.
 
         Called:
-            In every process that holds the defended network (stages ``attack``, ``predict``, the
-            oracle), once, after the weights are loaded. White-box attacks hold the result and
-            differentiate through it.
+            In every process that holds the defended network (stage ``predict``, and the network
+            that answers an attack), once, after the weights are loaded. White-box attacks run in
+            another process; what the result answers and its gradients go there.
 
         Args:
             network: the trained network. Both are set to eval mode afterwards.
@@ -240,8 +240,9 @@ class DefenseGuard(Protocol):
 
         Returns:
             A module that takes inputs in [0, 1] of the same shape, does not write into them, and
-            returns the same kind of outputs in float32. Where its gradient is zero or approximate the manifest says
-            ``gradients: approximate``; where it draws random numbers, ``random: true``.
+            returns the same kind of outputs in float32. Where its gradient is zero or approximate
+            the manifest says ``gradients: approximate``; where it draws random numbers,
+            ``random: true``.
 
         Raises:
             NotApplicable: the guard does not exist for this shape of inputs.

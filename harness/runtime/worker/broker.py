@@ -128,7 +128,7 @@ class Broker:
         shown = sum(rows for _, rows, _ in self.digests)
         if request.first != shown:
             raise ContractError(f"a batch begins at row {request.first}, expected {shown}")
-        self._rows = torch.arange(request.first, request.first + request.count)
+        self._rows = torch.arange(request.first, request.first + request.rows)
         attack.send(Message("answer"))
 
     def _show(self, attack: Connection, request: Message) -> None:

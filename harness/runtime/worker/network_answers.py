@@ -24,13 +24,16 @@ class GuardedNetwork:
         job: job of the stage.
         network: trained network without its guard.
         rebuild: function that returns the same network, built anew.
+
+    Attributes:
+        module: the guarded network, frozen.
     """
 
     def __init__(self, job: Job, network: nn.Module, rebuild: Callable[[], nn.Module]) -> None:
         self._job, self._rebuild = job, rebuild
         self._builder = "defense" if job.has("defense", "build") else "victim"
         self._outer = "defense" if job.has("defense", "guard") else self._builder
-        self._guarded = freeze(job.guard(network))
+        self.module = freeze(job.guard(network))
 
     def answer(self, x: Tensor) -> Tensor:
         """Return the outputs for a batch of inputs, in memory that no module knows.
@@ -44,11 +47,19 @@ class GuardedNetwork:
         """
         try:
             with hook_time(self._job, self._outer):
-                return checked_pass(self._guarded, x, self._job.spec).clone()
+                return checked_pass(self.module, x, self._job.spec).clone()
         except ContractError as error:
-            side = self._responsible(x)
-            self._job.called = side
-            raise OutputError(f"{SIDES[side]}: {error}") from error
+            raise self.name_side(error, x) from error
+
+    def name_side(self, error: ContractError, x: Tensor) -> OutputError:
+        """Return an error as one of the side that is responsible, which is noted in the job.
+
+        Args:
+            error: breach of the network.
+            x: inputs on which it showed.
+        """
+        self._job.called = self._responsible(x)
+        return OutputError(f"{SIDES[self._job.called]}: {error}")
 
     def _responsible(self, x: Tensor) -> str:
         """Return whose fault a wrong answer is: that of the network within, if it errs alone too.

@@ -88,7 +88,8 @@ class NetworkModel:
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the task's loss ``[B]``."""
         self._require("loss")
-        return TASKS[self.spec.task].loss(self.call("forward", x)[0], y)
+        outputs = self.call("forward", x)[0]
+        return TASKS[self.spec.task].loss(outputs, y, self.spec.void)
 
     def training_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the training loss ``[B]``, which the network's side computes."""
@@ -126,7 +127,7 @@ class NetworkModel:
     def begin(self, rows: Tensor) -> None:
         """Announce the rows of the next batch."""
         self._batch = len(rows)
-        self.request(Message("begin", first=int(rows[0]), count=len(rows)))
+        self.request(Message("begin", first=int(rows[0]), rows=len(rows)))
 
     def goal(self) -> Tensor:
         """Return the goals of the batch, which the service draws from the network."""

@@ -13,7 +13,7 @@ import socket
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, cast
 
 import torch
 from torch import Tensor
@@ -21,8 +21,9 @@ from torch.autograd.graph import _engine_run_backward
 
 from harness.runtime.contracts import ContractError, OutputError, Spec
 from harness.runtime.model import NEEDS, LiveModel
-from harness.runtime.tasks import TASKS
+from harness.runtime.tasks import check_answer
 from harness.runtime.worker.job import Job
+from harness.runtime.worker.network_answers import GuardedNetwork
 from harness.runtime.worker.network_protocol import Connection, Message
 
 CHANNEL = 3
@@ -41,7 +42,7 @@ class Ask:
         differentiable: how many of them, from the first, have a gradient.
     """
 
-    call: Callable[..., Tensor | Sequence[Tensor]]
+    call: Callable[..., object]
     tensors: int = 1
     differentiable: int = 1
 
@@ -78,19 +79,24 @@ class NetworkProcess:
         model: the network, with everything that an attack may need.
         connection: connection to the broker.
         device: device of the network.
+
+    Attributes:
+        inputs: the network's inputs in the present request, or ``None``.
     """
 
     def __init__(self, model: LiveModel, connection: Connection, device: torch.device) -> None:
         self._model, self._connection, self._device = model, connection, device
         model.stop_counting()  # the broker counts
         self._graphs: dict[int, Graph] = {}
+        self.inputs: Tensor | None = None
 
     def serve(self) -> None:
         """Answer until the broker closes the connection."""
         while (request := self._connection.receive()) is not None:
+            self.inputs = None
             if request.kind == "free":
                 self._graphs.pop(request.graph, None)
-                answer = []
+                answer: Sequence[Tensor] = []
             elif request.kind == "backward":
                 answer = self._backward(request)
             else:
@@ -100,6 +106,7 @@ class NetworkProcess:
     def _forward(self, request: Message) -> Sequence[Tensor]:
         ask, tensors = ASKS[request.kind], self._take(request)
         inputs = tensors[: ask.differentiable]
+        self.inputs = tensors[0] if request.kind != "training_loss_of" else None
         versions = [one._version for one in inputs]
         if request.keep:
             for one in inputs:
@@ -113,7 +120,10 @@ class NetworkProcess:
             raise
         if [one._version for one in inputs] != versions:
             raise ContractError(CHANGED)
-        outputs = [found] if isinstance(found, Tensor) else list(found)
+        # anything but a list of maps is one output, also where it should have been a tensor
+        outputs = (
+            list(cast(list[Tensor], found)) if request.kind == "maps" else [cast(Tensor, found)]
+        )
         check_outputs(request.kind, outputs, tensors, self._model.spec)
         if request.graph:
             self._graphs[request.graph] = Graph(inputs, outputs)
@@ -163,22 +173,17 @@ def check_outputs(
     Raises:
         OutputError: a value is no tensor, or has another type or shape.
     """
+    if ask in ANSWERS:
+        check_answer(outputs[0], tensors[0], spec)
+        return
     rows = len(tensors[-1]) if ask == "training_loss_of" else len(tensors[0])
     for out in outputs:
-        name = "the network's output" if ask in ANSWERS else f"the network's {ask}"
-        if not isinstance(out, Tensor):
-            raise OutputError(f"{name}: expected a Tensor, got {type(out).__name__}")
-        if out.dtype != torch.float32:
+        wanted = (rows,) if ask.startswith("training_loss") else (rows, *out.shape[1:])
+        if out.dtype != torch.float32 or tuple(out.shape) != wanted:
             found = str(out.dtype).removeprefix("torch.")
-            raise OutputError(f"{name}: expected float32, got {found}; return outputs.float()")
-        allowed: tuple[tuple[int, ...], ...] = ((rows, *out.shape[1:]),)
-        if ask in ANSWERS:
-            allowed = TASKS[spec.task].shapes(tensors[0], spec)
-        elif ask.startswith("training_loss"):
-            allowed = ((rows,),)
-        if tuple(out.shape) not in allowed:
-            wanted = " or ".join(str(list(one)) for one in allowed)
-            raise OutputError(f"{name}: expected shape {wanted}, got {list(out.shape)}")
+            raise OutputError(
+                f"{ask}: expected float32 {list(wanted)}, got {found} {list(out.shape)}"
+            )
 
 
 def run_network(job: Job, channel: socket.socket) -> NoReturn:
@@ -200,10 +205,18 @@ def run_network(job: Job, channel: socket.socket) -> NoReturn:
         connection = Connection(socket.socket(fileno=CHANNEL))
         try:
             network = job.trained()
-            model = job.live(network, job.guard(network), NEEDS)
+            guarded = GuardedNetwork(job, network, job.trained)
+            process = NetworkProcess(
+                job.live(network, guarded.module, NEEDS), connection, job.device
+            )
             torch.manual_seed(job.ctx.seed("network"))
             job.called = job.answering_role
-            NetworkProcess(model, connection, job.device).serve()
+            try:
+                process.serve()
+            except ContractError as error:
+                if process.inputs is None:
+                    raise
+                raise guarded.name_side(error, process.inputs.detach()) from error
             code = 0
         except BaseException as error:  # noqa: BLE001 - it becomes the end of the service
             traceback.print_exc()

@@ -21,7 +21,7 @@ from harness.runtime.contracts import ContractError
 from harness.runtime.worker.tensor_files import Inbox, Outbox
 
 HEADER = struct.Struct("<BBHHIII")
-"""Kind, flags, sizes of description and text, graph, first and count of a message."""
+"""Kind, flags, sizes of description and text, graph, first and rows of a message."""
 KINDS = (
     *("answer", "error", "refused", "unlimited", "failed"),
     *("begin", "show", "goal", "left", "query", "free", "backward"),
@@ -44,7 +44,7 @@ class Message(NamedTuple):
         graph: number of a forward pass whose graph the network keeps; 0 for none.
         first: in ``begin``, the first row of a batch; in ``backward``, a bit for each output whose
             gradient it brings.
-        count: in ``begin``, the batch's number of rows.
+        rows: in ``begin``, the batch's number of rows.
         keep: whether the graph is kept after the pass.
         from_broker: whether the tensors lie in the broker's own file.
         text: what is wrong, in ``error``; status, role and reason, line by line, in ``failed``.
@@ -55,7 +55,7 @@ class Message(NamedTuple):
     tensors: bytes = b""
     graph: int = 0
     first: int = 0
-    count: int = 0
+    rows: int = 0
     keep: bool = False
     from_broker: bool = False
     text: str = ""
@@ -98,7 +98,7 @@ class Connection:
             len(text),
             message.graph,
             message.first,
-            message.count,
+            message.rows,
         )
         data = header + block + text
         try:
@@ -132,7 +132,7 @@ class Connection:
                     return None
                 data += part
                 if len(data) >= HEADER.size:
-                    number, flags, size, length, graph, first, count = HEADER.unpack_from(data)
+                    number, flags, size, length, graph, first, rows = HEADER.unpack_from(data)
                     missing = HEADER.size + size + length - len(data)
             if missing or number >= len(KINDS) or flags > KEEP + FROM_BROKER:
                 raise ContractError("a malformed message")
@@ -142,7 +142,7 @@ class Connection:
                 data[HEADER.size : start],
                 graph,
                 first,
-                count,
+                rows,
                 bool(flags & KEEP),
                 bool(flags & FROM_BROKER) and not self._relays,  # nobody else has the broker's file
                 data[start:].decode("utf-8", "replace") if length else "",

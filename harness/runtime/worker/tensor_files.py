@@ -56,7 +56,7 @@ class Layout(NamedTuple):
     channels_last: bool
 
     @property
-    def bytes(self) -> int:
+    def nbytes(self) -> int:
         """Size of the tensor."""
         return math.prod(self.shape) * self.dtype.itemsize
 
@@ -101,7 +101,7 @@ def layouts_of(tensors: Sequence[Tensor]) -> list[Layout]:
             raise ContractError(f"a tensor of type {name}; what crosses is {names}")
         layout = Layout(tensor.dtype, tuple(tensor.shape), offset, is_channels_last(tensor))
         found.append(layout)
-        offset += -(-layout.bytes // ALIGNMENT) * ALIGNMENT
+        offset += -(-layout.nbytes // ALIGNMENT) * ALIGNMENT
     if offset > MAX_BYTES:
         raise ContractError(f"tensors of {offset} bytes in one message; at most {MAX_BYTES}")
     return found
@@ -137,7 +137,7 @@ class Outbox:
         descriptor, known = None, self._known.get(kind)
         if known is None:
             layouts = layouts_of(tensors)
-            size = max((one.offset + one.bytes for one in layouts), default=0)
+            size = max((one.offset + one.nbytes for one in layouts), default=0)
             if self._map is None or size > len(self._map):
                 self._map, descriptor = make_file(size)
                 self._known.clear()
@@ -190,7 +190,7 @@ class Inbox:
         if found is None:
             layouts = unpack(block)
             room = 0 if self._map is None else len(self._map)
-            if any(one.bytes and one.offset + one.bytes > room for one in layouts):
+            if any(one.nbytes and one.offset + one.nbytes > room for one in layouts):
                 raise ContractError("a tensor lies outside its file")
             found = [view(self._map, one) for one in layouts]
             if len(self._known) < REMEMBERED:

@@ -82,7 +82,7 @@ def test_outputs_and_gradients_are_equal_to_the_bit(live, name):
         assert here.stride() == there.stride()
 
 
-@pytest.mark.parametrize("norm, eps", [("linf", 0.1), ("l2", 0.5)])
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.1), ("l2", 0.5)])
 def test_an_attack_finds_the_same(live, tmp_path, norm, eps):
     x, y = batch(20)
     attack, budget = module("attack", "pgd", steps=7), Budget(norm=norm, eps=eps)
@@ -176,7 +176,7 @@ BREACHES = {
     ),
     "goal": (lambda m, x: m.goal(), "goals"),
     "query": (lambda m, x: m.request(Message("query"), [x, torch.arange(6)]), "not counted"),
-    "other rows": (lambda m, x: m.request(Message("begin", first=3, count=4)), "expected 0"),
+    "other rows": (lambda m, x: m.request(Message("begin", first=3, rows=4)), "expected 0"),
     "fewer rows": (lambda m, x: (m.begin(torch.arange(4)), m.show(x)), "4 rows ends with 6"),
     "answers": (lambda m, x: m.request(Message("answer")), "no model answers"),
     "no tensor": (lambda m, x: m.request(Message("forward")), "0 tensors"),
@@ -321,6 +321,10 @@ def dies(connection, request):
     os._exit(3)
 
 
+def noise(connection, request):
+    connection._channel.sendall(b"\xff" * 200_000)
+
+
 FAILURES = {
     "more rows": (reply(torch.zeros(9, 4)), "contract_violation", "[9, 4]"),
     "other shape": (reply(torch.zeros(6, 5)), "contract_violation", "[6, 5]"),
@@ -328,7 +332,7 @@ FAILURES = {
     "nothing": (reply(), "contract_violation", "nothing"),
     "several": (reply(torch.zeros(6, 4), torch.zeros(6, 4)), "contract_violation", "[6, 4], "),
     "dies": (raw(dies), "module_error", "ended"),
-    "noise": (raw(lambda c, _: c._channel.sendall(b"\xff" * 200_000)), "contract_violation", "malform"),
+    "noise": (raw(noise), "contract_violation", "malformed"),
     "raises": (
         raw(lambda c, _: c.send(Message("failed", text="module_error\ndefense\nbroken"))),
         "module_error",
@@ -357,9 +361,11 @@ def test_a_gradient_of_another_size_or_type_is_the_networks_fault(live, gradient
         connection.send(Message("answer"), [out])
 
     x, y = batch()
-    with served(live, serve=raw(answer)) as service, pytest.raises(ConnectionError):
+    with served(live, serve=raw(answer)) as service:
         leaf = x.requires_grad_()
-        torch.autograd.grad(service.model.loss(leaf, y).sum(), leaf)
+        loss = service.model.loss(leaf, y).sum()
+        with pytest.raises(ConnectionError):
+            torch.autograd.grad(loss, leaf)
     assert service.failure.status == "contract_violation"
 
 
