@@ -240,8 +240,9 @@ class DefenseGuard(Protocol):
 
         Returns:
             A module that takes inputs in [0, 1] of the same shape, does not write into them, and
-            returns the same kind of outputs in float32. Where its gradient is zero or approximate the manifest says
-            ``gradients: approximate``; where it draws random numbers, ``random: true``.
+            returns the same kind of outputs in float32. Where its gradient is zero or approximate
+            the manifest says ``gradients: approximate``; where it draws random numbers,
+            ``random: true``.
 
         Raises:
             NotApplicable: the guard does not exist for this shape of inputs.
