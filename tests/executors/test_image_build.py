@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 
@@ -317,6 +318,23 @@ def test_a_pruned_image_leaves_nothing(module, engine):
     keep = {built.key for built in engine.listing()} - {environment.key}
     assert [gone.key for gone in engine.prune(keep)] == [environment.key]
     assert everything(engine) == before
+
+
+def test_a_volume_that_an_image_had_would_go_with_its_container(checkout, engine, monkeypatch):
+    """No build makes such an image; should a base ever be one, nothing stays on the host."""
+    name = f"{WORKSHOP}:volume"
+    with image_build.build_network(engine.client) as network, closing(Context()) as context:
+        made = image_build.Build(engine.client, "test", network, lambda _: None)
+        made.run(f"FROM {tag(Environment())}\nVOLUME /data\n", context, name, labels={BUILD: ""})
+    image = engine.client.images.get(name)
+    assert image.attrs["Config"]["Volumes"] == {"/data": {}}
+    before = everything(engine)
+    monkeypatch.setattr(Images, "id_of", lambda *_: str(image.id))
+    checkout.benchmark(matrix(attacks=["noop", "sign"]))
+    checkout.run(executor="docker")
+    assert {record.status for record in checkout.records().values()} == {"ok"}
+    assert everything(engine) == before
+    engine.client.images.remove(name, force=True)
 
 
 LIKE = r"""from BASE
