@@ -36,8 +36,6 @@ def check_output(job: StageJob) -> str | None:
     """Return what is wrong with the output of a stage that claims success, or ``None``."""
     out = job.folder / "out"
     taken = [name for name in RESERVED if (out / name).exists() or (out / name).is_symlink()]
-    if own := asks_itself(job):  # its worker leaves these
-        taken = [name for name in taken if name not in own]
     if taken:
         return f"the output holds {taken[0]}, a name that is the harness's"
     try:
@@ -83,8 +81,6 @@ def check_state(job: StageJob, out: Path) -> None:
 def check_attacked(job: StageJob, out: Path) -> None:
     """Check attacked inputs."""
     check_array(out / "attacked" / "x.npy", np.float32, load_input(job, "slice_x", "x").shape)
-    if asks_itself(job):
-        check_shown(job, out)
 
 
 def check_shown(job: StageJob, out: Path) -> None:
@@ -130,12 +126,6 @@ CHECKS: dict[str, Callable[[StageJob, Path], None]] = {
     "probe_attack": check_nothing,
 }
 """Table of checks by stage kind."""
-
-
-def asks_itself(job: StageJob) -> tuple[str, ...]:
-    """Return the parts that an attack's own worker leaves, as it holds the network itself."""
-    holds = job.service is None and job.file.options.get("access") == "victim"
-    return ("shown", "goal") if holds else ()
 
 
 def has_label_maps(job: StageJob) -> bool:

@@ -52,7 +52,10 @@ def accept_service(job: StageJob, result: Result) -> Result:
     left, out = job.service.folder / "out", job.folder / "out"
     try:
         check_service(job, left)
-        check_digests(left / "shown" / DIGESTS, out)
+        digests = left / "shown" / DIGESTS
+        white_box = job.file.options.get("access") == "victim"  # whose worker shows every batch
+        if job.file.stage == "attack" and (white_box or os.path.lexists(digests)):
+            check_digests(digests, out)
     except ShownOtherInputs as error:
         return replace(result, status="contract_violation", reason=str(error), by="attack")
     except UNREADABLE as error:
@@ -85,8 +88,8 @@ def check_digests(path: Path, out: Path) -> None:
     """Check that the attacked inputs are those that the network was shown, each row once.
 
     Args:
-        path: list of first row, number of rows, and SHA-256 of these rows' float32 bytes; where
-            there is none, nothing was shown.
+        path: list of first row, number of rows, and SHA-256 of these rows' float32 bytes; without
+            it, nothing was shown.
         out: output of the attack.
 
     Raises:
@@ -94,10 +97,10 @@ def check_digests(path: Path, out: Path) -> None:
         ValueError: the file is no such list.
         OSError: it cannot be read.
     """
-    if not os.path.lexists(path):
-        return
-    with open_plain(path) as file:
-        parts = sorted(map(parse_part, json.loads(file.read(DIGEST_BYTES))))
+    parts: list[tuple[int, int, str]] = []
+    if os.path.lexists(path):
+        with open_plain(path) as file:
+            parts = sorted(map(parse_part, json.loads(file.read(DIGEST_BYTES))))
     attacked = load_array(out / "attacked" / "x.npy")
     row = 0
     for first, rows, digest in parts:

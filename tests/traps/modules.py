@@ -49,14 +49,43 @@ class Attack:
         return Edits({})
 """
 
+CHANNEL = "model._connection._channel"
 ORACLE_TRAPS = {
     "asks-too-much": ("while True: model.predict(x)", "module_error", "QueryRefused"),
-    "babbles": ("model._connection.sendall(b'\\xff' * 99); return x", "ok", None),
-    "floods": ("model._connection.sendall(b'\\x00' * 7 + b'\\x7f'); return x", "ok", None),
-    "other-rows": (
-        "model.rows = model.rows + 10**6; return model.predict(x)",
+    "babbles": (
+        f"{CHANNEL}.sendall(b'\\xff' + bytes(98)); return x",
         "contract_violation",
-        "rows outside the slice",
+        "a malformed message",
+    ),
+    "floods": (
+        f"""for _ in range(1 << 12):
+            {CHANNEL}.sendall(bytes(1 << 16))
+        return x""",
+        "contract_violation",
+        "",
+    ),
+    "other-rows": (
+        "return model.predict(x, torch.arange(len(x)) + 10**6)",
+        "contract_violation",
+        "a query names rows outside its batch",
+    ),
+    "pools": (
+        """first = torch.zeros(len(x), dtype=torch.int64)
+        for row in range(4):
+            model.predict(x[:1], first[:1] + row)
+        return x""",
+        "module_error",
+        "QueryRefused",
+    ),
+    "asks-white-box": (
+        """from harness.runtime.worker.network_protocol import Message
+        try:
+            model.request(Message("forward", keep=True), [x])
+        except Exception:
+            pass
+        return x""",
+        "contract_violation",
+        "the attack used model.forward",
     ),
     "forges-counts": (
         "out = ctx.state.parent / 'oracle'; out.mkdir(exist_ok=True); "
@@ -64,7 +93,7 @@ ORACLE_TRAPS = {
         "contract_violation",
         "oracle, a name that is the harness's",
     ),
-    "hangs-up": ("model._connection.close(); return x", "ok", None),
+    "hangs-up": (f"{CHANNEL}.close(); return x", "module_error", "OSError"),
 }
 """Name → the body of ``perturb`` with an oracle, status, words of the reason."""
 

@@ -90,12 +90,15 @@ class Broker:
             raise _Stop
 
         signal.signal(signal.SIGTERM, stop)
-        with server, contextlib.suppress(_Stop):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-            while not stopping:
-                channel, _ = server.accept()
-                with channel, contextlib.suppress(ConnectionError):
-                    self.serve_connection(Connection(channel, relays=True))
+        try:
+            with server, contextlib.suppress(_Stop):
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+                while not stopping:
+                    channel, _ = server.accept()
+                    with channel, contextlib.suppress(ConnectionError):
+                        self.serve_connection(Connection(channel, relays=True))
+        finally:  # where the network has failed, the signal comes while its end is being reported
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def serve_connection(self, attack: Connection) -> None:
         """Answer the requests of one connection until it is closed, at whatever point that is.

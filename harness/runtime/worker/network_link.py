@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Collection, Sequence
@@ -113,7 +114,8 @@ class NetworkLink:
         """Send a request and return the answer."""
         self.asked_at = time.monotonic()
         try:
-            self._connection.send(request, tensors)
+            with contextlib.suppress(BrokenPipeError):  # it may have said why before it ended
+                self._connection.send(request, tensors)
             answer = self._connection.receive()
         except ContractError as error:
             raise NetworkFailed("contract_violation", f"the network sent {error}") from None

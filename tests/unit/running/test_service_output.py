@@ -100,9 +100,17 @@ def test_batches_may_come_in_any_order(job):
     assert end(job) == FINE
 
 
-def test_nothing_shown_is_nothing_to_compare(job):
+@pytest.mark.parametrize("access", ["victim", "oracle"])
+def test_a_white_box_attack_must_show_what_it_returns(job, access):
+    """With a forged end it would show nothing, and no answer could be compared."""
     (left(job) / "shown" / "digests.json").unlink()
-    assert end(job) == FINE
+    options = {**job.file.options, "access": access}
+    result = end(replace(job, file=replace(job.file, options=options)))
+    if access == "oracle":
+        assert result == FINE
+        return
+    assert (result.status, result.by) == ("contract_violation", "attack")
+    assert "showed the network 0 of the 7" in result.reason
 
 
 SPOILT = {

@@ -44,15 +44,31 @@ def checkpoint(context: SelfCheckContext) -> None:
 
 @promise
 def oracle(context: SelfCheckContext) -> None:
-    """The query oracle answers, counts, refuses queries over budget, and grants nothing else."""
+    """The query oracle answers, counts, and refuses queries over budget."""
     (stage,) = context.finish(context.jobs.with_oracle(context.jobs.make("oracle.asks")))
     report = stage.report
     expect(report["answers"] == [[1.0, 1.0, 1.0]] * 2, f"it answered {report['answers']}")
     expect(report["refused"] == "QueryRefused" and report["left"] == [0, 0], report)
-    expect(not report["granted"], f"the attack holds {report['granted']}")
     assert stage.job.service is not None
     counts = stage.job.service.folder / "out" / "oracle" / "counts.npy"
     expect(counts.is_file(), "the oracle left no counts")
+
+
+@promise
+def oracle_grants(context: SelfCheckContext) -> None:
+    """A query attack that asks for more than answers breaks its contract, whatever it does then."""
+    for kind in ("forward", "features", "maps", "training_loss", "predict"):
+        job = context.jobs.make("oracle.asks_more", kind=kind)
+        (stage,) = context.finish(context.jobs.with_oracle(job))
+        stage.expect("contract_violation", kind)
+        expect(stage.result.by == "attack", f"the role reported is {stage.result.by}")
+
+
+@promise
+def oracle_left(context: SelfCheckContext) -> None:
+    """An attack that closes the connection is no failure of the network."""
+    (stage,) = context.finish(context.jobs.with_oracle(context.jobs.make("oracle.hangs_up")))
+    stage.expect("ok")
 
 
 @promise

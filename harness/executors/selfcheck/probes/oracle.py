@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 
 from harness.runtime.contracts import ContractError, QueryRefused
@@ -10,7 +12,7 @@ from harness.runtime.worker.network_protocol import Message
 
 
 def asks(model: NetworkModel) -> dict[str, object]:
-    """Query the oracle until it refuses, and list which parts of a network it has."""
+    """Query the oracle until it refuses."""
     model.begin(torch.arange(2))
     x = torch.ones(2, 1, 2, 2)
     first = model.predict(x)
@@ -25,14 +27,17 @@ def asks(model: NetworkModel) -> dict[str, object]:
         "answers": first.tolist(),
         "refused": refused,
         "left": None if left is None else left.tolist(),
-        "granted": [kind for kind in ("forward", "features", "maps") if grants(model, kind, x)],
     }
 
 
-def grants(model: NetworkModel, kind: str, x: torch.Tensor) -> bool:
-    """Return whether the other side answers a request that a query model never makes."""
-    try:
-        model.request(Message(kind), [x])
-    except ContractError:
-        return False
-    return True
+def asks_more(model: NetworkModel, kind: str) -> None:
+    """Ask for what a query model never asks, and make light of the refusal."""
+    model.begin(torch.arange(2))
+    with contextlib.suppress(ContractError):
+        model.request(Message(kind), [torch.ones(2, 1, 2, 2)])
+
+
+def hangs_up(model: NetworkModel) -> None:
+    """Close the connection in the middle of a batch."""
+    model.begin(torch.arange(2))
+    model._connection._channel.close()
