@@ -118,11 +118,12 @@ def make_matrix(
         budget: the only budget of the matrix.
     """
     manifest, entry = module.manifest, make_entry(module, task, variant)
-    lists: dict[str, list[Json]] = {
+    around: dict[str, list[Json]] = {
         "victims": [VICTIMS[task]],
         "defenses": ["none"],
         "attacks": ["noop"],
-    } | SURROUNDINGS[manifest.kind](manifest, entry, threat, task)
+    }
+    around |= SURROUNDINGS[manifest.kind](manifest, entry, threat, task)
     data = DATA[task]
     knowledge: Json = "clean-victim" if needs_clean_victim(manifest, threat) else "none"
     if needs_public(threat) and manifest.kind == "victim":
@@ -133,7 +134,7 @@ def make_matrix(
         "threat_model": threat,
         "data": data,
         "knowledge": knowledge,
-        **lists,
+        **around,
         "budgets": [budget],
         "eval_subset": {"examples": 40 if task == "segmentation" else 200, "batch": 40},
         "clean": 20 if task == "segmentation" else 100,
