@@ -58,7 +58,7 @@ class APGD:
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
         """Save class weights of mean 1, if the loss is balanced."""
         if self.balanced:  # as a defence's adversary it is called without regard to learn_when
-            weights = class_weights("inverse", train.y, train.spec.outputs)
+            weights = class_weights("inverse", train.y, train.spec.outputs, train.spec.void)
             save_file({"weights": weights / weights.mean()}, ctx.state / "classes.safetensors")
 
     def perturb(

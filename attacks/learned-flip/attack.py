@@ -73,7 +73,7 @@ class LearnedFlip:
         """Return the attacker's network: new, or a copy of the clean victim."""
         network = model.fresh()
         if self.start == "clean":
-            network.load_state_dict(model.module.state_dict())
+            network.load_state_dict(model.undefended.state_dict())
         return network
 
     def solve(self, problem: FlipObjective, network: nn.Module, count: int, ctx: Context) -> Tensor:

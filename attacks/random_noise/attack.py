@@ -23,7 +23,10 @@ class RandomNoise:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        return random_start(x, *ball(budget), ctx.generator("noise"))
+        generator = ctx.generator("noise")
+        if budget.patch is None:
+            return random_start(x, *ball(budget), generator)
+        return patched(x, budget, generator)
 
     def poison(
         self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context
@@ -64,13 +67,27 @@ def random_labels(train: Data, rows: Tensor, generator: torch.Generator) -> Tens
 
 def noisy(x: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
     """Add the same noise to every input: a random patch at a random place, or noise of the ball."""
-    if budget.patch is None:
-        norm, eps = ball(budget)
-        grey = torch.full_like(x[:1], 0.5)
-        return project(x + random_start(grey, norm, eps, generator) - grey, x, norm, eps)
+    if budget.patch is not None:
+        return patched(x, budget, generator)
+    return shifted(x, budget, generator)
+
+
+def shifted(x: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
+    """Add the same noise of the ball to every input."""
+    norm, eps = ball(budget)
+    grey = torch.full_like(x[:1], 0.5)
+    return project(x + random_start(grey, norm, eps, generator) - grey, x, norm, eps)
+
+
+def patched(x: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
+    """Replace a patch at a random place by noise, or shift it within the ball if there is one."""
     side = budget.patch
+    assert side is not None
     top, left = (int(torch.randint(n - side + 1, (), generator=generator)) for n in x.shape[2:])
-    patch = torch.rand((x.shape[1], side, side), generator=generator)
+    place = (..., slice(top, top + side), slice(left, left + side))
     marked = x.clone()
-    marked[:, :, top : top + side, left : left + side] = patch.to(x)
+    if budget.norm is None:
+        marked[place] = torch.rand((x.shape[1], side, side), generator=generator).to(x)
+    else:
+        marked[place] = shifted(x[place], budget, generator)
     return marked

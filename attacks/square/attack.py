@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
 from harness.runtime.gradients import ball, project
-from harness.runtime.problem import MARGIN, Problem
+from harness.runtime.problem import Problem
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Iterations, of 10,000, after which p is halved (the paper's schedule)."""
@@ -38,8 +38,9 @@ class Square:
         if left is not None:
             queries = torch.minimum(queries, left)
         best, margin = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
+        done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for iteration in range(int(queries.max())):
-            rows = ((margin <= MARGIN) & (iteration < queries)).nonzero().flatten()
+            rows = (~done & (iteration < queries)).nonzero().flatten()
             if len(rows) == 0:
                 break
             # chance is drawn for all rows, so that none depends on the others' success
@@ -49,9 +50,11 @@ class Square:
                 h = window_side(p_selection(self.share, iteration / int(queries.max())), x.shape)
                 x_new = distribution.sample(best, x, eps, h, generator, rows)
             active = problem.rows(rows)
-            new = active.margin(active.predict(x_new))
-            better = new > margin[rows]
+            logits = active.predict(x_new)
+            new, ends = active.margin(logits), active.done(logits)
+            better = ends | (new > margin[rows])
             best[rows[better]], margin[rows[better]] = x_new[better], new[better]
+            done[rows] = ends
         return best
 
 

@@ -30,7 +30,7 @@ class AdversarialFineTuning:
         ctx: Context,
     ) -> None:
         assert adversary is not None, "the manifest requires an adversary"
-        own = loss_of(victim, train.spec.task)
+        own = loss_of(victim, train.spec)
         if self.pretrain:
             victim.fit(network, train, val, own, ctx)
         adversary.learn(network, train, val)

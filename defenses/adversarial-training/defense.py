@@ -28,7 +28,7 @@ class AdversarialTraining:
         ctx: Context,
     ) -> None:
         assert adversary is not None, "the manifest requires an adversary"
-        own = loss_of(victim, train.spec.task)
+        own = loss_of(victim, train.spec)
 
         def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
             attacked = own(net, adversary(net, x, y), y)

@@ -26,7 +26,7 @@ class FinePruning:
         stage = network.get_submodule(victim.stages[-1])
         idle = self.idle(network, stage, clean)
         ctx.log(f"fine-pruning: {len(idle)} channels of {victim.stages[-1]} pruned")
-        own = loss_of(victim, clean.spec.task)
+        own = loss_of(victim, clean.spec)
 
         def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
             prune(stage, idle)  # each step of fine-tuning may have changed them

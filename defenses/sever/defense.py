@@ -34,7 +34,7 @@ class Sever:
     def sanitize(self, victim: Victim, network: nn.Module, train: Data, ctx: Context) -> Keep:
         rows = torch.arange(min(WATCHED, len(train)))
         watched = replace(train, y=train.y[rows], ids=train.ids[rows])
-        loss = loss_of(victim, train.spec.task)
+        loss = loss_of(victim, train.spec)
         victim.fit(network, train, watched, loss, ctx, self.steps or None)
         items = features(victim, network, train, self.batch)
         mask = torch.ones(len(train), dtype=torch.bool, device=items.device)

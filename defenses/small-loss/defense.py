@@ -29,7 +29,7 @@ class SmallLoss:
         self.share, self.steps, self.batch = share, steps, batch
 
     def sanitize(self, victim: Victim, network: nn.Module, train: Data, ctx: Context) -> Keep:
-        loss = loss_of(victim, train.spec.task)
+        loss = loss_of(victim, train.spec)
         rows = torch.arange(min(WATCHED, len(train)))
         raw = train.raw if train.spec.arity else train.raw[rows]
         watched = replace(train, raw=raw, y=train.y[rows], ids=train.ids[rows])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from pathlib import Path
 
 from rich.console import Console
 
+from harness.common.errors import UserError
 from harness.common.files import remove_tree
 from harness.planning.graph import Stage
 from harness.workspace import Workspace
@@ -14,7 +16,8 @@ from harness.workspace import Workspace
 def clean(workspace: Workspace, *, everything: bool, console: Console) -> None:
     """Remove artefacts that no current plan names, and leftovers of killed runs.
 
-    Records are never touched. With ``everything``, the whole store is emptied.
+    On an engine, what killed image builds left goes, too. Records are never touched. With
+    ``everything``, the whole store is emptied.
     """
     store = workspace.store()
     stages = {} if everything else plan_stages(workspace)
@@ -29,8 +32,17 @@ def clean(workspace: Workspace, *, everything: bool, console: Console) -> None:
         for path in folder.glob("*"):
             if path.name not in stages:
                 remove_tree(path)
+    sweep_engine()
     freed = before - measure_folder(workspace.home)
     console.print(f"{len(dropped)} entries removed, {freed / 1e6:.1f} MB freed", highlight=False)
+
+
+def sweep_engine() -> None:
+    """Remove what image builds of dead harnesses left, where an engine answers."""
+    from harness.executors.images import Images
+
+    with suppress(UserError), closing(Images.connect()) as engine:
+        engine.sweep()
 
 
 def plan_stages(workspace: Workspace) -> dict[str, Stage]:

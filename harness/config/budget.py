@@ -45,6 +45,19 @@ BUDGET_FIELDS: dict[ThreatModel, BudgetRule] = {
 }
 
 
+LIMITS_ON_INPUTS = ("norm", "patch", "unbounded")
+"""Fields that say how far inputs may change; an attack must keep each of them that is set."""
+
+
+def limits_inputs(threat_model: ThreatModel) -> bool:
+    """Return whether every budget of a threat model says how far inputs may change.
+
+    >>> limits_inputs("evasion"), limits_inputs("poisoning")
+    (True, False)
+    """
+    return not set(LIMITS_ON_INPUTS).isdisjoint(BUDGET_FIELDS[threat_model].one_of)
+
+
 class BudgetEntry(Strict):
     """Limits of an attack: what may change, by how much, and how often it may ask.
 

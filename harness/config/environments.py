@@ -17,11 +17,13 @@ from packaging.utils import canonicalize_name
 from harness.common.errors import UserError, UserErrors
 from harness.common.keys import ROOT, digest, environment_digest, file_digest
 from harness.config.catalog import Catalog, Module
+from harness.config.dockerfile import MAX_BYTES, Instruction, parse
+from harness.config.module_files import module_files, open_plain
 
 DOCKERFILE = ROOT / "docker" / "base" / "Dockerfile"
 RUNTIME = ROOT / "requirements" / "runtime.txt"
-BASE = "gauntlet-base"
-"""What a module's own Dockerfile starts from."""
+LAYOUT = "/opt"
+"""Part of the key of each image but the base's: raise it when layers are made in another way."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Environment:
         """
         own = None if self.module is None else self.module.digest
         files = [file_digest(DOCKERFILE), file_digest(RUNTIME)]
-        return digest([*files, self.device, self.pins, own])
+        layout = (LAYOUT,) if self.pins or self.module else ()
+        return digest([*files, self.device, self.pins, own, *layout])
 
     @property
     def base(self) -> Environment:
@@ -173,7 +176,8 @@ def read_pins(path: Path) -> Iterator[tuple[tuple[int, list[str]], Requirement]]
     Raises:
         UserError: a line that is no requirement.
     """
-    text = path.read_text(encoding="utf-8").replace("\\\n", "\\ ")  # keeps lines countable
+    with open_plain(path.parent, Path(path.name)) as file:
+        text = file.read().decode("utf-8").replace("\\\n", "\\ ")  # keeps lines countable
     number = 1
     for line in text.split("\n"):
         first, number = number, number + 1 + line.count("\\ ")
@@ -190,35 +194,18 @@ def read_pins(path: Path) -> Iterator[tuple[tuple[int, list[str]], Requirement]]
 
 
 @functools.cache
-def dockerfile(folder: Path) -> str | None:
+def dockerfile(folder: Path) -> tuple[Instruction, ...] | None:
     """Read a module's own Dockerfile; ``None`` where it has none.
 
     Raises:
-        UserError: it does not start from our base, or takes files from elsewhere.
+        UserError: an instruction that is not allowed; ``harness.config.dockerfile`` lists them.
+        UserErrors: links and other things in the folder that are no plain files.
     """
-    path = folder / "Dockerfile"
-    if not path.is_file():
+    names = {str(path.relative_to(folder)) for path in module_files(folder)}
+    if "Dockerfile" not in names:
         return None
-    text = path.read_text(encoding="utf-8")
-    begun = False
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split()
-        if not words or words[0].startswith("#"):
-            if line.lower().replace(" ", "").startswith(("#syntax=", "#escape=")):
-                raise UserError(f"{path}:{number}", f"a directive ({line})", "remove it")
-            continue
-        order, rest = words[0].upper(), [word.lower() for word in words[1:]]
-        where = f"{path}:{number}"
-        if order == "FROM" and (begun or rest != [BASE]):
-            raise UserError(where, f"starts from {line[5:].strip()!r}", f"write FROM {BASE}, once")
-        if not begun and order != "FROM":
-            raise UserError(where, f"{order} before FROM", f"begin with FROM {BASE}")
-        if order == "ADD" or any(word.startswith("--from=") for word in rest):
-            raise UserError(where, f"{order} from elsewhere", "COPY files of the module's folder")
-        begun = True
-    if not begun:
-        raise UserError(str(path), "no FROM", f"begin with FROM {BASE}")
-    return text
+    with open_plain(folder, Path("Dockerfile")) as file:
+        return parse(file.read(MAX_BYTES + 1), str(folder / "Dockerfile"), names)
 
 
 def problems(module: Module) -> list[UserError]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from harness.common.keys import digest, file_digest
+from harness.common.keys import digest
 from harness.config.manifest import Manifest
-from harness.config.module_files import module_files
+from harness.config.module_files import file_digests
 
 IN_KEY: Mapping[str, bool] = MappingProxyType(
     {
@@ -62,8 +62,13 @@ def module_digest(folder: Path, manifest: Manifest) -> str:
     Raises:
         UserErrors: links and other things in the folder that are no plain files.
     """
-    files = [[str(path.relative_to(folder)), file_digest(path)] for path in module_files(folder)]
-    return digest({"files": files, "manifest": declarations(manifest)})
+    return joined_digest(file_digests(folder), manifest)
+
+
+def joined_digest(files: Mapping[str, str], manifest: Manifest) -> str:
+    """Return the digest of a module whose files have these digests."""
+    listed = [[name, files[name]] for name in sorted(files)]
+    return digest({"files": listed, "manifest": declarations(manifest)})
 
 
 def declarations(manifest: Manifest) -> object:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, Field
 
 from harness.common.errors import UserError, UserErrors, split
+from harness.config.budget import limits_inputs
 from harness.config.field_types import (
     THREAT_MODELS,
     Limits,
@@ -40,7 +41,7 @@ from harness.config.strict_yaml import Document, Loc, key, nearest, quote
 from harness.config.validation import name_problems, read_all, read_model
 
 Kind: TypeAlias = Literal["attack", "defense", "victim"]
-Need: TypeAlias = Literal["loss", "features", "maps", "gradients"]
+Need: TypeAlias = Literal["loss", "features", "maps", "gradients", "weights"]
 
 # Equal to runtime.hooks.HOOKS, which config does not import; a test compares the two.
 HOOK_NAMES: dict[Kind, tuple[str, ...]] = {
@@ -102,12 +103,13 @@ class Manifest(Strict):
         default=(),
         description="What the module asks of the network beyond its outputs: `loss` "
         "(`model.loss`), `features` (input of the last layer), `maps` (feature maps of the "
-        "stages), `gradients` (`model.module`, the network itself). The rest is refused. For "
-        "attacks and defences. Default: nothing.",
+        "stages), `gradients` (`model.module`, the guarded network as a module), `weights` "
+        "(`model.undefended`, the network without a defence, with its parameters). The rest is "
+        "refused. For attacks and defences. Default: nothing.",
     )
     offers: Set[Need] = Field(
         default=(),
-        description="What the victim grants of the same four: an attack that needs more does not "
+        description="What the victim grants of the same five: an attack that needs more does not "
         "apply to it. For victims. Default: nothing.",
     )
     entry: Annotated[str, AfterValidator(_entry_point)] = Field(
@@ -291,9 +293,18 @@ class Manifest(Strict):
             if not one.model_fields_set - {"when"}:
                 yield Problem(("requires", i), "requires nothing", f"add {' or '.join(known)}")
             yield from self._choice_problems(one.when, ("requires", i, "when"))
+        yield from self._limits_problems()
         yield from self._choice_problems(self.learn_when, ("learn_when",))
         if self.learn_when and "learn" not in self.hooks:
             yield Problem(("learn_when",), "there is no hook learn", "remove it")
+
+    def _limits_problems(self) -> Iterator[Problem]:
+        """Check that an attack names the limits that it keeps, where every budget sets some."""
+        bounded = [name for name in self.threat_models if limits_inputs(name)]
+        if self.kind != "attack" or not bounded or any(one.limits for one in self.requires):
+            return
+        what = f"no limits, and every budget of {bounded[0]} sets one"
+        yield Problem(("requires",), what, "add those that the attack keeps: [{limits: [linf]}]")
 
     def _choice_problems(self, when: Choices, at: Loc) -> Iterator[Problem]:
         for name, values in when.items():

@@ -210,7 +210,9 @@ class Requirement(Strict):
     )
     limits: Set[Literal["linf", "l2", "patch", "unbounded"]] = Field(
         default=(),
-        description="The budget limits perturbations in one of these ways. For attacks.",
+        description="Limits on inputs that the attack keeps, all of them together: norms (`linf`, "
+        "`l2`), `patch`, or `unbounded`. A budget that sets another one rules the attack out. "
+        "An attack must give them if it changes test inputs or delivers a network. For attacks.",
     )
     goals: Set[Literal["untargeted", "targeted"]] = Field(
         default=(), description="The matrix has one of these goals. For attacks."

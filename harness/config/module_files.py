@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from io import BufferedReader
 from pathlib import Path
 
 from harness.common.errors import UserError, UserErrors
@@ -46,6 +50,56 @@ def module_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names, key=str) if affects_results(name)]
 
 
+@contextlib.contextmanager
+def open_plain(folder: Path, name: Path) -> Iterator[BufferedReader]:
+    """Open a plain file below a folder; no part of its name is followed if it is a link.
+
+    A file that was plain when it was listed may be a link by now.
+
+    Args:
+        folder: a folder, which may be a link itself.
+        name: name of the file in it.
+
+    Raises:
+        UserError: a link or something else that is no plain file.
+        OSError: it is gone, or cannot be read.
+    """
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    plain = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe must not block
+    try:
+        for part in name.parts:
+            kind = os.stat(part, dir_fd=place, follow_symlinks=False).st_mode
+            try:
+                inner = os.open(part, plain, dir_fd=place)
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENXIO):  # a link; a socket
+                    raise _irregular(folder, name, stat.S_IFMT(kind)) from None
+                raise
+            os.close(place)
+            place = inner
+        kind = os.fstat(place).st_mode
+        if not stat.S_ISREG(kind):
+            raise _irregular(folder, name, stat.S_IFMT(kind))
+        with os.fdopen(os.dup(place), "rb") as file:
+            yield file
+    finally:
+        os.close(place)
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file that decides results, by its name in the folder.
+
+    Raises:
+        UserErrors: links and other things in the folder that are no plain files.
+    """
+    found = {}
+    for path in module_files(folder):
+        name = path.relative_to(folder)
+        with open_plain(folder, name) as file:
+            found[str(name)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
 def affects_results(name: Path) -> bool:
     """Return whether a file's content may decide results, by its name in the module's folder.
 
@@ -62,14 +116,20 @@ def irregular_files(folder: Path) -> list[UserError]:
     In a container a link names another file, or none; the rest has no content that can be hashed.
     The folder itself may be a link.
     """
+    found = (
+        _irregular(folder, path.relative_to(folder), kind)
+        for path, kind in _entries(folder)
+        if kind != stat.S_IFREG
+    )
+    return sorted(found, key=lambda error: error.where)
+
+
+def _irregular(folder: Path, name: Path, kind: int) -> UserError:
+    """Return the error for something that is no plain file."""
     place = Path(os.path.abspath(folder))  # without following links
-    errors = []
-    for path, kind in _entries(folder):
-        if kind != stat.S_IFREG:
-            what, fix = KINDS.get(kind, ("no plain file", "remove it"))
-            name = Path(place.parent.name, place.name, path.relative_to(folder))
-            errors.append(UserError(str(name), f"{what} in a module's folder", fix))
-    return sorted(errors, key=lambda error: error.where)
+    what, fix = KINDS.get(kind, ("no plain file", "remove it"))
+    where = Path(place.parent.name, place.name, name)
+    return UserError(str(where), f"{what} in a module's folder", fix)
 
 
 def _entries(folder: Path) -> Iterator[tuple[Path, int]]:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -20,7 +21,7 @@ import yaml
 from harness.common.errors import UserError, UserErrors
 from harness.common.text import find_hidden_character, suggest
 
-Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Unknown | None"
 Loc: TypeAlias = tuple[str | int, ...]
 Place: TypeAlias = tuple[int, int]
 
@@ -98,6 +99,12 @@ class Document:
     def error(self, loc: Loc, what: str, fix: str) -> UserError:
         """Return a user's mistake at a key path of this file."""
         return UserError(self.where(loc), what, fix)
+
+
+class Unknown(Enum):
+    """Value that was refused: of no type, so that nothing is concluded from a missing key."""
+
+    UNKNOWN = "unknown"
 
 
 class Refusal(NamedTuple):
@@ -286,7 +293,7 @@ class _Reader:
             raise RecursionError
         if isinstance(event, yaml.AliasEvent):
             self.refuse(place, f"an alias (*{event.anchor})", "write the value out", loc, loc)
-            return None
+            return Unknown.UNKNOWN
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
         if event.anchor is not None:
             self.refuse(place, f"an anchor (&{event.anchor})", "remove it", loc)
@@ -344,7 +351,7 @@ class _Reader:
         except ValueError as error:
             fix = f'quote it ("{event.value[:20]}") if it is text'
             self.refuse(place, f"{error}, found {event.value[:40]}", fix, loc, loc)
-            return None
+            return Unknown.UNKNOWN
 
 
 def _place(event: yaml.Event) -> Place:

@@ -75,10 +75,21 @@ class Splits:
     test: Split
 
 
+MOST_CLASSES = 254
+"""Most classes of a segmentation set."""
+
+
 def image_spec(
     task: str, classes: Sequence[str], shape: Sequence[int], void: int | None = None
 ) -> dict[str, object]:
-    """Return the spec of labelled images ``[C, H, W]``, with one output for each class."""
+    """Return the spec of labelled images ``[C, H, W]``, with one output for each class.
+
+    Raises:
+        ValueError: class maps of more than 254 classes: in eight bits, 255 is for pixels without
+            a class, and 254 may be the number of an output for void.
+    """
+    if task == "segmentation" and len(classes) > MOST_CLASSES:
+        raise ValueError(f"{len(classes)} classes; class maps hold at most {MOST_CLASSES}")
     return {
         "task": task,
         "outputs": len(classes),

@@ -32,7 +32,8 @@ class StageJob:
         file: content of ``job.json``.
         seconds: time limit.
         memory_gb: memory limit.
-        service: job of the query oracle that must answer while this one runs, or ``None``.
+        service: job of the process that holds the network and answers while this one runs, or
+            ``None``.
         environment: packages that must be installed where it runs; ``None`` is the plain base. Only
             an executor with images reads it.
         gpu: number of the GPU that is reserved for it while it runs, or ``None``.
@@ -60,12 +61,13 @@ class Result:
         seconds: wall time.
         hook_seconds: the hook's own part of it, as the worker reports.
         peak_memory: bytes of private memory, the largest sample.
-        passes: number of examples by direction, ``forward`` and ``backward``.
+        passes: number of examples by direction, ``forward`` and ``backward``; a service's own count
+            where there is one.
         device_memory: peak bytes on the GPU, or ``None`` on the CPU.
         exit_code: exit code of the stage's process, or ``None`` where it had none.
         image: digest of the container image, or ``None`` outside containers.
         by: role whose code raised, or ``None`` where that is not known.
-        refused_queries: number of queries that the oracle refused, or ``None`` without an oracle.
+        refused_queries: number of queries that the service refused, or ``None`` if it counts none.
     """
 
     status: Status

@@ -21,13 +21,15 @@ ANSWERS: Mapping[str, tuple[By, ...]] = {
     "learn": ("attack",),
     "attack": ("attack",),
     "predict": ("defense", "victim"),
-    "oracle": ("defense", "victim"),
+    "service": ("defense", "victim"),
+    "applies": ("victim",),
     "gradients": ("defense", "victim"),
     "probe_network": ("defense", "victim"),
     "probe_attack": ("attack",),
     "inspect": ("attack", "defense", "victim"),
 }
-"""Table of responsible roles by stage kind: the first that takes part in the stage."""
+"""Table of responsible roles by stage kind: the first that takes part in the stage. A service, the
+process with the network that an attack asks, has a row of its own, whatever its stage is called."""
 
 ROLES: tuple[By, ...] = ("victim", "defense", "attack")
 """Roles that a worker may name; only the plan names a rule, and only the host the harness."""

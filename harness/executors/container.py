@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.common.files import remove_tree
-from harness.config.module_files import affects_results
 from harness.executors.base import StageJob
 from harness.executors.container_options import MOUNTS, USER, ContainerSpec, options
-from harness.executors.mounts import expose, listen_at, make_readable
+from harness.executors.mounts import expose, expose_module, listen_at, make_readable
+from harness.executors.outcome import ProcessEnd
 from harness.executors.receive import ChannelBroken, Event, Receiver
 from harness.runtime.worker.job_file import JobFile
+from harness.runtime.worker.protocol import LISTENER
 
 OPENING_SECONDS = 120.0
 """Longest time from the start of a container until torch is imported in it."""
@@ -31,8 +32,6 @@ REMOVING_SECONDS = 30.0
 """Longest time to wait for a removal that has begun."""
 GRACE_SECONDS = 15.0
 """Time beyond its deadline, which is enforced inside, in which a stage must be reported."""
-LISTENER = 3
-"""File descriptor of an oracle's socket inside; see ``harness.runtime.worker.spawn``."""
 MESSAGE_BYTES = 1 << 20
 
 
@@ -50,16 +49,14 @@ class Ended:
     """End of a stage in its container.
 
     Attributes:
-        code: exit code, or 0.
-        number: signal that killed it, or 0.
+        process: end of its process.
         stopped: status and reason if a limit was reached.
         refused: reason why the output's files are refused, or ``""``.
         peak: bytes of memory.
         clean: whether the container is fit for another stage.
     """
 
-    code: int
-    number: int
+    process: ProcessEnd
     stopped: tuple[str, str] | None
     refused: str
     peak: int
@@ -126,7 +123,7 @@ class Container:
 
         Args:
             job: the stage.
-            listener: socket on which an oracle answers, else ``None``.
+            listener: socket on which a service answers, else ``None``.
 
         Raises:
             ChannelBroken: the container ended without reporting how.
@@ -146,7 +143,7 @@ class Container:
                 self._channel.sendall(text)
             else:
                 socket.send_fds(self._channel, [text[:1]], [listener.fileno()])
-                listener.close()  # the oracle alone holds it now: the socket ends with it
+                listener.close()  # the service alone holds it now: the socket ends with it
                 self._channel.sendall(text[1:])
             return self._receive(job)
         except OSError as error:
@@ -181,7 +178,7 @@ class Container:
 
     def _remove(self) -> None:
         with contextlib.suppress(Exception):  # it removes itself, or another thread does
-            self._made.remove(force=True)
+            self._made.remove(force=True, v=True)
         with contextlib.suppress(Exception):  # it is gone
             self._made.wait(condition="removed", timeout=REMOVING_SECONDS)
         remove_tree(self.mount_root)
@@ -199,8 +196,7 @@ class Container:
         for role, module in file.modules.items():
             folder = Path(module.folder)
             name = f"modules/{folder.parent.name}/{folder.name}"
-            # copied, as people edit these in place; only files that the stage's key covers
-            expose(folder, self.mount_root / name, link=False, select=affects_results)
+            expose_module(folder, self.mount_root / name)
             modules[role] = replace(module, folder=f"{MOUNTS}/{name}")
         checkpoint = Path(file.checkpoint)
         if checkpoint.is_dir():
@@ -251,12 +247,13 @@ def parse_end(event: Event) -> Ended:
     match event:
         case {
             "ended": [int(code), int(number)],
+            "outcome": str() | None as outcome,
             "stopped": [str(), str()] | None as stopped,
             "refused": str(refused),
             "peak": int(peak),
         }:
             why = None if stopped is None else (stopped[0], stopped[1])
-            return Ended(code, number, why, refused, peak, clean=False)
+            return Ended(ProcessEnd(code, number, outcome), why, refused, peak, clean=False)
     raise ChannelBroken("the container does not report how its stage ended")
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.executors.base import STAGE_ENVIRONMENT
+from harness.executors.image_steps import PACKAGES
+from harness.runtime.worker.packages import PACKAGES_VARIABLE
 
 GIB = 1 << 30
 USER = 65532
@@ -19,6 +21,10 @@ MOUNTS = "/box"
 NO_IPC = {"kernel.shmmni": "0", "kernel.msgmni": "0", "kernel.sem": "250 32000 32 0",
           "fs.mqueue.queues_max": "0"}  # fmt: skip
 """System V shared memory and message queues outlive processes, so there are none."""
+
+NO_STARTUP = ("-P", "-s", "-S")
+"""Python's start-up hooks off: no ``.pth``, no ``sitecustomize``, no folder of the user or of the
+script. Not ``-I``, which would ignore ``PYTHONHASHSEED``, too; the variables are ours."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ def options(
     return {
         "entrypoint": [
             "python",
+            *NO_STARTUP,
             "-m",
             "harness.runtime.worker.container_init",
             f"{MOUNTS}/line",
@@ -64,7 +71,12 @@ def options(
         ],
         "user": f"{USER}:{USER}",
         "environment": STAGE_ENVIRONMENT
-        | {"PYTHONPATH": "/gauntlet", "HOME": "/stage/job/tmp", "TMPDIR": "/stage/job/tmp"},
+        | {
+            "PYTHONPATH": "/gauntlet",
+            PACKAGES_VARIABLE: ":".join(PACKAGES),
+            "HOME": "/stage/job/tmp",
+            "TMPDIR": "/stage/job/tmp",
+        },
         "working_dir": "/",
         "hostname": "stage",
         "labels": labels,

@@ -7,7 +7,6 @@ limits), one after the other, each in a fresh process; see ``container`` and ``c
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import shutil
 import socket
@@ -15,28 +14,36 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import docker
+from harness.common.errors import UserError
 from harness.common.files import remove_tree
 from harness.common.keys import ROOT, digest
 from harness.common.status import Status
 from harness.common.text import one_line
 from harness.executors.base import Result, StageJob
-from harness.executors.container import Container, Ended
+from harness.executors.container import GRACE_SECONDS, Container, Ended
 from harness.executors.container_options import ContainerSpec
 from harness.executors.images import Images
-from harness.executors.outcome import DISK_FULL, oracle_failure, read_outcome, sanitize
+from harness.executors.outcome import read_outcome, sanitize
+from harness.executors.owners import is_dead, owner
 from harness.executors.receive import ChannelBroken
+from harness.executors.service import (
+    NOT_STOPPED,
+    STOP_SECONDS,
+    ServiceEnd,
+    combine,
+    ended_badly,
+    service_end,
+)
 
 IDLE = 16
 """Number of containers kept for another stage of their kind; each holds about 0.3 GiB."""
-ORACLE_SOCKET = "oracle"
-STOP_SECONDS = 20.0
-"""Time in which an oracle must write its counts after it was asked to stop."""
+SERVICE_SOCKET = "service"
 LABEL = "gauntlet.run"
 OWNER = "gauntlet.harness"
 LIMITS_INSIDE: dict[str, Status] = {"timeout": "timeout", "out_of_memory": "out_of_memory"}
@@ -130,6 +137,8 @@ class DockerExecutor:
                 result = self._stage(job)
             except EngineError as error:
                 result = Result("infra_error", one_line(f"docker: {error}"), 0.0)
+            except UserError as error:  # a link appeared in a module's folder
+                result = Result("infra_error", one_line(str(error)), 0.0)
             seconds = time.monotonic() - begun
             hook = min(result.hook_seconds, seconds)
             self._done.put((job, replace(result, seconds=seconds, hook_seconds=hook)))
@@ -137,11 +146,11 @@ class DockerExecutor:
             self._done.put((job, error))
 
     def _stage(self, job: StageJob) -> Result:
+        if job.service is not None:
+            return self._stage_with_service(job, job.service)
         container = self._acquire(job)
         try:
-            if job.service is None:
-                return self._read_end(job, container, self._run(job, container))
-            return self._run_with_oracle(job, job.service, container)
+            return self._read_end(job, container, self._run(job, container))
         finally:
             self._release(container)
 
@@ -154,52 +163,63 @@ class DockerExecutor:
         except ChannelBroken as error:
             return self._explain_break(job, container, error)
 
-    def _run_with_oracle(self, job: StageJob, service: StageJob, container: Container) -> Result:
-        """Run an attack beside its oracle; an oracle that ends early ends the attack."""
-        oracle = self._acquire(service)
-        opened = contextlib.ExitStack()
-        try:
-            listener = opened.enter_context(container.listen(ORACLE_SOCKET))
-            attacking, serving = (
-                replace(part, file=part.file.with_inputs(socket=ORACLE_SOCKET))
+    def _stage_with_service(self, job: StageJob, service: StageJob) -> Result:
+        """Run an attack beside its service, each in a container of its own."""
+        with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as opened:
+            making = pool.submit(self._acquire, service)  # side by side: each may take seconds
+            opened.callback(self._release_made, making)
+            container = self._acquire(job)
+            opened.callback(self._release, container)
+            network = making.result()
+            listener = opened.enter_context(container.listen(SERVICE_SOCKET))
+            job, service = (
+                replace(part, file=part.file.with_inputs(socket=SERVICE_SOCKET))
                 for part in (job, service)
             )
-            # the oracle must outlive the attack: its own limit ends later
-            serving = replace(serving, seconds=service.seconds + STOP_SECONDS)
-            stopping = threading.Event()
-            with ThreadPoolExecutor(1) as pool:
-                answering = pool.submit(self._run, serving, oracle, listener)
-                answering.add_done_callback(
-                    lambda _: None if stopping.is_set() else container.close()
-                )
-                ended = self._run(attacking, container)
-                stopping.set()
-                oracle.stop()
-                if not wait([answering], STOP_SECONDS).done:
-                    oracle.close()
-            result = self._read_end(job, container, ended)
-            served = self._read_end(service, oracle, answering.result())
-            if served.status != "ok" and result.status != "timeout":
-                status, reason, by = oracle_failure(service, served)
-                return replace(result, status=status, reason=reason, by=by)
-            return result
-        finally:
-            opened.close()
-            self._release(oracle)
+            # the service must outlive the attack: its own limit ends later
+            longer = service.seconds + GRACE_SECONDS + STOP_SECONDS
+            serving = replace(service, seconds=longer)
+            asked = threading.Event()
+
+            def serve() -> ServiceEnd:
+                end = self._run(serving, network, listener)
+                outcome = end.process.outcome if isinstance(end, Ended) else None
+                told, result = asked.is_set(), self._read_end(serving, network, end)
+                served = service_end(result, outcome, asked=told)
+                if not told and ended_badly(served):
+                    container.close()  # the attack cannot go on
+                return served
+
+            answering = pool.submit(serve)
+            result = self._read_end(job, container, self._run(job, container))
+            asked.set()
+            if not answering.done():
+                network.stop()
+            if wait([answering], STOP_SECONDS).done:
+                return combine(job, result, answering.result())
+            network.close()
+            stuck = replace(answering.result().result, status="timeout", reason=NOT_STOPPED)
+            return combine(job, result, ServiceEnd(stuck))
+
+    def _release_made(self, making: Future[Container]) -> None:
+        """Release a container that another thread has made, unless it failed."""
+        if making.exception() is None:
+            self._release(making.result())
 
     def _read_end(self, job: StageJob, container: Container, ended: Ended | Result) -> Result:
         """Return the result of a stage, as far as its files confirm the reported end."""
         refused = sanitize(job.folder)
         if isinstance(ended, Result):
             return ended
-        container.fit = ended.clean and not (ended.stopped or ended.number or ended.refused)
+        bad = ended.stopped or ended.process.number or ended.refused
+        container.fit = ended.clean and not bad
         if ended.stopped and (limit := LIMITS_INSIDE.get(ended.stopped[0])):
             result = Result(limit, one_line(ended.stopped[1]), 0.0, peak_memory=ended.peak)
         else:
             result = read_outcome(
-                job, ended.code, ended.number, float("inf"), ended.peak, refused or ended.refused
+                job, ended.process, float("inf"), ended.peak, refused or ended.refused
             )
-        if result.status == "infra_error" and result.exit_code == DISK_FULL:
+        if result.status == "infra_error":
             # the disk that is full, or may not be written to, is the stage's own
             result = replace(result, status="module_error", reason=f"disk: {result.reason}")
         return replace(result, image=container.spec.image)
@@ -295,11 +315,12 @@ class DockerExecutor:
         )
 
     def clean_up(self) -> None:
-        """Remove containers of harnesses that have ended."""
+        """Remove containers of harnesses that have ended, and what their image builds left."""
         for one in self._list():
             if is_dead(one.labels.get(OWNER, "")):
                 with contextlib.suppress(docker.errors.APIError):
-                    one.remove(force=True)
+                    one.remove(force=True, v=True)
+        self._images.sweep()
 
     def leaked_processes(self) -> list[str]:
         """Return processes of idle containers but the first, and all of dead harnesses' ones."""
@@ -319,25 +340,3 @@ class DockerExecutor:
             all=True, filters={"label": OWNER}, ignore_removed=True
         )
         return found
-
-
-def owner() -> str:
-    """Return this harness's identity: PID namespace, PID and start time."""
-    return f"{os.readlink('/proc/self/ns/pid')} {os.getpid()} {start_time(os.getpid())}"
-
-
-def is_dead(name: str) -> bool:
-    """Return whether the harness of that identity has ended; false if it is invisible from here."""
-    namespace, _, rest = name.partition(" ")
-    pid, _, started = rest.partition(" ")
-    return namespace == os.readlink("/proc/self/ns/pid") and started != start_time(int(pid))
-
-
-def start_time(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; ``""`` where there is none."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    state, *fields = text.rpartition(")")[2].split()
-    return "" if state in "ZX" else fields[18]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
+import hashlib
 import os
-import re
 import socket
-import tarfile
 import tempfile
 from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from docker.models.images import Image
@@ -20,25 +20,24 @@ from docker.utils import parse_host
 import docker
 from harness.common.errors import UserError
 from harness.common.text import one_line
-from harness.config.environments import BASE, DOCKERFILE, RUNTIME, Environment, dockerfile
-from harness.config.module_files import module_files
+from harness.config.catalog import Module
+from harness.config.dockerfile import Instruction, parse
+from harness.config.environments import DOCKERFILE, RUNTIME, Environment
+from harness.config.identity import joined_digest
+from harness.config.module_files import module_files, open_plain
+from harness.executors.image_archives import Context
+from harness.executors.image_build import FILES, Build, build_network, label_base
+from harness.executors.image_steps import install
+from harness.executors.image_sweep import BUILD, WORKSHOP, sweep
+from harness.executors.owners import owner
 
 KEY, WHAT = "gauntlet.key", "gauntlet.what"
 """Labels of Gauntlet's images."""
 BUILD_LOCK = Path(tempfile.gettempdir()) / "gauntlet-images.lock"
 """Lock held while images are built, so that two processes never build the same image."""
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-"""Escape sequences that the engine puts around lines of the standard error."""
-PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 UNIX = "http+unix://"
 """Prefix of a Unix socket's address in the SDK."""
 CONNECT_SECONDS = 10.0
-LAYER = """FROM {base}
-COPY requirements.txt /tmp/requirements.txt
-RUN python -m pip install --no-cache-dir --no-deps --only-binary=:all: --root-user-action=ignore \
---disable-pip-version-check {hashes}-r /tmp/requirements.txt && python -m pip check
-"""
-"""Installed without dependencies, so that the base is unchanged; a missing one fails the build."""
 
 
 @dataclass(frozen=True)
@@ -131,22 +130,46 @@ class Images:
             fcntl.flock(lock, fcntl.LOCK_EX)  # after a wait, another process has built them
             missing = self.missing(environments)
             for environment in missing:
-                self._build(environment, tell)
+                tell(f"building the image {environment}")
+                try:
+                    self._build(environment, tell)
+                finally:
+                    sweep(self.client, own=True)
         return len(missing)
+
+    def sweep(self) -> None:
+        """Remove what builds of dead harnesses left."""
+        sweep(self.client)
 
     def _build(self, environment: Environment, tell: Callable[[str], None]) -> None:
         """Build one image, whose base exists."""
-        tell(f"building the image {environment}")
-        if environment == environment.base:
-            self._make(environment, DOCKERFILE.read_text("utf-8"), [RUNTIME], tell)
-        elif environment.module is not None:
-            text = dockerfile(environment.module.folder) or ""
-            text = re.sub(rf"(?mi)^(\s*FROM\s+){BASE}", rf"\g<1>{self._base(environment)}", text)
-            files = module_files(environment.module.folder)  # the files that the image's key covers
-            self._make(environment, text + self._pins("", environment), files, tell)
-        else:
-            text = self._pins(f"FROM {self._base(environment)}\n", environment)
-            self._make(environment, text, [], tell)
+        module, pins, name = environment.module, environment.pins, tag(environment)
+        labels = {KEY: environment.key, WHAT: str(environment), BUILD: ""}
+        who = module.ref if module else str(environment)
+        layers: list[tuple[Callable[[Context], Iterable[Instruction]], bool]] = []
+        if pins:
+            layers.append((partial(add_pins, pins=pins), True))
+        if module:
+            layers.append((partial(add_module, module=module), False))
+        with build_network(self.client) as network:
+            build = Build(self.client, who, network, tell)
+            if not layers:
+                with closing(Context()) as context:
+                    context.add(RUNTIME.name, RUNTIME.read_bytes())
+                    text = label_base(DOCKERFILE.read_text("utf-8"))
+                    build.run(text, context, name, environment.device, labels)
+            below = tag(environment.base)  # a tag, because FROM takes no image id
+            for number, (add, pinned) in enumerate(layers, 1):
+                if number < len(layers):  # its name goes when the build ends, by this label
+                    names, label = f"{WORKSHOP}:{environment.key[:32]}", owner()
+                else:
+                    names, label = name, ""
+                with closing(Context()) as context:
+                    steps = add(context)
+                    build.add_layer(
+                        below, names, context, steps, labels | {BUILD: label}, pins=pinned
+                    )
+                below = names
 
     def listing(self) -> list[Built]:
         """Return every image of Gauntlet, the newest first."""
@@ -160,6 +183,7 @@ class Images:
                 bool(one.tags),
             )
             for one in self.client.images.list(filters={"label": KEY})
+            if not any(name.startswith(f"{WORKSHOP}:") for name in one.tags)
         ]
 
     def prune(self, keep: Collection[str]) -> list[Built]:
@@ -173,10 +197,8 @@ class Images:
             with contextlib.suppress(docker.errors.APIError):
                 self.client.images.remove(one.id, force=True)
                 removed.append(one)
+        self.sweep()
         return removed
-
-    def _base(self, environment: Environment) -> str:
-        return tag(environment.base)  # a tag, because FROM takes no image id
 
     def _find(self, environment: Environment) -> Image | None:
         try:
@@ -184,82 +206,36 @@ class Images:
         except docker.errors.ImageNotFound:
             return None
 
-    def _pins(self, text: str, environment: Environment) -> str:
-        if not environment.pins:
-            return text
-        hashed = all("--hash=" in pin for pin in environment.pins)
-        layer = LAYER.format(base="", hashes="--require-hashes " if hashed else "")
-        return text + "\n" + layer.partition("\n")[2]
-
-    def _make(
-        self, environment: Environment, text: str, files: list[Path], tell: Callable[[str], None]
-    ) -> None:
-        """Build one image, with a tag and labels of its own.
-
-        Raises:
-            UserError: the build failed.
-        """
-        folder = environment.module.folder if environment.module else RUNTIME.parent
-        context = {str(path.relative_to(folder)): path.read_bytes() for path in files}
-        context["Dockerfile.gauntlet"] = text.encode()
-        if environment.pins:
-            context["requirements.txt"] = "\n".join(environment.pins).encode() + b"\n"
-        lines: list[str] = []
-        layers: list[str] = []
-        stream = self.client.api.build(
-            fileobj=pack(context),
-            custom_context=True,
-            dockerfile="Dockerfile.gauntlet",
-            tag=tag(environment),
-            labels={KEY: environment.key, WHAT: str(environment)},
-            target=environment.device if environment == environment.base else None,
-            buildargs={name: os.environ[name] for name in PROXIES if name in os.environ},
-            rm=True,
-            forcerm=True,
-            decode=True,
-        )
-        for event in stream:
-            text = COLOURS.sub("", event.get("stream") or event.get("error") or "")
-            for line in text.splitlines():
-                lines += [line] if line.strip() else []
-                layers += re.findall(r"^ ---> ([0-9a-f]{12,})$", line)
-                tell(one_line(line)[:100])
-            if "error" in event:
-                self._forget(layers)
-                who = environment.module.ref if environment.module else str(environment)
-                what = f"the image cannot be built: {failure_line(lines)}"
-                raise UserError(who, what, "see requirements.txt or Dockerfile")
-
-    def _forget(self, layers: list[str]) -> None:
-        """Remove the layers of a failed build, but for those of images that have a name."""
-        for layer in reversed(layers):
-            with contextlib.suppress(docker.errors.APIError):
-                if not self.client.images.get(layer).tags:
-                    self.client.images.remove(layer)
-
 
 def tag(environment: Environment) -> str:
     """Return the name of an environment's image on its engine."""
     return f"gauntlet:{environment.key[:32]}"
 
 
-def failure_line(lines: list[str]) -> str:
-    """Return the line of a build's log that says what failed: pip's error, else the last line."""
-    telling = re.compile(r"ERROR|\w*Error: |.* requires |.* has requirement")
-    errors = [line for line in lines if telling.match(line)]
-    return one_line((errors[:1] or lines[-1:] or ["its log is empty"])[0])
+def add_pins(context: Context, pins: Iterable[str]) -> tuple[Instruction, ...]:
+    """Add pinned requirements to a build; return the instructions that install them."""
+    context.add(f"{FILES}/requirements.txt", "".join(f"{pin}\n" for pin in pins).encode())
+    return install(pins)
 
 
-def pack(files: dict[str, bytes]) -> io.BytesIO:
-    """Return a build context with these files."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, content in sorted(files.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o644
-            archive.addfile(entry, io.BytesIO(content))
-    out.seek(0)
-    return out
+def add_module(context: Context, module: Module) -> tuple[Instruction, ...]:
+    """Add a module's files to a build; return the instructions of its Dockerfile.
+
+    Raises:
+        UserError: a link, or files that are not those that were planned with.
+    """
+    digests, recipe = {}, b""
+    names = [path.relative_to(module.folder) for path in module_files(module.folder)]
+    for name in names:
+        with open_plain(module.folder, name) as file:
+            content = file.read()
+        digests[str(name)] = hashlib.sha256(content).hexdigest()
+        recipe = content if str(name) == "Dockerfile" else recipe
+        context.add(f"{FILES}/{name}", content)
+    if joined_digest(digests, module.manifest) != module.digest:
+        what = "its files changed while its image was built"
+        raise UserError(module.ref, what, "leave them alone, and start again")
+    return parse(recipe, str(module.folder / "Dockerfile"), digests)
 
 
 def try_socket(host: str) -> None:

@@ -5,50 +5,82 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Callable
+import stat
 from pathlib import Path
 
+from harness.common.errors import UserError
+from harness.config.module_files import irregular_files, module_files, open_plain
 
-def expose(
-    source: Path,
-    target: Path,
-    *,
-    link: bool = True,
-    select: Callable[[Path], bool] | None = None,
-) -> None:
-    """Make a folder's plain files readable in a mount root, by hard links, which copy nothing.
+
+def expose(source: Path, target: Path, *, link: bool = True) -> None:
+    """Make an artefact's files readable in a mount root, by hard links, which copy nothing.
 
     Args:
         source: folder of the files.
         target: folder in the mount root; parents are made.
         link: false to copy the files.
-        select: predicate of a file's relative name; without it all files are exposed, and empty
-            folders, too.
+
+    Raises:
+        UserError: a link or something else that is no plain file.
     """
+    for error in irregular_files(source):
+        what = error.what.replace("a module's folder", "an artefact")
+        raise UserError(error.where, what, "remove the artefact")
     make_readable(target)
     for path in source.rglob("*"):
         name = path.relative_to(source)
         place = target / name
-        if path.is_symlink() or "__pycache__" in name.parts:
+        if "__pycache__" in name.parts:
             continue
         if path.is_dir():
-            if select is None:
-                make_readable(place)
-        elif path.is_file() and (select is None or select(name)):
-            make_readable(place.parent)
-            if not (link and try_hard_link(path, place)):
-                shutil.copyfile(path, place)
-            if place.stat().st_mode & 0o444 != 0o444:
-                place.chmod(place.stat().st_mode | 0o444)
+            make_readable(place)
+            continue
+        if not (link and try_hard_link(path, place)):
+            copy_plain(source, name, place)
+        if place.stat().st_mode & 0o444 != 0o444:
+            place.chmod(place.stat().st_mode | 0o444)
+
+
+def expose_module(folder: Path, target: Path) -> None:
+    """Copy the files of a module's folder that decide results into a mount root.
+
+    They are copied, because people edit them in place.
+
+    Args:
+        folder: folder of the module.
+        target: folder in the mount root; parents are made.
+
+    Raises:
+        UserErrors: links and other things in the folder that are no plain files.
+    """
+    make_readable(target)
+    for path in module_files(folder):
+        name = path.relative_to(folder)
+        make_readable((target / name).parent)
+        copy_plain(folder, name, target / name)
+
+
+def copy_plain(folder: Path, name: Path, place: Path) -> None:
+    """Copy a plain file, so that anybody may read it; a link is refused."""
+    with open_plain(folder, name) as source, place.open("xb") as target:
+        shutil.copyfileobj(source, target)
+    place.chmod(0o644)
 
 
 def try_hard_link(path: Path, place: Path) -> bool:
-    """Link a file; return false where that fails: on another file system, or for another owner."""
+    """Link a plain file.
+
+    Returns:
+        False where that fails: on another file system, for another owner, or as it is none.
+    """
     try:
-        os.link(path, place)
+        os.link(path, place, follow_symlinks=False)
     except OSError:
         return False
-    return True
+    if stat.S_ISREG(place.lstat().st_mode):
+        return True
+    place.unlink()
+    return False
 
 
 def make_readable(folder: Path) -> None:

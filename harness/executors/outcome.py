@@ -14,37 +14,55 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.common.files import remove_tree
-from harness.common.status import By, Status
+from harness.common.status import Status
 from harness.common.text import one_line
 from harness.executors.base import Result, StageJob
-from harness.executors.blame import accept_claim, responsible
+from harness.executors.blame import accept_claim
 from harness.runtime.worker.output_files import find_irregular_file
 
-DISK_FULL = 14
-"""Exit code of a worker that could not write its outcome; it needs no file beside it."""
-EXIT_STATUSES: dict[int, Status] = {
-    0: "ok",
-    10: "contract_violation",
-    11: "module_error",
-    13: "out_of_memory",
-    DISK_FULL: "infra_error",
-    99: "not_applicable",
-}
-OUTCOME_BYTES = 1 << 20
+CLAIMED: tuple[Status, ...] = (
+    "ok",
+    "not_applicable",
+    "module_error",
+    "contract_violation",
+    "out_of_memory",
+    "infra_error",
+)
+"""Statuses that a stage's own process can know; it may claim no other."""
 COUNT_LIMIT = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessEnd:
+    """End of a stage's process, as the process saw it that forked the stage.
+
+    Attributes:
+        code: exit code, or 0.
+        number: signal that killed it, or 0.
+        outcome: text that it sent over its pipe, or ``None``; untrusted.
+    """
+
+    code: int
+    number: int
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """Content of ``outcome.json``: the worker's own word, of checked types but not yet believed.
+    """Outcome that a stage's process reported, of checked types but not yet believed.
 
     Attributes:
         status: claimed status, any text.
         reason: claimed reason, any text.
         hook_seconds: the hook's own part of the time.
-        passes: number of examples by direction; from an oracle also ``refused`` queries.
+        passes: name → number, such as of examples by direction.
         device_memory: peak bytes on the GPU, or ``None``.
         by: claimed role whose code raised, any value.
+        breach: from a service, what the attack did against the protocol; any text.
+        waiting: from a service, seconds for which the network had owed an answer when the service
+            was told to stop, or ``None``.
+        graphs: from a service, number of forward passes that the attack kept open.
+        left: from a service, whether it ended because its attack has closed the connection.
     """
 
     status: str
@@ -53,6 +71,10 @@ class Claim:
     passes: dict[str, int]
     device_memory: int | None
     by: object
+    breach: str
+    waiting: float | None
+    graphs: int
+    left: bool
 
 
 def sanitize(folder: Path) -> str:
@@ -62,10 +84,9 @@ def sanitize(folder: Path) -> str:
     would follow it with its own rights: a log copied to ``out/log.txt`` lands where that points to.
     """
     remove_tree(folder / "scratch")
-    for name in ("outcome.json", "log.txt"):
-        path = folder / name
-        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-            remove_tree(path)
+    log = folder / "log.txt"
+    if os.path.lexists(log) and not stat.S_ISREG(log.lstat().st_mode):
+        remove_tree(log)
     refused = find_irregular_file(folder / "out")
     if refused:
         remove_tree(folder / "out")
@@ -74,62 +95,54 @@ def sanitize(folder: Path) -> str:
 
 
 def read_outcome(
-    job: StageJob, code: int, number: int, seconds: float, peak: int, refused: str = ""
+    job: StageJob, end: ProcessEnd, seconds: float, peak: int, refused: str = ""
 ) -> Result:
-    """Return a stage's end from its exit code (or signal) and ``outcome.json``, which must agree.
+    """Return a stage's end from how its process ended and what it reported, which must agree.
 
     Args:
         job: job whose folder has been sanitized.
-        code: exit code of the stage's process.
-        number: signal that killed it, or 0.
+        end: end of its process.
         seconds: wall time.
         peak: bytes of memory.
         refused: result of ``sanitize``.
     """
-    if number:
-        reason = f"killed by {signal_name(number)}"
-        return Result("module_error", reason, seconds, peak_memory=peak, exit_code=-number)
-    try:
-        claim = read_claim(job.folder / "outcome.json")
-    except (OSError, ValueError, RecursionError):
+
+    def ended(status: Status, reason: str) -> Result:
+        exit_code = -end.number or end.code
+        return Result(status, reason, seconds, peak_memory=peak, exit_code=exit_code)
+
+    if end.number:
+        return ended("module_error", f"killed by {signal_name(end.number)}")
+    claim = read_claim(end.outcome)
+    if claim is None:
         log = last_line(job) or "its log is empty"
-        return Result(
-            "infra_error" if code == DISK_FULL else "module_error",
-            f"ended with exit code {code} and left no outcome: {log}",
-            seconds,
-            peak_memory=peak,
-            exit_code=code,
-        )
-    status = EXIT_STATUSES.get(code)
-    if status is None or status != claim.status:
+        reason = f"ended with exit code {end.code} and reported no outcome: {log}"
+        return ended("module_error", reason)
+    status = next((one for one in CLAIMED if one == claim.status), None)
+    if status is None or (status == "ok") != (end.code == 0):
         claimed = one_line(claim.status)
-        reason = f"exit code {code} contradicts its outcome, which claims {claimed!r}"
-        return Result("contract_violation", reason, seconds, peak_memory=peak, exit_code=code)
+        reason = f"exit code {end.code} contradicts its outcome, which claims {claimed!r}"
+        return ended("contract_violation", reason)
     if status == "ok" and refused:
-        return Result("contract_violation", refused, seconds, peak_memory=peak, exit_code=code)
-    return Result(
-        status,
-        one_line(claim.reason),
-        seconds,
-        min(claim.hook_seconds, seconds),
-        peak,
-        claim.passes,
-        claim.device_memory,
-        code,
+        return ended("contract_violation", refused)
+    passes = dict(claim.passes)
+    refused_queries = passes.pop("refused", None)
+    return replace(
+        ended(status, one_line(claim.reason)),
+        hook_seconds=min(claim.hook_seconds, seconds),
+        passes=passes,
+        device_memory=claim.device_memory,
         by=accept_claim(claim.by, job.file.modules),
+        refused_queries=refused_queries,
     )
 
 
-def read_claim(path: Path) -> Claim:
-    """Read ``outcome.json`` as far as a field's type matters to the rest of the host.
-
-    Raises:
-        OSError: there is no plain file of that name.
-        ValueError: the content is no outcome; module code may have written it.
-        RecursionError: the content is nested too deeply.
-    """
-    with open_plain(path) as file:
-        content = json.loads(file.read(OUTCOME_BYTES))
+def read_claim(text: str | None) -> Claim | None:
+    """Return a reported outcome, or ``None`` if there is none or a field has a wrong type."""
+    try:
+        content = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return None
     match content:
         case {
             "status": str(status),
@@ -137,13 +150,20 @@ def read_claim(path: Path) -> Claim:
             "hook_seconds": int() | float() as took,
             "passes": dict(passes),
             "device_memory": int() | None as device_memory,
+            "breach": str(breach),
+            "waiting": int() | float() | None as waiting,
+            "graphs": int(graphs),
+            "left": bool(left),
         } if (
-            0 <= took < COUNT_LIMIT
-            and all(map(is_count, (*passes.values(), device_memory or 0)))
+            all(0 <= time < COUNT_LIMIT for time in (took, waiting or 0))
+            and all(map(is_count, (*passes.values(), device_memory or 0, graphs)))
             and all(name.isidentifier() and len(name) < 40 for name in passes)
         ):
-            return Claim(status, reason, took, passes, device_memory, content.get("by"))
-    raise ValueError("not an outcome")
+            by, line = content.get("by"), one_line(breach)
+            return Claim(
+                status, reason, took, passes, device_memory, by, line, waiting, graphs, left
+            )
+    return None
 
 
 def is_count(value: object) -> bool:
@@ -181,35 +201,15 @@ def last_line(job: StageJob) -> str:
     return one_line(lines[-1])[:300] if lines else ""
 
 
-def take_oracle(job: StageJob, result: Result) -> Result:
-    """Move the oracle's counts into the attack's artefact; without them its result is void.
-
-    Returns:
-        The result with the oracle's passes and refusals, or with the oracle's failure.
-    """
-    assert job.service is not None
-    folder = job.service.folder
-    try:
-        claim = read_claim(folder / "outcome.json")
-        (job.folder / "out" / "oracle").mkdir()
-        with open_plain(folder / "out" / "counts.npy") as counts:
-            (job.folder / "out" / "oracle" / "counts.npy").write_bytes(counts.read())
-    except (OSError, ValueError, RecursionError):
-        return replace(result, status="infra_error", reason="the oracle left no counts")
-    if claim.status != "ok":
-        reason = one_line(f"the oracle failed: {claim.reason}")
-        return replace(result, status="infra_error", reason=reason)
-    passes = dict(claim.passes)
-    refused = passes.pop("refused", 0)
-    return replace(result, passes=passes, refused_queries=refused)
-
-
-def oracle_failure(service: StageJob, served: Result) -> tuple[Status, str, By]:
-    """Return status, reason and party of a stage whose oracle ended before it was asked to."""
-    if served.status == "ok":
-        return "infra_error", "the oracle ended before the attack did", "harness"
-    by = responsible("oracle", service.file.modules, served.status, served.by)
-    return served.status, f"in the oracle: {served.reason}", by
+def save_log(job: StageJob, target: Path) -> None:
+    """Save a stage's log; that of its service follows, as the network's tracebacks stand there."""
+    if (job.folder / "log.txt").is_file():
+        copy_tail(job.folder / "log.txt", target)
+    service = job.service and job.service.folder / "log.txt"
+    if service and service.is_file() and service.stat().st_size:
+        own = target.read_bytes() if target.is_file() else b""
+        copy_tail(service, target)
+        target.write_bytes(own + "\n… log of the network …\n".encode() + target.read_bytes())
 
 
 def copy_tail(source: Path, target: Path, limit: int = 64 << 10) -> None:

@@ -93,13 +93,13 @@ class Receiver:
 
 
 def output_name(name: object) -> str:
-    """Return a name that a stage may leave: its outcome, its output folder, or a path below that.
+    """Return a name that a stage may leave: its output folder, or a path below that.
 
     Raises:
-        ChannelBroken: another name; beside these lie files of the harness and of the oracle.
+        ChannelBroken: another name; beside that folder lie files of the harness and of the service.
     """
     relative = relative_name(name)
-    if relative == "outcome.json" or Path(relative).parts[0] == "out":
+    if Path(relative).parts[0] == "out":
         return relative
     raise ChannelBroken(f"the container names a file {name!r:.80}")
 

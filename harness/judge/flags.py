@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.traits import CLEAN, RANKING, SEGMENTATION
+from harness.judge.traits import CLASSIFICATION, CLEAN, RANKING, SEGMENTATION
 from harness.judge.values import Judged, Rate
 
 POINTS = 0.02
@@ -23,6 +23,19 @@ COLLAPSED = 0.05
 DIFFERENT = 0.01
 """Share of predictions that may differ between two runs of one network. Attacked inputs lie on the
 decision boundary, where the rounding of another batch size flips a few of them."""
+
+DEPENDENT = 0.01
+"""Share of predictions of a sample that may depend on what else is in the batch."""
+
+RELATIVE = 1e-3
+"""Part of the outputs' spread by which rounding in another batch may move an output."""
+
+NOT_FINITE = {
+    CLASSIFICATION: "examples",
+    RANKING: "comparisons",
+    SEGMENTATION: "pixels",
+}
+"""Task → what ``Judged.nonfinite`` counts."""
 
 CONTROLS = ("noop", "random_noise")
 """Attacks whose success is expected to equal the control's."""
@@ -79,16 +92,60 @@ def disagreement(a: NDArray[np.generic], b: NDArray[np.generic], task: str) -> f
     first, second = a.astype(np.float64), b.astype(np.float64)
     sound, sound_too = np.isfinite(first).all(axis=1), np.isfinite(second).all(axis=1)
     if task == RANKING:
-        spread = float(np.ptp(first[sound])) if sound.any() else 0.0
-        with np.errstate(invalid="ignore"):
-            differ = (np.abs(first - second) > 1e-3 * spread).any(axis=1)
+        differ = _far_apart(first, second, first[sound])
     else:
         differ = first.argmax(axis=1) != second.argmax(axis=1)
     return float(np.mean(np.where(sound & sound_too, differ, sound != sound_too)))
 
 
+def batch_dependence(
+    outputs: NDArray[np.generic],
+    rebatched: NDArray[np.generic],
+    rows: NDArray[np.int64],
+    task: str,
+) -> float | None:
+    """Compute the share of predictions that depend on what else is in the batch.
+
+    Args:
+        outputs: stored outputs of a network, as in ``disagreement``.
+        rebatched: its outputs on some of the inputs, in other batches and another order.
+        rows: int64 ``[R]``, numbers of these inputs.
+        task: ``classification``, ``segmentation`` or ``ranking``.
+
+    Returns:
+        A fraction of pixels in segmentation, else of rows with another class, or an output that
+        moves by more than ``RELATIVE`` of the spread of all outputs.
+
+    >>> outputs = np.array([[0.0, 1.0], [1.0, 0.0]])
+    >>> batch_dependence(outputs, np.array([[0.99, 0.0], [0.0, 1.0]]), np.array([1, 0]), RANKING)
+    0.5
+    """
+    before = outputs[rows]
+    share = disagreement(before, rebatched, task)
+    if task != CLASSIFICATION or share is None:
+        return share
+    # the classes of clean inputs seldom change, where attacked ones would
+    moved = disagreement(before, rebatched, RANKING)
+    return max(share, moved or 0.0)
+
+
+def _far_apart(
+    first: NDArray[np.float64], second: NDArray[np.float64], spread: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return which rows differ by more than ``RELATIVE`` of the range of ``spread``."""
+    most = RELATIVE * float(np.ptp(spread)) if spread.size else 0.0
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.abs(first - second) > most).any(axis=1))
+
+
 def record_flags(
-    judged: Judged, *, task: str, outputs: int, attack: str, different: float | None = None
+    judged: Judged,
+    *,
+    task: str,
+    outputs: int,
+    attack: str,
+    different: float | None = None,
+    dependent: float | None = None,
 ) -> list[Flag]:
     """Return the flags of one cell.
 
@@ -100,12 +157,14 @@ def record_flags(
         different: share of predictions that differ between the outputs the attack stage stored
             and ``predict``'s on the same inputs; ``None`` where the two must not be compared (the
             defence is declared random) or one is missing.
+        dependent: share of a sample's predictions that depend on the batch; ``None`` as above.
     """
     flags = (
         _clean_collapsed(judged, task, outputs),
         _noop_differs(judged, attack),
         _control_same(judged, attack),
-        _nonfinite_outputs(judged),
+        _nonfinite_outputs(judged, task),
+        _batch_dependent(dependent),
         _different_under_attack(different),
     )
     return [flag for flag in flags if flag is not None]
@@ -150,11 +209,24 @@ def _control_same(judged: Judged, attack: str) -> Flag | None:
     )
 
 
-def _nonfinite_outputs(judged: Judged) -> Flag | None:
+def _nonfinite_outputs(judged: Judged, task: str) -> Flag | None:
     if not judged.nonfinite:
         return None
     counts = " and ".join(f"{count} {when} the attack" for when, count in judged.nonfinite.items())
-    return Flag("nonfinite_outputs", f"outputs that are not finite count as wrong: {counts}")
+    return Flag(
+        "nonfinite_outputs",
+        f"{NOT_FINITE[task]} with outputs that are not finite count as wrong: {counts}",
+    )
+
+
+def _batch_dependent(share: float | None) -> Flag | None:
+    if share is None or share <= DEPENDENT:
+        return None
+    return Flag(
+        "batch_dependent",
+        f"{share:.1%} of a sample's predictions change with the other inputs of the batch: an "
+        "example's result depends on its neighbours, so figures depend on batch size and order",
+    )
 
 
 def _different_under_attack(share: float | None) -> Flag | None:

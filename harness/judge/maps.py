@@ -1,7 +1,8 @@
 """Counts per image from class maps: the input of all segmentation metrics.
 
-Pixels whose *label* is void are dropped. A *prediction* without a class (void, or a number beyond
-the classes) counts as a miss of the true class: attacks could hide damage in dropped pixels.
+Pixels whose *label* is void are dropped. A *prediction* without a class (void, ``NOT_FINITE``, or
+another number beyond the classes) counts as a miss of the true class and a hit of none: attacks
+could hide damage in dropped pixels.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from numpy.typing import NDArray
 
 Maps = NDArray[np.integer]
 
+NOT_FINITE = 255
+"""Predicted class of a pixel with an output that is not finite; there are at most 254 classes."""
+
 _CHUNK = 2_000_000  # pixels held as int64 at once
 
 
-def confusion(maps: Maps, y: Maps, classes: int, void: int | None = 255) -> NDArray[np.uint32]:
+def confusion(maps: Maps, y: Maps, classes: int, void: int | None = None) -> NDArray[np.uint32]:
     """Compute the confusion matrix of each image; the last column is for predictions without class.
 
     Args:
@@ -28,7 +32,7 @@ def confusion(maps: Maps, y: Maps, classes: int, void: int | None = 255) -> NDAr
     Returns:
         uint32 ``[N, K, K + 1]``: true class, predicted class.
 
-    >>> confusion(np.array([[[0, 9, 1]]]), np.array([[[0, 0, 255]]]), classes=2).tolist()
+    >>> confusion(np.array([[[0, 9, 1]]]), np.array([[[0, 0, 255]]]), classes=2, void=255).tolist()
     [[[1, 0, 1], [0, 0, 0]]]
     """
     if maps.shape != y.shape or maps.ndim != 3:
@@ -49,7 +53,7 @@ def confusion(maps: Maps, y: Maps, classes: int, void: int | None = 255) -> NDAr
 
 
 def moves(
-    before: Maps, after: Maps, y: Maps, classes: int, void: int | None = 255
+    before: Maps, after: Maps, y: Maps, classes: int, void: int | None = None
 ) -> NDArray[np.int64]:
     """Count labelled pixels by the classes predicted before and under attack, over all images.
 
@@ -64,7 +68,7 @@ def moves(
         int64 ``[K + 1, K + 1]``: from, to; the last row and column are for no class.
 
     >>> first, last = np.array([[[0, 1, 1]]]), np.array([[[0, 9, 0]]])
-    >>> moves(first, last, np.array([[[0, 0, 255]]]), classes=2).tolist()
+    >>> moves(first, last, np.array([[[0, 0, 255]]]), classes=2, void=255).tolist()
     [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
     """
     counts = np.zeros((classes + 1) ** 2, np.int64)
@@ -75,6 +79,16 @@ def moves(
         )
         counts += np.bincount(code, minlength=len(counts))
     return counts.reshape(classes + 1, classes + 1)
+
+
+def count_not_finite(maps: Maps, y: Maps, void: int | None = None) -> int:
+    """Count labelled pixels whose prediction is ``NOT_FINITE``.
+
+    >>> count_not_finite(np.array([[[255, 255, 1]]]), np.array([[[0, 9, 1]]]), void=9)
+    1
+    """
+    kept = y != void if void is not None else np.ones(y.shape, bool)
+    return int((kept & (maps == NOT_FINITE)).sum())
 
 
 def _class_or_none(seen: Maps, classes: int) -> NDArray[np.int64]:
@@ -100,7 +114,7 @@ class Flips:
     broken: NDArray[np.int64]
 
 
-def flips(before: Maps, after: Maps, y: Maps, void: int | None = 255) -> Flips:
+def flips(before: Maps, after: Maps, y: Maps, void: int | None = None) -> Flips:
     """Count the pixels whose prediction changes, so that the class maps need not be stored.
 
     Args:

@@ -25,13 +25,15 @@ def decisions(outputs: Outputs, y: Integers) -> Floats:
         y: ``[n, arity + 2]``: item rows (2 or 3), label ±1, attribute.
 
     Returns:
-        float64 ``[n]``; not finite where an output is not.
+        float64 ``[n]``; NaN where an output of one of the items is not finite.
 
     >>> decisions(np.array([[1.0], [3.0]]), np.array([[0, 1, 1, 0]])).tolist()
     [-2.0]
     """
     arity = y.shape[1] - 2
-    scores = outputs.astype(np.float64)
+    # all outputs of an item, as all logits of an input in classification
+    sound = np.isfinite(outputs).all(axis=1, keepdims=True)
+    scores = np.where(sound, outputs, np.nan).astype(np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         if arity == 2:
             u, v, attribute = y[:, 0], y[:, 1], y[:, 3]

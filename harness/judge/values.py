@@ -73,7 +73,8 @@ class Judged:
         outcomes: bool ``[N]`` each, for tasks that are right or wrong per example: ``before`` and
             ``after`` (right?), ``success`` (the attack reached its goal on an eligible example),
             ``eligible`` (counted in the denominator of the attack's success).
-        nonfinite: prediction → examples whose outputs are not finite; they count as wrong.
+        nonfinite: prediction → examples (in segmentation labelled pixels) whose outputs are not
+            finite; they count as wrong.
         notes: sentences that belong beside the figures, such as classes left out of a mean.
     """
 

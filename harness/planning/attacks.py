@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -45,10 +46,15 @@ class AttackStages:
     # -- what an attack holds -----------------------------------------------------------------
 
     def defended_network(self, s: CellSetting, net: str) -> Grant:
-        """Grant the defended network itself, or the oracle that holds it."""
+        """Grant a service that holds the defended network, and what the attack asks for beside."""
         data = self.shared.data(s.matrix, "student")
         roles = {"victim": s.victim} | answering_defense(s)
-        return Grant(data, {"weights": Input(net, "")}, roles)
+        weights = {"weights": Input(net, "")}
+        if "weights" in s.attacker.manifest.needs and s.threat.access == "victim":
+            own_build = s.defense.uses("build")  # whose code may not run beside the attack
+            plain = self.networks.clean_network("train", s, data, s.victim) if own_build else net
+            weights["undefended"] = Input(plain, "")
+        return Grant(data, weights, roles)
 
     def source_network(self, s: CellSetting, net: str) -> Grant:
         """Grant the surrogate; where there is none, the public network."""
@@ -87,11 +93,12 @@ class AttackStages:
             return roles_made, frozenset()
         no_model_access = s.attacker.manifest.no_model_access
         grant = GRANTS[s.threat.access](self, s, net)
-        roles = {"attack": s.attacker} | grant.roles
-        inputs = grant.weights | spec(grant.data)
         access = AccessOptions(s.threat.access, no_model_access, s.threat.at_test)
-        state, own = self._state(s, grant, inputs, roles, access)
-        inputs |= state
+        state, own = self._state(s, grant, access)
+        if no_model_access and s.threat.access != "oracle":
+            grant, access = self.no_network(s, net), replace(access, access="none")
+        roles = {"attack": s.attacker} | grant.roles
+        inputs = grant.weights | spec(grant.data) | state
         inputs["slice_x"] = Input(subset, "x")
         if s.threat.labels and not no_model_access:
             inputs["slice_y"] = Input(subset, "y")
@@ -114,8 +121,6 @@ class AttackStages:
         self,
         s: CellSetting,
         grant: Grant,
-        inputs: dict[str, Input],
-        roles: dict[str, ResolvedEntry],
         access: AccessOptions,
     ) -> tuple[dict[str, Input], frozenset[str]]:
         """Return what the attack has written before the test, and the stages that it ran for it."""
@@ -123,8 +128,10 @@ class AttackStages:
         own: frozenset[str] = frozenset()
         if s.attacker.uses("learn") and "learn" in s.threat.optional:
             training = {name: Input(grant.data, name) for name in ("train", "val")}
+            roles = {"attack": s.attacker} | grant.roles
+            inputs = grant.weights | spec(grant.data) | training
             learned = self.shared.module_stage(
-                "learn", s.seed, inputs | training, roles, s.budget.values, access
+                "learn", s.seed, inputs, roles, s.budget.values, access
             )
             own = frozenset({learned})
             found = {"state": Input(learned, "state")}
@@ -167,9 +174,12 @@ class AttackStages:
             defended: whether the defence answers in the network's place.
         """
         data = self.shared.data(s.matrix, "student")
+        subset = self.shared.eval_subset(s.matrix, data)
         inputs = {"weights": Input(net, ""), "x": x, **spec(data)}
         roles = {"victim": s.victim} | (answering_defense(s) if defended else {})
-        options = PredictOptions(s.matrix.eval_subset.batch, eight_bit)
+        # on the clean test inputs, where a network's answers must not depend on the batch
+        rebatch = x == Input(subset, "x")
+        options = PredictOptions(s.matrix.eval_subset.batch, eight_bit, rebatch)
         return self.shared.module_stage("predict", s.seed, inputs, roles, options=options)
 
     def predict_clean(self, s: CellSetting, net: str, x: Input) -> str:

@@ -113,15 +113,17 @@ class PredictOptions(Fields):
     Attributes:
         batch: examples in one call of the network.
         eight_bit: whether inputs are rounded to the 256 levels of a picture file first.
+        rebatch: whether a sample of the inputs is predicted in other batches, too.
     """
 
     batch: int
     eight_bit: bool = False
+    rebatch: bool = False
 
     def to_json(self) -> dict[str, Json]:
-        """Return the JSON form; ``eight_bit`` is left out where it is false."""
+        """Return the JSON form; options that are false are left out."""
         found: dict[str, Json] = {"batch": self.batch}
-        return found | {"eight_bit": True} if self.eight_bit else found
+        return found | {n: True for n in ("eight_bit", "rebatch") if getattr(self, n)}
 
 
 Options: TypeAlias = NoOptions | ImportOptions | AccessOptions | PredictOptions

@@ -19,7 +19,7 @@ class CellFacts:
     Attributes:
         tasks: the task.
         inputs: the kind of inputs.
-        limits: how the budget limits perturbations; empty where it does not.
+        limits: how the budget limits perturbations, all at once; empty where it does not.
         goals: ``untargeted`` or ``targeted``.
         answers: the form of an oracle's answers; empty without an oracle.
         edits: what the budget lets edits change.
@@ -61,7 +61,6 @@ def allowed_edits(budget: BudgetEntry) -> frozenset[str]:
 ONE_OF = {
     "tasks": "the task is",
     "inputs": "the inputs are",
-    "limits": "the budget has",
     "goals": "the goal is",
     "answers": "the answers are",
 }
@@ -78,7 +77,10 @@ def check_requirements(entry: ResolvedEntry, facts: CellFacts) -> str | None:
     manifest = entry.manifest
     kind = {"defense": "defence"}.get(manifest.kind, manifest.kind)
     name = f"{kind} {entry.label}"
-    needed = (one for one in manifest.requires if matches(one.when, entry.params))
+    needed = [one for one in manifest.requires if matches(one.when, entry.params)]
+    kept = [one.limits for one in needed if one.limits]
+    if kind == "attack" and facts.limits and not kept:
+        return f"the budget has {_fields(facts.limits)}, and {name} names no limit that it keeps"
     return next((reason for one in needed for reason in _unmet(one, facts, name)), None)
 
 
@@ -89,8 +91,6 @@ def find_unmet(s: CellSetting) -> str | None:
     """
     entries = (s.victim, s.surrogate, s.defense, s.attacker)
     adversary = s.defense.adversary
-    if adversary is None and not any(one.manifest.requires for one in entries if one is not None):
-        return None
     cell = cell_facts(s)
     asked = [(entry, cell) for entry in entries if entry is not None]
     if adversary is not None:
@@ -116,6 +116,13 @@ def cell_facts(s: CellSetting) -> CellFacts:
     )
 
 
+def _fields(limits: frozenset[str]) -> str:
+    """Return limits by the budget's fields: ``norm: l2 and patch``."""
+    return " and ".join(
+        f"norm: {name}" if name in ("linf", "l2") else name for name in sorted(limits)
+    )
+
+
 def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
     """Yield a reason for each part of a requirement that the facts do not meet."""
     for key, beginning in ONE_OF.items():
@@ -123,6 +130,9 @@ def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
         if allowed and found and not found & set(allowed):
             has = " and ".join(sorted(found))
             yield f"{beginning} {has}, and {name} needs {' or '.join(allowed)}"
+    if needed.limits and (over := facts.limits - set(needed.limits)):
+        kept = ", ".join(needed.limits)
+        yield f"the budget has {_fields(over)}, and {name} keeps only {kept}"
     for kind in needed.edits:
         if kind not in facts.edits:
             yield f"the budget allows no edits of {kind}, which {name} needs"

@@ -140,6 +140,7 @@ def score(
             task=info.task,
             outputs=spec.outputs,
             different=None if random else different(stages, store, outputs["after"], info.task),
+            dependent=None if random else dependent(stages, store, outputs, info.task),
         )
     ]
     return result
@@ -223,6 +224,10 @@ def judge_segmentation(
     }
     changed = metrics.flips(before, after, y, void)
     judged = metrics.segmentation(counts["before"], counts["after"], pixels=changed)
+    missing = {
+        role: metrics.count_not_finite(outputs[role], y, void) for role in ("before", "after")
+    }
+    judged = replace(judged, nonfinite={role: count for role, count in missing.items() if count})
     if "eight_bit" not in counts:
         return judged
     rounded = metrics.segmentation(counts["before"], counts["eight_bit"]).metrics
@@ -289,3 +294,19 @@ def different(stages: Mapping[str, str], store: Store, after: Array, task: str) 
         return None
     path = store.part(stages["attack"], "shown") / "outputs.npy"
     return flags.disagreement(load_array(path), after, task) if path.is_file() else None
+
+
+def dependent(
+    stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array], task: str
+) -> float | None:
+    """Return the share of a sample's predictions that the network gave otherwise in other batches.
+
+    The sample is of the clean test inputs. Under poisoning these are what ``after`` predicts, and
+    ``before`` is the control's network.
+    """
+    for role in ("after", "before"):
+        folder = store.part(stages[role], "rebatched")
+        if (folder / "rows.npy").is_file():
+            rows, again = (np.array(load_array(folder / f"{n}.npy")) for n in ("rows", "outputs"))
+            return flags.batch_dependence(outputs[role], again, rows, task)
+    return None

@@ -16,11 +16,11 @@ from harness.planning.recipe import ModuleRef, StageRecipe
 from harness.runtime.worker.job_file import JobFile, ModuleEntry
 from harness.storage.store import Store
 
-ORACLE_SIDE = ("weights",)
-"""Inputs that stay with the oracle; the attack's side never sees them."""
+SERVED = ("victim", "oracle")
+"""Accesses of an attack whose network answers in a service of its own."""
 
-ORACLE_ROLES = ("victim", "defense")
-"""Modules that answer inside the oracle."""
+NETWORK_ROLES = ("victim", "defense")
+"""Modules whose code runs in the service."""
 
 
 def make_job(
@@ -36,7 +36,7 @@ def make_job(
     environment: Environment | None = None,
     run: str = "",
 ) -> StageJob:
-    """Return the job of a stage that runs module code, with its oracle's where it has one."""
+    """Return the job of a stage that runs module code, with its service's where it has one."""
     inputs = {
         name: str(store.part(one.key, one.part).resolve())
         for name, one in stage.inputs.items()
@@ -67,25 +67,38 @@ def make_job(
     job = StageJob(
         stage.key, folder, file, seconds, memory_gb, environment=environment, gpu=gpu, run=run
     )
-    return with_oracle(job) if getattr(recipe.options, "access", None) == "oracle" else job
+    return with_service(job) if getattr(recipe.options, "access", None) in SERVED else job
 
 
-def with_oracle(job: StageJob) -> StageJob:
-    """Split a query attack's job: the network goes to the oracle, the rest to the attack."""
-    file, folder = job.file, job.folder / "oracle"
+def with_service(job: StageJob) -> StageJob:
+    """Split an attack's job: the defended network goes to a service, the rest to the attack.
+
+    The service gets clean inputs only where it must draw goals or charge queries. The attack gets
+    the victim's code only together with the network without a defence.
+    """
+    file, folder = job.file, job.folder / "network"
+    options, modules = file.options, file.modules
+    beside = ("victim",) if "undefended" in file.inputs else ()
     attack_side = replace(
         file,
-        inputs={name: path for name, path in file.inputs.items() if name not in ORACLE_SIDE},
-        modules={role: one for role, one in file.modules.items() if role not in ORACLE_ROLES},
+        inputs={name: path for name, path in file.inputs.items() if name != "weights"},
+        modules={
+            role: one
+            for role, one in modules.items()
+            if role not in NETWORK_ROLES or role in beside
+        },
     )
-    oracle_side = replace(
+    reads_inputs = options["access"] == "oracle" or options.get("least_likely")
+    names = ("weights", "slice_x") if reads_inputs else ("weights",)
+    network_side = replace(
         file,
-        stage="oracle",
-        inputs={name: file.inputs[name] for name in (*ORACLE_SIDE, "slice_x")},
-        modules={role: one for role, one in file.modules.items() if role in ORACLE_ROLES},
-        checkpoint=str(job.folder / "oracle-checkpoint"),
+        stage="network",
+        inputs={name: file.inputs[name] for name in names},
+        modules={role: one for role, one in modules.items() if role in NETWORK_ROLES},
+        options={**options, "needs": list(modules["attack"].needs)},
+        checkpoint=str(job.folder / "network-checkpoint"),
     )
-    service = replace(job, key=f"{job.key}-oracle", folder=folder, file=oracle_side)
+    service = replace(job, key=f"{job.key}-network", folder=folder, file=network_side)
     return replace(job, file=attack_side, service=service)
 
 

@@ -2,6 +2,7 @@
 
 The worker checks what a hook returns, but it shares a process with the hook: the files in the
 output folder may come from the hook alone. So the host checks names, types and shapes again.
+What the service of an attack left is checked in ``service_output``.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from harness.common.files import Array, load_array
 from harness.common.text import one_line
 from harness.executors.base import StageJob
 
-RESERVED = ("receipt.json", "log.txt", "oracle")
-"""Names in an artefact that only the harness writes."""
+SERVED = ("oracle", "shown", "goal")
+"""Parts of an attack's artefact that its service leaves: counts of queries, what the network
+answered to the attacked inputs, goals drawn from the network."""
+
+RESERVED = ("receipt.json", "log.txt", *SERVED)
+"""Names in an artefact that no stage with module code may leave; the harness adds them later."""
 
 UNREADABLE = (
     *(OSError, ValueError, TypeError, OverflowError, MemoryError, RecursionError),
@@ -31,6 +36,8 @@ def check_output(job: StageJob) -> str | None:
     """Return what is wrong with the output of a stage that claims success, or ``None``."""
     out = job.folder / "out"
     taken = [name for name in RESERVED if (out / name).exists() or (out / name).is_symlink()]
+    if own := asks_itself(job):  # its worker leaves these
+        taken = [name for name in taken if name not in own]
     if taken:
         return f"the output holds {taken[0]}, a name that is the harness's"
     try:
@@ -74,9 +81,15 @@ def check_state(job: StageJob, out: Path) -> None:
 
 
 def check_attacked(job: StageJob, out: Path) -> None:
-    """Check attacked inputs, the model's answers to them, and goals drawn from the model."""
+    """Check attacked inputs."""
+    check_array(out / "attacked" / "x.npy", np.float32, load_input(job, "slice_x", "x").shape)
+    if asks_itself(job):
+        check_shown(job, out)
+
+
+def check_shown(job: StageJob, out: Path) -> None:
+    """Check the network's answers to the attacked inputs, and goals drawn from it."""
     clean = load_input(job, "slice_x", "x")
-    check_array(out / "attacked" / "x.npy", np.float32, clean.shape)
     if (out / "shown" / "outputs.npy").exists():
         check_answers(job, out / "shown" / "outputs.npy", len(clean))
     if (out / "goal" / "goal.npy").exists():
@@ -85,8 +98,14 @@ def check_attacked(job: StageJob, out: Path) -> None:
 
 
 def check_outputs(job: StageJob, out: Path) -> None:
-    """Check predictions."""
-    check_answers(job, out / "outputs" / "outputs.npy", len(load_input(job, "x", "x")))
+    """Check predictions, and those of a sample in other batches."""
+    examples = len(load_input(job, "x", "x"))
+    check_answers(job, out / "outputs" / "outputs.npy", examples)
+    if job.file.options.get("rebatch"):
+        rows = check_array(out / "rebatched" / "rows.npy", np.int64, (None,))
+        if len(rows) == 0 or rows.min() < 0 or rows.max() >= examples:
+            raise ValueError("rows.npy names rows that are not among the inputs")
+        check_answers(job, out / "rebatched" / "outputs.npy", len(rows))
 
 
 def check_nothing(job: StageJob, out: Path) -> None:
@@ -106,10 +125,17 @@ CHECKS: dict[str, Callable[[StageJob, Path], None]] = {
     "predict": check_outputs,
     "inspect": check_nothing,
     "gradients": check_nothing,
+    "applies": check_nothing,
     "probe_network": check_nothing,
     "probe_attack": check_nothing,
 }
 """Table of checks by stage kind."""
+
+
+def asks_itself(job: StageJob) -> tuple[str, ...]:
+    """Return the parts that an attack's own worker leaves, as it holds the network itself."""
+    holds = job.service is None and job.file.options.get("access") == "victim"
+    return ("shown", "goal") if holds else ()
 
 
 def has_label_maps(job: StageJob) -> bool:

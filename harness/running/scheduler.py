@@ -15,8 +15,9 @@ from harness.common.status import TRANSIENT, By, Status
 from harness.config.catalog import Catalog
 from harness.executors.base import Executor, Result, StageJob
 from harness.executors.blame import responsible
+from harness.executors.declined import DeclinedChecker
 from harness.executors.gpu_probe import probe_gpus
-from harness.executors.outcome import copy_tail, last_line, take_oracle
+from harness.executors.outcome import last_line, save_log
 from harness.planning.graph import Stage
 from harness.planning.plan import Cell, Plan
 from harness.planning.stage_keys import HOST
@@ -26,6 +27,7 @@ from harness.running.jobs import make_job
 from harness.running.output_check import check_output
 from harness.running.ready_set import ReadySet
 from harness.running.recorder import Recorder
+from harness.running.service_output import accept_service
 from harness.storage.mirror import Mirror
 from harness.storage.receipt import ReceiptDraft
 from harness.storage.run_folder import RunFolder
@@ -98,7 +100,8 @@ class Scheduler:
         mirror: Mirror | None = None,
         tell: Callable[[int, int, str], None] | None = None,
     ) -> None:
-        self.plan, self.catalog, self.store, self._place = plan, catalog, store, executor
+        self.plan, self.catalog, self.store = plan, catalog, store
+        self._place = executor and DeclinedChecker(executor)
         self.recorder, self.data_root, self.jobs, self.device = recorder, data_root, jobs, device
         self.mirror = mirror
         self._gpus, self._pool = gpus, GpuPool()
@@ -281,7 +284,7 @@ class Scheduler:
         if result.status == "ok" and (wrong := check_output(job)):
             result = replace(result, status="contract_violation", reason=wrong, by=None)
         if result.status == "ok" and job.service is not None:
-            result = take_oracle(job, result)
+            result = accept_service(job, result)
         if result.status == "infra_error" and self._tries[job.key] < INFRA_RETRIES:
             self._tries[job.key] += 1
             self._ready.push(job.key)
@@ -290,8 +293,7 @@ class Scheduler:
         if result.status != "ok":
             remove_tree(out)
         out.mkdir(exist_ok=True)
-        if (job.folder / "log.txt").is_file():
-            copy_tail(job.folder / "log.txt", out / "log.txt")
+        save_log(job, out / "log.txt")
         self._commit(stage, out, result)
         remove_tree(job.folder)
         if result.status == "ok":

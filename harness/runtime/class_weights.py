@@ -65,7 +65,7 @@ KINDS: dict[str, Callable[[Counts], Tensor]] = {
 """THE table of class weights, by the names that parameters of modules use."""
 
 
-def class_weights(kind: str, labels: Tensor, classes: int, void: int | None = 255) -> Tensor:
+def class_weights(kind: str, labels: Tensor, classes: int, void: int | None = None) -> Tensor:
     """Return class weights, float32 ``[K]`` on the CPU.
 
     Args:
@@ -78,13 +78,13 @@ def class_weights(kind: str, labels: Tensor, classes: int, void: int | None = 25
         ValueError: no image, or a label that is neither a class nor void.
 
     >>> maps = torch.tensor([[[0, 0, 0, 1]], [[0, 0, 0, 255]]], dtype=torch.uint8)
-    >>> class_weights("mfb", maps, 2).tolist()
+    >>> class_weights("mfb", maps, 2, void=255).tolist()
     [0.6666666865348816, 2.0]
     """
     return KINDS[kind](count(labels, classes, void)).float()
 
 
-def count(labels: Tensor, classes: int, void: int | None = 255) -> Counts:
+def count(labels: Tensor, classes: int, void: int | None = None) -> Counts:
     """Count the pixels of each class in each image; arguments as ``class_weights``."""
     if len(labels) == 0:
         raise ValueError("no label map: class weights need at least one")

@@ -51,7 +51,7 @@ class Spec:
         shape: one input's shape, ``(C, H, W)`` for images, ``(F,)`` for features.
         items: number of items in ranking by item number, else ``None``.
         arity: items per comparison, 2 (pairs) or 3 (triplets); ``None`` outside ranking.
-        void: label of pixels that do not count (255), or ``None``.
+        void: label of pixels that do not count, beyond the classes, or ``None``.
         classes: names of the classes or attributes, for display.
     """
 
@@ -244,15 +244,25 @@ class Context(Protocol):
 class Model(Protocol):
     """Network that an attack is granted: frozen, in eval mode, guarded, counting its passes.
 
-    ``loss``, ``features``, ``maps`` and ``module`` exist only where the threat model grants them
-    and the manifest's ``needs`` asks for them; an oracle has ``predict`` and ``left`` only.
+    A defended network lives in another process: what it returns has a gradient of first order, and
+    its code, parameters and hooks stay there. Surrogates and public networks live in the attack's
+    own process.
+
+    ``loss``, ``features``, ``maps``, ``module`` and ``undefended`` exist only where the threat
+    model grants them and the manifest's ``needs`` asks for them; an oracle has ``predict`` and
+    ``left`` only.
 
     Attributes:
-        module: the guarded network itself (needs ``gradients``).
+        module: the guarded network as a module (needs ``gradients``); that of a defended network
+            has a forward pass, but no parameters.
+        undefended: the network without its guard, with its parameters, in the attack's own process
+            (needs ``weights``). If the defence has a ``build`` of its own, it is the network that
+            was trained without a defence.
         spec: description of the data set.
     """
 
     module: nn.Module
+    undefended: nn.Module
     spec: Spec
 
     def predict(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -261,7 +271,8 @@ class Model(Protocol):
         Args:
             x: inputs, float32 in [0, 1] ``[R, …]``.
             rows: int64 ``[R]``, the example of the present batch that each input belongs to
-                (default: all, in order). An oracle counts queries by it.
+                (default: all, in order). An oracle charges a query to the example whose clean
+                input is nearest; ``rows`` decides between equally near ones.
 
         Raises:
             QueryRefused: an example has no query left.
@@ -303,7 +314,7 @@ class Model(Protocol):
         """Return a trainable network of the same architecture, as its training begins.
 
         It is untrained, or has the existing weights that the victim's training starts from, with a
-        new last layer.
+        new last layer. A defended network, whose code runs in another process, has no ``fresh``.
         """
         ...
 

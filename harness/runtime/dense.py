@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from harness.runtime.class_weights import class_weights
 from harness.runtime.contracts import Data
-from harness.runtime.tasks import VOID
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 """``loss_fn(logits, y)``: logits ``[B, C, …]`` and labels ``[B, …]`` to a value a label."""
@@ -76,35 +75,41 @@ LOSSES: dict[str, PixelLoss] = {
 """THE table of per-pixel losses, by the names that parameters of modules use."""
 
 
-def values(loss_fn: PixelLoss, logits: Tensor, y: Tensor) -> Tensor:
+def values(loss_fn: PixelLoss, logits: Tensor, y: Tensor, void: int | None = None) -> Tensor:
     """Return the loss of every pixel, ``[B, …]``, 0 where the label is void.
 
     Args:
         loss_fn: a row of ``LOSSES``, or another of its form.
         logits: ``[B, C, …]``.
-        y: classes or ``VOID``, ``[B, …]``.
+        y: classes or void, ``[B, …]``.
+        void: the data set's ``spec.void``; ``None`` where every label is a class.
     """
-    labelled = y != VOID
+    if void is None:
+        return loss_fn(logits, y.long())
+    labelled = y != void
     return loss_fn(logits, y.long() * labelled) * labelled
 
 
-def mean(pixels: Tensor, y: Tensor, class_weights: Tensor | None = None) -> Tensor:
+def mean(
+    pixels: Tensor, y: Tensor, class_weights: Tensor | None = None, void: int | None = None
+) -> Tensor:
     """Return the mean over the labelled pixels of each row, ``[B]``.
 
     Args:
         pixels: result of ``values``, ``[B, …]``.
-        y: classes or ``VOID``, ``[B, …]``.
+        y: classes or void, ``[B, …]``.
         class_weights: ``[K]``; the mean of the rows is then the weighted mean of the batch,
             Σ w_y·pixel / Σ w_y over all of its labelled pixels.
+        void: the data set's ``spec.void``; ``None`` where every label is a class.
 
-    >>> y = torch.tensor([[0, 1], [1, VOID]])
+    >>> y = torch.tensor([[0, 1], [1, 255]])
     >>> pixels = torch.tensor([[1.0, 2.0], [5.0, 0.0]])
-    >>> mean(pixels, y).tolist()
+    >>> mean(pixels, y, void=255).tolist()
     [1.5, 5.0]
-    >>> mean(pixels, y, torch.tensor([1.0, 2.0])).mean().item()  # (1 + 2·2 + 2·5) / 5
+    >>> mean(pixels, y, torch.tensor([1.0, 2.0]), void=255).mean().item()  # (1 + 2·2 + 2·5) / 5
     3.0
     """
-    labelled = y != VOID
+    labelled = torch.ones_like(y, dtype=torch.bool) if void is None else y != void
     if class_weights is None:
         return _rows(pixels) / _rows(labelled).clamp_min(1)
     weights = class_weights[y.long() * labelled] * labelled
@@ -141,12 +146,12 @@ def victim_loss(
         train: set whose labels are counted for the weights.
         weights: a row of ``class_weights.KINDS``; with ``none`` each row is its own mean.
     """
-    by_class = None
+    by_class, void = None, train.spec.void
     if weights != "none":
-        by_class = class_weights(weights, train.y, train.spec.outputs).to(train.device)
+        by_class = class_weights(weights, train.y, train.spec.outputs, void).to(train.device)
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
-        return mean(values(loss_fn, victim(x), y), y, by_class)
+        return mean(values(loss_fn, victim(x), y, void), y, by_class, void)
 
     return loss
 

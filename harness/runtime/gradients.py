@@ -61,7 +61,8 @@ def project(x_adv: Tensor, x: Tensor, norm: str, eps: float) -> Tensor:
         return torch.minimum(torch.maximum(x_adv, x - eps), x + eps).clamp_(0, 1)
     _check_l2(norm)
     step = x_adv.clamp(0, 1) - x
-    scale = (eps / _lengths(step).clamp_min(1e-30)).clamp_max(1)
+    lengths = _lengths(step)
+    scale = torch.where(lengths > eps, eps / lengths, 1)
     result = (x + step * _rows(scale, step)).clamp_(0, 1)
     # rounding of x + step can leave the ball by an ulp; the last round reaches x itself
     for power in range(23, -1, -1):
@@ -76,8 +77,9 @@ def project(x_adv: Tensor, x: Tensor, norm: str, eps: float) -> Tensor:
 def steepest(gradient: Tensor, norm: str) -> Tensor:
     """Return the direction of steepest ascent, of length 1 in the norm.
 
-    A non-finite entry counts as zero: the conformance check reports a broken gradient, and the
-    attack's output must stay valid.
+    The scale of a row has no effect, however small or large. A row of zeros has no direction and
+    stays zero. NaN counts as zero and an infinite entry as the largest finite number: the
+    conformance check reports a broken gradient, and the attack's output must stay valid.
 
     Args:
         gradient: float32 ``[B, …]``.
@@ -85,12 +87,17 @@ def steepest(gradient: Tensor, norm: str) -> Tensor:
 
     >>> steepest(torch.tensor([[3.0, -4.0]]), "linf"), steepest(torch.tensor([[3.0, -4.0]]), "l2")
     (tensor([[ 1., -1.]]), tensor([[ 0.6000, -0.8000]]))
+    >>> steepest(torch.tensor([[3e-40, -4e-40], [0.0, 0.0]]), "l2")
+    tensor([[ 0.6000, -0.8000],
+            [ 0.0000,  0.0000]])
     """
-    gradient = gradient.nan_to_num(0, 0, 0)
+    gradient = gradient.nan_to_num(0)
     if norm == "linf":
         return gradient.sign()
     _check_l2(norm)
-    return gradient / _rows(_lengths(gradient).clamp_min(1e-30), gradient)
+    scaled = _normalize_scale(gradient)
+    lengths = _lengths(scaled)
+    return scaled / _rows(torch.where(lengths > 0, lengths, 1), scaled)
 
 
 def random_start(x: Tensor, norm: str, eps: float, generator: torch.Generator) -> Tensor:
@@ -119,14 +126,13 @@ def random_start(x: Tensor, norm: str, eps: float, generator: torch.Generator) -
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: object, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
-        y = f(x.detach())
+        y = f(x.detach().clone())  # an f that works in place must not reach the caller's input
         if y.shape != x.shape:
             raise ValueError(
                 f"straight_through needs f to keep the shape: {list(x.shape)} became "
                 f"{list(y.shape)}"
             )
-        # autograd must not mistake an output that is its input for an in-place change
-        return y.clone() if y.data_ptr() == x.data_ptr() else y
+        return y
 
     @staticmethod
     def backward(ctx: object, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -137,7 +143,8 @@ def straight_through(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Return ``f(x)`` with the gradient of the identity (BPDA; Athalye et al., ICML 2018).
 
     Args:
-        f: keeps the shape; need not be differentiable and is never differentiated.
+        f: keeps the shape; need not be differentiable, is never differentiated, and may write
+            into the tensor that it gets.
         x: float32, any shape.
 
     Raises:
@@ -185,6 +192,19 @@ def _lengths(x: Tensor) -> Tensor:
     """Return the L2 length of each row, summed in float64."""
     lengths: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1, dtype=torch.float64)
     return lengths
+
+
+def _normalize_scale(x: Tensor) -> Tensor:
+    """Return each row times a power of two, so that its largest magnitude is from ½ to 1.
+
+    Such a factor rounds nothing, so that the direction of ordinary rows stays the same to the bit.
+    It is applied in halves: that of the smallest numbers, 2¹⁴⁸, is not a float32.
+    """
+    _, exponent = torch.frexp(x.abs().flatten(1).amax(dim=1))
+    half = exponent // 2
+    for part in (half, exponent - half):
+        x = x * _rows(torch.exp2(-part.double()), x)
+    return x
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from harness.runtime.contracts import ContractError, Loss, Spec, Victim
 from harness.runtime.tasks import TASKS
 
-NEEDS = ("loss", "features", "maps", "gradients")
+NEEDS = ("loss", "features", "maps", "gradients", "weights")
 """Values of a manifest's ``needs``."""
 
 _IDENTITY = nn.Identity()
@@ -31,8 +32,12 @@ class Passes:
     backward: int = 0
 
 
-def count_passes(network: nn.Module, passes: Passes) -> None:
-    """Count the examples of every forward pass, and of gradients that reach the output."""
+def count_passes(network: nn.Module, passes: Passes) -> RemovableHandle:
+    """Count the examples of every forward pass, and of gradients that reach the output.
+
+    Returns:
+        Handle that ends the counting.
+    """
 
     def on_gradient(gradient: Tensor) -> None:
         passes.backward += len(gradient)
@@ -42,7 +47,7 @@ def count_passes(network: nn.Module, passes: Passes) -> None:
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(on_gradient)  # type: ignore[no-untyped-call]
 
-    network.register_forward_hook(on_forward)
+    return network.register_forward_hook(on_forward)
 
 
 @contextmanager
@@ -95,13 +100,23 @@ class LiveModel:
         self._network, self._guarded, self._victim = network, guarded, victim
         self._build, self._training_loss, self._needs = build, training_loss, set(needs)
         freeze(guarded)
-        count_passes(guarded, self.passes)
+        self._counting = count_passes(guarded, self.passes)
+
+    def stop_counting(self) -> None:
+        """Count no more passes, which costs a call of Python for each."""
+        self._counting.remove()
 
     @property
     def module(self) -> nn.Module:
         """Return the guarded network; needs ``gradients``."""
         self._require("gradients")
         return self._guarded
+
+    @property
+    def undefended(self) -> nn.Module:
+        """Return the network without a guard; needs ``weights``."""
+        self._require("weights")
+        return self._network
 
     def predict(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return outputs without gradients; ``rows`` matters to an oracle only."""
@@ -116,7 +131,7 @@ class LiveModel:
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the task's loss ``[B]``; needs ``loss``."""
         self._require("loss")
-        return TASKS[self.spec.task].loss(self._guarded(x), y)
+        return TASKS[self.spec.task].loss(self._guarded(x), y, self.spec.void)
 
     def training_loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the victim's training loss ``[B]``; needs ``loss``."""
@@ -148,9 +163,9 @@ class LiveModel:
 
     def _require(self, need: str) -> None:
         if need not in self._needs:
+            part = {"gradients": "module", "weights": "undefended"}.get(need, need)
             raise ContractError(
-                f"the attack used model.{'module' if need == 'gradients' else need} but its "
-                f"manifest's needs: does not list {need}"
+                f"the attack used model.{part} but its manifest's needs: does not list {need}"
             )
 
 

@@ -15,12 +15,13 @@ from torch import Tensor
 from harness.runtime import dense
 from harness.runtime.contracts import Model
 from harness.runtime.gradients import gradient_of
-from harness.runtime.tasks import TASKS, VOID
+from harness.runtime.tasks import TASKS
 
-MARGIN = 1e-4
-"""Margin in logits beyond the decision boundary from which a row is done.
+MARGIN = 1e-5
+"""Margin beyond the decision boundary from which a row is done, as a share of its largest logit.
 
-Sums are rounded differently in batches of another size, which must not undo a success.
+Sums are rounded differently in batches of another size, which must not undo a success. Their
+rounding grows with the logits, as this margin does.
 """
 
 
@@ -89,6 +90,11 @@ class Problem:
         """The labels that the loss reads: the goal, or else the true ones."""
         return self.y if self.goal is None else self.goal
 
+    @property
+    def void(self) -> int | None:
+        """The label of pixels that do not count, or ``None``."""
+        return self.model.spec.void
+
     def loss(self, x_adv: Tensor) -> Tensor:
         """Return the loss to raise, ``[B]``, differentiable in ``x_adv``.
 
@@ -106,9 +112,9 @@ class Problem:
     def loss_of(self, logits: Tensor) -> Tensor:
         """Return the loss to raise, ``[B]``, of logits ``[B, K]`` or ``[B, K, H, W]``."""
         if self.loss_fn is None:
-            return self._ascent(TASKS[self.model.spec.task].loss(logits, self.labels))
-        pixels = dense.values(self.loss_fn, logits, self.labels)
-        return self._ascent(dense.mean(pixels, self.labels))
+            return self._ascent(TASKS[self.model.spec.task].loss(logits, self.labels, self.void))
+        pixels = dense.values(self.loss_fn, logits, self.labels, self.void)
+        return self._ascent(dense.mean(pixels, self.labels, void=self.void))
 
     def gradient(self, x_adv: Tensor) -> Tensor:
         """Return the gradient of the summed loss, shaped as ``x_adv``: one pass each way.
@@ -153,17 +159,19 @@ class Problem:
     def active(self, logits: Tensor) -> Tensor:
         """Return which labels are not yet as the attacker wants them, bool shaped as ``y``."""
         hit = logits.argmax(dim=1) == self.labels
-        return (~hit if self.targeted else hit) & (self.labels != VOID)
+        wanted = ~hit if self.targeted else hit
+        return wanted if self.void is None else wanted & (self.labels != self.void)
 
     def done(self, logits: Tensor) -> Tensor:
         """Return which rows need no further search, bool ``[B]``.
 
-        In classification, rows whose margin exceeds ``MARGIN``. In segmentation none: the loss
-        of a map can still rise when all of its pixels are wrong.
+        In classification, rows whose margin exceeds ``MARGIN`` times their largest magnitude of a
+        logit, so that a network with all logits multiplied ends an attack at the same point. In
+        segmentation none: the loss of a map can still rise when all of its pixels are wrong.
         """
         if self.model.spec.task != "classification":
             return torch.zeros(len(self.y), dtype=torch.bool, device=self.y.device)
-        return self.margin(logits) > MARGIN
+        return self.margin(logits) > MARGIN * logits.abs().amax(dim=1)
 
     def rows(self, keep: Tensor) -> Problem:
         """Return the problem of some rows: ``keep`` is bool ``[B]``, or int64 row numbers."""

@@ -1,4 +1,4 @@
-"""Table of tasks: loss, stored outputs and output shapes of each."""
+"""Table of tasks: loss, stored outputs and output shapes of each; the check of an answer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Loss, Spec
+from harness.runtime.contracts import Loss, OutputError, Spec
 
-VOID = 255
-"""Label of pixels that do not count."""
+NO_CLASS = 255
+"""Stored class of a pixel with a logit that is not finite: no class, so it is wrong.
+
+Segmentation has at most 254 classes, and one output more for void, so no class has this number.
+"""
 
 
 def decision_values(outputs: Tensor, y: Tensor) -> Tensor:
@@ -34,21 +37,49 @@ def decision_values(outputs: Tensor, y: Tensor) -> Tensor:
     return result
 
 
-def classification_loss(outputs: Tensor, y: Tensor) -> Tensor:
-    """Return the cross entropy, ``[B]``."""
+def classification_loss(outputs: Tensor, y: Tensor, void: int | None = None) -> Tensor:
+    """Return the cross entropy, ``[B]``; every label counts."""
     return F.cross_entropy(outputs, y, reduction="none")
 
 
-def ranking_loss(outputs: Tensor, y: Tensor) -> Tensor:
-    """Return ½ (s − y)² of decision values s and labels y, ``[B]``."""
+def ranking_loss(outputs: Tensor, y: Tensor, void: int | None = None) -> Tensor:
+    """Return ½ (s − y)² of decision values s and labels y, ``[B]``; every label counts."""
     return 0.5 * (decision_values(outputs, y) - y[:, -2].to(outputs.dtype)) ** 2
 
 
-def segmentation_loss(outputs: Tensor, y: Tensor) -> Tensor:
-    """Return the mean cross entropy over the labelled pixels of each image, ``[B]``."""
-    labelled = (y != VOID).sum(dim=(1, 2)).clamp_min(1)
-    pixels = F.cross_entropy(outputs, y.long(), reduction="none", ignore_index=VOID)
+def segmentation_loss(outputs: Tensor, y: Tensor, void: int | None = None) -> Tensor:
+    """Return the mean cross entropy over the labelled pixels of each image, ``[B]``.
+
+    Args:
+        outputs: logits ``[B, K, H, W]``.
+        y: classes, ``[B, H, W]``.
+        void: label of the pixels that do not count, or ``None`` where all do.
+    """
+    if void is None:
+        return F.cross_entropy(outputs, y.long(), reduction="none").mean(dim=(1, 2))
+    labelled = (y != void).sum(dim=(1, 2)).clamp_min(1)
+    pixels = F.cross_entropy(outputs, y.long(), reduction="none", ignore_index=void)
     return pixels.sum(dim=(1, 2)) / labelled
+
+
+def predicted_classes(logits: Tensor) -> Tensor:
+    """Return the class of the largest logit of each pixel, int64 ``[B, H, W]``.
+
+    It is ``NO_CLASS`` where a logit of the pixel is not finite.
+
+    Args:
+        logits: ``[B, K, H, W]``.
+
+    >>> nan, inf = torch.nan, torch.inf
+    >>> logits = torch.tensor([[[[0.0, nan, 2.0, 0.0]], [[1.0, 9.0, inf, -inf]]]])
+    >>> predicted_classes(logits).tolist()
+    [[[1, 255, 255, 255]]]
+    """
+    return logits.argmax(dim=1).where(torch.isfinite(logits).all(dim=1), NO_CLASS)
+
+
+def _copied(outputs: Tensor) -> Tensor:
+    return outputs.detach().to(torch.float32, copy=True)
 
 
 @dataclass(frozen=True)
@@ -56,26 +87,22 @@ class Task:
     """Row of the table.
 
     Attributes:
-        loss: function of outputs and labels that returns one value per row.
-        store: function that converts outputs to the form that ``predict`` writes.
+        loss: function of outputs, labels and void that returns one value per row.
+        store: function that copies outputs into the form that ``predict`` writes.
         shapes: function that returns the allowed shapes of outputs for a batch of inputs.
     """
 
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[[Tensor, Tensor, int | None], Tensor]
     store: Callable[[Tensor], Tensor]
     shapes: Callable[[Tensor, Spec], tuple[tuple[int, ...], ...]]
 
 
 TASKS: dict[str, Task] = {
-    "classification": Task(
-        classification_loss, lambda out: out.float(), lambda x, spec: ((len(x), spec.outputs),)
-    ),
-    "ranking": Task(
-        ranking_loss, lambda out: out.float(), lambda x, spec: ((len(x), spec.outputs),)
-    ),
+    "classification": Task(classification_loss, _copied, lambda x, spec: ((len(x), spec.outputs),)),
+    "ranking": Task(ranking_loss, _copied, lambda x, spec: ((len(x), spec.outputs),)),
     "segmentation": Task(
         segmentation_loss,
-        lambda out: out.argmax(dim=1).to(torch.uint8),
+        lambda out: predicted_classes(out).to(torch.uint8),
         # networks trained with an output for void have one more channel, the last
         lambda x, spec: tuple((len(x), spec.outputs + k, *x.shape[2:]) for k in (0, 1)),
     ),
@@ -83,17 +110,51 @@ TASKS: dict[str, Task] = {
 """Task → its row."""
 
 
-def loss_for(task: str) -> Loss:
-    """Return the task's default ``loss(network, x, y) -> [B]``.
+def check_answer(out: object, x: Tensor, spec: Spec) -> Tensor:
+    """Check type and shape of what a network returned; the values may be anything.
+
+    Args:
+        out: returned value.
+        x: inputs of the pass, ``[B, …]``.
+        spec: description of the data set.
+
+    Returns:
+        ``out`` itself, with its graph and its memory: who keeps it makes a copy.
+
+    Raises:
+        OutputError: it is no tensor, no float32, or of another shape.
+    """
+    if not isinstance(out, Tensor):
+        raise OutputError(
+            f"the network returned {type(out).__name__}, expected a Tensor; return outputs alone"
+        )
+    if out.layout != torch.strided:
+        raise OutputError("the network returned a sparse tensor; return outputs.to_dense()")
+    if out.dtype != torch.float32:
+        raise OutputError(
+            f"the network returned {str(out.dtype).removeprefix('torch.')}, expected float32; "
+            "return outputs.float()"
+        )
+    shapes = TASKS[spec.task].shapes(x, spec)
+    if tuple(out.shape) not in shapes:
+        raise OutputError(
+            f"the network returned shape {list(out.shape)} for {len(x)} inputs, expected "
+            f"{list(shapes[0])}; keep the first dimension, also for one input"
+        )
+    return out
+
+
+def loss_for(spec: Spec) -> Loss:
+    """Return the default ``loss(network, x, y) -> [B]`` of a data set's task.
 
     >>> net = torch.nn.Flatten()
     >>> x, y = torch.zeros(2, 1, 1, 4), torch.tensor([0, 3])
-    >>> loss_for("classification")(net, x, y).shape
+    >>> loss_for(Spec("classification", 4, (1, 1, 4)))(net, x, y).shape
     torch.Size([2])
     """
-    row = TASKS[task].loss
+    row = TASKS[spec.task].loss
 
     def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return row(network(x), y)
+        return row(network(x), y, spec.void)
 
     return loss

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Context, Data, Loss, Victim
+from harness.runtime.contracts import Context, Data, Loss, Spec, Victim
 from harness.runtime.model import eval_mode
 from harness.runtime.tasks import loss_for
 
@@ -145,10 +145,10 @@ def seed_globally(seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)
 
 
-def loss_of(victim: Victim, task: str) -> Loss:
+def loss_of(victim: Victim, spec: Spec) -> Loss:
     """Return the victim's own loss, or else its task's, on which a defence can build."""
     own: Loss | None = getattr(victim, "loss", None)
-    return own or loss_for(task)
+    return own or loss_for(spec)
 
 
 def _make_optimizer(

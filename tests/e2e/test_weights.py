@@ -145,7 +145,7 @@ def test_weights_of_another_shape_are_the_victim_s_fault(checkout, tmp_path):
     checkout.run()
     (record,) = checkout.records().values()
     assert (record.status, record.stage) == ("blocked", "import")
-    assert "does not fit build()" in record.reason
+    assert "differ from build()" in record.reason
 
 
 def test_data_that_are_not_here_make_their_cells_missing(checkout):

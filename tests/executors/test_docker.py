@@ -13,9 +13,10 @@ from harness.common.files import load_array
 from harness.executors import docker as module
 from harness.executors.base import StageJob
 from harness.executors.container import Ended, parse_end
-from harness.executors.docker import LABEL, OWNER, DockerExecutor, is_dead, owner
+from harness.executors.docker import LABEL, OWNER, DockerExecutor
 from harness.executors.images import Images
-from harness.executors.mounts import expose
+from harness.executors.outcome import ProcessEnd
+from harness.executors.owners import is_dead, owner
 from harness.executors.receive import ChannelBroken, Receiver, relative_name
 from harness.executors.selfcheck.context import SelfCheckContext
 from tests.support.containers import ours
@@ -78,6 +79,7 @@ def test_a_checkpoint_that_leads_elsewhere_ends_the_channel(job, name):
     [
         "oracle/out/counts.npy",
         "job.json",
+        "outcome.json",
         "log.txt",
         "../x",
         "/etc/x",
@@ -125,37 +127,26 @@ def test_a_size_that_is_none_ends_the_channel(job, size):
 
 @pytest.mark.parametrize(
     "changed",
-    [{"ended": [0]}, {"ended": ["0", 0]}, {"stopped": ["a"]}, {"refused": None}, {"peak": "1"}],
+    [
+        {"ended": [0]},
+        {"ended": ["0", 0]},
+        {"outcome": 5},
+        {"stopped": ["a"]},
+        {"refused": None},
+        {"peak": "1"},
+    ],
 )
 def test_an_end_of_another_form_ends_the_channel(changed):
     event = {"ended": [1, 0], "stopped": ["timeout", "why"], "refused": "", "peak": 5}
-    assert parse_end(event) == Ended(1, 0, ("timeout", "why"), "", 5, clean=False)
+    event["outcome"] = "?"
+    end = ProcessEnd(1, 0, "?")
+    assert parse_end(event) == Ended(end, ("timeout", "why"), "", 5, clean=False)
     with pytest.raises(ChannelBroken, match="how its stage ended"):
         parse_end(event | changed)
 
 
 def test_relative_names_stay():
     assert relative_name("out/a b/ü") == "out/a b/ü"
-
-
-# -- what is granted -------------------------------------------------------------------------------
-
-
-def test_what_is_granted_is_linked_readable_and_free_of_links(tmp_path):
-    source = tmp_path / "entry"
-    (source / "deep").mkdir(parents=True)
-    (source / "deep" / "x.npy").write_bytes(b"1")
-    (source / "deep" / "x.npy").chmod(0o600)
-    (source / "link").symlink_to("/etc/passwd")
-    (source / "folder").symlink_to("/etc")
-    expose(source, tmp_path / "box" / "in" / "train")
-    found = tmp_path / "box" / "in" / "train"
-    assert sorted(os.listdir(found)) == ["deep"]
-    assert (found / "deep" / "x.npy").stat().st_mode & 0o777 == 0o644
-    assert (found / "deep" / "x.npy").samefile(source / "deep" / "x.npy")
-    assert all(p.stat().st_mode & 0o005 == 0o005 for p in (found.parent, found, found / "deep"))
-    expose(source, tmp_path / "copied", link=False)
-    assert not (tmp_path / "copied" / "deep" / "x.npy").samefile(source / "deep" / "x.npy")
 
 
 # -- whose containers are removed -----------------------------------------------------------------
@@ -251,7 +242,7 @@ def test_no_more_than_so_many_wait_idle(tmp_path, made, images, monkeypatch):
     assert ours() == []
 
 
-# -- the oracle ------------------------------------------------------------------------------------
+# -- the service ----------------------------------------------------------------------------------
 
 COPY = PERTURB.format(
     """import numpy as np

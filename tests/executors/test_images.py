@@ -9,16 +9,12 @@ import pytest
 from harness.common.errors import UserError
 from harness.config.environments import Environment
 from harness.executors.images import KEY, Images, no_engine
-from tests.support.containers import ours
+from tests.support.containers import everything, ours
 from tests.support.module_sources import PERTURB
 from tests.support.workspaces import Checkout, matrix
 
 PIN = "iniconfig==2.3.0\n"
 """A small package without dependencies; not the version that tests run with."""
-
-
-def snapshot(images):
-    return {one.id for one in images.client.images.list(all=True)}
 
 
 @pytest.fixture
@@ -74,12 +70,10 @@ def test_a_build_that_fails_is_one_line_and_leaves_nothing(checkout, images):
     folder = checkout.module("attack", "needy", PERTURB.format("return x"))
     (folder / "requirements.txt").write_text("gauntlet-no-such-package==1.0\n", encoding="utf-8")
     checkout.benchmark(matrix(attacks=["needy"]))
-    before = snapshot(images)
-    containers = len(images.client.containers.list(all=True))
+    before = everything(images)
     with pytest.raises(UserError, match=r"the image cannot be built: ERROR: .*no-such-package"):
         checkout.run(executor="docker")
-    assert snapshot(images) == before
-    assert len(images.client.containers.list(all=True)) == containers
+    assert everything(images) == before
     assert checkout.leftovers() == []
 
 

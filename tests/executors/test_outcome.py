@@ -2,30 +2,32 @@
 
 import json
 import os
+from dataclasses import asdict, replace
 
 import pytest
 
 from harness.common.text import one_line
-from harness.executors.base import Result, StageJob
+from harness.executors.base import StageJob
 from harness.executors.blame import ANSWERS, responsible
 from harness.executors.outcome import (
+    CLAIMED,
+    ProcessEnd,
+    copy_tail,
     open_plain,
-    oracle_failure,
+    read_claim,
     read_outcome,
     sanitize,
+    save_log,
     signal_name,
 )
+from harness.runtime.worker.outcome_pipe import OUTCOME_BYTES, Outcome
 from harness.runtime.worker.output_files import DEPTH, find_irregular_file
 from harness.runtime.worker.stages import STAGES
 from tests.support.jobs import job_file
 
-HONEST = {
-    "status": "ok",
-    "reason": "",
-    "hook_seconds": 0.5,
-    "passes": {"forward": 3},
-    "device_memory": None,
-}
+HONEST = asdict(Outcome(hook_seconds=0.5, passes={"forward": 3}))
+SERVICES = {"oracle", "network"}
+"""Stages that answer an attack; they have one row in the table of blame."""
 
 
 @pytest.fixture
@@ -34,9 +36,8 @@ def job(tmp_path):
     return StageJob("k", tmp_path, job_file(roles=("victim", "defense")), 1.0, 1.0)
 
 
-def ended(job, text, code=0, refused=""):
-    (job.folder / "outcome.json").write_text(text)
-    return read_outcome(job, code, 0, 2.0, 7, refused)
+def ended(job, text, code=0, refused="", number=0):
+    return read_outcome(job, ProcessEnd(code, number, text), 2.0, 7, refused)
 
 
 def test_an_honest_outcome_is_taken_over(job):
@@ -61,13 +62,48 @@ def test_an_honest_outcome_is_taken_over(job):
 )
 def test_who_is_to_blame_is_believed_of_roles_that_take_part(job, claim, by):
     failed = HONEST | {"status": "not_applicable", "reason": "no"} | claim
-    result = ended(job, json.dumps(failed), 99)
+    result = ended(job, json.dumps(failed), 1)
     assert (result.status, result.by) == ("not_applicable", by)
 
 
-@pytest.mark.parametrize("lie", [{"status": "ok"}, {"status": "module_error"}])
-def test_a_contradicted_outcome_accuses_nobody(job, lie):
-    assert ended(job, json.dumps(HONEST | lie | {"by": "victim"}), 99).by is None
+@pytest.mark.parametrize(
+    ("status", "code"), [("ok", 99), ("ok", 1), ("not_applicable", 0), ("timeout", 1), ("", 1)]
+)
+def test_a_contradicted_outcome_is_a_violation_and_accuses_nobody(job, status, code):
+    result = ended(job, json.dumps(HONEST | {"status": status, "by": "victim"}), code)
+    assert (result.status, result.by) == ("contract_violation", None)
+    assert f"exit code {code} contradicts its outcome, which claims {status!r}" in result.reason
+
+
+@pytest.mark.parametrize("status", CLAIMED)
+def test_what_a_stage_can_know_it_may_claim(job, status):
+    result = ended(job, json.dumps(HONEST | {"status": status}), 0 if status == "ok" else 1)
+    assert result.status == status
+
+
+def test_no_exit_code_says_anything_without_an_outcome(job):
+    for code in (0, 1, 10, 14, 99):
+        result = ended(job, None, code)
+        assert (result.status, result.by, result.exit_code) == ("module_error", None, code)
+        assert f"ended with exit code {code} and reported no outcome" in result.reason
+
+
+def test_an_outcome_file_of_a_module_is_not_read(job):
+    (job.folder / "outcome.json").write_text(json.dumps(HONEST | {"status": "not_applicable"}))
+    assert ended(job, None, 99).status == "module_error"
+
+
+def test_no_outcome_outlives_a_signal(job):
+    result = ended(job, json.dumps(HONEST), number=9)
+    assert (result.status, result.reason) == ("module_error", "killed by SIGKILL")
+    assert result.exit_code == -9
+
+
+def test_refused_queries_are_no_passes(job):
+    counted = {"forward": 3, "refused": 2, "shown": 4}
+    result = ended(job, json.dumps(HONEST | {"passes": counted}))
+    assert (result.passes, result.refused_queries) == ({"forward": 3, "shown": 4}, 2)
+    assert ended(job, json.dumps(HONEST)).refused_queries is None
 
 
 BOTH = ("victim", "defense")
@@ -83,7 +119,8 @@ BOTH = ("victim", "defense")
         ("repair", BOTH, "defense"),
         ("predict", ("victim",), "victim"),
         ("predict", BOTH, "defense"),
-        ("oracle", BOTH, "defense"),
+        ("service", BOTH, "defense"),
+        ("applies", ("victim",), "victim"),
         ("attack", (*BOTH, "attack"), "attack"),
         ("learn", (*BOTH, "attack"), "attack"),
         ("poison", ("attack",), "attack"),
@@ -100,13 +137,8 @@ def test_an_ending_that_names_no_role_is_put_down_to_its_kind_of_stage(kind, rol
 
 
 def test_every_stage_with_modules_is_in_the_table():
-    assert {*STAGES} - {"device"} == {*ANSWERS}
-
-
-def test_an_oracle_answers_for_itself(job):
-    assert oracle_failure(job, Result("timeout", "late", 1.0))[2] == "defense"
-    assert oracle_failure(job, Result("module_error", "no", 1.0, by="victim"))[2] == "victim"
-    assert oracle_failure(job, Result("ok", "", 1.0))[::2] == ("infra_error", "harness")
+    assert {*STAGES} - {"device"} - SERVICES == {*ANSWERS} - {"service"}
+    assert SERVICES & {*STAGES}
 
 
 def test_a_hook_takes_no_longer_than_its_stage(job):
@@ -130,28 +162,45 @@ def test_a_hook_takes_no_longer_than_its_stage(job):
         {"passes": {"\x1b[31m": 1}},
         {"device_memory": "much"},
         {"device_memory": -1},
+        {"breach": None},
+        {"waiting": "long"},
+        {"waiting": -1},
+        {"waiting": float("inf")},
+        {"graphs": 1.5},
+        {"graphs": -1},
+        {"graphs": True},
+        {"left": 1},
     ],
 )
 def test_an_outcome_with_a_wrong_field_is_none(job, wrong):
     result = ended(job, json.dumps(HONEST | wrong))
     assert result.status == "module_error"
-    assert "left no outcome" in result.reason
+    assert "reported no outcome" in result.reason
 
 
-@pytest.mark.parametrize("text", ["", "[]", "null", "{", "[" * 100_000, '{"status": "ok"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "null", "{", "[" * 100_000, '{"status": "ok"}', 2 * json.dumps(HONEST)],
+)
 def test_what_is_no_outcome_is_none(job, text):
     assert ended(job, text).status == "module_error"
 
 
-def test_code_and_outcome_must_agree(job):
-    assert ended(job, json.dumps(HONEST), code=1).status == "contract_violation"
-    assert ended(job, json.dumps(HONEST | {"status": "timeout"})).status == "contract_violation"
+def test_the_longest_outcome_fits_in_the_pipe():
+    longest = Outcome("module_error", 400 * "\U0001f600", breach=400 * "\U0001f600")
+    assert len(json.dumps(asdict(longest))) < OUTCOME_BYTES / 4
+
+
+def test_a_breach_is_one_printable_line():
+    claim = read_claim(json.dumps(HONEST | {"breach": "a\n\x1b[31m" + "x" * 10**4}))
+    assert claim.breach.isprintable()
+    assert len(claim.breach) <= 500
 
 
 def test_refused_output_makes_a_success_a_violation_and_nothing_else(job):
     assert ended(job, json.dumps(HONEST), refused="a link").status == "contract_violation"
     failed = HONEST | {"status": "module_error", "reason": "broke"}
-    assert ended(job, json.dumps(failed), code=11, refused="a link").reason == "broke"
+    assert ended(job, json.dumps(failed), code=1, refused="a link").reason == "broke"
 
 
 def test_plain_files_only(tmp_path):
@@ -216,11 +265,32 @@ def test_strange_output_is_named_and_emptied(job):
         assert os.listdir(out) == []
 
 
-def test_strange_outcome_and_log_are_removed(job):
-    os.mkfifo(job.folder / "outcome.json")
+def test_a_strange_log_is_removed(job):
     (job.folder / "log.txt").symlink_to("/etc/passwd")
     sanitize(job.folder)
     assert os.listdir(job.folder) == ["out"]
+
+
+def test_the_log_of_a_service_follows_that_of_its_attack(job, tmp_path):
+    service = StageJob("s", tmp_path / "s", job.file, 1.0, 1.0)
+    pair, target = replace(job, service=service), tmp_path / "saved.txt"
+    save_log(pair, target)
+    assert not target.exists()
+    service.folder.mkdir()
+    (service.folder / "log.txt").write_text("in the network\n")
+    save_log(pair, target)
+    assert target.read_text() == "\n… log of the network …\nin the network\n"
+    (job.folder / "log.txt").write_text("asked\n")
+    save_log(pair, target)
+    assert target.read_text() == "asked\n\n… log of the network …\nin the network\n"
+    save_log(job, target)
+    assert target.read_text() == "asked\n"
+
+
+def test_a_long_log_keeps_its_ends(tmp_path):
+    (tmp_path / "log.txt").write_text("a" * 10 + "b" * 30 + "c" * 10)
+    copy_tail(tmp_path / "log.txt", tmp_path / "kept", limit=10)
+    assert (tmp_path / "kept").read_text() == f"{'a' * 10}\n… 30 bytes left out …\n{'c' * 10}"
 
 
 def test_output_that_is_not_there_is_not_irregular(tmp_path):

@@ -113,9 +113,9 @@ class NoLimits(LocalExecutor):
     """The local executor with its limits taken out, all but a last one."""
 
     def _enforce(self):
-        for running in self._running.values():
-            if running.pid and time.monotonic() - running.begun > 4:
-                self._stop(running, Stop("infra_error", "given up"))
+        for process in self._processes():
+            if process.pid and time.monotonic() - process.begun > 4:
+                process.stop(Stop("infra_error", "given up"))
 
 
 def test_missing_limits_are_found(tmp_path):

@@ -59,7 +59,7 @@ def held(kind, folder, data=None, **params):
         torch.manual_seed(7)
         return victim.build(data.spec)
 
-    needs = ["loss", "gradients", "features"]
+    needs = ["loss", "gradients", "features", "weights"]
     return LiveModel(network, network, victim, data.spec, fresh, victim.loss, needs), data, victim
 
 

@@ -1,8 +1,9 @@
-"""What tests ask the engine about containers of ours."""
+"""What tests ask the engine about what is ours."""
 
 from contextlib import closing
 
 from harness.executors.docker import LABEL, OWNER
+from harness.executors.image_sweep import BUILD
 from harness.executors.images import Images
 
 STRANGERS: set[str] = set()
@@ -25,3 +26,16 @@ def _made():
         return engine.client.containers.list(
             all=True, filters={"label": LABEL}, ignore_removed=True
         )
+
+
+def everything(engine):
+    """All that builds have made on an engine; other people's containers may come and go."""
+    client = engine.client
+    containers = client.containers.list(all=True, filters={"label": BUILD}, ignore_removed=True)
+    return {
+        "images": {one.id for one in client.images.list(all=True)},
+        "tags": {name for one in client.images.list() for name in one.tags},
+        "containers": {one.id for one in containers if one.labels[BUILD]},
+        "networks": {one.name for one in client.networks.list(filters={"label": BUILD})},
+        "volumes": {one.id for one in client.volumes.list()},
+    }

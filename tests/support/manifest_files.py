@@ -27,6 +27,7 @@ params:
 variants: {pgd-100: {steps: 100}}
 limits: {minutes: 20, memory_gb: 4}
 smoke: {params: {steps: 5}, expect: {attack_success_rate: {min: 0.3}}}
+requires: [{limits: [linf]}]
 """
 VICTIM = """\
 schema: manifest/1

@@ -131,7 +131,7 @@ from harness.runtime.tasks import loss_for
 
 class Defense:
     def fit(self, victim, network, train, val, adversary, ctx):
-        plain = loss_for(train.spec.task)
+        plain = loss_for(train.spec)
 
         def loss(net, x, y):
             return plain(net, x if adversary is None else adversary(net, x, y), y)
@@ -158,7 +158,7 @@ from harness.runtime.tasks import loss_for
 
 class Defense:
     def repair(self, victim, network, clean, ctx):
-        victim.fit(network, clean, clean, loss_for(clean.spec.task), ctx, 2)
+        victim.fit(network, clean, clean, loss_for(clean.spec), ctx, 2)
 """
 
 ALL_THREATS = [
@@ -170,6 +170,8 @@ ALL_THREATS = [
     "supply-chain",
 ]
 IMAGE_THREATS = ALL_THREATS[:3]
+ANY_LIMIT = {"limits": ["linf", "l2", "patch", "unbounded"]}
+"""Requirement of an attack that keeps every limit on inputs, or says so."""
 
 MODULES: tuple[tuple[str, str, str, Json], ...] = (
     ("victim", "tiny", VICTIM, {

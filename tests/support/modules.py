@@ -36,4 +36,4 @@ def context(folder: Path, spec: Spec, seed: int = 0) -> StageContext:
 def live(network: nn.Module, spec: Spec) -> LiveModel:
     """A network as an attack holds it, with all that it may need."""
     needs = ["loss", "gradients"]
-    return LiveModel(network, network, None, spec, lambda: network, loss_for(spec.task), needs)
+    return LiveModel(network, network, None, spec, lambda: network, loss_for(spec), needs)

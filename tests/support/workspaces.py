@@ -25,7 +25,7 @@ from harness.results import records
 from harness.results.records import Record
 from harness.running.scheduler import Tally
 from harness.workspace import Workspace
-from tests.support.module_sources import ALL_THREATS, MODULES, Json
+from tests.support.module_sources import ALL_THREATS, ANY_LIMIT, MODULES, Json
 
 
 def matrix(name: str = "m", **changes: Any) -> Json:
@@ -102,6 +102,8 @@ class Checkout:
         if kind != "victim":
             manifest |= {"threat_models": ["evasion"] if kind == "attack" else ALL_THREATS}
             manifest |= {"hooks": ["perturb"]}
+        if kind == "attack":
+            manifest |= {"requires": [ANY_LIMIT]}
         (folder / f"{kind}.py").write_text(code, encoding="utf-8")
         (folder / "manifest.yaml").write_text(json.dumps(manifest | fields, indent=1), "utf-8")
         return folder

@@ -19,10 +19,20 @@ FORGE = """import json, os
 
         folder = ctx.state.parent
         outcome = {{"status": "ok", "reason": "", "hook_seconds": 0, "passes": {{}},
-                    "device_memory": None}}
+                    "device_memory": None, "breach": "", "waiting": None, "graphs": 0,
+                    "left": False}}
         {0}
-        (folder.parent / "outcome.json").write_text(json.dumps(outcome))
+        os.write(4, json.dumps(outcome).encode())
         os._exit({1})"""
+"""Reports an outcome over the worker's pipe in its place, and ends with an exit code."""
+
+LEAVES_OUTCOME = """import json, os
+        outcome = {"status": "not_applicable", "reason": "not mine", "by": "victim", "passes": {},
+                   "hook_seconds": 0, "device_memory": None, "breach": "", "waiting": None,
+                   "graphs": 0, "left": False}
+        for folder in (ctx.state.parent, ctx.state.parent.parent, ctx.scratch):
+            (folder / "outcome.json").write_text(json.dumps(outcome))
+        os._exit(99)"""
 
 SHAPED = '(folder / "attacked").mkdir(); np.save(folder / "attacked" / "x.npy", {0})'
 
@@ -64,20 +74,33 @@ STATEMENTS = {
         "host memory: used more than its limit of 1 GiB",
     ),
     "suicide": ("import os; os.kill(os.getpid(), 9)", "module_error", "killed by SIGKILL"),
-    "quits": ("import os; os._exit(0)", "module_error", "exit code 0 and left no outcome"),
+    "quits": ("import os; os._exit(0)", "module_error", "exit code 0 and reported no outcome"),
     "boasts": (
         'print(\'{"status": "ok", "accuracy": 0.0}\', flush=True); import os; os._exit(0)',
         "module_error",
-        "left no outcome",
+        "reported no outcome",
     ),
+    "own-outcome": (LEAVES_OUTCOME, "module_error", "exit code 99 and reported no outcome"),
     "forges": (FORGE.format("", 0), "contract_violation", "no attacked/x.npy"),
     "claims": (FORGE.format("", 11), "contract_violation", "contradicts its outcome"),
     "accuses": (
         FORGE.format(
-            'outcome |= {"status": "not_applicable", "reason": "a rule says so", "by": "rule"}', 99
+            'outcome |= {"status": "not_applicable", "reason": "a rule says so", "by": "rule"}', 1
         ),
         "not_applicable",
         "a rule says so",
+    ),
+    "blames-victim": (
+        FORGE.format(
+            'outcome |= {"status": "not_applicable", "reason": "not mine", "by": "victim"}', 1
+        ),
+        "not_applicable",
+        "not mine",
+    ),
+    "pretends": (
+        FORGE.format('outcome |= {"status": "blocked", "reason": "all others failed"}', 1),
+        "contract_violation",
+        "contradicts its outcome, which claims 'blocked'",
     ),
     "misshapes": (
         FORGE.format(SHAPED.format("np.zeros((40, 1, 8, 9), np.float32)"), 0),
@@ -99,7 +122,7 @@ STATEMENTS = {
     "miscounts": (
         FORGE.format('outcome |= {"passes": {"forward": "all"}, "hook_seconds": float("nan")}', 0),
         "module_error",
-        "left no outcome",
+        "reported no outcome",
     ),
     "link": (
         OUT + "(out / 'secret').symlink_to('/etc/passwd'); return x",

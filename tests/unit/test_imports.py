@@ -55,7 +55,13 @@ HOMES = {
     "pydantic_core": ("config", "results.records"),
     "torch": ("runtime", "executors.selfcheck.probes"),  # the probes are module code
     "safetensors": ("runtime", "executors.selfcheck.context"),
-    "docker": ("executors.docker", "executors.images"),
+    "docker": (
+        "executors.docker",
+        "executors.images",
+        "executors.image_build",
+        "executors.image_sweep",
+    ),
+    "urllib3": ("executors.image_build",),
     "typer": ("cli",),
     "sklearn": ("datasets",),
     "torchvision": ("datasets",),

@@ -16,11 +16,11 @@ from .network import FORMS, Network
 from .released import read
 
 
-def weights_in(network: nn.Module) -> Tensor:
-    """Return the class weights ``[K]`` of a network, also of one inside a guard."""
-    for name, buffer in network.named_buffers():
-        if name.rpartition(".")[2] == "class_weights":
-            return buffer
+def head_in(network: nn.Module) -> nn.Module:
+    """Return the head of a network, also of one inside a guard: it holds what the loss reads."""
+    for module in network.modules():
+        if isinstance(getattr(module, "class_weights", None), Tensor):
+            return module
     raise ValueError("the network has no buffer class_weights, which ENet's loss reads")
 
 
@@ -71,11 +71,14 @@ class ENet:
                 f"form: {self.form} needs a height and width divisible by {multiple}, found "
                 f"{height}x{width}; form: published takes any"
             )
-        return Network(channels, spec.outputs, FORMS[self.form], void_output=self.void_output)
+        network = Network(channels, spec.outputs, FORMS[self.form], void_output=self.void_output)
+        network.head.void = spec.void
+        return network
 
     def loss(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        pixels = dense.values(dense.cross_entropy, network(x), y)
-        return dense.mean(pixels, y, weights_in(network))
+        head = head_in(network)
+        pixels = dense.values(dense.cross_entropy, network(x), y, head.void)
+        return dense.mean(pixels, y, head.class_weights, head.void)
 
     def fit(
         self,
@@ -86,8 +89,8 @@ class ENet:
         ctx: Context,
         steps: int | None = None,
     ) -> None:
-        weights = class_weights(self.class_weights, train.y, train.spec.outputs)
-        weights_in(network).copy_(weights)
+        weights = class_weights(self.class_weights, train.y, train.spec.outputs, train.spec.void)
+        head_in(network).class_weights.copy_(weights)
         ctx.log(f"class weights: {[round(w, 4) for w in weights.tolist()]}")
         epoch = steps_per_epoch(len(train), self.batch)
         # a defence's own loss may cost clean IoU on purpose, so that must not choose its state

@@ -85,15 +85,21 @@ class ProbeJobs:
         attack = replace(job.file, options=options)
         service = replace(
             attack,
-            stage="oracle",
+            stage="network",
             modules={"victim": self._module("victim.py:Linear", "victim", "build", params)},
             inputs={"weights": str(self._data), "slice_x": str(self._data)},
-            checkpoint=str(job.folder / "oracle-checkpoint"),
+            checkpoint=str(job.folder / "network-checkpoint"),
         )
         oracle = StageJob(
             f"{job.key}-oracle", job.folder / "oracle", service, job.seconds, job.memory_gb
         )
         return StageJob(job.key, job.folder, attack, job.seconds, job.memory_gb, oracle)
+
+    def with_service(self, job: StageJob, service: StageJob) -> StageJob:
+        """Return a job that runs beside another one, whose process has a victim's role too."""
+        victim = self._module("victim.py:Linear", "victim", "build", {})
+        file = replace(service.file, modules={**service.file.modules, "victim": victim})
+        return replace(job, service=replace(service, file=file))
 
     def copy_of_data(self) -> Path:
         """Return a copy of the data set that may be changed."""

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.executors.base import Executor
-from harness.executors.selfcheck.checks import artefacts, endings, limits, lives, surroundings
+from harness.executors.selfcheck.checks import (
+    artefacts,
+    endings,
+    limits,
+    lives,
+    services,
+    surroundings,
+)
 from harness.executors.selfcheck.context import SelfCheckContext
 from harness.executors.selfcheck.errors import Inconclusive, PromiseBroken
 from harness.executors.selfcheck.promise_check import PromiseCheck
@@ -19,7 +26,7 @@ from harness.executors.selfcheck.time_limit import time_limit
 
 CHECKS: tuple[PromiseCheck, ...] = tuple(
     value
-    for theme in (endings, limits, surroundings, artefacts, lives)
+    for theme in (endings, limits, surroundings, artefacts, services, lives)
     for value in vars(theme).values()
     if isinstance(value, PromiseCheck)
 )
@@ -49,6 +56,7 @@ NETWORK = "local isolates nothing: a stage has the machine's network"
 
 KNOWN: dict[str, dict[str, KnownException]] = {
     "local": {
+        "startup-hooks": KnownException("stages run in the environment of the harness itself"),
         "unprivileged": KnownException(RIGHTS, certain=False),  # it holds if the user is not root
         "network": KnownException(NETWORK),
         "name-resolution": KnownException(NETWORK),

@@ -8,11 +8,13 @@ These rules hold for every hook:
 - Inputs are float32 in [0, 1] on ``ctx.device``. Networks normalise their inputs themselves.
 - ``network`` can be trained. ``model`` is frozen, in eval mode and counts its passes.
 - Arguments must not be changed in place; ``network`` is the exception where its hook trains it.
+- Networks answer in float32, with the first dimension also for one input, whatever else is in the
+  batch. They leave their inputs as they are. A logit or output that is not finite counts as wrong.
 - Random numbers come from ``ctx.generator(...)``. The harness also seeds torch's global generator
   before a hook runs.
 - ``NotApplicable(reason)`` ends the cell as ``not_applicable``. A returned value of the wrong
-  type, shape or dtype, or one that is not finite, ends it as ``contract_violation``. Every other
-  exception ends it as ``module_error``.
+  type, shape or dtype, or one that is not finite (a network's answers excepted), ends it as
+  ``contract_violation``. Every other exception ends it as ``module_error``.
 - What is known before a run (which budgets, goals, tasks or inputs a module can play) belongs into
   the manifest's ``requires``, so that ``plan`` reports it.
 - ``ctx.remaining()`` is the time left. A stage that exceeds its limit is stopped as ``timeout``.

@@ -79,8 +79,9 @@ class AttackPerturb(Protocol):
                 ``predict`` and ``left`` in ``evasion-query``, the public network or the surrogate
                 in ``evasion-transfer``. ``None`` when the manifest has ``no_model_access: true``.
             x: clean inputs, float32 in [0, 1], ``[B, C, H, W]`` (features: ``[B, F]``).
-            y: labels. Classification int64 ``[B]``; segmentation uint8 ``[B, H, W]`` with 255 for
-                void. ``None`` when the manifest has ``no_model_access: true``.
+            y: labels. Classification int64 ``[B]``; segmentation uint8 ``[B, H, W]``,
+                void where it is ``spec.void``. ``None`` when the manifest has
+                ``no_model_access: true``.
             goal: target labels in the form of ``y``, or ``None`` in an untargeted attack.
             budget: ``norm`` (``linf`` or ``l2``) with ``eps`` in units of [0, 1] pixels, ``patch``
                 (side of a square in pixels) or ``unbounded``; ``queries`` per example and
@@ -249,7 +250,7 @@ class AttackDeliver(Protocol):
 
         Example:
             def deliver(self, victim, network, train, val, budget, ctx):
-                own = loss_of(victim, train.spec.task)
+                own = loss_of(victim, train.spec)
 
                 def loss(net, x, y):
                     marked = self.trigger(x, budget, ctx)

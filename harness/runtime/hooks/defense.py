@@ -79,7 +79,7 @@ class DefenseSanitize(Protocol):
 
         Example:
             def sanitize(self, victim, network, train, ctx):
-                loss = loss_of(victim, train.spec.task)
+                loss = loss_of(victim, train.spec)
                 victim.fit(network, train, train, loss, ctx)
                 with eval_mode(network):
                     losses = torch.cat([loss(network, x, y) for x, y in train.batches(256)])
@@ -110,7 +110,7 @@ class DefenseFit(Protocol):
 
         Args:
             victim: the network family. ``victim.fit(network, train, val, loss, ctx, steps)`` is
-                its recipe, ``loss_of(victim, task)`` its loss.
+                its recipe, ``loss_of(victim, spec)`` its loss.
             network: the network to train, from ``build``; its weights are untrained, or come from
                 the public, delivered or imported network.
             train: the training set, edited and sanitized where the threat model has that.
@@ -133,7 +133,7 @@ class DefenseFit(Protocol):
 
         Example:
             def fit(self, victim, network, train, val, adversary, ctx):
-                own = loss_of(victim, train.spec.task)
+                own = loss_of(victim, train.spec)
 
                 def loss(net, x, y):
                     return own(net, adversary(net, x, y), y)
@@ -159,8 +159,9 @@ class DefenseLoss(Protocol):
         Args:
             network: the network, in train mode; in eval mode when an attack calls.
             x: inputs, float32 in [0, 1], ``[B, …]``; in ranking the items that the batch names.
-            y: labels. Classification int64 ``[B]``; segmentation uint8 ``[B, H, W]``, 255 is void;
-                ranking int64 ``[B, arity + 2]``: rows of ``x``, label ±1, attribute.
+            y: labels. Classification int64 ``[B]``; segmentation uint8 ``[B, H, W]``,
+                void where it is ``spec.void``; ranking int64 ``[B, arity + 2]``: rows of ``x``,
+                label ±1, attribute.
 
         Returns:
             float ``[B]``, one value an example, never reduced, differentiable in the parameters
@@ -203,7 +204,7 @@ class DefenseRepair(Protocol):
 
         Returns:
             ``None`` after a repair in place, or the repaired network. Its tensors must have the
-            names and shapes of the network that ``build`` returns.
+            names, shapes and types of the network that ``build`` returns.
 
         Raises:
             NotApplicable: the method does not exist for this architecture.
@@ -213,7 +214,7 @@ class DefenseRepair(Protocol):
 
         Example:
             def repair(self, victim, network, clean, ctx):
-                loss = loss_of(victim, clean.spec.task)
+                loss = loss_of(victim, clean.spec)
                 victim.fit(network, clean, clean, loss, ctx, 100)
         """
         ...
@@ -228,9 +229,9 @@ class DefenseGuard(Protocol):
         Optional.
 
         Called:
-            In every process that holds the defended network (stages ``attack``, ``predict``, the
-            oracle), once, after the weights are loaded. White-box attacks hold the result and
-            differentiate through it.
+            In every process that holds the defended network (stage ``predict``, and the network
+            that answers an attack), once, after the weights are loaded. White-box attacks run in
+            another process; what the result answers and its gradients go there.
 
         Args:
             network: the trained network. Both are set to eval mode afterwards.
@@ -238,9 +239,10 @@ class DefenseGuard(Protocol):
                 attack and must not be used.
 
         Returns:
-            A module that takes inputs in [0, 1] of the same shape and returns the same kind of
-            outputs. Where its gradient is zero or approximate the manifest says
-            ``gradients: approximate``; where it draws random numbers, ``random: true``.
+            A module that takes inputs in [0, 1] of the same shape, does not write into them, and
+            returns the same kind of outputs in float32. Where its gradient is zero or approximate
+            the manifest says ``gradients: approximate``; where it draws random numbers,
+            ``random: true``.
 
         Raises:
             NotApplicable: the guard does not exist for this shape of inputs.

@@ -27,10 +27,11 @@ class VictimBuild(Protocol):
             spec: task, number of outputs and input shape. The network may depend on nothing else.
 
         Returns:
-            A network that takes float32 inputs in [0, 1] and normalises them itself. It returns
-            logits ``[B, K]`` in classification, logits ``[B, K, H, W]`` in segmentation (or one
-            output more, for void, as the last), scores or embeddings ``[B, D]`` of single items in
-            ranking. Ranking by item number takes int64 item numbers in place of images.
+            A network that takes float32 inputs in [0, 1], normalises them itself and does not write
+            into them. In float32 it returns logits ``[B, K]`` in classification, logits
+            ``[B, K, H, W]`` in segmentation (or one output more, for void, as the last), scores or
+            embeddings ``[B, D]`` of single items in ranking. Ranking by item number takes int64
+            item numbers in place of images.
 
         Raises:
             NotApplicable: the architecture does not exist for this task or input shape.
@@ -64,8 +65,9 @@ class VictimLoss(Protocol):
         Args:
             network: the network, in train mode; in eval mode when an attack calls.
             x: inputs, float32 in [0, 1], ``[B, …]``; in ranking the items that the batch names.
-            y: labels. Classification int64 ``[B]``; segmentation uint8 ``[B, H, W]``, 255 is void;
-                ranking int64 ``[B, arity + 2]``: rows of ``x``, label ±1, attribute.
+            y: labels. Classification int64 ``[B]``; segmentation uint8 ``[B, H, W]``,
+                void where it is ``spec.void``; ranking int64 ``[B, arity + 2]``: rows of ``x``,
+                label ±1, attribute.
 
         Returns:
             float ``[B]``, one value per example, never reduced, differentiable in the parameters

@@ -63,8 +63,10 @@ def load_weights(path: Path, network: torch.nn.Module) -> None:
     try:
         network.load_state_dict(load_tensors(path), strict=True)
     except RuntimeError as error:
+        # torch's first line names the class alone
+        said = " ".join(str(error).split())
         raise ContractError(
-            f"stored weights do not fit the network that build() made: {error}"
+            f"stored weights do not fit the network that build() made: {said}"
         ) from error
 
 

@@ -18,8 +18,10 @@ import os
 import select
 import shutil
 import signal
+import site
 import socket
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +72,9 @@ def prepare(stage: str) -> Callable[[socket.socket], NoReturn]:
     Returns:
         Function that a supervisor runs with the socket of the harness.
     """
+    # started without ``site``, so that no file of an image can run before this one
+    sys.path += {sysconfig.get_path("purelib"): None, sysconfig.get_path("platlib"): None}
+    site.setquit()
     temporary = Path(os.environ["TMPDIR"])
     temporary.mkdir(parents=True)  # some libraries need it when they are imported
     import torch

@@ -1,9 +1,10 @@
 """Fork server of the local executor: it imports torch once and forks one child per stage.
 
 It is started as ``python -m harness.runtime.worker.forkserver FOLDER``. It reads one JSON line per
-message from standard input (``{"start": PATH}``, where PATH is a ``job.json``) and writes one JSON
-line per event: ``{"started": PATH, "pid": N}`` and ``{"ended": PATH, "code": N, "signal": N}``.
-``ended`` is sent when all processes of the stage are dead, also those outside its process group.
+message from standard input (``{"start": PATH, "service": BOOL}``, where PATH is a ``job.json``) and
+writes one JSON line per event: ``{"started": PATH, "pid": N}`` and
+``{"ended": PATH, "code": N, "signal": N, "outcome": TEXT}``. ``ended`` is sent when all processes
+of the stage are dead, also those outside its process group.
 
 The server itself only imports torch and limits it to one thread: a child whose parent has run a
 multi-threaded operation hangs in its first parallel region. When standard input closes, the harness
@@ -20,20 +21,59 @@ import selectors
 import shutil
 import signal
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import torch
 
+from harness.runtime.worker.outcome_pipe import collect, open_pipe
 from harness.runtime.worker.spawn import PR_SET_CHILD_SUBREAPER, import_for, prctl, run_stage
 
 
-def run_child(path: Path) -> NoReturn:
+class Child(NamedTuple):
+    """Running stage.
+
+    Attributes:
+        path: its ``job.json``.
+        outcome: reading end of the pipe for its outcome.
+    """
+
+    path: str
+    outcome: int
+
+
+def fork_stage(path: Path, *, service: bool) -> tuple[int, int]:
+    """Fork the stage of a ``job.json``; return its process id and the pipe for its outcome.
+
+    Args:
+        path: the file; the stage's log lies beside it.
+        service: whether SIGTERM waits until the stage is ready to be stopped.
+    """
+    read_end, write_end = open_pipe()
+    with blocked_sigterm() if service else contextlib.nullcontext():
+        pid = os.fork()
+        if pid == 0:
+            run_child(path, write_end)
+    os.close(write_end)
+    return pid, read_end
+
+
+@contextlib.contextmanager
+def blocked_sigterm() -> Iterator[None]:
+    """Block SIGTERM in this thread; a child that is forked meanwhile inherits that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def run_child(path: Path, outcome: int) -> NoReturn:
     """Run the stage of a ``job.json``, with its log in the same folder."""
     try:
-        log = path.parent / "log.txt"
-        run_stage(path, os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
+        log = os.open(path.parent / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        run_stage(path, log, outcome)
     finally:
         os._exit(1)
 
@@ -44,11 +84,11 @@ def send(event: Mapping[str, object]) -> None:
     sys.stdout.flush()
 
 
-def reap_stages(children: dict[int, str]) -> None:
+def reap_stages(children: dict[int, Child]) -> None:
     """Report stages that have ended, after killing the processes that they left.
 
     Args:
-        children: process id → ``job.json`` of running stages; those that ended are removed.
+        children: process id → running stage; those that ended are removed.
     """
     while True:
         try:
@@ -57,14 +97,15 @@ def reap_stages(children: dict[int, str]) -> None:
             return
         if pid == 0:
             return
-        path = children.pop(pid, None)
-        if path is None:
+        child = children.pop(pid, None)
+        if child is None:
             continue  # an orphan that has ended by itself
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
         reap_orphans(children)
         code = os.waitstatus_to_exitcode(status)
-        send({"ended": path, "code": max(code, 0), "signal": max(-code, 0)})
+        ended = {"ended": child.path, "code": max(code, 0), "signal": max(-code, 0)}
+        send(ended | {"outcome": collect(child.outcome)})
 
 
 def reap_orphans(stages: Collection[int]) -> None:
@@ -87,7 +128,7 @@ def reap_orphans(stages: Collection[int]) -> None:
 
 def main() -> None:
     """Serve until the harness has ended; then kill all descendants and remove the folder."""
-    children: dict[int, str] = {}
+    children: dict[int, Child] = {}
     with contextlib.suppress(BrokenPipeError, FileNotFoundError):  # pipe or work folder is gone
         serve(children)
     for pid in children:
@@ -98,11 +139,11 @@ def main() -> None:
     os._exit(0)  # an orderly exit of torch takes a second
 
 
-def serve(children: dict[int, str]) -> None:
+def serve(children: dict[int, Child]) -> None:
     """Run stages until standard input closes.
 
     Args:
-        children: process id → ``job.json`` of running stages.
+        children: process id → running stage.
 
     Raises:
         BrokenPipeError: standard output is closed.
@@ -130,12 +171,11 @@ def serve(children: dict[int, str]) -> None:
                 return
             *lines, pending = (pending + text).split(b"\n")
             for line in lines:
-                path = json.loads(line)["start"]
+                message = json.loads(line)
+                path = message["start"]
                 import_for(json.loads(Path(path).read_text(encoding="utf-8"))["stage"])
-                pid = os.fork()
-                if pid == 0:
-                    run_child(Path(path))
-                children[pid] = path
+                pid, outcome = fork_stage(Path(path), service=message["service"])
+                children[pid] = Child(path, outcome)
                 send({"started": path, "pid": pid})
 
 

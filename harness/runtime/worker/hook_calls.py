@@ -31,20 +31,23 @@ def hook_time(job: Job, role: str) -> Iterator[None]:
 
 
 @contextmanager
-def unchanged(data: Data) -> Iterator[None]:
-    """Check that a block changes no tensor of a data set in place.
+def unchanged(*sets: Data) -> Iterator[None]:
+    """Check that a block changes no tensor of the given data sets in place.
 
     Raises:
         ContractError: a tensor has changed.
     """
 
     def checksums() -> list[int]:
-        return [zlib.crc32(t.cpu().contiguous().numpy().data) for t in (data.raw, data.y, data.ids)]
+        tensors = [tensor for one in sets for tensor in (one.raw, one.y, one.ids)]
+        return [zlib.crc32(t.cpu().contiguous().numpy().data) for t in tensors]
 
     before = checksums()
     yield
     if checksums() != before:
-        raise ContractError("the hook changed the data it was given in place")
+        raise ContractError(
+            "the hook changed the data it was given in place; work on a copy (tensor.clone())"
+        )
 
 
 def check_tensor(
@@ -55,7 +58,7 @@ def check_tensor(
     *,
     finite: bool = True,
 ) -> Tensor:
-    """Check what a hook returned, and return it on the CPU.
+    """Check what a hook returned, and return a copy of it on the CPU.
 
     Args:
         value: returned value.
@@ -79,7 +82,8 @@ def check_tensor(
     if finite and value.is_floating_point() and not bool(torch.isfinite(value).all()):
         bad = int((~torch.isfinite(value)).flatten(1).any(dim=1).sum())
         raise OutputError(f"{name}: NaN or infinity in {bad} of {len(value)} rows")
-    return value.detach().cpu()
+    # a module may keep what it returned and write into it later
+    return value.detach().to("cpu", copy=True)
 
 
 def check_edits(edits: object, train_set: Data) -> Edits:

@@ -40,8 +40,12 @@ class Job:
         options: options of the stage.
         folder: folder of ``job.json``, in which the stage writes.
         checkpoint: folder that survives a kill.
-        listener: descriptor of the open socket on which an oracle answers, if it inherits one.
+        listener: descriptor of the open socket on which a service answers, if it inherits one.
         passes: examples that went through the network, by direction.
+        breach: from a service, what the attack did against the protocol; else empty.
+        waiting: from a service, seconds for which its network has owed an answer, or ``None``.
+        graphs: from a service, number of forward passes that the attack keeps open.
+        left: from a service, whether it ends because its attack has closed the connection.
         loaded: role → its module, once it is constructed.
         called: role whose module was called or loaded last; an adversary belongs to its defence.
         started: start of the stage, on the monotonic clock.
@@ -60,6 +64,10 @@ class Job:
     checkpoint: Path
     listener: int | None = None
     passes: dict[str, int] = field(default_factory=dict)
+    breach: str = ""
+    waiting: float | None = None
+    graphs: int = 0
+    left: bool = False
     loaded: dict[str, object] = field(default_factory=dict)
     called: str | None = None
     started: float = field(default_factory=time.monotonic)
@@ -143,6 +151,11 @@ class Job:
         """Return whether the job has a module in this role with this hook."""
         return role in self.modules and getattr(self.module(role), hook, None) is not None
 
+    @property
+    def answering_role(self) -> str:
+        """Role that is responsible for what the defended network does."""
+        return "defense" if "defense" in self.modules else "victim"
+
     def role_of(self, file: str) -> str | None:
         """Return the role in whose module folder a file lies, or ``None``."""
         path = Path(file)
@@ -217,7 +230,7 @@ class Job:
         for role in ("defense", "victim"):
             if self.has(role, "loss"):
                 return cast(DefenseModule, self.module(role)).loss
-        return loss_for(self.spec.task)
+        return loss_for(self.spec)
 
     def live(
         self,

@@ -54,12 +54,15 @@ class Options:
         threads: threads of torch.
         budget: limits that the stage may know.
         batch: inputs per call of a hook or network.
-        access: model that an attack gets: ``victim``, another network, ``oracle`` or ``none``.
+        access: model that an attack gets: ``victim`` or ``oracle``, whose network is in another
+            process, ``source``, another network in its own, or ``none``.
         no_model_access: whether an attack gets neither model nor labels, as its manifest says.
         hook: hook of an attack stage, ``perturb`` or ``trigger``.
         least_likely: whether the goal is the class that the model ranks last.
+        needs: parts of the model that an attack's manifest asks for; in a service.
         start: whether imported weights get a new head later.
         eight_bit: whether inputs are rounded to 8 bits before they are predicted.
+        rebatch: whether a sample of the inputs is predicted in other batches, too.
     """
 
     threads: int
@@ -69,13 +72,16 @@ class Options:
     no_model_access: bool = False
     hook: str = "perturb"
     least_likely: bool = False
+    needs: tuple[str, ...] = ()
     start: bool = False
     eight_bit: bool = False
+    rebatch: bool = False
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Options:
         """Return the options of ``job.json``; keys that no stage reads are ignored."""
         known = {one.name: raw[one.name] for one in fields(cls) if one.name in raw}
+        known |= {"needs": tuple(raw.get("needs", ()))}
         return cls(**known | {"budget": Budget(**raw.get("budget", {}))})
 
 

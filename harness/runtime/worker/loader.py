@@ -11,6 +11,7 @@ from types import ModuleType
 
 from harness.runtime.contracts import ContractError
 from harness.runtime.hooks import HOOKS
+from harness.runtime.worker.packages import add_packages
 
 
 def load_entry(folder: Path, entry: str) -> type:
@@ -27,6 +28,7 @@ def load_entry(folder: Path, entry: str) -> type:
         ContractError: the file or the class does not exist (the module is responsible).
         Exception: any error while the file is imported.
     """
+    add_packages()
     file, _, name = entry.partition(":")
     path = folder / file
     if not path.is_file():

@@ -16,6 +16,8 @@ from typing import Any
 
 CHUNK_BYTES = 1 << 20
 """Bytes that are read or sent at once."""
+LISTENER = 3
+"""Descriptor of a service's listening socket in the process of its stage."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class RunStage:
         seconds: time limit.
         memory_gb: memory limit in GiB.
         disk_bytes: largest size of output and of checkpoint.
-        listener: descriptor of the socket on which the stage answers, if it is an oracle.
+        listener: descriptor of the socket on which the stage answers, if it is a service.
     """
 
     job: Mapping[str, object]

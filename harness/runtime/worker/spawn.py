@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import gc
 import importlib
 import os
 import resource
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from harness.runtime.worker import worker
+from harness.runtime.worker.outcome_pipe import OUTCOME
+from harness.runtime.worker.protocol import LISTENER
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 36, 38
 TRAINING = ("train", "public", "deliver", "repair")
 """Stages that make an optimiser; see ``import_for``."""
 FILE_BYTES = 8 << 30
 """Largest size of a single file of a stage, its log included."""
-LISTENER = 3
-"""Only descriptor that a stage may inherit beside its streams: the socket of an oracle."""
+LAST_DESCRIPTOR = 255
+"""Largest descriptor that a parent of stages has open."""
 
 
-def run_stage(path: Path, log: int, listener: int | None = None) -> NoReturn:
+def run_stage(path: Path, log: int, outcome: int, listener: int | None = None) -> NoReturn:
     """Run the stage of a ``job.json`` in a child that was just forked, and end the process.
 
     Args:
         path: ``job.json`` of the stage.
         log: descriptor for standard output and standard error.
-        listener: descriptor of an oracle's socket, or ``None``; it becomes ``LISTENER``.
+        outcome: descriptor to report the outcome on; it becomes ``OUTCOME``.
+        listener: descriptor of a service's socket, or ``None``; it becomes ``LISTENER``.
     """
     code = 1
     try:
@@ -41,13 +46,15 @@ def run_stage(path: Path, log: int, listener: int | None = None) -> NoReturn:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (log, 1), (log, 2)):
-            os.dup2(source, target)
-        first_closed = LISTENER if listener is None else LISTENER + 1
-        if listener is not None:
-            os.dup2(listener, LISTENER)
-        os.closerange(first_closed, 256)
+        arrange_descriptors(
+            {
+                0: os.open(os.devnull, os.O_RDONLY),
+                1: log,
+                2: log,
+                OUTCOME: outcome,
+                **({} if listener is None else {LISTENER: listener}),
+            }
+        )
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         with contextlib.suppress(OSError):  # the kernel kills a stage before its supervisor
@@ -59,6 +66,24 @@ def run_stage(path: Path, log: int, listener: int | None = None) -> NoReturn:
     finally:
         # skip exit handlers, which libraries registered in the parent
         os._exit(code)
+
+
+def arrange_descriptors(wanted: Mapping[int, int]) -> None:
+    """Give open descriptors the numbers that a stage expects, and close all others.
+
+    Args:
+        wanted: number → descriptor that gets it.
+    """
+    # out of the way first, as one may have a number that another is to get
+    moved = {
+        number: fcntl.fcntl(source, fcntl.F_DUPFD, OUTCOME + 1) for number, source in wanted.items()
+    }
+    for number, source in moved.items():
+        os.dup2(source, number, inheritable=number <= 2)
+    for number in range(LAST_DESCRIPTOR + 1):
+        if number not in wanted:
+            with contextlib.suppress(OSError):
+                os.close(number)
 
 
 def prctl(option: int, value: int) -> None:

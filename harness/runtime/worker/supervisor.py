@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from harness.runtime.worker import cgroup
 from harness.runtime.worker.log_relay import LogRelay
+from harness.runtime.worker.outcome_pipe import collect, open_pipe
 from harness.runtime.worker.output_files import (
     FileState,
     find_irregular_file,
@@ -36,6 +37,8 @@ GRANTED_CHECKPOINT = Path("/box/checkpoint")
 """Checkpoint of an earlier attempt; read-only, so it is copied."""
 TICK_SECONDS = 0.1
 """Time between two checks of the limits."""
+REPORT_SECONDS = 3.0
+"""Time in which a service that reached a limit must report what its attack did, before the kill."""
 SYNC_SECONDS = 0.5
 """Time between two transfers of a changed checkpoint, so that it survives any kill."""
 
@@ -46,9 +49,11 @@ def supervise(connection: socket.socket) -> NoReturn:
     try:
         channel = Channel(connection)
         message = channel.receive()
-        if isinstance(message, RunStage):
+        while isinstance(message, StopStage):  # it crossed the end of an earlier service
+            message = channel.receive()
+        if message is not None:
             Supervisor(channel, message).run()
-        code = 1 if message is None else 0
+            code = 0
     finally:
         os._exit(code)
 
@@ -64,6 +69,7 @@ class Supervisor:
     def __init__(self, channel: Channel, stage: RunStage) -> None:
         self._channel, self._stage = channel, stage
         self._stopped: tuple[str, str] | None = None
+        self._kill_at = 0.0
         self._peak = 0
         self._sent: dict[str, FileState] = {}
         self._kills = cgroup.out_of_memory_kills()
@@ -83,12 +89,14 @@ class Supervisor:
         wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write_end)
         listener = self._stage.listener
-        if listener is not None:  # SIGTERM may come before the oracle has begun to answer
+        self._outcome, outcome = open_pipe()
+        if listener is not None:  # SIGTERM may come before the service is ready for it
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         self._begun = time.monotonic()
         self._pid = os.fork()
         if self._pid == 0:
-            run_stage(path, log, listener)
+            run_stage(path, log, outcome, listener)
+        os.close(outcome)
         if listener is not None:
             os.close(listener)
         # the writing end of the log stays open, so that its reading end never reports a hang-up
@@ -133,12 +141,14 @@ class Supervisor:
         if message is None:
             os._exit(1)
         if isinstance(message, StopStage):
-            os.kill(self._pid, signal.SIGTERM)
+            self._signal(signal.SIGTERM)
 
     def _enforce_limits(self, now: float) -> None:
         self._sample_memory()
         limit = self._stage.seconds
-        if now - self._begun > limit:
+        if self._stopped and now > self._kill_at:
+            self._signal(signal.SIGKILL)
+        elif now - self._begun > limit:
             self._stop("timeout", f"stopped at its limit of {limit:g} s")
 
     def _sample_memory(self) -> None:
@@ -150,9 +160,18 @@ class Supervisor:
             self._stop("out_of_memory", reason)
 
     def _stop(self, status: str, reason: str) -> None:
-        self._stopped = self._stopped or (status, reason)
+        if self._stopped:
+            return
+        self._stopped = (status, reason)
+        if self._stage.listener is None:
+            self._signal(signal.SIGKILL)
+        else:
+            self._kill_at = time.monotonic() + REPORT_SECONDS
+            self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+            os.kill(self._pid, number)
 
     def _sync_checkpoint(self) -> None:
         """Send the changed files of the checkpoint, then the names of all of its files."""
@@ -175,14 +194,12 @@ class Supervisor:
     # -- when every process of the stage is dead ----------------------------------------------
 
     def _send_output(self, status: int) -> None:
-        """Send outcome, output and how the stage ended; refused output stays behind."""
+        """Send output, outcome and how the stage ended; refused output stays behind."""
         code = os.waitstatus_to_exitcode(status)
         refused = find_irregular_file(HOME / "out")
         files = {} if refused else plain_files(HOME / "out")
         refused = refused or self._check_size(files)
         self._sync_checkpoint()
-        with contextlib.suppress(OSError):
-            self._channel.send_file({"file": "outcome.json"}, HOME / "outcome.json")
         if not refused:
             for name in subfolders(HOME / "out"):
                 self._channel.send({"folder": f"out/{name}" if name else "out"})
@@ -191,6 +208,7 @@ class Supervisor:
         self._channel.send(
             {
                 "ended": [max(code, 0), max(-code, 0)],
+                "outcome": collect(self._outcome),
                 "stopped": self._stopped,
                 "refused": refused,
                 "peak": self._peak,

@@ -1,7 +1,8 @@
-"""Runs one stage: it reads ``job.json``, calls the hook, writes artefacts and ``outcome.json``."""
+"""Runs one stage: it reads ``job.json``, calls the hook, writes artefacts, reports the outcome."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import sys
 import traceback
@@ -11,27 +12,23 @@ from traceback import walk_tb
 import torch
 
 from harness.runtime.contracts import ContractError, NotApplicable
-from harness.runtime.worker import arrays
 from harness.runtime.worker.job import Job
+from harness.runtime.worker.network_link import NetworkFailed
+from harness.runtime.worker.outcome_pipe import Outcome, report
 from harness.runtime.worker.stages import STAGES
 
 HARNESS = str(Path(__file__).resolve().parents[2])
 """Folder of the harness, whose frames are never those of a module."""
 
-EXIT_CODES = {
-    "ok": 0,
-    "contract_violation": 10,
-    "module_error": 11,
-    "out_of_memory": 13,
-    "infra_error": 14,
-    "not_applicable": 99,
-}
-"""Status → exit code. The host believes exit code and ``outcome.json`` only if they agree."""
+REASON_LENGTH = 400
+"""Characters of a reason, so that an outcome fits in its pipe whatever a module raised."""
 
 
 def classify(error: BaseException) -> tuple[str, str]:
     """Return status and one-line reason of an error."""
-    line = (str(error).strip().splitlines() or [""])[0][:400]
+    if isinstance(error, NetworkFailed):
+        return error.status, error.reason[:REASON_LENGTH]
+    line = (str(error).strip().splitlines() or [""])[0][:REASON_LENGTH]
     if isinstance(error, ContractError):
         return "contract_violation", line
     if isinstance(error, NotApplicable):
@@ -61,6 +58,8 @@ def responsible_role(error: BaseException, job: Job) -> str | None:
     frame belongs to a module, it is the module called last: its output has the wrong form, or it
     cannot be loaded.
     """
+    if isinstance(error, NetworkFailed):
+        return error.by or None
     found = [job.role_of(frame.f_code.co_filename) for frame, _ in walk_tb(error.__traceback__)]
     roles = [role for role in found if role is not None]
     if "defense" in roles:
@@ -69,7 +68,7 @@ def responsible_role(error: BaseException, job: Job) -> str | None:
 
 
 def run(path: Path) -> int:
-    """Run the job at ``path``; return the exit code.
+    """Run the job at ``path`` and report its outcome; return the exit code, 0 if it ended well.
 
     This is one of the two places in the harness that catch every exception. An exception becomes a
     status, and its traceback goes to the stage's log.
@@ -80,34 +79,44 @@ def run(path: Path) -> int:
         job = Job.read(path)
         torch.set_num_threads(int(job.options.threads))
         STAGES[job.stage](job)
+        flush_log()
     except BaseException as error:  # noqa: BLE001
-        traceback.print_exc()
+        with contextlib.suppress(OSError, ValueError):  # the disk is full, or the log closed
+            traceback.print_exc()
+            flush_log()
         status, reason = classify(error)
         by = responsible_role(error, job) if job else None
-    outcome = {
-        "status": status,
-        "reason": reason,
-        "by": by,
-        "hook_seconds": round(job.hook_seconds, 4) if job else 0.0,
-        "passes": job.passes if job else {},
-        "device_memory": device_memory(job),
-    }
-    try:
-        for stream in (sys.stdout, sys.stderr):
-            if not stream.closed:
-                stream.flush()
-        arrays.write_json(path.parent / "outcome.json", outcome)
-    except OSError:  # the disk is full; the exit code says so
-        return EXIT_CODES["infra_error"]
-    return EXIT_CODES[status]
+    outcome = Outcome(status, reason, by)
+    if job is not None:
+        outcome = Outcome(
+            status,
+            reason,
+            by,
+            hook_seconds=round(job.hook_seconds, 4),
+            passes=job.passes,
+            device_memory=device_memory(job),
+            breach=job.breach[:REASON_LENGTH],
+            waiting=job.waiting,
+            graphs=job.graphs,
+            left=job.left,
+        )
+    report(outcome)
+    return 0 if status == "ok" else 1
 
 
-def device_memory(job: Job | None) -> int | None:
+def flush_log() -> None:
+    """Write what is left of the log, as the process ends without exit handlers.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if not stream.closed:
+            stream.flush()
+
+
+def device_memory(job: Job) -> int | None:
     """Return the largest number of bytes allocated on the GPU, or ``None`` on the CPU."""
-    if job is None or job.device.type != "cuda":
+    if job.device.type != "cuda":
         return None
     return int(torch.cuda.max_memory_allocated(job.device))
-
-
-if __name__ == "__main__":
-    sys.exit(run(Path(sys.argv[1])))

@@ -88,6 +88,22 @@ BAD = [
         "[{eps: 8/255}]",
         [f"11:14: {M}.budgets[0].eps: eps without a norm; add norm: linf or norm: l2"],
     ),
+    (
+        "budgets",
+        "[{norm: l2, eps: 010}]",
+        [
+            f"11:29: {M}.budgets[0].eps: a number with a leading zero is ambiguous, found 010; "
+            'quote it ("010") if it is text'
+        ],
+    ),
+    (
+        "budgets",
+        "[{patch: 8/0}]",
+        [
+            f"11:21: {M}.budgets[0].patch: a fraction with nothing below the line, found 8/0; "
+            'quote it ("8/0") if it is text'
+        ],
+    ),
     ("budgets", "[{norm: l2}]", [f"11:14: {M}.budgets[0].norm: a norm without eps; add eps"]),
     (
         "budgets",

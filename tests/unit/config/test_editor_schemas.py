@@ -99,6 +99,7 @@ threat_models: [evasion]
 needs: [loss]
 entry: attack.py:PGD
 hooks: [perturb]
+requires: [{limits: [linf]}]
 params:
   steps: {type: int, default: 20, min: 1, max: 1000, help: gradient steps}
   rate: {type: float, default: 1/4, choices: [1/4, 0.5]}

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from harness.common.keys import ROOT
+from harness.config.dockerfile import Instruction
 from harness.config.environments import (
     DOCKERFILE,
     RUNTIME,
@@ -103,29 +104,16 @@ def test_a_clash_is_one_sentence(module):
     assert find_conflict([same]) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "what"),
-    [
-        ("FROM debian\n", "starts from 'debian'"),
-        ("# a comment\nFROM gauntlet-base AS x\n", "starts from"),
-        ("FROM gauntlet-base\nFROM gauntlet-base\n", "starts from"),
-        ("ARG X\nFROM gauntlet-base\n", "ARG before FROM"),
-        ("FROM gauntlet-base\nCOPY --from=x a b\n", "COPY from elsewhere"),
-        ("FROM gauntlet-base\nADD https://x/y z\n", "ADD from elsewhere"),
-        ("# syntax=evil/frontend\nFROM gauntlet-base\n", "a directive"),
-        ("\n", "no FROM"),
-    ],
-)
-def test_a_dockerfile_starts_from_our_base_and_takes_its_own_files_only(module, text, what):
-    (error,) = problems(module("odd", text, "Dockerfile"))
-    assert what in error.what
-    assert "odd/Dockerfile" in error.where
+def test_a_mistake_in_a_dockerfile_is_said_at_its_line(module):
+    (error,) = problems(module("odd", "FROM gauntlet-base\nVOLUME /data\n", "Dockerfile"))
+    assert error.where.endswith("attacks/odd/Dockerfile:2")
+    assert error.what == "VOLUME is not allowed"
 
 
 def test_two_dockerfiles_clash_and_one_makes_the_environment(module):
-    text = "FROM gauntlet-base\nCOPY tool /opt/tool\n"
+    text = "FROM gauntlet-base\nCOPY attack.py /opt/tool\n"
     one, two = module("one", text, "Dockerfile"), module("two", text, "Dockerfile")
-    assert dockerfile(one.folder) == text
+    assert dockerfile(one.folder) == (Instruction("COPY", ("attack.py", "/opt/tool")),)
     assert environment_of([one]).module == one
     assert environment_of([one]).key != environment_of([two]).key != Environment().key
     assert "both bring a Dockerfile" in (find_conflict([one, two]) or "")

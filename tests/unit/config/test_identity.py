@@ -1,6 +1,7 @@
 """What a stage key holds of a module: its code and declarations, and nothing that people read."""
 
 import copy
+import json
 from types import UnionType
 from typing import Annotated, Union, get_args, get_origin
 
@@ -23,6 +24,7 @@ ATTACK = {
     "threat_models": ["evasion"],
     "entry": "attack.py:A",
     "hooks": ["perturb"],
+    "requires": [{"limits": ["linf"]}],
     "params": {"steps": {"type": "int", "default": 5, "min": 1, "max": 9, "help": "steps"}},
     "variants": {"long": {"steps": 9}},
     "limits": {"minutes": 20, "memory_gb": 4},
@@ -81,7 +83,7 @@ CHANGES = {
     "no_model_access": (ATTACK, True),
     "gradients": (DEFENSE, "approximate"),
     "against": (ATTACK, ["none"]),
-    "requires": (ATTACK, [{"limits": ["linf"]}]),
+    "requires": (ATTACK, [{"limits": ["linf", "l2"]}]),
     "learn_when": (LEARNER, {"steps": [5, 6]}),
 }
 
@@ -193,8 +195,10 @@ def test_the_form_of_a_manifest_changes_nothing(tmp_path):
     folder = Checkout(tmp_path).module("attack", "form", PERTURB.format("return x"))
     manifest = folder / "manifest.yaml"
     before = module_digest(folder, load_manifest(folder))
-    keys = manifest.read_text().strip("{}\n").replace("\n ", "\n").strip().split(",\n")
-    block = "# a comment\n\n" + "\n".join(reversed([key.replace('":', '" :', 1) for key in keys]))
+    keys = [
+        f'"{key}" : {json.dumps(value)}' for key, value in json.loads(manifest.read_text()).items()
+    ]
+    block = "# a comment\n\n" + "\n".join(reversed(keys))
     manifest.write_text(block + "\nrandom: false   # as it is by default\n")
     assert module_digest(folder, load_manifest(folder)) == before
 
@@ -223,14 +227,14 @@ def test_documentation_makes_no_cell_stale_and_code_does(tmp_path):
 
 
 def test_a_stage_is_given_nothing_that_its_key_leaves_out(tmp_path):
-    from harness.config.module_files import affects_results, module_files
-    from harness.executors.mounts import expose
+    from harness.config.module_files import module_files
+    from harness.executors.mounts import expose_module
 
     folder = Checkout(tmp_path).module("attack", "rich", PERTURB.format("return x"))
     for name in ("README.md", "sub/notes.md", "sub/table.csv", "test_rich.py", "only/LICENSE"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("text")
-    expose(folder, tmp_path / "box", link=False, select=affects_results)
+    expose_module(folder, tmp_path / "box")
     given = sorted(p.relative_to(tmp_path / "box") for p in (tmp_path / "box").rglob("*"))
     assert [str(name) for name in given] == ["attack.py", "sub", "sub/table.csv", "test_rich.py"]
     assert [p.relative_to(folder) for p in module_files(folder)] == [

@@ -9,8 +9,10 @@ import yaml
 
 from harness.common.errors import UserError, UserErrors
 from harness.config import strict_yaml
-from harness.config.strict_yaml import Ratio, key, nearest, parse, quote
+from harness.config.strict_yaml import Ratio, Unknown, key, nearest, parse, quote
 from tests.support.errors import raises_error
+
+UNKNOWN = Unknown.UNKNOWN
 
 
 @pytest.fixture(params=["CSafeLoader", "SafeLoader"])
@@ -188,12 +190,12 @@ def test_all_faults_of_a_file_are_told_at_once(read):
     ("text", "data", "unknown"),
     [
         ("a: 1\na: 2\nb: 3\n", {"a": 1, "b": 3}, []),
-        ("a: &x 1\nb: *x\n", {"a": 1, "b": None}, ["b"]),
-        ("a: 010\nb: !t 1\n", {"a": None, "b": 1}, ["a", "b"]),
+        ("a: &x 1\nb: *x\n", {"a": 1, "b": UNKNOWN}, ["b"]),
+        ("a: 010\nb: !t 1\n", {"a": UNKNOWN, "b": 1}, ["a", "b"]),
         ("<<: {x: 1}\nb: 3\n", {"<<": {"x": 1}, "b": 3}, ["<<"]),
         ("? [x]\n: 1\nb: 3\n", {"?": 1, "b": 3}, ["?"]),
         ("b: 3\n---\nb: 4\nc: 5\n", {"b": 3}, []),
-        ("b: {c: [010]}\n", {"b": {"c": [None]}}, ["b.c[0]"]),
+        ("b: {c: [010]}\n", {"b": {"c": [UNKNOWN]}}, ["b.c[0]"]),
     ],
 )
 def test_what_is_refused_leaves_the_rest_to_be_read(tmp_path, text, data, unknown):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.judge.flags import (
+    batch_dependence,
     chance,
     disagreement,
     not_converged,
@@ -74,12 +75,16 @@ def test_control_same(success: tuple[int, int], control: tuple[int, int], flagge
     assert _names(judged, attack="noop") == []
 
 
-def test_nonfinite_outputs() -> None:
+@pytest.mark.parametrize(
+    ("task", "unit"),
+    [("classification", "examples"), ("ranking", "comparisons"), ("segmentation", "pixels")],
+)
+def test_nonfinite_outputs(task: str, unit: str) -> None:
     judged = Judged(metrics={}, nonfinite={"before": 1, "after": 3})
-    (flag,) = record_flags(judged, task="classification", outputs=10, attack="pgd")
+    (flag,) = record_flags(judged, task=task, outputs=10, attack="pgd")
     assert flag._asdict() == {
         "name": "nonfinite_outputs",
-        "text": "outputs that are not finite count as wrong: "
+        "text": f"{unit} with outputs that are not finite count as wrong: "
         "1 before the attack and 3 after the attack",
     }
 
@@ -87,6 +92,33 @@ def test_nonfinite_outputs() -> None:
 def test_different_under_attack() -> None:
     assert _names(_judged(), different=0.01) == []
     assert _names(_judged(), different=0.011) == ["different_under_attack"]
+
+
+def test_batch_dependent() -> None:
+    assert _names(_judged(), dependent=0.01) == []
+    assert _names(_judged(), dependent=0.011) == ["batch_dependent"]
+
+
+def test_batch_dependence_by_task() -> None:
+    rows = np.array([3, 2, 1, 0, 0])
+    logits = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    spread = np.ptp(logits)
+    for task in ("classification", "ranking"):
+        assert batch_dependence(logits, logits[rows], rows, task) == 0.0
+        rounded = logits[rows] + np.float32(0.9e-3) * spread
+        assert batch_dependence(logits, rounded, rows, task) == 0.0
+        moved = logits[rows].copy()
+        moved[1, 2] += 1.1e-3 * spread
+        assert batch_dependence(logits, moved, rows, task) == 0.2
+        moved[4] = np.nan
+        assert batch_dependence(logits, moved, rows, task) == 0.4
+    # two logits that all but tie: another class without a move
+    tie = np.array([[0.0, 1e-6, 1.0], [1.0, 1.0, -1.0]])
+    other = np.array([[1.0, 1.0 + 1e-6, -1.0]])
+    assert batch_dependence(tie, other, np.array([1]), "classification") == 1.0
+    maps = np.zeros((2, 2, 2), np.uint8)
+    other = np.array([[[0, 1], [0, 0]], [[0, 0], [0, 0]]], np.uint8)
+    assert batch_dependence(maps, other, np.array([1, 0]), "segmentation") == 0.125
 
 
 def test_disagreement_by_task() -> None:

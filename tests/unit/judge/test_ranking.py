@@ -103,6 +103,18 @@ def test_decisions_that_are_not_finite_are_wrong_either_way() -> None:
     assert infinite.outcomes["before"].tolist() == [False, False, False]
 
 
+def test_an_item_with_any_output_that_is_not_finite_makes_its_comparisons_wrong() -> None:
+    y = np.array([[0, 1, 1, 0], [2, 1, 1, 0], [1, 2, -1, 1]])
+    outputs = np.array([[3.0, np.nan], [1.0, 5.0], [2.0, 6.0]])
+    judged = ranking(outputs, None, y)
+    assert judged.outcomes["before"].tolist() == [False, True, True]
+    assert judged.nonfinite == {"before": 1}
+    triplet = np.array([[0, 1, 2, 1, 0], [1, 2, 3, 1, 0]])
+    places = np.array([[np.inf, 0.0], [0.0, 0.0], [1.0, 0.0], [3.0, 0.0]])
+    assert decisions(places, triplet)[1] == 2.0
+    assert ranking(places, None, triplet).outcomes["before"].tolist() == [False, True]
+
+
 def test_an_unknown_arity_is_refused() -> None:
     with pytest.raises(ValueError, match="pairs or triplets"):
         decisions(np.zeros((2, 1)), np.zeros((1, 6), int))

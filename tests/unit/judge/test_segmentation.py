@@ -10,12 +10,14 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from harness.judge import maps as module
+from harness.judge.maps import NOT_FINITE
 from harness.judge.metrics import (
     METRICS,
     Absent,
     Judged,
     Rate,
     confusion,
+    count_not_finite,
     flips,
     image_iou,
     miou_difference,
@@ -49,7 +51,7 @@ def test_confusion_equals_scikit_learns(chunk: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(module, "_CHUNK", chunk)
     seen, y = _scene(0)
     seen[0, 0, 0], seen[1, 1, 1] = 200, VOID
-    counts = confusion(seen, y, 4)
+    counts = confusion(seen, y, 4, VOID)
     assert counts.dtype == np.uint32
     for i in range(len(y)):
         kept = y[i] != VOID
@@ -60,11 +62,11 @@ def test_confusion_equals_scikit_learns(chunk: int, monkeypatch: pytest.MonkeyPa
 
 def test_confusion_refuses_what_is_no_label() -> None:
     with pytest.raises(ValueError, match="neither void"):
-        confusion(np.zeros((1, 2, 2), int), np.full((1, 2, 2), 4), 4)
+        confusion(np.zeros((1, 2, 2), int), np.full((1, 2, 2), 4), 4, VOID)
     with pytest.raises(ValueError, match="neither void"):
         confusion(np.zeros((1, 2, 2), int), np.full((1, 2, 2), VOID), 4, void=None)
     with pytest.raises(ValueError, match="must both be"):
-        confusion(np.zeros((1, 2, 3), int), np.zeros((1, 2, 2), int), 4)
+        confusion(np.zeros((1, 2, 3), int), np.zeros((1, 2, 2), int), 4, VOID)
 
 
 @pytest.mark.parametrize("void", [VOID, None])
@@ -84,15 +86,15 @@ def test_moves_equal_scikit_learns_confusion_of_two_predictions(void: int | None
 def test_moves_and_flips_tell_the_same_story() -> None:
     before, y = _scene(2)
     after, _ = _scene(3)
-    found = moves(before, after, y, 4)
-    assert found.sum() - np.trace(found) == flips(before, after, y).changed.sum()
+    found = moves(before, after, y, 4, VOID)
+    assert found.sum() - np.trace(found) == flips(before, after, y, VOID).changed.sum()
 
 
 def test_image_iou_equals_torchmetrics_image_by_image() -> None:
     seen, y = _scene(4)
     y[0] = np.where(y[0] == 3, VOID, y[0])  # a class that this image has no label of
     y[1] = VOID
-    found = image_iou(confusion(seen, y, 4))
+    found = image_iou(confusion(seen, y, 4, VOID))
     assert np.isnan(found[1])
     for i in (0, 2, 3, 4, 5):
         kept = torch.from_numpy(y[i] != VOID)
@@ -103,8 +105,8 @@ def test_image_iou_equals_torchmetrics_image_by_image() -> None:
 
 def test_confusion_without_images_or_void() -> None:
     none = np.zeros((0, 2, 2), np.uint8)
-    assert confusion(none, none, 3).shape == (0, 3, 4)
-    assert confusion(none[:, :0] + 0, none[:, :0], 3).shape == (0, 3, 4)
+    assert confusion(none, none, 3, VOID).shape == (0, 3, 4)
+    assert confusion(none[:, :0] + 0, none[:, :0], 3, VOID).shape == (0, 3, 4)
     zeros = np.zeros((1, 2, 2), np.int64)
     assert confusion(zeros - 1, zeros, 2, void=None).tolist() == [[[0, 0, 4], [0, 0, 0]]]
 
@@ -112,7 +114,7 @@ def test_confusion_without_images_or_void() -> None:
 def test_miou_equals_torchmetrics() -> None:
     for seed in range(10):
         seen, y = _scene(seed)
-        judged = segmentation(confusion(seen, y, 4), None, draws=2)
+        judged = segmentation(confusion(seen, y, 4, VOID), None, draws=2)
         kept = torch.from_numpy(y != VOID)
         inputs = torch.from_numpy(seen)[kept].long(), torch.from_numpy(y)[kept].long()
         per_class = multiclass_jaccard_index(*inputs, num_classes=4, average="none")
@@ -134,7 +136,10 @@ def test_the_other_figures_equal_scikit_learns() -> None:
     seen, y = _scene(1)
     after, _ = _scene(2, right=0.2)
     judged = segmentation(
-        confusion(seen, y, 4), confusion(after, y, 4), pixels=flips(seen, after, y), draws=50
+        confusion(seen, y, 4, VOID),
+        confusion(after, y, 4, VOID),
+        pixels=flips(seen, after, y, VOID),
+        draws=50,
     )
     kept = y != VOID
     for prefix, maps in (("clean_", seen), ("", after)):
@@ -175,16 +180,45 @@ def test_a_prediction_of_void_is_a_miss() -> None:
     y[0, 0, 0] = VOID
     hidden = y.copy()
     hidden[:, :2] = VOID
-    judged = segmentation(confusion(y, y, 2), confusion(hidden, y, 2), draws=10)
+    judged = segmentation(confusion(y, y, 2, VOID), confusion(hidden, y, 2, VOID), draws=10)
     assert _value(judged, "clean_miou") == 1.0
     assert _value(judged, "iou[class 0]") == 0.0
     assert _value(judged, "iou[class 1]") == 1.0
     assert _value(judged, "pixel_accuracy") == pytest.approx(16 / 31)
 
 
+def test_a_pixel_that_is_not_finite_misses_its_class_and_hits_none() -> None:
+    y = np.array([[[0, 0, 0, 1], [1, 1, VOID, VOID]]], np.uint8)
+    seen = np.array([[[0, NOT_FINITE, 1, NOT_FINITE], [1, 1, NOT_FINITE, 0]]], np.uint8)
+    counts = confusion(seen, y, 2, VOID)
+    # true class, predicted class, of which the last is none; the void pixels are not there
+    assert counts.tolist() == [[[1, 1, 1], [0, 2, 1]]]
+    judged = segmentation(counts, counts, pixels=flips(y, seen, y, VOID), draws=10)
+    # class 0: one hit, three labels, one prediction; class 1: two hits, three labels, three named
+    assert _value(judged, "iou[class 0]") == pytest.approx(1 / 3)
+    assert _value(judged, "iou[class 1]") == pytest.approx(2 / 4)
+    assert _value(judged, "miou") == pytest.approx((1 / 3 + 2 / 4) / 2)
+    assert _value(judged, "pixel_accuracy") == pytest.approx(3 / 6)
+    assert _value(judged, "attack_success_rate") == pytest.approx(3 / 6)
+    assert count_not_finite(seen, y, VOID) == 2
+    assert count_not_finite(seen, y) == 3
+
+
+def test_nothing_finite_is_all_wrong() -> None:
+    """Unlike an ``argmax`` of NaN, which names class 0, the background."""
+    y = np.zeros((1, 4, 4), np.uint8)
+    y[0, 0, 0] = 1
+    seen = np.full_like(y, NOT_FINITE)
+    judged = segmentation(confusion(seen, y, 2, VOID), None, draws=10)
+    for name in ("clean_miou", "clean_pixel_accuracy", "clean_class_accuracy"):
+        assert _value(judged, name) == 0
+    named = moves(seen, seen, y, 2, VOID)
+    assert named.tolist() == [[0, 0, 0], [0, 0, 0], [0, 0, 16]]
+
+
 def test_a_class_without_pixels_is_absent_and_said() -> None:
     y = np.zeros((2, 3, 3), np.uint8)
-    judged = segmentation(confusion(y, y, 3), confusion(y + 1, y, 3), draws=10)
+    judged = segmentation(confusion(y, y, 3, VOID), confusion(y + 1, y, 3, VOID), draws=10)
     assert judged.parts["clean_iou[class 1]"] == Absent(
         "the class has no pixel in labels or predictions"
     )
@@ -200,20 +234,20 @@ def test_an_images_mean_is_over_the_classes_labelled_there() -> None:
     y = np.zeros((2, 2, 2), np.uint8)
     seen = y.copy()
     seen[0, 0] = 1
-    judged = segmentation(confusion(seen, y, 2), None, draws=10)
+    judged = segmentation(confusion(seen, y, 2, VOID), None, draws=10)
     assert _value(judged, "clean_image_mean_iou") == pytest.approx((0.5 + 1) / 2)
     assert _value(judged, "clean_miou") == pytest.approx(0.75 / 2)
 
 
 def test_undefined_figures_are_absent() -> None:
     y = np.zeros((2, 3, 3), np.uint8)
-    wrong = confusion(y + 1, y, 2)
-    judged = segmentation(wrong, wrong, pixels=flips(y + 1, y + 1, y), draws=10)
+    wrong = confusion(y + 1, y, 2, VOID)
+    judged = segmentation(wrong, wrong, pixels=flips(y + 1, y + 1, y, VOID), draws=10)
     assert judged.metrics["miou_drop_relative"] == Absent("clean mIoU is undefined or below 1 %")
     assert judged.metrics["attack_success_rate"] == Absent("no pixel was right before the attack")
     assert _value(judged, "flip_rate") == 0.0
     void = np.full((2, 3, 3), VOID, np.uint8)
-    for counts in (confusion(void, void, 2), confusion(void[:0], void[:0], 2)):
+    for counts in (confusion(void, void, 2, VOID), confusion(void[:0], void[:0], 2, VOID)):
         empty = segmentation(counts, counts, draws=10)
         assert empty.metrics["miou"] == Absent("no pixel has a label")
         assert empty.metrics["miou_drop"] == Absent("no pixel has a label")
@@ -224,13 +258,13 @@ def test_undefined_figures_are_absent() -> None:
 
 def test_one_image_has_no_interval() -> None:
     seen, y = _scene(3, n=1)
-    form = segmentation(confusion(seen, y, 4), None, draws=10).metrics["clean_miou"].to_json()
+    form = segmentation(confusion(seen, y, 4, VOID), None, draws=10).metrics["clean_miou"].to_json()
     assert set(form) == {"value", "level", "method"}
 
 
 def test_bootstrap_equals_a_plain_loop() -> None:
     seen, y = _scene(4, n=12, right=0.5)
-    counts = confusion(seen, y, 4)
+    counts = confusion(seen, y, 4, VOID)
     rng = np.random.default_rng(9)
     plain = []
     for _ in range(2000):
@@ -246,7 +280,7 @@ def test_bootstrap_equals_a_plain_loop() -> None:
 
 def test_the_drop_is_resampled_in_pairs() -> None:
     seen, y = _scene(5, n=30)
-    counts = confusion(seen, y, 4)
+    counts = confusion(seen, y, 4, VOID)
     drop = segmentation(counts, counts, draws=100).metrics["miou_drop"]
     assert isinstance(drop, Rate)
     assert (drop.value, drop.lo, drop.hi) == (0, 0, 0)
@@ -256,7 +290,7 @@ def test_the_drop_is_resampled_in_pairs() -> None:
 
 def test_bootstrap_of_a_whole_slice_is_quick() -> None:
     seen, y = _scene(6, n=100, classes=12, size=24)
-    counts = confusion(seen, y, 12)
+    counts = confusion(seen, y, 12, VOID)
     best = min(_seconds(counts) for _ in range(3))
     assert best < 0.1
 
@@ -270,7 +304,7 @@ def _seconds(counts: np.ndarray) -> float:
 def test_difference_of_two_networks() -> None:
     good, y = _scene(7, n=20, right=0.7)
     bad, _ = _scene(8, n=20, right=0.5)
-    a, b = confusion(good, y, 4), confusion(bad, y, 4)
+    a, b = confusion(good, y, 4, VOID), confusion(bad, y, 4, VOID)
     result = miou_difference(a, b, draws=500)
     values = [_value(segmentation(c, None, draws=2), "clean_miou") for c in (a, b)]
     assert result.value == pytest.approx(values[0] - values[1])
@@ -284,8 +318,9 @@ def test_difference_of_two_networks() -> None:
 def _attacks(seed: int, attacks: int, n: int, classes: int = 3) -> np.ndarray:
     _, y = _scene(seed, n=n, classes=classes, size=5)
     return np.stack([
-        confusion(_scene(seed + 100 + a, n=n, classes=classes, size=5, right=0.0)[0], y, classes)
+        confusion(seen, y, classes, VOID)
         for a in range(attacks)
+        for seen, _ in [_scene(seed + 100 + a, n=n, classes=classes, size=5, right=0.0)]
     ])  # fmt: skip
 
 

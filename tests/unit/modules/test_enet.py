@@ -151,6 +151,7 @@ class Fixed(nn.Module):
         super().__init__()
         self.logits = nn.Parameter(logits)
         self.register_buffer("class_weights", weights)
+        self.void = 255
 
     def forward(self, x):
         return self.logits
@@ -218,7 +219,7 @@ def test_training_sets_class_weights_and_keeps_the_best_state(form, kind, tmp_pa
     network = enet.build(train.spec)
     before = {k: v.clone() for k, v in network.state_dict().items()}
     enet.fit(network, train, train, enet.loss, context(tmp_path))
-    expected = class_weights(kind, train.y, 3)
+    expected = class_weights(kind, train.y, 3, train.spec.void)
     assert torch.equal(network.head.class_weights, expected)
     assert not torch.equal(network.head.weight, before["head.weight"])
     points = curve(tmp_path)

@@ -127,6 +127,6 @@ def test_the_released_weights_reach_on_camvid_what_they_did(tmp_path):
             maps = torch.cat([network(part.float() / 255).argmax(1).byte() for part in x.split(4)])
     finally:
         torch.set_num_threads(threads)
-    found = segmentation(confusion(maps.numpy(), y, 11), None, draws=2).metrics
+    found = segmentation(confusion(maps.numpy(), y, 11, 255), None, draws=2).metrics
     assert found["clean_miou"].value == pytest.approx(0.5352, abs=0.001)
     assert found["clean_pixel_accuracy"].value == pytest.approx(0.8575, abs=0.001)

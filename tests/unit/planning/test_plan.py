@@ -312,6 +312,29 @@ def test_an_adaptive_attack_plays_against_its_defence(own):
     assert cell(own.plan(matrix(defenses=["guard"], attacks=["adaptive"]))).reason is None
 
 
+def test_each_network_s_clean_predictions_are_repeated_in_other_batches(own):
+    """Once a network; where an attack changes no test input, they are the cell's own."""
+    plan = own.plan(
+        matrix("evasion", attacks=["noop", "sign"], defenses=["none", "guard"]),
+        matrix("poisoning", **POISONING),
+    )
+    found = {
+        (c.info.matrix, c.info.defense, c.info.attack, role): plan.graph.stages[c.stages[role]]
+        for c in plan.cells.values()
+        for role in ("before", "after")
+    }
+    repeated = {labels for labels, stage in found.items() if stage.recipe.options.rebatch}
+    clean = {labels for labels, stage in found.items() if stage.inputs["x"].part == "x"}
+    assert repeated == clean
+    assert {(m, role) for m, *_, role in repeated} == {
+        ("evasion", "before"),
+        ("poisoning", "before"),
+        ("poisoning", "after"),
+    }
+    # none, guard and poisoned: the control of poisoning is the clean network of evasion
+    assert len({found[labels].key for labels in repeated}) == 3
+
+
 # -- maps of pixels ---------------------------------------------------------------------------
 
 

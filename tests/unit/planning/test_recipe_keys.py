@@ -19,7 +19,7 @@ from harness.planning.recipe import (
 )
 from harness.workspace import Workspace
 
-QUICK = "6a8f92b3a55f333f43a901a0dcbb049dc0f0b997783a9e1122388106cbb30a94"
+QUICK = "f246dd0b98bfb5d7837dd1db3f829508727528d4d965bb2e243fbad1b72d3a0a"
 """Digest of all stage and cell keys of ``quick``, with literal digests of code, data and modules.
 
 It changes with the benchmark and with a manifest's parameters, too: then pin the new one. It must
@@ -53,6 +53,7 @@ def test_all_keys_of_quick(literal, tmp_path):
         (ImportOptions(start=True), '{"start":true}'),
         (PredictOptions(20), '{"batch":20}'),
         (PredictOptions(20, eight_bit=True), '{"batch":20,"eight_bit":true}'),
+        (PredictOptions(20, rebatch=True), '{"batch":20,"rebatch":true}'),
         (
             AccessOptions("source", False, "perturb"),
             '{"access":"source","hook":"perturb","no_model_access":false}',

@@ -12,7 +12,7 @@ from harness.config.manifest import load_manifest
 from harness.datasets.base import input_kind
 from harness.planning.requirements import CellFacts, check_requirements
 from harness.planning.resolved_entry import ResolvedEntry
-from tests.support.module_sources import PERTURB
+from tests.support.module_sources import ANY_LIMIT, PERTURB
 from tests.support.workspaces import POISONING, QUERY, Checkout, cell, matrix
 
 ROOT = Path(__file__).parents[3]
@@ -32,9 +32,16 @@ BOTH = {"budgets": [{"norm": "l2", "eps": 1, "patch": 2}]}
 LABELS = QUERY | {"budgets": [{"norm": "linf", "eps": 0.1, "queries": 3, "answers": "labels"}]}
 CASES = [
     ({"limits": ["linf"]}, {}, None),
-    ({"limits": ["linf"]}, L2, "the budget has l2, and attack it needs linf"),
-    ({"limits": ["linf", "l2"]}, PATCH, "the budget has patch, and attack it needs linf or l2"),
-    ({"limits": ["patch"]}, BOTH, None),
+    ({"limits": ["linf"]}, L2, "the budget has norm: l2, and attack it keeps only linf"),
+    ({"limits": ["linf", "l2"]}, PATCH, "the budget has patch, and attack it keeps only linf, l2"),
+    ({"limits": ["patch"]}, BOTH, "the budget has norm: l2, and attack it keeps only patch"),
+    ({"limits": ["linf", "l2"]}, BOTH, "the budget has patch, and attack it keeps only linf, l2"),
+    (
+        {"limits": ["linf"]},
+        BOTH,
+        "the budget has norm: l2 and patch, and attack it keeps only linf",
+    ),
+    ({"limits": ["l2", "patch"]}, BOTH, None),
     ({"limits": ["linf"]}, {"budgets": [{"unbounded": True}]}, "the budget has unbounded, and"),
     ({"tasks": ["segmentation"]}, {}, "the task is classification, and attack it needs segm"),
     ({"inputs": ["features"]}, {}, "the inputs are images, and attack it needs features"),
@@ -43,15 +50,29 @@ CASES = [
     ({"answers": ["scores"]}, QUERY, None),
     ({"answers": ["scores"]}, LABELS, "the answers are labels, and attack it needs scores"),
     ({"answers": ["scores"]}, {}, None),  # without an oracle there is nothing to ask
-    ({"when": {"form": ["m"]}, "limits": ["l2"]}, {}, None),
-    ({"when": {"form": ["s"]}, "limits": ["l2"]}, {}, "the budget has linf, and attack it needs"),
+    (
+        {"when": {"form": ["m"]}, "limits": ["l2"]},
+        {},
+        "the budget has norm: linf, and attack it names no limit that it keeps",
+    ),
+    (
+        {"when": {"form": ["s"]}, "limits": ["l2"]},
+        {},
+        "the budget has norm: linf, and attack it keeps only l2",
+    ),
+    (
+        {"when": {"form": ["m"]}, "limits": ["linf"]},
+        {},
+        "the budget has norm: linf, and attack it names no limit that it keeps",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("needed", "changes", "reason"), CASES)
 def test_an_attack_s_requirement_is_asked_of_each_cell(own, needed, changes, reason):
     threats = ["evasion", "evasion-query"]
-    own.module("attack", "it", PERTURB.format("return x"), requires=[needed], params=FORM,
+    requires = [needed] if "limits" in needed else [needed, ANY_LIMIT]
+    own.module("attack", "it", PERTURB.format("return x"), requires=requires, params=FORM,
                threat_models=threats)  # fmt: skip
     only = cell(own.plan(matrix(**changes | {"attacks": ["it"]})))
     assert (only.reason or "").startswith(reason or "")
@@ -80,7 +101,7 @@ def test_a_poisoner_s_requirement_is_asked_of_each_cell(own, needed, changes, re
 def test_a_variant_counts_by_its_parameters(own):
     own.module("attack", "it", PERTURB.format("return x"), params=FORM,
                variants={"large": {"form": "m"}},
-               requires=[{"when": {"form": ["m"]}, "limits": ["l2"]}])  # fmt: skip
+               requires=[ANY_LIMIT, {"when": {"form": ["m"]}, "limits": ["l2"]}])  # fmt: skip
     entries = ["it", "it/large", {"name": "it", "params": {"form": "m"}, "as": "given"}]
     plan = own.plan(matrix(attacks=entries))
     assert {c.info.attack: c.reason is None for c in plan.cells.values()} == {
@@ -105,7 +126,20 @@ def test_a_defence_that_needs_an_adversary_gets_none_and_its_adversary_is_asked_
                for b in (good, bad)]  # fmt: skip
     plan = own.plan(matrix(defenses=entries))
     assert cell(plan, defense="linf").reason is None
-    assert cell(plan, defense="l2").reason == "the budget has l2, and attack it needs linf"
+    assert (
+        cell(plan, defense="l2").reason == "the budget has norm: l2, and attack it keeps only linf"
+    )
+
+
+def test_an_attack_without_limits_plays_where_no_budget_sets_any(own):
+    own.module("attack", "it", "class Attack: pass", requires=[], **FLIP)
+    bound = {"edits": 0.1, "features": True, "norm": "linf", "eps": 0.1}
+    plan = own.plan(matrix(**POISONING | {"attacks": ["it"]}))
+    assert cell(plan).reason is None
+    plan = own.plan(matrix(**POISONING | {"attacks": ["it"], "budgets": [bound]}))
+    assert cell(plan).reason == (
+        "the budget has norm: linf, and attack it names no limit that it keeps"
+    )
 
 
 def test_no_reason_is_booked_as_the_defence_s_evasion(own):
@@ -143,6 +177,17 @@ def test_learn_is_planned_where_it_does_something(own):
             "attack",
             {"params": FORM, "requires": [{"when": {"form": ["l"]}, "limits": ["linf"]}]},
             "requires[0].when.form[0]: expected one of",
+        ),
+        (
+            "attack",
+            {"requires": [{"inputs": ["images"]}]},
+            "requires: no limits, and every budget of evasion sets one; add those that the attack "
+            "keeps: [{limits: [linf]}]",
+        ),
+        (
+            "attack",
+            {"requires": [], "threat_models": ["poisoning", "supply-chain"], "hooks": ["deliver"]},
+            "no limits, and every budget of supply-chain sets one",
         ),
         ("attack", {"params": FORM, "learn_when": {"form": ["s"]}}, "learn_when: there is no hook"),
         ("defense", {"learn_when": {}}, "learn_when: means nothing for kind: defense"),

@@ -64,7 +64,7 @@ def test_jensen_shannon_is_that_of_the_whole_distributions(pixels):
     q = F.one_hot(y.long().clamp_max(4), 5).double()
     middle = (p + q) / 2
     wanted = 0.5 * (torch.xlogy(p, p / middle) + torch.xlogy(q, q / middle)).sum(-1)
-    found = dense.values(dense.LOSSES["js"], logits, y)
+    found = dense.values(dense.LOSSES["js"], logits, y, 255)
     assert torch.allclose(found[y != 255], wanted[y != 255])
     assert found.max() < math.log(2)
 
@@ -73,10 +73,10 @@ def test_jensen_shannon_is_that_of_the_whole_distributions(pixels):
 def test_void_has_no_loss_and_gradients_are_finite(pixels, name):
     logits, y = pixels
     logits = (100 * logits.float()).requires_grad_()  # p is 0 or 1 in float32
-    found = dense.values(dense.LOSSES[name], logits, y)
+    found = dense.values(dense.LOSSES[name], logits, y, 255)
     assert found.shape == y.shape
     assert not found[y == 255].any()
-    dense.mean(found, y).sum().backward()
+    dense.mean(found, y, void=255).sum().backward()
     assert torch.isfinite(logits.grad).all()
     assert not logits.grad.movedim(1, -1)[y == 255].any()
 
@@ -87,7 +87,8 @@ def test_raising_a_loss_makes_pixels_wrong(pixels, name):
     logits = logits.clone().requires_grad_()
     before = right(nn.Identity(), logits, y).sum()
     for _ in range(50):
-        value = dense.mean(dense.values(dense.LOSSES[name], logits, y), y).sum()
+        found = dense.values(dense.LOSSES[name], logits, y, 255)
+        value = dense.mean(found, y, void=255).sum()
         (gradient,) = torch.autograd.grad(value, logits)
         logits = (logits + gradient.sign()).detach().requires_grad_()
     assert right(nn.Identity(), logits, y).sum() < before / 4
@@ -96,7 +97,8 @@ def test_raising_a_loss_makes_pixels_wrong(pixels, name):
 def test_a_weighted_mean_is_torchs(pixels):
     logits, y = pixels
     weights = torch.tensor([1.0, 5.0, 0.5, 2.0], dtype=torch.float64)
-    rows = dense.mean(dense.values(dense.cross_entropy, logits, y), y, weights)
+    found = dense.values(dense.cross_entropy, logits, y, 255)
+    rows = dense.mean(found, y, weights, 255)
     void = weights.new_zeros(1)
     wanted = F.cross_entropy(logits, y.long(), torch.cat([weights, void]), ignore_index=255)
     assert rows.shape == (2,)
@@ -264,7 +266,7 @@ def test_the_autoencoder_logs_what_its_mean_change_does_alone(victim, tmp_path, 
     told = re.search(r"mIoU ([.\d]+); with the mean change alone ([.\d]+)", capsys.readouterr().out)
     alone = (data.x + (found - data.x).mean(0)).clamp(0, 1)
     for text, x in zip(told.groups(), (found, alone), strict=True):
-        counts = confusion(network(x).argmax(1), data.y, data.spec.outputs)
+        counts = confusion(network(x).argmax(1), data.y, data.spec.outputs, 255)
         assert float(text) == pytest.approx(mean_iou(counts.view(data.spec.outputs, -1)), abs=1e-3)
 
 

@@ -4,15 +4,17 @@ import importlib.util
 import inspect
 import textwrap
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from harness.config.manifest import Need
 from harness.runtime.contracts import Budget, Data, Keep, Spec
 from harness.runtime.hooks import HOOKS, PROTOCOLS, hook_of
-from harness.runtime.model import LiveModel
+from harness.runtime.model import NEEDS, LiveModel
 from harness.runtime.tasks import loss_for
 from harness.runtime.worker.context import StageContext
 from harness.runtime.worker.hook_calls import check_edits, check_tensor
@@ -83,7 +85,7 @@ def values(tmp_path):
 
     victim = Small()
     network = victim.build(spec)
-    loss = loss_for("classification")
+    loss = loss_for(spec)
     frozen = victim.build(spec)
     build = lambda: victim.build(spec)  # noqa: E731
     needs = ["loss", "gradients", "features", "maps"]
@@ -158,3 +160,7 @@ def test_an_example_runs_and_returns_what_its_description_says(name, values):
     values["before"] = values["network"][0].weight.clone()
     found = getattr(made(kind), hook)(**{arg: values[arg] for arg in HOOKS[kind][hook]})
     assert CHECKS[name](found, values) is not False
+
+
+def test_the_manifest_s_needs_are_those_of_the_runtime():
+    assert get_args(Need) == NEEDS

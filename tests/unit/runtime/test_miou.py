@@ -31,7 +31,7 @@ def test_mean_iou_is_the_judge_s(outputs):
         network.weight -= network.weight.mean(dim=1, keepdim=True)  # no class wins everywhere
         network.bias.zero_()[3] = -100
     maps = network(set_.x).argmax(1)
-    judged = segmentation(confusion(maps.numpy(), y.numpy(), 4), None, draws=2)
+    judged = segmentation(confusion(maps.numpy(), y.numpy(), 4, 255), None, draws=2)
     assert pooled_miou(network, set_, 3) == pytest.approx(judged.metrics["clean_miou"].value)
     assert (maps == 4).any() == (outputs == 5)
 

@@ -24,7 +24,7 @@ def model_of(spec, needs=("loss", "gradients")):
     maps = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 1)]
     heads = [nn.Flatten(), nn.Linear(144, 4)] if spec is IMAGES else []
     network = nn.Sequential(*maps, *heads)
-    return LiveModel(network, network, None, spec, lambda: network, loss_for(spec.task), [*needs])
+    return LiveModel(network, network, None, spec, lambda: network, loss_for(spec), [*needs])
 
 
 def batch_of(spec):
@@ -74,7 +74,8 @@ def test_a_step_along_the_gradient_raises_the_loss():
 
 
 def test_a_row_is_done_by_more_than_rounding():
-    logits = torch.tensor([[1.0, 0.0], [0.0, MARGIN / 2], [0.0, 2 * MARGIN], [0.0, 1.0]])
+    rows = [[1.0, 0, -1], [0, MARGIN / 2, -1], [0, 2 * MARGIN, -1], [0, 1, -1]]
+    logits = torch.tensor(rows)
     y, model = torch.zeros(4, dtype=torch.int64), SimpleNamespace(spec=IMAGES)
     away = Problem(model, y)
     assert away.margin(logits).tolist() == pytest.approx([-1, MARGIN / 2, 2 * MARGIN, 1])
@@ -83,6 +84,7 @@ def test_a_row_is_done_by_more_than_rounding():
     toward = Problem(model, y, goal=y)
     assert torch.equal(toward.margin(logits), -away.margin(logits))
     assert toward.done(logits).tolist() == [True, False, False, False]
+    assert away.done(3 * logits).tolist() == away.done(logits).tolist()
     assert toward.active(logits).tolist() == [False, True, True, True]
 
 

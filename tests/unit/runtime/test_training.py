@@ -51,7 +51,7 @@ def curve(folder):
 
 def train(folder, *, stop=None, seed=0, loss=None, **options):
     """Train; ``stop`` kills it in that step. Returns the state, and how many steps it took."""
-    net, plain, steps = network(), loss or loss_for("classification"), 0
+    net, plain, steps = network(), loss or loss_for(SPEC), 0
 
     def counted(network, x, y):
         nonlocal steps
@@ -198,7 +198,7 @@ def test_the_best_state_is_restored_and_equals_keep_the_earlier(tmp_path, values
     """Steps 4, 8, 12 and 14: the last one is scored wherever it lies."""
     score = Scores(*values)
     net = network()
-    fit(net, data(), loss_for("classification"), context(tmp_path), steps=14, batch=8, lr=0.05,
+    fit(net, data(), loss_for(SPEC), context(tmp_path), steps=14, batch=8, lr=0.05,
         score=score, score_every=4)  # fmt: skip
     assert len(score.states) == 4
     assert equal(net.state_dict(), score.states[best])
@@ -299,7 +299,7 @@ def test_quick_trainings_write_no_checkpoint(tmp_path, monkeypatch):
 
 def twice(folder, *, stop=None):
     """Two fits with one optimiser; ``stop`` kills that step of both together."""
-    net, plain, steps = network(), loss_for("classification"), 0
+    net, plain, steps = network(), loss_for(SPEC), 0
     rule = torch.optim.Adam(net.parameters(), 0.05)
 
     def counted(network, x, y):
@@ -319,7 +319,7 @@ def test_an_optimiser_s_state_lasts_from_fit_to_fit(tmp_path):
     calm, _ = twice(tmp_path / "calm")
     net = network()
     for name in ("first", "second"):
-        fit(net, data(), loss_for("classification"), context(tmp_path / "new"), steps=8, batch=8,
+        fit(net, data(), loss_for(SPEC), context(tmp_path / "new"), steps=8, batch=8,
             lr=0.05, optimizer="adam", name=name)  # fmt: skip
     assert not equal(calm, net.state_dict())
 

@@ -62,7 +62,7 @@ def exit_without_outcome(context: SelfCheckContext) -> None:
     for stage in context.finish(
         *(context.jobs.make("endings.leaves_at_once", code=c) for c in (0, 3, 99))
     ):
-        stage.expect("module_error", "left no outcome")
+        stage.expect("module_error", "reported no outcome")
 
 
 @promise
@@ -89,6 +89,14 @@ def forged_outcome(context: SelfCheckContext) -> None:
     """A forged outcome that the exit code contradicts is contract_violation."""
     stage = context.run("endings.forges", outcome={"status": "ok"}, code=1)
     stage.expect("contract_violation", "contradicts")
+
+
+@promise
+def own_outcome_file(context: SelfCheckContext) -> None:
+    """A module's own outcome file is ignored, whatever code it exits with."""
+    for status, code in (("ok", 0), ("not_applicable", 99), ("module_error", 1)):
+        stage = context.run("endings.leaves_outcome_file", status=status, code=code)
+        stage.expect("module_error", "reported no outcome")
 
 
 @promise
@@ -125,10 +133,10 @@ def forged_nonsense(context: SelfCheckContext) -> None:
 
 
 @promise
-def outcome_is_no_file(context: SelfCheckContext) -> None:
-    """An outcome that is a FIFO, a link or a flood does not hang the harness."""
-    for kind in ("fifo", "link", "flood"):
-        context.run("endings.pipes_outcome", kind=kind).expect("module_error", "left no outcome")
+def spoilt_pipe(context: SelfCheckContext) -> None:
+    """A pipe for the outcome that is full, closed or used twice does not hang the harness."""
+    for kind in ("flood", "close", "twice"):
+        context.run("endings.spoils_pipe", kind=kind).expect("module_error", "reported no outcome")
 
 
 @promise

@@ -51,7 +51,7 @@ def oracle(context: SelfCheckContext) -> None:
     expect(report["refused"] == "QueryRefused" and report["left"] == [0, 0], report)
     expect(not report["granted"], f"the attack holds {report['granted']}")
     assert stage.job.service is not None
-    counts = stage.job.service.folder / "out" / "counts.npy"
+    counts = stage.job.service.folder / "out" / "oracle" / "counts.npy"
     expect(counts.is_file(), "the oracle left no counts")
 
 

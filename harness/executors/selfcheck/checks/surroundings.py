@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.executors.selfcheck.context import SelfCheckContext
 from harness.executors.selfcheck.errors import Inconclusive, expect
 from harness.executors.selfcheck.promise_check import promise
+from harness.runtime.worker.outcome_pipe import OUTCOME
 
 CLOCK_SLACK = 120.0
 """Allowed difference in seconds; the stage's clock is read once and compared later."""
@@ -51,9 +52,18 @@ def standard_input(context: SelfCheckContext) -> None:
 
 
 @promise
+def startup_hooks(context: SelfCheckContext) -> None:
+    """Python runs no start-up hook (``.pth``, ``sitecustomize``) before the harness's own code."""
+    processed = context.facts()["startup_hooks"]
+    expect(not processed, f"Python processed {', '.join(processed)}")
+
+
+@promise
 def descriptors(context: SelfCheckContext) -> None:
-    """No open file is inherited; only granted files are open."""
-    files = context.facts()["descriptors"]
+    """No open file is inherited but the pipe for the outcome; only granted files are open."""
+    files = dict(context.facts()["descriptors"])
+    pipe = files.pop(str(OUTCOME), "")
+    expect(pipe.startswith("pipe:"), f"the pipe for the outcome is {pipe!r}")
     inherited = {n: file for n, file in files.items() if Path(file).suffix != ".npy"}
     expect(not inherited, f"open: {inherited}")
 

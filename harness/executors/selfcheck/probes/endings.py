@@ -7,12 +7,14 @@ import json
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
 from harness.runtime.contracts import Context, ContractError, NotApplicable
+from harness.runtime.worker.outcome_pipe import OUTCOME, Outcome
 
-HONEST = {"status": "ok", "reason": "", "hook_seconds": 0.1, "passes": {}, "device_memory": None}
+HONEST = asdict(Outcome(hook_seconds=0.1))
 
 
 def fine() -> dict[str, bool]:
@@ -74,28 +76,43 @@ def speaks_oddly(ctx: Context) -> NoReturn:
 
 
 def forges(outcome: dict[str, object], code: int) -> NoReturn:
-    """Write ``outcome.json`` in the place of the worker, and end."""
-    path = job_folder() / "outcome.json"
-    path.write_text(json.dumps(HONEST | outcome), encoding="utf-8")
+    """Report an outcome in the place of the worker, and end."""
+    claim(outcome)
     os._exit(code)
 
 
+def claim(outcome: dict[str, object]) -> None:
+    """Report an outcome, of which fields may have any value."""
+    os.write(OUTCOME, json.dumps(HONEST | outcome).encode())
+
+
 def forges_and_dies() -> None:
-    """Write the outcome of a success, then die by a signal."""
-    (job_folder() / "outcome.json").write_text(json.dumps(HONEST), encoding="utf-8")
+    """Report the outcome of a success, then die by a signal."""
+    claim({})
     dies(signal.SIGKILL)
 
 
-def pipes_outcome(kind: str) -> NoReturn:
-    """Put a FIFO, a link or an oversized file in the place of ``outcome.json``."""
-    path = job_folder() / "outcome.json"
-    if kind == "fifo":
-        os.mkfifo(path)
-    elif kind == "link":
-        path.symlink_to("/dev/zero")
+def leaves_outcome_file(status: str, code: int) -> NoReturn:
+    """Write an outcome into files of the job's folder and of the output, and end."""
+    for folder in (job_folder(), job_folder() / "out"):
+        text = json.dumps(HONEST | {"status": status, "reason": "forged on purpose"})
+        (folder / "outcome.json").write_text(text, encoding="utf-8")
+    os._exit(code)
+
+
+def spoils_pipe(kind: str) -> dict[str, bool] | None:
+    """Fill the pipe for the outcome, close it, or report a success before the worker does."""
+    if kind == "flood":
+        try:
+            while True:
+                os.write(OUTCOME, b"[" * 65_536)
+        except BlockingIOError:
+            pass
+    elif kind == "close":
+        os.close(OUTCOME)
     else:
-        path.write_text("[" * 200_000, encoding="ascii")
-    os._exit(0)
+        claim({})
+    return {"fine": True}
 
 
 def job_folder() -> Path:

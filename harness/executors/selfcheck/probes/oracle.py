@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from harness.runtime.contracts import QueryRefused
-from harness.runtime.worker.oracle_model import OracleModel
+from harness.runtime.contracts import ContractError, QueryRefused
+from harness.runtime.worker.network_model import NetworkModel
+from harness.runtime.worker.network_protocol import Message
 
 
-def asks(model: OracleModel) -> dict[str, object]:
+def asks(model: NetworkModel) -> dict[str, object]:
     """Query the oracle until it refuses, and list which parts of a network it has."""
-    model.rows = torch.arange(2)
+    model.begin(torch.arange(2))
     x = torch.ones(2, 1, 2, 2)
     first = model.predict(x)
     refused = ""
@@ -24,5 +25,14 @@ def asks(model: OracleModel) -> dict[str, object]:
         "answers": first.tolist(),
         "refused": refused,
         "left": None if left is None else left.tolist(),
-        "granted": [n for n in ("module", "loss", "features") if hasattr(model, n)],
+        "granted": [kind for kind in ("forward", "features", "maps") if grants(model, kind, x)],
     }
+
+
+def grants(model: NetworkModel, kind: str, x: torch.Tensor) -> bool:
+    """Return whether the other side answers a request that a query model never makes."""
+    try:
+        model.request(Message(kind), [x])
+    except ContractError:
+        return False
+    return True

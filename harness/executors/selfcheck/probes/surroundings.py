@@ -26,6 +26,7 @@ def facts(ctx: Context) -> dict[str, object]:
     return {
         "environment": dict(os.environ),
         "descriptors": descriptors(),
+        "startup_hooks": startup_hooks(),
         "temporary": Path(tempfile.mkstemp(prefix="gauntlet-selfcheck-")[1]).name,
         "scratch_is_here": ctx.scratch.samefile(Path.cwd()),
         "files": os.listdir(),
@@ -39,6 +40,13 @@ def facts(ctx: Context) -> dict[str, object]:
         "no_new_privileges": status["NoNewPrivs"] == "1",
         "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
     }
+
+
+def startup_hooks() -> list[str]:
+    """Return what Python looked through when the process of the stage, or its parent, started."""
+    flags = {"site": "no_site", "folder of the user": "no_user_site", "folder here": "safe_path"}
+    hooks = [name for name in ("sitecustomize", "usercustomize") if name in sys.modules]
+    return [name for name, flag in flags.items() if not getattr(sys.flags, flag)] + hooks
 
 
 def descriptors() -> dict[str, str]:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.stages.attack_checks import probe_attack
 from harness.runtime.worker.stages.attacks import attack, learn
-from harness.runtime.worker.stages.checks import device, gradients, inspect
-from harness.runtime.worker.stages.inference import oracle, predict
+from harness.runtime.worker.stages.checks import applies, device, gradients, inspect
+from harness.runtime.worker.stages.inference import predict
+from harness.runtime.worker.stages.network import network
 from harness.runtime.worker.stages.network_checks import probe_network
 from harness.runtime.worker.stages.training import deliver, import_weights, repair, train
 from harness.runtime.worker.stages.training_data import poison, sanitize
@@ -24,9 +25,10 @@ STAGES: dict[str, Callable[[Job], None]] = {
     "learn": learn,
     "attack": attack,
     "predict": predict,
-    "oracle": oracle,
+    "network": network,
     "inspect": inspect,
     "gradients": gradients,
+    "applies": applies,
     "probe_network": probe_network,
     "probe_attack": probe_attack,
     "device": device,

@@ -8,16 +8,15 @@ import torch
 from torch import Tensor
 
 from harness.runtime.contracts import ContractError, Model, as_input
-from harness.runtime.model import LiveModel
-from harness.runtime.tasks import TASKS
+from harness.runtime.model import LiveModel, freeze
 from harness.runtime.worker import arrays
 from harness.runtime.worker.hook_calls import check_tensor, hook_time
 from harness.runtime.worker.job import Job
-from harness.runtime.worker.oracle_model import OracleModel
+from harness.runtime.worker.network_model import NetworkModel, connect
 from harness.runtime.worker.stages.batches import batches
 
-AttackedModel = LiveModel | OracleModel | None
-"""What a threat model grants. Hooks see it as a ``Model``, of which an oracle lacks parts."""
+AttackedModel = LiveModel | NetworkModel | None
+"""What a threat model grants: a network in this process, one in another, or none."""
 
 
 def learn(job: Job) -> None:
@@ -38,27 +37,21 @@ def attack(job: Job) -> None:
     model = None if options.no_model_access else attacked_model(job)
     y = None if "slice_y" not in job.inputs else job.tensor("slice_y", "y.npy").to(job.device)
     goal = None if "goal" not in job.inputs else job.tensor("goal", "goal.npy").to(job.device)
-    found, outputs, goals = [], [], []
+    found = []
     torch.manual_seed(job.ctx.seed("attack"))
     for rows in batches(len(raw), options.batch):
         x = as_input(raw[rows], job.device)
-        if isinstance(model, OracleModel):
-            model.rows = rows
+        if isinstance(model, NetworkModel):
+            model.begin(rows)
         batch_y = None if y is None or options.no_model_access else y[rows]
         batch_goal = None if goal is None else goal[rows]
-        if options.least_likely and isinstance(model, LiveModel):
-            batch_goal = model.predict(x.clone()).argmin(dim=1)
-            goals.append(batch_goal.cpu())
+        if options.least_likely and isinstance(model, NetworkModel):
+            batch_goal = model.goal()
         x_adv = call_hook(job, model, rows, x, batch_y, batch_goal)
         found.append(check_tensor(x_adv, f"{options.hook}()", tuple(x.shape), (torch.float32,)))
-        if isinstance(model, LiveModel) and options.access == "victim":
-            with torch.no_grad():
-                outputs.append(TASKS[job.spec.task].store(model.predict(x_adv.detach())).cpu())
+        if isinstance(model, NetworkModel):
+            model.show(found[-1])
     arrays.save_array(job.out / "attacked" / "x.npy", torch.cat(found))
-    if outputs:
-        arrays.save_array(job.out / "shown" / "outputs.npy", torch.cat(outputs))
-    if goals:
-        arrays.save_array(job.out / "goal" / "goal.npy", torch.cat(goals))
     save_passes(job, model)
 
 
@@ -98,18 +91,26 @@ def call_hook(
 
 
 def attacked_model(job: Job) -> AttackedModel:
-    """Return what the threat model grants: the victim, another network, an oracle or nothing."""
-    access = job.options.access
-    if access == "oracle":
-        return OracleModel(job.inputs["socket"], job.spec, job.device)
-    if access == "none":
+    """Return what the threat model grants."""
+    options = job.options
+    if options.access == "none":
         return None
-    network = job.trained()
-    guarded = job.guard(network) if access == "victim" else network
-    return job.live(network, guarded, job.modules["attack"].needs)
+    needs = job.modules["attack"].needs
+    if options.access == "source":  # no code of a defence takes part
+        network = job.trained()
+        return job.live(network, network, needs)
+    granted = "undefended" in job.inputs
+    return NetworkModel(
+        connect(job.inputs["socket"], job.started + job.deadline),
+        job.spec,
+        job.device,
+        needs=needs,
+        queries=options.access == "oracle",
+        undefended=freeze(job.trained("undefended")) if granted else None,
+    )
 
 
 def save_passes(job: Job, model: AttackedModel) -> None:
-    """Note the passes through a model, for the receipt."""
+    """Note the passes through a model in this process; a service counts its own."""
     if isinstance(model, LiveModel):
         job.passes = {"forward": model.passes.forward, "backward": model.passes.backward}

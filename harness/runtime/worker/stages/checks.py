@@ -31,6 +31,11 @@ def gradients(job: Job) -> None:
     arrays.save_array(job.out / "zero" / "share.npy", zero.reshape(1))
 
 
+def applies(job: Job) -> None:
+    """Build the victim's network, which declines a data set that it does not apply to."""
+    job.build()
+
+
 def device(job: Job) -> None:
     """Check that the device works: compute one matrix product on it."""
     ones = torch.ones(64, 64, device=job.device)

@@ -2,56 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from harness.runtime.contracts import as_input
-from harness.runtime.model import freeze
 from harness.runtime.tasks import TASKS
 from harness.runtime.worker import arrays
-from harness.runtime.worker.hook_calls import check_tensor, hook_time
 from harness.runtime.worker.job import Job
-from harness.runtime.worker.oracle import Oracle, listen
+from harness.runtime.worker.network_answers import GuardedNetwork
 from harness.runtime.worker.stages.batches import batches
+
+SAMPLED = 64
+"""Most inputs that are predicted again in other batches."""
+SAMPLED_VALUES = 2**21
+"""Most values of these inputs together, but for the first two: large pictures are costly."""
+SAMPLE_BATCH = 7
+"""Inputs of these batches; no benchmark's batches have this size."""
+ALONE = 3
+"""Inputs that are predicted once more, each alone."""
 
 
 def predict(job: Job) -> None:
     """Save the outputs of the defended network on inputs without labels.
 
-    The option ``eight_bit`` rounds the inputs first, as a file with 8 bits per value would.
+    The option ``eight_bit`` rounds the inputs first, as a file with 8 bits per value would. The
+    option ``rebatch`` saves outputs for a sample of the inputs in other batches, too.
     """
-    network = job.trained()
-    guarded = freeze(job.guard(network))
-    raw, task = job.tensor("x", "x.npy"), TASKS[job.spec.task]
+    network = GuardedNetwork(job, job.trained(), job.trained)
+    raw, store = job.tensor("x", "x.npy"), TASKS[job.spec.task].store
     torch.manual_seed(job.ctx.seed("predict"))
-    outputs = []
-    for rows in batches(len(raw), job.options.batch):
-        x = as_input(raw[rows], job.device)
-        if job.options.eight_bit:
-            x = (x * 255).round() / 255
-        with torch.no_grad(), hook_time(job, "defense" if "defense" in job.modules else "victim"):
-            out = guarded(x)
-        shapes = task.shapes(x, job.spec)
-        wanted = next((one for one in shapes if one == getattr(out, "shape", None)), shapes[0])
-        check_tensor(out, "the network's output", wanted, None, finite=False)
-        outputs.append(task.store(out).cpu())
-    arrays.save_array(job.out / "outputs" / "outputs.npy", torch.cat(outputs))
+
+    def outputs(parts: Iterable[Tensor]) -> Tensor:
+        found = []
+        for rows in parts:
+            x = as_input(raw[rows], job.device)
+            if job.options.eight_bit:
+                x = (x * 255).round() / 255
+            found.append(store(network.answer(x)).cpu())
+        return torch.cat(found)
+
+    arrays.save_array(
+        job.out / "outputs" / "outputs.npy", outputs(batches(len(raw), job.options.batch))
+    )
+    if job.options.rebatch:
+        parts = other_batches(len(raw), raw[:1].numel())
+        arrays.save_array(job.out / "rebatched" / "rows.npy", torch.cat(parts))
+        arrays.save_array(job.out / "rebatched" / "outputs.npy", outputs(parts))
 
 
-def oracle(job: Job) -> None:
-    """Answer queries until the process is told to stop, then save the counts."""
-    network = job.trained()
-    guarded = freeze(job.guard(network))
-    examples = len(job.tensor("slice_x", "x.npy"))
-    budget = job.options.budget
-    torch.manual_seed(job.ctx.seed("oracle"))
+def other_batches(examples: int, values: int) -> list[Tensor]:
+    """Return row numbers of a sample in another order and other batches, some of one row.
 
-    def answer(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            result: Tensor = guarded(x.to(job.device)).float()
-        return result
+    Args:
+        examples: number of inputs.
+        values: values of one input.
 
-    server = Oracle(answer, examples, budget.queries, budget.answers or "scores", job.spec.shape)
-    server.serve(listen(job.inputs["socket"], job.listener))
-    arrays.save_array(job.out / "counts.npy", server.counts)
-    job.passes = {"forward": int(server.counts.sum()), "backward": 0, "refused": server.refused}
+    >>> [rows.tolist() for rows in other_batches(10, 1)]
+    [[9, 8, 7, 6, 5, 4, 3], [2, 1, 0], [0], [1], [2]]
+    """
+    sampled = min(examples, SAMPLED, max(2, SAMPLED_VALUES // values))
+    backwards = torch.arange(sampled).flip(0)
+    alone = torch.arange(min(sampled, ALONE))
+    return [*torch.split(backwards, SAMPLE_BATCH), *torch.split(alone, 1)]

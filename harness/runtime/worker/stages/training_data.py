@@ -14,12 +14,10 @@ from harness.runtime.worker.job import Job
 
 def poison(job: Job) -> None:
     """Save the edits that an attack proposes; the harness counts and applies them."""
-    train_set = job.data("train")
+    train_set, val = job.data("train"), job.data("val")
     torch.manual_seed(job.ctx.seed("poison"))
-    with hook_time(job, "attack"), unchanged(train_set):
-        proposed = job.attack.poison(
-            train_set, job.data("val"), known_model(job), job.options.budget, job.ctx
-        )
+    with hook_time(job, "attack"), unchanged(train_set, val):
+        proposed = job.attack.poison(train_set, val, known_model(job), job.options.budget, job.ctx)
     edits = check_edits(proposed, train_set)
     arrays.save_array(job.out / "edits" / "ids.npy", edits.ids)
     if edits.x is not None:

@@ -1,0 +1,285 @@
+"""Broker between an attack and a network: the harness's own side of the border.
+
+It runs in the service's process, which loads no module: the network lives in a child of its own
+(``network_process``), the attack in another stage. It checks what an attack may ask, counts passes
+and queries, and keeps what the network was shown. Either side may send anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import signal
+import socket
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.runtime.contracts import ContractError, Spec
+from harness.runtime.tasks import TASKS
+from harness.runtime.worker.network_link import NetworkLink
+from harness.runtime.worker.network_process import ASKS
+from harness.runtime.worker.network_protocol import Connection, Message
+from harness.runtime.worker.query_ledger import QueryLedger
+
+MAX_GRAPHS = 64
+"""Forward passes that an attack may keep for a backward pass at once."""
+
+TENSORS = {"query": 2, "show": 1}
+"""Number of tensors in requests that are none of the network's."""
+
+
+@dataclass(frozen=True)
+class Access:
+    """What an attack may ask of a network.
+
+    Attributes:
+        asks: requests that are answered beside those of every model.
+        ledger: ledger of its queries, or ``None`` if they are not counted for each example.
+        answers: form of the answer to a query, ``scores`` or ``labels``.
+        goal_inputs: clean inputs from which goals are drawn, float32 ``[N, …]``, or ``None``.
+    """
+
+    asks: Collection[str] = ()
+    ledger: QueryLedger | None = None
+    answers: str = "scores"
+    goal_inputs: Tensor | None = None
+
+
+class Broker:
+    """Answers one attack.
+
+    Args:
+        link: connection to the network.
+        spec: description of the data set.
+        access: what the attack may ask.
+
+    Attributes:
+        passes: rows in forward and in backward passes.
+        shown: outputs to the attacked inputs, in the form that ``predict`` stores.
+        digests: first row, number of rows and SHA-256 of the attacked inputs that were shown.
+        goals: goals that were drawn, batch by batch.
+        breach: what the attack did against the protocol, or empty.
+        graphs: number of a forward pass that the attack keeps → shapes of its inputs and outputs.
+    """
+
+    def __init__(self, link: NetworkLink, spec: Spec, access: Access) -> None:
+        self.link, self._spec, self.access = link, spec, access
+        self.passes = {"forward": 0, "backward": 0}
+        self.shown: list[Tensor] = []
+        self.digests: list[tuple[int, int, str]] = []
+        self.goals: list[Tensor] = []
+        self.breach = ""
+        self.graphs: dict[int, tuple[tuple[int, ...], list[tuple[int, ...]]]] = {}
+        self._rows = torch.empty(0, dtype=torch.int64)
+        self._count = 0
+
+    def serve(self, server: socket.socket) -> None:
+        """Answer on a listening socket until SIGTERM; one that is pending already counts too.
+
+        Raises:
+            NetworkFailed: the network cannot go on.
+        """
+        stopping = False
+
+        def stop(*_: object) -> None:
+            nonlocal stopping
+            stopping = True
+            raise _Stop
+
+        signal.signal(signal.SIGTERM, stop)
+        with server, contextlib.suppress(_Stop):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+            while not stopping:
+                channel, _ = server.accept()
+                with channel, contextlib.suppress(ConnectionError):
+                    self.serve_connection(Connection(channel, relays=True))
+
+    def serve_connection(self, attack: Connection) -> None:
+        """Answer the requests of one connection until it is closed, at whatever point that is.
+
+        Raises:
+            NetworkFailed: the network cannot go on.
+        """
+        while True:
+            try:
+                request = attack.receive()
+                if request is None:
+                    return
+                self._answer(attack, request)
+            except ContractError as error:
+                self.breach = self.breach or str(error)
+                attack.send(Message("error", text=str(error)))
+
+    def _answer(self, attack: Connection, request: Message) -> None:
+        if request.kind in ASKS:
+            self._forward(attack, request)
+        elif request.kind in HANDLERS:
+            HANDLERS[request.kind](self, attack, request)
+        else:
+            raise ContractError(f"a request that no model answers: {request.kind}")
+
+    # -- batches ------------------------------------------------------------------------------
+
+    def _begin(self, attack: Connection, request: Message) -> None:
+        """Note the rows of the next batch; it begins where the last one was shown."""
+        shown = sum(rows for _, rows, _ in self.digests)
+        if request.first != shown:
+            raise ContractError(f"a batch begins at row {request.first}, expected {shown}")
+        self._rows = torch.arange(request.first, request.first + request.rows)
+        attack.send(Message("answer"))
+
+    def _show(self, attack: Connection, request: Message) -> None:
+        """Keep the network's answer to what became of a batch; it is asked as attacks ask it."""
+        (x,) = self._copies(attack, request)
+        if not len(x) or len(x) != len(self._rows):
+            raise ContractError(f"a batch of {len(self._rows)} rows ends with {len(x)}")
+        out = self.link.forward(x, gradient=self.access.ledger is None)
+        self.shown.append(TASKS[self._spec.task].store(out))
+        text = hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()
+        self.digests.append((int(self._rows[0]), len(x), text))
+        self._rows = self._rows[:0]
+        attack.send(Message("answer"))
+
+    def _goal(self, attack: Connection, request: Message) -> None:
+        """Draw the goals of a batch: the classes that the network finds least likely."""
+        inputs = self.access.goal_inputs
+        if inputs is None or not len(self._rows) or int(self._rows[-1]) >= len(inputs):
+            raise ContractError("goals were asked for rows that have none")
+        self.goals.append(self.link.forward(inputs[self._rows]).argmin(dim=1))
+        attack.send(Message("answer", from_broker=True), [self.goals[-1]])
+
+    # -- queries ------------------------------------------------------------------------------
+
+    def _left(self, attack: Connection, request: Message) -> None:
+        """Tell the queries left of the batch's rows."""
+        ledger = self.access.ledger
+        left = None if ledger is None else ledger.left(self._rows)
+        kind = "unlimited" if left is None else "answer"
+        attack.send(Message(kind, from_broker=True), [] if left is None else [left])
+
+    def _query(self, attack: Connection, request: Message) -> None:
+        """Answer a query, and charge it to the examples that it is about."""
+        ledger = self.access.ledger
+        if ledger is None:
+            raise ContractError("queries are not counted here")
+        x, stated = self._copies(attack, request)
+        if stated.dtype != torch.int64 or stated.shape != (len(x),):
+            raise ContractError("a query names its rows as int64 [R]")
+        if len(stated) and not 0 <= int(stated.min()) <= int(stated.max()) < len(self._rows):
+            raise ContractError("a query names rows outside its batch")
+        if not ledger.charge(x, self._rows[stated]):
+            attack.send(Message("refused"))
+            return
+        self.passes["forward"] += len(x)
+        out = self.link.forward(x)
+        attack.send(
+            Message("answer", from_broker=True),
+            [out.argmax(dim=1) if self.access.answers == "labels" else out],
+        )
+
+    # -- white-box passes ---------------------------------------------------------------------
+
+    def _forward(self, attack: Connection, request: Message) -> None:
+        """Pass a forward pass on; its tensors go from process to process."""
+        if request.kind not in self.access.asks:
+            raise ContractError(
+                f"the attack used model.{request.kind}, which its manifest's needs: or the threat "
+                "model does not grant"
+            )
+        keep = request.keep and request.kind != "predict"
+        if keep and len(self.graphs) >= MAX_GRAPHS:
+            raise ContractError(
+                f"the attack keeps more than {MAX_GRAPHS} forward passes for a backward pass"
+            )
+        shapes = [tuple(one.shape) for one in self._inputs(attack, request)]
+        number = self._count = self._count + 1 if keep else 0
+        asked = Message(
+            request.kind,
+            request.tensors,
+            graph=number,
+            keep=keep,
+            descriptor=attack.unsent_file(),
+        )
+        answer, outputs = self.link.relayed_forward(asked, shapes)
+        if request.kind != "training_loss_of":
+            self.passes["forward"] += shapes[0][0]
+        if keep:
+            self.graphs[number] = shapes[0], outputs
+        attack.send(answer._replace(graph=number))
+
+    def _backward(self, attack: Connection, request: Message) -> None:
+        """Pass a backward pass on."""
+        if request.graph not in self.graphs:
+            raise ContractError(
+                "a second backward pass through one forward pass: keep its graph "
+                "(retain_graph=True)"
+            )
+        shape, outputs = self.graphs[request.graph]
+        wanted = [one for n, one in enumerate(outputs) if request.first >> n & 1]
+        given = attack.views(request)
+        floats = all(one.dtype == torch.float32 for one in given)
+        if not given or not floats or [tuple(one.shape) for one in given] != wanted:
+            raise ContractError("a backward pass whose gradients do not fit the outputs")
+        if not request.keep:
+            del self.graphs[request.graph]
+        asked = Message(
+            "backward",
+            request.tensors,
+            graph=request.graph,
+            first=request.first,
+            keep=request.keep,
+            descriptor=attack.unsent_file(),
+        )
+        answer = self.link.relayed_backward(asked, shape, given)
+        self.passes["backward"] += shape[0]
+        attack.send(answer)
+
+    def _free(self, attack: Connection, request: Message) -> None:
+        """Forget a forward pass."""
+        if self.graphs.pop(request.graph, None) is not None:
+            self.link.free(Message("free", graph=request.graph))
+        attack.send(Message("answer"))
+
+    # -- checks -------------------------------------------------------------------------------
+
+    def _inputs(self, attack: Connection, request: Message) -> list[Tensor]:
+        """Return a request's tensors, where the attack may change them at any time.
+
+        Raises:
+            ContractError: their number, types or shapes are wrong.
+        """
+        wanted = TENSORS.get(request.kind) or ASKS[request.kind].tensors
+        found = attack.views(request)
+        if len(found) != wanted:
+            raise ContractError(f"a request with {len(found)} tensors, not {wanted}")
+        x = found[0]
+        if x.dtype != torch.float32 or not x.ndim:
+            name = str(x.dtype).removeprefix("torch.")
+            raise ContractError(f"inputs are float32 [B, …], got {name} {list(x.shape)}")
+        expected = [len(x), *self._spec.shape]
+        if request.kind != "training_loss_of" and list(x.shape) != expected:
+            raise ContractError(f"expected inputs {expected}, got {list(x.shape)}")
+        return found
+
+    def _copies(self, attack: Connection, request: Message) -> list[Tensor]:
+        """Return copies of a request's tensors, once they are right."""
+        return [one.clone() for one in self._inputs(attack, request)]
+
+
+HANDLERS: Mapping[str, Callable[[Broker, Connection, Message], None]] = {
+    "begin": Broker._begin,
+    "show": Broker._show,
+    "goal": Broker._goal,
+    "left": Broker._left,
+    "query": Broker._query,
+    "backward": Broker._backward,
+    "free": Broker._free,
+}
+"""Request → method that answers it, beside the passes of ``ASKS``."""
+
+
+class _Stop(Exception):
+    """SIGTERM: the attack has ended."""

@@ -1,0 +1,93 @@
+"""Queries are charged to the example that they are about, whatever the attack says."""
+
+import numpy as np
+import pytest
+import torch
+
+from harness.runtime.contracts import Budget, ContractError
+from harness.runtime.worker.query_ledger import QueryLedger
+
+BUDGETS = {
+    "linf": Budget(norm="linf", eps=0.1, queries=3),
+    "l2": Budget(norm="l2", eps=0.4, queries=3),
+    "patch": Budget(patch=2, queries=3),
+    "unbounded": Budget(unbounded=True, queries=3),
+}
+
+
+def clean(examples=8):
+    return torch.rand(examples, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+def attacked(x, kind, seed=1):
+    noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    if kind == "linf":
+        return (x + 0.1 * noise.sign()).clamp(0, 1)
+    if kind == "patch":
+        result = x.clone()
+        result[:, :, 1:3, 2:4] = noise[:, :, 1:3, 2:4].abs()
+        return result
+    return (x + 0.4 * noise / noise.flatten(1).norm(dim=1)[:, None, None, None]).clamp(0, 1)
+
+
+@pytest.mark.parametrize("kind", BUDGETS)
+@pytest.mark.parametrize("stated", ["own", "other"])
+def test_the_nearest_example_pays(kind, stated):
+    x = clean()
+    ledger = QueryLedger(x, BUDGETS[kind])
+    own = torch.arange(8)
+    rows = own if stated == "own" else own.roll(3)
+    assert ledger.charge(attacked(x, kind), rows)
+    assert ledger.counts.tolist() == [1] * 8
+
+
+@pytest.mark.parametrize("kind", BUDGETS)
+def test_a_brute_force_search_agrees(kind):
+    x = clean(30) * 0.3  # so close together that balls overlap
+    queries = attacked(x, kind)
+    difference = queries[:, None].double() - x[None].double()
+    distance = {
+        "linf": difference.abs().flatten(2).amax(dim=2),
+        "patch": (difference.abs() > 1e-6).any(dim=2).flatten(2).sum(dim=2),
+    }.get(kind, difference.flatten(2).norm(dim=2))
+    found = QueryLedger(x, BUDGETS[kind]).nearest(queries, torch.randint(30, (30,)))
+    assert torch.equal(distance.gather(1, found[:, None])[:, 0], distance.amin(dim=1))
+
+
+@pytest.mark.parametrize("kind", ["linf", "l2", "patch"])
+def test_spare_queries_cannot_be_pooled(kind):
+    x = clean()
+    ledger = QueryLedger(x, BUDGETS[kind])
+    hard = attacked(x, kind)[:1]
+    for _ in range(3):
+        assert ledger.charge(hard, torch.tensor([0]))
+    for other in range(1, 8):  # their queries are left, and stay theirs
+        assert not ledger.charge(hard, torch.tensor([other]))
+    assert ledger.counts.tolist() == [3] + [0] * 7
+    assert ledger.refused == 7
+
+
+@pytest.mark.parametrize("kind", ["linf", "l2", "patch"])
+@pytest.mark.parametrize("bad", ["far", "nan", "blank"])
+def test_a_query_outside_the_budget_is_refused(kind, bad):
+    x = clean()
+    queries = {"far": 1 - x, "nan": x * float("nan"), "blank": torch.zeros_like(x)}[bad]
+    ledger = QueryLedger(x, BUDGETS[kind])
+    with pytest.raises(ContractError, match="outside the budget"):
+        ledger.charge(queries, torch.arange(8))
+    assert not ledger.counts.any()
+
+
+def test_equal_examples_each_have_their_own_queries():
+    x = clean(1).repeat(3, 1, 1, 1)
+    ledger = QueryLedger(x, BUDGETS["linf"])
+    assert ledger.charge(x, torch.tensor([0, 1, 1]))
+    assert ledger.counts.tolist() == [1, 2, 0]
+
+
+def test_the_edge_of_the_ball_is_inside():
+    x = clean()
+    for kind in ("linf", "l2"):
+        budget = BUDGETS[kind]
+        step = budget.eps if kind == "linf" else budget.eps / np.sqrt(32)
+        assert QueryLedger(x * 0.5, budget).charge(x * 0.5 + step, torch.arange(8))
