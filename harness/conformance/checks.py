@@ -97,6 +97,9 @@ class SettingChecks:
         reasons = "; ".join(sorted({runner.reason_of(r) for r in own if r.status != "ok"}))
         fair = bool(own) and all(r.status in FAIR for r in own)
         yield CheckResult(f"runs {setting.name}", fair, reasons)
+        if any(r.status == "contract_violation" and r.by == self.module.manifest.kind for r in own):
+            self._mistaken.add(task)
+            return
         yield from found
         if variant == smoke_variant(self.module) and good:
             yield from check_expectation(runner, threat, task, records, variant)

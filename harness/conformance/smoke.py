@@ -45,7 +45,8 @@ BUDGETS: dict[str, dict[str, Json]] = {
 
 EDGES: dict[str, tuple[dict[str, Json], ...]] = {
     "evasion": ({"norm": "linf", "eps": 1 / 255}, {"norm": "linf", "eps": 1.0},
-                {"norm": "l2", "eps": 0.01}, {"norm": "l2", "eps": 5.0}),
+                {"norm": "l2", "eps": 0.01}, {"norm": "l2", "eps": 5.0},
+                BALL | {"patch": 3}, {"patch": 3}),
     "evasion-query": (BALL | {"queries": 1},),
     "evasion-transfer": ({"norm": "linf", "eps": 1 / 255}, {"norm": "linf", "eps": 1.0}),
     "poisoning": ({"edits": 0.001, "labels": True}, {"edits": 1.0, "labels": True}),
