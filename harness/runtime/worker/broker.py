@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import select
 import signal
 import socket
 from collections.abc import Callable, Collection, Mapping
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from harness.runtime.contracts import ContractError, Spec
 from harness.runtime.tasks import TASKS
-from harness.runtime.worker.network_link import NetworkLink
+from harness.runtime.worker.network_link import NetworkFailed, NetworkLink
 from harness.runtime.worker.network_process import ASKS
 from harness.runtime.worker.network_protocol import Connection, Message
 from harness.runtime.worker.query_ledger import QueryLedger
@@ -29,6 +30,8 @@ MAX_GRAPHS = 64
 
 TENSORS = {"query": 2, "show": 1}
 """Number of tensors in requests that are none of the network's."""
+ROUNDING = 1e-3
+"""How far a value of an input may lie outside of [0, 1] and be a picture's all the same."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Broker:
         self.graphs: dict[int, tuple[tuple[int, ...], list[tuple[int, ...]]]] = {}
         self._rows = torch.empty(0, dtype=torch.int64)
         self._count = 0
+        self._asked = torch.empty(0)
 
     def serve(self, server: socket.socket) -> None:
         """Answer on a listening socket until SIGTERM; one that is pending already counts too.
@@ -96,7 +100,12 @@ class Broker:
                 while not stopping:
                     channel, _ = server.accept()
                     with channel, contextlib.suppress(ConnectionError):
-                        self.serve_connection(Connection(channel, relays=True))
+                        try:
+                            self.serve_connection(Connection(channel, relays=True))
+                        except _Stop:
+                            if not hung_up(channel):  # by the network, which may send signals too
+                                raise NetworkFailed("module_error", STOPPED_EARLY) from None
+                            raise
         finally:  # where the network has failed, the signal comes while its end is being reported
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -115,8 +124,13 @@ class Broker:
             except ContractError as error:
                 self.breach = self.breach or str(error)
                 attack.send(Message("error", text=str(error)))
+            except NetworkFailed:
+                if not is_picture(self._asked):
+                    self.breach = self.breach or NO_PICTURE
+                raise
 
     def _answer(self, attack: Connection, request: Message) -> None:
+        self._asked = self._asked[:0]  # a view of memory that the attack has filled anew
         if request.kind in ASKS:
             self._forward(attack, request)
         elif request.kind in HANDLERS:
@@ -125,6 +139,12 @@ class Broker:
             raise ContractError(f"a request that no model answers: {request.kind}")
 
     # -- batches ------------------------------------------------------------------------------
+
+    @property
+    def held_rows(self) -> int:
+        """Rows of the forward passes that the attack keeps, and of the one that is not answered."""
+        waiting = 0 if self.link.asked_at is None else len(self._asked)
+        return waiting + sum(shape[0] for shape, _ in self.graphs.values())
 
     def _begin(self, attack: Connection, request: Message) -> None:
         """Note the rows of the next batch; it begins where the last one was shown."""
@@ -262,9 +282,11 @@ class Broker:
         if x.dtype != torch.float32 or not x.ndim:
             name = str(x.dtype).removeprefix("torch.")
             raise ContractError(f"inputs are float32 [B, …], got {name} {list(x.shape)}")
-        expected = [len(x), *self._spec.shape]
-        if request.kind != "training_loss_of" and list(x.shape) != expected:
-            raise ContractError(f"expected inputs {expected}, got {list(x.shape)}")
+        if request.kind != "training_loss_of":
+            expected = [len(x), *self._spec.shape]
+            if list(x.shape) != expected:
+                raise ContractError(f"expected inputs {expected}, got {list(x.shape)}")
+            self._asked = x
         return found
 
     def _copies(self, attack: Connection, request: Message) -> list[Tensor]:
@@ -282,6 +304,25 @@ HANDLERS: Mapping[str, Callable[[Broker, Connection, Message], None]] = {
     "free": Broker._free,
 }
 """Request → method that answers it, beside the passes of ``ASKS``."""
+
+
+STOPPED_EARLY = "its process was told to stop while the attack was there, which we never do"
+NO_PICTURE = "the network failed on inputs of the attack that are not finite or outside [0, 1]"
+
+
+def is_picture(x: Tensor) -> bool:
+    """Return whether all values are finite and in [0, 1], up to rounding."""
+    if not x.numel():
+        return True
+    least, most = torch.aminmax(x)  # both NaN if any value is
+    return bool(least >= -ROUNDING) and bool(most <= 1 + ROUNDING)
+
+
+def hung_up(channel: socket.socket) -> bool:
+    """Return whether the other side has closed a connection, or has ended."""
+    poll = select.poll()
+    poll.register(channel, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 class _Stop(Exception):

@@ -106,7 +106,10 @@ def save(job: Job, broker: Broker) -> None:
     job.passes = broker.passes | {name: count for name, count in link.counts.items() if count}
     job.hook_seconds = link.seconds
     waiting = None if link.asked_at is None else time.monotonic() - link.asked_at
-    job.breach, job.waiting, job.graphs = broker.breach, waiting, len(broker.graphs)
+    # a pass of many rows needs as much memory as many passes
+    held = -(-broker.held_rows // max(1, job.options.batch or 1))
+    job.breach, job.waiting = broker.breach, waiting
+    job.graphs = max(len(broker.graphs), held)
 
 
 def listen(path: Path, descriptor: int | None) -> socket.socket:
