@@ -196,7 +196,8 @@ class Container:
         for role, module in file.modules.items():
             folder = Path(module.folder)
             name = f"modules/{folder.parent.name}/{folder.name}"
-            expose_module(folder, self.mount_root / name)
+            if not (self.mount_root / name).exists():  # a module may have two roles
+                expose_module(folder, self.mount_root / name)
             modules[role] = replace(module, folder=f"{MOUNTS}/{name}")
         checkpoint = Path(file.checkpoint)
         if checkpoint.is_dir():
