@@ -57,8 +57,8 @@ class Setting(NamedTuple):
 class SettingChecks:
     """Checks of a module in all of its settings.
 
-    A mistake that is found by name explains what else fails, so that nothing else is checked in
-    its task until it is mended.
+    A mistake that is found by name, or that leaves no cell with a result, explains what else
+    fails: nothing else is checked in its task until it is mended.
 
     Args:
         runner: runs the matrices.
@@ -97,6 +97,9 @@ class SettingChecks:
         reasons = "; ".join(sorted({runner.reason_of(r) for r in own if r.status != "ok"}))
         fair = bool(own) and all(r.status in FAIR for r in own)
         yield CheckResult(f"runs {setting.name}", fair, reasons)
+        if not fair and not good and any(r.by == self.module.manifest.kind for r in own):
+            self._mistaken.add(task)
+            return
         yield from found
         if variant == smoke_variant(self.module) and good:
             yield from check_expectation(runner, threat, task, records, variant)

@@ -21,6 +21,7 @@ from harness.runtime.worker import probe_names
 def check_answers(runner: SmokeRunner, record: Record, name: str) -> list[CheckResult]:
     """Check the answers of a victim's or defence's network, also where its cell has failed.
 
+    A network whose training broke the contract is asked untrained: most mistakes show there, too.
     What the undefended reference victim does, too, is not put down to a defence.
 
     Args:
@@ -80,8 +81,8 @@ def check_attack(runner: SmokeRunner, record: Record, name: str) -> list[CheckRe
 
 
 def has_network(runner: SmokeRunner, record: Record) -> bool:
-    """Return whether a cell's network was trained."""
-    return "after" in record.stages and runner.is_stored(record.stages["network"])
+    """Return whether a cell's network was trained, or its training broke the contract."""
+    return "after" in record.stages and record.status not in ("not_applicable", "avoided")
 
 
 def _checked(runner: SmokeRunner, names: tuple[str, ...]) -> list[str]:
@@ -106,10 +107,11 @@ def _ask_network(runner: SmokeRunner, record: Record) -> tuple[dict[str, str], s
     after = runner.plan.graph.stages[record.stages["after"]]
     assert isinstance(after.recipe, StageRecipe)
     inputs = {
-        "weights": after.inputs["weights"],
         "spec": after.inputs["spec"],
         "slice_x": Input(record.stages["slice"], "x"),
     }
+    if runner.is_stored(record.stages["network"]):
+        inputs["weights"] = after.inputs["weights"]
     recipe = after.recipe.with_options(NoOptions())
     return _findings(runner, "probe_network", inputs, recipe, probe_names.NETWORK)
 

@@ -45,7 +45,8 @@ BUDGETS: dict[str, dict[str, Json]] = {
 
 EDGES: dict[str, tuple[dict[str, Json], ...]] = {
     "evasion": ({"norm": "linf", "eps": 1 / 255}, {"norm": "linf", "eps": 1.0},
-                {"norm": "l2", "eps": 0.01}, {"norm": "l2", "eps": 5.0}),
+                {"norm": "l2", "eps": 0.01}, {"norm": "l2", "eps": 5.0},
+                BALL | {"patch": 3}, {"patch": 3}),
     "evasion-query": (BALL | {"queries": 1},),
     "evasion-transfer": ({"norm": "linf", "eps": 1 / 255}, {"norm": "linf", "eps": 1.0}),
     "poisoning": ({"edits": 0.001, "labels": True}, {"edits": 1.0, "labels": True}),
@@ -118,11 +119,12 @@ def make_matrix(
         budget: the only budget of the matrix.
     """
     manifest, entry = module.manifest, make_entry(module, task, variant)
-    lists: dict[str, list[Json]] = {
+    around: dict[str, list[Json]] = {
         "victims": [VICTIMS[task]],
         "defenses": ["none"],
         "attacks": ["noop"],
-    } | SURROUNDINGS[manifest.kind](manifest, entry, threat, task)
+    }
+    around |= SURROUNDINGS[manifest.kind](manifest, entry, threat, task)
     data = DATA[task]
     knowledge: Json = "clean-victim" if needs_clean_victim(manifest, threat) else "none"
     if needs_public(threat) and manifest.kind == "victim":
@@ -133,7 +135,7 @@ def make_matrix(
         "threat_model": threat,
         "data": data,
         "knowledge": knowledge,
-        **lists,
+        **around,
         "budgets": [budget],
         "eval_subset": {"examples": 40 if task == "segmentation" else 200, "batch": 40},
         "clean": 20 if task == "segmentation" else 100,

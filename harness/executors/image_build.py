@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import tarfile
 import tempfile
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from harness.common.errors import UserError
 from harness.common.text import one_line
 from harness.config.dockerfile import Instruction
 from harness.executors.image_archives import Context, Stream
+from harness.executors.image_network import Network
 from harness.executors.image_steps import changed_elsewhere, keep, label_lines, render
 from harness.executors.image_sweep import BUILD, WORKSHOP
 from harness.executors.owners import owner
@@ -30,47 +31,20 @@ DOCKERFILE = "Dockerfile.gauntlet"
 """Name of the Dockerfile in a build's archive."""
 FILES = "files"
 """Folder of a module's files in a build's archive: no name of theirs means anything there."""
-PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """Escape sequences that the engine puts around lines of the standard error."""
 BUILD_SECONDS, IDLE_SECONDS = 3 * 3600, 1800
 """Longest build, and longest time in which it prints nothing."""
+LOG_LINES = 1000
+"""Lines of a build's log that are remembered, to say what failed."""
 BUILD_MEMORY = 16 << 30
 """Memory limit of each instruction."""
-NETWORK_OPTIONS = MappingProxyType({"com.docker.network.bridge.enable_icc": "false"})
-"""Containers of a build's network cannot reach each other."""
 INHERITED = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "Healthcheck", "OnBuild", "Shell",
              "StopSignal", "User", "Volumes", "WorkingDir")  # fmt: skip
 """Settings that each image has from its base, unchanged."""
 
 Engine = docker.DockerClient
 EngineFailure = (docker.errors.DockerException, urllib3.exceptions.HTTPError, OSError)
-
-
-@contextlib.contextmanager
-def build_network(engine: Engine) -> Iterator[str]:
-    """Make a network for a build and yield its name; remove it afterwards.
-
-    Its containers have a loopback interface of their own, so ``127.0.0.1`` is never the host's.
-
-    Raises:
-        UserError: the engine makes none.
-    """
-    try:
-        network = engine.networks.create(
-            f"{WORKSHOP}-{uuid.uuid4().hex[:12]}",
-            driver="bridge",
-            options=dict(NETWORK_OPTIONS),
-            labels={BUILD: owner()},
-        )
-    except docker.errors.APIError as error:
-        what = f"the engine makes no network for the build: {one_line(str(error))}"
-        raise UserError("docker", what, "docker network prune, or see the engine's log") from error
-    try:
-        yield str(network.name)
-    finally:
-        with contextlib.suppress(docker.errors.APIError):
-            network.remove()
 
 
 @dataclass(frozen=True)
@@ -86,7 +60,7 @@ class Build:
 
     engine: Engine
     who: str
-    network: str
+    network: Network
     tell: Callable[[str], None]
 
     def run(
@@ -110,7 +84,7 @@ class Build:
             UserError: the build failed.
         """
         context.add(DOCKERFILE, text.encode())
-        lines: list[str] = []
+        lines: deque[str] = deque(maxlen=LOG_LINES)
         begun = time.monotonic()
         try:
             stream = self.engine.api.build(
@@ -120,8 +94,8 @@ class Build:
                 tag=name,
                 labels=dict(labels),
                 target=target,
-                network_mode=self.network,
-                buildargs={name: os.environ[name] for name in PROXIES if name in os.environ},
+                network_mode=self.network.name,
+                buildargs=dict(self.network.proxies),
                 container_limits={"memory": BUILD_MEMORY, "memswap": BUILD_MEMORY},
                 rm=True,
                 forcerm=True,
@@ -131,7 +105,7 @@ class Build:
             for event in stream:
                 said = COLOURS.sub("", event.get("stream") or event.get("error") or "")
                 for line in said.splitlines():
-                    lines += [line] if line.strip() else []
+                    lines += [one_line(line)] if line.strip() else []
                     self.tell(one_line(line)[:100])
                 if "error" in event:
                     raise self._failed(failure_line(lines))
@@ -222,11 +196,12 @@ def label_base(text: str) -> str:
     return re.sub(r"(?m)^FROM .*$", lambda found: f"{found[0]}\n{labels}", text)
 
 
-def failure_line(lines: list[str]) -> str:
+def failure_line(lines: Iterable[str]) -> str:
     """Return the line of a build's log that says what failed: pip's error, else the last line."""
     telling = re.compile(r"ERROR|\w*Error: |.* requires |.* has requirement")
-    errors = [line for line in lines if telling.match(line)]
-    return one_line((errors[:1] or lines[-1:] or ["its log is empty"])[0])
+    listed = list(lines)
+    errors = [line for line in listed if telling.match(line)]
+    return one_line((errors[:1] or listed[-1:] or ["its log is empty"])[0])
 
 
 def check_layer(made: Image, base: Image, who: str) -> None:

@@ -23,7 +23,7 @@ PINNED = KEPT / "gauntlet"
 """Folder of the pinned requirements: no module's Dockerfile changes it."""
 PACKAGES = (f"/{PINNED}/packages", f"/{KEPT}/packages")
 """Folders of Python packages: of the requirements, and of what a Dockerfile installs."""
-MAX_FILES, MAX_BYTES = 500_000, 32 << 30
+MAX_FILES, MAX_BYTES = 500_000, 16 << 30
 """Limits of a layer."""
 HOOKS = ("sitecustomize", "usercustomize")
 """Modules that Python imports when it starts."""
@@ -37,10 +37,15 @@ ENVIRONMENT = Instruction("ENV", (
 """Variables of every workshop: what pip installs is kept, and can be imported in the build."""
 
 PIP = (
-    "python -m pip install --no-cache-dir --no-deps --only-binary=:all: {hashes}"
-    f"--target {PACKAGES[0]} -r /tmp/requirements.txt && python -m pip check"
+    "unset PYTHONPATH && python -m pip install --no-cache-dir --no-deps --only-binary=:all: "
+    f"{{hashes}}--target {PACKAGES[0]} -r /tmp/requirements.txt && "
+    f"python -c 'import sys; from pip._internal.cli.main import main; "
+    f'sys.path.append("{PACKAGES[0]}"); sys.exit(main(["check"]))\''
 )
-"""Installed without dependencies, as the base has its own; a missing one fails the build."""
+"""Installed without dependencies, as the base has its own; a missing one fails the build.
+
+No code of a wheel runs meanwhile, not even in place of a library of pip's: so none changes what
+another module's wheel brought."""
 
 
 def install(pins: Iterable[str]) -> tuple[Instruction, ...]:

@@ -26,7 +26,8 @@ from harness.config.environments import DOCKERFILE, RUNTIME, Environment
 from harness.config.identity import joined_digest
 from harness.config.module_files import module_files, open_plain
 from harness.executors.image_archives import Context
-from harness.executors.image_build import FILES, Build, build_network, label_base
+from harness.executors.image_build import FILES, Build, label_base
+from harness.executors.image_network import closed_network, open_network
 from harness.executors.image_steps import install
 from harness.executors.image_sweep import BUILD, WORKSHOP, sweep
 from harness.executors.owners import owner
@@ -151,14 +152,15 @@ class Images:
             layers.append((partial(add_pins, pins=pins), True))
         if module:
             layers.append((partial(add_module, module=module), False))
-        with build_network(self.client) as network:
+        below = tag(environment.base)  # a tag, because FROM takes no image id
+        opened = closed_network(self.client, below) if layers else open_network(self.client)
+        with opened as network:
             build = Build(self.client, who, network, tell)
             if not layers:
                 with closing(Context()) as context:
                     context.add(RUNTIME.name, RUNTIME.read_bytes())
                     text = label_base(DOCKERFILE.read_text("utf-8"))
                     build.run(text, context, name, environment.device, labels)
-            below = tag(environment.base)  # a tag, because FROM takes no image id
             for number, (add, pinned) in enumerate(layers, 1):
                 if number < len(layers):  # its name goes when the build ends, by this label
                     names, label = f"{WORKSHOP}:{environment.key[:32]}", owner()

@@ -18,6 +18,7 @@ from harness.config.dockerfile import parse
 from harness.config.environments import Environment, environment_of
 from harness.executors import image_build, image_steps, images
 from harness.executors.image_archives import Context
+from harness.executors.image_network import open_network
 from harness.executors.image_sweep import BUILD, WORKSHOP
 from harness.executors.images import KEY, Images, tag
 from tests.support.containers import everything, ours
@@ -152,6 +153,17 @@ def test_what_no_layer_may_hold_fails_the_build_and_leaves_nothing(module, engin
     assert everything(engine) == before
 
 
+def test_a_failure_after_the_requirements_leaves_nothing_of_them(module, engine):
+    odd = module(
+        "RUN printf '\\033]0;title\\007ERROR: odd\\n' && exit 7", pins="iniconfig==2.3.0\n"
+    )
+    before = everything(engine)
+    with pytest.raises(UserError, match="attacks/odd: the image cannot be built: ") as caught:
+        build(engine, odd)
+    assert str(caught.value).isprintable()
+    assert everything(engine) == before
+
+
 def test_rights_and_owners_do_not_survive(module, engine):
     odd = module(
         "RUN cp /bin/true /opt/t && chown 5:5 /opt/t && chmod 6755 /opt/t && ln /opt/t /opt/u"
@@ -192,31 +204,54 @@ def server():
         made.shutdown()
 
 
-def test_a_build_reaches_package_indexes_and_never_the_hosts_loopback(module, engine, server):
+REACH = """
+import socket, sys, urllib.request
+PORT = @PORT@
+routes = [line.split() for line in open("/proc/net/route")]
+here = socket.gethostbyname(socket.gethostname())
+def reach(name, action):
+    try:
+        action()
+        print(name)
+    except OSError as error:
+        print("no", name, error, file=sys.stderr)
+def fetch(name, address):
+    reach(name, lambda: urllib.request.urlopen(address, timeout=10))
+def connect(name, *address):
+    reach(name, lambda: socket.create_connection(address, 3))
+connect("loopback", "127.0.0.1", PORT)
+connect("localhost", "localhost", PORT)
+connect("gateway", here.rpartition(".")[0] + ".1", PORT)
+connect("metadata", "169.254.169.254", 80)
+reach("names", lambda: socket.gethostbyname("pypi.org"))
+fetch("loopback by the proxy", f"http://127.0.0.1:{PORT}/")
+fetch("another host", "https://example.org/")
+fetch("another host, plain", "http://example.org/")
+fetch("index", "https://pypi.org/simple/iniconfig/")
+"""
+"""What a build tries to reach; it prints what it did."""
+
+
+def test_a_build_reaches_package_indexes_and_nothing_else(module, engine, server):
     port, asked = server
-    fetch = f"u.urlopen('http://HOST:{port}/HOST', timeout=5)"
-    fetch = f'python -c "import urllib.request as u; {fetch}" && echo reached || echo none'
-    text = "\n".join(
-        f"RUN ({fetch}) > /opt/HOST".replace("HOST", host) for host in ("127.0.0.1", "localhost")
+    text = "COPY reach.py /tmp/\nRUN python /tmp/reach.py > /opt/reached\n"
+    text += "RUN pip install iniconfig==2.3.0"
+    environment, said = build(
+        engine, module(text, files={"reach.py": REACH.replace("@PORT@", str(port))})
     )
-    gateway = (
-        "import socket, struct\\nrows = [line.split() for line in open('/proc/net/route')]\\n"
-        "(ip,) = [int(row[2], 16) for row in rows if row[1] == '0' * 8]\\n"
-        "address = socket.inet_ntoa(struct.pack('<I', ip))\\n"
-        f"print(socket.socket().connect_ex((address, {port})))"
-    )
-    text += f'\nRUN printf "{gateway}" | python > /opt/gateway && pip install iniconfig==2.3.0'
-    environment, _ = build(engine, module(text))
-    said = inside(engine, environment, "cat /opt/127.0.0.1 /opt/localhost /opt/gateway; ls /opt")
-    assert said.split()[:2] == ["none", "none"]
-    assert said.split()[2] != "0", "what listens on the loopback alone is not at the gateway"
-    assert "packages" in said
+    assert inside(engine, environment, "cat /opt/reached; ls /opt").split() == [
+        "index",
+        "packages",
+        "reached",
+    ]
     assert asked == []
+    assert any("403 Only package indexes" in line for line in said)
 
 
 def test_containers_of_a_build_cannot_reach_each_other(engine):
     client = engine.client
-    with image_build.build_network(client) as network:
+    with open_network(client) as made:
+        network = made.name
         listen = "import socket; s = socket.create_server(('', 80)); s.accept()"
         other = client.containers.run(
             engine.id_of(None), ["python", "-c", listen], detach=True, network=network
@@ -323,7 +358,7 @@ def test_a_pruned_image_leaves_nothing(module, engine):
 def test_a_volume_that_an_image_had_would_go_with_its_container(checkout, engine, monkeypatch):
     """No build makes such an image; should a base ever be one, nothing stays on the host."""
     name = f"{WORKSHOP}:volume"
-    with image_build.build_network(engine.client) as network, closing(Context()) as context:
+    with open_network(engine.client) as network, closing(Context()) as context:
         made = image_build.Build(engine.client, "test", network, lambda _: None)
         made.run(f"FROM {tag(Environment())}\nVOLUME /data\n", context, name, labels={BUILD: ""})
     image = engine.client.images.get(name)
@@ -367,7 +402,7 @@ def test_an_engine_would_do_what_was_read(engine):
     }
     found = []
     before = everything(engine)
-    with image_build.build_network(engine.client) as network:
+    with open_network(engine.client) as network:
         made = image_build.Build(engine.client, "test", network, lambda _: None)
         for folder, text in texts.items():
             context = Context()

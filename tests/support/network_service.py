@@ -21,9 +21,7 @@ CPU = torch.device("cpu")
 
 def live_of(network, spec, victim=None, loss=None):
     """The network as its own process holds it."""
-    return LiveModel(
-        network, network, victim, spec, lambda: network, loss or loss_for(spec), NEEDS
-    )
+    return LiveModel(network, network, victim, spec, lambda: network, loss or loss_for(spec), NEEDS)
 
 
 def forked(serve):

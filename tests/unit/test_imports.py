@@ -59,6 +59,7 @@ HOMES = {
         "executors.docker",
         "executors.images",
         "executors.image_build",
+        "executors.image_network",
         "executors.image_sweep",
     ),
     "urllib3": ("executors.image_build",),

@@ -141,7 +141,7 @@ class NetworkProcess:
             )
         # what torch.autograd.grad calls in the end; it would import sympy first, for a third of a
         # second, as soon as it is given gradients of outputs
-        found = _engine_run_backward(
+        found: Sequence[Tensor | None] = _engine_run_backward(
             outputs,
             tuple(self._take(request)),
             request.keep,

@@ -20,7 +20,7 @@ from harness.planning.recipe import (
     SubsetRecipe,
 )
 
-GOLDEN = "8fd6c332f4bfe18a286377f8c3f36358ee715fbb07c0e9e2fd8d401a126501b1"
+GOLDEN = "1acec2f4d2f2292a06a665b4761fd87d5579aaf38d13f6f494355b8438e4ba67"
 """Changes only with the recipe of keys; then raise ``KEY_VERSION`` and pin the new one."""
 
 

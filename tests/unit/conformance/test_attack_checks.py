@@ -92,7 +92,10 @@ def changed(convert):
 
 
 MISTAKES = {
-    names.FORM: [(changed(lambda x: x[:, 0]), "[8, 4, 4], expected"), (changed(tuple), "a tuple")],
+    names.FORM: [
+        (changed(lambda x: x[:, 0]), "shape [8, 4, 4], expected"),
+        (changed(tuple), "a tuple"),
+    ],
     names.FLOAT32: [(changed(torch.Tensor.half), "float16"), (changed(torch.Tensor.double), "64")],
     names.UNCHANGED: [(in_place, "x.clone()"), (labels_in_place, "y.clone()")],
     names.OWN_MEMORY: [

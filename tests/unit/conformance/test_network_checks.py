@@ -50,7 +50,7 @@ def in_place(self, x):
 
 
 def in_place_attacked(self, x):
-    return self.logits(straight_through(lambda v: v.mul_(7).round_().div_(7), x))
+    return self.logits(x.mul_(0.5) if x.requires_grad else x * 0.5)
 
 
 def in_place_unattacked(self, x):
@@ -110,9 +110,9 @@ def turns_gradients_on(self, x):
 
 MISTAKES = {
     names.FORM: [
-        (lambda self, x: (self.logits(x), x), "a tuple"),
-        (lambda self, x: self.logits(x).argmax(1), "[12], expected [12, 3]"),
-        (lambda self, x: self.logits(x)[:, :2], "[12, 2], expected [12, 3]"),
+        (lambda self, x: (self.logits(x), x), "returned tuple"),
+        (lambda self, x: self.logits(x).argmax(1), "shape [12] for 12 inputs"),
+        (lambda self, x: self.logits(x)[:, :2], "[12, 2] for 12 inputs, expected [12, 3]"),
     ],
     names.FLOAT32: [
         (lambda self, x: self.logits(x).half(), "float16"),
@@ -147,7 +147,7 @@ MISTAKES = {
         (first_batch, "an earlier one"),
     ],
     names.ONE_ROW: [
-        (lambda self, x: self.logits(x).squeeze(), "[3], expected [1, 3]; name the axis"),
+        (lambda self, x: self.logits(x).squeeze(), "[3] for 1 inputs, expected [1, 3]; keep"),
         (one_row_refused, "ends in ValueError"),
     ],
     names.ANY_SIZE: [(even_only, "a batch of 3 rows ends in RuntimeError")],

@@ -164,9 +164,8 @@ MISTAKES = [
     (names.UNCHANGED, victim, {"before": "x = x.sub_(0.5)"}),
     (names.BATCH, victim, {"stats": ", track_running_stats=False"}),
     (names.ONE_ROW, victim, {"after": "out = out.squeeze()"}),
-    (names.REBUILD, victim, {"fitted": "network.head = nn.Linear(128, 3)"}),
     (names.FLOAT32, guard, {"out": "self.network(x).half()"}),
-    (names.UNCHANGED, guard, {"x": "straight_through(lambda v: v.mul_(7).round_().div_(7), x)"}),
+    (names.UNCHANGED, guard, {"x": "x.mul_(0.9)"}),
     (names.OWN_MEMORY, guard,
      {"out": "self.__dict__.setdefault('buffer', torch.zeros(64, 10))[:len(x)]"
              ".copy_(self.network(x)) if not torch.is_grad_enabled() else self.network(x)"}),
@@ -200,6 +199,22 @@ def test_weights_that_do_not_hold_all_that_was_trained_fail_the_rebuild(
                      workspace, executor)  # fmt: skip
     assert {one.name.partition(" ")[0] for one in found} <= {"rebuild", "answers", "expects"}
     assert any(one.name.startswith("rebuild evasion") for one in found)
+
+
+def test_training_that_leaves_another_network_is_one_line(tmp_path, workspace, executor):
+    made = victim(tmp_path, fitted="network.head = nn.Linear(128, 3)")
+    (found,) = failures(made, workspace, executor)
+    assert found.name == "runs evasion/classification"
+    assert found.detail.startswith("victim odd: ")
+
+
+def test_an_attack_that_reads_half_of_a_budget_fails_its_edge(tmp_path, workspace, executor):
+    """F20: it says that it keeps norm and patch, and keeps the norm alone."""
+    told = attack(tmp_path / "a", requires=[{"limits": ["linf", "l2", "patch"]}])
+    found = failures(told, workspace, executor)
+    assert [one.name for one in found if "patch 3×3" not in one.name] == []
+    assert len(found) == 1
+    assert failures(attack(tmp_path / "b"), workspace, executor) == []
 
 
 @pytest.mark.parametrize("noise", ["torch.randn_like(y) * 0.01"])

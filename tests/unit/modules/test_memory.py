@@ -69,7 +69,7 @@ def model_of(task, needs, hide):
     network = freeze(victim.build(spec))
     # features are read inside the network, so that a process boundary serves them by itself
     guarded = HiddenNetwork(network) if hide and "features" not in needs else network
-    loss, build = loss_for(task), lambda: victim.build(spec)
+    loss, build = loss_for(spec), lambda: victim.build(spec)
     return LiveModel(network, guarded, victim, spec, build, loss, needs)
 
 

@@ -16,8 +16,6 @@ from harness.runtime.worker.stages.network_checks import (
     REFUSALS,
     save_findings,
     storage,
-    wrong_shape,
-    wrong_type,
 )
 
 PROBED = {"classification": 8, "segmentation": 3}
@@ -117,7 +115,9 @@ def check_form(attacked: Attacked, rows: Tensor) -> str:
 def check_type(attacked: Attacked, rows: Tensor) -> str:
     """Check that the result is float32."""
     kind = attacked.result(rows).dtype
-    return "" if kind == torch.float32 else wrong_type("the attacked inputs are", kind)
+    name = str(kind).removeprefix("torch.")
+    wrong = f"the attacked inputs are {name}, expected float32; return x_adv.float()"
+    return "" if kind == torch.float32 else wrong
 
 
 def check_unchanged(attacked: Attacked, rows: Tensor) -> str:
@@ -200,7 +200,12 @@ def wrong_form(out: object, x: Tensor) -> str:
     """Return what is wrong with the form of a result for some inputs; an empty text if nothing."""
     if not isinstance(out, Tensor):
         return f"the result is a {type(out).__name__}; return one Tensor, the attacked inputs"
-    return "" if out.shape == x.shape else wrong_shape(out, x, (tuple(x.shape),))
+    if out.shape == x.shape:
+        return ""
+    return (
+        f"{len(x)} inputs give shape {list(out.shape)}, expected {list(x.shape)}; keep the first "
+        "dimension, also for one input"
+    )
 
 
 def differs(first: Tensor, second: Tensor, x: Tensor) -> bool:

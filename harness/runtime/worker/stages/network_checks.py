@@ -10,9 +10,9 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from harness.runtime.contracts import ContractError, Spec, as_input
+from harness.runtime.contracts import ContractError, OutputError, Spec, as_input
 from harness.runtime.model import freeze
-from harness.runtime.tasks import TASKS
+from harness.runtime.tasks import check_answer
 from harness.runtime.worker import arrays, probe_names
 from harness.runtime.worker.job import Job
 
@@ -27,17 +27,18 @@ REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, Attribute
 
 
 def probe_network(job: Job) -> None:
-    """Save what is wrong with the answers of a trained network, by the name of each check.
+    """Save what is wrong with the answers of a network, by the name of each check.
 
     The network's code runs in this process, so the result is a claim: conformance finds honest
     mistakes, not hidden ones.
     """
-    if text := check_rebuild(job, job.build()):
+    trained = "weights" in job.inputs  # not where training has failed; most mistakes show untrained
+    if trained and (text := check_rebuild(job, job.build())):
         save_findings(job, dict.fromkeys(probe_names.NETWORK, "") | {probe_names.REBUILD: text})
         return
 
     def make() -> nn.Module:
-        guarded = freeze(job.guard(job.trained()))
+        guarded = freeze(job.guard(job.trained() if trained else job.build()))
         job.called = "defense" if "defense" in job.modules else "victim"
         return guarded
 
@@ -109,10 +110,6 @@ class Asked:
         """Answer to all inputs, the first that the network gives."""
         return self.answer(self.x)
 
-    def shapes(self, x: Tensor) -> tuple[tuple[int, ...], ...]:
-        """Return the allowed shapes of an answer."""
-        return TASKS[self.spec.task].shapes(x, self.spec)
-
     def modes(self) -> Iterator[tuple[bool, str]]:
         """Yield the gradient modes in which the network is asked, each with words for it."""
         yield False, ""
@@ -129,18 +126,12 @@ def check_form(asked: Asked) -> str:
     """Check that the answer to a usual batch is one tensor of the task's shape."""
     with torch.no_grad():
         out: object = asked.network(asked.x.clone())
-    shapes = asked.shapes(asked.x)
-    if not isinstance(out, Tensor):
-        return f"the answer is a {type(out).__name__}; forward() must return one Tensor, the logits"
-    if tuple(out.shape) not in shapes:
-        return wrong_shape(out, asked.x, shapes)
-    return ""
+    return wrong_shape(out, asked.x, asked.spec)
 
 
 def check_type(asked: Asked) -> str:
     """Check that answers are float32."""
-    kind = asked.first.dtype
-    return "" if kind == torch.float32 else wrong_type("answers are", kind)
+    return wrong_answer(asked.first, asked.x, asked.spec)
 
 
 def check_place(asked: Asked) -> str:
@@ -244,8 +235,7 @@ def check_size(asked: Asked, size: int) -> str:
             f"a batch of {rows} ends in {type(error).__name__}: {line}; forward() must take any "
             "number of rows"
         )
-    shapes = asked.shapes(x)
-    return "" if tuple(out.shape) in shapes else wrong_shape(out, x, shapes)
+    return wrong_shape(out, x, asked.spec)
 
 
 LAST = (probe_names.FORM, probe_names.PLACE, probe_names.REPEAT)
@@ -306,16 +296,16 @@ def alike(first: Tensor, second: Tensor, scale: Tensor | None = None) -> bool:
     return torch.allclose(a, b, rtol=0.0, atol=TOLERANCE * spread, equal_nan=True)
 
 
-def wrong_type(subject: str, kind: torch.dtype) -> str:
-    """Return what is said of values of another type than float32."""
-    name = str(kind).removeprefix("torch.")
-    return f"{subject} {name}, expected float32; end with .float()"
+def wrong_shape(out: object, x: Tensor, spec: Spec) -> str:
+    """Return what is wrong with an answer but for its type; an empty text if nothing is."""
+    dense = isinstance(out, Tensor) and out.layout == torch.strided
+    return wrong_answer(out.float() if dense else out, x, spec)  # type: ignore[attr-defined]
 
 
-def wrong_shape(value: Tensor, x: Tensor, shapes: tuple[tuple[int, ...], ...]) -> str:
-    """Return what is said of a result of the wrong shape for some inputs."""
-    rows = f"{len(x)} row" if len(x) == 1 else f"{len(x)} rows"
-    wanted = " or ".join(str(list(shape)) for shape in shapes)
-    lost = len(x) == 1 and tuple(value.shape) in [shape[1:] for shape in shapes]
-    fix = "name the axis in squeeze()" if lost else "keep the batch axis first, one row an input"
-    return f"a batch of {rows} gives shape {list(value.shape)}, expected {wanted}; {fix}"
+def wrong_answer(out: object, x: Tensor, spec: Spec) -> str:
+    """Return what is wrong with the form of an answer; an empty text if nothing is."""
+    try:
+        check_answer(out, x, spec)
+    except OutputError as error:
+        return str(error)
+    return ""
