@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.catalog import FOLDERS
+from harness.config.environments import Environments
 from harness.executors.base import StageJob
-from harness.running.jobs import with_service
+from harness.running.jobs import environments_of, with_service
 from tests.support.jobs import job_file, module_entry
 from tests.support.workspaces import QUERY, Checkout, cell, matrix
 
@@ -104,3 +106,22 @@ def test_an_oracle_grants_no_weights_whatever_the_manifest_asks_for(checkout):
     plan = checkout.plan(matrix(**QUERY | {"attacks": ["asks"]}))
     assert "attack" not in cell(plan, attack="asks").stages
     assert "weights" in cell(plan, attack="asks").reason
+
+
+def test_requirements_of_attack_and_defence_never_meet(checkout):
+    for kind, name, pin in (("attack", "sign", "1.0"), ("defense", "guard", "2.0")):
+        (checkout.root / FOLDERS[kind] / name / "requirements.txt").write_text(f"six=={pin}\n")
+    plan = checkout.plan(matrix(attacks=["sign"], defenses=["none", "guard"]))
+    found = stage(plan, attack="sign", defense="guard")
+    sides = environments_of(found, Environments(plan.environments.catalog, "docker"))
+    assert [one.pins for one in sides] == [("six==1.0",), ("six==2.0",)]
+    alone = stage(plan, "train", attack="sign", defense="guard")
+    assert len(environments_of(alone, Environments(plan.environments.catalog, "docker"))) == 1
+
+
+def test_requirements_that_meet_in_one_process_are_in_conflict(checkout):
+    for kind, name, pin in (("victim", "tiny", "1.0"), ("defense", "guard", "2.0")):
+        (checkout.root / FOLDERS[kind] / name / "requirements.txt").write_text(f"six=={pin}\n")
+    plan = checkout.plan(matrix(attacks=["sign"], defenses=["none", "guard"]))
+    assert cell(plan, attack="sign", defense="none").reason is None
+    assert "six==2.0" in cell(plan, attack="sign", defense="guard").reason
