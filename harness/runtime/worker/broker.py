@@ -20,7 +20,8 @@ from torch import Tensor
 
 from harness.runtime.contracts import ContractError, Spec
 from harness.runtime.tasks import TASKS
-from harness.runtime.worker.network_link import NetworkFailed, NetworkLink
+from harness.runtime.worker.failures import NetworkFailed
+from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_process import ASKS
 from harness.runtime.worker.network_protocol import Connection, Message
 from harness.runtime.worker.query_ledger import QueryLedger
