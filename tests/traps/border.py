@@ -21,7 +21,7 @@ CONTAINED = {
                "asks-the-broker-to-stop", "floods"),
     "victims": ("victim-buffers", "victim-writes"),
     "attacks": ("buffered", "sets-attributes", "shows-others", "hides-a-breach", "graphs",
-                "many-rows", "floods", "hangs-up", "forks", "looks", "sends-nan"),
+                "many-rows", "blind", "floods", "hangs-up", "forks", "looks", "sends-nan"),
     "queries": ("pools", "far"),
     "oracles": ("face-0", "looks"),
 }  # fmt: skip

@@ -44,6 +44,14 @@ ATTACKS: dict[str, BorderTrap] = {
         if any(isinstance(one, torch.nn.Parameter) for one in gc.get_objects()):
             found("parameters")"""), equal=True, local=False,
     ),
+    "blind": BorderTrap(
+        "looks for a model, labels and weights although it said that it needs none",
+        SPY + instead("""assert model is None and y is None
+        for path in files("network.safetensors", "y.npy", "defense.py", "victim.py"):
+            found(path)
+        return x"""),
+        fields={"no_model_access": True, "needs": []}, local=False,
+    ),
     "many-rows": BorderTrap(
         "fills the network's memory by one pass of many rows",
         instead("model.predict(x[:1].expand(1_200_000, *x.shape[1:])); return x"),

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.running.jobs import make_job
 from tests.support import module_sources
 from tests.support.containers import ours
 from tests.support.module_sources import PERTURB
-from tests.support.workspaces import QUERY, Checkout, cell, matrix
+from tests.support.workspaces import QUERY, Checkout, matrix
 from tests.traps.border import CONTAINED, ORACLE_GUARDS, TABLES
 from tests.traps.border_attacks import (
     ATTACKS,
@@ -68,7 +67,7 @@ def play(checkout, executor):
         checkout.module("victim", name, VICTIMS[name].body, **VICTIM)
     for name in chosen["attacks"]:
         row = ATTACKS[name]
-        checkout.module("attack", name, row.body, **WHITE_BOX, **row.fields or {})
+        checkout.module("attack", name, row.body, **WHITE_BOX | (row.fields or {}))
     checkout.module("attack", "search", attack(), **WHITE_BOX)
     for name in chosen["queries"]:
         checkout.module("attack", name, QUERIES[name].body, **LABELS)
@@ -203,28 +202,3 @@ def test_nothing_is_left(ran, executor):
     assert temporary() <= before
     if executor == "docker":
         assert ours() == []
-
-
-@pytest.mark.parametrize("threat", ["evasion", "evasion-query"])
-def test_an_attack_without_access_to_the_model_gets_no_weights(tmp_path, threat):
-    checkout = Checkout(tmp_path)
-    checkout.module("attack", "blind", PERTURB.format("return x"), no_model_access=True,
-                    threat_models=["evasion", "evasion-query"])  # fmt: skip
-    more = QUERY if threat == "evasion-query" else {}
-    plan = checkout.plan(matrix(**{**more, "attacks": ["blind"]}))
-    checkout.run()
-    workspace = checkout.workspace()
-    job = make_job(
-        plan.graph.stages[cell(plan, attack="blind").stages["attack"]],
-        catalog=workspace.catalog,
-        store=workspace.store(),
-        work=tmp_path,
-        checkpoints=tmp_path,
-        ceiling=plan.benchmark.ceiling,
-        device="cpu",
-    )
-    assert [one.status for one in checkout.records().values()] == ["ok"]
-    assert "weights" not in job.file.inputs
-    assert "slice_y" not in job.file.inputs
-    assert set(job.file.modules) == {"attack"}
-    assert (job.service is None) == (threat == "evasion")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,11 @@ SOON = 20.0
 
 
 def play(
-    context: SelfCheckContext, probe: str, odd: str = "", seconds: float = 30.0, **params: object
+    context: SelfCheckContext,
+    probe: str,
+    odd: str = "",
+    seconds: float = 30.0,
+    **params: Any,  # noqa: ANN401
 ) -> EndedStage:
     """Run a probe with white-box access to a network that may behave oddly."""
     job = context.jobs.make(probe, seconds=seconds, **params)
