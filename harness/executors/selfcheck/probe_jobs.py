@@ -21,13 +21,14 @@ class ProbeJobs:
     Args:
         root: folder in which the jobs work.
         data: data set that every job is granted.
+        weights: weights of the network that answers an attack.
 
     Attributes:
         modules: folder with a copy of the probes, and a module that fails when it is imported.
     """
 
-    def __init__(self, root: Path, data: Path) -> None:
-        self._root, self._data = root, data
+    def __init__(self, root: Path, data: Path, weights: Path) -> None:
+        self._root, self._data, self._weights = root, data, weights
         self._count = 0
         self.modules = root / "attacks" / "selfcheck"
         shutil.copytree(PROBES, self.modules, ignore=shutil.ignore_patterns("__pycache__"))
@@ -82,7 +83,7 @@ class ProbeJobs:
             job: job of the attack's side.
             params: parameters of the victim in the oracle.
         """
-        inputs = {"weights": str(self._data), "slice_x": job.file.inputs["train"]}
+        inputs = {"weights": str(self._weights), "slice_x": job.file.inputs["train"]}
         options = {"access": "oracle", "budget": {"queries": 2}}
         return self._with_network(job, options, inputs, params)
 
@@ -95,7 +96,7 @@ class ProbeJobs:
         """
         modules = {"attack": replace(job.file.modules["attack"], needs=("gradients",))}
         job = replace(job, file=replace(job.file, modules=modules))
-        inputs = {"weights": str(self._data)}
+        inputs = {"weights": str(self._weights)}
         return self._with_network(job, {"access": "victim"}, inputs, params)
 
     def _with_network(

@@ -48,7 +48,7 @@ def network_answers(context: SelfCheckContext) -> None:
 @promise
 def network_apart(context: SelfCheckContext) -> None:
     """Attack and network reach neither files nor memory of each other."""
-    weights = str(context.data / "network.safetensors")
+    weights = str(context.weights / "network.safetensors")
     found = play(context, "networks.looks", paths=[weights]).report["found"]
     expect(not found, f"the attack reached {', '.join(found)}")
     labels = str(context.data / "y.npy")
