@@ -36,7 +36,8 @@ ATTACKS: dict[str, BorderTrap] = {
     "looks": BorderTrap(
         "looks for the network's weights, files and processes",
         SPY + attack("""for path in files("network.safetensors", "defense.py", "victim.py"):
-            found(path)
+            if not path.startswith("/gauntlet/harness"):
+                found(path)
         for number in filter(str.isdigit, os.listdir("/proc")):
             if int(number) != os.getpid():
                 for name in ("mem", "environ", "maps"):
@@ -47,7 +48,7 @@ ATTACKS: dict[str, BorderTrap] = {
     "blind": BorderTrap(
         "looks for a model, labels and weights although it said that it needs none",
         SPY + instead("""assert model is None and y is None
-        for path in files("network.safetensors", "y.npy", "defense.py", "victim.py"):
+        for path in files("network.safetensors", "y.npy", "goal.npy"):
             found(path)
         return x"""),
         fields={"no_model_access": True, "needs": []}, local=False,

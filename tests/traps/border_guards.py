@@ -130,7 +130,7 @@ def look():
         inside[:] = [one for one in inside if os.path.join(folder, one) not in skipped]
         for one in here:
             known = folder.startswith("/gauntlet/harness")
-            if one in ("y.npy", "goal.npy", "attack.py", "ids.npy") and not known:
+            if one in ("y.npy", "goal.npy", "attack.py") and not known:
                 found(os.path.join(folder, one))
     if any("slice" in text or "attack" in text for text in os.environ.values()):
         found("the environment")"""

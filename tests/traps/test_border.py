@@ -1,7 +1,8 @@
 """Traps at the border of attack and network: the right end, the right side, the next cell runs."""
 
+import os
+import shutil
 import tempfile
-from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,6 @@ VICTIM = {
 BY = {"guards": "defense", "victims": "victim", "attacks": "attack", "queries": "attack"}
 """Matrix → role of its traps."""
 ROWS = [(name, trap) for name, traps in TABLES.items() for trap in traps]
-SHARED = tempfile.gettempdir()
 
 
 @pytest.fixture(scope="module", params=[LOCAL, DOCKER])
@@ -44,11 +44,15 @@ def executor(request):
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory, executor):
-    """All matrices, run once: the checkout and what lay in the folder of temporary files before."""
+    """All matrices, run once: the checkout, and what is left in the folder of temporary files."""
     checkout = Checkout(tmp_path_factory.mktemp(f"border-{executor}"))
-    before = temporary()
-    play(checkout, executor)
-    return checkout, before
+    before, tempfile.tempdir = tempfile.tempdir, tempfile.mkdtemp(prefix="b-")  # names are short
+    try:
+        play(checkout, executor)
+        yield checkout, os.listdir(tempfile.tempdir)
+    finally:
+        shutil.rmtree(tempfile.tempdir)
+        tempfile.tempdir = before
 
 
 def play(checkout, executor):
@@ -93,10 +97,6 @@ def play(checkout, executor):
 def tried(name, trap, row, executor):
     """Whether a trap is tried in an executor."""
     return trap in CONTAINED[name] if executor == "docker" else row.local
-
-
-def temporary():
-    return {path.name for path in Path(SHARED).glob("gauntlet-*")}
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +196,9 @@ def test_an_attack_never_harms_the_defence(record, executor):
 
 
 def test_nothing_is_left(ran, executor):
-    checkout, before = ran
+    checkout, left = ran
     assert checkout.processes() == []
     assert [path for path in checkout.leftovers() if "checkpoints" not in path] == []
-    assert temporary() <= before
+    assert left == []
     if executor == "docker":
         assert ours() == []

@@ -57,6 +57,7 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._pending = b""
+        self._descriptor: int | None = None
 
     def fileno(self) -> int:
         """Return the descriptor, for ``select``."""
@@ -64,15 +65,18 @@ class Channel:
 
     def receive(self) -> RunStage | StopStage | None:
         """Return the next message, or ``None`` if the harness has closed the socket."""
-        descriptors: list[int] = []
         while b"\n" not in self._pending:
             text, received, _, _ = socket.recv_fds(self._connection, CHUNK_BYTES, 1)
-            descriptors += received
+            # it may come together with the end of an earlier message, which has none
+            self._descriptor = next(iter(received), self._descriptor)
             if not text:
                 return None
             self._pending += text
         text, _, self._pending = self._pending.partition(b"\n")
-        return parse(json.loads(text), next(iter(descriptors), None))
+        message = parse(json.loads(text), self._descriptor)
+        if isinstance(message, RunStage):
+            self._descriptor = None
+        return message
 
     def send(self, event: Mapping[str, object], body: bytes = b"") -> None:
         """Send an event.
