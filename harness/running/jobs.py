@@ -89,13 +89,15 @@ def with_service(job: StageJob) -> StageJob:
         },
     )
     reads_inputs = options["access"] == "oracle" or options.get("least_likely")
+    slice_x = file.inputs.get("slice_x")  # ``learn`` has none
+    examples = 0 if slice_x is None else len(load_array(Path(slice_x) / "x.npy"))
     names = ("weights", "slice_x") if reads_inputs else ("weights",)
     network_side = replace(
         file,
         stage="network",
         inputs={name: file.inputs[name] for name in names},
         modules={role: one for role, one in modules.items() if role in NETWORK_ROLES},
-        options={**options, "needs": list(modules["attack"].needs)},
+        options={**options, "needs": list(modules["attack"].needs), "examples": examples},
         checkpoint=str(job.folder / "network-checkpoint"),
     )
     service = replace(job, key=f"{job.key}-network", folder=folder, file=network_side)

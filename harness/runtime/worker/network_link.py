@@ -31,7 +31,7 @@ class NetworkLink:
     """Connection to a network's process, which may send anything.
 
     Args:
-        connection: connection that relays memory files.
+        connection: connection to it.
         spec: description of the data set.
 
     Attributes:
@@ -45,70 +45,54 @@ class NetworkLink:
         self._connection, self._spec = connection, spec
         self.asked_at: float | None = None
         self.seconds = 0.0
-        self._allowed: dict[Shape, Collection[Shape]] = {}
+        self._tails: dict[str, list[Shape]] = {}
         self.counts = {"nonfinite_outputs": 0, "nonfinite_gradients": 0, "zero_gradients": 0}
 
-    def forward(self, x: Tensor, *, gradient: bool = False) -> Tensor:
-        """Return the network's outputs to inputs that nobody else can change meanwhile.
+    def forward(
+        self, kind: str, tensors: Sequence[Tensor], *, graph: int = 0, counted: bool = False
+    ) -> list[Tensor]:
+        """Return the network's answer to inputs that nobody else can change meanwhile.
 
         Args:
-            x: float32 ``[B, …]``.
-            gradient: whether it computes them as if a backward pass followed.
+            kind: request.
+            tensors: what it brings, checked.
+            graph: number of the pass whose graph is kept, or 0.
+            counted: whether rows that are not finite are counted.
 
         Raises:
             NetworkFailed: the network failed, or its answer has another form.
         """
-        answer = self._ask(Message("forward", keep=gradient, from_broker=True), [x])
-        (out,) = self._checked(answer, self._output_shapes("forward", [tuple(x.shape)]))
-        return out.clone()
+        answer = self._ask(Message(kind, graph=graph, keep=graph > 0), tensors)
+        outputs = self._checked(answer, self._output_shapes(kind, tensors))
+        if kind in ("features", "maps"):
+            self._check_tails(kind, outputs, len(tensors[0]))
+        if counted:
+            self.counts["nonfinite_outputs"] += sum(map(bad_rows, outputs))
+        return outputs
 
-    def relayed_forward(
-        self, request: Message, shapes: Sequence[Shape]
-    ) -> tuple[Message, list[Shape]]:
-        """Ask with an attack's tensors; return the answer, to be passed on, and its shapes.
-
-        Args:
-            request: request of an attack.
-            shapes: shapes of its tensors.
-
-        Raises:
-            NetworkFailed: the network failed, or its answer has another form.
-        """
-        answer = self._ask(request)
-        outputs = self._checked(answer, self._output_shapes(request.kind, shapes))
-        for out in outputs:
-            self.counts["nonfinite_outputs"] += bad_rows(out)
-        return self._passed_on(answer), [tuple(out.shape) for out in outputs]
-
-    def relayed_backward(self, request: Message, shape: Shape, given: Sequence[Tensor]) -> Message:
-        """Ask for the gradient in an attack's input; return the answer, to be passed on.
+    def backward(self, request: Message, shape: Shape, given: Sequence[Tensor]) -> Tensor:
+        """Return the gradient in an attack's input.
 
         Args:
-            request: request of an attack.
+            request: what says of which pass, of which outputs, and whether its graph is kept.
             shape: shape of the input.
-            given: the gradients of the outputs that it brings.
+            given: the gradients of the outputs.
 
         Raises:
             NetworkFailed: the network failed, or its answer has another form.
         """
-        answer = self._ask(request)
-        (gradient,) = self._checked(answer, [[shape]])
+        (gradient,) = self._checked(self._ask(request, given), [[shape]])
         self.counts["nonfinite_gradients"] += bad_rows(gradient)
         self.counts["zero_gradients"] += lost_rows(given, gradient)
-        return self._passed_on(answer)
+        return gradient
 
-    def free(self, request: Message) -> None:
+    def free(self, graph: int) -> None:
         """Tell the network that a graph is not needed any more.
 
         Raises:
             NetworkFailed: the network failed.
         """
-        self._ask(request)
-
-    def _passed_on(self, answer: Message) -> Message:
-        """Return an answer as the attack gets it: with the network's file, if it lacks that."""
-        file = self._connection.unsent_file()
-        return Message("answer", answer.tensors, descriptor=file)
+        self._ask(Message("free", graph=graph))
 
     def _ask(self, request: Message, tensors: Sequence[Tensor] = ()) -> Message:
         """Send a request and return the answer."""
@@ -130,21 +114,31 @@ class NetworkLink:
             raise NetworkFailed(status, reason, by)
         return answer
 
-    def _output_shapes(self, kind: str, given: Sequence[Shape]) -> list[Collection[Shape]] | None:
+    def _output_shapes(self, kind: str, given: Sequence[Tensor]) -> list[Collection[Shape]] | None:
         """Return the allowed shapes of each tensor of an answer; ``None``: any, row for row."""
         if kind in ANSWERS:
-            if given[0] not in self._allowed:
-                x = torch.empty(given[0], device="meta")
-                self._allowed[given[0]] = TASKS[self._spec.task].shapes(x, self._spec)
-            return [self._allowed[given[0]]]
+            return [TASKS[self._spec.task].shapes(given[0], self._spec)]
         if kind.startswith("training_loss"):
-            return [[tuple(given[-1][:1])]]
+            return [[tuple(given[-1].shape[:1])]]
         return None
+
+    def _check_tails(self, kind: str, outputs: Sequence[Tensor], rows: int) -> None:
+        """Check the rows of features or maps, and that each row has the form that it always had.
+
+        Raises:
+            NetworkFailed: they differ, which would make the attack's code fail.
+        """
+        tails = [tuple(one.shape[1:]) for one in outputs]
+        known = self._tails.setdefault(kind, tails)
+        if tails != known or any(one.shape[:1] != (rows,) for one in outputs):
+            shapes = ", ".join(str(list(one.shape)) for one in outputs)
+            reason = f"{kind}: the network's process answered {rows} inputs with {shapes}"
+            raise NetworkFailed("contract_violation", reason[:300])
 
     def _checked(
         self, answer: Message, allowed: Sequence[Collection[Shape]] | None
     ) -> list[Tensor]:
-        """Return an answer's tensors where the network's process may change them at any time.
+        """Return copies of an answer's tensors, which its process cannot change after the check.
 
         Raises:
             NetworkFailed: they are of another number, type or shape, or lie outside their file.
@@ -164,7 +158,7 @@ class NetworkLink:
             text = ", ".join(f"{str(one.dtype)[6:]} {list(one.shape)}" for one in found)
             reason = f"the network's process answered with {text or 'nothing'}"
             raise NetworkFailed("contract_violation", reason[:300])
-        return found
+        return [one.clone() for one in found]
 
 
 def bad_rows(values: Tensor) -> int:
