@@ -20,6 +20,7 @@ from harness.planning.timings import Timings
 from harness.results import records
 from harness.results.checks import Checks
 from harness.results.records import Record
+from harness.running.jobs import environments_of
 from harness.running.recorder import Recorder
 from harness.running.scheduler import Scheduler, Tally
 from harness.storage.mirror import Mirror
@@ -96,7 +97,7 @@ def find_environments(
     """Yield the environments of the missing stages of some cells."""
     for stage in scheduler.missing(cells).values():
         if stage.kind not in HOST:
-            yield plan.environments.of(ref.module for ref in stage.modules.values())
+            yield from environments_of(stage, plan.environments)
 
 
 def parse_gpus(text: str) -> list[str]:

@@ -192,11 +192,13 @@ class Container:
             else:
                 inputs[name] = f"{MOUNTS}/in/{name}"
                 expose(Path(source), self.mount_root / "in" / name)
-        modules = {}
+        modules, mounted = {}, set()
         for role, module in file.modules.items():
             folder = Path(module.folder)
             name = f"modules/{folder.parent.name}/{folder.name}"
-            expose_module(folder, self.mount_root / name)
+            if folder not in mounted:  # a module may have two roles
+                expose_module(folder, self.mount_root / name)
+                mounted.add(folder)
             modules[role] = replace(module, folder=f"{MOUNTS}/{name}")
         checkpoint = Path(file.checkpoint)
         if checkpoint.is_dir():

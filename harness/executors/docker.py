@@ -182,7 +182,11 @@ class DockerExecutor:
             asked = threading.Event()
 
             def serve() -> ServiceEnd:
-                end = self._run(serving, network, listener)
+                try:
+                    end = self._run(serving, network, listener)
+                except BaseException:
+                    container.close()  # nobody will ever answer the attack
+                    raise
                 outcome = end.process.outcome if isinstance(end, Ended) else None
                 told, result = asked.is_set(), self._read_end(serving, network, end)
                 served = service_end(result, outcome, asked=told)

@@ -85,7 +85,7 @@ class Build:
         """
         context.add(DOCKERFILE, text.encode())
         lines: deque[str] = deque(maxlen=LOG_LINES)
-        begun = time.monotonic()
+        begun, failed = time.monotonic(), False
         try:
             stream = self.engine.api.build(
                 fileobj=context.finish(),
@@ -107,8 +107,7 @@ class Build:
                 for line in said.splitlines():
                     lines += [one_line(line)] if line.strip() else []
                     self.tell(one_line(line)[:100])
-                if "error" in event:
-                    raise self._failed(failure_line(lines))
+                failed = failed or "error" in event  # it is the last: read to the end, which closes
                 if time.monotonic() - begun > BUILD_SECONDS:
                     raise self._failed(f"it takes more than {BUILD_SECONDS / 3600:g} hours")
         except urllib3.exceptions.ReadTimeoutError as error:
@@ -116,6 +115,8 @@ class Build:
             raise self._failed(why) from error
         except EngineFailure as error:
             raise self._failed(one_line(str(error))) from error
+        if failed:
+            raise self._failed(failure_line(lines))
 
     def _failed(self, why: str) -> UserError:
         what = f"the image cannot be built: {why}"
@@ -163,6 +164,8 @@ class Build:
                 count = keep(cast("IO[bytes]", Stream(chunks)), layer, self.who, pins=pins)
             except tarfile.TarError as error:
                 raise self._failed(f"the engine's archive of /opt broke: {error}") from error
+            finally:
+                chunks.close()  # the connection, too
             if not count:
                 what = "the build leaves no file below /opt, and only those are kept"
                 raise UserError(self.who, what, "put there what a stage needs")

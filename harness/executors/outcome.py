@@ -62,7 +62,6 @@ class Claim:
         waiting: from a service, seconds for which the network had owed an answer when the service
             was told to stop, or ``None``.
         graphs: from a service, number of batches that the attack had its network hold.
-        left: from a service, whether it ended because its attack has closed the connection.
     """
 
     status: str
@@ -74,7 +73,6 @@ class Claim:
     breach: str
     waiting: float | None
     graphs: int
-    left: bool
 
 
 def sanitize(folder: Path) -> str:
@@ -153,16 +151,13 @@ def read_claim(text: str | None) -> Claim | None:
             "breach": str(breach),
             "waiting": int() | float() | None as waiting,
             "graphs": int(graphs),
-            "left": bool(left),
         } if (
             all(0 <= time < COUNT_LIMIT for time in (took, waiting or 0))
             and all(map(is_count, (*passes.values(), device_memory or 0, graphs)))
             and all(name.isidentifier() and len(name) < 40 for name in passes)
         ):
             by, line = content.get("by"), one_line(breach)
-            return Claim(
-                status, reason, took, passes, device_memory, by, line, waiting, graphs, left
-            )
+            return Claim(status, reason, took, passes, device_memory, by, line, waiting, graphs)
     return None
 
 

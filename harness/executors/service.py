@@ -49,14 +49,14 @@ def service_end(result: Result, outcome: str | None, *, asked: bool) -> ServiceE
     claim = read_claim(outcome)
     if claim is None:
         return ServiceEnd(result)
-    if result.status == "ok" and not asked and not claim.left:
+    if result.status == "ok" and not asked:
         # module code beside a broker may send it the signal that asks it to stop
         result = replace(result, status="module_error", reason=ENDED_EARLY)
     return ServiceEnd(result, claim.breach, claim.waiting or 0.0, claim.graphs)
 
 
 def ended_badly(served: ServiceEnd) -> bool:
-    """Return whether the attack cannot go on; a service that ended well was left by its attack."""
+    """Return whether the attack cannot go on."""
     return bool(served.breach) or served.result.status != "ok"
 
 

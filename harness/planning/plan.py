@@ -231,8 +231,13 @@ class _Planner:
         )
 
     def _combination(self, s: CellSetting) -> _Combination:
+        # no process runs code of both attack and defence, so that their requirements never meet
+        apart = (
+            involved_modules(s.victim, other, s.surrogate) for other in (s.defense, s.attacker)
+        )
+        conflicts = (self._conflict(modules) for modules in apart)
+        reason = next(filter(None, conflicts), None) or find_exclusion(s) or find_unmet(s)
         modules = involved_modules(s.victim, s.defense, s.attacker, s.surrogate)
-        reason = self._conflict(modules) or find_exclusion(s) or find_unmet(s)
         status: Status = "not_applicable"
         if reason is None and (reason := self._missing_data(s.matrix)):
             status = "missing"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 
 from harness.common.files import load_array, read_json
 from harness.config.budget import count_edits
 from harness.config.catalog import Catalog, Module
-from harness.config.environments import Environment
+from harness.config.environments import Environment, Environments
 from harness.config.field_types import Limits
 from harness.executors.base import StageJob
 from harness.planning.graph import Stage
@@ -33,10 +35,11 @@ def make_job(
     ceiling: Limits,
     device: str,
     gpu: str | None = None,
-    environment: Environment | None = None,
+    environments: Environments | None = None,
     run: str = "",
 ) -> StageJob:
     """Return the job of a stage that runs module code, with its service's where it has one."""
+    environment, *others = environments_of(stage, environments or Environments(catalog))
     inputs = {
         name: str(store.part(one.key, one.part).resolve())
         for name, one in stage.inputs.items()
@@ -51,7 +54,12 @@ def make_job(
     budget = dict(recipe.budget)
     if "train" in inputs:
         budget = count_edits(budget, len(load_array(Path(inputs["train"]) / "ids.npy")))
-    options = recipe.options.to_json() | {"threads": recipe.threads, "budget": budget}
+    examples = len(load_array(Path(inputs["slice_x"]) / "x.npy")) if "slice_x" in inputs else 0
+    options = recipe.options.to_json() | {
+        "threads": recipe.threads,
+        "budget": budget,
+        "examples": examples,
+    }
     file = JobFile(
         stage=stage.kind,
         spec=read_json(store.part(stage.inputs["spec"].key, "spec.json")),
@@ -67,40 +75,63 @@ def make_job(
     job = StageJob(
         stage.key, folder, file, seconds, memory_gb, environment=environment, gpu=gpu, run=run
     )
-    return with_service(job) if getattr(recipe.options, "access", None) in SERVED else job
+    return with_service(job, others[0]) if others else job
 
 
-def with_service(job: StageJob) -> StageJob:
+def environments_of(stage: Stage, environments: Environments) -> list[Environment | None]:
+    """Return the environment of each process of a stage, the hook's first.
+
+    An attack and the network that answers it have one each, so that neither installs anything in
+    the other's, and their requirements cannot conflict.
+    """
+    refs = {role: one.module for role, one in stage.modules.items()}
+    assert isinstance(stage.recipe, StageRecipe)
+    if getattr(stage.recipe.options, "access", None) not in SERVED:
+        return [environments.of(refs.values())]
+    beside = attack_roles(stage.inputs)
+    sides = ([role in beside for role in refs], [role in NETWORK_ROLES for role in refs])
+    return [environments.of(compress(refs.values(), side)) for side in sides]
+
+
+def attack_roles(inputs: Collection[str]) -> tuple[str, ...]:
+    """Return the roles in an attack's process: the victim beside the network without a defence."""
+    return ("attack", "victim") if "undefended" in inputs else ("attack",)
+
+
+def with_service(job: StageJob, environment: Environment | None = None) -> StageJob:
     """Split an attack's job: the defended network goes to a service, the rest to the attack.
 
     The service gets clean inputs only where it must draw goals or charge queries. The attack gets
     the victim's code only together with the network without a defence.
+
+    Args:
+        job: job of the whole stage, with the attack's environment.
+        environment: environment of the network.
     """
     file, folder = job.file, job.folder / "network"
     options, modules = file.options, file.modules
-    beside = ("victim",) if "undefended" in file.inputs else ()
     attack_side = replace(
         file,
         inputs={name: path for name, path in file.inputs.items() if name != "weights"},
-        modules={
-            role: one
-            for role, one in modules.items()
-            if role not in NETWORK_ROLES or role in beside
-        },
+        modules={role: modules[role] for role in attack_roles(file.inputs)},
     )
     reads_inputs = options["access"] == "oracle" or options.get("least_likely")
-    slice_x = file.inputs.get("slice_x")  # ``learn`` has none
-    examples = 0 if slice_x is None else len(load_array(Path(slice_x) / "x.npy"))
     names = ("weights", "slice_x") if reads_inputs else ("weights",)
     network_side = replace(
         file,
         stage="network",
         inputs={name: file.inputs[name] for name in names},
         modules={role: one for role, one in modules.items() if role in NETWORK_ROLES},
-        options={**options, "needs": list(modules["attack"].needs), "examples": examples},
+        options={**options, "needs": list(modules["attack"].needs)},
         checkpoint=str(job.folder / "network-checkpoint"),
     )
-    service = replace(job, key=f"{job.key}-network", folder=folder, file=network_side)
+    service = replace(
+        job,
+        key=f"{job.key}-network",
+        folder=folder,
+        file=network_side,
+        environment=environment,
+    )
     return replace(job, file=attack_side, service=service)
 
 

@@ -245,7 +245,7 @@ class Scheduler:
             ceiling=self.plan.benchmark.ceiling,
             device=self.device,
             gpu=self._pool.acquire(stage.key),
-            environment=self.plan.environments.of(ref.module for ref in stage.modules.values()),
+            environments=self.plan.environments,
             run=self.recorder.run_id,
         )
         remove_tree(job.folder)

@@ -58,8 +58,7 @@ import os
 class Defense:
     def fit(self, victim, network, train, val, adversary, ctx):
         outcome = {"status": "not_applicable", "reason": "forged", "hook_seconds": 0, "passes": {},
-                   "device_memory": None, "by": "@BY@", "breach": "", "waiting": None, "graphs": 0,
-                   "left": False}
+                   "device_memory": None, "by": "@BY@", "breach": "", "waiting": None, "graphs": 0}
         os.write(4, json.dumps(outcome).encode())
         os._exit(1)
 """

@@ -169,7 +169,6 @@ def test_a_hook_takes_no_longer_than_its_stage(job):
         {"graphs": 1.5},
         {"graphs": -1},
         {"graphs": True},
-        {"left": 1},
     ],
 )
 def test_an_outcome_with_a_wrong_field_is_none(job, wrong):

@@ -67,7 +67,11 @@ BREACH = ("contract_violation", "attack", "it cheated")
         ("raised", "raised", ("module_error", "victim", "in the network: no")),
         ("raised", "died", ("module_error", "defense", "in the network: killed by SIGKILL")),
         ("raised", "full", ("out_of_memory", "defense", "in the network: host memory")),
-        ("raised", "filled", ("out_of_memory", "attack", "the attack kept 3 forward passes")),
+        (
+            "raised",
+            "filled",
+            ("out_of_memory", "attack", "the attack had it hold 3 batches at once"),
+        ),
         ("raised", "declined", ("not_applicable", "defense", "in the network: no")),
         ("raised", "engine", ("infra_error", "harness", "in the network: docker")),
         ("declined", "fine", ("not_applicable", "attack", "not mine")),
@@ -95,11 +99,10 @@ def test_a_service_that_was_stopped_has_reported_all_the_same():
 
 
 @pytest.mark.parametrize("asked", [True, False])
-@pytest.mark.parametrize("left", [True, False])
-def test_a_service_ends_when_it_is_asked_to_or_left(asked, left):
+def test_a_service_ends_when_it_is_asked_to(asked):
     """Code beside a broker could send it the signal, and its attack would look like the culprit."""
-    served = service_end(COUNTED, json.dumps(asdict(Outcome(left=left))), asked=asked)
-    assert ended_badly(served) == (not asked and not left)
+    served = service_end(COUNTED, json.dumps(asdict(Outcome())), asked=asked)
+    assert ended_badly(served) == (not asked)
 
 
 def test_an_attack_goes_on_when_it_has_left_its_service():

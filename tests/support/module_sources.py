@@ -175,7 +175,8 @@ ANY_LIMIT = {"limits": ["linf", "l2", "patch", "unbounded"]}
 
 MODULES: tuple[tuple[str, str, str, Json], ...] = (
     ("victim", "tiny", VICTIM, {
-        "hooks": ["build", "fit"], "offers": ["loss"], "tasks": ["classification", "ranking"],
+        "hooks": ["build", "fit"], "offers": ["loss", "weights"],
+        "tasks": ["classification", "ranking"],
         "entry": "victim.py:Tiny",
         "params": {"steps": {"type": "int", "default": 30, "min": 1}},
         "variants": {"short": {"steps": 5}},

@@ -11,7 +11,8 @@ import torch
 from harness.runtime.model import NEEDS, LiveModel
 from harness.runtime.tasks import loss_for
 from harness.runtime.worker.broker import Access, Broker
-from harness.runtime.worker.network_link import NetworkFailed, NetworkLink
+from harness.runtime.worker.failures import NetworkFailed
+from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_model import NetworkModel
 from harness.runtime.worker.network_process import ASKS, NetworkProcess
 from harness.runtime.worker.network_protocol import Connection

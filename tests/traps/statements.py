@@ -19,8 +19,7 @@ FORGE = """import json, os
 
         folder = ctx.state.parent
         outcome = {{"status": "ok", "reason": "", "hook_seconds": 0, "passes": {{}},
-                    "device_memory": None, "breach": "", "waiting": None, "graphs": 0,
-                    "left": False}}
+                    "device_memory": None, "breach": "", "waiting": None, "graphs": 0}}
         {0}
         os.write(4, json.dumps(outcome).encode())
         os._exit({1})"""
@@ -29,7 +28,7 @@ FORGE = """import json, os
 LEAVES_OUTCOME = """import json, os
         outcome = {"status": "not_applicable", "reason": "not mine", "by": "victim", "passes": {},
                    "hook_seconds": 0, "device_memory": None, "breach": "", "waiting": None,
-                   "graphs": 0, "left": False}
+                   "graphs": 0}
         for folder in (ctx.state.parent, ctx.state.parent.parent, ctx.scratch):
             (folder / "outcome.json").write_text(json.dumps(outcome))
         os._exit(99)"""

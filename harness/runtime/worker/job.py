@@ -45,7 +45,6 @@ class Job:
         breach: from a service, what the attack did against the protocol; else empty.
         waiting: from a service, seconds for which its network has owed an answer, or ``None``.
         graphs: from a service, number of batches that the attack has its network hold.
-        left: from a service, whether it ends because its attack has closed the connection.
         loaded: role → its module, once it is constructed.
         called: role whose module was called or loaded last; an adversary belongs to its defence.
         started: start of the stage, on the monotonic clock.
@@ -67,7 +66,6 @@ class Job:
     breach: str = ""
     waiting: float | None = None
     graphs: int = 0
-    left: bool = False
     loaded: dict[str, object] = field(default_factory=dict)
     called: str | None = None
     started: float = field(default_factory=time.monotonic)

@@ -13,18 +13,14 @@ from torch import Tensor
 
 from harness.runtime.contracts import ContractError, Spec
 from harness.runtime.tasks import TASKS
+from harness.runtime.worker.failures import NetworkFailed
 from harness.runtime.worker.network_process import ANSWERS
 from harness.runtime.worker.network_protocol import Connection, Message
 
 Shape = tuple[int, ...]
 
-
-class NetworkFailed(Exception):
-    """End of the network: status, reason, and the role that it names itself, or ``""``."""
-
-    def __init__(self, status: str, reason: str, by: str = "") -> None:
-        super().__init__(status, reason, by)
-        self.status, self.reason, self.by = status, reason, by
+OWN_ENDS = ("contract_violation", "not_applicable", "out_of_memory", "module_error")
+"""Statuses that a network's process may give for itself."""
 
 
 class NetworkLink:
@@ -111,7 +107,7 @@ class NetworkLink:
         self.asked_at = None
         if answer.kind == "failed":
             status, by, reason = [*answer.text.split("\n", 2), "", ""][:3]
-            raise NetworkFailed(status, reason, by)
+            raise NetworkFailed(status if status in OWN_ENDS else "module_error", reason, by)
         return answer
 
     def _output_shapes(self, kind: str, given: Sequence[Tensor]) -> list[Collection[Shape]] | None:

@@ -22,6 +22,7 @@ from torch.autograd.graph import _engine_run_backward
 from harness.runtime.contracts import ContractError, OutputError, Spec
 from harness.runtime.model import NEEDS, LiveModel
 from harness.runtime.tasks import check_answer
+from harness.runtime.worker.failures import classify, responsible_role
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.network_answers import GuardedNetwork
 from harness.runtime.worker.network_protocol import Connection, Message
@@ -193,8 +194,6 @@ def run_network(job: Job, channel: socket.socket) -> NoReturn:
         job: job of the service.
         channel: this process's end of the socket pair.
     """
-    from harness.runtime.worker import worker  # imports the stages, of which one imports this
-
     code = 1
     try:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -220,8 +219,8 @@ def run_network(job: Job, channel: socket.socket) -> NoReturn:
             code = 0
         except BaseException as error:  # noqa: BLE001 - it becomes the end of the service
             traceback.print_exc()
-            status, reason = worker.classify(error)
-            by = worker.responsible_role(error, job)
+            status, reason = classify(error)
+            by = responsible_role(error, job)
             connection.send(Message("failed", text=f"{status}\n{by or ''}\n{reason}"))
     finally:
         os._exit(code)

@@ -36,7 +36,6 @@ class Outcome:
         waiting: from a service, seconds for which its network had owed an answer when the service
             was told to stop, or ``None``.
         graphs: from a service, number of batches that the attack had its network hold.
-        left: from a service, whether it ended because its attack has closed the connection.
     """
 
     status: str = "ok"
@@ -48,7 +47,6 @@ class Outcome:
     breach: str = ""
     waiting: float | None = None
     graphs: int = 0
-    left: bool = False
 
 
 def open_pipe() -> tuple[int, int]:

@@ -131,11 +131,11 @@ def test_the_key_holds_content(module, monkeypatch, tmp_path):
 
 def test_what_clashes_is_not_applicable_in_the_plan_and_the_rest_is_planned(checkout, module):
     module("needy", "attrs==1.0\n")
-    folder = checkout.module("defense", "other", "class Defense: pass", hooks=["guard"])
-    (folder / "requirements.txt").write_text("attrs==2.0\n", encoding="utf-8")
-    plan = checkout.plan(matrix(attacks=["noop", "needy"], defenses=["none", "other"]))
-    ruled_out = cell(plan, attack="needy", defense="other")
-    assert ruled_out.reason == "attacks/needy needs attrs==1.0, defenses/other attrs==2.0"
+    victim = checkout.root / "victims" / "tiny" / "requirements.txt"
+    victim.write_text("attrs==2.0\n", encoding="utf-8")
+    plan = checkout.plan(matrix(attacks=["noop", "needy"]))
+    ruled_out = cell(plan, attack="needy")
+    assert ruled_out.reason == "attacks/needy needs attrs==1.0, victims/tiny attrs==2.0"
     assert [c.id for c in plan.cells.values() if c.reason] == [ruled_out.id]
 
 

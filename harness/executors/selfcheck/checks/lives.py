@@ -68,7 +68,7 @@ def oracle_grants(context: SelfCheckContext) -> None:
 def oracle_left(context: SelfCheckContext) -> None:
     """An attack that closes the connection is no failure of the network."""
     (stage,) = context.finish(context.jobs.with_oracle(context.jobs.make("oracle.hangs_up")))
-    stage.expect("ok")
+    expect(stage.report == {"left": True}, stage.report)
 
 
 @promise

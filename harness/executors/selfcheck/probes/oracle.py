@@ -37,7 +37,8 @@ def asks_more(model: NetworkModel, kind: str) -> None:
         model.request(Message(kind), [torch.ones(2, 1, 2, 2)])
 
 
-def hangs_up(model: NetworkModel) -> None:
+def hangs_up(model: NetworkModel) -> dict[str, bool]:
     """Close the connection in the middle of a batch."""
     model.begin(torch.arange(2))
     model._connection._channel.close()
+    return {"left": True}

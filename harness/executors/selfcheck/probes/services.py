@@ -16,7 +16,7 @@ def serves(outcome: dict[str, Any], gigabytes: float = 0.0, leaves: bool = False
     Args:
         outcome: fields of the report.
         gigabytes: memory that a child fills, as the network's process might.
-        leaves: whether to end at once, as a broker does that its attack has left.
+        leaves: whether to end at once, without being told to.
     """
     if gigabytes and os.fork() == 0:
         blocks = [bytearray(b"\x01" * (64 << 20)) for _ in range(int(gigabytes * 16))]

@@ -10,7 +10,7 @@ from torch import Tensor
 from harness.runtime.contracts import ContractError, Model, as_input
 from harness.runtime.model import LiveModel, freeze
 from harness.runtime.worker import arrays
-from harness.runtime.worker.hook_calls import check_tensor, hook_time
+from harness.runtime.worker.hook_calls import check_tensor, hook_time, unchanged
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.network_model import NetworkModel, connect
 from harness.runtime.worker.stages.batches import batches
@@ -21,12 +21,10 @@ AttackedModel = LiveModel | NetworkModel | None
 
 def learn(job: Job) -> None:
     """Run ``learn``, before the attack gets the test inputs; its state folder is kept."""
-    model = attacked_model(job)
+    model, train_set, val = attacked_model(job), job.data("train"), job.data("val")
     torch.manual_seed(job.ctx.seed("learn"))
-    with hook_time(job, "attack"):
-        job.attack.learn(
-            cast(Model, model), job.data("train"), job.data("val"), job.options.budget, job.ctx
-        )
+    with hook_time(job, "attack"), unchanged(train_set, val):
+        job.attack.learn(cast(Model, model), train_set, val, job.options.budget, job.ctx)
     save_passes(job, model)
 
 
@@ -86,7 +84,7 @@ def call_hook(
                 x_adv = job.attack.perturb(cast(Model, model), own_x, own_y, goal, budget, job.ctx)
     same_y = y is None or own_y is None or torch.equal(own_y, y)
     if not (torch.equal(own_x, x) and same_y):
-        raise ContractError(f"{hook}() changed its inputs in place")
+        raise ContractError(f"{hook}() changed its inputs in place; work on a copy (x.clone())")
     return x_adv
 
 

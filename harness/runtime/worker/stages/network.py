@@ -41,14 +41,13 @@ def network(job: Job) -> None:
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until the broker expects it
     ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid == 0:
+    # the child, of the same user, can neither read nor trace a broker that is not dumpable
+    set_dumpable(dumpable=False)
+    if os.fork() == 0:
+        set_dumpable(dumpable=True)  # else it cannot open files below /proc/self
         ours.close()
         run_network(job, theirs)
     theirs.close()
-    ctypes.CDLL(None).prctl(
-        PR_SET_DUMPABLE, 0, 0, 0, 0
-    )  # the child, of the same user, can neither read nor trace the broker
     link = NetworkLink(Connection(ours), job.spec)
     broker = Broker(link, job.spec, access_of(job))
     try:
@@ -56,6 +55,11 @@ def network(job: Job) -> None:
     finally:
         kill_children()
         save(job, broker)
+
+
+def set_dumpable(*, dumpable: bool) -> None:
+    """Set whether other processes of the same user may read and trace this one (Linux)."""
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, int(dumpable), 0, 0, 0)
 
 
 def access_of(job: Job) -> Access:
