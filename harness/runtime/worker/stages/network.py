@@ -16,8 +16,9 @@ import torch
 from harness.runtime.contracts import as_input
 from harness.runtime.worker import arrays
 from harness.runtime.worker.broker import BATCH, Access, Broker
+from harness.runtime.worker.failures import NetworkFailed
 from harness.runtime.worker.job import Job
-from harness.runtime.worker.network_link import NetworkFailed, NetworkLink
+from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_process import run_network
 from harness.runtime.worker.network_protocol import Connection
 from harness.runtime.worker.query_ledger import QueryLedger
