@@ -162,7 +162,7 @@ class Broker:
 
     def _show(self, attack: Connection, request: Message) -> None:
         """Keep the network's answer to what became of a batch; it is asked as attacks ask it."""
-        (x,) = self._inputs(attack, request)
+        (x,) = self._copies(attack, request)
         if len(x) != len(self._rows):
             raise ContractError(f"a batch of {len(self._rows)} rows ends with {len(x)}")
         if self.access.goal_inputs is not None:
@@ -193,12 +193,12 @@ class Broker:
         A network that answered one form falsely would have to do so here.
         """
         if self.access.ledger is not None:
-            return self.link.forward("forward", [x])[0]
+            return self.link.answer("forward", x)
         forms = self._forms or {"forward" in self.access.asks}
         if not secrets.choice(sorted(forms)):
-            return self.link.forward("predict", [x])[0]
+            return self.link.answer("predict", x)
         number = self._count = self._count + 1
-        (out,) = self.link.forward("forward", [x], graph=number)
+        out = self.link.answer("forward", x, graph=number)
         self.link.free(number)
         return out
 
@@ -216,7 +216,7 @@ class Broker:
         ledger = self.access.ledger
         if ledger is None:
             raise ContractError("queries are not counted here")
-        x, stated = self._inputs(attack, request)
+        x, stated = self._copies(attack, request)
         if stated.dtype != torch.int64 or stated.shape != (len(x),):
             raise ContractError("a query names its rows as int64 [R]")
         if len(stated) and not 0 <= int(stated.min()) <= int(stated.max()) < len(self._rows):
@@ -226,7 +226,7 @@ class Broker:
             return
         self.passes["forward"] += len(x)
         self._pending = len(x)
-        (out,) = self.link.forward("forward", [x])
+        out = self.link.answer("forward", x)
         self._pending = 0
         attack.send(
             Message("answer"),
@@ -247,12 +247,14 @@ class Broker:
             raise ContractError(
                 f"the attack keeps more than {MAX_GRAPHS} forward passes for a backward pass"
             )
-        tensors = self._inputs(attack, request)
+        tensors = self.link.place(self._inputs(attack, request))
+        check_values(request.kind, tensors, self._spec)
         number = 0
         if keep:
             number = self._count = self._count + 1
         self._pending = len(tensors[0])
-        outputs = self.link.forward(request.kind, tensors, graph=number, counted=True)
+        outputs = attack.place(self.link.forward(request.kind, tensors, graph=number))
+        self.link.count_outputs(outputs)
         self._pending = 0
         if request.kind in ANSWERS:
             self._forms.add(request.kind == "forward" and keep)
@@ -263,7 +265,7 @@ class Broker:
                 tuple(tensors[0].shape),
                 [tuple(one.shape) for one in outputs],
             )
-        attack.send(Message("answer", graph=number), outputs)
+        attack.send(Message("answer", graph=number))
 
     def _backward(self, attack: Connection, request: Message) -> None:
         """Pass a backward pass on."""
@@ -274,7 +276,7 @@ class Broker:
             )
         shape, outputs = self.graphs[request.graph]
         wanted = [one for n, one in enumerate(outputs) if request.first >> n & 1]
-        given = attack.views(request)  # copied once they fit
+        given = attack.views(request)
         floats = all(one.dtype == torch.float32 for one in given)
         if not given or not floats or [tuple(one.shape) for one in given] != wanted:
             raise ContractError("a backward pass whose gradients do not fit the outputs")
@@ -282,10 +284,12 @@ class Broker:
             del self.graphs[request.graph]
         asked = Message("backward", graph=request.graph, first=request.first, keep=request.keep)
         self._pending = shape[0]
-        gradient = self.link.backward(asked, shape, [one.clone() for one in given])
+        placed = self.link.place(given)
+        (gradient,) = attack.place([self.link.backward(asked, shape)])
+        self.link.count_gradient(placed, gradient)
         self._pending = 0
         self.passes["backward"] += shape[0]
-        attack.send(Message("answer"), [gradient])
+        attack.send(Message("answer"))
 
     def _free(self, attack: Connection, request: Message) -> None:
         """Forget a forward pass."""
@@ -296,14 +300,22 @@ class Broker:
     # -- checks -------------------------------------------------------------------------------
 
     def _inputs(self, attack: Connection, request: Message) -> list[Tensor]:
+        """Return a request's tensors, where the attack may change their values at any time.
+
+        Raises:
+            ContractError: their number, types or shapes are wrong.
+        """
+        found = attack.views(request)
+        check_request(request.kind, found, self._spec, MOST_BATCHES * self.access.batch)
+        return found
+
+    def _copies(self, attack: Connection, request: Message) -> list[Tensor]:
         """Return copies of a request's tensors.
 
         Raises:
             ContractError: their number, types, shapes or values are wrong.
         """
-        found = attack.views(request)
-        check_request(request.kind, found, self._spec, MOST_BATCHES * self.access.batch)
-        copies = [one.clone() for one in found]
+        copies = [one.clone() for one in self._inputs(attack, request)]
         check_values(request.kind, copies, self._spec)
         return copies
 

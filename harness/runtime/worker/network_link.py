@@ -44,43 +44,57 @@ class NetworkLink:
         self._tails: dict[str, list[Shape]] = {}
         self.counts = {"nonfinite_outputs": 0, "nonfinite_gradients": 0, "zero_gradients": 0}
 
-    def forward(
-        self, kind: str, tensors: Sequence[Tensor], *, graph: int = 0, counted: bool = False
-    ) -> list[Tensor]:
-        """Return the network's answer to inputs that nobody else can change meanwhile.
+    def place(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Copy the tensors of the next request; return the copies, which nobody else can change."""
+        return self._connection.place(tensors)
+
+    def forward(self, kind: str, tensors: Sequence[Tensor], *, graph: int = 0) -> list[Tensor]:
+        """Return the network's answer, where its process may change it at any time.
 
         Args:
             kind: request.
-            tensors: what it brings, checked.
+            tensors: what it brings, which was placed.
             graph: number of the pass whose graph is kept, or 0.
-            counted: whether rows that are not finite are counted.
 
         Raises:
             NetworkFailed: the network failed, or its answer has another form.
         """
-        answer = self._ask(Message(kind, graph=graph, keep=graph > 0), tensors)
+        answer = self._ask(Message(kind, graph=graph, keep=graph > 0))
         outputs = self._checked(answer, self._output_shapes(kind, tensors))
         if kind in ("features", "maps"):
             self._check_tails(kind, outputs, len(tensors[0]))
-        if counted:
-            self.counts["nonfinite_outputs"] += sum(map(bad_rows, outputs))
         return outputs
 
-    def backward(self, request: Message, shape: Shape, given: Sequence[Tensor]) -> Tensor:
-        """Return the gradient in an attack's input.
+    def answer(self, kind: str, x: Tensor, *, graph: int = 0) -> Tensor:
+        """Return a copy of the network's output to inputs of our own; see ``forward``."""
+        return self.forward(kind, self.place([x]), graph=graph)[0].clone()
+
+    def backward(self, request: Message, shape: Shape) -> Tensor:
+        """Return the gradient in an attack's input, where its process may change it at any time.
 
         Args:
-            request: what says of which pass, of which outputs, and whether its graph is kept.
+            request: what says of which pass, of which outputs, and whether its graph is kept; the
+                gradients of the outputs were placed.
             shape: shape of the input.
-            given: the gradients of the outputs.
 
         Raises:
             NetworkFailed: the network failed, or its answer has another form.
         """
-        (gradient,) = self._checked(self._ask(request, given), [[shape]])
+        return self._checked(self._ask(request), [[shape]])[0]
+
+    def count_outputs(self, outputs: Sequence[Tensor]) -> None:
+        """Count rows of outputs, once they cannot change any more."""
+        self.counts["nonfinite_outputs"] += sum(map(bad_rows, outputs))
+
+    def count_gradient(self, given: Sequence[Tensor], gradient: Tensor) -> None:
+        """Count rows of a gradient, once it cannot change any more.
+
+        Args:
+            given: gradients of the outputs.
+            gradient: gradient in the input.
+        """
         self.counts["nonfinite_gradients"] += bad_rows(gradient)
         self.counts["zero_gradients"] += lost_rows(given, gradient)
-        return gradient
 
     def free(self, graph: int) -> None:
         """Tell the network that a graph is not needed any more.
@@ -90,12 +104,12 @@ class NetworkLink:
         """
         self._ask(Message("free", graph=graph))
 
-    def _ask(self, request: Message, tensors: Sequence[Tensor] = ()) -> Message:
+    def _ask(self, request: Message) -> Message:
         """Send a request and return the answer."""
         self.asked_at = time.monotonic()
         try:
             with contextlib.suppress(BrokenPipeError):  # it may have said why before it ended
-                self._connection.send(request, tensors)
+                self._connection.send(request)
             answer = self._connection.receive()
         except ContractError as error:
             raise NetworkFailed("contract_violation", f"the network sent {error}") from None
@@ -134,7 +148,7 @@ class NetworkLink:
     def _checked(
         self, answer: Message, allowed: Sequence[Collection[Shape]] | None
     ) -> list[Tensor]:
-        """Return copies of an answer's tensors, which its process cannot change after the check.
+        """Return an answer's tensors where the network's process may change them at any time.
 
         Raises:
             NetworkFailed: they are of another number, type or shape, or lie outside their file.
@@ -154,7 +168,7 @@ class NetworkLink:
             text = ", ".join(f"{str(one.dtype)[6:]} {list(one.shape)}" for one in found)
             reason = f"the network's process answered with {text or 'nothing'}"
             raise NetworkFailed("contract_violation", reason[:300])
-        return [one.clone() for one in found]
+        return found
 
 
 def bad_rows(values: Tensor) -> int:

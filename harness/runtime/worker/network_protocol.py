@@ -67,18 +67,37 @@ class Connection:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._outbox, self._inbox = Outbox(), Inbox()
+        self._placed = b""  # what the next message brings
+        self._file: int | None = None  # and its file, where the receiver lacks it
+
+    def place(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Copy tensors that the next message brings; return the copies, to be checked.
+
+        The receiver cannot change them. The next call overwrites them.
+
+        Raises:
+            ContractError: a tensor has a type that does not cross, or they are too large.
+        """
+        self._placed, file, copies = self._outbox.put(tensors)
+        if file is not None:
+            close(self._file)  # of a file that was never sent
+            self._file = file
+        return copies
 
     def send(self, message: Message, tensors: Sequence[Tensor] = ()) -> None:
         """Send a message.
 
         Args:
             message: the message, without a description of tensors.
-            tensors: what it brings.
+            tensors: what it brings, beside what was placed; one of them is empty.
 
         Raises:
             ContractError: a tensor has a type that does not cross, or they are too large.
         """
-        block, descriptor = self._outbox.put(tensors) if tensors else (b"", None)
+        if tensors:
+            self.place(tensors)
+        block, descriptor = self._placed, self._file
+        self._placed, self._file = b"", None
         text = message.text[:MAX_TEXT].encode("utf-8", "replace") if message.text else b""
         header = HEADER.pack(
             NUMBERS[message.kind],

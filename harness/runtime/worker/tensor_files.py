@@ -135,12 +135,12 @@ class Outbox:
         self._map: mmap.mmap | None = None
         self._known: dict[object, tuple[bytes, list[Tensor]]] = {}
 
-    def put(self, tensors: Sequence[Tensor]) -> tuple[bytes, int | None]:
+    def put(self, tensors: Sequence[Tensor]) -> tuple[bytes, int | None, list[Tensor]]:
         """Copy tensors into the file, over those of the last message.
 
         Returns:
-            Their description, and a descriptor that must be sent along and closed, or ``None`` if
-            the receiver has this file already.
+            Their description; a descriptor that must be sent along and closed, or ``None`` if the
+            receiver has this file already; and the copies, where nobody else can change them.
 
         Raises:
             ContractError: a tensor has a type that does not cross, or they are too large.
@@ -159,7 +159,7 @@ class Outbox:
                 self._known[kind] = known
         for target, tensor in zip(known[1], tensors, strict=True):
             target.copy_(tensor)
-        return known[0], descriptor
+        return known[0], descriptor, known[1]
 
 
 class Inbox:
