@@ -1,6 +1,7 @@
 """The service ends with no process of its network left, and with no file of theirs."""
 
 import os
+import sys
 import time
 from types import SimpleNamespace
 
@@ -14,7 +15,6 @@ from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.spawn import PR_SET_CHILD_SUBREAPER, prctl
 from harness.runtime.worker.stages.network import kill_children, save
 
-MODULE = "harness.runtime.worker.stages.network."
 SPEC = Spec("classification", 2, (3,))
 
 
@@ -58,7 +58,7 @@ def test_orphans_in_sessions_of_their_own_are_killed():
 
 
 def test_nothing_is_saved_beside_a_process_that_cannot_be_killed(monkeypatch):
-    monkeypatch.setattr(MODULE + "KILL_SECONDS", 0.05)
+    monkeypatch.setattr(sys.modules[kill_children.__module__], "KILL_SECONDS", 0.05)
     monkeypatch.setattr("os.kill", lambda *_: None)
 
     def test():
