@@ -15,7 +15,6 @@ from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.spawn import PR_SET_CHILD_SUBREAPER, prctl
 from harness.runtime.worker.stages.network import kill_children, save
 
-MODULE = sys.modules[save.__module__]  # the package has a function of that name
 SPEC = Spec("classification", 2, (3,))
 
 
@@ -59,7 +58,7 @@ def test_orphans_in_sessions_of_their_own_are_killed():
 
 
 def test_nothing_is_saved_beside_a_process_that_cannot_be_killed(monkeypatch):
-    monkeypatch.setattr(MODULE, "KILL_SECONDS", 0.05)
+    monkeypatch.setattr(sys.modules[kill_children.__module__], "KILL_SECONDS", 0.05)
     monkeypatch.setattr("os.kill", lambda *_: None)
 
     def test():
