@@ -61,7 +61,7 @@ class Claim:
         breach: from a service, what the attack did against the protocol; any text.
         waiting: from a service, seconds for which the network had owed an answer when the service
             was told to stop, or ``None``.
-        graphs: from a service, number of forward passes that the attack kept open.
+        graphs: from a service, number of batches that the attack had its network hold.
     """
 
     status: str

@@ -18,7 +18,7 @@ STOP_SECONDS = 10.0
 NOT_STOPPED = f"it did not stop within {STOP_SECONDS:g} s when it was asked to"
 ENDED_EARLY = "it ended before its attack did"
 OPEN_GRAPHS = 2
-"""Number of forward passes that an attack may keep open and not be blamed for their memory."""
+"""Batches that an attack may have a network hold at once and not be blamed for their memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class ServiceEnd:
         result: its own end, as of any stage.
         breach: what the attack did against the protocol; else empty.
         waiting: seconds for which the network had owed an answer when the service was told to stop.
-        graphs: number of forward passes that the attack kept open.
+        graphs: number of batches that the attack had its network hold.
     """
 
     result: Result
@@ -84,7 +84,7 @@ def combine(job: StageJob, result: Result, served: ServiceEnd) -> Result:
     if served.breach:
         return ended("contract_violation", served.breach, "attack")
     if own.status == "out_of_memory" and served.graphs > OPEN_GRAPHS:
-        reason = f"the attack kept {served.graphs} forward passes open: {own.reason}"
+        reason = f"the attack had it hold {served.graphs} batches at once: {own.reason}"
         return ended("out_of_memory", reason, "attack")
     if own.status != "ok":
         by = responsible("service", roles, own.status, own.by)

@@ -54,7 +54,12 @@ def make_job(
     budget = dict(recipe.budget)
     if "train" in inputs:
         budget = count_edits(budget, len(load_array(Path(inputs["train"]) / "ids.npy")))
-    options = recipe.options.to_json() | {"threads": recipe.threads, "budget": budget}
+    examples = len(load_array(Path(inputs["slice_x"]) / "x.npy")) if "slice_x" in inputs else 0
+    options = recipe.options.to_json() | {
+        "threads": recipe.threads,
+        "budget": budget,
+        "examples": examples,
+    }
     file = JobFile(
         stage=stage.kind,
         spec=read_json(store.part(stage.inputs["spec"].key, "spec.json")),

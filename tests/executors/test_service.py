@@ -67,7 +67,11 @@ BREACH = ("contract_violation", "attack", "it cheated")
         ("raised", "raised", ("module_error", "victim", "in the network: no")),
         ("raised", "died", ("module_error", "defense", "in the network: killed by SIGKILL")),
         ("raised", "full", ("out_of_memory", "defense", "in the network: host memory")),
-        ("raised", "filled", ("out_of_memory", "attack", "the attack kept 3 forward passes")),
+        (
+            "raised",
+            "filled",
+            ("out_of_memory", "attack", "the attack had it hold 3 batches at once"),
+        ),
         ("raised", "declined", ("not_applicable", "defense", "in the network: no")),
         ("raised", "engine", ("infra_error", "harness", "in the network: docker")),
         ("declined", "fine", ("not_applicable", "attack", "not mine")),

@@ -53,18 +53,14 @@ class Service:
 
     def __init__(self, live, access=None, *, process=False, serve=None):
         self.failure = None
-        access = access or Access(asks=set(ASKS))
+        access = access or Access(asks=set(ASKS), examples=100)
         serve = serve or (lambda end: NetworkProcess(live, Connection(end), CPU).serve())
         self.children = []
         end, pid = forked(serve)
         self.children.append(pid)
-        self.broker = Broker(
-            NetworkLink(Connection(end, relays=True), live.spec), live.spec, access
-        )
+        self.broker = Broker(NetworkLink(Connection(end), live.spec), live.spec, access)
         if process:
-            self.channel, pid = forked(
-                lambda s: self.broker.serve_connection(Connection(s, relays=True))
-            )
+            self.channel, pid = forked(lambda s: self.broker.serve_connection(Connection(s)))
             end.close()
             self.children.append(pid)
         else:
@@ -78,7 +74,7 @@ class Service:
     def _serve(self, channel, network):
         with channel, network:
             try:
-                self.broker.serve_connection(Connection(channel, relays=True))
+                self.broker.serve_connection(Connection(channel))
             except NetworkFailed as error:
                 self.failure = error
 

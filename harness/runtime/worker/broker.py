@@ -2,13 +2,16 @@
 
 It runs in the service's process, which loads no module: the network lives in a child of its own
 (``network_process``), the attack in another stage. It checks what an attack may ask, counts passes
-and queries, and keeps what the network was shown. Either side may send anything.
+and queries, and keeps what the network was shown. Either side may send anything. All tensors are
+copied here, both ways: what was checked and counted cannot change any more, and a network sees
+nothing by which to tell the broker's own requests from an attack's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
 import select
 import signal
 import socket
@@ -22,15 +25,18 @@ from harness.runtime.contracts import ContractError, Spec
 from harness.runtime.tasks import TASKS
 from harness.runtime.worker.failures import NetworkFailed
 from harness.runtime.worker.network_link import NetworkLink
-from harness.runtime.worker.network_process import ASKS
+from harness.runtime.worker.network_process import ANSWERS, ASKS
 from harness.runtime.worker.network_protocol import Connection, Message
+from harness.runtime.worker.network_requests import check_request, check_values
 from harness.runtime.worker.query_ledger import QueryLedger
 
 MAX_GRAPHS = 64
 """Forward passes that an attack may keep for a backward pass at once."""
 
-TENSORS = {"query": 2, "show": 1}
-"""Number of tensors in requests that are none of the network's."""
+BATCH = 64
+"""Rows of a batch in stages that have none of their own."""
+MOST_BATCHES = 64
+"""Rows of one request, in batches."""
 ROUNDING = 1e-3
 """How far a value of an input may lie outside of [0, 1] and be a picture's all the same."""
 
@@ -44,12 +50,16 @@ class Access:
         ledger: ledger of its queries, or ``None`` if they are not counted for each example.
         answers: form of the answer to a query, ``scores`` or ``labels``.
         goal_inputs: clean inputs from which goals are drawn, float32 ``[N, …]``, or ``None``.
+        batch: largest number of rows in a batch of the stage.
+        examples: number of the stage's inputs; 0 where the network is shown none.
     """
 
     asks: Collection[str] = ()
     ledger: QueryLedger | None = None
     answers: str = "scores"
     goal_inputs: Tensor | None = None
+    batch: int = BATCH
+    examples: int = 0
 
 
 class Broker:
@@ -78,8 +88,17 @@ class Broker:
         self.breach = ""
         self.graphs: dict[int, tuple[tuple[int, ...], list[tuple[int, ...]]]] = {}
         self._rows = torch.empty(0, dtype=torch.int64)
+        self._goal_of_batch: Tensor | None = None
         self._count = 0
+        self._pending = 0
+        self._forms: set[bool] = set()
         self._asked = torch.empty(0)
+
+    @property
+    def load(self) -> int:
+        """Return how many batches the attack has the network hold at present, rounded up."""
+        rows = self._pending + sum(shape[0] for shape, _ in self.graphs.values())
+        return -(-rows // self.access.batch)
 
     def serve(self, server: socket.socket) -> None:
         """Answer on a listening socket until SIGTERM; one that is pending already counts too.
@@ -102,7 +121,7 @@ class Broker:
                     channel, _ = server.accept()
                     with channel, contextlib.suppress(ConnectionError):
                         try:
-                            self.serve_connection(Connection(channel, relays=True))
+                            self.serve_connection(Connection(channel))
                         except _Stop:
                             if not hung_up(channel):  # by the network, which may send signals too
                                 raise NetworkFailed("module_error", STOPPED_EARLY) from None
@@ -131,7 +150,7 @@ class Broker:
                 raise
 
     def _answer(self, attack: Connection, request: Message) -> None:
-        self._asked = self._asked[:0]  # a view of memory that the attack has filled anew
+        self._asked = self._asked[:0]  # else a view of memory that is filled anew
         if request.kind in ASKS:
             self._forward(attack, request)
         elif request.kind in HANDLERS:
@@ -141,39 +160,62 @@ class Broker:
 
     # -- batches ------------------------------------------------------------------------------
 
-    @property
-    def held_rows(self) -> int:
-        """Rows of the forward passes that the attack keeps, and of the one that is not answered."""
-        waiting = 0 if self.link.asked_at is None else len(self._asked)
-        return waiting + sum(shape[0] for shape, _ in self.graphs.values())
-
     def _begin(self, attack: Connection, request: Message) -> None:
         """Note the rows of the next batch; it begins where the last one was shown."""
         shown = sum(rows for _, rows, _ in self.digests)
         if request.first != shown:
             raise ContractError(f"a batch begins at row {request.first}, expected {shown}")
+        left = self.access.examples - shown
+        if not 0 < request.rows <= min(left, self.access.batch):
+            raise ContractError(
+                f"a batch of {request.rows} rows, of {left} that are left; at most "
+                f"{self.access.batch}"
+            )
         self._rows = torch.arange(request.first, request.first + request.rows)
+        self._goal_of_batch = None
         attack.send(Message("answer"))
 
     def _show(self, attack: Connection, request: Message) -> None:
         """Keep the network's answer to what became of a batch; it is asked as attacks ask it."""
         (x,) = self._copies(attack, request)
-        if not len(x) or len(x) != len(self._rows):
+        if len(x) != len(self._rows):
             raise ContractError(f"a batch of {len(self._rows)} rows ends with {len(x)}")
-        out = self.link.forward(x, gradient=self.access.ledger is None)
+        if self.access.goal_inputs is not None:
+            self.goals.append(self._drawn_goal(self.access.goal_inputs))
+        out = self._ask_as_attack(x)
         self.shown.append(TASKS[self._spec.task].store(out))
         text = hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()
         self.digests.append((int(self._rows[0]), len(x), text))
-        self._rows = self._rows[:0]
+        self._rows, self._goal_of_batch = self._rows[:0], None
+        self._forms.clear()
         attack.send(Message("answer"))
 
     def _goal(self, attack: Connection, request: Message) -> None:
         """Draw the goals of a batch: the classes that the network finds least likely."""
-        inputs = self.access.goal_inputs
-        if inputs is None or not len(self._rows) or int(self._rows[-1]) >= len(inputs):
+        if self.access.goal_inputs is None or not len(self._rows):
             raise ContractError("goals were asked for rows that have none")
-        self.goals.append(self.link.forward(inputs[self._rows]).argmin(dim=1))
-        attack.send(Message("answer", from_broker=True), [self.goals[-1]])
+        attack.send(Message("answer"), [self._drawn_goal(self.access.goal_inputs)])
+
+    def _drawn_goal(self, inputs: Tensor) -> Tensor:
+        """Return the goals of the batch, which are drawn once."""
+        if self._goal_of_batch is None:
+            self._goal_of_batch = self._ask_as_attack(inputs[self._rows]).argmin(dim=1)
+        return self._goal_of_batch
+
+    def _ask_as_attack(self, x: Tensor) -> Tensor:
+        """Ask in a form that the attack has used for this batch, at random where it used several.
+
+        A network that answered one form falsely would have to do so here.
+        """
+        if self.access.ledger is not None:
+            return self.link.answer("forward", x)
+        forms = self._forms or {"forward" in self.access.asks}
+        if not secrets.choice(sorted(forms)):
+            return self.link.answer("predict", x)
+        number = self._count = self._count + 1
+        out = self.link.answer("forward", x, graph=number)
+        self.link.free(number)
+        return out
 
     # -- queries ------------------------------------------------------------------------------
 
@@ -182,7 +224,7 @@ class Broker:
         ledger = self.access.ledger
         left = None if ledger is None else ledger.left(self._rows)
         kind = "unlimited" if left is None else "answer"
-        attack.send(Message(kind, from_broker=True), [] if left is None else [left])
+        attack.send(Message(kind), [] if left is None else [left])
 
     def _query(self, attack: Connection, request: Message) -> None:
         """Answer a query, and charge it to the examples that it is about."""
@@ -198,16 +240,18 @@ class Broker:
             attack.send(Message("refused"))
             return
         self.passes["forward"] += len(x)
-        out = self.link.forward(x)
+        self._pending = len(x)
+        out = self.link.answer("forward", x)
+        self._pending = 0
         attack.send(
-            Message("answer", from_broker=True),
+            Message("answer"),
             [out.argmax(dim=1) if self.access.answers == "labels" else out],
         )
 
     # -- white-box passes ---------------------------------------------------------------------
 
     def _forward(self, attack: Connection, request: Message) -> None:
-        """Pass a forward pass on; its tensors go from process to process."""
+        """Pass a forward pass on."""
         if request.kind not in self.access.asks:
             raise ContractError(
                 f"the attack used model.{request.kind}, which its manifest's needs: or the threat "
@@ -218,21 +262,27 @@ class Broker:
             raise ContractError(
                 f"the attack keeps more than {MAX_GRAPHS} forward passes for a backward pass"
             )
-        shapes = [tuple(one.shape) for one in self._inputs(attack, request)]
-        number = self._count = self._count + 1 if keep else 0
-        asked = Message(
-            request.kind,
-            request.tensors,
-            graph=number,
-            keep=keep,
-            descriptor=attack.unsent_file(),
-        )
-        answer, outputs = self.link.relayed_forward(asked, shapes)
+        tensors = self.link.place(self._inputs(attack, request))
+        check_values(request.kind, tensors, self._spec)
         if request.kind != "training_loss_of":
-            self.passes["forward"] += shapes[0][0]
+            self._asked = tensors[0]
+        number = 0
         if keep:
-            self.graphs[number] = shapes[0], outputs
-        attack.send(answer._replace(graph=number))
+            number = self._count = self._count + 1
+        self._pending = len(tensors[0])
+        outputs = attack.place(self.link.forward(request.kind, tensors, graph=number))
+        self.link.count_outputs(outputs)
+        self._pending = 0
+        if request.kind in ANSWERS:
+            self._forms.add(request.kind == "forward" and keep)
+        if request.kind != "training_loss_of":
+            self.passes["forward"] += len(tensors[0])
+        if keep:
+            self.graphs[number] = (
+                tuple(tensors[0].shape),
+                [tuple(one.shape) for one in outputs],
+            )
+        attack.send(Message("answer", graph=number))
 
     def _backward(self, attack: Connection, request: Message) -> None:
         """Pass a backward pass on."""
@@ -249,50 +299,43 @@ class Broker:
             raise ContractError("a backward pass whose gradients do not fit the outputs")
         if not request.keep:
             del self.graphs[request.graph]
-        asked = Message(
-            "backward",
-            request.tensors,
-            graph=request.graph,
-            first=request.first,
-            keep=request.keep,
-            descriptor=attack.unsent_file(),
-        )
-        answer = self.link.relayed_backward(asked, shape, given)
+        asked = Message("backward", graph=request.graph, first=request.first, keep=request.keep)
+        self._pending = shape[0]
+        placed = self.link.place(given)
+        (gradient,) = attack.place([self.link.backward(asked, shape)])
+        self.link.count_gradient(placed, gradient)
+        self._pending = 0
         self.passes["backward"] += shape[0]
-        attack.send(answer)
+        attack.send(Message("answer"))
 
     def _free(self, attack: Connection, request: Message) -> None:
         """Forget a forward pass."""
         if self.graphs.pop(request.graph, None) is not None:
-            self.link.free(Message("free", graph=request.graph))
+            self.link.free(request.graph)
         attack.send(Message("answer"))
 
     # -- checks -------------------------------------------------------------------------------
 
     def _inputs(self, attack: Connection, request: Message) -> list[Tensor]:
-        """Return a request's tensors, where the attack may change them at any time.
+        """Return a request's tensors, where the attack may change their values at any time.
 
         Raises:
             ContractError: their number, types or shapes are wrong.
         """
-        wanted = TENSORS.get(request.kind) or ASKS[request.kind].tensors
         found = attack.views(request)
-        if len(found) != wanted:
-            raise ContractError(f"a request with {len(found)} tensors, not {wanted}")
-        x = found[0]
-        if x.dtype != torch.float32 or not x.ndim:
-            name = str(x.dtype).removeprefix("torch.")
-            raise ContractError(f"inputs are float32 [B, …], got {name} {list(x.shape)}")
-        if request.kind != "training_loss_of":
-            expected = [len(x), *self._spec.shape]
-            if list(x.shape) != expected:
-                raise ContractError(f"expected inputs {expected}, got {list(x.shape)}")
-            self._asked = x
+        check_request(request.kind, found, self._spec, MOST_BATCHES * self.access.batch)
         return found
 
     def _copies(self, attack: Connection, request: Message) -> list[Tensor]:
-        """Return copies of a request's tensors, once they are right."""
-        return [one.clone() for one in self._inputs(attack, request)]
+        """Return copies of a request's tensors.
+
+        Raises:
+            ContractError: their number, types, shapes or values are wrong.
+        """
+        copies = [one.clone() for one in self._inputs(attack, request)]
+        check_values(request.kind, copies, self._spec)
+        self._asked = copies[0]
+        return copies
 
 
 HANDLERS: Mapping[str, Callable[[Broker, Connection, Message], None]] = {
@@ -308,7 +351,7 @@ HANDLERS: Mapping[str, Callable[[Broker, Connection, Message], None]] = {
 
 
 STOPPED_EARLY = "its process was told to stop while the attack was there, which we never do"
-NO_PICTURE = "the network failed on inputs of the attack that are not finite or outside [0, 1]"
+NO_PICTURE = "the network failed on inputs of the attack that are outside of [0, 1]"
 
 
 def is_picture(x: Tensor) -> bool:

@@ -44,7 +44,7 @@ class Job:
         passes: examples that went through the network, by direction.
         breach: from a service, what the attack did against the protocol; else empty.
         waiting: from a service, seconds for which its network has owed an answer, or ``None``.
-        graphs: from a service, number of forward passes that the attack keeps open.
+        graphs: from a service, number of batches that the attack has its network hold.
         loaded: role → its module, once it is constructed.
         called: role whose module was called or loaded last; an adversary belongs to its defence.
         started: start of the stage, on the monotonic clock.

@@ -60,6 +60,7 @@ class Options:
         hook: hook of an attack stage, ``perturb`` or ``trigger``.
         least_likely: whether the goal is the class that the model ranks last.
         needs: parts of the model that an attack's manifest asks for; in a service.
+        examples: number of inputs that the attack gets; in a service.
         start: whether imported weights get a new head later.
         eight_bit: whether inputs are rounded to 8 bits before they are predicted.
         rebatch: whether a sample of the inputs is predicted in other batches, too.
@@ -73,6 +74,7 @@ class Options:
     hook: str = "perturb"
     least_likely: bool = False
     needs: tuple[str, ...] = ()
+    examples: int = 0
     start: bool = False
     eight_bit: bool = False
     rebatch: bool = False

@@ -27,7 +27,7 @@ class NetworkLink:
     """Connection to a network's process, which may send anything.
 
     Args:
-        connection: connection that relays memory files.
+        connection: connection to it.
         spec: description of the data set.
 
     Attributes:
@@ -41,77 +41,75 @@ class NetworkLink:
         self._connection, self._spec = connection, spec
         self.asked_at: float | None = None
         self.seconds = 0.0
-        self._allowed: dict[Shape, Collection[Shape]] = {}
+        self._tails: dict[str, list[Shape]] = {}
         self.counts = {"nonfinite_outputs": 0, "nonfinite_gradients": 0, "zero_gradients": 0}
 
-    def forward(self, x: Tensor, *, gradient: bool = False) -> Tensor:
-        """Return the network's outputs to inputs that nobody else can change meanwhile.
+    def place(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Copy the tensors of the next request; return the copies, which nobody else can change."""
+        return self._connection.place(tensors)
+
+    def forward(self, kind: str, tensors: Sequence[Tensor], *, graph: int = 0) -> list[Tensor]:
+        """Return the network's answer, where its process may change it at any time.
 
         Args:
-            x: float32 ``[B, …]``.
-            gradient: whether it computes them as if a backward pass followed.
+            kind: request.
+            tensors: what it brings, which was placed.
+            graph: number of the pass whose graph is kept, or 0.
 
         Raises:
             NetworkFailed: the network failed, or its answer has another form.
         """
-        answer = self._ask(Message("forward", keep=gradient, from_broker=True), [x])
-        (out,) = self._checked(answer, self._output_shapes("forward", [tuple(x.shape)]))
-        return out.clone()
+        answer = self._ask(Message(kind, graph=graph, keep=graph > 0))
+        outputs = self._checked(answer, self._output_shapes(kind, tensors))
+        if kind in ("features", "maps"):
+            self._check_tails(kind, outputs, len(tensors[0]))
+        return outputs
 
-    def relayed_forward(
-        self, request: Message, shapes: Sequence[Shape]
-    ) -> tuple[Message, list[Shape]]:
-        """Ask with an attack's tensors; return the answer, to be passed on, and its shapes.
+    def answer(self, kind: str, x: Tensor, *, graph: int = 0) -> Tensor:
+        """Return a copy of the network's output to inputs of our own; see ``forward``."""
+        return self.forward(kind, self.place([x]), graph=graph)[0].clone()
 
-        Args:
-            request: request of an attack.
-            shapes: shapes of its tensors.
-
-        Raises:
-            NetworkFailed: the network failed, or its answer has another form.
-        """
-        answer = self._ask(request)
-        outputs = self._checked(answer, self._output_shapes(request.kind, shapes))
-        for out in outputs:
-            self.counts["nonfinite_outputs"] += bad_rows(out)
-        return self._passed_on(answer), [tuple(out.shape) for out in outputs]
-
-    def relayed_backward(self, request: Message, shape: Shape, given: Sequence[Tensor]) -> Message:
-        """Ask for the gradient in an attack's input; return the answer, to be passed on.
+    def backward(self, request: Message, shape: Shape) -> Tensor:
+        """Return the gradient in an attack's input, where its process may change it at any time.
 
         Args:
-            request: request of an attack.
+            request: what says of which pass, of which outputs, and whether its graph is kept; the
+                gradients of the outputs were placed.
             shape: shape of the input.
-            given: the gradients of the outputs that it brings.
 
         Raises:
             NetworkFailed: the network failed, or its answer has another form.
         """
-        answer = self._ask(request)
-        (gradient,) = self._checked(answer, [[shape]])
+        return self._checked(self._ask(request), [[shape]])[0]
+
+    def count_outputs(self, outputs: Sequence[Tensor]) -> None:
+        """Count rows of outputs, once they cannot change any more."""
+        self.counts["nonfinite_outputs"] += sum(map(bad_rows, outputs))
+
+    def count_gradient(self, given: Sequence[Tensor], gradient: Tensor) -> None:
+        """Count rows of a gradient, once it cannot change any more.
+
+        Args:
+            given: gradients of the outputs.
+            gradient: gradient in the input.
+        """
         self.counts["nonfinite_gradients"] += bad_rows(gradient)
         self.counts["zero_gradients"] += lost_rows(given, gradient)
-        return self._passed_on(answer)
 
-    def free(self, request: Message) -> None:
+    def free(self, graph: int) -> None:
         """Tell the network that a graph is not needed any more.
 
         Raises:
             NetworkFailed: the network failed.
         """
-        self._ask(request)
+        self._ask(Message("free", graph=graph))
 
-    def _passed_on(self, answer: Message) -> Message:
-        """Return an answer as the attack gets it: with the network's file, if it lacks that."""
-        file = self._connection.unsent_file()
-        return Message("answer", answer.tensors, descriptor=file)
-
-    def _ask(self, request: Message, tensors: Sequence[Tensor] = ()) -> Message:
+    def _ask(self, request: Message) -> Message:
         """Send a request and return the answer."""
         self.asked_at = time.monotonic()
         try:
             with contextlib.suppress(BrokenPipeError):  # it may have said why before it ended
-                self._connection.send(request, tensors)
+                self._connection.send(request)
             answer = self._connection.receive()
         except ContractError as error:
             raise NetworkFailed("contract_violation", f"the network sent {error}") from None
@@ -126,16 +124,26 @@ class NetworkLink:
             raise NetworkFailed(status if status in OWN_ENDS else "module_error", reason, by)
         return answer
 
-    def _output_shapes(self, kind: str, given: Sequence[Shape]) -> list[Collection[Shape]] | None:
+    def _output_shapes(self, kind: str, given: Sequence[Tensor]) -> list[Collection[Shape]] | None:
         """Return the allowed shapes of each tensor of an answer; ``None``: any, row for row."""
         if kind in ANSWERS:
-            if given[0] not in self._allowed:
-                x = torch.empty(given[0], device="meta")
-                self._allowed[given[0]] = TASKS[self._spec.task].shapes(x, self._spec)
-            return [self._allowed[given[0]]]
+            return [TASKS[self._spec.task].shapes(given[0], self._spec)]
         if kind.startswith("training_loss"):
-            return [[tuple(given[-1][:1])]]
+            return [[tuple(given[-1].shape[:1])]]
         return None
+
+    def _check_tails(self, kind: str, outputs: Sequence[Tensor], rows: int) -> None:
+        """Check the rows of features or maps, and that each row has the form that it always had.
+
+        Raises:
+            NetworkFailed: they differ, which would make the attack's code fail.
+        """
+        tails = [tuple(one.shape[1:]) for one in outputs]
+        known = self._tails.setdefault(kind, tails)
+        if tails != known or any(one.shape[:1] != (rows,) for one in outputs):
+            shapes = ", ".join(str(list(one.shape)) for one in outputs)
+            reason = f"{kind}: the network's process answered {rows} inputs with {shapes}"
+            raise NetworkFailed("contract_violation", reason[:300])
 
     def _checked(
         self, answer: Message, allowed: Sequence[Collection[Shape]] | None

@@ -1,8 +1,8 @@
 """Messages between an attack, the broker and the process of a network.
 
 A message is a header of fixed form, the description of its tensors, which lie in a memory file of
-its sender (``tensor_files``), and a text. The descriptor of a new file comes along. Nothing is
-unpickled. Each request is answered before the next one.
+its sender (``tensor_files``), and a text. The descriptor of a new file comes along, and is never
+passed on to a third party. Nothing is unpickled. Each request is answered before the next one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ KINDS = (
 )
 """Kinds of messages: those of the first line answer a request of the others."""
 NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
-KEEP, FROM_BROKER = 1, 2
-"""Flags: the graph of a pass is kept; the tensors lie in a file of the broker's own, which sends
-what must not change between a check and its use."""
+KEEP = 1
+"""Flag: the graph of a pass is kept."""
 MAX_TEXT = 4000
 
 
@@ -46,9 +45,7 @@ class Message(NamedTuple):
             gradient it brings.
         rows: in ``begin``, the batch's number of rows.
         keep: whether the graph is kept after the pass.
-        from_broker: whether the tensors lie in the broker's own file.
         text: what is wrong, in ``error``; status, role and reason, line by line, in ``failed``.
-        descriptor: descriptor of a new memory file, to be sent along and closed, or ``None``.
     """
 
     kind: str
@@ -57,9 +54,7 @@ class Message(NamedTuple):
     first: int = 0
     rows: int = 0
     keep: bool = False
-    from_broker: bool = False
     text: str = ""
-    descriptor: int | None = None
 
 
 class Connection:
@@ -67,33 +62,46 @@ class Connection:
 
     Args:
         channel: connected stream socket.
-        relays: whether the other side's memory file is also kept to be passed on.
     """
 
-    def __init__(self, channel: socket.socket, *, relays: bool = False) -> None:
-        self._channel, self._relays = channel, relays
-        self._file: int | None = None
-        self._outbox = Outbox()
-        self._inboxes = {True: Inbox(), False: Inbox()}
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._outbox, self._inbox = Outbox(), Inbox()
+        self._placed = b""  # what the next message brings
+        self._file: int | None = None  # and its file, where the receiver lacks it
+
+    def place(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Copy tensors that the next message brings; return the copies, to be checked.
+
+        The receiver cannot change them. The next call overwrites them.
+
+        Raises:
+            ContractError: a tensor has a type that does not cross, or they are too large.
+        """
+        self._placed, file, copies = self._outbox.put(tensors)
+        if file is not None:
+            close(self._file)  # of a file that was never sent
+            self._file = file
+        return copies
 
     def send(self, message: Message, tensors: Sequence[Tensor] = ()) -> None:
         """Send a message.
 
         Args:
-            message: the message; a descriptor in it is sent along, and closed.
-            tensors: what it brings, unless it describes that already.
+            message: the message, without a description of tensors.
+            tensors: what it brings, beside what was placed; one of them is empty.
 
         Raises:
             ContractError: a tensor has a type that does not cross, or they are too large.
         """
-        block, descriptor = message.tensors, message.descriptor
         if tensors:
-            block, descriptor = self._outbox.put(tensors)
+            self.place(tensors)
+        block, descriptor = self._placed, self._file
+        self._placed, self._file = b"", None
         text = message.text[:MAX_TEXT].encode("utf-8", "replace") if message.text else b""
-        flags = message.keep * KEEP + message.from_broker * FROM_BROKER
         header = HEADER.pack(
             NUMBERS[message.kind],
-            flags,
+            message.keep * KEEP,
             len(block),
             len(text),
             message.graph,
@@ -134,7 +142,7 @@ class Connection:
                 if len(data) >= HEADER.size:
                     number, flags, size, length, graph, first, rows = HEADER.unpack_from(data)
                     missing = HEADER.size + size + length - len(data)
-            if missing or number >= len(KINDS) or flags > KEEP + FROM_BROKER:
+            if missing or number >= len(KINDS) or flags > KEEP:
                 raise ContractError("a malformed message")
             start = HEADER.size + size
             message = Message(
@@ -144,25 +152,13 @@ class Connection:
                 first,
                 rows,
                 bool(flags & KEEP),
-                bool(flags & FROM_BROKER) and not self._relays,  # nobody else has the broker's file
                 data[start:].decode("utf-8", "replace") if length else "",
             )
             if descriptor is not None:
-                self._inboxes[message.from_broker].accept(descriptor)
-                if self._relays:
-                    close(self._file)
-                    self._file, descriptor = descriptor, None
+                self._inbox.accept(descriptor)
         finally:
             close(descriptor)
         return message
-
-    def unsent_file(self) -> int | None:
-        """Return the other side's memory file if it is to be passed on; the caller closes it.
-
-        A third party that has been left out of some messages may lack it.
-        """
-        file, self._file = self._file, None
-        return file
 
     def views(self, message: Message) -> list[Tensor]:
         """Return a message's tensors where its sender may change them at any time.
@@ -170,11 +166,11 @@ class Connection:
         Raises:
             ContractError: one does not lie in its file.
         """
-        return self._inboxes[message.from_broker].views(message.tensors)
+        return self._inbox.views(message.tensors)
 
     def take(self, message: Message) -> list[Tensor]:
         """Return copies of a message's tensors; see ``views``."""
-        return self._inboxes[message.from_broker].take(message.tensors)
+        return self._inbox.take(message.tensors)
 
 
 def first_descriptor(control: Sequence[tuple[int, int, bytes]]) -> int | None:

@@ -35,8 +35,7 @@ class Outcome:
         breach: from a service, what the attack did against the protocol; else empty.
         waiting: from a service, seconds for which its network had owed an answer when the service
             was told to stop, or ``None``.
-        graphs: from a service, number of forward passes that the attack kept open; one of many rows
-            counts once for each batch that they would fill.
+        graphs: from a service, number of batches that the attack had its network hold.
     """
 
     status: str = "ok"

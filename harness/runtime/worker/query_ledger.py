@@ -22,6 +22,9 @@ CHANGED = 1e-6
 """Smallest change of a pixel that counts, as the judge measures patches."""
 CHUNK = 4_000_000
 """Numbers that are compared at once."""
+OVERSHOOT = 1.0
+"""How far a query may leave [0, 1]. One huge value would drown all distances in rounding, so that
+every example were equally near; a network that clamps its inputs would not even see it."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,11 @@ def changed_pixels(difference: Tensor) -> Tensor:
 MEASURES = {
     "linf": Measure(lambda d: d.flatten(1).abs().amax(dim=1), lambda d, size, _: d * size**0.5),
     "l2": Measure(lambda d: d.flatten(1).norm(dim=1), lambda d, *_: d),
-    # values lie in [0, 1], so that a changed pixel is at most sqrt(C) away
-    "patch": Measure(changed_pixels, lambda d, _, channels: (d * channels).sqrt()),
+    # values differ by at most 2, and all pixels may differ by what does not count
+    "patch": Measure(
+        changed_pixels,
+        lambda d, size, channels: ((1 + OVERSHOOT) ** 2 * d * channels + size * CHANGED**2).sqrt(),
+    ),
 }
 """THE table of measures, by what a budget limits."""
 
@@ -105,6 +111,13 @@ class QueryLedger:
         Raises:
             ContractError: a query lies outside the budget around every example.
         """
+        if not bool(((x >= -OVERSHOOT) & (x <= 1 + OVERSHOOT)).all()):  # or not a number
+            raise ContractError("a query lies outside the budget: its values are far from [0, 1]")
+        rows = max(1, CHUNK // max(self._flat.shape))
+        parts = [slice(first, first + rows) for first in range(0, len(x), rows)]
+        return torch.cat([self._nearest(x[part], stated[part]) for part in parts])
+
+    def _nearest(self, x: Tensor, stated: Tensor) -> Tensor:
         best = stated.clone()
         least = self._distances(x, stated)
         size, channels = self._flat.shape[1], self._clean.shape[1]

@@ -30,6 +30,8 @@ MAX_BYTES = 1 << 30
 SMALLEST_BYTES = 1 << 16
 ALIGNMENT = 64
 MAX_DIMENSIONS = 8
+MAX_TENSORS = 32
+"""Largest number of tensors in a message; a backward pass names outputs by a bit each."""
 REMEMBERED = 256
 """Descriptions that are remembered at once."""
 FUTURE_WRITE = 0x10  # F_SEAL_FUTURE_WRITE: the mapping of the owner remains the only writable one
@@ -70,17 +72,25 @@ def unpack(block: bytes) -> list[Layout]:
     """Return the layouts that a message holds.
 
     Raises:
-        ContractError: it holds something else.
+        ContractError: it holds something else, or what it describes is too large. An empty tensor
+            counts by its other sizes, which torch cannot represent if they are huge.
     """
-    found, place = [], 0
+    found: list[Layout] = []
+    place, total = 0, 0
     try:
         while place < len(block):
             dtype, last, dimensions, offset = HEAD.unpack_from(block, place)
             place += HEAD.size
-            if dtype >= len(DTYPES) or last > (dimensions == 4) or dimensions > MAX_DIMENSIONS:
+            known = dtype < len(DTYPES) and last <= (dimensions == 4)
+            if not known or dimensions > MAX_DIMENSIONS or offset % ALIGNMENT:
                 raise ContractError("a description of a tensor that does not exist")
             shape = struct.unpack_from(f"<{dimensions}Q", block, place)
             place += 8 * dimensions
+            total += math.prod(max(1, size) for size in shape) * DTYPES[dtype].itemsize
+            if total > MAX_BYTES or len(found) == MAX_TENSORS:
+                raise ContractError(
+                    f"a message of more than {MAX_TENSORS} tensors or {MAX_BYTES} bytes"
+                )
             found.append(Layout(DTYPES[dtype], shape, offset, bool(last)))
     except struct.error as error:
         raise ContractError("a description of a tensor ends too early") from error
@@ -102,6 +112,8 @@ def layouts_of(tensors: Sequence[Tensor]) -> list[Layout]:
         layout = Layout(tensor.dtype, tuple(tensor.shape), offset, is_channels_last(tensor))
         found.append(layout)
         offset += -(-layout.nbytes // ALIGNMENT) * ALIGNMENT
+    if len(found) > MAX_TENSORS:
+        raise ContractError(f"{len(found)} tensors in one message; at most {MAX_TENSORS}")
     if offset > MAX_BYTES:
         raise ContractError(f"tensors of {offset} bytes in one message; at most {MAX_BYTES}")
     return found
@@ -123,12 +135,12 @@ class Outbox:
         self._map: mmap.mmap | None = None
         self._known: dict[object, tuple[bytes, list[Tensor]]] = {}
 
-    def put(self, tensors: Sequence[Tensor]) -> tuple[bytes, int | None]:
+    def put(self, tensors: Sequence[Tensor]) -> tuple[bytes, int | None, list[Tensor]]:
         """Copy tensors into the file, over those of the last message.
 
         Returns:
-            Their description, and a descriptor that must be sent along and closed, or ``None`` if
-            the receiver has this file already.
+            Their description; a descriptor that must be sent along and closed, or ``None`` if the
+            receiver has this file already; and the copies, where nobody else can change them.
 
         Raises:
             ContractError: a tensor has a type that does not cross, or they are too large.
@@ -147,7 +159,7 @@ class Outbox:
                 self._known[kind] = known
         for target, tensor in zip(known[1], tensors, strict=True):
             target.copy_(tensor)
-        return known[0], descriptor
+        return known[0], descriptor, known[1]
 
 
 class Inbox:
@@ -164,18 +176,23 @@ class Inbox:
             descriptor: descriptor of the file; it stays open.
 
         Raises:
-            ContractError: the file is not sealed, so that reading it could crash this process, or
-                it is too large.
+            ContractError: the file is not sealed, so that reading it could crash this process, it
+                is too large, or it cannot be mapped.
         """
         try:
             seals = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)
             size = os.fstat(descriptor).st_size
+            # reading a hole in a file of huge pages crashes where none is free
+            huge = os.fstatvfs(descriptor).f_bsize != mmap.PAGESIZE
+            if seals & SEALS != SEALS or huge or not 0 < size <= 2 * MAX_BYTES:
+                raise OSError
+            mapped = mmap.mmap(descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ)
         except OSError:
-            seals, size = 0, 0
-        if seals & SEALS != SEALS or not 0 < size <= 2 * MAX_BYTES:
-            raise ContractError("a message came with a file that is not a sealed memory file")
+            raise ContractError(
+                "a message came with a file that is not a sealed memory file"
+            ) from None
         self._known.clear()
-        self._map = mmap.mmap(descriptor, size, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._map = mapped
 
     def views(self, block: bytes) -> list[Tensor]:
         """Return tensors over the file, whose owner may change them at any time.

@@ -95,6 +95,16 @@ def test_an_attack_must_return_what_it_showed(job, content, text):
     assert not (job.folder / "out" / "shown").exists()
 
 
+def test_an_attack_that_leaves_out_a_batch_is_not_the_networks_fault(job):
+    """Then answers and goals are too short, too, as if the network had spoilt them."""
+    show(job, digests(X)[:2])
+    save_array(left(job) / "shown" / "outputs.npy", np.zeros((6, 3), np.float32))
+    save_array(left(job) / "goal" / "goal.npy", np.zeros(6, np.int64))
+    result = end(job)
+    assert (result.status, result.by) == ("contract_violation", "attack")
+    assert "showed the network 6 of the 7 inputs" in result.reason
+
+
 def test_batches_may_come_in_any_order(job):
     show(job, digests(X)[::-1])
     assert end(job) == FINE

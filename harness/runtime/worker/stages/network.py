@@ -15,7 +15,8 @@ import torch
 
 from harness.runtime.contracts import as_input
 from harness.runtime.worker import arrays
-from harness.runtime.worker.broker import Access, Broker
+from harness.runtime.worker.broker import BATCH, Access, Broker
+from harness.runtime.worker.failures import NetworkFailed
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_process import run_network
@@ -48,7 +49,7 @@ def network(job: Job) -> None:
         ours.close()
         run_network(job, theirs)
     theirs.close()
-    link = NetworkLink(Connection(ours, relays=True), job.spec)
+    link = NetworkLink(Connection(ours), job.spec)
     broker = Broker(link, job.spec, access_of(job))
     try:
         broker.serve(listen(job.inputs["socket"], job.listener))
@@ -65,13 +66,15 @@ def set_dumpable(*, dumpable: bool) -> None:
 def access_of(job: Job) -> Access:
     """Return what the attack may ask, by its threat model and its manifest."""
     options = job.options
+    batch = options.batch or BATCH
     if options.access != "oracle":
         goals = inputs_of(job) if options.least_likely else None
         # every model predicts; only needs grant more
         asks = {ask for need in options.needs for ask in GRANTED.get(need, ())}
-        return Access({"predict", *asks}, goal_inputs=goals)
+        return Access({"predict", *asks}, goal_inputs=goals, batch=batch, examples=options.examples)
     ledger = QueryLedger(inputs_of(job), options.budget)
-    return Access(ledger=ledger, answers=options.budget.answers or "scores")
+    answers = options.budget.answers or "scores"
+    return Access(ledger=ledger, answers=answers, batch=batch, examples=options.examples)
 
 
 def inputs_of(job: Job) -> torch.Tensor:
@@ -82,38 +85,51 @@ def inputs_of(job: Job) -> torch.Tensor:
 def kill_children() -> None:
     """Kill the network's process and all that it has left; orphans become this process's children.
 
-    A process that forks faster than it can be killed ends with the stage.
+    Raises:
+        NetworkFailed: one is left, as it forks faster than it can be killed. It could still write
+            to the output, and ends with the stage.
     """
     path, limit = Path(f"/proc/self/task/{os.getpid()}/children"), time.monotonic() + KILL_SECONDS
-    while time.monotonic() < limit and (children := path.read_text(encoding="ascii").split()):
-        for pid in map(int, children):
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+    while True:
+        for pid in map(int, path.read_text(encoding="ascii").split()):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:  # the list of children alone may miss one
+            return
+        if time.monotonic() > limit:
+            raise NetworkFailed("module_error", "the network's processes could not be killed")
+        time.sleep(0.001)
 
 
 def save(job: Job, broker: Broker) -> None:
-    """Save what the broker has seen; no process of a module lives any more."""
+    """Save what the broker has seen; no process of a module lives any more.
+
+    Raises:
+        NetworkFailed: the network's process, which could write here, has left what stays.
+    """
+    ledger, link = broker.access.ledger, broker.link
+    job.passes = broker.passes | {name: count for name, count in link.counts.items() if count}
+    job.hook_seconds = link.seconds
+    waiting = None if link.asked_at is None else time.monotonic() - link.asked_at
+    job.breach, job.waiting, job.graphs = broker.breach, waiting, broker.load
+    if ledger is not None:
+        job.passes["refused"] = ledger.refused
     if job.out.is_symlink():
         job.out.unlink()
-    shutil.rmtree(job.out, ignore_errors=True)  # the network's process could write here
-    job.out.mkdir(exist_ok=True)
-    ledger, link = broker.access.ledger, broker.link
+    shutil.rmtree(job.out, ignore_errors=True)
+    if os.path.lexists(job.out):
+        raise NetworkFailed("contract_violation", "the network's process wrote to the output")
+    job.out.mkdir()
     if ledger is not None:
         arrays.save_array(job.out / "oracle" / "counts.npy", ledger.counts)
-        broker.passes["refused"] = ledger.refused
     if broker.shown:
         arrays.save_array(job.out / "shown" / "outputs.npy", torch.cat(broker.shown))
         arrays.write_json(job.out / "shown" / "digests.json", broker.digests)
     if broker.goals:
         arrays.save_array(job.out / "goal" / "goal.npy", torch.cat(broker.goals))
-    job.passes = broker.passes | {name: count for name, count in link.counts.items() if count}
-    job.hook_seconds = link.seconds
-    waiting = None if link.asked_at is None else time.monotonic() - link.asked_at
-    # a pass of many rows needs as much memory as many passes
-    held = -(-broker.held_rows // max(1, job.options.batch or 1))
-    job.breach, job.waiting = broker.breach, waiting
-    job.graphs = max(len(broker.graphs), held)
 
 
 def listen(path: Path, descriptor: int | None) -> socket.socket:

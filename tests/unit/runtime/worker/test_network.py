@@ -1,5 +1,7 @@
 """A network behind the border answers as in one process, and neither side can misuse the other."""
 
+import ctypes
+import fcntl
 import gc
 import os
 import socket
@@ -18,11 +20,13 @@ from harness.runtime.worker.broker import MAX_GRAPHS, Access
 from harness.runtime.worker.network_process import ASKS, CHANGED
 from harness.runtime.worker.network_protocol import HEADER, KINDS, Connection, Message
 from harness.runtime.worker.query_ledger import QueryLedger
-from harness.runtime.worker.tensor_files import HEAD, make_file
+from harness.runtime.worker.tensor_files import HEAD, SEALS, make_file
 from tests.support.modules import context, module
 from tests.support.network_service import live_of, served
 
 SPEC = Spec("classification", 4, (2, 4, 4))
+
+MFD_ALLOW_SEALING, MFD_HUGETLB = 2, 4
 
 
 class Small(nn.Module):
@@ -237,13 +241,19 @@ def test_a_malformed_message_is_refused(live, name):
     assert service.failure is None
 
 
+def send_file(channel, descriptor):
+    """Send a request that brings a memory file."""
+    header = HEADER.pack(KINDS.index("left"), 0, 0, 0, 0, 0, 0)
+    socket.send_fds(channel, [header], [descriptor])
+
+
 def test_a_file_that_can_shrink_is_not_mapped(live):
     descriptor = os.memfd_create("open", os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, 1 << 16)
     with served(live) as service:
-        connection = Connection(service.channel)
-        connection.send(Message("predict", descriptor=descriptor))
-        assert "sealed" in connection.receive().text
+        send_file(service.channel, descriptor)
+        assert "sealed" in Connection(service.channel).receive().text
+    os.close(descriptor)
 
 
 def test_descriptors_do_not_pile_up(live):
@@ -251,9 +261,8 @@ def test_descriptors_do_not_pile_up(live):
     with served(live) as service:
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(50):
-            connection = Connection(service.channel)
-            connection.send(Message("left", descriptor=os.dup(descriptor)))
-            connection.receive()
+            send_file(service.channel, descriptor)
+            Connection(service.channel).receive()
         assert len(os.listdir("/proc/self/fd")) <= before + 2
     os.close(descriptor)
     mapped.close()
@@ -438,19 +447,25 @@ def test_the_network_is_shown_what_became_of_each_batch(live):
 
 def test_goals_come_from_the_network_and_not_from_the_attack(live):
     x, _ = batch()
-    access = Access(asks={"predict"}, goal_inputs=x)
+    access = Access(asks={"predict"}, goal_inputs=x, examples=6)
     with served(live, access) as service:
-        service.model.begin(torch.arange(2, 5).sub(2))
-        goal = service.model.goal()
-    assert torch.equal(goal, live.predict(x[:3]).argmin(dim=1))
-    assert torch.equal(service.broker.goals[0], goal)
+        model = service.model
+        model.begin(torch.arange(3))
+        goal = model.goal()
+        assert torch.equal(model.goal(), goal)  # drawn once, however often it is asked for
+        model.show(x[:3])
+        model.begin(torch.arange(3, 6))
+        model.show(x[3:])  # drawn also where it is not asked for
+    wanted = live.predict(x).argmin(dim=1)
+    assert torch.equal(goal, wanted[:3])
+    assert torch.equal(torch.cat(service.broker.goals), wanted)
 
 
 @pytest.mark.parametrize("answers", ["scores", "labels"])
 def test_a_query_oracle_answers_and_counts(live, answers):
     x, y = batch()
     ledger = QueryLedger(x, Budget(norm="linf", eps=0.01, queries=2))
-    with served(live, Access(ledger=ledger, answers=answers)) as service:
+    with served(live, Access(ledger=ledger, answers=answers, examples=6)) as service:
         model = service.model
         model.begin(torch.arange(6))
         out = model.predict(x)
@@ -467,3 +482,161 @@ def test_a_query_oracle_answers_and_counts(live, answers):
             model.request(Message("forward"), [x])
     assert ledger.counts.tolist() == [2, 2, 1, 1, 1, 1]
     assert ledger.refused == 2
+
+
+# -- requests on which an honest network would fail: they are the attack's fault --------------
+
+
+def describe(shape, offset=0, dtype=0):
+    return HEAD.pack(dtype, 0, len(shape), offset) + struct.pack(f"<{len(shape)}Q", *shape)
+
+
+FRAMING = {
+    "labels that do not exist": lambda m, x, y: m.training_loss(x, y + 4),
+    "negative labels": lambda m, x, y: m.training_loss(x, y - 100),
+    "labels of another type": lambda m, x, y: m.training_loss(x, y.float()),
+    "labels without rows": lambda m, x, y: m.training_loss(x, torch.tensor(3)),
+    "fewer labels": lambda m, x, y: m.training_loss(x, y[:3]),
+    "labels for outputs": lambda m, x, y: m.training_loss_of(torch.zeros(6, 4), y + 4),
+    "outputs of another shape": lambda m, x, y: m.training_loss_of(torch.zeros(6, 7, 8), y),
+    "no rows": lambda m, x, y: m.predict(x[:0]),
+    "many rows": lambda m, x, y: m.predict(x[:1].expand(5000, -1, -1, -1)),
+    "not a number": lambda m, x, y: m.predict(x * float("nan")),
+    "infinite": lambda m, x, y: m.module((x / 0).requires_grad_()),
+    "a batch of no end": lambda m, x, y: m.request(Message("begin", rows=2**32 - 1)),
+    "a batch beyond the data": lambda m, x, y: m.request(Message("begin", rows=7)),
+}
+
+
+@pytest.mark.parametrize("name", FRAMING)
+def test_a_request_on_which_a_network_would_fail_does_not_reach_it(live, name):
+    x, y = batch()
+    with served(live, Access(asks=set(ASKS), examples=6)) as service:
+        with pytest.raises(ContractError):
+            FRAMING[name](service.model, x, y)
+        assert torch.equal(service.model.predict(x), live.predict(x))
+    assert service.broker.breach
+    assert service.failure is None
+
+
+LAYOUTS = {
+    "empty and huge": describe((0, 2**64 - 1)),
+    "empty, and its strides overflow": describe((0, 2**62, 2**62)),
+    "beyond any file": describe((6, 2, 4, 4), 2**64 - 64),
+    "between two numbers": describe((6, 2, 4, 4), 3),
+    "five thousand tensors": describe(()) * 5000,
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_crafted_layout_is_refused(live, name):
+    block = LAYOUTS[name]
+    with served(live) as service:
+        head = HEADER.pack(KINDS.index("predict"), 0, len(block), 0, 0, 0, 0)
+        service.channel.sendall(head + block)
+        assert Connection(service.channel).receive().kind == "error"
+    assert service.broker.breach
+    assert service.failure is None
+
+
+def test_a_file_of_huge_pages_is_not_mapped(live):
+    """Reading a hole in one would end the process where no huge page is free."""
+    descriptor = ctypes.CDLL(None).memfd_create(b"huge", MFD_ALLOW_SEALING | MFD_HUGETLB)
+    assert descriptor >= 0
+    os.ftruncate(descriptor, 2 << 20)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
+    with served(live) as service:
+        send_file(service.channel, descriptor)
+        assert "sealed" in Connection(service.channel).receive().text
+    os.close(descriptor)
+
+
+def test_memory_that_an_attack_has_a_network_hold_is_counted_in_batches(live):
+    x, _ = batch()
+    with served(live, Access(asks=set(ASKS), batch=4)) as service:
+        held = kept(service.model, x, 3)
+        assert service.broker.load == 5  # 18 rows
+        service.model.predict(x)
+        assert service.broker.load == 5
+        del held
+
+
+# -- what the network could see ---------------------------------------------------------------
+
+
+def recorded(log):
+    """A network's process that answers zeros, and notes the requests."""
+
+    def answer(connection, request):
+        rows = [] if request.kind == "free" else connection.take(request)
+        os.write(log, f"{request.kind} {request.keep} {request.graph > 0}\n".encode())
+        connection.send(Message("answer"), [torch.zeros(len(one), 4) for one in rows])
+
+    return raw(answer)
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_the_network_cannot_tell_what_it_is_shown_from_what_the_attack_asks(live, gradient):
+    x, _ = batch()
+    read_end, log = os.pipe()
+    with served(live, serve=recorded(log)) as service:
+        service.model.begin(torch.arange(6))
+        if gradient:
+            service.model.module(x.clone().requires_grad_())
+        else:
+            service.model.predict(x)
+        service.model.show(x)
+    lines = [one for one in os.read(read_end, 1000).decode().splitlines() if "free" not in one]
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+    os.close(read_end)
+    os.close(log)
+
+
+def test_the_attack_never_gets_a_file_of_the_network(live):
+    """Else the network could change an answer after it was checked and counted."""
+    files = set()
+
+    def inode(descriptor):
+        files.add(os.fstat(descriptor).st_ino)
+
+    x, _ = batch()
+    with served(live) as service:
+        inbox = service.model._connection._inbox
+        inbox.accept = lambda descriptor, own=inbox.accept: (inode(descriptor), own(descriptor))
+        leaf = x.clone().requires_grad_()
+        service.model.module(leaf).sum().backward()
+        service.model.predict(x)
+        ours = service.broker.link._connection._inbox
+        assert len(files) == 1
+        assert ours._map is not None
+        assert inbox._map is not None
+        ours_views = next(iter(ours._known.values()))[0]
+        theirs = next(iter(inbox._known.values()))[0]
+        assert files == {mapped_inode(theirs)}
+        assert mapped_inode(ours_views) not in files
+
+
+def mapped_inode(tensor):
+    """Return the number of the file in which a tensor lies."""
+    with open("/proc/self/maps", encoding="ascii") as lines:
+        for line in lines:
+            place, _, _, _, number, *_ = line.split()
+            first, last = (int(one, 16) for one in place.split("-"))
+            if first <= tensor.data_ptr() < last:
+                return int(number)
+    return 0
+
+
+@pytest.mark.parametrize("kind", ["features", "maps"])
+@pytest.mark.parametrize("shapes", [[(6, 3), (6, 4)], [(6, 3), (5, 3)], [(6, 3), ()]])
+def test_features_of_another_form_are_the_networks_fault(live, kind, shapes):
+    left = list(shapes)
+    x, _ = batch()
+    serve = raw(lambda c, _: c.send(Message("answer"), [torch.zeros(left.pop(0))]))
+    with served(live, serve=serve) as service:
+        getattr(service.model, kind)(x)
+        with pytest.raises(ConnectionError):
+            getattr(service.model, kind)(x)
+    assert service.failure.status == "contract_violation"
+    assert service.broker.breach == ""

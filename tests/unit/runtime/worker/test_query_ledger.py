@@ -91,3 +91,30 @@ def test_the_edge_of_the_ball_is_inside():
         budget = BUDGETS[kind]
         step = budget.eps if kind == "linf" else budget.eps / np.sqrt(32)
         assert QueryLedger(x * 0.5, budget).charge(x * 0.5 + step, torch.arange(8))
+
+
+@pytest.mark.parametrize("value", [1e17, -1e17, 3e38, float("inf")])
+def test_one_huge_value_does_not_make_all_examples_equally_near(value):
+    x = clean()
+    ledger = QueryLedger(x, BUDGETS["unbounded"])
+    queries = x.clone()
+    queries[:, 0, 0, 0] = value
+    with pytest.raises(ContractError, match=r"far from \[0, 1\]"):
+        ledger.charge(queries, torch.zeros(8, dtype=torch.int64))
+    assert not ledger.counts.any()
+
+
+@pytest.mark.parametrize("kind", BUDGETS)
+def test_queries_are_compared_in_parts_of_bounded_size(kind, monkeypatch):
+    monkeypatch.setattr("harness.runtime.worker.query_ledger.CHUNK", 40)
+    x = clean()
+    ledger = QueryLedger(x, BUDGETS[kind])
+    assert ledger.charge(attacked(x, kind), torch.arange(8).roll(3))
+    assert ledger.counts.tolist() == [1] * 8
+
+
+def test_one_batch_cannot_exceed_the_limit_by_naming_an_example_twice():
+    x = clean()
+    ledger = QueryLedger(x, BUDGETS["linf"])
+    assert not ledger.charge(x[[0, 0, 0, 0]], torch.tensor([0, 1, 2, 3]))
+    assert not ledger.counts.any()
