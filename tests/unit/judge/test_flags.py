@@ -6,6 +6,7 @@ import pytest
 from harness.judge.flags import (
     batch_dependence,
     chance,
+    difference,
     disagreement,
     not_converged,
     query_beats_whitebox,
@@ -87,6 +88,18 @@ def test_nonfinite_outputs(task: str, unit: str) -> None:
         "text": f"{unit} with outputs that are not finite count as wrong: "
         "1 before the attack and 3 after the attack",
     }
+
+
+def test_lost_gradients() -> None:
+    assert _names(_judged(), lost=0.01) == _names(_judged(), lost=None) == []
+    assert _names(_judged(), lost=0.011) == ["lost_gradients"]
+
+
+def test_answers_that_hide_how_near_they_are_to_another_class_differ() -> None:
+    logits = np.array([[0.0, 1.0], [0.9, 1.0], [5.0, 0.0]])
+    assert difference(logits, logits + 1e-3, "classification") == 0.0
+    assert difference(logits, 9.0 * np.eye(2)[[1, 1, 0]], "classification") == 1.0
+    assert difference(logits, logits[:, ::-1], "classification") == 1.0
 
 
 def test_different_under_attack() -> None:
