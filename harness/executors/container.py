@@ -77,6 +77,7 @@ class Container:
         started: whether its stage has begun.
         overdue: whether it was removed because its stage did not end.
         fit: whether it may run another stage; the executor decides after each.
+        closed: whether it is being removed; a stage may have ended well just before.
         created: time of its creation, in seconds of the epoch.
 
     Raises:
@@ -107,7 +108,7 @@ class Container:
         (mount_root / "line").unlink()
         self._channel.settimeout(OPENING_SECONDS)
         self._reader = self._channel.makefile("rb")
-        self.overdue = self.started = self.fit = False
+        self.overdue = self.started = self.fit = self.closed = False
         try:
             if "ready" not in (event := self._next_event()):
                 raise ChannelBroken(f"the image does not fit: {event.get('failed')}")
@@ -169,6 +170,7 @@ class Container:
 
     def close(self) -> None:
         """Disconnect and remove the container, with everything that runs in it."""
+        self.closed = True
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_RDWR)
         self._remove()

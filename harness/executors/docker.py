@@ -284,7 +284,7 @@ class DockerExecutor:
         """Keep a clean container, remove any other."""
         with self._lock:
             self._busy.discard(container)
-            if container.fit and self._reuse and not self._closing:
+            if container.fit and not container.closed and self._reuse and not self._closing:
                 self._idle.setdefault(container.spec, []).append(container)
                 self._idle.move_to_end(container.spec)
                 return

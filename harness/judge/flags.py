@@ -40,6 +40,13 @@ NOT_FINITE = {
 CONTROLS = ("noop", "random_noise")
 """Attacks whose success is expected to equal the control's."""
 
+MOVED = 0.02
+"""Part of the outputs' spread by which they may differ between two runs of one network: other
+kernels compute them while gradients are kept."""
+
+LOST = 0.01
+"""Share of the gradients that an attack asks for that may be zero or not finite."""
+
 _SLACK = 1e-9  # 0.52 − 0.50 is above 0.02 in floating point
 
 
@@ -66,15 +73,18 @@ def chance(task: str, outputs: int) -> float:
     return 0.5 if task == RANKING else 1 / outputs
 
 
-def disagreement(a: NDArray[np.generic], b: NDArray[np.generic], task: str) -> float | None:
+def disagreement(
+    a: NDArray[np.generic], b: NDArray[np.generic], task: str, relative: float = RELATIVE
+) -> float | None:
     """Compute the share of predictions that differ between two stored outputs of one network.
 
     Args:
         a: classification logits ``[N, K]`` (rows), segmentation class maps ``[N, H, W]`` (pixels),
-            or ranking outputs ``[M, D]`` (items whose outputs differ by more than 1e-3 of their
-            spread).
+            or ranking outputs ``[M, D]`` (items whose outputs differ by more than ``relative`` of
+            their spread).
         b: the same of the other run.
         task: ``classification``, ``segmentation`` or ``ranking``.
+        relative: part of the spread.
 
     Returns:
         A fraction, or ``None`` where there is nothing to compare. A logit or output that is not
@@ -92,7 +102,7 @@ def disagreement(a: NDArray[np.generic], b: NDArray[np.generic], task: str) -> f
     first, second = a.astype(np.float64), b.astype(np.float64)
     sound, sound_too = np.isfinite(first).all(axis=1), np.isfinite(second).all(axis=1)
     if task == RANKING:
-        differ = _far_apart(first, second, first[sound])
+        differ = _far_apart(first, second, first[sound], relative)
     else:
         differ = first.argmax(axis=1) != second.argmax(axis=1)
     return float(np.mean(np.where(sound & sound_too, differ, sound != sound_too)))
@@ -120,20 +130,47 @@ def batch_dependence(
     >>> batch_dependence(outputs, np.array([[0.99, 0.0], [0.0, 1.0]]), np.array([1, 0]), RANKING)
     0.5
     """
-    before = outputs[rows]
-    share = disagreement(before, rebatched, task)
+    # the classes of clean inputs seldom change, where attacked ones would
+    return _changed_answers(outputs[rows], rebatched, task, RELATIVE)
+
+
+def difference(shown: NDArray[np.generic], outputs: NDArray[np.generic], task: str) -> float | None:
+    """Compute the share of answers to an attack that the same network did not give later.
+
+    Args:
+        shown: stored outputs to the attacked inputs, as the attack could see them.
+        outputs: the network's outputs to the same inputs afterwards.
+        task: ``classification``, ``segmentation`` or ``ranking``.
+
+    Returns:
+        A fraction of pixels in segmentation, else of rows with another class, or an output that
+        moves by more than ``MOVED`` of the spread of all outputs. An answer may hide how near it
+        is to another class, and an attack is lost that looks at nothing else.
+
+    >>> logits = np.array([[0.0, 1.0], [0.9, 1.0]])
+    >>> difference(np.array([[0.0, 1.0], [0.0, 1.0]]), logits, CLASSIFICATION)
+    0.5
+    """
+    return _changed_answers(shown, outputs, task, MOVED)
+
+
+def _changed_answers(
+    first: NDArray[np.generic], second: NDArray[np.generic], task: str, relative: float
+) -> float | None:
+    share = disagreement(first, second, task)
     if task != CLASSIFICATION or share is None:
         return share
-    # the classes of clean inputs seldom change, where attacked ones would
-    moved = disagreement(before, rebatched, RANKING)
-    return max(share, moved or 0.0)
+    return max(share, disagreement(first, second, RANKING, relative) or 0.0)
 
 
 def _far_apart(
-    first: NDArray[np.float64], second: NDArray[np.float64], spread: NDArray[np.float64]
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    spread: NDArray[np.float64],
+    relative: float,
 ) -> NDArray[np.bool_]:
-    """Return which rows differ by more than ``RELATIVE`` of the range of ``spread``."""
-    most = RELATIVE * float(np.ptp(spread)) if spread.size else 0.0
+    """Return which rows differ by more than ``relative`` of the range of ``spread``."""
+    most = relative * float(np.ptp(spread)) if spread.size else 0.0
     with np.errstate(invalid="ignore"):
         return np.asarray((np.abs(first - second) > most).any(axis=1))
 
@@ -146,6 +183,7 @@ def record_flags(
     attack: str,
     different: float | None = None,
     dependent: float | None = None,
+    lost: float | None = None,
 ) -> list[Flag]:
     """Return the flags of one cell.
 
@@ -158,6 +196,7 @@ def record_flags(
             and ``predict``'s on the same inputs; ``None`` where the two must not be compared (the
             defence is declared random) or one is missing.
         dependent: share of a sample's predictions that depend on the batch; ``None`` as above.
+        lost: share of the gradients asked for that were zero or not finite; ``None`` if none were.
     """
     flags = (
         _clean_collapsed(judged, task, outputs),
@@ -166,6 +205,7 @@ def record_flags(
         _nonfinite_outputs(judged, task),
         _batch_dependent(dependent),
         _different_under_attack(different),
+        _lost_gradients(lost),
     )
     return [flag for flag in flags if flag is not None]
 
@@ -234,8 +274,18 @@ def _different_under_attack(share: float | None) -> Flag | None:
         return None
     return Flag(
         "different_under_attack",
-        f"{share:.1%} of the predictions on the final inputs differ from those the attack was "
+        f"{share:.1%} of the answers to the final inputs differ from those the attack was "
         "given: the defence answers differently while it is being attacked",
+    )
+
+
+def _lost_gradients(share: float | None) -> Flag | None:
+    if share is None or share <= LOST:
+        return None
+    return Flag(
+        "lost_gradients",
+        f"{share:.1%} of the gradients that the attack asked for were zero or not finite in the "
+        "network: the attack was blind there, so its failure shows no robustness",
     )
 
 

@@ -141,6 +141,7 @@ def score(
             outputs=spec.outputs,
             different=None if random else different(stages, store, outputs["after"], info.task),
             dependent=None if random else dependent(stages, store, outputs, info.task),
+            lost=lost_gradients(stages, store),
         )
     ]
     return result
@@ -293,7 +294,18 @@ def different(stages: Mapping[str, str], store: Store, after: Array, task: str) 
     if "attack" not in stages:
         return None
     path = store.part(stages["attack"], "shown") / "outputs.npy"
-    return flags.disagreement(load_array(path), after, task) if path.is_file() else None
+    if not path.is_file():
+        return None
+    # what is close to the truth is compared with the spread of the true outputs
+    return flags.difference(after, load_array(path), task)
+
+
+def lost_gradients(stages: Mapping[str, str], store: Store) -> float | None:
+    """Return the share of an attack's backward passes whose gradient was zero or not finite."""
+    receipt = store.receipt(stages["attack"]) if "attack" in stages else None
+    passes = receipt.passes if receipt else {}
+    asked, lost = passes.get("backward", 0), passes.get("zero_gradients", 0)
+    return (lost + passes.get("nonfinite_gradients", 0)) / asked if asked else None
 
 
 def dependent(

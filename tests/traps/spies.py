@@ -144,7 +144,7 @@ SPIES = {
     "lists-everything": spy(
         "looks for anything beyond its grants: edits, records, other stages' inputs and outputs",
         """granted = set(os.listdir("/box/in"))
-        if granted - {"weights", "slice_x", "slice_y", "goal"}:
+        if granted - {"slice_x", "slice_y", "goal"}:
             found(f"{granted}")
         if set(os.listdir("/stage")) != {"job"} or os.listdir("/dev/shm"):
             found("another stage's files")

@@ -95,6 +95,7 @@ class SelfCheckContext:
         executor: executor under test.
         jobs: maker of jobs.
         data: data set that every probe is granted.
+        weights: those of the network that answers an attack.
         secret: value of an environment variable that no stage may see.
     """
 
@@ -110,8 +111,10 @@ class SelfCheckContext:
         save_array(self.data / "y.npy", np.zeros(EXAMPLES, np.int64))
         save_array(self.data / "ids.npy", np.arange(EXAMPLES))
         weights = {"1.weight": np.eye(3, 4, dtype=np.float32), "1.bias": np.zeros(3, np.float32)}
-        save_file(weights, self.data / "network.safetensors")
-        self.jobs = ProbeJobs(root, self.data)
+        self.weights = root / "weights"
+        self.weights.mkdir()
+        save_file(weights, self.weights / "network.safetensors")
+        self.jobs = ProbeJobs(root, self.data, self.weights)
 
     def close(self) -> None:
         """Stop the executor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,13 +21,14 @@ class ProbeJobs:
     Args:
         root: folder in which the jobs work.
         data: data set that every job is granted.
+        weights: weights of the network that answers an attack.
 
     Attributes:
         modules: folder with a copy of the probes, and a module that fails when it is imported.
     """
 
-    def __init__(self, root: Path, data: Path) -> None:
-        self._root, self._data = root, data
+    def __init__(self, root: Path, data: Path, weights: Path) -> None:
+        self._root, self._data, self._weights = root, data, weights
         self._count = 0
         self.modules = root / "attacks" / "selfcheck"
         shutil.copytree(PROBES, self.modules, ignore=shutil.ignore_patterns("__pycache__"))
@@ -81,19 +83,43 @@ class ProbeJobs:
             job: job of the attack's side.
             params: parameters of the victim in the oracle.
         """
-        options = {**job.file.options, "access": "oracle", "budget": {"queries": 2}}
-        attack = replace(job.file, options=options)
+        inputs = {"weights": str(self._weights), "slice_x": job.file.inputs["train"]}
+        options = {"access": "oracle", "budget": {"queries": 2}}
+        return self._with_network(job, options, inputs, params)
+
+    def with_network(self, job: StageJob, **params: object) -> StageJob:
+        """Return the same job with white-box access to a network in another process.
+
+        Args:
+            job: job of the attack's side.
+            params: parameters of the victim, whose network it is.
+        """
+        modules = {"attack": replace(job.file.modules["attack"], needs=("gradients",))}
+        job = replace(job, file=replace(job.file, modules=modules))
+        inputs = {"weights": str(self._weights)}
+        return self._with_network(job, {"access": "victim"}, inputs, params)
+
+    def _with_network(
+        self,
+        job: StageJob,
+        options: Mapping[str, object],
+        inputs: Mapping[str, str],
+        params: dict[str, object],
+    ) -> StageJob:
+        attack = replace(job.file, options={**job.file.options, **options})
+        needs = list(attack.modules["attack"].needs)
         service = replace(
             attack,
             stage="network",
             modules={"victim": self._module("victim.py:Linear", "victim", "build", params)},
-            inputs={"weights": str(self._data), "slice_x": str(self._data)},
+            inputs=dict(inputs),
+            options={**attack.options, "needs": needs},
             checkpoint=str(job.folder / "network-checkpoint"),
         )
-        oracle = StageJob(
-            f"{job.key}-oracle", job.folder / "oracle", service, job.seconds, job.memory_gb
+        network = StageJob(
+            f"{job.key}-network", job.folder / "network", service, job.seconds, job.memory_gb
         )
-        return StageJob(job.key, job.folder, attack, job.seconds, job.memory_gb, oracle)
+        return StageJob(job.key, job.folder, attack, job.seconds, job.memory_gb, network)
 
     def with_service(self, job: StageJob, service: StageJob) -> StageJob:
         """Return a job that runs beside another one, whose process has a victim's role too."""

@@ -16,6 +16,7 @@ from harness.executors.selfcheck.checks import (
     endings,
     limits,
     lives,
+    networks,
     services,
     surroundings,
 )
@@ -26,7 +27,7 @@ from harness.executors.selfcheck.time_limit import time_limit
 
 CHECKS: tuple[PromiseCheck, ...] = tuple(
     value
-    for theme in (endings, limits, surroundings, artefacts, services, lives)
+    for theme in (endings, limits, surroundings, artefacts, services, networks, lives)
     for value in vars(theme).values()
     if isinstance(value, PromiseCheck)
 )
@@ -68,6 +69,7 @@ KNOWN: dict[str, dict[str, KnownException]] = {
         "read-only-root": KnownException(RIGHTS),
         "host-files": KnownException(RIGHTS),
         "host-processes": KnownException(RIGHTS),
+        "network-apart": KnownException(RIGHTS),
         "inputs-on-disk": KnownException(f"{RIGHTS}; the store's digests show a change afterwards"),
         "disk-limit": KnownException(
             "local limits single files only; a test would fill the disk", runs=False

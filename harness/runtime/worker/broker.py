@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
+import select
 import signal
 import socket
 from collections.abc import Callable, Collection, Mapping
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from harness.runtime.contracts import ContractError, Spec
 from harness.runtime.tasks import TASKS
+from harness.runtime.worker.failures import NetworkFailed
 from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_process import ANSWERS, ASKS
 from harness.runtime.worker.network_protocol import Connection, Message
@@ -35,6 +37,8 @@ BATCH = 64
 """Rows of a batch in stages that have none of their own."""
 MOST_BATCHES = 64
 """Rows of one request, in batches."""
+ROUNDING = 1e-3
+"""How far a value of an input may lie outside of [0, 1] and be a picture's all the same."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Broker:
         self._count = 0
         self._pending = 0
         self._forms: set[bool] = set()
+        self._asked = torch.empty(0)
 
     @property
     def load(self) -> int:
@@ -115,7 +120,12 @@ class Broker:
                 while not stopping:
                     channel, _ = server.accept()
                     with channel, contextlib.suppress(ConnectionError):
-                        self.serve_connection(Connection(channel))
+                        try:
+                            self.serve_connection(Connection(channel))
+                        except _Stop:
+                            if not hung_up(channel):  # by the network, which may send signals too
+                                raise NetworkFailed("module_error", STOPPED_EARLY) from None
+                            raise
         finally:  # where the network has failed, the signal comes while its end is being reported
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
@@ -134,8 +144,13 @@ class Broker:
             except ContractError as error:
                 self.breach = self.breach or str(error)
                 attack.send(Message("error", text=str(error)))
+            except NetworkFailed:
+                if not is_picture(self._asked):
+                    self.breach = self.breach or NO_PICTURE
+                raise
 
     def _answer(self, attack: Connection, request: Message) -> None:
+        self._asked = self._asked[:0]  # else a view of memory that is filled anew
         if request.kind in ASKS:
             self._forward(attack, request)
         elif request.kind in HANDLERS:
@@ -249,6 +264,8 @@ class Broker:
             )
         tensors = self.link.place(self._inputs(attack, request))
         check_values(request.kind, tensors, self._spec)
+        if request.kind != "training_loss_of":
+            self._asked = tensors[0]
         number = 0
         if keep:
             number = self._count = self._count + 1
@@ -317,6 +334,7 @@ class Broker:
         """
         copies = [one.clone() for one in self._inputs(attack, request)]
         check_values(request.kind, copies, self._spec)
+        self._asked = copies[0]
         return copies
 
 
@@ -330,6 +348,25 @@ HANDLERS: Mapping[str, Callable[[Broker, Connection, Message], None]] = {
     "free": Broker._free,
 }
 """Request → method that answers it, beside the passes of ``ASKS``."""
+
+
+STOPPED_EARLY = "its process was told to stop while the attack was there, which we never do"
+NO_PICTURE = "the network failed on inputs of the attack that are outside of [0, 1]"
+
+
+def is_picture(x: Tensor) -> bool:
+    """Return whether all values are finite and in [0, 1], up to rounding."""
+    if not x.numel():
+        return True
+    least, most = torch.aminmax(x)  # both NaN if any value is
+    return bool(least >= -ROUNDING) and bool(most <= 1 + ROUNDING)
+
+
+def hung_up(channel: socket.socket) -> bool:
+    """Return whether the other side has closed a connection, or has ended."""
+    poll = select.poll()
+    poll.register(channel, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 class _Stop(Exception):

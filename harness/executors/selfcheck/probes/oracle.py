@@ -42,3 +42,18 @@ def hangs_up(model: NetworkModel) -> dict[str, bool]:
     model.begin(torch.arange(2))
     model._connection._channel.close()
     return {"left": True}
+
+
+def names_others(model: NetworkModel) -> dict[str, object]:
+    """Ask about the last of four examples, in the name of each."""
+    model.begin(torch.arange(4))
+    x = torch.zeros(1, 1, 2, 2)
+    x[0, 0, 0, 0] = 48 / 255
+    refused = False
+    for row in range(4):
+        try:
+            model.predict(x, torch.tensor([row]))
+        except QueryRefused:
+            refused = True
+    left = model.left()
+    return {"refused": refused, "left": None if left is None else left.tolist()}
