@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ class NetworkModel:
         self.spec = spec
         self._device, self._needs, self._queries = device, set(needs), queries
         self._undefended, self._module = undefended, RemoteNetwork(self)
-        self._connection = Connection(channel)
+        self._connection, self._lock = Connection(channel), threading.RLock()
         self._freed: list[int] = []
         self._batch = 0
 
@@ -155,15 +156,16 @@ class NetworkModel:
             ContractError: the request is not one that the attack may make.
             ConnectionError: the service has ended.
         """
-        while self._freed and message.kind != "free":
-            self.request(Message("free", graph=self._freed.pop()))
-        self._connection.send(message, [one.detach().cpu() for one in tensors])
-        answer = self._connection.receive()
-        if answer is None:
-            raise ConnectionError("the network's process has ended")
-        if answer.kind == "error":
-            raise ContractError(answer.text)
-        return answer, [one.to(self._device) for one in self._connection.take(answer)]
+        with self._lock:  # an attack may have several threads
+            while self._freed and message.kind != "free":
+                self.request(Message("free", graph=self._freed.pop()))
+            self._connection.send(message, [one.detach().cpu() for one in tensors])
+            answer = self._connection.receive()
+            if answer is None:
+                raise ConnectionError("the network's process has ended")
+            if answer.kind == "error":
+                raise ContractError(answer.text)
+            return answer, [one.to(self._device) for one in self._connection.take(answer)]
 
     def free(self, graph: int) -> None:
         """Note that a graph is not needed any more; the next request says so."""

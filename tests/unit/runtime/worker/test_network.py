@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import struct
+import threading
 import time
 from types import SimpleNamespace
 
@@ -152,6 +153,31 @@ def test_neither_side_can_change_what_the_other_holds(live):
         assert torch.equal(first, before)  # no view of the file into which the next answer goes
         first.zero_()
         assert torch.equal(service.model.predict(x), before)
+
+
+def test_an_attack_may_have_several_threads(live):
+    x, _ = batch()
+    wanted, found = live.predict(x), []
+    with served(live) as service:
+
+        def ask():
+            found.extend(torch.equal(service.model.predict(x), wanted) for _ in range(20))
+
+        threads = [threading.Thread(target=ask, daemon=True) for _ in range(6)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join(20)
+    assert found == [True] * 120
+
+
+def test_two_requests_at_once_are_refused(live):
+    """As from processes that an attack has forked, which share its connection."""
+    with served(live) as service:
+        one = HEADER.pack(KINDS.index("left"), 0, 0, 0, 0, 0, 0)
+        service.channel.sendall(one * 2)
+        assert Connection(service.channel).receive().kind == "error"
+    assert "malformed" in service.broker.breach
 
 
 # -- what the attack must not do --------------------------------------------------------------
