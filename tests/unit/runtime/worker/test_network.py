@@ -104,6 +104,17 @@ def test_every_request_that_a_network_answers_is_tested():
     assert {*CALLS, "forward", "predict"} - {"module", "loss"} == set(ASKS)
 
 
+def test_no_rows_have_no_outputs_and_cost_nothing(live):
+    x, y = batch()
+    with served(live) as service:
+        for model in (live, service.model):
+            leaf = x[:0].clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(model.loss(leaf, y[:0]).sum(), leaf)
+            assert gradient.shape == leaf.shape
+            assert model.predict(x[:0]).shape == (0, 4)
+    assert service.broker.passes == {"forward": 0, "backward": 0}
+
+
 def test_passes_are_counted_on_the_networks_side(live):
     x, y = batch()
     with served(live) as service:
