@@ -536,7 +536,7 @@ FRAMING = {
     "fewer labels": lambda m, x, y: m.training_loss(x, y[:3]),
     "labels for outputs": lambda m, x, y: m.training_loss_of(torch.zeros(6, 4), y + 4),
     "outputs of another shape": lambda m, x, y: m.training_loss_of(torch.zeros(6, 7, 8), y),
-    "no rows": lambda m, x, y: m.predict(x[:0]),
+    "no rows": lambda m, x, y: m.request(Message("predict"), [x[:0]]),
     "many rows": lambda m, x, y: m.predict(x[:1].expand(5000, -1, -1, -1)),
     "not a number": lambda m, x, y: m.predict(x * float("nan")),
     "infinite": lambda m, x, y: m.module((x / 0).requires_grad_()),
