@@ -16,12 +16,12 @@ ORACLE_GUARDS = ("face-0", "face-1", "face-2", "looks", "buffers", "own-outcome"
 """Guards that play against an honest query attack too."""
 
 CONTAINED = {
-    "guards": ("patches-gradients", "patches-broker", "patches-engine", "face-0", "face-1", "looks",
+    "guards": ("patches-gradients", "patches-engine", "face-0", "face-1", "looks",
                "writes", "buffers", "own-outcome", "dies", "hangs", "kills-the-broker",
                "asks-the-broker-to-stop", "floods"),
     "victims": ("victim-buffers", "victim-writes"),
-    "attacks": ("buffered", "sets-attributes", "shows-others", "hides-a-breach", "graphs",
-                "many-rows", "blind", "floods", "hangs-up", "forks", "looks", "sends-nan"),
+    "attacks": ("buffered", "sets-attributes", "shows-others", "graphs", "many-rows", "blind",
+                "hangs-up", "forks", "looks", "sends-nan"),
     "queries": ("pools", "far"),
     "oracles": ("face-0", "looks"),
 }  # fmt: skip

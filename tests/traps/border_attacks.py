@@ -54,10 +54,9 @@ ATTACKS: dict[str, BorderTrap] = {
         fields={"no_model_access": True, "needs": []}, local=False,
     ),
     "many-rows": BorderTrap(
-        "fills the network's memory by one pass of many rows",
+        "wants to fill the network's memory by one pass of many rows",
         instead("model.predict(x[:1].expand(1_200_000, *x.shape[1:])); return x"),
-        "out_of_memory", "the attack kept",
-        fields={"limits": {"minutes": 1, "memory_gb": 1}},
+        VIOLATION, "a request about 1200000 inputs",
     ),
     "buffered": BorderTrap(
         "returns every batch in one buffer, honestly",
@@ -178,8 +177,8 @@ ATTACKS: dict[str, BorderTrap] = {
     ),
     "describes-terabytes": BorderTrap(
         "describes a tensor that its file does not hold",
-        instead(f"model.request(Message('forward', {TEN_GIGABYTES})); return x"), VIOLATION,
-        "a tensor lies outside its file",
+        instead(f"""model._connection._placed = {TEN_GIGABYTES}
+        model.request(Message("forward"))"""), VIOLATION, "a message of more than",
     ),
     "babbles": BorderTrap("sends noise", instead(
         f"{CHANNEL}.sendall(b'\\xff' + bytes(98)); return x"), VIOLATION, "a malformed message"),
@@ -207,7 +206,7 @@ ATTACKS: dict[str, BorderTrap] = {
     ),
     "sends-nan": BorderTrap(
         "sends inputs that are no pictures, on which an honest guard fails",
-        attack("model.predict(x * torch.nan)"), VIOLATION, "the network failed on inputs",
+        attack("model.predict(x * torch.nan)"), VIOLATION, "inputs that are not finite",
     ),
     "sends-numbers": BorderTrap(
         "sends values far outside of pictures, on which an honest guard fails",

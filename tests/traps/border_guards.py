@@ -211,9 +211,10 @@ GUARDS: dict[str, BorderTrap] = {
     ),
     "ten-gigabytes": BorderTrap(
         "describes a tensor of a hundred gigabytes",
-        guard(attacked(f"{RAW}.send(Message('answer', {TEN_GIGABYTES})); time.sleep(600)")),
+        guard(attacked(f"line = {RAW}; line._placed = {TEN_GIGABYTES}; "
+              f"line.send(Message('answer')); time.sleep(600)")),
         VIOLATION,
-        "a tensor lies outside its file",
+        "a message of more than",
     ),
     "blames-the-attack": BorderTrap(
         "says that the attack failed",

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from harness.common.files import load_array
 from harness.common.keys import digest
 from harness.executors.base import StageJob
 from harness.runtime.worker.job_file import JobFile, ModuleEntry, SpecEntry
 
+BATCH = 4
+"""Inputs of an attack's batch."""
 PROBES = Path(__file__).parent / "probes"
 SPEC: SpecEntry = {"task": "classification", "outputs": 3, "shape": [1, 2, 2], "classes": []}
 
@@ -106,7 +109,9 @@ class ProbeJobs:
         inputs: Mapping[str, str],
         params: dict[str, object],
     ) -> StageJob:
-        attack = replace(job.file, options={**job.file.options, **options})
+        rows = len(load_array(Path(job.file.inputs["train"]) / "x.npy"))
+        shared = {**job.file.options, "examples": rows, "batch": BATCH}
+        attack = replace(job.file, options={**shared, **options})
         needs = list(attack.modules["attack"].needs)
         service = replace(
             attack,

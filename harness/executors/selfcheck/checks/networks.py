@@ -124,4 +124,4 @@ def network_provoked(context: SelfCheckContext) -> None:
     """A network that fails on inputs that are no pictures is not to blame."""
     for value in (float("nan"), 1e9, -1.0):
         result = play(context, PASSES, odd="picky", value=value).result
-        expect_end(result, "contract_violation", "attack", "the network failed on inputs")
+        expect_end(result, "contract_violation", "attack", "inputs")
