@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ class NetworkModel:
         self.spec = spec
         self._device, self._needs, self._queries = device, set(needs), queries
         self._undefended, self._module = undefended, RemoteNetwork(self)
-        self._connection = Connection(channel)
+        self._connection, self._lock = Connection(channel), threading.RLock()
         self._freed: list[int] = []
         self._batch = 0
 
@@ -73,7 +74,10 @@ class NetworkModel:
             QueryRefused: a row has no query left; none was counted.
         """
         if not self._queries:
-            return self.request(Message("predict"), [x])[1][0]
+            with torch.no_grad():
+                return self.call("predict", x)[0]
+        if not len(x):  # costs nothing, and the other side answers nothing
+            return self._no_rows(x)
         stated = torch.arange(self._batch) if rows is None else rows.detach().cpu().long()
         answer, tensors = self.request(Message("query"), [x, stated])
         if answer.kind == "refused":
@@ -141,6 +145,8 @@ class NetworkModel:
 
     def call(self, ask: str, *tensors: Tensor) -> Sequence[Tensor]:
         """Return what the network answers, differentiable in the first tensor."""
+        if not len(tensors[0]) and ask in ("predict", "forward"):
+            return [self._no_rows(tensors[0])]
         if torch.is_grad_enabled() and tensors[0].requires_grad:
             found: Sequence[Tensor] = _Call.apply(self, ask, *tensors)
             return found
@@ -155,15 +161,21 @@ class NetworkModel:
             ContractError: the request is not one that the attack may make.
             ConnectionError: the service has ended.
         """
-        while self._freed and message.kind != "free":
-            self.request(Message("free", graph=self._freed.pop()))
-        self._connection.send(message, [one.detach().cpu() for one in tensors])
-        answer = self._connection.receive()
-        if answer is None:
-            raise ConnectionError("the network's process has ended")
-        if answer.kind == "error":
-            raise ContractError(answer.text)
-        return answer, [one.to(self._device) for one in self._connection.take(answer)]
+        with self._lock:  # an attack may have several threads
+            while self._freed and message.kind != "free":
+                self.request(Message("free", graph=self._freed.pop()))
+            self._connection.send(message, [one.detach().cpu() for one in tensors])
+            answer = self._connection.receive()
+            if answer is None:
+                raise ConnectionError("the network's process has ended")
+            if answer.kind == "error":
+                raise ContractError(answer.text)
+            return answer, [one.to(self._device) for one in self._connection.take(answer)]
+
+    def _no_rows(self, x: Tensor) -> Tensor:
+        """Return the outputs of no input: attacks select the rows that they still work on."""
+        shape = TASKS[self.spec.task].shapes(x, self.spec)[0]
+        return x.new_zeros(shape) + 0 * x.sum()
 
     def free(self, graph: int) -> None:
         """Note that a graph is not needed any more; the next request says so."""

@@ -32,6 +32,8 @@ NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 KEEP = 1
 """Flag: the graph of a pass is kept."""
 MAX_TEXT = 4000
+USUAL_BYTES = 4096
+"""Bytes that are read at once; most messages are far shorter."""
 
 
 class Message(NamedTuple):
@@ -131,7 +133,7 @@ class Connection:
             while missing > 0:
                 # nothing follows a message before its answer: so all that is there belongs to it
                 part, control, _, _ = self._channel.recvmsg(
-                    1 << 17, socket.CMSG_LEN(4), socket.MSG_CMSG_CLOEXEC
+                    max(USUAL_BYTES, missing), socket.CMSG_LEN(4), socket.MSG_CMSG_CLOEXEC
                 )
                 if control:
                     close(descriptor)

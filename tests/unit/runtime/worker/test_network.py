@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import struct
+import threading
 import time
 from types import SimpleNamespace
 
@@ -103,6 +104,17 @@ def test_every_request_that_a_network_answers_is_tested():
     assert {*CALLS, "forward", "predict"} - {"module", "loss"} == set(ASKS)
 
 
+def test_no_rows_have_no_outputs_and_cost_nothing(live):
+    x, y = batch()
+    with served(live) as service:
+        for model in (live, service.model):
+            leaf = x[:0].clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(model.loss(leaf, y[:0]).sum(), leaf)
+            assert gradient.shape == leaf.shape
+            assert model.predict(x[:0]).shape == (0, 4)
+    assert service.broker.passes == {"forward": 0, "backward": 0}
+
+
 def test_passes_are_counted_on_the_networks_side(live):
     x, y = batch()
     with served(live) as service:
@@ -152,6 +164,31 @@ def test_neither_side_can_change_what_the_other_holds(live):
         assert torch.equal(first, before)  # no view of the file into which the next answer goes
         first.zero_()
         assert torch.equal(service.model.predict(x), before)
+
+
+def test_an_attack_may_have_several_threads(live):
+    x, _ = batch()
+    wanted, found = live.predict(x), []
+    with served(live) as service:
+
+        def ask():
+            found.extend(torch.equal(service.model.predict(x), wanted) for _ in range(20))
+
+        threads = [threading.Thread(target=ask, daemon=True) for _ in range(6)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join(20)
+    assert found == [True] * 120
+
+
+def test_two_requests_at_once_are_refused(live):
+    """As from processes that an attack has forked, which share its connection."""
+    with served(live) as service:
+        one = HEADER.pack(KINDS.index("left"), 0, 0, 0, 0, 0, 0)
+        service.channel.sendall(one * 2)
+        assert Connection(service.channel).receive().kind == "error"
+    assert "malformed" in service.broker.breach
 
 
 # -- what the attack must not do --------------------------------------------------------------
@@ -499,7 +536,7 @@ FRAMING = {
     "fewer labels": lambda m, x, y: m.training_loss(x, y[:3]),
     "labels for outputs": lambda m, x, y: m.training_loss_of(torch.zeros(6, 4), y + 4),
     "outputs of another shape": lambda m, x, y: m.training_loss_of(torch.zeros(6, 7, 8), y),
-    "no rows": lambda m, x, y: m.predict(x[:0]),
+    "no rows": lambda m, x, y: m.request(Message("predict"), [x[:0]]),
     "many rows": lambda m, x, y: m.predict(x[:1].expand(5000, -1, -1, -1)),
     "not a number": lambda m, x, y: m.predict(x * float("nan")),
     "infinite": lambda m, x, y: m.module((x / 0).requires_grad_()),
