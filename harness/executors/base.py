@@ -18,8 +18,13 @@ STAGE_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    # glibc keeps freed memory: a network gives back and takes the same blocks at every pass, and
+    # a process that was just forked pays for each page anew
+    "MALLOC_TOP_PAD_": str(64 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
-"""Variables of every stage, wherever it runs: results depend on them."""
+"""Variables of every stage, wherever it runs; results depend on all but those of malloc."""
 
 
 @dataclass(frozen=True)
