@@ -196,6 +196,8 @@ class DockerExecutor:
 
             answering = pool.submit(serve)
             result = self._read_end(job, container, self._run(job, container))
+            if not container.fit:
+                container.close()  # what is left of the attack must not hold its connection
             asked.set()
             if not answering.done():
                 network.stop()

@@ -182,7 +182,7 @@ class Defense:
             time.sleep(60)
         probe = __import__("socket").socket(__import__("socket").AF_UNIX)
         others = [pid for pid in os.listdir("/proc") if pid.isdigit()]
-        if len(others) > 4:
+        if len(others) > 5:  # process 1, the supervisor, perhaps a broker, this one and its child
             raise AssertionError(f"found processes of another stage: {others}")
         return network
 """

@@ -350,6 +350,7 @@ HANDLERS: Mapping[str, Callable[[Broker, Connection, Message], None]] = {
 """Request → method that answers it, beside the passes of ``ASKS``."""
 
 
+HANG_UP_SECONDS = 3.0
 STOPPED_EARLY = "its process was told to stop while the attack was there, which we never do"
 NO_PICTURE = "the network failed on inputs of the attack that are outside of [0, 1]"
 
@@ -363,10 +364,13 @@ def is_picture(x: Tensor) -> bool:
 
 
 def hung_up(channel: socket.socket) -> bool:
-    """Return whether the other side has closed a connection, or has ended."""
+    """Return whether the other side closes a connection, or ends, while we wait a little.
+
+    An attack that was killed at its limit may take a moment to end.
+    """
     poll = select.poll()
     poll.register(channel, select.POLLRDHUP)
-    return bool(poll.poll(0))
+    return bool(poll.poll(1000 * HANG_UP_SECONDS))
 
 
 class _Stop(Exception):
