@@ -85,7 +85,7 @@ def harness_killed(context: SelfCheckContext) -> None:
     """A harness that is killed (kill -9) leaves no stage running."""
     job = context.jobs.make("limits.leaves", alive=60)
     context.abandon(job)
-    expect_no_processes(context.executor, checkpoint_of(job), seconds=3)
+    expect_no_processes(context.executor, checkpoint_of(job), seconds=15)
 
 
 @promise
