@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ class Channel:
     def fileno(self) -> int:
         """Return the descriptor, for ``select``."""
         return self._connection.fileno()
+
+    def has_more(self) -> bool:
+        """Return whether a part of another message is there already."""
+        return bool(self._pending) or bool(select.select([self._connection], [], [], 0)[0])
 
     def receive(self) -> RunStage | StopStage | None:
         """Return the next message, or ``None`` if the harness has closed the socket."""

@@ -49,11 +49,12 @@ def supervise(connection: socket.socket) -> NoReturn:
     try:
         channel = Channel(connection)
         message = channel.receive()
-        while isinstance(message, StopStage):  # it crossed the end of an earlier service
+        # a stop that crossed the end of an earlier service: an order may have come with it
+        while isinstance(message, StopStage) and channel.has_more():
             message = channel.receive()
-        if message is not None:
+        if isinstance(message, RunStage):
             Supervisor(channel, message).run()
-            code = 0
+        code = 1 if message is None else 0
     finally:
         os._exit(code)
 
