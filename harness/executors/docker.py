@@ -182,11 +182,10 @@ class DockerExecutor:
             asked = threading.Event()
 
             def serve() -> ServiceEnd:
-                try:
+                with contextlib.ExitStack() as failed:
+                    failed.callback(container.close)  # nobody would ever answer the attack
                     end = self._run(serving, network, listener)
-                except BaseException:
-                    container.close()  # nobody will ever answer the attack
-                    raise
+                    failed.pop_all()
                 outcome = end.process.outcome if isinstance(end, Ended) else None
                 told, result = asked.is_set(), self._read_end(serving, network, end)
                 served = service_end(result, outcome, asked=told)

@@ -27,10 +27,10 @@ SECONDS = 120.0
 def target(line: str) -> tuple[str, int, str]:
     """Return host, port and the request line to send on; a tunnel sends none.
 
-    >>> target("CONNECT pypi.org:443 HTTP/1.1")
-    ('pypi.org', 443, '')
-    >>> target("GET http://deb.debian.org/debian/x?y HTTP/1.1")
-    ('deb.debian.org', 80, 'GET /debian/x?y HTTP/1.1')
+    >>> target("CONNECT index.example.org:443 HTTP/1.1")
+    ('index.example.org', 443, '')
+    >>> target("GET http://deb.example.org/debian/x?y HTTP/1.1")
+    ('deb.example.org', 80, 'GET /debian/x?y HTTP/1.1')
 
     Raises:
         ValueError: the line is not of either form.
@@ -49,9 +49,9 @@ def target(line: str) -> tuple[str, int, str]:
 def upstream(scheme: str, host: str, environment: Mapping[str, str]) -> tuple[str, int, str] | None:
     """Return the host's own proxy for an address: its name, port and credentials, or ``None``.
 
-    >>> upstream("https", "pypi.org", {"https_proxy": "http://me:pw@proxy:8080"})
+    >>> upstream("https", "index.example.org", {"https_proxy": "http://me:pw@proxy:8080"})
     ('proxy', 8080, 'bWU6cHc=')
-    >>> upstream("https", "pypi.org", {"https_proxy": "http://proxy", "no_proxy": "x,.org"})
+    >>> upstream("https", "index.example.org", {"https_proxy": "http://a", "no_proxy": "x,.org"})
     """
     found = {name.lower(): value for name, value in environment.items()}
     spared = [one.strip().lstrip(".") for one in found.get("no_proxy", "").split(",")]

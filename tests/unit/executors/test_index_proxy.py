@@ -47,7 +47,7 @@ def proxy(index, monkeypatch):
         return socket.create_connection(index.server_address, timeout)
 
     asked = []
-    monkeypatch.setattr(Handler, "hosts", ("pypi.org", "deb.debian.org"))
+    monkeypatch.setattr(Handler, "hosts", ("index.example.org", "deb.example.org"))
     monkeypatch.setattr(Handler, "environment", {})
     with serving(Server(("127.0.0.1", 0), Handler)) as made:
         address = made.server_address
@@ -69,16 +69,16 @@ def proxy(index, monkeypatch):
     "line",
     [
         "CONNECT example.org:443 HTTP/1.1",
-        "CONNECT pypi.org.evil:443 HTTP/1.1",
-        "CONNECT evilpypi.org:443 HTTP/1.1",
-        "CONNECT pypi.org:22 HTTP/1.1",
-        "CONNECT pypi.org:80 HTTP/1.1",
+        "CONNECT index.example.org.evil:443 HTTP/1.1",
+        "CONNECT evilindex.example.org:443 HTTP/1.1",
+        "CONNECT index.example.org:22 HTTP/1.1",
+        "CONNECT index.example.org:80 HTTP/1.1",
         "CONNECT 127.0.0.1:443 HTTP/1.1",
         "GET http://127.0.0.1/x HTTP/1.1",
         "GET http://169.254.169.254/latest HTTP/1.1",
-        "GET http://pypi.org:8080/ HTTP/1.1",
-        "GET http://pypi.org@127.0.0.1/ HTTP/1.1",
-        "GET http://127.0.0.1#pypi.org/ HTTP/1.1",
+        "GET http://index.example.org:8080/ HTTP/1.1",
+        "GET http://index.example.org@127.0.0.1/ HTTP/1.1",
+        "GET http://127.0.0.1#index.example.org/ HTTP/1.1",
     ],
 )
 def test_other_hosts_and_ports_are_refused(proxy, line):
@@ -90,13 +90,13 @@ def test_other_hosts_and_ports_are_refused(proxy, line):
 @pytest.mark.parametrize(
     "text",
     [
-        b"POST http://pypi.org/legacy HTTP/1.1\r\n\r\n",
+        b"POST http://index.example.org/legacy HTTP/1.1\r\n\r\n",
         b"GET file:///etc/passwd HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: pypi.org\r\n\r\n",
-        b"CONNECT pypi.org HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: index.example.org\r\n\r\n",
+        b"CONNECT index.example.org HTTP/1.1\r\n\r\n",
         b"nonsense\r\n\r\n",
         b"\xff \xff \xff\r\n\r\n",
-        b"CONNECT pypi.org:443  HTTP/1.1\r\n\r\n",
+        b"CONNECT index.example.org:443  HTTP/1.1\r\n\r\n",
         b"x" * (index_proxy.HEAD_BYTES + 10_000) + b"\r\n\r\n",
     ],
 )
@@ -110,23 +110,25 @@ def test_what_is_no_request_ends_without_a_word(proxy, text):
 def test_a_tunnel_passes_bytes_both_ways(proxy):
     _, asked, address = proxy
     client = http.client.HTTPConnection(*address, timeout=5)
-    client.set_tunnel("pypi.org", 443)
+    client.set_tunnel("index.example.org", 443)
     client.request("GET", "/simple/")
     assert b"GET /simple/" in client.getresponse().read()
-    assert asked[-1] == ("pypi.org", 443)
+    assert asked[-1] == ("index.example.org", 443)
     client.close()
 
 
 def test_a_plain_request_goes_to_the_named_host_once(proxy, index):
     ask, asked, _ = proxy
     said = ask(
-        b"GET http://deb.debian.org/x?y HTTP/1.1\r\nHost: evil\r\nConnection: keep-alive\r\n"
+        b"GET http://deb.example.org/x?y HTTP/1.1\r\nHost: evil\r\nConnection: keep-alive\r\n"
         b"Proxy-Authorization: x\r\nA: b\r\n\r\nGET http://evil/ HTTP/1.1\r\n\r\n"
     )
     assert said.startswith(b"HTTP/1.1 200 OK")
-    assert asked == [("deb.debian.org", 80)]
+    assert asked == [("deb.example.org", 80)]
     (got,) = index.got
-    assert got.startswith(b"GET /x?y HTTP/1.1\r\nA: b\r\nHost: deb.debian.org\r\nConnection: close")
+    assert got.startswith(
+        b"GET /x?y HTTP/1.1\r\nA: b\r\nHost: deb.example.org\r\nConnection: close"
+    )
     assert b"Host: evil" not in got
     assert b"Proxy-" not in got
 
@@ -134,10 +136,10 @@ def test_a_plain_request_goes_to_the_named_host_once(proxy, index):
 def test_it_goes_through_the_machines_own_proxy(proxy, index, monkeypatch):
     ask, asked, _ = proxy
     monkeypatch.setattr(Handler, "environment", {"HTTPS_PROXY": "http://me:pw@own:8080"})
-    ask(b"CONNECT pypi.org:443 HTTP/1.1\r\nHost: pypi.org:443\r\n\r\n")
+    ask(b"CONNECT index.example.org:443 HTTP/1.1\r\nHost: index.example.org:443\r\n\r\n")
     assert asked == [("own", 8080)]
     assert index.got[0].startswith(
-        b"CONNECT pypi.org:443 HTTP/1.1\r\nProxy-Authorization: Basic bWU6cHc=\r\nHost: "
+        b"CONNECT index.example.org:443 HTTP/1.1\r\nProxy-Authorization: Basic bWU6cHc=\r\nHost: "
     )
 
 
@@ -148,13 +150,13 @@ def test_it_goes_through_the_machines_own_proxy(proxy, index, monkeypatch):
         ({"http_proxy": "http://a"}, None),
         ({"https_proxy": "http://a:3"}, ("a", 3, "")),
         ({"https_proxy": "http://a:3", "no_proxy": "org"}, None),
-        ({"https_proxy": "http://a:3", "NO_PROXY": "x, .pypi.org"}, None),
+        ({"https_proxy": "http://a:3", "NO_PROXY": "x, .index.example.org"}, None),
         ({"https_proxy": "http://a:3", "no_proxy": "i.org,,"}, ("a", 3, "")),
     ],
 )
 def test_which_proxy_is_the_machines_own(environment, found):
-    assert upstream("https", "pypi.org", environment) == found
+    assert upstream("https", "index.example.org", environment) == found
 
 
 def test_a_name_is_read_in_lower_case():
-    assert target("CONNECT PyPI.org:443 HTTP/1.1")[0] == "pypi.org"
+    assert target("CONNECT INDEX.example.org:443 HTTP/1.1")[0] == "index.example.org"

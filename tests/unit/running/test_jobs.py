@@ -24,7 +24,7 @@ def split(access, *, needs=(), undefended=False, **options):
     )
     modules = {**file.modules, "attack": module_entry("attack", needs=needs)}
     file = replace(file, modules=modules)
-    return with_service(StageJob("k" * 64, Path("/work/k"), file, 10.0, 4.0))
+    return with_service(StageJob("k" * 64, Path("/run/k"), file, 10.0, 4.0))
 
 
 @pytest.mark.parametrize("access", ["victim", "oracle"])
