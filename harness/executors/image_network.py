@@ -24,10 +24,8 @@ from harness.executors.owners import owner
 
 Engine = docker.DockerClient
 
-INDEXES = ("pypi.org", "files.pythonhosted.org", "deb.debian.org", "security.debian.org")
-"""Hosts that a module's build reaches."""
 MORE_INDEXES = "GAUNTLET_PACKAGE_INDEXES"
-"""Variable with further hosts, joined by commas: mirrors."""
+"""Variable with hosts, joined by commas, beside those of the base image's pip and apt: mirrors."""
 TO_PROXY = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 PROXIES = (*TO_PROXY, "no_proxy", "NO_PROXY")
 """Variables that name a proxy, and those with what needs none."""
@@ -87,7 +85,7 @@ def closed_network(engine: Engine, image: str) -> Iterator[Network]:
         UserError: the engine makes none, or the proxy does not start.
     """
     more = os.environ.get(MORE_INDEXES, "").lower().split(",")
-    hosts = [*INDEXES, *(host.strip() for host in more if host.strip())]
+    hosts = [host.strip() for host in more if host.strip()]
     with (
         _network(engine, internal=False) as outside,
         _network(engine, internal=True) as inside,

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib
 import json
 import os
+import re
 import select
+import site
 import socket
 import socketserver
 import sys
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 PORT = 3128
@@ -124,8 +128,19 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = allow_reuse_address = True
 
 
+def own_hosts() -> set[str]:
+    """Return the hosts that pip and apt of this image take packages from."""
+    sys.path += site.getsitepackages()  # the interpreter starts without them
+    index = importlib.import_module("pip._internal.models.index").PyPI
+    found = {index.netloc, index.file_storage_domain}
+    for path in Path("/etc/apt").rglob("*"):
+        if path.suffix in (".list", ".sources") and path.is_file():
+            found.update(re.findall(r"https?://([\w.-]+)", path.read_text("utf-8")))
+    return found
+
+
 if __name__ == "__main__":
-    Handler.hosts = json.loads(sys.argv[1])
+    Handler.hosts = own_hosts().union(json.loads(sys.argv[1]))
     with Server(("", PORT), Handler) as server:
         os.write(1, b"ready\n")
         server.serve_forever()

@@ -206,6 +206,7 @@ def server():
 
 REACH = """
 import socket, sys, urllib.request
+from pip._internal.models.index import PyPI
 PORT = @PORT@
 routes = [line.split() for line in open("/proc/net/route")]
 here = socket.gethostbyname(socket.gethostname())
@@ -223,11 +224,11 @@ connect("loopback", "127.0.0.1", PORT)
 connect("localhost", "localhost", PORT)
 connect("gateway", here.rpartition(".")[0] + ".1", PORT)
 connect("metadata", "169.254.169.254", 80)
-reach("names", lambda: socket.gethostbyname("pypi.org"))
+reach("names", lambda: socket.gethostbyname(PyPI.netloc))
 fetch("loopback by the proxy", f"http://127.0.0.1:{PORT}/")
 fetch("another host", "https://example.org/")
 fetch("another host, plain", "http://example.org/")
-fetch("index", "https://pypi.org/simple/iniconfig/")
+fetch("index", PyPI.simple_url + "/iniconfig/")
 """
 """What a build tries to reach; it prints what it did."""
 
