@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import importlib
 import json
 import os
+import pkgutil
 import re
 import select
 import site
@@ -131,7 +131,7 @@ class Server(socketserver.ThreadingTCPServer):
 def own_hosts() -> set[str]:
     """Return the hosts that pip and apt of this image take packages from."""
     sys.path += site.getsitepackages()  # the interpreter starts without them
-    index = importlib.import_module("pip._internal.models.index").PyPI
+    index = pkgutil.resolve_name("pip._internal.models.index:PyPI")  # of the image, not of ours
     found = {index.netloc, index.file_storage_domain}
     for path in Path("/etc/apt").rglob("*"):
         if path.suffix in (".list", ".sources") and path.is_file():
