@@ -24,6 +24,7 @@ from torch import Tensor
 from harness.runtime.contracts import ContractError, Spec
 from harness.runtime.tasks import TASKS
 from harness.runtime.worker.failures import NetworkFailed
+from harness.runtime.worker.network_draws import NetworkDraws
 from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_process import ANSWERS, ASKS
 from harness.runtime.worker.network_protocol import Connection, Message
@@ -31,7 +32,7 @@ from harness.runtime.worker.network_requests import check_request, check_values
 from harness.runtime.worker.query_ledger import QueryLedger
 
 MAX_GRAPHS = 64
-"""Forward passes that an attack may keep for a backward pass at once."""
+"""Forward passes of a network that an attack may keep for a backward pass at once."""
 
 BATCH = 64
 """Rows of a batch in stages that have none of their own."""
@@ -52,6 +53,8 @@ class Access:
         goal_inputs: clean inputs from which goals are drawn, float32 ``[N, …]``, or ``None``.
         batch: largest number of rows in a batch of the stage.
         examples: number of the stage's inputs; 0 where the network is shown none.
+        samples: passes of a random network whose mean is an answer; 1 where queries are counted.
+        kept: answers to the attacked inputs that are kept; of a random network, each of one pass.
     """
 
     asks: Collection[str] = ()
@@ -60,6 +63,8 @@ class Access:
     goal_inputs: Tensor | None = None
     batch: int = BATCH
     examples: int = 0
+    samples: int = 1
+    kept: int = 1
 
 
 class Broker:
@@ -72,7 +77,7 @@ class Broker:
 
     Attributes:
         passes: rows in forward and in backward passes.
-        shown: outputs to the attacked inputs, in the form that ``predict`` stores.
+        shown: outputs to the attacked inputs ``[kept, B, …]``, in the form that ``predict`` stores.
         digests: first row, number of rows and SHA-256 of the attacked inputs that were shown.
         goals: goals that were drawn, batch by batch.
         breach: what the attack did against the protocol, or empty.
@@ -81,6 +86,7 @@ class Broker:
 
     def __init__(self, link: NetworkLink, spec: Spec, access: Access) -> None:
         self.link, self._spec, self.access = link, spec, access
+        self._network = NetworkDraws(link, access.samples)
         self.passes = {"forward": 0, "backward": 0}
         self.shown: list[Tensor] = []
         self.digests: list[tuple[int, int, str]] = []
@@ -98,7 +104,7 @@ class Broker:
     def load(self) -> int:
         """Return how many batches the attack has the network hold at present, rounded up."""
         rows = self._pending + sum(shape[0] for shape, _ in self.graphs.values())
-        return -(-rows // self.access.batch)
+        return -(-rows * self.access.samples // self.access.batch)
 
     def serve(self, server: socket.socket) -> None:
         """Answer on a listening socket until SIGTERM; one that is pending already counts too.
@@ -182,8 +188,10 @@ class Broker:
             raise ContractError(f"a batch of {len(self._rows)} rows ends with {len(x)}")
         if self.access.goal_inputs is not None:
             self.goals.append(self._drawn_goal(self.access.goal_inputs))
-        out = self._ask_as_attack(x)
-        self.shown.append(TASKS[self._spec.task].store(out))
+        found: list[Tensor] = []
+        while len(found) < self.access.kept:
+            found += self._ask_as_attack(x)
+        self.shown.append(torch.stack([TASKS[self._spec.task].store(out) for out in found]))
         text = hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()
         self.digests.append((int(self._rows[0]), len(x), text))
         self._rows, self._goal_of_batch = self._rows[:0], None
@@ -199,23 +207,27 @@ class Broker:
     def _drawn_goal(self, inputs: Tensor) -> Tensor:
         """Return the goals of the batch, which are drawn once."""
         if self._goal_of_batch is None:
-            self._goal_of_batch = self._ask_as_attack(inputs[self._rows]).argmin(dim=1)
+            answers = torch.stack(self._ask_as_attack(inputs[self._rows]))
+            self._goal_of_batch = answers.mean(dim=0).argmin(dim=1)
         return self._goal_of_batch
 
-    def _ask_as_attack(self, x: Tensor) -> Tensor:
+    def _ask_as_attack(self, x: Tensor) -> list[Tensor]:
         """Ask in a form that the attack has used for this batch, at random where it used several.
 
         A network that answered one form falsely would have to do so here.
+
+        Returns:
+            The answer of each pass, of which an attack gets the mean.
         """
         if self.access.ledger is not None:
-            return self.link.answer("forward", x)
+            return self._network.answers("forward", x)
         forms = self._forms or {"forward" in self.access.asks}
         if not secrets.choice(sorted(forms)):
-            return self.link.answer("predict", x)
+            return self._network.answers("predict", x)
         number = self._count = self._count + 1
-        out = self.link.answer("forward", x, graph=number)
-        self.link.free(number)
-        return out
+        found = self._network.answers("forward", x, graph=number)
+        self._network.free(number)
+        return found
 
     # -- queries ------------------------------------------------------------------------------
 
@@ -258,9 +270,10 @@ class Broker:
                 "model does not grant"
             )
         keep = request.keep and request.kind != "predict"
-        if keep and len(self.graphs) >= MAX_GRAPHS:
+        most = max(1, MAX_GRAPHS // self.access.samples)
+        if keep and len(self.graphs) >= most:
             raise ContractError(
-                f"the attack keeps more than {MAX_GRAPHS} forward passes for a backward pass"
+                f"the attack keeps more than {most} forward passes for a backward pass"
             )
         tensors = self.link.place(self._inputs(attack, request))
         check_values(request.kind, tensors, self._spec)
@@ -270,13 +283,13 @@ class Broker:
         if keep:
             number = self._count = self._count + 1
         self._pending = len(tensors[0])
-        outputs = attack.place(self.link.forward(request.kind, tensors, graph=number))
+        outputs = attack.place(self._network.forward(request.kind, tensors, graph=number))
         self.link.count_outputs(outputs)
         self._pending = 0
         if request.kind in ANSWERS:
             self._forms.add(request.kind == "forward" and keep)
         if request.kind != "training_loss_of":
-            self.passes["forward"] += len(tensors[0])
+            self.passes["forward"] += len(tensors[0]) * self.access.samples
         if keep:
             self.graphs[number] = (
                 tuple(tensors[0].shape),
@@ -302,16 +315,16 @@ class Broker:
         asked = Message("backward", graph=request.graph, first=request.first, keep=request.keep)
         self._pending = shape[0]
         placed = self.link.place(given)
-        (gradient,) = attack.place([self.link.backward(asked, shape)])
+        (gradient,) = attack.place([self._network.backward(asked, placed, shape)])
         self.link.count_gradient(placed, gradient)
         self._pending = 0
-        self.passes["backward"] += shape[0]
+        self.passes["backward"] += shape[0] * self.access.samples
         attack.send(Message("answer"))
 
     def _free(self, attack: Connection, request: Message) -> None:
         """Forget a forward pass."""
         if self.graphs.pop(request.graph, None) is not None:
-            self.link.free(request.graph)
+            self._network.free(request.graph)
         attack.send(Message("answer"))
 
     # -- checks -------------------------------------------------------------------------------

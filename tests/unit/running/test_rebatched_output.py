@@ -15,11 +15,11 @@ ROWS, OUTPUTS = np.array([2, 1, 0, 0]), np.zeros((4, 3), np.float32)
 KEYS = {"before": "ab" * 32, "after": "cd" * 32}
 
 
-def checked(folder, *, rebatch=True, outputs=OUTPUTS, rows=ROWS):
+def checked(folder, *, rebatch=True, outputs=OUTPUTS, repeated=OUTPUTS, rows=ROWS):
     """What is said of the output of a ``predict`` stage on three inputs."""
     save_array(folder / "x" / "x.npy", np.zeros((3, 1, 2, 2), np.float32))
     save_array(folder / "out" / "outputs" / "outputs.npy", np.zeros((3, 3), np.float32))
-    for name, array in {"outputs": outputs, "rows": rows}.items():
+    for name, array in {"outputs": outputs, "repeated": repeated, "rows": rows}.items():
         if array is not None:
             save_array(folder / "out" / "rebatched" / f"{name}.npy", array)
     options = {"threads": 1, "budget": {}, "batch": 2} | ({"rebatch": True} if rebatch else {})
@@ -32,7 +32,7 @@ def test_a_sample_of_the_rows_is_fine(tmp_path):
 
 
 def test_nothing_is_asked_of_other_predictions(tmp_path):
-    assert checked(tmp_path, rebatch=False, outputs=None, rows=None) is None
+    assert checked(tmp_path, rebatch=False, outputs=None, repeated=None, rows=None) is None
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,8 @@ def test_nothing_is_asked_of_other_predictions(tmp_path):
         ({"rows": ROWS.astype(np.int32)}, "rows.npy is of type int32, expected int64"),
         ({"rows": ROWS[:3]}, "outputs.npy has shape [4, 3], expected [3, 3]"),
         ({"outputs": OUTPUTS.astype(np.float64)}, "outputs.npy is of type float64"),
+        ({"repeated": None}, "no rebatched/repeated.npy"),
+        ({"repeated": OUTPUTS[:3]}, "repeated.npy has shape [3, 3], expected [4, 3]"),
     ],
 )
 def test_other_files_are_refused(tmp_path, wrong, said):
