@@ -216,7 +216,8 @@ def record_flags(
         _noop_differs(judged, attack),
         _control_same(judged, attack),
         _nonfinite_outputs(judged, task),
-        _undeclared_random(repeated) or _batch_dependent(dependent),
+        _undeclared_random(repeated),
+        _batch_dependent(dependent, repeated or 0.0),
         _different_under_attack(different),
         _lost_gradients(lost),
     )
@@ -274,8 +275,9 @@ def _nonfinite_outputs(judged: Judged, task: str) -> Flag | None:
     )
 
 
-def _batch_dependent(share: float | None) -> Flag | None:
-    if share is None or share <= DEPENDENT:
+def _batch_dependent(share: float | None, repeated: float) -> Flag | None:
+    # what changes as often in the same batch, the batch does not explain
+    if share is None or share <= DEPENDENT + 2 * repeated:
         return None
     return Flag(
         "batch_dependent",
