@@ -53,7 +53,7 @@ class Keep(Strict):
 
 
 class RandomAnswers(Strict):
-    """How often networks are asked whose victim or defense declares `random: true`."""
+    """How often networks are asked whose victim or defence declares `random: true`."""
 
     samples: Annotated[int, Field(ge=2, le=64)] = Field(
         default=8,

@@ -146,8 +146,10 @@ class Manifest(Strict):
     )
     random: bool = Field(
         default=False,
-        description="`true`: the module draws random numbers. A defence that says so may answer "
-        "the same input differently, which otherwise raises a flag. Default: `false`.",
+        description="`true`: the module draws random numbers. A defence or victim that says so "
+        "may answer the same input differently, which otherwise raises a flag: a white-box attack "
+        "sees the mean over draws with its gradient, and the worst of several predictions counts "
+        "(a benchmark's `random`). Default: `false`.",
     )
     batch_dependent: bool = Field(
         default=False,

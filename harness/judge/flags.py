@@ -48,7 +48,13 @@ kernels compute them while gradients are kept."""
 
 EXCESS = {"predictions": 0.01, "outputs": 0.005}
 """What is compared over draws → how much further apart draws of an attack and of the judge may be
-than those of one of them."""
+than those of one of them.
+
+On 500 digits, honest noise of 0.01 to 0.3 on inputs or logits, and dropout, stay below 0.007 and
+0.002 (10 runs each); noise ten times as large under attack reaches 0.03 and 0.024 from 0.01, 0.15
+and 0.12 from 0.05; noise of 0.05 under attack alone 0.016 and 0.016. What is drawn for a whole
+batch varies more, 0.045 for a random resize: there the test over whole draws decides, which flagged
+none of 400 runs of it, and 3 of 400 of a network that answers nonsense to half of its batches."""
 
 DRAWN = {"predictions": ("in", " of the predictions"), "outputs": ("by", " of the outputs' range")}
 """What is compared over draws → the words before and after its figure."""

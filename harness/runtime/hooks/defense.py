@@ -242,7 +242,7 @@ class DefenseGuard(Protocol):
             A module that takes inputs in [0, 1] of the same shape, does not write into them, and
             returns the same kind of outputs in float32. Where its gradient is zero or approximate
             the manifest says ``gradients: approximate``; where it draws random numbers,
-            ``random: true``.
+            ``random: true``: it must draw alike for an attack and the judge.
 
         Raises:
             NotApplicable: the guard does not exist for this shape of inputs.
