@@ -29,8 +29,8 @@ MOST_WAYS = 20_000
 """Most divisions that are all tried; of more, as many are drawn at random."""
 LEVEL = 1e-3
 """Largest share of the divisions that may be as far apart as the observed one: with the default
-draws, none but itself. All cheats of ``flags.EXCESS`` are there in every run; of honest networks one
-measure in 1,287 is by chance, whose excess is too small unless it draws for whole batches."""
+draws, none but itself. All cheats of ``flags.EXCESS`` are there in every run; of honest networks
+one measure in 1,287 is by chance, and its excess is too small unless it draws for whole batches."""
 MOST_PIXELS = 2**21
 """Most pixels of one draw that are compared."""
 
