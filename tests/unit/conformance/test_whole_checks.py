@@ -229,6 +229,17 @@ def test_random_answers_are_exempt_from_equality_alone(tmp_path, workspace, exec
     assert found.name == f"{names.FLOAT32} evasion/classification"
 
 
+@pytest.mark.parametrize(("under_attack", "fails"), [("0.05", False), ("0.5", True)])
+def test_draws_are_compared_between_attack_and_judge(
+    tmp_path, workspace, executor, under_attack, fails
+):
+    scale = f"({under_attack} if torch.is_grad_enabled() and x.requires_grad else 0.05)"
+    made = guard(tmp_path, x=f"x + {scale} * torch.randn_like(x)", random=True)
+    found = [one.name for one in failures(made, workspace, executor)]
+    assert ("answers alike evasion/classification" in found) is fails
+    assert not [name for name in found if "answers alike" not in name and "control" not in name]
+
+
 def test_an_attack_that_says_so_may_depend_on_its_batch(tmp_path, workspace, executor):
     made = attack(tmp_path, "gradient = gradient - gradient.mean(0)", batch_dependent=True)
     assert failures(made, workspace, executor) == []
