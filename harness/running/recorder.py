@@ -161,7 +161,9 @@ class Recorder:
                 if by != "defense":
                     return Ending(status, stage.kind, reason, by)
                 status = "avoided"
-            if key in cell.own or status in ("avoided", *TRANSIENT):
+            # what another defence makes impossible is no fault of the one that borrows its inputs
+            theirs = () if cell.info.made_against else ("avoided",)
+            if key in cell.own or status in (*theirs, *TRANSIENT):
                 own = own or Ending(status, stage.kind, reason, by)
             what = f"{stage.kind} ({names or 'harness'}) {status}: {reason}"
             blocked = blocked or Ending("blocked", stage.kind, what, by)
