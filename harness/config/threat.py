@@ -30,6 +30,7 @@ class ThreatModel:
         defense_hooks: hooks of a defence that apply.
         judged: which budget fields are checked, ``perturbation`` and/or ``edits``.
         withheld: what the attacker never sees, for the site.
+        floor: tasks in which a matrix needs a floor of attacks (``planning.attack_floor``).
     """
 
     name: str
@@ -48,6 +49,7 @@ class ThreatModel:
     delivers: bool = False
     needs_public: bool = False
     control: bool = False
+    floor: tuple[str, ...] = ()
 
 
 IMAGES = ("classification", "segmentation")
@@ -70,6 +72,7 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation",),
             withheld="nothing",
+            floor=("classification",),
         ),
         ThreatModel(
             name="evasion-query",

@@ -18,6 +18,7 @@ from harness.config.catalog import Catalog, Module
 from harness.config.environments import Environments, find_conflict
 from harness.config.field_types import Value
 from harness.judge import METHOD
+from harness.planning.attack_floor import find_thin
 from harness.planning.budget_rules import budget_errors
 from harness.planning.cell import Cell, CellInfo
 from harness.planning.cell_setting import CellBudget, CellSetting, MatrixContext
@@ -43,12 +44,14 @@ class Plan:
         graph: the stages.
         cells: id → cell.
         environments: the environment of each stage.
+        thin: matrix → kinds of attacks that it lacks (``attack_floor.KINDS``); only thin ones.
     """
 
     benchmark: Benchmark
     graph: Graph
     cells: dict[str, Cell]
     environments: Environments
+    thin: Mapping[str, tuple[str, ...]]
 
     def needed(self, cells: list[Cell]) -> list[str]:
         """Return the keys of the stages that these cells' scores read."""
@@ -133,6 +136,7 @@ class _Planner:
         self.builder = StageBuilder(self.graph, data_root)
         self.resolver = Resolver(benchmark, environments.catalog)
         self.cells: dict[str, Cell] = {}
+        self.thin: dict[str, tuple[str, ...]] = {}
         self._combinations: dict[tuple[str, ...], _Combination] = {}
         self._conflicts: dict[tuple[str, ...], str | None] = {}
         self._missing: dict[str, str | None] = {}
@@ -145,10 +149,12 @@ class _Planner:
             if not errors and not self.resolver.errors:
                 for cell in self._cells(matrix, entries):
                     self.cells[cell.id] = cell
+                if kinds := find_thin(MatrixContext.of(matrix, entries.surrogate), entries):
+                    self.thin[matrix.name] = kinds
         if errors or self.resolver.errors:
             raise UserErrors([*errors, *self.resolver.errors])
         self._check_only()
-        return Plan(self.benchmark, self.graph, self.cells, self.environments)
+        return Plan(self.benchmark, self.graph, self.cells, self.environments, self.thin)
 
     def _cells(self, matrix: Matrix, entries: ResolvedMatrix) -> Iterator[Cell]:
         ensembles = [Ensemble(name, members) for name, members in matrix.ensembles.items()]
