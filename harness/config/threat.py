@@ -32,6 +32,7 @@ class ThreatModel:
         withheld: what the attacker never sees, for the site.
         borrows: whether a defence also meets the inputs that attacks made against other defences.
         borrowing: why it does or does not, for the site.
+        floor: tasks in which a matrix needs a floor of attacks (``planning.attack_floor``).
     """
 
     name: str
@@ -52,6 +53,7 @@ class ThreatModel:
     control: bool = False
     borrows: bool = False
     borrowing: str = ""
+    floor: tuple[str, ...] = ()
 
 
 IMAGES = ("classification", "segmentation")
@@ -77,6 +79,7 @@ THREATS: dict[str, ThreatModel] = {
             borrows=True,
             borrowing="An attacker who holds the network may also use inputs that were made "
             "against another one.",
+            floor=("classification",),
         ),
         ThreatModel(
             name="evasion-query",
