@@ -26,6 +26,7 @@ class ThreatModel:
         poisons: whether the attack edits a training set.
         delivers: whether the attack delivers a teacher.
         needs_public: whether a public network must be in the benchmark's data roles.
+        probed: whether the gradients of every defended network are probed.
         control: whether the same defence trained without the attack is planned, too.
         defense_hooks: hooks of a defence that apply.
         judged: which budget fields are checked, ``perturbation`` and/or ``edits``.
@@ -50,6 +51,7 @@ class ThreatModel:
     poisons: bool = False
     delivers: bool = False
     needs_public: bool = False
+    probed: bool = False
     control: bool = False
     borrows: bool = False
     borrowing: str = ""
@@ -73,6 +75,7 @@ THREATS: dict[str, ThreatModel] = {
             at_test="perturb",
             access="victim",
             labels=True,
+            probed=True,
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation",),
             withheld="nothing",
