@@ -114,6 +114,7 @@ def _groups(table: Table) -> list[Group]:
         if not attack.folded:
             title = ACCESS.get(attack.access, attack.access)
             title = "Controls" if attack.is_control else title
+            title = f"Made against {attack.made_against}" if attack.made_against else title
             titled.setdefault("Ensembles" if attack.derived else title, []).append(place)
     return [
         Group(title, tuple(table.attacks[place] for place in places), tuple(places))
