@@ -136,7 +136,7 @@ def _folded(table: Table) -> list[tuple[str, tuple[AttackRow, ...]]]:
 def _absences(table: Table) -> list[Absence]:
     """Return the legend of the cells without a number."""
     cells = [cell for row in (*table.rows, *table.unranked) for cell in row.cells]
-    missing = [cell for cell in cells if cell.score is None]
+    missing = [cell for cell in cells if cell.score is None and cell.planned]
     entries = []
     for (status, word), count in sorted(Counter((c.status, c.word) for c in missing).items()):
         reasons = {cell.reason for cell in missing if (cell.status, cell.word) == (status, word)}
