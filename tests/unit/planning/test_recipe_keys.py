@@ -55,6 +55,16 @@ def test_all_keys_of_quick(literal, tmp_path):
         (PredictOptions(20), '{"batch":20}'),
         (PredictOptions(20, eight_bit=True), '{"batch":20,"eight_bit":true}'),
         (PredictOptions(20, rebatch=True), '{"batch":20,"rebatch":true}'),
+        (PredictOptions(20, draws=5), '{"batch":20,"draws":5}'),
+        (
+            AccessOptions("victim", False, "perturb", samples=8),
+            '{"access":"victim","hook":"perturb","no_model_access":false,"samples":8}',
+        ),
+        (
+            AttackOptions("victim", False, "perturb", 20, False, samples=8),
+            '{"access":"victim","batch":20,"hook":"perturb","least_likely":false,'
+            '"no_model_access":false,"samples":8}',
+        ),
         (
             AccessOptions("source", False, "perturb"),
             '{"access":"source","hook":"perturb","no_model_access":false}',

@@ -6,7 +6,7 @@ from torch import nn
 
 from harness.runtime.contracts import Spec
 from harness.runtime.worker import health_names as names
-from harness.runtime.worker.broker import Access
+from harness.runtime.worker.access import Access
 from harness.runtime.worker.network_process import ASKS
 from tests.support.network_service import live_of, served
 
