@@ -117,6 +117,17 @@ class AttackOptions(AccessOptions):
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeOptions(AccessOptions):
+    """Options of ``probe``.
+
+    Attributes:
+        batch: number of the first test examples that are probed, in one batch.
+    """
+
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
 class PredictOptions(Fields):
     """Options of ``predict``.
 
@@ -238,6 +249,17 @@ class MeasureRecipe(Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class StrongestRecipe(Fields):
+    """Recipe of ``strongest``.
+
+    Attributes:
+        attacks: number of attacks of which each example's strongest input is chosen.
+    """
+
+    attacks: int
+
+
+@dataclass(frozen=True, slots=True)
 class WeightsRecipe(Fields):
     """Recipe of ``weights``.
 
@@ -253,7 +275,13 @@ class WeightsRecipe(Fields):
 
 
 HostRecipe: TypeAlias = (
-    DataRecipe | SubsetRecipe | GoalRecipe | ApplyRecipe | MeasureRecipe | WeightsRecipe
+    DataRecipe
+    | SubsetRecipe
+    | GoalRecipe
+    | ApplyRecipe
+    | MeasureRecipe
+    | StrongestRecipe
+    | WeightsRecipe
 )
 """Recipe of a stage that runs in the harness itself."""
 

@@ -15,56 +15,29 @@ import secrets
 import select
 import signal
 import socket
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from harness.runtime.contracts import ContractError, Spec
 from harness.runtime.tasks import TASKS
+from harness.runtime.worker.access import Access
 from harness.runtime.worker.failures import NetworkFailed
 from harness.runtime.worker.network_draws import NetworkDraws
 from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_process import ANSWERS, ASKS
 from harness.runtime.worker.network_protocol import Connection, Message
 from harness.runtime.worker.network_requests import check_request, check_values
-from harness.runtime.worker.query_ledger import QueryLedger
+from harness.runtime.worker.pass_health import PassHealth, Trial
 
 MAX_GRAPHS = 64
 """Forward passes of a network that an attack may keep for a backward pass at once."""
 
-BATCH = 64
-"""Rows of a batch in stages that have none of their own."""
 MOST_BATCHES = 64
 """Rows of one request, in batches."""
 ROUNDING = 1e-3
 """How far a value of an input may lie outside of [0, 1] and be a picture's all the same."""
-
-
-@dataclass(frozen=True)
-class Access:
-    """What an attack may ask of a network.
-
-    Attributes:
-        asks: requests that are answered beside those of every model.
-        ledger: ledger of its queries, or ``None`` if they are not counted for each example.
-        answers: form of the answer to a query, ``scores`` or ``labels``.
-        goal_inputs: clean inputs from which goals are drawn, float32 ``[N, …]``, or ``None``.
-        batch: largest number of rows in a batch of the stage.
-        examples: number of the stage's inputs; 0 where the network is shown none.
-        samples: passes of a random network whose mean is an answer; 1 where queries are counted.
-        kept: answers to the attacked inputs that are kept; of a random network, each of one pass.
-    """
-
-    asks: Collection[str] = ()
-    ledger: QueryLedger | None = None
-    answers: str = "scores"
-    goal_inputs: Tensor | None = None
-    batch: int = BATCH
-    examples: int = 0
-    samples: int = 1
-    kept: int = 1
 
 
 class Broker:
@@ -82,6 +55,7 @@ class Broker:
         goals: goals that were drawn, batch by batch.
         breach: what the attack did against the protocol, or empty.
         graphs: number of a forward pass that the attack keeps → shapes of its inputs and outputs.
+        health: figures on the attack's backward passes.
     """
 
     def __init__(self, link: NetworkLink, spec: Spec, access: Access) -> None:
@@ -93,6 +67,7 @@ class Broker:
         self.goals: list[Tensor] = []
         self.breach = ""
         self.graphs: dict[int, tuple[tuple[int, ...], list[tuple[int, ...]]]] = {}
+        self.health = PassHealth()
         self._rows = torch.empty(0, dtype=torch.int64)
         self._goal_of_batch: Tensor | None = None
         self._count = 0
@@ -179,6 +154,7 @@ class Broker:
             )
         self._rows = torch.arange(request.first, request.first + request.rows)
         self._goal_of_batch = None
+        self.health.begin(request.rows)
         attack.send(Message("answer"))
 
     def _show(self, attack: Connection, request: Message) -> None:
@@ -196,6 +172,7 @@ class Broker:
         self.digests.append((int(self._rows[0]), len(x), text))
         self._rows, self._goal_of_batch = self._rows[:0], None
         self._forms.clear()
+        self.health.end()
         attack.send(Message("answer"))
 
     def _goal(self, attack: Connection, request: Message) -> None:
@@ -295,6 +272,7 @@ class Broker:
                 tuple(tensors[0].shape),
                 [tuple(one.shape) for one in outputs],
             )
+            self.health.keep(number, request.kind, tensors, outputs)
         attack.send(Message("answer", graph=number))
 
     def _backward(self, attack: Connection, request: Message) -> None:
@@ -319,10 +297,29 @@ class Broker:
         self.link.count_gradient(placed, gradient)
         self._pending = 0
         self.passes["backward"] += shape[0] * self.access.samples
+        rest = iter(placed)
+        by_output = [next(rest) if request.first >> n & 1 else None for n in range(len(outputs))]
+        trial = self.health.backward(request.graph, by_output, gradient)
         attack.send(Message("answer"))
+        if trial is not None:
+            self._try(trial, [n for n, one in enumerate(by_output) if one is not None])
+
+    def _try(self, trial: Trial, wanted: list[int]) -> None:
+        """Ask how outputs change, in the attack's form; it is no pass of the attack.
+
+        Args:
+            trial: what to ask.
+            wanted: numbers of the outputs that count.
+        """
+        number = self._count = self._count + 1
+        placed = self.link.place(trial.tensors)
+        outputs = self._network.forward(trial.kind, placed, graph=number)
+        self.health.tried(trial, [outputs[n].clone() for n in wanted])
+        self._network.free(number)
 
     def _free(self, attack: Connection, request: Message) -> None:
         """Forget a forward pass."""
+        self.health.free(request.graph)
         if self.graphs.pop(request.graph, None) is not None:
             self._network.free(request.graph)
         attack.send(Message("answer"))

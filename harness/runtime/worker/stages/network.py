@@ -15,7 +15,8 @@ import torch
 
 from harness.runtime.contracts import as_input
 from harness.runtime.worker import arrays
-from harness.runtime.worker.broker import BATCH, Access, Broker
+from harness.runtime.worker.access import BATCH, Access
+from harness.runtime.worker.broker import Broker
 from harness.runtime.worker.failures import NetworkFailed
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.network_link import NetworkLink
@@ -126,7 +127,9 @@ def save(job: Job, broker: Broker) -> None:
     job.hook_seconds = link.seconds
     waiting = None if link.asked_at is None else time.monotonic() - link.asked_at
     job.breach, job.waiting, job.graphs = broker.breach, waiting, broker.load
-    if ledger is not None:
+    if ledger is None:
+        job.health = broker.health.figures()
+    else:
         job.passes["refused"] = ledger.refused
     if job.out.is_symlink():
         job.out.unlink()

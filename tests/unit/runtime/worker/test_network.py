@@ -17,7 +17,8 @@ from torch import nn
 
 from harness.runtime.contracts import Budget, ContractError, QueryRefused, Spec
 from harness.runtime.model import freeze
-from harness.runtime.worker.broker import MAX_GRAPHS, Access
+from harness.runtime.worker.access import Access
+from harness.runtime.worker.broker import MAX_GRAPHS
 from harness.runtime.worker.network_process import ASKS, CHANGED
 from harness.runtime.worker.network_protocol import HEADER, KINDS, Connection, Message
 from harness.runtime.worker.query_ledger import QueryLedger

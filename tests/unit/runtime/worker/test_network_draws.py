@@ -9,7 +9,7 @@ from torch import nn
 
 from harness.runtime.contracts import Budget, ContractError, Spec
 from harness.runtime.model import freeze
-from harness.runtime.worker.broker import Access
+from harness.runtime.worker.access import Access
 from harness.runtime.worker.network_draws import NetworkDraws
 from harness.runtime.worker.network_process import ASKS
 from harness.runtime.worker.network_protocol import Message
