@@ -47,7 +47,7 @@ class Case:
         ours = {label: row for label, row in self.rows.items() if not row.made_against}
         played = {label: _passes(row) for label, row in ours.items() if not row.attack_control}
         self.gradient = [label for label, passes in played.items() if passes.get("backward")]
-        steps = {label: played[label]["backward"] / examples for label in self.gradient}
+        steps = {label: _steps(ours[label], examples) for label in self.gradient}
         self.one_step = [label for label in self.gradient if steps[label] <= 1]
         self.many_steps = [label for label in self.gradient if steps[label] > MANY]
         self.asking = [
@@ -243,6 +243,12 @@ def _network(draft: Draft) -> frozenset[tuple[int, str]]:
 
 def _passes(row: CellRow) -> Mapping[str, int]:
     return row.record.cost.get("attack", {}) if row.record else {}
+
+
+def _steps(row: CellRow, examples: int) -> float:
+    """Return the backward passes an example; the mean over draws of a random network is one."""
+    asked = ((row.record.health if row.record else None) or {}).get("backward_passes")
+    return float(asked) if asked is not None else _passes(row)["backward"] / examples
 
 
 def _by_success(run: Mapping[int, Outcome]) -> dict[int, Outcome]:

@@ -123,7 +123,9 @@ def save(job: Job, broker: Broker) -> None:
         NetworkFailed: the network's process, which could write here, has left what stays.
     """
     ledger, link = broker.access.ledger, broker.link
-    job.passes = broker.passes | {name: count for name, count in link.counts.items() if count}
+    # rows of a mean over passes, as often as they were run: shares of all passes are told by them
+    rows = {name: count * broker.access.samples for name, count in link.counts.items() if count}
+    job.passes = broker.passes | rows
     job.hook_seconds = link.seconds
     waiting = None if link.asked_at is None else time.monotonic() - link.asked_at
     job.breach, job.waiting, job.graphs = broker.breach, waiting, broker.load
