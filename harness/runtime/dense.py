@@ -114,7 +114,7 @@ def _wide(logits: Tensor) -> Tensor:
     """
     z = logits.double()
     if z.requires_grad:
-        z.register_hook(_fit_float32)
+        z.register_hook(_fit_float32)  # type: ignore[no-untyped-call]
     return z
 
 
