@@ -24,6 +24,7 @@ from harness.config.matrix_entries import (
     KnowledgeField,
 )
 from harness.config.strict_yaml import Document, nearest, quote
+from harness.config.threat import THREATS
 from harness.config.validation import name_problems, read_all, read_model
 
 
@@ -49,6 +50,22 @@ class Keep(Strict):
     attention: bool = Field(
         default=False,
         description="Reserved for attention maps; nothing depends on it yet. Default: `false`.",
+    )
+
+
+class RandomAnswers(Strict):
+    """How often networks are asked whose victim or defense declares `random: true`."""
+
+    samples: Annotated[int, Field(ge=2, le=64)] = Field(
+        default=8,
+        description="Passes whose mean, with its gradient, is one answer to a white-box attack "
+        "(expectation over transformation); a query gets a single one. As many answers to the "
+        "attacked inputs are compared with the judged ones. Default: 8.",
+    )
+    draws: Annotated[int, Field(ge=2, le=64)] = Field(
+        default=5,
+        description="Predictions of each input that are judged: an example is right only if all "
+        "are. Default: 5.",
     )
 
 
@@ -113,6 +130,14 @@ class Matrix(Strict):
         description="Name → labels of attacks. An example counts as robust only if all of them "
         "fail on it. Derived from their records; no stage runs. Default: none.",
     )
+    borrow: Literal["none", "undefended", "all"] = Field(
+        default="all",
+        description="Attacked inputs that a defence meets beside those made against itself, in "
+        "`evasion`: those of every attack against the undefended control (`undefended`), and "
+        "also, of every other defence, the strongest of its gradient attacks on each example "
+        "(`all`). Default: `all`; other threat models borrow nothing "
+        "(`docs/reference/threat_models.md`).",
+    )
     eval_subset: EvalSubset = Field(
         description="Test examples that every cell is judged on, for example "
         "`{examples: 500, batch: 250}`."
@@ -127,6 +152,10 @@ class Matrix(Strict):
         description="Seeds. Each repeats training and attack; splits, evaluation subset and goals "
         "stay the same. Default: `[0]`.",
     )
+    random: RandomAnswers = Field(
+        default=RandomAnswers(),
+        description="How often random networks are asked. Default: `{samples: 8, draws: 5}`.",
+    )
     keep: Keep = Field(
         default=Keep(),
         description="Artefacts that are kept for pictures. Default: `{examples: 8}`.",
@@ -140,6 +169,9 @@ class Matrix(Strict):
         if self.goal.targeted is not None and not BUDGET_FIELDS[self.threat_model].targeted:
             what = f"{self.threat_model} has no goal per example"
             yield Problem(("goal",), what, "remove it; a backdoor's target is in its budget")
+        if "borrow" in self.model_fields_set and not THREATS[self.threat_model].borrows:
+            what = f"{self.threat_model} borrows no inputs"
+            yield Problem(("borrow",), what, "remove it")
         for name, entries in (("victims", self.victims), ("attacks", self.attacks)):
             for i, entry in enumerate(entries):
                 if entry.adversary is not None:

@@ -26,10 +26,13 @@ class ThreatModel:
         poisons: whether the attack edits a training set.
         delivers: whether the attack delivers a teacher.
         needs_public: whether a public network must be in the benchmark's data roles.
+        probed: whether the gradients of every defended network are probed.
         control: whether the same defence trained without the attack is planned, too.
         defense_hooks: hooks of a defence that apply.
         judged: which budget fields are checked, ``perturbation`` and/or ``edits``.
         withheld: what the attacker never sees, for the site.
+        borrows: whether a defence also meets the inputs that attacks made against other defences.
+        borrowing: why it does or does not, for the site.
         floor: tasks in which a matrix needs a floor of attacks (``planning.attack_floor``).
     """
 
@@ -48,7 +51,10 @@ class ThreatModel:
     poisons: bool = False
     delivers: bool = False
     needs_public: bool = False
+    probed: bool = False
     control: bool = False
+    borrows: bool = False
+    borrowing: str = ""
     floor: tuple[str, ...] = ()
 
 
@@ -69,9 +75,13 @@ THREATS: dict[str, ThreatModel] = {
             at_test="perturb",
             access="victim",
             labels=True,
+            probed=True,
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation",),
             withheld="nothing",
+            borrows=True,
+            borrowing="An attacker who holds the network may also use inputs that were made "
+            "against another one.",
             floor=("classification",),
         ),
         ThreatModel(
@@ -87,6 +97,8 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation", "queries"),
             withheld="the weights and gradients",
+            borrowing="Nothing is borrowed: inputs made with other networks would be a transfer "
+            "attack, without queries.",
         ),
         ThreatModel(
             name="evasion-transfer",
@@ -102,6 +114,7 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation",),
             withheld="the victim's weights and outputs",
+            borrowing="Nothing is borrowed: all defences meet the same inputs already.",
         ),
         ThreatModel(
             name="poisoning",
@@ -114,6 +127,7 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=("build", "sanitize", "fit", "loss", "repair"),
             judged=("edits",),
             withheld="test data and the trained victim",
+            borrowing="Nothing is borrowed: the edits do not depend on the defence.",
         ),
         ThreatModel(
             name="backdoor",
@@ -128,6 +142,7 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=("build", "sanitize", "fit", "loss", "repair", "guard"),
             judged=("edits", "perturbation"),
             withheld="the trained victim, test labels",
+            borrowing="Nothing is borrowed: all defences meet the same trigger already.",
         ),
         ThreatModel(
             name="supply-chain",
@@ -144,6 +159,7 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=("build", "fit", "loss", "repair", "guard"),
             judged=("perturbation",),
             withheld="the student's data and weights",
+            borrowing="Nothing is borrowed: all defences meet the same trigger already.",
         ),
     )
 }

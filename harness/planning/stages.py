@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 from harness.config.benchmark import Matrix
 from harness.planning.attacks import AttackStages
+from harness.planning.borrowed import Batch
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
 from harness.planning.networks import Network, NetworkStages
+from harness.planning.probes import ProbeStages
 from harness.planning.recipe import SubsetRecipe
 from harness.planning.shared_stages import SharedStages, spec
 
@@ -52,6 +54,7 @@ class StageBuilder:
         self.shared = SharedStages(graph, data_root)
         self.networks = NetworkStages(self.shared)
         self.attacks = AttackStages(self.shared, self.networks)
+        self.probes = ProbeStages(self.shared)
 
     def add_data(self, matrix: Matrix) -> None:
         """Add the data stages of a matrix.
@@ -74,6 +77,9 @@ class StageBuilder:
             more, ran = self.attacks.attack(s, net.key, subset)
             roles |= more
             own |= ran
+            probed = self.probes.probe(s, net.key, subset)
+            roles |= probed
+            own |= frozenset(probed.values())
             if "attack" in more:
                 attacked = Input(more["attack"], "attacked")
         elif goal := self.shared.goal(s, subset):
@@ -86,6 +92,22 @@ class StageBuilder:
             # what is left of an attack in a picture file; maps of pixels are where it matters
             roles["eight_bit"] = self.attacks.predict(s, net.key, attacked, eight_bit=True)
         return CellStages(roles, own | {roles["after"]})
+
+    def borrow(self, s: CellSetting, batch: Batch) -> CellStages:
+        """Add the stages of a cell that is judged on inputs made against another defence.
+
+        Args:
+            s: the cell, without an attack of its own.
+            batch: the inputs.
+        """
+        data = self.shared.data(s.matrix, "student")
+        subset = self.shared.eval_subset(s.matrix, data)
+        net, goal = self.networks.network(s), self.shared.goal(s, subset)
+        roles = {"slice": subset} | dict(net.made) | {"network": net.key}
+        roles |= {"goal": goal} if goal else {}
+        roles |= {"batch": batch.attacked.key, "measure": batch.measure}
+        roles |= self.compare_inputs(s, net, CellInputs(Input(subset, "x"), batch.attacked))
+        return CellStages(roles, net.own | {roles["after"]})
 
     # -- predictions that a cell is judged by -------------------------------------------------
 
