@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from harness.results import records
-from harness.runtime.worker import health_names
 from harness.running.scheduler import Scheduler
+from harness.runtime.worker import health_names
 from harness.storage.store import Store
 from tests.support.whole_run import find, value
 from tests.support.workspaces import (
