@@ -24,6 +24,7 @@ from harness.config.matrix_entries import (
     KnowledgeField,
 )
 from harness.config.strict_yaml import Document, nearest, quote
+from harness.config.threat import THREATS
 from harness.config.validation import name_problems, read_all, read_model
 
 
@@ -113,6 +114,14 @@ class Matrix(Strict):
         description="Name → labels of attacks. An example counts as robust only if all of them "
         "fail on it. Derived from their records; no stage runs. Default: none.",
     )
+    borrow: Literal["none", "undefended", "all"] = Field(
+        default="all",
+        description="Attacked inputs that a defence meets beside those made against itself, in "
+        "`evasion`: those of every attack against the undefended control (`undefended`), and "
+        "also, of every other defence, the strongest of its gradient attacks on each example "
+        "(`all`). Default: `all`; other threat models borrow nothing "
+        "(`docs/reference/threat_models.md`).",
+    )
     eval_subset: EvalSubset = Field(
         description="Test examples that every cell is judged on, for example "
         "`{examples: 500, batch: 250}`."
@@ -140,6 +149,9 @@ class Matrix(Strict):
         if self.goal.targeted is not None and not BUDGET_FIELDS[self.threat_model].targeted:
             what = f"{self.threat_model} has no goal per example"
             yield Problem(("goal",), what, "remove it; a backdoor's target is in its budget")
+        if "borrow" in self.model_fields_set and not THREATS[self.threat_model].borrows:
+            what = f"{self.threat_model} borrows no inputs"
+            yield Problem(("borrow",), what, "remove it")
         for name, entries in (("victims", self.victims), ("attacks", self.attacks)):
             for i, entry in enumerate(entries):
                 if entry.adversary is not None:

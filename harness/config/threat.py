@@ -30,6 +30,8 @@ class ThreatModel:
         defense_hooks: hooks of a defence that apply.
         judged: which budget fields are checked, ``perturbation`` and/or ``edits``.
         withheld: what the attacker never sees, for the site.
+        borrows: whether a defence also meets the inputs that attacks made against other defences.
+        borrowing: why it does or does not, for the site.
     """
 
     name: str
@@ -48,6 +50,8 @@ class ThreatModel:
     delivers: bool = False
     needs_public: bool = False
     control: bool = False
+    borrows: bool = False
+    borrowing: str = ""
 
 
 IMAGES = ("classification", "segmentation")
@@ -70,6 +74,9 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation",),
             withheld="nothing",
+            borrows=True,
+            borrowing="An attacker who holds the network may also use inputs that were made "
+            "against another one.",
         ),
         ThreatModel(
             name="evasion-query",
@@ -84,6 +91,8 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation", "queries"),
             withheld="the weights and gradients",
+            borrowing="Nothing is borrowed: inputs made with other networks would be a transfer "
+            "attack, without queries.",
         ),
         ThreatModel(
             name="evasion-transfer",
@@ -99,6 +108,7 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation",),
             withheld="the victim's weights and outputs",
+            borrowing="Nothing is borrowed: all defences meet the same inputs already.",
         ),
         ThreatModel(
             name="poisoning",
@@ -111,6 +121,7 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=("build", "sanitize", "fit", "loss", "repair"),
             judged=("edits",),
             withheld="test data and the trained victim",
+            borrowing="Nothing is borrowed: the edits do not depend on the defence.",
         ),
         ThreatModel(
             name="backdoor",
@@ -125,6 +136,7 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=("build", "sanitize", "fit", "loss", "repair", "guard"),
             judged=("edits", "perturbation"),
             withheld="the trained victim, test labels",
+            borrowing="Nothing is borrowed: all defences meet the same trigger already.",
         ),
         ThreatModel(
             name="supply-chain",
@@ -141,6 +153,7 @@ THREATS: dict[str, ThreatModel] = {
             defense_hooks=("build", "fit", "loss", "repair", "guard"),
             judged=("perturbation",),
             withheld="the student's data and weights",
+            borrowing="Nothing is borrowed: all defences meet the same trigger already.",
         ),
     )
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.common.status import By, Status
 from harness.config.field_types import Value
+from harness.config.strict_yaml import Json
 from harness.planning.recipe import Fields
 
 
@@ -31,6 +32,8 @@ class CellInfo(Fields):
         knowledge: label of the attacker's knowledge.
         data: role → name of the data set.
         seed: the seed.
+        made_against: label of the defence that the attacked inputs were made against, where it is
+            another one.
     """
 
     benchmark: str
@@ -48,6 +51,14 @@ class CellInfo(Fields):
     knowledge: str
     data: Mapping[str, str]
     seed: int
+    made_against: str | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields by name; ``made_against`` is left out where it is not set."""
+        found = Fields.to_json(self)
+        if self.made_against is None:
+            del found["made_against"]
+        return found
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> CellInfo:

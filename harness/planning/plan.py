@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import datasets
@@ -17,7 +17,9 @@ from harness.config.benchmark import Benchmark, Matrix
 from harness.config.catalog import Catalog, Module
 from harness.config.environments import Environments, find_conflict
 from harness.config.field_types import Value
+from harness.config.threat import CONTROLS, THREATS
 from harness.judge import METHOD
+from harness.planning.borrowed import STRONGEST, Batch, batches_of
 from harness.planning.budget_rules import budget_errors
 from harness.planning.cell import Cell, CellInfo
 from harness.planning.cell_setting import CellBudget, CellSetting, MatrixContext
@@ -145,6 +147,8 @@ class _Planner:
             if not errors and not self.resolver.errors:
                 for cell in self._cells(matrix, entries):
                     self.cells[cell.id] = cell
+                for cell in self._borrowed_cells(matrix, entries):
+                    self.cells[cell.id] = cell
         if errors or self.resolver.errors:
             raise UserErrors([*errors, *self.resolver.errors])
         self._check_only()
@@ -170,6 +174,59 @@ class _Planner:
                 if ensemble.label in planned:
                     yield self._ensemble_cell(infos, ensemble, budget)
 
+    def _borrowed_cells(self, matrix: Matrix, entries: ResolvedMatrix) -> Iterator[Cell]:
+        """Yield the cells of defences that meet inputs made against another one."""
+        if matrix.borrow == "none" or not THREATS[matrix.threat_model].borrows:
+            return
+        context = MatrixContext.of(matrix, entries.surrogate)
+        attacks = [one for one in entries.attacks if one.name not in CONTROLS["attack"]]
+        for victim, budget, seed in itertools.product(
+            entries.victims, entries.budgets, matrix.seeds
+        ):
+            settings = [
+                CellSetting(context, victim, defense, None, budget, seed)
+                for defense in entries.defenses
+            ]
+            batches = [batch for s in settings for batch in self._batches(s, attacks)]
+            for s in settings:
+                own = {cell.stages.get("attack") for cell in (self._cell(s, a) for a in attacks)}
+                for batch in batches:
+                    # an attack that holds no network makes the same inputs for every defence
+                    if batch.donor is not s.defense and batch.attacked.key not in own:
+                        yield from self._borrowed_cell(s, batch)
+
+    def _batches(self, s: CellSetting, attacks: Sequence[ResolvedEntry]) -> Iterator[Batch]:
+        cells = [(attack, self._cell(s, attack)) for attack in attacks]
+        return batches_of(self.graph, s, cells, s.matrix.borrow)
+
+    def _cell(self, s: CellSetting, attack: ResolvedEntry) -> Cell:
+        """Return a planned cell, or one whose inputs are only borrowed."""
+        info = self._info(s, attack)
+        planned = self.cells.get(cell_id(info, s.budget))
+        return planned or self._attack_cell(replace(s, attack=attack), info)
+
+    def _borrowed_cell(self, s: CellSetting, batch: Batch) -> Iterator[Cell]:
+        info = replace(
+            self._info(s, batch), attack=batch.cell_label, made_against=batch.donor.label
+        )
+        combinations = [self._combination_of(replace(s, attack=one)) for one in batch.attacks]
+        if not self._in_only(info) or any(one.reason for one in combinations):
+            return
+        stages, own = self.builder.borrow(s, batch)
+        modules = involved_modules(s.victim, s.defense, batch.donor, *batch.attacks)
+        entries = {"victim": s.victim, "defense": s.defense}
+        entries |= {"attack": batch.attacks[0]} if batch.label != STRONGEST else {}
+        yield Cell(
+            cell_id(info, s.budget),
+            info,
+            digest([self._judge, info.to_json(), stages]),
+            stages,
+            own,
+            random=combinations[0].random,
+            modules={module.ref: module.digest for module in modules},
+            params={role: entry.params for role, entry in entries.items()},
+        )
+
     def _in_only(self, info: CellInfo) -> bool:
         return all(info.text(column) in labels for column, labels in self.only.items())
 
@@ -181,7 +238,7 @@ class _Planner:
                 where = f"--only {column}={unknown[0]}"
                 raise UserError(where, "no cell of the plan matches", "see gauntlet plan")
 
-    def _info(self, s: CellSetting, attack: ResolvedEntry | Ensemble) -> CellInfo:
+    def _info(self, s: CellSetting, attack: ResolvedEntry | Ensemble | Batch) -> CellInfo:
         return CellInfo(
             benchmark=self.benchmark.name,
             matrix=s.matrix.name,
@@ -210,10 +267,7 @@ class _Planner:
         return Cell(cell_id(info, budget), info, key, {}, members=members)
 
     def _attack_cell(self, s: CellSetting, info: CellInfo) -> Cell:
-        identity = (info.matrix, info.victim, info.defense, info.attack, s.budget.slug)
-        if identity not in self._combinations:
-            self._combinations[identity] = self._combination(s)
-        shared = self._combinations[identity]
+        shared = self._combination_of(s)
         stages, own = CellStages({}, frozenset())
         if shared.reason is None:
             stages, own = self.builder.build(s)
@@ -229,6 +283,14 @@ class _Planner:
             modules=shared.modules,
             params=shared.params,
         )
+
+    def _combination_of(self, s: CellSetting) -> _Combination:
+        """Return what a cell shares with those of other seeds."""
+        labels = (s.victim.label, s.defense.label, s.attacker.label)
+        identity = (s.matrix.name, *labels, s.budget.slug)
+        if identity not in self._combinations:
+            self._combinations[identity] = self._combination(s)
+        return self._combinations[identity]
 
     def _combination(self, s: CellSetting) -> _Combination:
         # no process runs code of both attack and defence, so that their requirements never meet

@@ -225,6 +225,17 @@ class MeasureRecipe(Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class StrongestRecipe(Fields):
+    """Recipe of ``strongest``.
+
+    Attributes:
+        attacks: number of attacks of which each example's strongest input is chosen.
+    """
+
+    attacks: int
+
+
+@dataclass(frozen=True, slots=True)
 class WeightsRecipe(Fields):
     """Recipe of ``weights``.
 
@@ -240,7 +251,13 @@ class WeightsRecipe(Fields):
 
 
 HostRecipe: TypeAlias = (
-    DataRecipe | SubsetRecipe | GoalRecipe | ApplyRecipe | MeasureRecipe | WeightsRecipe
+    DataRecipe
+    | SubsetRecipe
+    | GoalRecipe
+    | ApplyRecipe
+    | MeasureRecipe
+    | StrongestRecipe
+    | WeightsRecipe
 )
 """Recipe of a stage that runs in the harness itself."""
 

@@ -15,7 +15,7 @@ from harness.common.keys import (
 from harness.config.environments import Environments
 from harness.planning.recipe import Recipe, StageRecipe
 
-HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure", "weights"})
+HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure", "strongest", "weights"})
 """Kinds of stages that run in the harness itself, without module code."""
 
 HOST_CODE: dict[str, tuple[str, ...]] = {
@@ -30,6 +30,7 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
         "judge/common.py",
         "judge/similarity.py",
     ),
+    "strongest": ("running/strongest.py",),
     "weights": ("planning/weights.py",),
 }
 """Kind → files of the harness that decide the result; their digest is in the stage's key."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from harness.config.benchmark import Matrix
 from harness.planning.attacks import AttackStages
+from harness.planning.borrowed import Batch
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
 from harness.planning.networks import Network, NetworkStages
@@ -86,6 +87,22 @@ class StageBuilder:
             # what is left of an attack in a picture file; maps of pixels are where it matters
             roles["eight_bit"] = self.attacks.predict(s, net.key, attacked, eight_bit=True)
         return CellStages(roles, own | {roles["after"]})
+
+    def borrow(self, s: CellSetting, batch: Batch) -> CellStages:
+        """Add the stages of a cell that is judged on inputs made against another defence.
+
+        Args:
+            s: the cell, without an attack of its own.
+            batch: the inputs.
+        """
+        data = self.shared.data(s.matrix, "student")
+        subset = self.shared.eval_subset(s.matrix, data)
+        net, goal = self.networks.network(s), self.shared.goal(s, subset)
+        roles = {"slice": subset} | dict(net.made) | {"network": net.key}
+        roles |= {"goal": goal} if goal else {}
+        roles |= {"batch": batch.attacked.key, "measure": batch.measure}
+        roles |= self.compare_inputs(s, net, CellInputs(Input(subset, "x"), batch.attacked))
+        return CellStages(roles, net.own | {roles["after"]})
 
     # -- predictions that a cell is judged by -------------------------------------------------
 

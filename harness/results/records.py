@@ -57,6 +57,7 @@ class RecordedCell(_Strict):
     knowledge: str
     data: dict[str, str]
     seed: int
+    made_against: str | None = None
 
 
 class Metric(_Strict):

@@ -29,6 +29,7 @@ from harness.planning.recipe import (
     WeightsRecipe,
 )
 from harness.planning.weights import find
+from harness.running.strongest import strongest
 
 Array = NDArray[Any]
 Inputs = Mapping[str, Path]
@@ -212,6 +213,7 @@ HOST_STAGES: dict[str, Callable[[Any, Inputs, Path, Path], None]] = {
     "clean": clean,
     "apply": apply,
     "measure": measure,
+    "strongest": strongest,
     "weights": weights,
 }
 """Table of host stages: functions of recipe, granted parts, output folder and data root."""

@@ -1,0 +1,69 @@
+"""Host stage ``strongest``: of each example, the attack's input that a network gets most wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.common.files import load_array, read_json, save_array
+from harness.planning.recipe import StrongestRecipe
+
+Array = NDArray[Any]
+
+
+def strongest(
+    recipe: StrongestRecipe, inputs: Mapping[str, Path], out: Path, data_root: Path
+) -> None:
+    """Store the strongest input of each example, as the answers of the attacked network show it."""
+    folder = inputs["slice"]
+    y, void = load_array(folder / "y" / "y.npy"), read_json(folder / "spec.json")["void"]
+    goal = load_array(inputs["goal"] / "goal.npy") if "goal" in inputs else None
+    numbers = range(recipe.attacks)
+    scores = np.stack(
+        [
+            strength(np.array(load_array(inputs[f"outputs_{n}"] / "outputs.npy")), y, goal, void)
+            for n in numbers
+        ]
+    )
+    choice = scores.argmax(axis=0)  # of equals the first attack
+    chosen = np.array(load_array(inputs["attacked_0"] / "x.npy"))
+    for number in numbers[1:]:
+        rows = choice == number
+        chosen[rows] = load_array(inputs[f"attacked_{number}"] / "x.npy")[rows]
+    save_array(out / "attacked" / "x.npy", chosen)
+    save_array(out / "choice" / "choice.npy", choice)
+
+
+def strength(outputs: Array, y: Array, goal: Array | None, void: int | None) -> Array:
+    """Return how far each answer is from what the defender wants, float64 ``[N]``.
+
+    Args:
+        outputs: logits ``[N, K]``, or class maps ``[N, H, W]``.
+        y: classes ``[N]``, or class maps.
+        goal: what the attacker wants, shaped as ``y``; ``None``: anything else than ``y``.
+        void: the label that does not count, or ``None``.
+
+    Returns:
+        Margin beyond the decision boundary, infinite where an answer is not finite; of maps the
+        share of pixels that are as the attacker wants them.
+
+    >>> strength(np.array([[2.0, 1.0], [0.0, 3.0]]), np.array([0, 0]), None, None).tolist()
+    [-1.0, 3.0]
+    """
+    labels = y if goal is None else goal
+    if outputs.ndim == y.ndim:
+        counted = np.ones(y.shape, bool) if void is None else labels != void
+        wanted = (outputs == labels) if goal is not None else (outputs != labels)
+        axes = tuple(range(1, y.ndim))
+        pixels: Array = (wanted & counted).sum(axis=axes) / np.maximum(counted.sum(axis=axes), 1)
+        return pixels
+    logits, rows = outputs.astype(np.float64), np.arange(len(y))
+    own = logits[rows, labels]
+    others = logits.copy()
+    others[rows, labels] = -np.inf
+    margin = own - others.max(axis=1) if goal is not None else others.max(axis=1) - own
+    return np.where(np.isfinite(logits).all(axis=1), margin, np.inf)
