@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,9 @@ from harness.config.benchmark import check_benchmarks
 from harness.config.catalog import FOLDERS, Catalog, Module
 from harness.config.environments import environment_of, problems
 from harness.config.manifest import load_manifest
+from harness.planning.attack_floor import KINDS
 from harness.planning.budget_rules import budget_errors
+from harness.planning.plan import Plan
 from harness.results import records
 from harness.results.checks import Checks, ModuleCheck
 from harness.workspace import Workspace
@@ -41,7 +43,7 @@ def check(workspace: Workspace, path: Path | None, executor: str, console: Conso
     if path is None:
         check_checkout(workspace, console)
     elif (path / "benchmark.yaml").is_file() or path.name == "benchmark.yaml":
-        workspace.plan(workspace.benchmark(str(path)))
+        warn_of_thin(workspace.plan(workspace.benchmark(str(path))), console)
         console.print(f"{path}: fine", highlight=False)
     else:
         check_module(workspace, path, executor, console)
@@ -58,7 +60,7 @@ def check_checkout(workspace: Workspace, console: Console) -> None:
     for benchmark in benchmarks:
         try:
             if readable:
-                workspace.plan(benchmark)
+                warn_of_thin(workspace.plan(benchmark), console)
             else:  # modules that could not be read would count as missing
                 errors += budget_errors(benchmark)
         except UserError as error:
@@ -73,6 +75,22 @@ def check_checkout(workspace: Workspace, console: Console) -> None:
         soft_wrap=True,
         highlight=False,
     )
+
+
+def thin_warnings(plan: Plan) -> Iterator[str]:
+    """Yield a line for each matrix that lacks a kind of attack: place, what, and what to add."""
+    for index, matrix in enumerate(plan.benchmark.matrices):
+        if kinds := plan.thin.get(matrix.name):
+            where = plan.benchmark.where(("matrices", index, "attacks"))
+            examples = " and ".join(KINDS[kind].example for kind in kinds)
+            what = f"matrix {matrix.name} is thin: no {' and no '.join(kinds)}"
+            yield str(UserError(where, what, f"add {examples}"))
+
+
+def warn_of_thin(plan: Plan, console: Console) -> None:
+    """Print the warnings of a plan, which are no errors."""
+    for line in thin_warnings(plan):
+        console.print(f"warning: {line}", soft_wrap=True, highlight=False, markup=False)
 
 
 def summarize(module: Module, executor: str, results: Sequence[CheckResult]) -> ModuleCheck:

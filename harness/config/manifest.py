@@ -62,6 +62,7 @@ KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "gradients": ("defense",),
     "against": ("attack",),
     "learn_when": ("attack",),
+    "scale_invariant_when": ("attack",),
     "weights": ("victim",),
 }
 LIMITED = ("eps", "epsilon", "poison_fraction", "queries", "target", "seed")
@@ -177,6 +178,14 @@ class Manifest(Strict):
         description="Parameter → values with which the hook `learn` does something, for example "
         "`{balanced: [true]}`. With others no stage `learn` is planned. For attacks. Default: "
         "always.",
+    )
+    scale_invariant_when: Choices | None = Field(
+        default=None,
+        description="Parameter → values with which the attack finds the same inputs when all "
+        "logits of the network are multiplied by one positive number, for example `{objective: "
+        "[dlr]}`; `{}` is always. A white-box matrix of classification without such a gradient "
+        "attack is *thin*: cross entropy loses its gradient where logits are large. For attacks. "
+        "Default: never.",
     )
     against: Set[Name] = Field(
         default=(),
@@ -295,6 +304,7 @@ class Manifest(Strict):
             yield from self._choice_problems(one.when, ("requires", i, "when"))
         yield from self._limits_problems()
         yield from self._choice_problems(self.learn_when, ("learn_when",))
+        yield from self._choice_problems(self.scale_invariant_when or {}, ("scale_invariant_when",))
         if self.learn_when and "learn" not in self.hooks:
             yield Problem(("learn_when",), "there is no hook learn", "remove it")
 

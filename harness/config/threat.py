@@ -26,12 +26,14 @@ class ThreatModel:
         poisons: whether the attack edits a training set.
         delivers: whether the attack delivers a teacher.
         needs_public: whether a public network must be in the benchmark's data roles.
+        probed: whether the gradients of every defended network are probed.
         control: whether the same defence trained without the attack is planned, too.
         defense_hooks: hooks of a defence that apply.
         judged: which budget fields are checked, ``perturbation`` and/or ``edits``.
         withheld: what the attacker never sees, for the site.
         borrows: whether a defence also meets the inputs that attacks made against other defences.
         borrowing: why it does or does not, for the site.
+        floor: tasks in which a matrix needs a floor of attacks (``planning.attack_floor``).
     """
 
     name: str
@@ -49,9 +51,11 @@ class ThreatModel:
     poisons: bool = False
     delivers: bool = False
     needs_public: bool = False
+    probed: bool = False
     control: bool = False
     borrows: bool = False
     borrowing: str = ""
+    floor: tuple[str, ...] = ()
 
 
 IMAGES = ("classification", "segmentation")
@@ -71,12 +75,14 @@ THREATS: dict[str, ThreatModel] = {
             at_test="perturb",
             access="victim",
             labels=True,
+            probed=True,
             defense_hooks=AFTER_TRAINING,
             judged=("perturbation",),
             withheld="nothing",
             borrows=True,
             borrowing="An attacker who holds the network may also use inputs that were made "
             "against another one.",
+            floor=("classification",),
         ),
         ThreatModel(
             name="evasion-query",

@@ -73,6 +73,7 @@ class Result:
         image: digest of the container image, or ``None`` outside containers.
         by: role whose code raised, or ``None`` where that is not known.
         refused_queries: number of queries that the service refused, or ``None`` if it counts none.
+        health: from a service, figures on the gradients that its attack asked for, by name.
     """
 
     status: Status
@@ -86,6 +87,7 @@ class Result:
     image: str | None = None
     by: By | None = None
     refused_queries: int | None = None
+    health: Mapping[str, float] = field(default_factory=dict)
 
 
 class Executor(Protocol):

@@ -6,18 +6,20 @@ Every executor uses it, after the stage's last process is dead.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeGuard
 
 from harness.common.files import remove_tree
 from harness.common.status import Status
 from harness.common.text import one_line
 from harness.executors.base import Result, StageJob
 from harness.executors.blame import accept_claim
+from harness.runtime.worker import health_names
 from harness.runtime.worker.output_files import find_irregular_file
 
 CLAIMED: tuple[Status, ...] = (
@@ -62,6 +64,7 @@ class Claim:
         waiting: from a service, seconds for which the network had owed an answer when the service
             was told to stop, or ``None``.
         graphs: from a service, number of batches that the attack had its network hold.
+        health: from a service, figures on the gradients that its attack asked for, by name.
     """
 
     status: str
@@ -73,6 +76,7 @@ class Claim:
     breach: str
     waiting: float | None
     graphs: int
+    health: dict[str, float]
 
 
 def sanitize(folder: Path) -> str:
@@ -132,6 +136,7 @@ def read_outcome(
         device_memory=claim.device_memory,
         by=accept_claim(claim.by, job.file.modules),
         refused_queries=refused_queries,
+        health=claim.health,
     )
 
 
@@ -156,14 +161,26 @@ def read_claim(text: str | None) -> Claim | None:
             and all(map(is_count, (*passes.values(), device_memory or 0, graphs)))
             and all(name.isidentifier() and len(name) < 40 for name in passes)
         ):
-            by, line = content.get("by"), one_line(breach)
-            return Claim(status, reason, took, passes, device_memory, by, line, waiting, graphs)
+            by, line, health = content.get("by"), one_line(breach), content.get("health", {})
+            if not is_health(health):
+                return None
+            return Claim(
+                status, reason, took, passes, device_memory, by, line, waiting, graphs, health
+            )
     return None
 
 
 def is_count(value: object) -> bool:
     """Return whether a value is a whole number that fits in 63 bits."""
     return type(value) is int and 0 <= value < COUNT_LIMIT
+
+
+def is_health(value: object) -> TypeGuard[dict[str, float]]:
+    """Return whether a value holds finite numbers under names of the closed list."""
+    return isinstance(value, dict) and all(
+        name in health_names.ATTACK and type(one) in (int, float) and math.isfinite(one)
+        for name, one in value.items()
+    )
 
 
 def open_plain(path: Path) -> BinaryIO:

@@ -75,17 +75,21 @@ def combine(job: StageJob, result: Result, served: ServiceEnd) -> Result:
         peak_memory=max(result.peak_memory, own.peak_memory),
         device_memory=max(result.device_memory or 0, own.device_memory or 0) or None,
         passes=own.passes,
+        health=own.health,
         refused_queries=own.refused_queries,
     )
+
+    # a probe is our own code
+    asker: By = "attack" if "attack" in job.file.modules else "harness"
 
     def ended(status: Status, reason: str, by: By) -> Result:
         return replace(result, status=status, reason=reason, by=by)
 
     if served.breach:
-        return ended("contract_violation", served.breach, "attack")
+        return ended("contract_violation", served.breach, asker)
     if own.status == "out_of_memory" and served.graphs > OPEN_GRAPHS:
         reason = f"the attack had it hold {served.graphs} batches at once: {own.reason}"
-        return ended("out_of_memory", reason, "attack")
+        return ended("out_of_memory", reason, asker)
     if own.status != "ok":
         by = responsible("service", roles, own.status, own.by)
         return ended(own.status, f"in the network: {own.reason}", by)
@@ -93,7 +97,7 @@ def combine(job: StageJob, result: Result, served: ServiceEnd) -> Result:
         reason = f"the network did not answer for {served.waiting:.1f} s"
         return ended("timeout", reason, responsible("service", roles, "timeout", None))
     if result.status == "not_applicable":  # had it been the victim, the network had said so
-        return replace(result, by="attack")
+        return replace(result, by=asker)
     return result
 
 

@@ -19,6 +19,7 @@ from harness.config.environments import Environments, find_conflict
 from harness.config.field_types import Value
 from harness.config.threat import CONTROLS, THREATS
 from harness.judge import METHOD
+from harness.planning.attack_floor import find_thin
 from harness.planning.borrowed import STRONGEST, Batch, batches_of
 from harness.planning.budget_rules import budget_errors
 from harness.planning.cell import Cell, CellInfo
@@ -45,12 +46,14 @@ class Plan:
         graph: the stages.
         cells: id → cell.
         environments: the environment of each stage.
+        thin: matrix → kinds of attacks that it lacks (``attack_floor.KINDS``); only thin ones.
     """
 
     benchmark: Benchmark
     graph: Graph
     cells: dict[str, Cell]
     environments: Environments
+    thin: Mapping[str, tuple[str, ...]]
 
     def needed(self, cells: list[Cell]) -> list[str]:
         """Return the keys of the stages that these cells' scores read."""
@@ -135,6 +138,7 @@ class _Planner:
         self.builder = StageBuilder(self.graph, data_root)
         self.resolver = Resolver(benchmark, environments.catalog)
         self.cells: dict[str, Cell] = {}
+        self.thin: dict[str, tuple[str, ...]] = {}
         self._combinations: dict[tuple[str, ...], _Combination] = {}
         self._conflicts: dict[tuple[str, ...], str | None] = {}
         self._missing: dict[str, str | None] = {}
@@ -149,10 +153,12 @@ class _Planner:
                     self.cells[cell.id] = cell
                 for cell in self._borrowed_cells(matrix, entries):
                     self.cells[cell.id] = cell
+                if kinds := find_thin(MatrixContext.of(matrix, entries.surrogate), entries):
+                    self.thin[matrix.name] = kinds
         if errors or self.resolver.errors:
             raise UserErrors([*errors, *self.resolver.errors])
         self._check_only()
-        return Plan(self.benchmark, self.graph, self.cells, self.environments)
+        return Plan(self.benchmark, self.graph, self.cells, self.environments, self.thin)
 
     def _cells(self, matrix: Matrix, entries: ResolvedMatrix) -> Iterator[Cell]:
         ensembles = [Ensemble(name, members) for name, members in matrix.ensembles.items()]

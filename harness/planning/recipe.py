@@ -107,6 +107,17 @@ class AttackOptions(AccessOptions):
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeOptions(AccessOptions):
+    """Options of ``probe``.
+
+    Attributes:
+        batch: number of the first test examples that are probed, in one batch.
+    """
+
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
 class PredictOptions(Fields):
     """Options of ``predict``.
 

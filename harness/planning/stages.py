@@ -13,6 +13,7 @@ from harness.planning.borrowed import Batch
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
 from harness.planning.networks import Network, NetworkStages
+from harness.planning.probes import ProbeStages
 from harness.planning.recipe import SubsetRecipe
 from harness.planning.shared_stages import SharedStages, spec
 
@@ -53,6 +54,7 @@ class StageBuilder:
         self.shared = SharedStages(graph, data_root)
         self.networks = NetworkStages(self.shared)
         self.attacks = AttackStages(self.shared, self.networks)
+        self.probes = ProbeStages(self.shared)
 
     def add_data(self, matrix: Matrix) -> None:
         """Add the data stages of a matrix.
@@ -75,6 +77,9 @@ class StageBuilder:
             more, ran = self.attacks.attack(s, net.key, subset)
             roles |= more
             own |= ran
+            probed = self.probes.probe(s, net.key, subset)
+            roles |= probed
+            own |= frozenset(probed.values())
             if "attack" in more:
                 attacked = Input(more["attack"], "attacked")
         elif goal := self.shared.goal(s, subset):

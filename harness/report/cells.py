@@ -94,6 +94,7 @@ class CellRow:
         eps: the budget's radius, if it has one.
         goal: goal of the attack.
         seed: seed of the cell.
+        made_against: label of the defence that borrowed inputs were made against, else ``None``.
         status: a key of ``STATUSES``.
         stage: kind of the stage that failed.
         reason: one sentence, unless the status is ``ok``.
@@ -122,6 +123,7 @@ class CellRow:
     eps: float | None
     goal: str
     seed: int
+    made_against: str | None
     status: str
     stage: str | None
     reason: str | None
@@ -193,6 +195,7 @@ def _cell_row(row: Mapping[str, Any]) -> CellRow:
         budget=str(row["budget_label"]),
         eps=None if eps is None or eps != eps else float(eps),
         seed=int(row["seed"]),
+        made_against=_optional(row.get("made_against")),
         status=str(row["status"]),
         stage=_optional(row["stage"]),
         reason=_optional(row["reason"]),

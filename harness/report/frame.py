@@ -23,7 +23,7 @@ from harness.workspace import Workspace
 WHERE = "name a checkout, a folder of records such as reports/records, or a record's file"
 
 INFO = ("benchmark", "matrix", "task", "threat_model", "victim", "defense", "attack",
-        "budget_label", "goal", "seed")  # fmt: skip
+        "budget_label", "goal", "seed", "made_against")  # fmt: skip
 
 
 def build(

@@ -26,6 +26,8 @@ class TableCell:
 
     Attributes:
         attack: label of the attack.
+        made_against: the defence that borrowed inputs were made against, or ``None``.
+        is_control: whether the attack is a control.
         status: of the closed list; of several seeds the first that is not ok.
         word: text of the status.
         reason: one sentence, wherever there is no number.
@@ -36,6 +38,7 @@ class TableCell:
         heat: damage class 0–9.
         strongest: whether this is the row's strongest single attack.
         derived: whether the attack is an ensemble.
+        broken: whether the attack fails against the undefended network too; it counts for none.
         stale: whether some record is stale.
         contained: whether all records were made in containers.
         flags: flags of the cell's records.
@@ -46,6 +49,8 @@ class TableCell:
     """
 
     attack: str
+    made_against: str | None
+    is_control: bool
     status: str
     word: str
     reason: str | None
@@ -56,6 +61,7 @@ class TableCell:
     heat: int | None
     strongest: bool
     derived: bool
+    broken: bool
     stale: bool
     contained: bool
     flags: tuple[TableFlag, ...]
@@ -66,8 +72,16 @@ class TableCell:
 
     @property
     def applicable(self) -> bool:
-        """Whether the cell counts towards coverage."""
-        return self.status != "not_applicable" and not self.derived
+        """Whether the cell counts towards coverage.
+
+        Without a result, borrowed inputs count only where this defence is the reason.
+        """
+        if self.status == "not_applicable" or self.derived:
+            return False
+        if self.status == "ok":
+            return True
+        failed_itself = self.by == "defense" and self.status != "blocked"
+        return not self.broken if self.made_against is None else failed_itself
 
     @property
     def gap(self) -> bool:
@@ -94,6 +108,9 @@ class Row:
         applicable: number of attacks that could have a result.
         gaps: cells of applicable attacks without a result.
         flags: flags of all cells.
+        signs: those of them that are signs of blinding.
+        blinded: whether a sign keeps the defence from being ranked.
+        elsewhere: results of other budgets and matrices without which the score was higher.
         stale: number of stale cells.
         contained: whether all records were made in containers.
         seconds: training time, mean over records.
@@ -116,6 +133,9 @@ class Row:
     applicable: int
     gaps: tuple[TableCell, ...]
     flags: tuple[TableFlag, ...]
+    signs: tuple[TableFlag, ...]
+    blinded: bool
+    elsewhere: tuple[str, ...]
     stale: int
     contained: bool
     seconds: float | None
@@ -130,7 +150,9 @@ class AttackRow:
 
     Attributes:
         attack: label of the attack.
+        made_against: the defence that borrowed inputs were made against, or ``None``.
         is_control: whether the attack is a control.
+        broken: whether it fails against the undefended network too; it counts for none.
         derived: whether the attack is an ensemble, judged from its members; it counts for nothing.
         access: what the attacker holds of the victim.
         strongest_for: number of defences for which no single attack is stronger.
@@ -144,7 +166,9 @@ class AttackRow:
     """
 
     attack: str
+    made_against: str | None
     is_control: bool
+    broken: bool
     derived: bool
     access: str
     strongest_for: int

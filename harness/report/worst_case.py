@@ -294,6 +294,12 @@ def better(evidence: Mapping[str, Evidence]) -> dict[str, set[str]]:
     return beaten
 
 
+def significantly_better(a: Evidence, b: Evidence) -> bool:
+    """Return whether the first is better than the second in one paired test."""
+    sign, p = _test(a, b, statistics.DRAWS)
+    return sign > 0 and p < ALPHA
+
+
 def _test(a: Evidence, b: Evidence, draws: int) -> tuple[int, float]:
     """Return which of the two is better (1: the first, −1: the second, 0: neither), and p."""
     if a.robust is not None and b.robust is not None and len(a.robust) == len(b.robust):

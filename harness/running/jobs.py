@@ -24,6 +24,9 @@ SERVED = ("victim", "oracle")
 NETWORK_ROLES = ("victim", "defense")
 """Modules whose code runs in the service."""
 
+PROBE_NEEDS = ("gradients",)
+"""What the harness's own probe asks of a network; it has no manifest."""
+
 
 def make_job(
     stage: Stage,
@@ -94,12 +97,15 @@ def environments_of(stage: Stage, environments: Environments) -> list[Environmen
 
 
 def attack_roles(inputs: Collection[str]) -> tuple[str, ...]:
-    """Return the roles in an attack's process: the victim beside the network without a defence."""
+    """Return the roles in an attack's process: the victim beside the network without a defence.
+
+    A probe has no attack; no module's code runs in its process.
+    """
     return ("attack", "victim") if "undefended" in inputs else ("attack",)
 
 
 def with_service(job: StageJob, environment: Environment | None = None) -> StageJob:
-    """Split an attack's job: the defended network goes to a service, the rest to the attack.
+    """Split the job of an attack or a probe: the defended network goes to a service.
 
     The service gets clean inputs only where it must draw goals or charge queries. The attack gets
     the victim's code only together with the network without a defence.
@@ -113,16 +119,17 @@ def with_service(job: StageJob, environment: Environment | None = None) -> Stage
     attack_side = replace(
         file,
         inputs={name: path for name, path in file.inputs.items() if name != "weights"},
-        modules={role: modules[role] for role in attack_roles(file.inputs)},
+        modules={role: modules[role] for role in attack_roles(file.inputs) if role in modules},
     )
     reads_inputs = options["access"] == "oracle" or options.get("least_likely")
     names = ("weights", "slice_x") if reads_inputs else ("weights",)
+    needs = modules["attack"].needs if "attack" in modules else PROBE_NEEDS
     network_side = replace(
         file,
         stage="network",
         inputs={name: file.inputs[name] for name in names},
         modules={role: one for role, one in modules.items() if role in NETWORK_ROLES},
-        options={**options, "needs": list(modules["attack"].needs)},
+        options={**options, "needs": list(needs)},
         checkpoint=str(job.folder / "network-checkpoint"),
     )
     service = replace(

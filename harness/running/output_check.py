@@ -7,6 +7,8 @@ What the service of an attack left is checked in ``service_output``.
 
 from __future__ import annotations
 
+import json
+import math
 import tokenize
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,8 @@ from numpy.typing import DTypeLike
 from harness.common.files import Array, load_array
 from harness.common.text import one_line
 from harness.executors.base import StageJob
+from harness.executors.outcome import open_plain
+from harness.runtime.worker import health_names
 
 SERVED = ("oracle", "shown", "goal")
 """Parts of an attack's artefact that its service leaves: counts of queries, what the network
@@ -24,6 +28,9 @@ answered to the attacked inputs, goals drawn from the network."""
 
 RESERVED = ("receipt.json", "log.txt", *SERVED)
 """Names in an artefact that no stage with module code may leave; the harness adds them later."""
+
+FIGURES_BYTES = 1 << 16
+"""Longest file of figures; an honest one is below 1 KiB."""
 
 UNREADABLE = (
     *(OSError, ValueError, TypeError, OverflowError, MemoryError, RecursionError),
@@ -104,6 +111,18 @@ def check_outputs(job: StageJob, out: Path) -> None:
         check_answers(job, out / "rebatched" / "outputs.npy", len(rows))
 
 
+def check_figures(job: StageJob, out: Path) -> None:
+    """Check that a probe left finite numbers under names of the closed list."""
+    with open_plain(out / "probe" / health_names.FIGURES) as file:
+        found = json.loads(file.read(FIGURES_BYTES))
+    if not isinstance(found, dict) or not {health_names.EXAMPLES} <= found.keys():
+        raise ValueError("no figures")
+    for name, value in found.items():
+        known = name in health_names.PROBE and type(value) in (int, float)
+        if not known or not math.isfinite(value):
+            raise ValueError(f"{health_names.FIGURES} holds {name}: {str(value)[:80]}")
+
+
 def check_nothing(job: StageJob, out: Path) -> None:
     """Accept the output of a conformance stage; conformance checks what it reads."""
 
@@ -119,6 +138,7 @@ CHECKS: dict[str, Callable[[StageJob, Path], None]] = {
     "learn": check_state,
     "attack": check_attacked,
     "predict": check_outputs,
+    "probe": check_figures,
     "inspect": check_nothing,
     "gradients": check_nothing,
     "applies": check_nothing,

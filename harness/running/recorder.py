@@ -21,6 +21,7 @@ from harness.planning.recipe import THREADS
 from harness.results import records
 from harness.results.checks import Checks
 from harness.results.ensembles import score_ensemble
+from harness.results.health import load_health
 from harness.results.records import Record, RecordedCell, RecordedEnvironment, Run
 from harness.results.scoring import Score, score
 from harness.storage.receipt import Receipt
@@ -80,6 +81,7 @@ class Recorder:
         info = RecordedCell.model_validate(cell.info.to_json())
         end, judged = self._judge(cell, plan, info)
         receipts = self._receipts(cell)
+        health = load_health(cell.stages, self.store)
         record = records.finish(
             {
                 "key": cell.key,
@@ -96,6 +98,7 @@ class Recorder:
                 "flips": judged.flips,
                 "perturbation": judged.perturbation,
                 "queries": judged.queries,
+                **({} if health is None else {"health": health}),
                 "cost": {role: dict(r.passes) for role, r in receipts.items() if r.passes},
                 "flags": judged.flags,
                 "notes": judged.notes,
@@ -161,7 +164,9 @@ class Recorder:
                 if by != "defense":
                     return Ending(status, stage.kind, reason, by)
                 status = "avoided"
-            if key in cell.own or status in ("avoided", *TRANSIENT):
+            # what another defence makes impossible is no fault of the one that borrows its inputs
+            theirs = () if cell.info.made_against else ("avoided",)
+            if key in cell.own or status in (*theirs, *TRANSIENT):
                 own = own or Ending(status, stage.kind, reason, by)
             what = f"{stage.kind} ({names or 'harness'}) {status}: {reason}"
             blocked = blocked or Ending("blocked", stage.kind, what, by)

@@ -335,6 +335,7 @@ class Scheduler:
             run=self.recorder.run_id,
             image=result.image,
             refused_queries=result.refused_queries,
+            health=result.health,
         )
 
     def _rule_out(self, key: str) -> None:

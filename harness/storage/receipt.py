@@ -31,6 +31,7 @@ class ReceiptDraft:
         run: name of the run that executed the stage.
         image: digest of the container image, or ``None`` outside containers.
         refused_queries: number of queries that the oracle refused, or ``None`` without an oracle.
+        health: figures on the gradients that a white-box attack asked for, by name; else empty.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class ReceiptDraft:
     run: str = ""
     image: str | None = None
     refused_queries: int | None = None
+    health: Mapping[str, float] = field(default_factory=dict)
 
     def complete(self, key: str, files: Mapping[str, str]) -> Receipt:
         """Return the receipt of an entry that holds these files."""
@@ -69,11 +71,13 @@ class Receipt(ReceiptDraft):
     removed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """Return the content of ``receipt.json``; ``image`` and ``oracle`` are optional keys."""
+        """Return the content of ``receipt.json``; some keys are optional."""
         content = {one.name: getattr(self, one.name) for one in fields(self)}
         refused, image = content.pop("refused_queries"), content.pop("image")
         content |= {"schema": RECEIPT_SCHEMA, "removed": list(self.removed)}
         content |= {} if image is None else {"image": image}
+        if not self.health:
+            del content["health"]
         return content | ({} if refused is None else {"oracle": {"refused": refused}})
 
     @classmethod

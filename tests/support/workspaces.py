@@ -29,8 +29,8 @@ from tests.support.module_sources import ALL_THREATS, ANY_LIMIT, MODULES, Json
 
 
 def matrix(name: str = "m", **changes: Any) -> Json:
-    """A matrix of one cell on digits; any key may be given otherwise."""
-    return {
+    """A matrix of one cell on digits, which borrows nothing; any key may be given otherwise."""
+    found = {
         "name": name,
         "threat_model": "evasion",
         "data": {"student": "digits"},
@@ -40,6 +40,9 @@ def matrix(name: str = "m", **changes: Any) -> Json:
         "budgets": [{"norm": "linf", "eps": 0.1}],
         "eval_subset": {"examples": 40, "batch": 20},
     } | changes
+    if found["threat_model"] == "evasion":
+        found.setdefault("borrow", "none")
+    return found
 
 
 POISONING: Json = {

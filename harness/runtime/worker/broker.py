@@ -28,6 +28,7 @@ from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_process import ANSWERS, ASKS
 from harness.runtime.worker.network_protocol import Connection, Message
 from harness.runtime.worker.network_requests import check_request, check_values
+from harness.runtime.worker.pass_health import PassHealth, Trial
 from harness.runtime.worker.query_ledger import QueryLedger
 
 MAX_GRAPHS = 64
@@ -77,6 +78,7 @@ class Broker:
         goals: goals that were drawn, batch by batch.
         breach: what the attack did against the protocol, or empty.
         graphs: number of a forward pass that the attack keeps → shapes of its inputs and outputs.
+        health: figures on the attack's backward passes.
     """
 
     def __init__(self, link: NetworkLink, spec: Spec, access: Access) -> None:
@@ -87,6 +89,7 @@ class Broker:
         self.goals: list[Tensor] = []
         self.breach = ""
         self.graphs: dict[int, tuple[tuple[int, ...], list[tuple[int, ...]]]] = {}
+        self.health = PassHealth()
         self._rows = torch.empty(0, dtype=torch.int64)
         self._goal_of_batch: Tensor | None = None
         self._count = 0
@@ -173,6 +176,7 @@ class Broker:
             )
         self._rows = torch.arange(request.first, request.first + request.rows)
         self._goal_of_batch = None
+        self.health.begin(request.rows)
         attack.send(Message("answer"))
 
     def _show(self, attack: Connection, request: Message) -> None:
@@ -188,6 +192,7 @@ class Broker:
         self.digests.append((int(self._rows[0]), len(x), text))
         self._rows, self._goal_of_batch = self._rows[:0], None
         self._forms.clear()
+        self.health.end()
         attack.send(Message("answer"))
 
     def _goal(self, attack: Connection, request: Message) -> None:
@@ -282,6 +287,7 @@ class Broker:
                 tuple(tensors[0].shape),
                 [tuple(one.shape) for one in outputs],
             )
+            self.health.keep(number, request.kind, tensors, outputs)
         attack.send(Message("answer", graph=number))
 
     def _backward(self, attack: Connection, request: Message) -> None:
@@ -306,10 +312,28 @@ class Broker:
         self.link.count_gradient(placed, gradient)
         self._pending = 0
         self.passes["backward"] += shape[0]
+        rest = iter(placed)
+        by_output = [next(rest) if request.first >> n & 1 else None for n in range(len(outputs))]
+        trial = self.health.backward(request.graph, by_output, gradient)
         attack.send(Message("answer"))
+        if trial is not None:
+            self._try(trial, [n for n, one in enumerate(by_output) if one is not None])
+
+    def _try(self, trial: Trial, wanted: list[int]) -> None:
+        """Ask how outputs change, in the attack's form; it is no pass of the attack.
+
+        Args:
+            trial: what to ask.
+            wanted: numbers of the outputs that count.
+        """
+        number = self._count = self._count + 1
+        outputs = self.link.forward(trial.kind, self.link.place(trial.tensors), graph=number)
+        self.health.tried(trial, [outputs[n].clone() for n in wanted])
+        self.link.free(number)
 
     def _free(self, attack: Connection, request: Message) -> None:
         """Forget a forward pass."""
+        self.health.free(request.graph)
         if self.graphs.pop(request.graph, None) is not None:
             self.link.free(request.graph)
         attack.send(Message("answer"))

@@ -45,6 +45,7 @@ class Job:
         breach: from a service, what the attack did against the protocol; else empty.
         waiting: from a service, seconds for which its network has owed an answer, or ``None``.
         graphs: from a service, number of batches that the attack has its network hold.
+        health: from a service, figures on the gradients that the attack asked for, by name.
         loaded: role → its module, once it is constructed.
         called: role whose module was called or loaded last; an adversary belongs to its defence.
         started: start of the stage, on the monotonic clock.
@@ -66,6 +67,7 @@ class Job:
     breach: str = ""
     waiting: float | None = None
     graphs: int = 0
+    health: dict[str, float] = field(default_factory=dict)
     loaded: dict[str, object] = field(default_factory=dict)
     called: str | None = None
     started: float = field(default_factory=time.monotonic)

@@ -36,6 +36,7 @@ class Outcome:
         waiting: from a service, seconds for which its network had owed an answer when the service
             was told to stop, or ``None``.
         graphs: from a service, number of batches that the attack had its network hold.
+        health: from a service, figures on the gradients that its attack asked for, by name.
     """
 
     status: str = "ok"
@@ -47,6 +48,7 @@ class Outcome:
     breach: str = ""
     waiting: float | None = None
     graphs: int = 0
+    health: Mapping[str, float] = field(default_factory=dict)
 
 
 def open_pipe() -> tuple[int, int]:

@@ -46,6 +46,7 @@ def run(path: Path) -> int:
             breach=job.breach[:REASON_LENGTH],
             waiting=job.waiting,
             graphs=job.graphs,
+            health=job.health,
         )
     report(outcome)
     return 0 if status == "ok" else 1

@@ -85,6 +85,7 @@ CHANGES = {
     "against": (ATTACK, ["none"]),
     "requires": (ATTACK, [{"limits": ["linf", "l2"]}]),
     "learn_when": (LEARNER, {"steps": [5, 6]}),
+    "scale_invariant_when": (LEARNER, {"steps": [5, 6]}),
 }
 
 

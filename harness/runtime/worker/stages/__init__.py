@@ -11,6 +11,7 @@ from harness.runtime.worker.stages.checks import applies, device, gradients, ins
 from harness.runtime.worker.stages.inference import predict
 from harness.runtime.worker.stages.network import network
 from harness.runtime.worker.stages.network_checks import probe_network
+from harness.runtime.worker.stages.probe import probe
 from harness.runtime.worker.stages.training import deliver, import_weights, repair, train
 from harness.runtime.worker.stages.training_data import poison, sanitize
 
@@ -25,6 +26,7 @@ STAGES: dict[str, Callable[[Job], None]] = {
     "learn": learn,
     "attack": attack,
     "predict": predict,
+    "probe": probe,
     "network": network,
     "inspect": inspect,
     "gradients": gradients,

@@ -115,7 +115,9 @@ def save(job: Job, broker: Broker) -> None:
     job.hook_seconds = link.seconds
     waiting = None if link.asked_at is None else time.monotonic() - link.asked_at
     job.breach, job.waiting, job.graphs = broker.breach, waiting, broker.load
-    if ledger is not None:
+    if ledger is None:
+        job.health = broker.health.figures()
+    else:
         job.passes["refused"] = ledger.refused
     if job.out.is_symlink():
         job.out.unlink()

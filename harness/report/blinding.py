@@ -1,0 +1,223 @@
+"""Signs that a defence blinds attacks instead of resisting them, and what they do to its rank.
+
+The first five are those of obfuscated gradients (Athalye, Carlini and Wagner, ICML 2018, section
+3.1). Each compares what was measured on the same examples: a difference counts if it is larger than
+``POINTS`` and significant over the examples. Where its data are missing, a sign is not looked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from harness.config.threat import THREATS
+from harness.judge.flags import POINTS
+from harness.report.cells import CellRow
+from harness.report.drafts import Draft
+from harness.report.tables import TableFlag
+from harness.report.worst_case import Outcome, Worst, greedy, joint, significantly_better
+
+MANY = 2.0
+"""Backward passes an example above which an attack takes more than one step."""
+
+IN_RECORDS = (
+    "different_under_attack",
+    "lost_gradients",
+    "undeclared_random",
+    "batch_dependent",
+)
+"""Flags of single records that are signs of blinding."""
+
+
+class Case:
+    """What was measured of one defence.
+
+    Args:
+        draft: the defence.
+
+    Attributes:
+        draft: the defence.
+        gradient: labels of its attacks that follow gradients.
+        one_step: those of them with one step.
+        many_steps: those of them with several.
+        asking: labels of attacks that only ask, in other matrices too.
+        borrowed: labels of inputs that were made against other defences.
+        random: labels of random changes.
+    """
+
+    def __init__(self, draft: Draft) -> None:
+        self.draft = draft
+        self.rows = {row.attack: row for row in draft.group if row.attack in draft.own}
+        examples = next((o.size for run in draft.own.values() for o in run.values()), 1)
+        ours = {label: row for label, row in self.rows.items() if not row.made_against}
+        played = {label: _passes(row) for label, row in ours.items() if not row.attack_control}
+        self.gradient = [label for label, passes in played.items() if passes.get("backward")]
+        steps = {label: played[label]["backward"] / examples for label in self.gradient}
+        self.one_step = [label for label in self.gradient if steps[label] <= 1]
+        self.many_steps = [label for label in self.gradient if steps[label] > MANY]
+        self.asking = [
+            label
+            for label, passes in played.items()
+            if passes.get("forward") and not passes.get("backward")
+        ]
+        self.asking += [label for label in draft.elsewhere if " in " in label]
+        self.borrowed = [label for label, row in self.rows.items() if row.made_against]
+        self.random = [label for label, row in ours.items() if row.attack_control]
+        self._known: dict[frozenset[str], Worst | None] = {}
+
+    def left(self, labels: Collection[str]) -> Worst | None:
+        """Return what the joint worst case of some attacks leaves, or ``None`` without results."""
+        key = frozenset(labels)
+        if key not in self._known:
+            runs = {label: _by_success(self.draft.runs.get(label, {})) for label in labels}
+            rule = greedy if self.draft.headline.rule == "greedy" else joint
+            self._known[key] = rule(runs) if any(runs.values()) else None
+        return self._known[key]
+
+    def beats(self, one: str, others: Sequence[str]) -> tuple[float, float] | None:
+        """Return what one attack and what others leave, where the one leaves less; else ``None``.
+
+        The difference is larger than ``POINTS`` and significant.
+        """
+        first, second = self.left([one]), self.left(others)
+        if first is None or second is None:
+            return None
+        gain = second.score.value - first.score.value
+        found = gain > POINTS and significantly_better(second.evidence, first.evidence)
+        return (first.score.value, second.score.value) if found else None
+
+    def smaller(self) -> dict[str, list[str]]:
+        """Return budget → labels of the same gradient attacks at smaller radii."""
+        found: dict[str, list[str]] = {}
+        for label in self.draft.elsewhere:
+            attack, at, budget = label.partition(" at ")
+            if at and attack in self.gradient:
+                found.setdefault(budget, []).append(label)
+        return found
+
+
+def one_step_beats_many(case: Case) -> tuple[str, str] | None:
+    """Return the text and the attack of the sign, or ``None``."""
+    for one in case.one_step:
+        if case.many_steps and (left := case.beats(one, case.many_steps)):
+            text = "one step does better than many: {} leaves {}, attacks of many steps {}"
+            return text.format(one, *map(_percent, left)), one
+    return None
+
+
+def others_beat_gradients(case: Case, labels: Sequence[str], what: str) -> tuple[str, str] | None:
+    """Return text and attack of the first that does better than all gradient attacks together."""
+    for label in labels:
+        if case.gradient and (left := case.beats(label, case.gradient)):
+            text = "{} does better than gradients: {} leaves {}, all gradient attacks together {}"
+            return text.format(what, label, *map(_percent, left)), label
+    return None
+
+
+def query_beats_gradients(case: Case) -> tuple[str, str] | None:
+    """Return the text and the attack of the sign, or ``None``."""
+    return others_beat_gradients(case, case.asking, "a search without gradients")
+
+
+def borrowed_beats_gradients(case: Case) -> tuple[str, str] | None:
+    """Return the text and the attack of the sign, or ``None``."""
+    return others_beat_gradients(case, case.borrowed, "an input made against another defence")
+
+
+def random_beats_gradients(case: Case) -> tuple[str, str] | None:
+    """Return the text and the attack of the sign, or ``None``."""
+    return others_beat_gradients(case, case.random, "random change")
+
+
+def success_falls_with_radius(case: Case) -> tuple[str, str] | None:
+    """Return the text and the attack of the sign, or ``None``."""
+    here = case.left(case.gradient) if case.gradient else None
+    for budget, labels in case.smaller().items():
+        less = case.left(labels)
+        if here is None or less is None:
+            continue
+        gain = here.score.value - less.score.value
+        if gain > POINTS and significantly_better(here.evidence, less.evidence):
+            text = "a smaller radius does better: gradient attacks leave {} at {}, {} here"
+            left = _percent(less.score.value), budget, _percent(here.score.value)
+            return text.format(*left), case.gradient[0]
+    return None
+
+
+SIGNS: Mapping[str, Callable[[Case], tuple[str, str] | None]] = {
+    "one_step_beats_many": one_step_beats_many,
+    "query_beats_gradients": query_beats_gradients,
+    "borrowed_beats_gradients": borrowed_beats_gradients,
+    "random_beats_gradients": random_beats_gradients,
+    "success_falls_with_radius": success_falls_with_radius,
+}
+"""Name → the function that looks for the sign in what was measured of a defence."""
+
+
+def judge_signs(drafts: Sequence[Draft]) -> None:
+    """Find the signs of blinding of each defence, and say which of them keep it from a rank.
+
+    A sign is set aside where the strongest case leaves no more than of the same network without
+    the guard: then nothing is left to doubt.
+    """
+    undefended = next((d for d in drafts if d.group[0].defense_control), None)
+    for draft in drafts:
+        if not THREATS[draft.group[0].threat_model].borrows or draft.worst is None:
+            continue
+        draft.signs = find_signs(draft)
+        same = undefended is not None and _network(undefended) == _network(draft)
+        draft.blinded = bool(draft.signs) and not (
+            same and undefended is not None and not _better(draft, undefended)
+        )
+
+
+def find_signs(draft: Draft) -> tuple[TableFlag, ...]:
+    """Return the signs of blinding of one defence."""
+    case = Case(draft)
+    found = [
+        TableFlag(name, *sign) for name, look in SIGNS.items() if (sign := look(case)) is not None
+    ]
+    recorded = {
+        flag.name: flag
+        for cell in draft.cells.values()
+        if not cell.made_against
+        for flag in cell.flags
+        if flag.name in IN_RECORDS
+    }
+    return (*found, *recorded.values())
+
+
+def _better(draft: Draft, other: Draft) -> bool:
+    if draft.worst is None or other.worst is None:
+        return True
+    return significantly_better(draft.worst.evidence, other.worst.evidence)
+
+
+def _network(draft: Draft) -> frozenset[tuple[int, str]]:
+    """Return seed and key of the network behind each cell with a record."""
+    return frozenset(
+        (row.seed, row.record.stages["network"])
+        for row in draft.group
+        if row.record and "network" in row.record.stages
+    )
+
+
+def _passes(row: CellRow) -> Mapping[str, int]:
+    return row.record.cost.get("attack", {}) if row.record else {}
+
+
+def _by_success(run: Mapping[int, Outcome]) -> dict[int, Outcome]:
+    """Return outcomes of which an example is robust where the attacker misses the goal."""
+    return {
+        seed: replace(
+            outcome,
+            bits={"before": outcome.bits["eligible"], "after": ~outcome.bits["success"]},
+        )
+        if {"success", "eligible"} <= set(outcome.bits)
+        else outcome
+        for seed, outcome in run.items()
+    }
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"

@@ -1,0 +1,284 @@
+"""One defence of a table before it is ranked: its cells, its worst case, its gaps."""
+
+from __future__ import annotations
+
+import statistics as plain
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from harness.judge.flags import Flag
+from harness.report.cells import STATUSES, CellRow
+from harness.report.evidence import Decoder, Found
+from harness.report.perturbation_size import mean_size, perturbation_size
+from harness.report.ranking_rules import Headline, heat_class
+from harness.report.tables import AttackRow, Row, TableCell, TableFlag
+from harness.report.worst_case import Estimate, Outcome, Worst, greedy, joint, pooled, single
+from harness.results.records import Record
+
+_TRAINING = ("sanitize", "train", "repair")
+_ATTACKING = ("poison", "deliver", "learn", "attack")
+_OTHER = "its outcomes cannot be joined: they are missing, or of other examples than most cells'"
+
+Runs = dict[str, dict[int, Outcome]]
+
+
+def grouped(planned: Iterable[CellRow], by: str) -> dict[str, list[CellRow]]:
+    """Return the cells by an attribute, in their order."""
+    groups: dict[str, list[CellRow]] = {}
+    for row in planned:
+        groups.setdefault(getattr(row, by), []).append(row)
+    return groups
+
+
+class Draft:
+    """One defence before it is ranked.
+
+    Args:
+        name: label of the defence.
+        group: its cells.
+        headline: the figure that ranks.
+        decoded: key → outcomes, of cells with comparable ones.
+        more: key → flags that compare cells.
+        broken: attacks that fail against the undefended network too, which count for no defence.
+        elsewhere: label → seed → outcomes of other budgets and matrices that count as well.
+
+    Attributes:
+        cells: attack → cell over its seeds.
+        runs: label → seed → outcomes that count against the defence.
+        worst: worst case over all runs, or ``None``.
+        gaps: cells of attacks that could have a result and have none.
+        complete: whether the defence can be ranked, as far as results go.
+        strongest: label of the strongest single attack, or ``None``.
+        signs: signs that the defence blinds attacks.
+        blinded: whether a sign keeps it from being ranked.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        group: Sequence[CellRow],
+        headline: Headline,
+        decoded: Mapping[str, Outcome],
+        more: Mapping[str, Sequence[Flag]],
+        broken: Collection[str],
+        elsewhere: Runs,
+    ) -> None:
+        self.name, self.group, self.headline = name, group, headline
+        by_attack = grouped(group, "attack")
+        self.cells = {
+            attack: replace(make_cell(found, headline, more), broken=attack in broken)
+            for attack, found in by_attack.items()
+        }
+        own: Runs = {
+            attack: {row.seed: decoded[row.key] for row in found if row.key in decoded}
+            for attack, found in by_attack.items()
+            if not found[0].derived
+        }
+        self.own, self.elsewhere = own, elsewhere
+        self.runs = own | elsewhere
+        self.worst = self._worst()
+        self.gaps = [
+            cell if cell.gap else replace(cell, word="other examples", reason=_OTHER)
+            for attack, cell in self.cells.items()
+            if cell.gap or (self._needs_bits(cell) and len(own[attack]) < cell.ok)
+        ]
+        self.covered = sum(cell.applicable for cell in self.cells.values()) - len(self.gaps)
+        tried = [cell for cell in self.cells.values() if cell.score and not cell.is_control]
+        self.complete = not self.gaps and bool(tried)
+        self.strongest = self._strongest()
+        self.seconds = _training_seconds(group)
+        self.signs: tuple[TableFlag, ...] = ()
+        self.blinded = False
+
+    @property
+    def rankable(self) -> bool:
+        """Whether the defence takes part in the ranking."""
+        return self.worst is not None and self.complete and not self.blinded
+
+    def _needs_bits(self, cell: TableCell) -> bool:
+        return self.headline.rule != "single" and cell.applicable and cell.status == "ok"
+
+    def _worst(self) -> Worst | None:
+        if self.headline.rule == "joint":
+            return joint(self.runs)
+        if self.headline.rule == "greedy":
+            return greedy(self.runs)
+        scores = {
+            attack: cell.score
+            for attack, cell in self.cells.items()
+            if cell.score and not cell.derived
+        }
+        return single(self.runs, scores, self.headline.higher_is_better, self.headline.kept)
+
+    def _strongest(self) -> str | None:
+        """Return the strongest single attack; of equals the cheapest, then the first planned."""
+        tried = [cell for cell in self.cells.values() if cell.score and not cell.derived]
+        sign = self.headline.sign
+        best = min(
+            tried, key=lambda c: (sign * c.score.value if c.score else 0.0, c.cost), default=None
+        )
+        return best.attack if best else None
+
+    def _only_elsewhere(self) -> tuple[str, ...]:
+        """Return the results of other budgets and matrices without which the score was higher."""
+        if self.worst is None:
+            return ()
+        gains = {label: self.worst.without.get(label, 0.0) for label in self.elsewhere}
+        return tuple(label for label, value in gains.items() if value > self.worst.score.value)
+
+    def row(
+        self, attacks: Sequence[AttackRow], beaten_by: set[str] | None, base: float | None
+    ) -> Row:
+        """Return the defence's row.
+
+        Args:
+            attacks: columns of the table.
+            beaten_by: defences that are significantly better; ``None`` if it is not ranked.
+            base: seconds that the undefended network's training took.
+        """
+        measured = [self.cells[self.strongest]] if self.strongest else []
+        measured += [cell for cell in self.cells.values() if cell.clean]
+        sample = measured[0] if measured else next(iter(self.cells.values()))
+        cells = [self.cells.get(a.attack) or _unplanned(a) for a in attacks]
+        ranked = beaten_by is not None
+        return Row(
+            defense=self.name,
+            is_control=self.group[0].defense_control,
+            rank=1 + len(beaten_by) if beaten_by is not None else None,
+            tied=False,
+            bracket=None,
+            bound="" if ranked else ("upper" if self.headline.higher_is_better else "lower"),
+            score=self.worst.score if self.worst else None,
+            clean=sample.clean,
+            control=sample.control,
+            strongest=self.strongest,
+            covered=self.covered,
+            applicable=self.covered + len(self.gaps),
+            gaps=tuple(self.gaps),
+            flags=(*self.signs, *(flag for cell in cells for flag in cell.flags)),
+            signs=self.signs,
+            blinded=self.blinded,
+            elsewhere=self._only_elsewhere(),
+            stale=sum(row.stale for row in self.group),
+            contained=not any(row.self_reported for row in self.group),
+            seconds=self.seconds,
+            times=self.seconds / base if self.seconds is not None and base else None,
+            beaten_by=tuple(sorted(beaten_by or ())),
+            cells=tuple(replace(c, strongest=c.attack == self.strongest) for c in cells),
+        )
+
+
+def elsewhere_runs(found: Found, decoder: Decoder, decoded: Mapping[str, Outcome]) -> Runs:
+    """Return label → seed → outcomes of other cells on the same examples as ``decoded``."""
+    ids = {outcome.ids for outcome in decoded.values()}
+    runs: Runs = {}
+    for label, rows in found.items():
+        outcomes = {seed: decoder.of(row) for seed, row in rows.items()}
+        same = {seed: one for seed, one in outcomes.items() if one is not None and one.ids in ids}
+        if same:
+            runs[label] = same
+    return runs
+
+
+def make_cell(
+    found: Sequence[CellRow], headline: Headline, more: Mapping[str, Sequence[Flag]]
+) -> TableCell:
+    """Return one cell over its seeds."""
+    first = found[0]
+    bad = next((row for row in found if row.status != "ok"), None)
+    records = [row.record for row in found if row.status == "ok" and row.record]
+    score = _figure(records, headline.metric)
+    clean = _figure(records, headline.clean)
+    status, reason = ("ok", None) if bad is None else (bad.status, bad.why)
+    if bad and len(found) > 1 and records:
+        reason = f"seed {bad.seed}: {reason}"
+    elif bad is None and score is None:
+        reason = _absent(records, headline.metric)
+    whole = score if bad is None else None
+    return TableCell(
+        attack=first.attack,
+        made_against=first.made_against,
+        is_control=first.attack_control,
+        status=status,
+        word="undefined" if bad is None and score is None else STATUSES[status].word,
+        reason=reason,
+        by=None if bad is None else bad.by,
+        score=whole,
+        clean=clean,
+        control=_figure(records, headline.control) if headline.control else None,
+        heat=heat_class(headline, first.task, whole.value, clean.value if clean else None)
+        if whole
+        else None,
+        strongest=False,
+        derived=first.derived,
+        broken=False,
+        stale=any(row.stale for row in found),
+        contained=not any(row.self_reported for row in found),
+        flags=_flags(found, more),
+        sizes=mean_size([perturbation_size(record) for record in records]),
+        planned=len(found),
+        ok=len(records),
+        cost=plain.fmean(_passes(record) for record in records) if records else 0.0,
+    )
+
+
+def _unplanned(column: AttackRow) -> TableCell:
+    own = column.made_against and "made against this defence, or the same for every defence"
+    status = "not_applicable"
+    return TableCell(
+        attack=column.attack,
+        made_against=column.made_against,
+        is_control=column.is_control,
+        status=status,
+        word=STATUSES[status].word,
+        reason=own or "not planned for this defence",
+        by="rule",
+        score=None,
+        clean=None,
+        control=None,
+        heat=None,
+        strongest=False,
+        derived=column.derived,
+        broken=column.broken,
+        stale=False,
+        contained=True,
+        flags=(),
+        sizes=None,
+        planned=0,
+        ok=0,
+        cost=0.0,
+    )
+
+
+def _figure(records: Sequence[Record], metric: str) -> Estimate | None:
+    found = [record for record in records if metric in record.metrics]
+    maps = found[0].confusions if found else None
+    return pooled([r.metrics[metric] for r in found], int(maps["shape"][0]) if maps else None)
+
+
+def _absent(records: Sequence[Record], metric: str) -> str:
+    for record in records:
+        if metric in record.metrics:
+            return record.metrics[metric].absent or "no value was recorded"
+    return f"the record has no {metric}"
+
+
+def _flags(found: Sequence[CellRow], more: Mapping[str, Sequence[Flag]]) -> tuple[TableFlag, ...]:
+    named: dict[str, TableFlag] = {}
+    for row in found:
+        own = row.record.flags if row.record else ()
+        for flag in (*own, *more.get(row.key, ())):
+            named.setdefault(flag.name, TableFlag(flag.name, flag.text, row.attack))
+    return tuple(named.values())
+
+
+def _passes(record: Record) -> float:
+    """Return the number of rows that the attack sent through a network, both ways."""
+    return float(sum(sum(record.cost.get(stage, {}).values()) for stage in _ATTACKING))
+
+
+def _training_seconds(group: Sequence[CellRow]) -> float | None:
+    """Return the mean training time over records; ``None`` where nothing was trained."""
+    runs = [row.record.run.seconds for row in group if row.record]
+    spent = [sum(run[s] for s in _TRAINING if s in run) for run in runs if "train" in run]
+    return plain.fmean(spent) if spent else None
