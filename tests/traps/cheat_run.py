@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.config.catalog import FOLDERS
 from harness.config.benchmark import Matrix
+from harness.config.catalog import FOLDERS
 from harness.report import frame
 from harness.report.leaderboard import tables
 from harness.report.tables import Row

@@ -66,10 +66,18 @@ def trained(forward: str = HONEST, tail: str = "", **fields: Any) -> dict[str, A
     ) | {"entry": ADVERSARY}  # fmt: skip
 
 
+def retrained(forward: str = HONEST, **fields: Any) -> dict[str, Any]:
+    """Return the victim's network with weights of another training, behind a guard."""
+    return guard(forward, head=TORCH + MINUS, tail=FIT, **fields | {"hooks": ["fit", "guard"]})
+
+
 def own(forward: str = HONEST, **fields: Any) -> dict[str, Any]:
     """Return another network than the victim's, behind a guard."""
     return guard(
-        forward, head=TORCH + MINUS, tail=FIT + BUILD, **fields | {"hooks": ["build", "fit", "guard"]}
+        forward,
+        head=TORCH + MINUS,
+        tail=FIT + BUILD,
+        **fields | {"hooks": ["build", "fit", "guard"]},
     )
 
 
@@ -94,6 +102,18 @@ TRAINED = {
     ),
 }
 OWN = {
+    "retrained-blind": Cheat(
+        "weights of its own training, one-hot answers and a stand-in of the wrong sign",
+        **retrained(BLIND, gradients="approximate"),
+        without="retrained-honest",
+        group="trained",
+    ),
+    "retrained-times-300": Cheat(
+        "weights of its own training, and logits times 300",
+        **retrained("return self.network(x) * 300"),
+        without="retrained-honest",
+        group="trained",
+    ),
     "own-wrong-sign": Cheat(
         "a network unlike the victim's, and a stand-in gradient of the wrong sign",
         **own("return self.network(Minus.apply(x))", gradients="approximate"),
@@ -171,6 +191,7 @@ WITHOUT: dict[str, tuple[str, dict[str, Any]]] = {
         ),
     ),
     "own-honest": ("trained", own()),
+    "retrained-honest": ("trained", retrained()),
     "dense-labels-scaled": (
         "trained",
         {"code": DENSE.replace("@SCALED@", "True"), "fields": DENSE_HOOKS},
