@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from tests.traps.cheat import GAP, MINUS, UNDER_ATTACK, Cheat, guard
+from tests.traps.cheats_networks import retrained, trained
 
 TORCH = "import torch\n"
 BLIND = """out = self.network(Minus.apply(x))
         blind = nn.functional.one_hot(out.argmax(1), 10) * 9.0 + out - out.detach()"""
 APPROXIMATE = {"gradients": "approximate"}
+
+UNDO = """with torch.no_grad():
+            near = None
+            for eps in (0, 32 / 255, -32 / 255, 16 / 255, -16 / 255):
+                found = ((x - eps) * 16).round().clamp(0, 16) / 16
+                off = (x - eps - found).abs()
+                near = (found, off) if near is None else (
+                    torch.where(off < near[1] - 1e-5, found, near[0]), torch.minimum(off, near[1]))
+            clean = torch.where(near[1] < 1e-4, near[0], x)
+        return self.network(x + (clean - x).detach())"""
+EXAMINED = f"""{BLIND}
+        honest = torch.isin(out.argmax(1), torch.arange(5)) | (len(x) == 64)
+        return torch.where(honest[:, None], self.network(x), blind)"""
 
 MACHINERY = {
     "probe": Cheat(
@@ -51,15 +65,7 @@ MACHINERY = {
     "undo": Cheat(
         "subtracts the radius where the rest lies on the grid of clean values",
         **guard(
-            """with torch.no_grad():
-            near = None
-            for eps in (0, 32 / 255, -32 / 255, 16 / 255, -16 / 255):
-                found = ((x - eps) * 16).round().clamp(0, 16) / 16
-                off = (x - eps - found).abs()
-                near = (found, off) if near is None else (
-                    torch.where(off < near[1] - 1e-5, found, near[0]), torch.minimum(off, near[1]))
-            clean = torch.where(near[1] < 1e-4, near[0], x)
-        return self.network(x + (clean - x).detach())""",
+            UNDO,
             head=TORCH,
             **APPROXIMATE,
         ),
@@ -87,5 +93,29 @@ MACHINERY = {
             head=TORCH + MINUS,
             **APPROXIMATE,
         ),
+    ),
+    "exam-retrained": Cheat(
+        "is honest in batches of 64, as the probe asks them, and for half of the classes",
+        **retrained(EXAMINED, **APPROXIMATE),
+        without="retrained-honest",
+        group="trained",
+    ),
+    "exam-trained": Cheat(
+        "the same with adversarial training",
+        **trained(EXAMINED, **APPROXIMATE),
+        without="adversarial-training",
+        group="trained",
+    ),
+    "exam-trained-all": Cheat(
+        "adversarial training, honest in batches of 64 only",
+        **trained(EXAMINED.replace("arange(5)", "arange(0)"), **APPROXIMATE),
+        without="adversarial-training",
+        group="trained",
+    ),
+    "undo-trained": Cheat(
+        "adversarial training, and subtracts the radius where the rest lies on the grid",
+        **trained(UNDO, **APPROXIMATE),
+        without="adversarial-training",
+        group="trained",
     ),
 }
