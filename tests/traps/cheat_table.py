@@ -12,8 +12,16 @@ from pathlib import Path
 
 from harness.report.tables import Row
 from tests.support.workspaces import Checkout
-from tests.traps.cheat_run import ATTACKS, GROUPS, HONEST, Found, Scale, play, signs
-from tests.traps.cheats import CHEATS, WITHOUT
+from tests.traps.cheat_run import (
+    ATTACKS,
+    GROUPS,
+    Found,
+    Scale,
+    gradients_alone,
+    play,
+    signs,
+)
+from tests.traps.cheats import CHEATS
 
 
 def main() -> None:
@@ -37,37 +45,40 @@ def main() -> None:
     print("\n".join(lines(found)))
 
 
+HEAD = ("defence", "what it does", "without", "gradients alone", "on the board", "single attacks")
+
+
 def lines(found: Found) -> list[str]:
-    """Return the table's lines; scores are in points."""
-    more = [
-        f"| {name} | {CHEATS[name].tries} | {percent(found.level(CHEATS[name]))} | "
-        f"{end(found, name)} | {cells(row)} |"
-        for (group, name), row in found.rows.items()
-        if name in CHEATS and group == CHEATS[name].group
+    """Return the table's lines, honest defences first; scores are in points."""
+    rows = [
+        columns(found, *place)
+        for place in sorted(found.rows, key=lambda place: place[1] in CHEATS)
+        if place[1] not in CHEATS or place[0] in (CHEATS[place[1]].group, "eot")
     ]
-    honest = [
-        f"| {name} ({group}) | | | {score(row)}{', '.join(('', *signs(row)))} | {cells(row)} |"
-        for (group, name), row in found.rows.items()
-        if name in HONEST or name in WITHOUT or group == "eot"
-    ]
-    head = ["| defence | what it does | without | on the board | single attacks |"]
-    return [*head, "|---|---|--:|---|---|", *honest, *more, "", f"{found.seconds:.0f} s"]
+    rule = ["---"] * len(HEAD)
+    table = [f"| {' | '.join(row)} |" for row in (HEAD, rule, *rows)]
+    return [*table, "", f"{found.seconds:.0f} s"]
 
 
-def end(found: Found, name: str) -> str:
-    """Return score and end of a cheat."""
-    row = found.rows[CHEATS[name].group, name]
-    return f"{score(row)}: **{found.end(name)}**{', '.join(('', *signs(row)))}"
+def columns(found: Found, group: str, name: str) -> list[str]:
+    """Return the columns of a defence."""
+    row, cheat = found.rows[group, name], CHEATS.get(name)
+    end = ", ".join([score(row), *signs(row)])
+    if cheat is None or group != cheat.group:
+        return [f"{name} ({group})", "", "", percent(gradients_alone(row)), end, cells(row)]
+    end = f"**{found.end(name)}**: {end}"
+    without = percent(found.level(cheat))
+    return [name, cheat.tries, without, percent(gradients_alone(row)), end, cells(row)]
 
 
-def percent(value: float) -> str:
+def percent(value: float | None) -> str:
     """Return a share in points."""
-    return f"{100 * value:.1f}"
+    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def score(row: Row) -> str:
     """Return a row's place and robust score."""
-    value = "–" if row.score is None else percent(row.score.value)
+    value = percent(row.score.value if row.score else None)
     return f"{row.rank}. {value}" if row.rank else f"not ranked, {row.bound} {value}"
 
 
