@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.common.errors import UserError
 from harness.common.files import load_array, read_json
@@ -26,6 +28,11 @@ def make_loader(workspace: Workspace) -> Loader | None:
         return None
 
 
+def first_draw(maps: NDArray[Any]) -> NDArray[Any]:
+    """Return the class maps ``[N, H, W]`` of a network's first draw, if it draws."""
+    return maps[0] if maps.ndim == 4 else maps
+
+
 def load_frames(store: Store, record: Record) -> Frames | None:
     """Load the kept images of a record's cell; ``None`` where some are missing."""
     stages = record.stages
@@ -45,8 +52,8 @@ def load_frames(store: Store, record: Record) -> Frames | None:
                 load_array(images),
                 kept,
                 load_array(labels),
-                load_array(before / "outputs.npy"),
-                load_array(after / "outputs.npy"),
+                first_draw(load_array(before / "outputs.npy")),
+                first_draw(load_array(after / "outputs.npy")),
                 load_array(sizes / "linf.npy"),
                 load_array(sizes / "mse.npy"),
             )

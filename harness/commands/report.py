@@ -34,8 +34,9 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     roots = (workspace.local_records, workspace.published_records)
     found, broken = records.load_all(*roots)
     print_ignored(broken, console)
+    planned = list(plans(workspace, benchmarks, found))
     rows = frame.build(
-        plans(workspace, benchmarks, found),
+        planned,
         found,
         records.withdrawals(*roots),
         Checks(workspace.checks),
@@ -46,6 +47,11 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
         benchmarks={b.name: b.summary for b in benchmarks if b.summary},
         summaries={m.ref: m.manifest.summary for m in modules},
         approximate=frozenset(m.ref for m in modules if m.manifest.gradients == "approximate"),
+        thin={
+            (one.benchmark.name, matrix): kinds
+            for one in planned
+            for matrix, kinds in one.thin.items()
+        },
     )
     page = render.build(rows, workspace.site, meta, make_loader(workspace))
     empty: Counter[str] = Counter()

@@ -53,6 +53,22 @@ class Keep(Strict):
     )
 
 
+class RandomAnswers(Strict):
+    """How often networks are asked whose victim or defense declares `random: true`."""
+
+    samples: Annotated[int, Field(ge=2, le=64)] = Field(
+        default=8,
+        description="Passes whose mean, with its gradient, is one answer to a white-box attack "
+        "(expectation over transformation); a query gets a single one. As many answers to the "
+        "attacked inputs are compared with the judged ones. Default: 8.",
+    )
+    draws: Annotated[int, Field(ge=2, le=64)] = Field(
+        default=5,
+        description="Predictions of each input that are judged: an example is right only if all "
+        "are. Default: 5.",
+    )
+
+
 def _check_labels(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
     labels = [entry.label for entry in found]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
@@ -135,6 +151,10 @@ class Matrix(Strict):
         default=(0,),
         description="Seeds. Each repeats training and attack; splits, evaluation subset and goals "
         "stay the same. Default: `[0]`.",
+    )
+    random: RandomAnswers = Field(
+        default=RandomAnswers(),
+        description="How often random networks are asked. Default: `{samples: 8, draws: 5}`.",
     )
     keep: Keep = Field(
         default=Keep(),

@@ -6,7 +6,6 @@ Every executor uses it, after the stage's last process is dead.
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import stat
@@ -176,9 +175,11 @@ def is_count(value: object) -> bool:
 
 
 def is_health(value: object) -> TypeGuard[dict[str, float]]:
-    """Return whether a value holds finite numbers under names of the closed list."""
+    """Return whether a value holds numbers of bounded size under names of the closed list."""
     return isinstance(value, dict) and all(
-        name in health_names.ATTACK and type(one) in (int, float) and math.isfinite(one)
+        name in health_names.ATTACK
+        and type(one) in (int, float)
+        and -COUNT_LIMIT < one < COUNT_LIMIT
         for name, one in value.items()
     )
 

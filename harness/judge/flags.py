@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.judge.draw_comparison import LEVEL, DrawDifference
+from harness.judge.draws import DRAWS_DIFFER
 from harness.judge.traits import CLASSIFICATION, CLEAN, RANKING, SEGMENTATION
 from harness.judge.values import Judged, Rate
 
@@ -43,6 +45,13 @@ CONTROLS = ("noop", "random_noise")
 MOVED = 0.02
 """Part of the outputs' spread by which they may differ between two runs of one network: other
 kernels compute them while gradients are kept."""
+
+EXCESS = {"predictions": 0.01, "outputs": 0.005}
+"""What is compared over draws → how much further apart draws of an attack and of the judge may be
+than those of one of them."""
+
+DRAWN = {"predictions": ("in", " of the predictions"), "outputs": ("by", " of the outputs' range")}
+"""What is compared over draws → the words before and after its figure."""
 
 LOST = 0.01
 """Share of the gradients that an attack asks for that may be zero or not finite."""
@@ -181,8 +190,9 @@ def record_flags(
     task: str,
     outputs: int,
     attack: str,
-    different: float | None = None,
+    different: float | Sequence[DrawDifference] | None = None,
     dependent: float | None = None,
+    repeated: float | None = None,
     lost: float | None = None,
 ) -> list[Flag]:
     """Return the flags of one cell.
@@ -193,9 +203,12 @@ def record_flags(
         outputs: classes, or scores per item.
         attack: the attack *module's* name (``noop`` whatever its row is called).
         different: share of predictions that differ between the outputs the attack stage stored
-            and ``predict``'s on the same inputs; ``None`` where the two must not be compared (the
-            defence is declared random) or one is missing.
-        dependent: share of a sample's predictions that depend on the batch; ``None`` as above.
+            and ``predict``'s on the same inputs; of a random network, the differences of the two
+            sets of draws; ``None`` where one is missing.
+        dependent: share of a sample's predictions that depend on the batch; ``None`` where the
+            network is declared random, or where there is no sample.
+        repeated: share of the sample's predictions that change when the same batch is asked again;
+            ``None`` as above.
         lost: share of the gradients asked for that were zero or not finite; ``None`` if none were.
     """
     flags = (
@@ -203,7 +216,8 @@ def record_flags(
         _noop_differs(judged, attack),
         _control_same(judged, attack),
         _nonfinite_outputs(judged, task),
-        _batch_dependent(dependent),
+        _undeclared_random(repeated),
+        _batch_dependent(dependent, repeated or 0.0),
         _different_under_attack(different),
         _lost_gradients(lost),
     )
@@ -222,8 +236,10 @@ def _clean_collapsed(judged: Judged, task: str, outputs: int) -> Flag | None:
 
 
 def _noop_differs(judged: Judged, attack: str) -> Flag | None:
-    flipped = judged.metrics.get("flip_rate")
-    if attack != "noop" or not isinstance(flipped, Rate) or flipped.value == 0:
+    flipped, spread = judged.metrics.get("flip_rate"), judged.metrics.get(DRAWS_DIFFER)
+    # two predictions of a random network may differ as much as its draws do
+    allowed = spread.value + DIFFERENT if isinstance(spread, Rate) else 0
+    if attack != "noop" or not isinstance(flipped, Rate) or flipped.value <= allowed:
         return None
     return Flag(
         "noop_differs",
@@ -259,8 +275,9 @@ def _nonfinite_outputs(judged: Judged, task: str) -> Flag | None:
     )
 
 
-def _batch_dependent(share: float | None) -> Flag | None:
-    if share is None or share <= DEPENDENT:
+def _batch_dependent(share: float | None, repeated: float) -> Flag | None:
+    # what changes as often in the same batch, the batch does not explain
+    if share is None or share <= DEPENDENT + 2 * repeated:
         return None
     return Flag(
         "batch_dependent",
@@ -269,13 +286,41 @@ def _batch_dependent(share: float | None) -> Flag | None:
     )
 
 
-def _different_under_attack(share: float | None) -> Flag | None:
-    if share is None or share <= DIFFERENT:
+def _undeclared_random(share: float | None) -> Flag | None:
+    if share is None or share <= DEPENDENT:
         return None
     return Flag(
-        "different_under_attack",
-        f"{share:.1%} of the answers to the final inputs differ from those the attack was "
-        "given: the defence answers differently while it is being attacked",
+        "undeclared_random",
+        f"{share:.1%} of a sample's predictions change when the same inputs are asked again: a "
+        "defence that draws must declare random: true, so that attacks see the mean over draws",
+    )
+
+
+def _different_under_attack(found: float | Sequence[DrawDifference] | None) -> Flag | None:
+    if isinstance(found, Sequence):
+        text = "; ".join(describe_difference(one) for one in found if differs(one))
+    elif found is not None and found > DIFFERENT:
+        text = (
+            f"{found:.1%} of the answers to the final inputs differ from those the attack was given"
+        )
+    else:
+        return None
+    ending = "the defence answers differently while it is being attacked"
+    return Flag("different_under_attack", f"{text}: {ending}") if text else None
+
+
+def differs(found: DrawDifference) -> bool:
+    """Return whether two sets of draws differ by more than draws explain."""
+    return found.p <= LEVEL and found.excess > EXCESS[found.name]
+
+
+def describe_difference(found: DrawDifference) -> str:
+    """Return how two sets of draws differ, in words."""
+    what, where = DRAWN[found.name]
+    return (
+        f"two draws of an answer to a final input differ {what} {found.shown:.1%}{where} where the "
+        f"attack was given both, {found.judged:.1%} where both are judged and {found.across:.1%} "
+        f"between the two, which draws do not explain (p = {found.p:.2g})"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.statistics import paired_difference
+from harness.judge.statistics import paired_difference, wilson
 from harness.judge.values import NO_AFTER, Absent, Metrics, Rate, proportion, with_interval
 
 Bits = NDArray[np.bool_]
@@ -34,6 +34,18 @@ def accuracy_figures(right: Bits, right_after: Bits | None) -> tuple[Metrics, di
 def share(bits: Bits) -> Rate | Absent:
     """Return the share of the eval subset where ``bits`` is true."""
     return proportion(int(bits.sum()), len(bits), _EMPTY)
+
+
+def mean_share(draws: Bits) -> Rate | Absent:
+    """Return the mean over draws ``[D, N]`` of the share of the eval subset where bits are true.
+
+    The interval is Wilson's at N examples, as if the mean had been counted in one draw.
+    """
+    n = draws.shape[1]
+    if not n:
+        return Absent(_EMPTY)
+    k = int(draws.sum()) / len(draws)
+    return with_interval(k / n, wilson(k, n), "wilson")
 
 
 def share_of_right(success: Bits, right: Bits) -> Rate | Absent:

@@ -58,20 +58,31 @@ def ranking(before: Outputs, after: Outputs | None, y: Integers) -> Judged:
     Returns:
         Figures and outcome bits ``[n]``; ``parts`` holds accuracies per attribute.
     """
-    first = decisions(before, y)
     last = None if after is None else decisions(after, y)
+    return judge_decisions(decisions(before, y), last, y, before.shape[1])
+
+
+def judge_decisions(first: Floats, last: Floats | None, y: Integers, outputs: int) -> Judged:
+    """Judge decision values; see ``ranking``.
+
+    Args:
+        first: decision of each comparison before the attack, ``[n]``.
+        last: under attack, or ``None`` where no such prediction exists.
+        y: ``[n, arity + 2]``: item rows (2 or 3), label ±1, attribute.
+        outputs: number of outputs per item.
+    """
     label = y[:, -2]
     right = signs(first) == label
     right_after = None if last is None else signs(last) == label
     metrics, outcomes = accuracy_figures(right, right_after)
     metrics |= {"clean_auc": _auc(first, label), "clean_f1": _f1(signs(first), label)}
-    parts = _per_attribute("clean_accuracy", right, y, before.shape[1])
+    parts = _per_attribute("clean_accuracy", right, y, outputs)
     if last is not None and right_after is not None:
         outcomes |= {"success": right & ~right_after, "eligible": right}
         metrics["attack_success_rate"] = share_of_right(~right_after, right)
         metrics["flip_rate"] = share(signs(first) != signs(last))
         metrics |= {"auc": _auc(last, label), "f1": _f1(signs(last), label)}
-        parts |= _per_attribute("accuracy", right_after, y, before.shape[1])
+        parts |= _per_attribute("accuracy", right_after, y, outputs)
     return Judged(
         metrics=metrics,
         parts=parts,

@@ -38,13 +38,13 @@ def _z(level: float) -> float:
     return float(ndtri((1 + level) / 2))
 
 
-def wilson(k: int, n: int, level: float = LEVEL) -> Interval:
+def wilson(k: float, n: int, level: float = LEVEL) -> Interval:
     """Compute Wilson's score interval of a rate, without continuity correction (Wilson 1927).
 
     With ``p = k / n``: ``(p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n)``.
 
     Args:
-        k: successes, ``0 <= k <= n``.
+        k: successes, ``0 <= k <= n``; a mean of counts need not be whole.
         n: trials, at least 1.
         level: confidence level in (0, 1).
 

@@ -14,6 +14,9 @@ from harness.planning.recipe import AccessOptions, AttackOptions, MeasureRecipe,
 from harness.planning.resolved_entry import ResolvedEntry
 from harness.planning.shared_stages import SharedStages, spec
 
+SERVED = ("victim", "oracle")
+"""Accesses of an attack to the defended network, which answers in a service of its own."""
+
 ANSWERING_HOOKS = ("build", "guard", "loss")
 """A defence with one of these hooks changes the network that others hold."""
 
@@ -93,10 +96,12 @@ class AttackStages:
             return roles_made, frozenset()
         no_model_access = s.attacker.manifest.no_model_access
         grant = GRANTS[s.threat.access](self, s, net)
-        access = AccessOptions(s.threat.access, no_model_access, s.threat.at_test)
+        samples = s.matrix.random.samples if s.random and s.threat.access in SERVED else 1
+        access = AccessOptions(s.threat.access, no_model_access, s.threat.at_test, samples=samples)
         state, own = self._state(s, grant, access)
         if no_model_access and s.threat.access != "oracle":
-            grant, access = self.no_network(s, net), replace(access, access="none")
+            grant = self.no_network(s, net)
+            access = replace(access, access="none", samples=1)
         roles = {"attack": s.attacker} | grant.roles
         inputs = grant.weights | spec(grant.data) | state
         inputs["slice_x"] = Input(subset, "x")
@@ -110,6 +115,7 @@ class AttackStages:
             access.hook,
             batch=s.matrix.eval_subset.batch,
             least_likely=s.matrix.goal.targeted == "least_likely",
+            samples=access.samples,
         )
         key = self.shared.module_stage("attack", s.seed, inputs, roles, s.budget.values, options)
         measured = {"clean": Input(subset, "x"), "attacked": Input(key, "attacked")}
@@ -178,8 +184,10 @@ class AttackStages:
         inputs = {"weights": Input(net, ""), "x": x, **spec(data)}
         roles = {"victim": s.victim} | (answering_defense(s) if defended else {})
         # on the clean test inputs, where a network's answers must not depend on the batch
-        rebatch = x == Input(subset, "x")
-        options = PredictOptions(s.matrix.eval_subset.batch, eight_bit, rebatch)
+        random = s.random if defended else s.victim.manifest.random
+        draws = s.matrix.random.draws if random else 1
+        rebatch = x == Input(subset, "x") and draws == 1
+        options = PredictOptions(s.matrix.eval_subset.batch, eight_bit, rebatch, draws)
         return self.shared.module_stage("predict", s.seed, inputs, roles, options=options)
 
     def predict_clean(self, s: CellSetting, net: str, x: Input) -> str:

@@ -84,8 +84,7 @@ class Cell:
         reason: why the cell cannot be run, or ``None``.
         status: status of a cell with a reason.
         members: cell ids of an ensemble.
-        random: whether the defence or the victim declares random answers, so that answers are not
-            compared.
+        random: whether the network draws as it answers, so that predictions are of several draws.
         modules: reference → digest of the modules in play.
         params: role → resolved parameters.
     """

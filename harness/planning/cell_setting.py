@@ -12,6 +12,9 @@ from harness.config.field_types import Value
 from harness.config.threat import THREATS, ThreatModel
 from harness.planning.resolved_entry import ResolvedEntry
 
+DRAWING_HOOKS = ("build", "guard")
+"""Hooks whose code runs as a network answers; what draws elsewhere, trains once."""
+
 
 @dataclass(frozen=True, slots=True)
 class MatrixContext:
@@ -106,6 +109,12 @@ class CellSetting:
         """The attack of a cell that has one."""
         assert self.attack is not None
         return self.attack
+
+    @property
+    def random(self) -> bool:
+        """Whether the defended network draws as it answers, by its manifests."""
+        draws = self.defense.manifest.random and self.defense.uses(*DRAWING_HOOKS)
+        return self.victim.manifest.random or draws
 
     @property
     def network(self) -> tuple[Hashable, ...]:

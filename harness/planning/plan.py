@@ -110,7 +110,7 @@ class _Combination:
     Attributes:
         reason: why they cannot be run, or ``None``.
         status: status that they end in then.
-        random: whether the defence or the victim declares random answers.
+        random: whether the network draws as it answers.
         modules: reference → digest of the modules in play.
         params: role → resolved parameters.
     """
@@ -313,7 +313,7 @@ class _Planner:
         return _Combination(
             reason=reason,
             status=status,
-            random=reason is None and (s.defense.manifest.random or s.victim.manifest.random),
+            random=reason is None and s.random,
             modules={module.ref: module.digest for module in modules},
             params={role: entry.params for role, entry in roles.items()},
         )

@@ -6,7 +6,7 @@ A field more, or another name of one, changes keys; ``test_recipe_keys`` pins th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, replace
+from dataclasses import Field, dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
 from harness.config.field_types import Value
@@ -86,11 +86,21 @@ class AccessOptions(Fields):
         access: whose network the attack holds, as in the table of threat models.
         no_model_access: whether the attack gets neither the model nor labels at test time.
         hook: the hook that makes test inputs, ``perturb`` or ``trigger``.
+        samples: passes of a random network behind an answer to a white-box attack, and answers to
+            its attacked inputs that are kept; 1 where the network is not random.
     """
 
     access: str
     no_model_access: bool
     hook: str
+    samples: int = field(default=1, kw_only=True)
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form; ``samples`` is left out where it is 1."""
+        found = Fields.to_json(self)
+        if self.samples == 1:
+            del found["samples"]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +134,20 @@ class PredictOptions(Fields):
     Attributes:
         batch: examples in one call of the network.
         eight_bit: whether inputs are rounded to the 256 levels of a picture file first.
-        rebatch: whether a sample of the inputs is predicted in other batches, too.
+        rebatch: whether a sample of the inputs is predicted in other batches, and again in these.
+        draws: predictions of each input by a random network; 1 where it is not random.
     """
 
     batch: int
     eight_bit: bool = False
     rebatch: bool = False
+    draws: int = 1
 
     def to_json(self) -> dict[str, Json]:
-        """Return the JSON form; options that are false are left out."""
+        """Return the JSON form; options that are false, and one draw, are left out."""
         found: dict[str, Json] = {"batch": self.batch}
-        return found | {n: True for n in ("eight_bit", "rebatch") if getattr(self, n)}
+        found |= {n: True for n in ("eight_bit", "rebatch") if getattr(self, n)}
+        return found if self.draws == 1 else found | {"draws": self.draws}
 
 
 Options: TypeAlias = NoOptions | ImportOptions | AccessOptions | PredictOptions

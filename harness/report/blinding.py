@@ -8,7 +8,7 @@ The first five are those of obfuscated gradients (Athalye, Carlini and Wagner, I
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from harness.config.threat import THREATS
 from harness.judge.flags import POINTS
@@ -19,14 +19,6 @@ from harness.report.worst_case import Outcome, Worst, greedy, joint, significant
 
 MANY = 2.0
 """Backward passes an example above which an attack takes more than one step."""
-
-IN_RECORDS = (
-    "different_under_attack",
-    "lost_gradients",
-    "undeclared_random",
-    "batch_dependent",
-)
-"""Flags of single records that are signs of blinding."""
 
 
 class Case:
@@ -144,14 +136,44 @@ def success_falls_with_radius(case: Case) -> tuple[str, str] | None:
     return None
 
 
-SIGNS: Mapping[str, Callable[[Case], tuple[str, str] | None]] = {
-    "one_step_beats_many": one_step_beats_many,
-    "query_beats_gradients": query_beats_gradients,
-    "borrowed_beats_gradients": borrowed_beats_gradients,
-    "random_beats_gradients": random_beats_gradients,
-    "success_falls_with_radius": success_falls_with_radius,
+@dataclass(frozen=True)
+class Sign:
+    """Row of the table of signs.
+
+    Attributes:
+        meaning: one sentence for readers.
+        look: function that looks for the sign in what was measured; ``None`` where a flag of a
+            single record is the sign.
+    """
+
+    meaning: str
+    look: Callable[[Case], tuple[str, str] | None] | None = None
+
+
+SIGNS: Mapping[str, Sign] = {
+    "one_step_beats_many": Sign(
+        "An attack of one step does better than those of many steps.", one_step_beats_many
+    ),
+    "query_beats_gradients": Sign(
+        "A search that only asks the network does better than all that follow its gradients.",
+        query_beats_gradients,
+    ),
+    "borrowed_beats_gradients": Sign(
+        "Inputs made against another defence do better than all that follow this one's gradients.",
+        borrowed_beats_gradients,
+    ),
+    "random_beats_gradients": Sign(
+        "Random changes do better than all attacks that follow gradients.", random_beats_gradients
+    ),
+    "success_falls_with_radius": Sign(
+        "Attacks that follow gradients do better with a smaller radius.", success_falls_with_radius
+    ),
+    "different_under_attack": Sign("The network answers an attack otherwise than it predicts."),
+    "lost_gradients": Sign("Gradients that an attack asks for are zero or not finite."),
+    "undeclared_random": Sign("The answers vary, and the defence does not declare it."),
+    "batch_dependent": Sign("An answer depends on the other inputs of its batch."),
 }
-"""Name → the function that looks for the sign in what was measured of a defence."""
+"""THE table of signs of blinding: name → its meaning and where it is seen."""
 
 
 def judge_signs(drafts: Sequence[Draft]) -> None:
@@ -175,14 +197,16 @@ def find_signs(draft: Draft) -> tuple[TableFlag, ...]:
     """Return the signs of blinding of one defence."""
     case = Case(draft)
     found = [
-        TableFlag(name, *sign) for name, look in SIGNS.items() if (sign := look(case)) is not None
+        TableFlag(name, *seen)
+        for name, sign in SIGNS.items()
+        if sign.look is not None and (seen := sign.look(case)) is not None
     ]
     recorded = {
         flag.name: flag
         for cell in draft.cells.values()
         if not cell.made_against
         for flag in cell.flags
-        if flag.name in IN_RECORDS
+        if flag.name in SIGNS
     }
     return (*found, *recorded.values())
 

@@ -22,7 +22,11 @@ def cross_flags(planned: Sequence[CellRow]) -> dict[str, list[Flag]]:
     Most compare figures of one network on one evaluation subset: budgets that differ in size only,
     or in the number of queries only. Seeds are averaged first.
     """
-    measured = [row for row in planned if not row.attack_control and _success(row) is not None]
+    measured = [
+        row
+        for row in planned
+        if not row.attack_control and not row.made_against and _success(row) is not None
+    ]
     found: dict[str, list[Flag]] = {}
     for flag, rows in (*_falling(measured), *_masked(measured), *_unconverged(measured)):
         for row in rows:

@@ -11,6 +11,15 @@ from harness.report.ranking_rules import Headline
 from harness.report.worst_case import Estimate
 
 
+def made_by(attack: str, made_against: str | None) -> str:
+    """Return a column's attack without the defence that borrowed inputs were made against.
+
+    >>> made_by("pgd@none", "none"), made_by("pgd", None)
+    ('pgd', 'pgd')
+    """
+    return attack if made_against is None else attack.removesuffix(f"@{made_against}")
+
+
 @dataclass(frozen=True)
 class TableFlag:
     """A flag of a cell: name, sentence and the attack of its column."""
@@ -69,6 +78,11 @@ class TableCell:
     planned: int
     ok: int
     cost: float
+
+    @property
+    def name(self) -> str:
+        """Label of the attack, without the defence that borrowed inputs were made against."""
+        return made_by(self.attack, self.made_against)
 
     @property
     def applicable(self) -> bool:
@@ -178,6 +192,11 @@ class AttackRow:
     covered: int
     applicable: int
     folded: bool
+
+    @property
+    def name(self) -> str:
+        """Label of the attack, without the defence that borrowed inputs were made against."""
+        return made_by(self.attack, self.made_against)
 
 
 @dataclass(frozen=True)

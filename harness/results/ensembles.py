@@ -53,7 +53,6 @@ def _outcomes(members: Sequence[Record]) -> Score:
     after = reduce(np.logical_and, [each["after"] for each in bits])
     success = reduce(np.logical_or, [each["success"] for each in bits])
     rates = {
-        "clean_accuracy": proportion(int(before.sum()), n, "the slice is empty"),
         "accuracy": proportion(int(after.sum()), n, "the slice is empty"),
         "robust_accuracy": proportion(int((before & after).sum()), n, "the slice is empty"),
         "attack_success_rate": proportion(
@@ -66,8 +65,10 @@ def _outcomes(members: Sequence[Record]) -> Score:
             ("before", before), ("after", after), ("success", success), ("eligible", eligible),
         )
     }  # fmt: skip
+    # of the same clean predictions in all; that of a random network is no count of the bits
+    clean = members[0].metrics.get("clean_accuracy")
     return Score(
-        metrics=recorded(rates),
+        metrics=recorded(rates) | ({} if clean is None else {"clean_accuracy": clean}),
         outcomes={"ids": ids, "n": n} | worst,
     )
 

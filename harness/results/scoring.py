@@ -14,12 +14,18 @@ from harness.common.files import load_array, read_json
 from harness.common.status import By, Status
 from harness.config.threat import THREATS
 from harness.judge import budget as budgets
-from harness.judge import flags, metrics
+from harness.judge import draws, flags, metrics
+from harness.judge.draw_comparison import DrawDifference, compare_draws
 from harness.judge.edits import find_rows
 from harness.judge.values import Absent, Judged, Metrics
 from harness.results import codec
 from harness.results.records import Metric, RecordedCell, RecordedFlag
 from harness.storage.store import Store
+
+NOT_COMPARED = (
+    "what the network answered to the attack is not compared with what is judged: the attack was "
+    "shown nothing, or the draws are too few"
+)
 
 Array = NDArray[Any]
 Goal = Array | Absent | None
@@ -94,7 +100,7 @@ def score(
         info: the cell as its benchmark names it.
         stages: role → stage key; all are in the store.
         store: store of the artefacts.
-        random: whether the network's answers vary by design, so that two runs are not compared.
+        random: whether the network draws as it answers, so that predictions are of several draws.
     """
     threat = THREATS[info.threat_model]
     result = Score()
@@ -122,7 +128,8 @@ def score(
         for role in ("before", "after", "eight_bit", "control_before", "control_after")
         if role in stages
     }
-    judged = JUDGES[info.task](outputs, y, spec, goal_of(info, stages, store, outputs), result)
+    goal = goal_of(info, stages, store, outputs)
+    judged = (DRAW_JUDGES if random else JUDGES)[info.task](outputs, y, spec, goal, result)
     figures = judged.metrics
     if "edits" in stages:
         edited = judge_flips(stages, store, outputs, y)
@@ -130,6 +137,11 @@ def score(
         result.flips = codec.pack_flips(edited, spec.classes)
     result.metrics, result.parts = recorded(figures), recorded(judged.parts)
     result.notes += judged.notes
+    compared = different(stages, store, outputs["after"], info.task, random=random)
+    if random:
+        if compared is None and "attack" in stages:
+            result.notes.append(NOT_COMPARED)
+        result.notes.append(draws.describe(judged.metrics, len(outputs["before"])))
     if judged.outcomes:
         result.outcomes = codec.pack_outcomes(judged.outcomes, ids)
     result.flags = [
@@ -139,8 +151,9 @@ def score(
             attack=info.attack_module,
             task=info.task,
             outputs=spec.outputs,
-            different=None if random else different(stages, store, outputs["after"], info.task),
+            different=compared,
             dependent=None if random else dependent(stages, store, outputs, info.task),
+            repeated=None if random else repeated(stages, store, info.task),
             lost=lost_gradients(stages, store),
         )
     ]
@@ -155,9 +168,13 @@ def goal_of(
         return Absent("the attacker's classes are not the student's: a target class means nothing")
     if "goal" in stages:
         return np.array(load_array(store.part(stages["goal"], "goal") / "goal.npy"))
-    if info.goal == "targeted: least_likely":
-        return np.asarray(outputs["before"].argmin(axis=1))
-    return None
+    if info.goal != "targeted: least_likely":
+        return None
+    before = outputs["before"]
+    if before.ndim == 2:
+        return np.asarray(before.argmin(axis=1))
+    drawn = store.part(stages["attack"], "goal") / "goal.npy"  # other draws have another least one
+    return np.array(load_array(drawn)) if drawn.is_file() else before.mean(axis=0).argmin(axis=1)
 
 
 def foreign_labels(info: RecordedCell) -> bool:
@@ -208,15 +225,18 @@ def judge_segmentation(
     """Judge by confusion matrices per image, and pack them, so that any figure can be recomputed.
 
     Beside them are packed the names of the classes, and how predictions moved from clean to
-    attacked inputs, pooled over images: neither follows from confusions with the labels.
+    attacked inputs, pooled over images: neither follows from confusions with the labels. Of a
+    random network, clean confusions are summed over draws; all else is of the draw in which most
+    pixels of an image are wrong.
     """
     classes, void = spec.outputs, spec.void
-    before, after = outputs["before"], outputs["after"]
-    counts = {
-        role: metrics.confusion(outputs[role], y, classes, void)
+    drawn = {
+        role: draws.map_draws(several(outputs[role]), y, classes, void)
         for role in ("before", "after", "eight_bit")
         if role in outputs
     }
+    before, after = drawn["before"].worst, drawn["after"].worst
+    counts = {role: one.counts for role, one in drawn.items()} | {"before": drawn["before"].pooled}
     result.confusions = {
         "shape": list(counts["before"].shape),
         "classes": list(spec.classes),
@@ -226,14 +246,51 @@ def judge_segmentation(
     changed = metrics.flips(before, after, y, void)
     judged = metrics.segmentation(counts["before"], counts["after"], pixels=changed)
     missing = {
-        role: metrics.count_not_finite(outputs[role], y, void) for role in ("before", "after")
+        role: metrics.count_not_finite(drawn[role].worst, y, void) for role in ("before", "after")
     }
     judged = replace(judged, nonfinite={role: count for role, count in missing.items() if count})
+    if outputs["before"].ndim == 4:
+        means = draws.map_means(drawn["before"], drawn["after"], outputs["before"])
+        judged = replace(judged, metrics=judged.metrics | means)
     if "eight_bit" not in counts:
         return judged
     rounded = metrics.segmentation(counts["before"], counts["eight_bit"]).metrics
     more = {f"{name}_8bit": rounded[name] for name in ("miou", "pixel_accuracy")}
     return replace(judged, metrics=judged.metrics | more)
+
+
+def several(maps: Array) -> Array:
+    """Return class maps as ``[D, N, H, W]``, also where they are of one draw."""
+    return maps if maps.ndim == 4 else maps[None]
+
+
+def judge_random_classification(
+    outputs: Mapping[str, Array],
+    y: Array,
+    spec: OutputSpec,
+    goal: Goal,
+    result: Score,
+) -> Judged:
+    """Judge each example as right or wrong in all draws."""
+    return draws.classification(
+        outputs["before"],
+        outputs["after"],
+        y,
+        goal=goal,
+        control_before=outputs.get("control_before"),
+        control_after=outputs.get("control_after"),
+    )
+
+
+def judge_random_ranking(
+    outputs: Mapping[str, Array],
+    y: Array,
+    spec: OutputSpec,
+    goal: Goal,
+    result: Score,
+) -> Judged:
+    """Judge each comparison as right or wrong in all draws."""
+    return draws.ranking(outputs["before"], outputs["after"], y)
 
 
 JUDGES = {
@@ -242,6 +299,13 @@ JUDGES = {
     "segmentation": judge_segmentation,
 }
 """Function that judges a cell, by task."""
+
+DRAW_JUDGES = {
+    "classification": judge_random_classification,
+    "ranking": judge_random_ranking,
+    "segmentation": judge_segmentation,
+}
+"""The same for networks that draw as they answer."""
 
 
 def load_distances(folder: Path) -> budgets.Distances:
@@ -260,17 +324,25 @@ def load_common(measure: str, store: Store) -> dict[str, float]:
 def judge_flips(
     stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array], y: Array
 ) -> metrics.Flipped:
-    """Judge edited comparisons by the clean ranker and by the one that was trained on them."""
+    """Judge edited comparisons by the clean ranker and by the one that was trained on them.
+
+    Rankers that draw are judged in their first draw.
+    """
     rows, edits = store.part(stages["rows"], "y"), store.part(stages["edits"], "edits")
     ids, before = (np.array(load_array(rows / f"{name}.npy")) for name in ("ids", "y"))
     after = edited_labels(edits, ids, before)
     clean, attacked = (
-        load_array(store.part(stages[role], "outputs") / "outputs.npy")
+        first_draw(load_array(store.part(stages[role], "outputs") / "outputs.npy"))
         for role in ("margins", "fit")
     )
     # the control has no attack: where the defence is none it is the clean ranker itself
-    test = metrics.Comparisons(y, outputs["before"], outputs["after"])
+    test = metrics.Comparisons(y, *(first_draw(outputs[role]) for role in ("before", "after")))
     return metrics.judge_flips(metrics.Comparisons(before, clean, attacked), after, test)
+
+
+def first_draw(outputs: Array) -> Array:
+    """Return the outputs per item ``[M, D]`` of a ranker's first draw, if it draws."""
+    return outputs[0] if outputs.ndim == 3 else outputs
 
 
 def edited_labels(edits: Path, ids: Array, y: Array) -> Array:
@@ -289,13 +361,20 @@ def count_queries(store: Store, attack: str) -> tuple[dict[str, float], int]:
     return {"max": int(counts.max()), "median": float(np.median(counts))}, refused
 
 
-def different(stages: Mapping[str, str], store: Store, after: Array, task: str) -> float | None:
-    """Return the share of inputs that the defence answered otherwise to the attack than to us."""
+def different(
+    stages: Mapping[str, str], store: Store, after: Array, task: str, *, random: bool
+) -> float | list[DrawDifference] | None:
+    """Return the share of inputs that the defence answered otherwise to the attack than to us.
+
+    Of a random network, return how far the two sets of draws are apart.
+    """
     if "attack" not in stages:
         return None
     path = store.part(stages["attack"], "shown") / "outputs.npy"
     if not path.is_file():
         return None
+    if random:
+        return compare_draws(load_array(path), after, task)
     # what is close to the truth is compared with the spread of the true outputs
     return flags.difference(after, load_array(path), task)
 
@@ -316,9 +395,29 @@ def dependent(
     The sample is of the clean test inputs. Under poisoning these are what ``after`` predicts, and
     ``before`` is the control's network.
     """
+    role, folder = sampled(stages, store)
+    if folder is None:
+        return None
+    rows, again = (np.array(load_array(folder / f"{n}.npy")) for n in ("rows", "outputs"))
+    return flags.batch_dependence(outputs[role], again, rows, task)
+
+
+def repeated(stages: Mapping[str, str], store: Store, task: str) -> float | None:
+    """Return the share of a sample's predictions that changed when the same batch was asked again.
+
+    The sample is that of ``dependent``.
+    """
+    _, folder = sampled(stages, store)
+    if folder is None or not (folder / "repeated.npy").is_file():
+        return None
+    first, again = (np.array(load_array(folder / f"{n}.npy")) for n in ("outputs", "repeated"))
+    return flags.batch_dependence(first, again, np.arange(len(first)), task)
+
+
+def sampled(stages: Mapping[str, str], store: Store) -> tuple[str, Path | None]:
+    """Return the role whose network predicted a sample again, and the folder with its outputs."""
     for role in ("after", "before"):
         folder = store.part(stages[role], "rebatched")
         if (folder / "rows.npy").is_file():
-            rows, again = (np.array(load_array(folder / f"{n}.npy")) for n in ("rows", "outputs"))
-            return flags.batch_dependence(outputs[role], again, rows, task)
-    return None
+            return role, folder
+    return "before", None

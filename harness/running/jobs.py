@@ -13,13 +13,11 @@ from harness.config.catalog import Catalog, Module
 from harness.config.environments import Environment, Environments
 from harness.config.field_types import Limits
 from harness.executors.base import StageJob
+from harness.planning.attacks import SERVED
 from harness.planning.graph import Stage
 from harness.planning.recipe import ModuleRef, StageRecipe
 from harness.runtime.worker.job_file import JobFile, ModuleEntry
 from harness.storage.store import Store
-
-SERVED = ("victim", "oracle")
-"""Accesses of an attack whose network answers in a service of its own."""
 
 NETWORK_ROLES = ("victim", "defense")
 """Modules whose code runs in the service."""

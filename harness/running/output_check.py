@@ -94,21 +94,23 @@ def check_shown(job: StageJob, out: Path) -> None:
     """Check the network's answers to the attacked inputs, and goals drawn from it."""
     clean = load_input(job, "slice_x", "x")
     if (out / "shown" / "outputs.npy").exists():
-        check_answers(job, out / "shown" / "outputs.npy", len(clean))
+        samples = job.file.options.get("samples", 1)
+        check_answers(job, out / "shown" / "outputs.npy", len(clean), samples)
     if (out / "goal" / "goal.npy").exists():
         pixels = clean.shape[2:4] if has_label_maps(job) else ()
         check_array(out / "goal" / "goal.npy", None, (len(clean), *pixels))
 
 
 def check_outputs(job: StageJob, out: Path) -> None:
-    """Check predictions, and those of a sample in other batches."""
-    examples = len(load_input(job, "x", "x"))
-    check_answers(job, out / "outputs" / "outputs.npy", examples)
+    """Check predictions, and those of a sample in other batches, twice."""
+    examples, draws = len(load_input(job, "x", "x")), job.file.options.get("draws", 1)
+    check_answers(job, out / "outputs" / "outputs.npy", examples, draws)
     if job.file.options.get("rebatch"):
         rows = check_array(out / "rebatched" / "rows.npy", np.int64, (None,))
         if len(rows) == 0 or rows.min() < 0 or rows.max() >= examples:
             raise ValueError("rows.npy names rows that are not among the inputs")
-        check_answers(job, out / "rebatched" / "outputs.npy", len(rows))
+        for name in ("outputs", "repeated"):
+            check_answers(job, out / "rebatched" / f"{name}.npy", len(rows))
 
 
 def check_figures(job: StageJob, out: Path) -> None:
@@ -153,13 +155,17 @@ def has_label_maps(job: StageJob) -> bool:
     return job.file.spec["task"] == "segmentation"
 
 
-def check_answers(job: StageJob, path: Path, rows: int) -> None:
-    """Check a network's stored answers: class maps, or one number for each output."""
+def check_answers(job: StageJob, path: Path, rows: int, draws: int = 1) -> None:
+    """Check a network's stored answers: class maps, or one number for each output.
+
+    Several draws of a random network come first in the shape.
+    """
     spec = job.file.spec
+    several = () if draws == 1 else (draws,)
     if has_label_maps(job):
-        check_array(path, np.uint8, (rows, *spec["shape"][1:]))
+        check_array(path, np.uint8, (*several, rows, *spec["shape"][1:]))
     else:
-        check_array(path, np.float32, (rows, spec["outputs"]))
+        check_array(path, np.float32, (*several, rows, spec["outputs"]))
 
 
 def load_input(job: StageJob, name: str, file: str) -> Array:

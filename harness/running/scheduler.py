@@ -39,9 +39,12 @@ SUBJECTS = ("attack", "defense", "victim")
 LONG_SECONDS = 5.0
 """Time after which the progress line shows a stage's last log line."""
 
-ORDER = {"predict": 0, "import": 1, "public": 1, "train": 1, "deliver": 1, "poison": 1}
+ORDER = {
+    "predict": 0,
+    **dict.fromkeys(("import", "public", "train", "deliver", "poison", "probe"), 1),
+}
 """Rank of ready stages, after the host's own: first those that free disk, then those that unlock
-most."""
+most. All white-box cells of a network wait for its probe."""
 
 PROVENANCE_ONLY = ("import", "train", "sanitize", "repair", "poison", "deliver", "learn", "apply")
 """Roles of a cell's stages that its score does not read; they record its provenance."""

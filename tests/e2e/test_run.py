@@ -7,6 +7,7 @@ import pytest
 
 from harness.results import records
 from harness.running.scheduler import Scheduler
+from harness.runtime.worker import health_names
 from harness.storage.store import Store
 from tests.support.whole_run import find, value
 from tests.support.workspaces import (
@@ -60,6 +61,27 @@ def test_an_attack_with_gradients_does_better_than_none(everything):
         "forward": 40,
         "backward": 40,
     }  # what the network is shown costs nothing
+
+
+def test_white_box_cells_have_the_health_of_their_gradients_and_no_others(everything):
+    checkout, _ = everything
+    white_box = {"evasion", "goal", "draws"}
+    for record in checkout.records().values():
+        wanted = record.cell.matrix in white_box and bool(record.stages)
+        assert (record.health is not None) == wanted, record.id
+        if record.health is not None:
+            asked = record.cell.attack == "sign"
+            assert record.health.keys() == {
+                *health_names.PROBE,
+                *(health_names.ATTACK if asked else [health_names.BACKWARD]),
+            }
+    sign = find(checkout, matrix="evasion", defense="none", attack="sign")
+    assert sign.health["backward_passes"] == 1
+    assert sign.health["unlimited_success"] == sign.health["probe_loss_rose"] == 1
+    assert sign.health["gradient_agreement"] > 0.9
+    assert sign.health["start_zero_gradients"] == sign.health["probe_start_zero_gradients"] == 0
+    guard = find(checkout, matrix="evasion", defense="guard", attack="sign")
+    assert guard.stages["probe"] != sign.stages["probe"]
 
 
 def test_an_ensemble_is_the_worst_of_its_members(everything):

@@ -169,12 +169,25 @@ def test_a_hook_takes_no_longer_than_its_stage(job):
         {"graphs": 1.5},
         {"graphs": -1},
         {"graphs": True},
+        {"health": [1.0]},
+        {"health": {"robust": 1.0}},
+        {"health": {"gradient_gain": "1"}},
+        {"health": {"gradient_gain": True}},
+        {"health": {"gradient_gain": float("nan")}},
+        {"health": {"gradient_gain": float("inf")}},
+        {"health": {"gradient_gain": 10**400}},
     ],
 )
 def test_an_outcome_with_a_wrong_field_is_none(job, wrong):
     result = ended(job, json.dumps(HONEST | wrong))
     assert result.status == "module_error"
     assert "reported no outcome" in result.reason
+
+
+def test_figures_on_gradients_are_taken_over(job):
+    figures = {"gradient_gain": -3.5, "backward_passes": 20}
+    assert ended(job, json.dumps(HONEST | {"health": figures})).health == figures
+    assert ended(job, json.dumps(HONEST)).health == {}
 
 
 @pytest.mark.parametrize(

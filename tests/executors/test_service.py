@@ -90,6 +90,27 @@ def test_costs_are_those_that_the_service_counted(job):
     assert (result.peak_memory, result.device_memory, result.exit_code) == (7, 4, 0)
 
 
+def test_figures_on_gradients_are_those_of_the_service(job):
+    claimed = replace(FINE, health={"gradient_gain": 99.0})
+    served = replace(COUNTED, health={"gradient_gain": 1.0})
+    assert combine(job, claimed, ServiceEnd(served)).health == {"gradient_gain": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("served", "end"),
+    [
+        (ServiceEnd(failed("module_error", by="defense")), ("module_error", "defense")),
+        (ServiceEnd(failed("module_error")), ("module_error", "defense")),
+        (ServiceEnd(COUNTED, breach="it cheated"), ("contract_violation", "harness")),
+        (ServiceEnd(failed("out_of_memory"), graphs=40), ("out_of_memory", "harness")),
+    ],
+)
+def test_a_probe_fails_by_its_network_or_by_us_and_never_by_an_attack(job, served, end):
+    probe = replace(job, file=job_file(roles=(), stage="probe"))
+    result = combine(probe, FINE, served)
+    assert (result.status, result.by) == end
+
+
 def test_a_service_that_was_stopped_has_reported_all_the_same():
     stopped = failed("out_of_memory")
     text = json.dumps(asdict(Outcome(breach="b", waiting=2.5, graphs=4)))

@@ -10,7 +10,8 @@ import torch
 
 from harness.runtime.model import NEEDS, LiveModel
 from harness.runtime.tasks import loss_for
-from harness.runtime.worker.broker import Access, Broker
+from harness.runtime.worker.access import Access
+from harness.runtime.worker.broker import Broker
 from harness.runtime.worker.failures import NetworkFailed
 from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_model import NetworkModel

@@ -114,6 +114,7 @@ def _groups(table: Table) -> list[Group]:
         if not attack.folded:
             title = ACCESS.get(attack.access, attack.access)
             title = "Controls" if attack.is_control else title
+            title = f"Made against {attack.made_against}" if attack.made_against else title
             titled.setdefault("Ensembles" if attack.derived else title, []).append(place)
     return [
         Group(title, tuple(table.attacks[place] for place in places), tuple(places))
@@ -135,7 +136,7 @@ def _folded(table: Table) -> list[tuple[str, tuple[AttackRow, ...]]]:
 def _absences(table: Table) -> list[Absence]:
     """Return the legend of the cells without a number."""
     cells = [cell for row in (*table.rows, *table.unranked) for cell in row.cells]
-    missing = [cell for cell in cells if cell.score is None]
+    missing = [cell for cell in cells if cell.score is None and cell.planned]
     entries = []
     for (status, word), count in sorted(Counter((c.status, c.word) for c in missing).items()):
         reasons = {cell.reason for cell in missing if (cell.status, cell.word) == (status, word)}

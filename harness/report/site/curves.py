@@ -175,7 +175,7 @@ def _curves(j: int, axis: BudgetAxis, tables: Sequence[Table]) -> Curves:
         victim=last.victim,
         axis=axis,
         budgets=tuple(table.budget for table in tables),
-        omitted=sum(not attack.derived for attack in last.attacks) - len(attacks),
+        omitted=sum(not (one.derived or one.made_against) for one in last.attacks) - len(attacks),
         panels=tuple(
             _panel(defense, axis, lines, [axis.value(table) for table in tables], y_values)
             for defense, lines in series.items()
@@ -187,12 +187,11 @@ def _curves(j: int, axis: BudgetAxis, tables: Sequence[Table]) -> Curves:
 def _attacks(table: Table) -> list[AttackRow]:
     """Return the attacks that have a line, in the table's order; controls always have one."""
     sign = table.headline.sign
-    ranked = [row for row in table.attacks if not row.derived and not row.is_control]
+    own = [row for row in table.attacks if not row.derived and not row.made_against]
+    ranked = [row for row in own if not row.is_control]
     ranked.sort(key=lambda row: 2.0 if row.score is None else sign * row.score)
     names = {row.attack for row in ranked[:MOST]}
-    return [
-        row for row in table.attacks if not row.derived and (row.is_control or row.attack in names)
-    ]
+    return [row for row in own if row.is_control or row.attack in names]
 
 
 def _series(

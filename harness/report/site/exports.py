@@ -48,6 +48,9 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     "covered": row.covered,
                     "applicable": row.applicable,
                     "gaps": "; ".join(f"{gap.attack}: {gap.word}" for gap in row.gaps),
+                    "blinded": row.blinded,
+                    "signs": "; ".join(f"{sign.attack}: {sign.name}" for sign in row.signs),
+                    "elsewhere": "; ".join(row.elsewhere),
                     "flags": "; ".join(f"{flag.attack}: {flag.name}" for flag in row.flags),
                     "stale": row.stale,
                     "contained": row.contained,
@@ -78,6 +81,7 @@ def cells_csv(lines: Iterable[CellRow]) -> str:
             "victim": line.victim,
             "defense": line.defense,
             "attack": line.attack,
+            "made_against": line.made_against,
             "budget": line.budget,
             "eps": line.eps,
             "goal": line.goal,
@@ -102,6 +106,8 @@ def cells_csv(lines: Iterable[CellRow]) -> str:
             row |= {f"{name}_lo": metric.lo, f"{name}_hi": metric.hi}
             row |= {f"{name}_k": metric.k, f"{name}_n": metric.n}
             row[f"{name}_absent"] = metric.absent
+        health = (line.record.health if line.record else None) or {}
+        row |= {f"health_{name}": figure for name, figure in sorted(health.items())}
         sizes = (line.record.perturbation if line.record else None) or {}
         rows.append(row | {f"perturbation_{name}": size for name, size in sorted(sizes.items())})
     return table_csv(rows)

@@ -30,7 +30,10 @@ def ranking(table: Table) -> list[TextPart]:
     """Return which defences lead, and whether the lead is significant."""
     if not table.rows:
         return [
-            TextPart("No defence is ranked yet: each lacks the result of an applicable attack.")
+            TextPart(
+                "No defence is ranked yet: each lacks the result of an applicable attack, or shows "
+                "a sign of blinding."
+            )
         ]
     first = [row.defense for row in table.rows if row.rank == 1]
     others = [row for row in table.rows if row.rank != 1]
@@ -48,12 +51,14 @@ def ranking(table: Table) -> list[TextPart]:
         parts = [*names(first), TextPart(" leads.")]
     else:
         parts = [TextPart("Only "), *names(first), TextPart(" is ranked.")]
-    left_out = len(table.unranked)
-    if left_out:
-        many = "defence is" if left_out == 1 else "defences are"
-        parts.append(
-            TextPart(f" {left_out} {many} not ranked: an applicable attack has no result.")
-        )
+    blinded = sum(row.blinded for row in table.unranked)
+    for left_out, why in (
+        (len(table.unranked) - blinded, "an applicable attack has no result"),
+        (blinded, "a sign says that attacks were blinded"),
+    ):
+        if left_out:
+            many = "defence is" if left_out == 1 else "defences are"
+            parts.append(TextPart(f" {left_out} {many} not ranked: {why}."))
     return parts
 
 

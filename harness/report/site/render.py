@@ -17,6 +17,7 @@ from markupsafe import Markup
 from harness.common.errors import UserError
 from harness.config.threat import THREATS
 from harness.judge.metrics import METRICS, Trait
+from harness.report.blinding import SIGNS
 from harness.report.cells import STATUSES, CellRow, Metric
 from harness.report.ranking_rules import Headline, heat_class
 from harness.report.site import class_plots, exports, flip_plots, format, frames, palette, views
@@ -142,6 +143,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
     environment.globals |= {
         "meta": meta,
         "statuses": STATUSES,
+        "signs": SIGNS,
         "metrics": METRICS,
         "cell_path": views.cell_path,
         "class_colour": palette.colour,

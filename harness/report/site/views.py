@@ -29,6 +29,7 @@ class SiteMeta:
         benchmarks: benchmark → a sentence about it.
         summaries: module folder (``attacks/pgd``) → its manifest's summary.
         approximate: folders of the defences that declare approximate gradients.
+        thin: (benchmark, matrix) → kinds of attacks that it lacks.
     """
 
     version: str = ""
@@ -36,6 +37,7 @@ class SiteMeta:
     benchmarks: Mapping[str, str] = field(default_factory=dict)
     summaries: Mapping[str, str] = field(default_factory=dict)
     approximate: frozenset[str] = frozenset()
+    thin: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class MatrixPage:
         checked: state of ``gauntlet check`` → the modules of the page's records in it.
         what: label of a defence or an attack → its summary.
         approximate: defences whose gradient is approximate, where the attacker uses it.
+        thin: kinds of attacks that the matrix lacks.
         planned: all planned cells.
         curves: the curves over the budget.
         flips: the flipped comparisons, one section a victim.
@@ -90,6 +93,7 @@ class MatrixPage:
     checked: Mapping[str, tuple[str, ...]]
     what: Mapping[str, str]
     approximate: frozenset[str]
+    thin: tuple[str, ...]
     planned: tuple[CellRow, ...]
     curves: tuple[curves.Curves, ...]
     flips: tuple[flips.Flips, ...]
@@ -237,6 +241,7 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
             label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries
         },
         approximate=frozenset(label for label, ref in modules.items() if ref in approximate),
+        thin=tuple(meta.thin.get((first.benchmark, first.matrix), ())),
         planned=tuple(planned),
         curves=tuple(curves.curves(found)),
         flips=tuple(flips.flips(planned)),

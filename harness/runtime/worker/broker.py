@@ -15,52 +15,29 @@ import secrets
 import select
 import signal
 import socket
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from harness.runtime.contracts import ContractError, Spec
 from harness.runtime.tasks import TASKS
+from harness.runtime.worker.access import Access
 from harness.runtime.worker.failures import NetworkFailed
+from harness.runtime.worker.network_draws import NetworkDraws
 from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_process import ANSWERS, ASKS
 from harness.runtime.worker.network_protocol import Connection, Message
 from harness.runtime.worker.network_requests import check_request, check_values
 from harness.runtime.worker.pass_health import PassHealth, Trial
-from harness.runtime.worker.query_ledger import QueryLedger
 
 MAX_GRAPHS = 64
-"""Forward passes that an attack may keep for a backward pass at once."""
+"""Forward passes of a network that an attack may keep for a backward pass at once."""
 
-BATCH = 64
-"""Rows of a batch in stages that have none of their own."""
 MOST_BATCHES = 64
 """Rows of one request, in batches."""
 ROUNDING = 1e-3
 """How far a value of an input may lie outside of [0, 1] and be a picture's all the same."""
-
-
-@dataclass(frozen=True)
-class Access:
-    """What an attack may ask of a network.
-
-    Attributes:
-        asks: requests that are answered beside those of every model.
-        ledger: ledger of its queries, or ``None`` if they are not counted for each example.
-        answers: form of the answer to a query, ``scores`` or ``labels``.
-        goal_inputs: clean inputs from which goals are drawn, float32 ``[N, …]``, or ``None``.
-        batch: largest number of rows in a batch of the stage.
-        examples: number of the stage's inputs; 0 where the network is shown none.
-    """
-
-    asks: Collection[str] = ()
-    ledger: QueryLedger | None = None
-    answers: str = "scores"
-    goal_inputs: Tensor | None = None
-    batch: int = BATCH
-    examples: int = 0
 
 
 class Broker:
@@ -73,7 +50,7 @@ class Broker:
 
     Attributes:
         passes: rows in forward and in backward passes.
-        shown: outputs to the attacked inputs, in the form that ``predict`` stores.
+        shown: outputs to the attacked inputs ``[kept, B, …]``, in the form that ``predict`` stores.
         digests: first row, number of rows and SHA-256 of the attacked inputs that were shown.
         goals: goals that were drawn, batch by batch.
         breach: what the attack did against the protocol, or empty.
@@ -83,6 +60,7 @@ class Broker:
 
     def __init__(self, link: NetworkLink, spec: Spec, access: Access) -> None:
         self.link, self._spec, self.access = link, spec, access
+        self._network = NetworkDraws(link, access.samples)
         self.passes = {"forward": 0, "backward": 0}
         self.shown: list[Tensor] = []
         self.digests: list[tuple[int, int, str]] = []
@@ -101,7 +79,7 @@ class Broker:
     def load(self) -> int:
         """Return how many batches the attack has the network hold at present, rounded up."""
         rows = self._pending + sum(shape[0] for shape, _ in self.graphs.values())
-        return -(-rows // self.access.batch)
+        return -(-rows * self.access.samples // self.access.batch)
 
     def serve(self, server: socket.socket) -> None:
         """Answer on a listening socket until SIGTERM; one that is pending already counts too.
@@ -186,8 +164,10 @@ class Broker:
             raise ContractError(f"a batch of {len(self._rows)} rows ends with {len(x)}")
         if self.access.goal_inputs is not None:
             self.goals.append(self._drawn_goal(self.access.goal_inputs))
-        out = self._ask_as_attack(x)
-        self.shown.append(TASKS[self._spec.task].store(out))
+        found: list[Tensor] = []
+        while len(found) < self.access.kept:
+            found += self._ask_as_attack(x)
+        self.shown.append(torch.stack([TASKS[self._spec.task].store(out) for out in found]))
         text = hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()
         self.digests.append((int(self._rows[0]), len(x), text))
         self._rows, self._goal_of_batch = self._rows[:0], None
@@ -204,23 +184,27 @@ class Broker:
     def _drawn_goal(self, inputs: Tensor) -> Tensor:
         """Return the goals of the batch, which are drawn once."""
         if self._goal_of_batch is None:
-            self._goal_of_batch = self._ask_as_attack(inputs[self._rows]).argmin(dim=1)
+            answers = torch.stack(self._ask_as_attack(inputs[self._rows]))
+            self._goal_of_batch = answers.mean(dim=0).argmin(dim=1)
         return self._goal_of_batch
 
-    def _ask_as_attack(self, x: Tensor) -> Tensor:
+    def _ask_as_attack(self, x: Tensor) -> list[Tensor]:
         """Ask in a form that the attack has used for this batch, at random where it used several.
 
         A network that answered one form falsely would have to do so here.
+
+        Returns:
+            The answer of each pass, of which an attack gets the mean.
         """
         if self.access.ledger is not None:
-            return self.link.answer("forward", x)
+            return self._network.answers("forward", x)
         forms = self._forms or {"forward" in self.access.asks}
         if not secrets.choice(sorted(forms)):
-            return self.link.answer("predict", x)
+            return self._network.answers("predict", x)
         number = self._count = self._count + 1
-        out = self.link.answer("forward", x, graph=number)
-        self.link.free(number)
-        return out
+        found = self._network.answers("forward", x, graph=number)
+        self._network.free(number)
+        return found
 
     # -- queries ------------------------------------------------------------------------------
 
@@ -263,9 +247,10 @@ class Broker:
                 "model does not grant"
             )
         keep = request.keep and request.kind != "predict"
-        if keep and len(self.graphs) >= MAX_GRAPHS:
+        most = max(1, MAX_GRAPHS // self.access.samples)
+        if keep and len(self.graphs) >= most:
             raise ContractError(
-                f"the attack keeps more than {MAX_GRAPHS} forward passes for a backward pass"
+                f"the attack keeps more than {most} forward passes for a backward pass"
             )
         tensors = self.link.place(self._inputs(attack, request))
         check_values(request.kind, tensors, self._spec)
@@ -275,13 +260,13 @@ class Broker:
         if keep:
             number = self._count = self._count + 1
         self._pending = len(tensors[0])
-        outputs = attack.place(self.link.forward(request.kind, tensors, graph=number))
+        outputs = attack.place(self._network.forward(request.kind, tensors, graph=number))
         self.link.count_outputs(outputs)
         self._pending = 0
         if request.kind in ANSWERS:
             self._forms.add(request.kind == "forward" and keep)
         if request.kind != "training_loss_of":
-            self.passes["forward"] += len(tensors[0])
+            self.passes["forward"] += len(tensors[0]) * self.access.samples
         if keep:
             self.graphs[number] = (
                 tuple(tensors[0].shape),
@@ -308,10 +293,10 @@ class Broker:
         asked = Message("backward", graph=request.graph, first=request.first, keep=request.keep)
         self._pending = shape[0]
         placed = self.link.place(given)
-        (gradient,) = attack.place([self.link.backward(asked, shape)])
+        (gradient,) = attack.place([self._network.backward(asked, placed, shape)])
         self.link.count_gradient(placed, gradient)
         self._pending = 0
-        self.passes["backward"] += shape[0]
+        self.passes["backward"] += shape[0] * self.access.samples
         rest = iter(placed)
         by_output = [next(rest) if request.first >> n & 1 else None for n in range(len(outputs))]
         trial = self.health.backward(request.graph, by_output, gradient)
@@ -327,15 +312,16 @@ class Broker:
             wanted: numbers of the outputs that count.
         """
         number = self._count = self._count + 1
-        outputs = self.link.forward(trial.kind, self.link.place(trial.tensors), graph=number)
+        placed = self.link.place(trial.tensors)
+        outputs = self._network.forward(trial.kind, placed, graph=number)
         self.health.tried(trial, [outputs[n].clone() for n in wanted])
-        self.link.free(number)
+        self._network.free(number)
 
     def _free(self, attack: Connection, request: Message) -> None:
         """Forget a forward pass."""
         self.health.free(request.graph)
         if self.graphs.pop(request.graph, None) is not None:
-            self.link.free(request.graph)
+            self._network.free(request.graph)
         attack.send(Message("answer"))
 
     # -- checks -------------------------------------------------------------------------------

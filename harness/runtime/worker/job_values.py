@@ -63,7 +63,9 @@ class Options:
         examples: number of inputs that the attack gets; in a service.
         start: whether imported weights get a new head later.
         eight_bit: whether inputs are rounded to 8 bits before they are predicted.
-        rebatch: whether a sample of the inputs is predicted in other batches, too.
+        rebatch: whether a sample of the inputs is predicted in other batches, and again in these.
+        samples: passes of a random network for an answer to a white-box attack; in a service.
+        draws: predictions of each input by a random network.
     """
 
     threads: int
@@ -78,6 +80,8 @@ class Options:
     start: bool = False
     eight_bit: bool = False
     rebatch: bool = False
+    samples: int = 1
+    draws: int = 1
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Options:

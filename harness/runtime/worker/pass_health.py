@@ -85,6 +85,7 @@ class PassHealth:
     def __post_init__(self) -> None:
         self._generator = torch.Generator().manual_seed(0)
         self._kept: dict[int, Kept] = {}
+        self._losses: set[int] = set()  # graphs whose inputs are outputs of the network
         self._batch = 0  # rows of the present one
         self._passed = 0  # rows in its backward passes so far
         self._last = (0, 0)  # rows and bad rows of the last of them
@@ -103,6 +104,7 @@ class PassHealth:
             self.bad["last"] += self._last[1]
         self._batch = 0
         self._kept.clear()
+        self._losses.clear()
 
     def keep(
         self, number: int, kind: str, tensors: Sequence[Tensor], outputs: Sequence[Tensor]
@@ -115,13 +117,16 @@ class PassHealth:
             tensors: what it brought.
             outputs: what the network answered.
         """
-        if self._batch and not self._passed and kind != "training_loss_of":
+        if kind == "training_loss_of":
+            self._losses.add(number)
+        elif self._batch and not self._passed:
             copies = [[one.clone() for one in some] for some in (tensors, outputs)]
             self._kept[number] = Kept(kind, *copies)
 
     def free(self, number: int) -> None:
         """Forget a forward pass."""
         self._kept.pop(number, None)
+        self._losses.discard(number)
 
     def backward(
         self, number: int, given: Sequence[Tensor | None], gradient: Tensor
@@ -133,7 +138,7 @@ class PassHealth:
             given: the attack's gradient of each output, ``None`` where it gave none.
             gradient: gradient in the inputs.
         """
-        if not self._batch:
+        if not self._batch or number in self._losses:
             return None
         rows, bad = len(gradient), bad_rows(gradient)
         first, kept = not self._passed, self._kept.pop(number, None)

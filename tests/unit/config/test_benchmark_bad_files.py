@@ -218,6 +218,16 @@ BAD = [
         "train",
         [f"20:3: {M}.strikes: this key is now called poisons; rename it"],
     ),
+    (
+        "random",
+        "{samples: 1, draws: 100, seeds: 3}",
+        [
+            f"20:12: {M}.random.samples: expected at least 2, found 1; change it",
+            f"20:24: {M}.random.draws: expected at most 64, found 100; change it",
+            f"20:36: {M}.random.seeds: unknown key; ",
+        ],
+    ),
+    ("random", "8", [f"20:3: {M}.random: expected keys and values, found 8; "]),
     ("seed", "[0]", [f'20:3: {M}.seed: unknown key; did you mean "seeds"?']),
 ]
 

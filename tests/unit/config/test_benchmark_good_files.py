@@ -45,6 +45,7 @@ def test_what_may_be_left_out():
     assert matrix.goal == Goal()
     assert (matrix.seeds, matrix.clean, matrix.task) == ((0,), None, None)
     assert (matrix.keep.examples, matrix.keep.attention) == (8, False)
+    assert (matrix.random.samples, matrix.random.draws) == (8, 5)
 
 
 def test_found_by_name_folder_or_file(root):

@@ -112,6 +112,24 @@ def test_batch_dependent() -> None:
     assert _names(_judged(), dependent=0.011) == ["batch_dependent"]
 
 
+def test_undeclared_random() -> None:
+    assert _names(_judged(), repeated=0.01, dependent=0.01) == []
+    assert _names(_judged(), repeated=0.3, dependent=0.35) == ["undeclared_random"]
+    # a network that remembers a batch changes a little there, and everywhere in other batches
+    both = ["undeclared_random", "batch_dependent"]
+    assert _names(_judged(), repeated=0.1, dependent=1.0) == both
+
+
+def test_noop_may_differ_as_draws_do() -> None:
+    def flagged(changed: int, spread: int) -> bool:
+        counts = {"flip_rate": (changed, 100), "draws_differ": (spread, 100)}
+        return _names(_judged(**counts), attack="noop") == ["noop_differs"]
+
+    assert not flagged(31, 30)
+    assert flagged(32, 30)
+    assert not flagged(0, 0)
+
+
 def test_batch_dependence_by_task() -> None:
     rows = np.array([3, 2, 1, 0, 0])
     logits = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)

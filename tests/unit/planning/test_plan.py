@@ -58,7 +58,30 @@ def test_all_evasion_attacks_and_a_guard_share_the_undefended_training(checkout)
         **{"data": 1, "slice": 1, "train": 1, "attack": 4, "measure": 4},
         # clean inputs once per defence, attacked inputs once per cell
         "predict": 2 + 4,
+        "probe": 2,  # one for each network that answers
     }
+
+
+def test_a_network_is_probed_once_whatever_attacks_it_and_within_what_budget(checkout):
+    budgets = [{"norm": "linf", "eps": eps} for eps in (0.1, 0.2)]
+    plan = checkout.plan(
+        matrix(attacks=["noop", "sign"], defenses=["none", "guard"], budgets=budgets, seeds=[0, 1])
+    )
+    assert kinds(plan)["probe"] == 2 * 2
+    for one in plan.cells.values():
+        stage = plan.graph.stages[one.stages["probe"]]
+        assert "attack" not in stage.modules
+        assert not stage.recipe.budget
+        assert stage.key in one.own  # where it fails, the network does, and never the attack
+    assert stage.recipe.options.to_json() == {
+        **{"access": "victim", "hook": "probe", "no_model_access": False, "batch": 64},
+    }
+
+
+def test_only_white_box_evasion_is_probed(checkout):
+    others = [matrix("q", **QUERY), matrix("t", **TRANSFER), matrix("b", **BACKDOOR)]
+    others += [matrix("p", **POISONING), matrix("s", **SUPPLY_CHAIN)]
+    assert "probe" not in kinds(checkout.plan(*others))
 
 
 def test_a_defence_that_trains_does_not_share_it(checkout):
@@ -243,7 +266,7 @@ def test_only_the_stages_of_a_changed_folder_get_new_keys(own):
     gone = {stage.kind for key, stage in before.items() if key not in after}
     assert gone == {"attack", "measure", "predict"}
     kept = {stage.kind for key, stage in before.items() if key in after}
-    assert kept == {"data", "slice", "train", "attack", "measure", "predict"}
+    assert kept == {"data", "slice", "train", "attack", "measure", "predict", "probe"}
     noop = [c for c in own.plan().cells.values() if c.info.attack == "noop"]
     assert all(set(c.stages.values()) <= before.keys() for c in noop)
 

@@ -6,7 +6,8 @@ import pytest
 
 from harness.common.errors import UserErrors
 from tests.support.errors import raises_error
-from tests.support.workspaces import POISONING, TRANSFER, Checkout, cell, matrix
+from tests.support.module_sources import GUARD, TRAINER
+from tests.support.workspaces import POISONING, QUERY, TRANSFER, Checkout, cell, matrix
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +120,45 @@ def test_only_an_ensemble_plans_its_members_too(checkout):
     part = checkout.plan(only={"attack": {"both"}})
     assert {c.info.attack for c in part.cells.values()} == {"both", "noop", "sign"}
     assert cell(part, attack="both").key == cell(whole, attack="both").key
+
+
+# -- random networks --------------------------------------------------------------------------
+
+
+def options_of(plan, defense, role):
+    key = cell(plan, defense=defense).stages[role]
+    return plan.graph.stages[key].recipe.options
+
+
+@pytest.fixture(scope="module")
+def noisy(checkout):
+    checkout.module("defense", "noisy", GUARD, hooks=["guard"], random=True)
+    checkout.module("defense", "drawing-trainer", TRAINER, hooks=["fit"], random=True)
+    return checkout
+
+
+def test_a_defence_that_draws_is_asked_several_times(noisy):
+    defenses = ["none", "noisy", "drawing-trainer"]
+    plan = noisy.plan(matrix(defenses=defenses, attacks=["sign"]))
+    for defense, samples, draws in (("none", 1, 1), ("noisy", 8, 5), ("drawing-trainer", 1, 1)):
+        assert options_of(plan, defense, "attack").samples == samples
+        for role in ("before", "after"):
+            assert options_of(plan, defense, role).draws == draws
+        assert options_of(plan, defense, "before").rebatch == (draws == 1)
+        assert cell(plan, defense=defense).random == (draws > 1)
+    fewer = noisy.plan(
+        matrix(defenses=defenses, attacks=["sign"], random={"samples": 4, "draws": 2})
+    )
+    assert options_of(fewer, "noisy", "attack").samples == 4
+    assert options_of(fewer, "noisy", "after").draws == 2
+    for defense in ("none", "drawing-trainer"):
+        assert cell(fewer, defense=defense).key == cell(plan, defense=defense).key
+
+
+def test_only_the_network_itself_is_asked_several_times(noisy):
+    defenses = ["none", "noisy"]
+    queries = noisy.plan(matrix(**QUERY, defenses=defenses))
+    assert options_of(queries, "noisy", "attack").samples == 8  # to compare, not to answer
+    transfer = noisy.plan(matrix(**TRANSFER, defenses=defenses, attacks=["sign"]))
+    assert options_of(transfer, "noisy", "attack").samples == 1
+    assert options_of(transfer, "noisy", "after").draws == 5

@@ -15,11 +15,12 @@ from harness.planning.recipe import (
     ModuleRef,
     NoOptions,
     PredictOptions,
+    ProbeOptions,
     StageRecipe,
 )
 from harness.workspace import Workspace
 
-QUICK = "55f977208a080d55d6864cc5994918f0e69dfe91dc0d50c1b80f7e1f1a15d915"
+QUICK = "a28993bfecd67b32305e82f449545c453c9465f26b33b52c5e90740fc222a983"
 """Digest of all stage and cell keys of ``quick``, with literal digests of code, data and modules.
 
 It changes with the benchmark and with a manifest's parameters, too: then pin the new one. It must
@@ -54,6 +55,16 @@ def test_all_keys_of_quick(literal, tmp_path):
         (PredictOptions(20), '{"batch":20}'),
         (PredictOptions(20, eight_bit=True), '{"batch":20,"eight_bit":true}'),
         (PredictOptions(20, rebatch=True), '{"batch":20,"rebatch":true}'),
+        (PredictOptions(20, draws=5), '{"batch":20,"draws":5}'),
+        (
+            AccessOptions("victim", False, "perturb", samples=8),
+            '{"access":"victim","hook":"perturb","no_model_access":false,"samples":8}',
+        ),
+        (
+            AttackOptions("victim", False, "perturb", 20, False, samples=8),
+            '{"access":"victim","batch":20,"hook":"perturb","least_likely":false,'
+            '"no_model_access":false,"samples":8}',
+        ),
         (
             AccessOptions("source", False, "perturb"),
             '{"access":"source","hook":"perturb","no_model_access":false}',
@@ -62,6 +73,10 @@ def test_all_keys_of_quick(literal, tmp_path):
             AttackOptions("none", True, "trigger", 20, False),
             '{"access":"none","batch":20,"hook":"trigger","least_likely":false,'
             '"no_model_access":true}',
+        ),
+        (
+            ProbeOptions("victim", False, "probe", 64),
+            '{"access":"victim","batch":64,"hook":"probe","no_model_access":false}',
         ),
     ],
 )

@@ -236,7 +236,7 @@ def member(**changes):
         "eligible": np.array([1, 1, 1, 0], bool),
     }
     held = codec.pack_outcomes(outcomes, np.arange(4)) | changes
-    return Record.model_construct(status="ok", outcomes=held)
+    return Record.model_construct(status="ok", metrics={}, outcomes=held)
 
 
 def test_an_ensemble_reads_its_members():

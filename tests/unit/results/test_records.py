@@ -106,12 +106,20 @@ def test_golden_file_of_a_record_with_every_field_and_whole_numbers(tmp_path):
 
 
 def test_a_record_from_before_a_field_keeps_its_digest(tmp_path):
-    """``by``, ``flips`` and ``images`` came later; a record without them is read as it is."""
+    """``by``, ``flips``, ``health`` and ``images`` came later; without them it is read as it is."""
     path = records.write(tmp_path, made())
     record = records.read(path)
-    assert (record.by, record.flips, record.run.images) == (None, None, {})
-    assert not {"by", "flips"} & record.to_json().keys()
+    assert (record.by, record.flips, record.health, record.run.images) == (None, None, None, {})
+    assert not {"by", "flips", "health"} & record.to_json().keys()
     assert records.write(tmp_path / "copy", record).read_bytes() == path.read_bytes()
+
+
+def test_the_health_of_gradients_is_part_of_the_result(tmp_path):
+    record = made(health={"unlimited_success": 1.0, "backward_passes": 20})
+    assert record.result != made().result
+    assert records.read(records.write(tmp_path, record)) == record
+    with pytest.raises(ValidationError):
+        made(health={"unlimited_success": "all"})
 
 
 def test_a_record_is_frozen():

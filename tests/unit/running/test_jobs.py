@@ -54,6 +54,18 @@ def test_an_attack_that_asks_for_weights_gets_those_without_the_defence():
     assert "undefended" not in job.service.file.inputs
 
 
+def test_a_probe_has_the_network_answer_and_holds_no_module():
+    inputs = {"weights": "/w", "slice_x": "/x", "slice_y": "/y"}
+    options = {"threads": 1, "access": "victim", "budget": {}, "batch": 64}
+    file = job_file(("victim", "defense"), stage="probe", inputs=inputs, options=options)
+    job = with_service(StageJob("k" * 64, Path("/run/k"), file, 10.0, 4.0))
+    assert job.file.modules == {}
+    assert set(job.file.inputs) == {"slice_x", "slice_y"}
+    assert set(job.service.file.modules) == {"victim", "defense"}
+    assert set(job.service.file.inputs) == {"weights"}
+    assert job.service.file.options["needs"] == ["gradients"]
+
+
 # -- what is planned --------------------------------------------------------------------------
 
 

@@ -1,7 +1,7 @@
 """Receipts: the bytes of ``receipt.json`` stay what they are, and what is no receipt is refused."""
 
 import json
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
@@ -54,6 +54,12 @@ GOLDEN = """{
  "seconds": 1.2345,
  "status": "ok"
 }"""
+HEALTHY = replace(FULL, image=None, refused_queries=None, health={"gradient_gain": 5.5})
+GOLDEN_HEALTHY = (
+    GOLDEN.replace(' "image": "sha256:0f",\n', "")
+    .replace(' "oracle": {\n  "refused": 4\n },\n', "")
+    .replace(' "hook_seconds"', ' "health": {\n  "gradient_gain": 5.5\n },\n "hook_seconds"')
+)
 FAILED = ReceiptDraft("data", "missing", reason="no", by="harness", run="0123456789ab")
 GOLDEN_FAILED = """{
  "by": "harness",
@@ -79,6 +85,7 @@ GOLDEN_FAILED = """{
     ("draft", "files", "golden"),
     [
         (FULL, {"attacked/x.npy": b"1", "log.txt": b"said"}, GOLDEN),
+        (HEALTHY, {"attacked/x.npy": b"1", "log.txt": b"said"}, GOLDEN_HEALTHY),
         (FAILED, {}, GOLDEN_FAILED),
     ],
 )

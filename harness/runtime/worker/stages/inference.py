@@ -28,7 +28,9 @@ def predict(job: Job) -> None:
     """Save the outputs of the defended network on inputs without labels.
 
     The option ``eight_bit`` rounds the inputs first, as a file with 8 bits per value would. The
-    option ``rebatch`` saves outputs for a sample of the inputs in other batches, too.
+    option ``rebatch`` saves outputs for a sample of the inputs in other batches, and once more in
+    the same ones. With the option ``draws`` outputs are ``[draws, N, …]``, pass after pass over all
+    inputs.
     """
     network = GuardedNetwork(job, job.trained(), job.trained)
     raw, store = job.tensor("x", "x.npy"), TASKS[job.spec.task].store
@@ -43,13 +45,14 @@ def predict(job: Job) -> None:
             found.append(store(network.answer(x)).cpu())
         return torch.cat(found)
 
-    arrays.save_array(
-        job.out / "outputs" / "outputs.npy", outputs(batches(len(raw), job.options.batch))
-    )
+    whole = [outputs(batches(len(raw), job.options.batch)) for _ in range(job.options.draws)]
+    found = whole[0] if len(whole) == 1 else torch.stack(whole)
+    arrays.save_array(job.out / "outputs" / "outputs.npy", found)
     if job.options.rebatch:
         parts = other_batches(len(raw), raw[:1].numel())
         arrays.save_array(job.out / "rebatched" / "rows.npy", torch.cat(parts))
-        arrays.save_array(job.out / "rebatched" / "outputs.npy", outputs(parts))
+        for name in ("outputs", "repeated"):
+            arrays.save_array(job.out / "rebatched" / f"{name}.npy", outputs(parts))
 
 
 def other_batches(examples: int, values: int) -> list[Tensor]:

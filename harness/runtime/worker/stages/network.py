@@ -15,7 +15,8 @@ import torch
 
 from harness.runtime.contracts import as_input
 from harness.runtime.worker import arrays
-from harness.runtime.worker.broker import BATCH, Access, Broker
+from harness.runtime.worker.access import BATCH, Access
+from harness.runtime.worker.broker import Broker
 from harness.runtime.worker.failures import NetworkFailed
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.network_link import NetworkLink
@@ -71,10 +72,21 @@ def access_of(job: Job) -> Access:
         goals = inputs_of(job) if options.least_likely else None
         # every model predicts; only needs grant more
         asks = {ask for need in options.needs for ask in GRANTED.get(need, ())}
-        return Access({"predict", *asks}, goal_inputs=goals, batch=batch, examples=options.examples)
-    ledger = QueryLedger(inputs_of(job), options.budget)
-    answers = options.budget.answers or "scores"
-    return Access(ledger=ledger, answers=answers, batch=batch, examples=options.examples)
+        return Access(
+            {"predict", *asks},
+            goal_inputs=goals,
+            batch=batch,
+            examples=options.examples,
+            samples=options.samples,
+            kept=options.samples,
+        )
+    return Access(
+        ledger=QueryLedger(inputs_of(job), options.budget),
+        answers=options.budget.answers or "scores",
+        batch=batch,
+        examples=options.examples,
+        kept=options.samples,
+    )
 
 
 def inputs_of(job: Job) -> torch.Tensor:
@@ -128,7 +140,9 @@ def save(job: Job, broker: Broker) -> None:
     if ledger is not None:
         arrays.save_array(job.out / "oracle" / "counts.npy", ledger.counts)
     if broker.shown:
-        arrays.save_array(job.out / "shown" / "outputs.npy", torch.cat(broker.shown))
+        answers = torch.cat(broker.shown, dim=1)
+        only = answers[0] if broker.access.kept == 1 else answers
+        arrays.save_array(job.out / "shown" / "outputs.npy", only)
         arrays.write_json(job.out / "shown" / "digests.json", broker.digests)
     if broker.goals:
         arrays.save_array(job.out / "goal" / "goal.npy", torch.cat(broker.goals))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from harness.runtime.contracts import ContractError
-from harness.runtime.worker.broker import MAX_GRAPHS, Access
+from harness.runtime.worker.access import Access
+from harness.runtime.worker.broker import MAX_GRAPHS
 from harness.runtime.worker.network_process import ASKS
 from harness.runtime.worker.network_protocol import HEADER, KINDS, Connection, Message
 from harness.runtime.worker.tensor_files import HEAD, SEALS, make_file

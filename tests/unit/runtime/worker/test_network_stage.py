@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from harness.runtime.contracts import Spec
-from harness.runtime.worker.broker import Access, Broker
+from harness.runtime.worker.access import Access
+from harness.runtime.worker.broker import Broker
 from harness.runtime.worker.failures import NetworkFailed
 from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.spawn import PR_SET_CHILD_SUBREAPER, prctl

@@ -1,0 +1,136 @@
+"""Signs of blinding: each at both sides, and what it does to a rank."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.report.blinding import SIGNS
+from harness.report.leaderboard import tables
+from harness.results.codec import pack_bits
+from tests.support import synthetic
+from tests.support.synthetic import Suite
+
+N = 100
+STEP = {"backward": N, "forward": N}
+MANY = {"backward": 20 * N, "forward": 20 * N}
+ASKING = {"forward": 500 * N}
+BLIND: dict[str, int] = {}
+
+
+def frame(
+    attacks: dict[str, tuple[dict[str, int], dict[str, int]]],
+    networks: dict[str, str] | None = None,
+    budgets=(("L∞ 8/255", 8 / 255),),
+) -> pd.DataFrame:
+    """Attack → passes, and defence → examples (of 100, all right before) that it leaves right."""
+    defenses = dict.fromkeys(next(iter(attacks.values()))[1], 0.5)
+    suite = Suite(defenses=defenses, attacks=dict.fromkeys(attacks, 1.0), budgets=budgets,
+                  examples=N, seeds=(0,))  # fmt: skip
+    found = synthetic.frame(suite)
+    made = []
+    for record in found.record:
+        cell = record.cell
+        passes, left = attacks[cell.attack]
+        robust = left[cell.defense]
+        robust = robust[cell.budget_label] if isinstance(robust, dict) else robust
+        after = np.arange(N) < robust
+        bits = {"before": np.ones(N, bool), "after": after, "success": ~after,
+                "eligible": np.ones(N, bool)}  # fmt: skip
+        outcomes = {"ids": "i", "n": N} | {name: pack_bits(each) for name, each in bits.items()}
+        network = (networks or {}).get(cell.defense, f"network of {cell.defense}")
+        metric = {"value": robust / N, "k": robust, "n": N}
+        made.append(
+            synthetic.altered(
+                record,
+                outcomes=outcomes,
+                cost={"attack": passes},
+                stages={"network": network, "slice": "s"},
+                metrics=dict(record.to_json()["metrics"]) | {"robust_accuracy": metric},
+            )
+        )
+    found["record"] = made
+    return found
+
+
+def rows(found: pd.DataFrame):
+    table = tables(found)[0]
+    return {row.defense: row for row in (*table.rows, *table.unranked)}
+
+
+def signs(found: pd.DataFrame, defense: str = "guard") -> list[str]:
+    return [sign.name for sign in rows(found)[defense].signs]
+
+
+def both(none: int, guard: int) -> dict[str, int]:
+    return {"none": none, "guard": guard}
+
+
+@pytest.mark.parametrize(("step", "expected"), [(60, []), (40, ["one_step_beats_many"])])
+def test_one_step_beats_many(step, expected) -> None:
+    found = frame({"fgsm": (STEP, both(40, step)), "pgd": (MANY, both(20, 60))})
+    assert signs(found) == expected
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(60, []), (40, ["query_beats_gradients"])])
+def test_a_search_without_gradients_beats_them(asked, expected) -> None:
+    found = frame({"pgd": (MANY, both(20, 60)), "square": (ASKING, both(25, asked))})
+    assert signs(found) == expected
+
+
+@pytest.mark.parametrize(("random", "expected"), [(95, []), (40, ["random_beats_gradients"])])
+def test_random_change_beats_gradients(random, expected) -> None:
+    found = frame({"pgd": (MANY, both(20, 60)), "random_noise": (BLIND, both(95, random))})
+    assert signs(found) == expected
+
+
+@pytest.mark.parametrize(("lent", "expected"), [(70, []), (30, ["borrowed_beats_gradients"])])
+def test_inputs_made_against_another_beat_gradients(lent, expected) -> None:
+    found = frame({"pgd": (MANY, both(20, 60)), "pgd@none": (BLIND, both(20, lent))})
+    found["made_against"] = [
+        "none" if attack.endswith("@none") else None for attack in found.attack
+    ]
+    found = found[(found.defense != "none") | (found.attack != "pgd@none")].reset_index(drop=True)
+    assert signs(found) == expected
+    assert rows(found)["guard"].score.value == min(lent, 60) / N
+
+
+@pytest.mark.parametrize(("large", "expected"), [(50, []), (80, ["success_falls_with_radius"])])
+def test_success_falls_with_the_radius(large, expected) -> None:
+    budgets = (("L∞ 8/255", 8 / 255), ("L∞ 4/255", 4 / 255))
+    guard = {"L∞ 8/255": large, "L∞ 4/255": 60}
+    none = {"L∞ 8/255": 20, "L∞ 4/255": 50}
+    found = frame({"pgd": (MANY, {"none": none, "guard": guard})}, budgets=budgets)
+    assert signs(found) == expected
+    # a smaller change is within the larger budget, so that it counts there too
+    assert rows(found)["guard"].score.value == min(large, 60) / N
+
+
+def test_a_difference_of_few_examples_is_no_sign() -> None:
+    found = frame({"pgd": (MANY, both(20, 60)), "square": (ASKING, both(25, 57))})
+    assert not signs(found)  # three of a hundred: larger than two points, not significant
+
+
+def test_a_sign_keeps_a_defence_from_a_rank() -> None:
+    found = frame({"pgd": (MANY, both(20, 90)), "square": (ASKING, both(25, 60))})
+    row = rows(found)["guard"]
+    assert (row.rank, row.bound, row.blinded) == (None, "upper", True)
+    assert row.score.value == 0.6
+
+
+def test_a_sign_is_set_aside_where_nothing_is_left_to_doubt() -> None:
+    """The strongest case leaves no more than of the same network without the guard."""
+    attacks = {"pgd": (MANY, both(20, 90)), "square": (ASKING, both(25, 21))}
+    same = frame(attacks, networks={"none": "n", "guard": "n"})
+    assert rows(same)["guard"].rank
+    assert signs(same) == ["query_beats_gradients"]
+    assert rows(frame(attacks))["guard"].rank is None  # what its own network holds is unknown
+
+
+def test_the_undefended_network_shows_signs_and_keeps_its_rank() -> None:
+    found = frame({"pgd": (MANY, both(60, 50)), "square": (ASKING, both(20, 50))})
+    assert signs(found, "none") == ["query_beats_gradients"]
+    assert rows(found)["none"].rank  # it has no guard
+
+
+def test_every_sign_has_a_meaning() -> None:
+    assert all(sign.meaning.endswith(".") for sign in SIGNS.values())

@@ -1,0 +1,54 @@
+"""Host stage ``strongest``: which input of each example it keeps."""
+
+import numpy as np
+import pytest
+
+from harness.common.files import save_array, write_json
+from harness.planning.recipe import StrongestRecipe
+from harness.running.strongest import strength, strongest
+
+
+@pytest.mark.parametrize(
+    ("goal", "void", "expected"),
+    [(None, None, [0, 1, 1]), (np.array([1, 1, 2]), None, [0, 1, 0])],
+)
+def test_each_example_keeps_the_strongest_input(tmp_path, goal, void, expected) -> None:
+    y = np.array([0, 0, 0])
+    outputs = [
+        np.array([[1.0, 4.0, 0.0], [3.0, 0.0, 0.0], [2.0, 0.0, 1.0]]),
+        np.array([[1.0, 2.0, 0.0], [3.0, 1.0, 0.0], [np.nan, 0.0, 0.0]]),
+    ]
+    if goal is not None:
+        outputs[1][2] = [2.0, 1.5, 0.0]
+    chosen = run(tmp_path, y, outputs, goal, void)
+    assert chosen.tolist() == expected
+
+
+def test_maps_are_compared_by_pixels_that_count(tmp_path) -> None:
+    y = np.array([[[0, 255], [1, 1]]], np.uint8)
+    outputs = [np.array([[[1, 3], [1, 1]]], np.uint8), np.array([[[1, 3], [0, 1]]], np.uint8)]
+    assert run(tmp_path, y, outputs, None, 255).tolist() == [1]
+    assert strength(outputs[1], y, None, 255).tolist() == [2 / 3]
+    assert strength(outputs[0], y, y, 255).tolist() == [2 / 3]
+
+
+def run(tmp_path, y, outputs, goal, void):
+    """Return the number of the attack whose input each example keeps."""
+    folder = tmp_path / "slice"
+    save_array(folder / "y" / "y.npy", y)
+    write_json(folder / "spec.json", {"void": void})
+    inputs = {"slice": folder}
+    if goal is not None:
+        save_array(tmp_path / "goal" / "goal.npy", goal)
+        inputs["goal"] = tmp_path / "goal"
+    for number, each in enumerate(outputs):
+        save_array(tmp_path / f"o{number}" / "outputs.npy", each)
+        save_array(tmp_path / f"a{number}" / "x.npy", np.full((len(y), 2), number, np.float32))
+        inputs |= {
+            f"outputs_{number}": tmp_path / f"o{number}",
+            f"attacked_{number}": tmp_path / f"a{number}",
+        }
+    strongest(StrongestRecipe(len(outputs)), inputs, tmp_path / "out", tmp_path)
+    choice = np.load(tmp_path / "out" / "choice" / "choice.npy")
+    assert np.array_equal(np.load(tmp_path / "out" / "attacked" / "x.npy")[:, 0], choice)
+    return choice
