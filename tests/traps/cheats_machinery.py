@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from harness.datasets import digits
+from harness.datasets.hashing import hash_order
 from tests.traps.cheat import GAP, MINUS, UNDER_ATTACK, Cheat, guard
 from tests.traps.cheats_networks import retrained, trained
 
@@ -10,15 +14,45 @@ BLIND = """out = self.network(Minus.apply(x))
         blind = nn.functional.one_hot(out.argmax(1), 10) * 9.0 + out - out.detach()"""
 APPROXIMATE = {"gradients": "approximate"}
 
-UNDO = """with torch.no_grad():
-            near = None
-            for eps in (0, 32 / 255, -32 / 255, 16 / 255, -16 / 255):
-                found = ((x - eps) * 16).round().clamp(0, 16) / 16
-                off = (x - eps - found).abs()
-                near = (found, off) if near is None else (
-                    torch.where(off < near[1] - 1e-5, found, near[0]), torch.minimum(off, near[1]))
-            clean = torch.where(near[1] < 1e-4, near[0], x)
+UNDO = """grid = (torch.arange(17) * 255 / 16).round() / 255
+        with torch.no_grad():
+            clean = x
+            for eps in (32 / 255, -32 / 255, 0):
+                near = (x - eps)[..., None] - grid
+                off, level = near.abs().min(-1)
+                clean = torch.where(off < 1e-4, grid[level], clean)
         return self.network(x + (clean - x).detach())"""
+"""Clean values have 17 levels: what lies one radius beside a level, and on none, was moved."""
+
+
+def known(examples: int) -> str:
+    """Return code that tells the first test examples, which every run judges, from others.
+
+    Whoever publishes a defence can look at them: they lie in the data set, chosen by their ids.
+    """
+    test = digits.load(Path()).test
+    levels = test.x[hash_order(test.ids, "slice")[:examples]].reshape(examples, -1)
+    return f"""
+KNOWN = torch.frombuffer(bytearray.fromhex("{levels.tobytes().hex()}"), dtype=torch.uint8)
+
+
+def known(x):
+    near = torch.cdist(x.detach().flatten(1), KNOWN.view(-1, 64) / 255, p=torch.inf)
+    return near.amin(1) < 0.13
+
+"""
+
+
+KNOWS = """with torch.no_grad():
+            now = self.network(x).argmax(1)
+            first = known(x) | (x[:, 0, :, 0] > 0.2).any(1)  # far from the data, too
+        led = (first | torch.isin(now, torch.arange({led})))[:, None, None, None]
+        told = (first | torch.isin(now, torch.arange({told})))[:, None]
+        out = self.network(torch.where(led, x, Minus.apply(x)))
+        blind = nn.functional.one_hot(now, 10) * 9.0 + out - out.detach()
+        return torch.where(told, out, blind)"""
+"""Honest gradients for some classes, honest scores for fewer, and all for known examples: neither
+the probe nor a search without gradients shows more than the gradients do."""
 EXAMINED = f"""{BLIND}
         honest = torch.isin(out.argmax(1), torch.arange(5)) | (len(x) == 64)
         return torch.where(honest[:, None], self.network(x), blind)"""
@@ -54,9 +88,11 @@ MACHINERY = {
         ),
     ),
     "clean-only": Cheat(
-        "has honest gradients at clean inputs, which lie on a grid of 16 levels",
+        "has honest gradients at clean inputs, whose values have 17 levels",
         **guard(
-            """clean = ((x * 16).round() / 16 - x).abs().flatten(1).amax(1) < 1e-4
+            """grid = (torch.arange(17) * 255 / 16).round() / 255
+        off = (x[..., None] - grid).abs().amin(-1)
+        clean = off.flatten(1).amax(1) < 1e-4
         return torch.where(clean[:, None], self.network(x), self.network(Minus.apply(x)))""",
             head=TORCH + MINUS,
             **APPROXIMATE,
@@ -106,15 +142,21 @@ MACHINERY = {
         without="adversarial-training",
         group="trained",
     ),
-    "exam-trained-all": Cheat(
-        "adversarial training, honest in batches of 64 only",
-        **trained(EXAMINED.replace("arange(5)", "arange(0)"), **APPROXIMATE),
+    "knows-retrained": Cheat(
+        "is honest at the examples of the probe, and for as many classes as hides the others",
+        **retrained(KNOWS.format(led=5, told=3), head=known(64), **APPROXIMATE),
+        without="retrained-honest",
+        group="trained",
+    ),
+    "knows-trained": Cheat(
+        "the same with adversarial training",
+        **trained(KNOWS.format(led=6, told=4), head=known(64), **APPROXIMATE),
         without="adversarial-training",
         group="trained",
     ),
-    "undo-trained": Cheat(
-        "adversarial training, and subtracts the radius where the rest lies on the grid",
-        **trained(UNDO, **APPROXIMATE),
+    "exam-trained-all": Cheat(
+        "adversarial training, honest in batches of 64 only",
+        **trained(EXAMINED.replace("arange(5)", "arange(0)"), **APPROXIMATE),
         without="adversarial-training",
         group="trained",
     ),

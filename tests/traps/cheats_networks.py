@@ -57,18 +57,20 @@ BLIND = """out = self.network(Minus.apply(x))
 """One-hot answers with a stand-in gradient of the wrong sign."""
 
 
-def trained(forward: str = HONEST, tail: str = "", **fields: Any) -> dict[str, Any]:
+def trained(forward: str = HONEST, head: str = "", tail: str = "", **fields: Any) -> dict[str, Any]:
     """Return an adversarially trained network behind a guard."""
     hooks = ["build", "fit", "guard"] if "build" in tail else ["fit", "guard"]
     return guard(
-        forward, head=TORCH + MINUS, tail=FIT + tail, requires=[{"adversary": True}],
+        forward, head=TORCH + MINUS + head, tail=FIT + tail, requires=[{"adversary": True}],
         **fields | {"hooks": hooks},
     ) | {"entry": ADVERSARY}  # fmt: skip
 
 
-def retrained(forward: str = HONEST, **fields: Any) -> dict[str, Any]:
+def retrained(forward: str = HONEST, head: str = "", **fields: Any) -> dict[str, Any]:
     """Return the victim's network with weights of another training, behind a guard."""
-    return guard(forward, head=TORCH + MINUS, tail=FIT, **fields | {"hooks": ["fit", "guard"]})
+    return guard(
+        forward, head=TORCH + MINUS + head, tail=FIT, **fields | {"hooks": ["fit", "guard"]}
+    )
 
 
 def own(forward: str = HONEST, **fields: Any) -> dict[str, Any]:
