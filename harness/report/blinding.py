@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from harness.config.threat import THREATS
 from harness.judge.flags import POINTS
+from harness.report import gradient_signs
 from harness.report.cells import CellRow
 from harness.report.drafts import Draft
 from harness.report.tables import TableFlag
@@ -29,6 +30,7 @@ class Case:
 
     Attributes:
         draft: the defence.
+        planned: its cells, without those on borrowed inputs.
         gradient: labels of its attacks that follow gradients.
         one_step: those of them with one step.
         many_steps: those of them with several.
@@ -41,6 +43,7 @@ class Case:
         self.draft = draft
         self.rows = {row.attack: row for row in draft.group if row.attack in draft.own}
         examples = next((o.size for run in draft.own.values() for o in run.values()), 1)
+        self.planned = [row for row in draft.group if not row.made_against]
         ours = {label: row for label, row in self.rows.items() if not row.made_against}
         played = {label: _passes(row) for label, row in ours.items() if not row.attack_control}
         self.gradient = [label for label, passes in played.items() if passes.get("backward")]
@@ -167,6 +170,18 @@ SIGNS: Mapping[str, Sign] = {
     ),
     "success_falls_with_radius": Sign(
         "Attacks that follow gradients do better with a smaller radius.", success_falls_with_radius
+    ),
+    "unlimited_attack_fails": Sign(
+        "An attack without a limit does not reach almost all labels.",
+        lambda case: gradient_signs.find("unlimited_attack_fails", case.planned, case.gradient),
+    ),
+    "gradients_vanish": Sign(
+        "Inputs have no gradient, or the loss of every attack is flat.",
+        lambda case: gradient_signs.find("gradients_vanish", case.planned, case.gradient),
+    ),
+    "gradients_mislead": Sign(
+        "Gradients point elsewhere than finite differences, or the loss does not rise along them.",
+        lambda case: gradient_signs.find("gradients_mislead", case.planned, case.gradient),
     ),
     "different_under_attack": Sign("The network answers an attack otherwise than it predicts."),
     "lost_gradients": Sign("Gradients that an attack asks for are zero or not finite."),

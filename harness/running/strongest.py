@@ -42,7 +42,8 @@ def strength(outputs: Array, y: Array, goal: Array | None, void: int | None) -> 
     """Return how far each answer is from what the defender wants, float64 ``[N]``.
 
     Args:
-        outputs: logits ``[N, K]``, or class maps ``[N, H, W]``.
+        outputs: logits ``[N, K]``, or class maps ``[N, H, W]``; of a random network ``[D, …]`` of
+            these, of which the mean over the D draws is returned.
         y: classes ``[N]``, or class maps.
         goal: what the attacker wants, shaped as ``y``; ``None``: anything else than ``y``.
         void: the label that does not count, or ``None``.
@@ -54,6 +55,9 @@ def strength(outputs: Array, y: Array, goal: Array | None, void: int | None) -> 
     >>> strength(np.array([[2.0, 1.0], [0.0, 3.0]]), np.array([0, 0]), None, None).tolist()
     [-1.0, 3.0]
     """
+    if outputs.ndim == (3 if y.ndim == 1 else 4):
+        mean: Array = np.mean([strength(draw, y, goal, void) for draw in outputs], axis=0)
+        return mean
     labels = y if goal is None else goal
     if outputs.ndim == y.ndim:
         counted = np.ones(y.shape, bool) if void is None else labels != void

@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness.report import gradient_signs
 from harness.report.blinding import SIGNS
 from harness.report.leaderboard import tables
 from harness.results.codec import pack_bits
+from harness.runtime.worker import health_names
 from tests.support import synthetic
 from tests.support.synthetic import Suite
 
@@ -130,6 +132,51 @@ def test_the_undefended_network_shows_signs_and_keeps_its_rank() -> None:
     found = frame({"pgd": (MANY, both(60, 50)), "square": (ASKING, both(20, 50))})
     assert signs(found, "none") == ["query_beats_gradients"]
     assert rows(found)["none"].rank  # it has no guard
+
+
+def healthy(**figures: float) -> pd.DataFrame:
+    """Two attacks against a guard whose gradients have some figures of health."""
+    found = frame({"pgd": (MANY, both(20, 60)), "fgsm": (STEP, both(50, 80))})
+    record = found.record.tolist()
+    found["record"] = [
+        synthetic.altered(one, health=figures) if one.cell.defense == "guard" else one
+        for one in record
+    ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("figure", "good", "bad", "sign"),
+    [
+        ("unlimited_success", 1.0, 0.9, "unlimited_attack_fails"),
+        ("probe_start_zero_gradients", 0.0, 0.1, "gradients_vanish"),
+        ("probe_end_zero_gradients", 0.02, 0.1, "gradients_vanish"),
+        ("start_zero_gradients", 0.02, 0.1, "gradients_vanish"),
+        ("saturated_loss", 0.02, 0.3, "gradients_vanish"),
+        ("probe_loss_rose", 1.0, 0.5, "gradients_mislead"),
+        ("probe_gradient_gain", 3.0, 1.0, "gradients_mislead"),
+        ("probe_gradient_agreement", 0.87, -0.9, "gradients_mislead"),
+        ("gradient_agreement", 0.87, -0.9, "gradients_mislead"),
+    ],
+)
+def test_health_of_gradients(figure, good, bad, sign) -> None:
+    assert not signs(healthy(**{figure: good}))
+    assert signs(healthy(**{figure: bad})) == [sign]
+
+
+def test_a_loss_that_one_attack_does_not_flatten_is_no_sign() -> None:
+    found = healthy(saturated_loss=0.9)
+    one = found.index[(found.defense == "guard") & (found.attack == "fgsm")][0]
+    found.at[one, "record"] = synthetic.altered(found.record[one], health={"saturated_loss": 0.0})
+    assert not signs(found)
+
+
+def test_figures_of_health_are_those_that_are_measured() -> None:
+    known = {limit.figure for limits in gradient_signs.SIGNS.values() for limit in limits}
+    assert known <= {*health_names.PROBE, *health_names.ATTACK}
+    assert {figure for figure in known if figure in health_names.ATTACK} == set(
+        gradient_signs.OF_ATTACKS
+    )
 
 
 def test_every_sign_has_a_meaning() -> None:

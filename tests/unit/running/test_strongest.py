@@ -32,6 +32,14 @@ def test_maps_are_compared_by_pixels_that_count(tmp_path) -> None:
     assert strength(outputs[0], y, y, 255).tolist() == [2 / 3]
 
 
+def test_draws_of_a_random_network_are_averaged() -> None:
+    y = np.array([0])
+    draws = np.array([[[1.0, 0.0]], [[0.0, 3.0]]])
+    assert strength(draws, y, None, None).tolist() == [1.0]
+    maps = np.array([[[[0, 1]]], [[[1, 1]]]], np.uint8)
+    assert strength(maps, maps[0], None, None).tolist() == [0.25]
+
+
 def run(tmp_path, y, outputs, goal, void):
     """Return the number of the attack whose input each example keeps."""
     folder = tmp_path / "slice"

@@ -1,0 +1,105 @@
+"""Signs of blinding in the health of a network's gradients.
+
+Probe and attacks are measured by the harness itself (``runtime.worker.gradient_health`` and
+``pass_health``). A figure of attacks counts only if no attack that follows gradients is better off.
+"""
+
+from __future__ import annotations
+
+import statistics as plain
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.report.cells import CellRow
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Limit of a figure of health.
+
+    Attributes:
+        figure: name of the figure, one of ``runtime.worker.health_names``; a test compares them.
+        best: how the figures of several attacks are combined.
+        beyond: whether a value is beyond the limit.
+        text: sentence with the value.
+    """
+
+    figure: str
+    best: Callable[[Iterable[float]], float]
+    beyond: Callable[[float], bool]
+    text: str
+
+    @property
+    def of_attacks(self) -> bool:
+        """Whether the figure is of an attack's own passes, not of the probe."""
+        return self.figure in OF_ATTACKS
+
+
+OF_ATTACKS = ("start_zero_gradients", "saturated_loss", "gradient_agreement")
+"""Figures of an attack's own passes; all others are of the network's probe."""
+GAIN = 1.5
+"""Least gain of the gradient's direction over random directions of equal length."""
+AGREEMENT = 0.5
+"""Least agreement of a gradient's direction with finite differences."""
+UNLIMITED = 0.95
+"""Least share that an attack without a limit makes wrong."""
+ROSE = 0.9
+"""Least share of rows whose loss rises along a short search."""
+ZERO = 0.05
+"""Largest share of rows without a gradient."""
+
+SIGNS: Mapping[str, Sequence[Limit]] = {
+    "unlimited_attack_fails": (
+        Limit("unlimited_success", min, lambda v: v < UNLIMITED,
+              "an attack without a limit makes only {:.1%} of the probed labels wrong"),
+    ),
+    "gradients_vanish": (
+        Limit("probe_start_zero_gradients", max, lambda v: v > ZERO,
+              "{:.1%} of the probed inputs have no gradient"),
+        Limit("probe_end_zero_gradients", max, lambda v: v > ZERO,
+              "{:.1%} of the probed inputs have no gradient at the end of a search"),
+        Limit("start_zero_gradients", min, lambda v: v > ZERO,
+              "{:.1%} of the inputs have no gradient where attacks begin"),
+        Limit("saturated_loss", min, lambda v: v > ZERO,
+              "for {:.1%} of the inputs the loss of every attack is flat in the outputs"),
+    ),
+    "gradients_mislead": (
+        Limit("probe_loss_rose", min, lambda v: v < ROSE,
+              "the loss rises along the gradient for {:.1%} of the probed inputs only"),
+        Limit("probe_gradient_gain", min, lambda v: v < GAIN,
+              "a step along the gradient does {:.2g} times as much as one at random"),
+        Limit("probe_gradient_agreement", min, lambda v: v < AGREEMENT,
+              "gradients agree with finite differences to {:.2f} only (1 is full agreement)"),
+        Limit("gradient_agreement", max, lambda v: v < AGREEMENT,
+              "the attacks' gradients agree with finite differences to {:.2f} only"),
+    ),
+}  # fmt: skip
+"""Name of a sign → limits of figures, any of which shows it.
+
+Seen on digits and on small scenes. Honest networks (none, adversarial training, JPEG and feature
+squeezing with stand-ins): nothing without a gradient, agreement 0.87 to 1.0, gain 2.6 to 5.9, the
+loss rises for all, an unlimited attack reaches all.
+"""
+
+
+def find(name: str, rows: Sequence[CellRow], gradient: Sequence[str]) -> tuple[str, str] | None:
+    """Return text and attack of a sign, or ``None`` where it is not seen or nothing was measured.
+
+    Args:
+        name: a row of ``SIGNS``.
+        rows: the cells of one defence.
+        gradient: labels of its attacks that follow gradients.
+    """
+    for limit in SIGNS[name]:
+        by_attack: dict[str, list[float]] = {}
+        for row in rows:
+            health = (row.record.health if row.record else None) or {}
+            if limit.figure in health and (row.attack in gradient or not limit.of_attacks):
+                by_attack.setdefault(row.attack, []).append(float(health[limit.figure]))
+        if by_attack:
+            means = {attack: plain.fmean(values) for attack, values in by_attack.items()}
+            value = limit.best(means.values())
+            if limit.beyond(value):
+                attack = next(label for label, mean in means.items() if mean == value)
+                return limit.text.format(value), attack
+    return None
