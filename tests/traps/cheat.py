@@ -12,6 +12,9 @@ LEVEL, SIGN, GAP, RANKED = "level", "sign", "gap", "ranked"
 """How a row ends: at the level of the network without the trick; not ranked, with a sign of
 blinding; not ranked, as results are missing; ranked above that level, without a sign."""
 
+BOTH = ("local", "docker")
+"""Cheats that may end otherwise where processes are isolated."""
+
 POINTS = 0.03
 """How far above the level of the network without the trick a robust score may lie."""
 
@@ -30,6 +33,7 @@ class Cheat:
         entry: more of its entry in the matrix.
         group: name of the matrix in which it plays, a key of ``cheat_run.GROUPS``.
         words: text that the reason of a gap must contain.
+        tested: executors in which the tests play it; the table plays all.
     """
 
     tries: str
@@ -41,6 +45,7 @@ class Cheat:
     entry: Mapping[str, Any] = field(default_factory=dict)
     group: str = "weights"
     words: str = ""
+    tested: Collection[str] = ("local",)
 
 
 HONEST = "return self.network(x)"

@@ -32,9 +32,9 @@ if "dlr" not in (ROOT / "attacks/apgd/manifest.yaml").read_text():  # TODO: goes
 GROUPS: Mapping[str, Mapping[str, Any]] = {
     "honest": {
         "defenses": ["none", TRAINED, "jpeg", "feature-squeezing/bits-4"],
-        "budgets": [{"norm": "linf", "eps": 16 / 255}, LINF],
         "borrow": "all",
     },
+    "donors": {"defenses": ["none", "jpeg", "exits", "declines-gradients"], "borrow": "all"},
     "weights": {"defenses": ["none"]},
     "trained": {"defenses": ["none", TRAINED]},
     "random": {"defenses": ["none"]},
@@ -144,28 +144,23 @@ def play(checkout: Checkout, scale: Scale, executor: str, names: Iterable[str] =
             place = Path(FOLDERS[kind], name)
             shutil.copytree(ROOT / place, checkout.root / place, dirs_exist_ok=True)
     checkout.module("attack", "eot", EOT, needs=["loss", "gradients"], random=True)
-    chosen = set(names) or set(CHEATS)
+    chosen = {name: CHEATS[name] for name in names or CHEATS if CHEATS[name].group in scale.groups}
     wanted: dict[str, list[Any]] = {group: [] for group in scale.groups}
+    without = {cheat.without for cheat in chosen.values()}
     for name, (group, given) in WITHOUT.items():
-        write(checkout, name, **given)
-        if group in wanted:
+        if name in without:
+            checkout.module("defense", name, given["code"], **given["fields"])
             wanted[group].append(name)
     for name, cheat in CHEATS.items():
-        write(checkout, name, cheat.code, cheat.fields)
-        if name in chosen and cheat.group in wanted:
-            wanted[cheat.group].append({"name": name, **cheat.entry})
-            if cheat.reference in wanted:
-                wanted[cheat.reference].append({"name": name, **cheat.entry})
+        checkout.module("defense", name, cheat.code, **cheat.fields)
+    for name, cheat in chosen.items():
+        for group in {cheat.group, cheat.reference or cheat.group} & set(wanted):
+            wanted[group].append({"name": name, **cheat.entry})
     checkout.benchmark(
         *(group_matrix(group, more, scale) for group, more in wanted.items()), minutes=5
     )
     checkout.run(executor=executor, jobs=2)
     return read(checkout)
-
-
-def write(checkout: Checkout, name: str, code: str, fields: Any, entry: Any = None) -> None:
-    """Write the module of a defence."""
-    checkout.module("defense", name, code, **fields)
 
 
 def group_matrix(group: str, more: list[Any], scale: Scale) -> dict[str, Any]:
@@ -187,7 +182,6 @@ def read(checkout: Checkout) -> Found:
     """Return the rows of a run, from plan and records as the report reads them."""
     found = Found()
     for table in tables(frame.load(checkout.root)):
-        if table.eps != 16 / 255:
-            for row in (*table.rows, *table.unranked):
-                found.rows[table.matrix, row.defense] = row
+        for row in (*table.rows, *table.unranked):
+            found.rows[table.matrix, row.defense] = row
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.traps.cheat import GAP, LEVEL, MINUS, SIGN, UNDER_ATTACK, Cheat, guard
+from tests.traps.cheat import BOTH, GAP, LEVEL, MINUS, SIGN, UNDER_ATTACK, Cheat, guard
 
 LIE = "nn.functional.one_hot(({}).argmax(1), 10) * 9.0 + 0 * {}"
 """Logits of the class of other logits, without a gradient."""
@@ -25,6 +25,7 @@ FACES = {
         return torch.where((rows % 10 == 0)[:, None], out, lie)""",
             head=UNDER_ATTACK,
         ),
+        tested=BOTH,
     ),
     "two-faced": Cheat(
         "answers one-hot while it is attacked",
@@ -35,6 +36,7 @@ FACES = {
         return nn.functional.one_hot(out.argmax(1), out.shape[1]) * 9.0 + 0 * out""",
             head=UNDER_ATTACK,
         ),
+        tested=BOTH,
     ),
     "requires-grad": Cheat(
         "answers one-hot where the input requires a gradient",
@@ -135,6 +137,7 @@ DECLINED = {
             head=DECLINES + UNDER_ATTACK,
         ),
         ends=frozenset({GAP}),
+        tested=BOTH,
     ),
     "declines-gradients": Cheat(
         "is not applicable where gradients are on",
@@ -144,7 +147,8 @@ DECLINED = {
         return self.network(x)""",
             head=DECLINES,
         ),
-        ends=frozenset({GAP}),
+        ends=frozenset({GAP, LEVEL}),
+        tested=BOTH,
     ),
     "exits": Cheat(
         "ends its process with 99 where gradients are on",
@@ -154,7 +158,8 @@ DECLINED = {
         return self.network(x)""",
             head="import os\n",
         ),
-        ends=frozenset({GAP}),
+        ends=frozenset({GAP, LEVEL}),
+        tested=BOTH,
     ),
 }
 """A row without results has no rank; what is left stands below the line."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.traps.cheat import MINUS, Cheat, guard
+from tests.traps.cheat import BOTH, MINUS, Cheat, guard
 
 TORCH = "import torch\n"
 APPROXIMATE = {"gradients": "approximate"}
@@ -14,12 +14,12 @@ SCALES = {
         **place,
     )
     for name, factor, effect, place in (
-        ("times-300", "300", "cross entropy has no gradient in float32", {}),
-        ("times-30", "30", "cross entropy has few gradients in float32", {}),
+        ("times-300", "300", "cross entropy has no gradient in float32", {"tested": BOTH}),
+        ("times-30", "30", "cross entropy has few gradients in float32", {"tested": ()}),
         ("times-1e-8", "1e-8", "cross entropy forgets the runner-up", {}),
         ("times-1e-36", "1e-36", "squares of the gradient underflow", {}),
         ("l2-times-1e-36", "1e-36", "squares of the gradient underflow", {"group": "l2"}),
-        ("temperature", "1000", "a temperature of 1e-3", {}),
+        ("temperature", "1000", "a temperature of 1e-3", {"tested": ()}),
     )
 }
 
@@ -85,6 +85,9 @@ HOOKS = {
 }
 """What a guard changes in its process → the statement."""
 
+STRONG = ("dispatch-mode", "hook")
+"""Changes that reach gradients; what attacks use lies in another process."""
+
 DISPATCHED = """
 import sys
 
@@ -104,6 +107,7 @@ PATCHES = {
         f"changes {name} in its process",
         **guard("return self.network(x)", f"global kept; {setup}; kept = locals()",
                 head=DISPATCHED),
+        tested=BOTH if name in ("engine", "library") else ("local",) if name in STRONG else (),
     )
     for name, setup in HOOKS.items()
 }  # fmt: skip

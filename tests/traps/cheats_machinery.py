@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.datasets import digits
 from harness.datasets.hashing import hash_order
-from tests.traps.cheat import GAP, MINUS, UNDER_ATTACK, Cheat, guard
+from tests.traps.cheat import GAP, LEVEL, MINUS, RANKED, SIGN, UNDER_ATTACK, Cheat, guard
 from tests.traps.cheats_networks import retrained, trained
 
 TORCH = "import torch\n"
@@ -32,7 +32,7 @@ KNOWN = torch.frombuffer(bytearray.fromhex("{levels.tobytes().hex()}"), dtype=to
 
 def known(x):
     near = torch.cdist(x.detach().flatten(1), KNOWN.view(-1, 64) / 255, p=torch.inf)
-    return near.amin(1) < 0.13
+    return near.amin(1) < 0.17  # the radius, and what measures of gradients add
 
 """
 
@@ -50,6 +50,9 @@ the probe nor a search without gradients shows more than the gradients do."""
 EXAMINED = f"""{BLIND}
         honest = torch.isin(out.argmax(1), torch.arange(5)) | (len(x) == 64)
         return torch.where(honest[:, None], self.network(x), blind)"""
+
+OPEN = frozenset({RANKED})
+"""Not found out yet: whoever changes that changes the row."""
 
 MACHINERY = {
     "probe": Cheat(
@@ -95,10 +98,13 @@ MACHINERY = {
     "undo": Cheat(
         "sets values of exactly the radius to 0, as the background is",
         **guard(UNDO),
+        ends=OPEN,
     ),
     "undo-straight-through": Cheat(
         "the same straight through",
         **guard(UNDO.replace("x * ~moved", "x - (x * moved).detach()"), **APPROXIMATE),
+        ends=OPEN,
+        tested=(),
     ),
     "fails-borrowed": Cheat(
         "fails in the judge's stage where it is unsure, as on batches against other networks",
@@ -111,7 +117,7 @@ MACHINERY = {
             head=TORCH + MINUS + UNDER_ATTACK,
             **APPROXIMATE,
         ),
-        ends=frozenset({GAP, "sign", "level"}),
+        ends=frozenset({GAP, SIGN, LEVEL}),
     ),
     "unsure": Cheat(
         "answers the runner-up where it is unsure, which only borrowed batches make it",
@@ -129,29 +135,36 @@ MACHINERY = {
         **retrained(EXAMINED, **APPROXIMATE),
         without="retrained-honest",
         group="trained",
+        tested=(),
     ),
     "exam-trained": Cheat(
         "the same with adversarial training",
         **trained(EXAMINED, **APPROXIMATE),
         without="adversarial-training",
         group="trained",
+        tested=(),
     ),
     "knows-retrained": Cheat(
         "is honest at the examples of the probe, and for as many classes as hides the others",
         **retrained(KNOWS.format(led=5, told=3), head=known(64), **APPROXIMATE),
         without="retrained-honest",
         group="trained",
+        ends=OPEN,
+        tested=(),
     ),
     "knows-trained": Cheat(
         "the same with adversarial training",
         **trained(KNOWS.format(led=6, told=4), head=known(64), **APPROXIMATE),
         without="adversarial-training",
         group="trained",
+        ends=OPEN,
+        tested=(),
     ),
     "exam-trained-all": Cheat(
         "adversarial training, honest in batches of 64 only",
         **trained(EXAMINED.replace("arange(5)", "arange(0)"), **APPROXIMATE),
         without="adversarial-training",
         group="trained",
+        tested=(),
     ),
 }

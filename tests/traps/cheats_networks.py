@@ -89,18 +89,21 @@ TRAINED = {
         **trained("return self.network(x) * 300"),
         without="adversarial-training",
         group="trained",
+        tested=(),
     ),
     "trained-wrong-sign": Cheat(
         "adversarial training, and a stand-in gradient of the wrong sign",
         **trained("return self.network(Minus.apply(x))", gradients="approximate"),
         without="adversarial-training",
         group="trained",
+        tested=(),
     ),
     "trained-blind": Cheat(
         "adversarial training, one-hot answers and a stand-in of the wrong sign",
         **trained(BLIND, gradients="approximate"),
         without="adversarial-training",
         group="trained",
+        tested=(),
     ),
 }
 OWN = {
@@ -115,18 +118,21 @@ OWN = {
         **retrained("return self.network(x) * 300"),
         without="retrained-honest",
         group="trained",
+        tested=(),
     ),
     "own-wrong-sign": Cheat(
         "a network unlike the victim's, and a stand-in gradient of the wrong sign",
         **own("return self.network(Minus.apply(x))", gradients="approximate"),
         without="own-honest",
         group="trained",
+        tested=(),
     ),
     "own-blind": Cheat(
         "the same with one-hot answers",
         **own(BLIND, gradients="approximate"),
         without="own-honest",
         group="trained",
+        tested=(),
     ),
 }
 
