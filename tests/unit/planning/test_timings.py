@@ -230,7 +230,7 @@ def test_on_a_fresh_store_the_time_is_unknown(checkout):
     assert "0 of 1 cells recorded, 1 to do. Expected: unknown; 8 stages to run, and nothing" in text
     assert not any(word in text for word in ("0 s", "0 MB"))
     rows = [line for line in text.splitlines() if line.startswith("│")]
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert all(line.split("│")[-2].strip() == "unknown" for line in rows)
 
 
