@@ -1,7 +1,9 @@
-"""Auto-PGD (Croce and Hein, ICML 2020), also with the losses and radii of SEA (ECCV 2024)."""
+"""Auto-PGD (Croce and Hein, ICML 2020) with its DLR losses, or the losses and radii of SEA."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor
 from harness.runtime import dense
 from harness.runtime.class_weights import class_weights
 from harness.runtime.contracts import Budget, Context, Data, Model
-from harness.runtime.gradients import ball, project, random_start
+from harness.runtime.gradients import Ball, ball, project, random_start, steepest
 from harness.runtime.problem import Problem
 
 RADII = ((2.0, 0.3), (1.5, 0.3), (1.0, 0.4))
@@ -25,6 +27,10 @@ RHO = 0.75
 
 ALPHA = 0.75
 """Weight of the new step; the rest is momentum."""
+
+
+TARGETED = "dlr-targeted"
+"""Objective that is no loss of the label alone: it is raised toward another class."""
 
 
 class Point(NamedTuple):
@@ -42,17 +48,20 @@ class Point(NamedTuple):
 
 
 class APGD:
-    """Auto-PGD in L∞; returns for each example the input with the fewest active labels.
+    """Auto-PGD; returns for each example the input with the fewest active labels.
 
     Args:
-        steps: gradient steps, over all radii.
-        objective: loss to raise, a row of ``dense.LOSSES``.
+        steps: gradient steps of a search, over all radii.
+        objective: loss to raise, a row of ``dense.LOSSES`` or ``TARGETED``.
+        targets: most wrong classes that the targeted objective tries, with a search each.
         balanced: whether labels are weighted by 1 / N of their class.
         shrinking: whether the search begins with larger radii (``RADII``).
     """
 
-    def __init__(self, *, steps: int, objective: str, balanced: bool, shrinking: bool) -> None:
-        self.steps, self.loss_fn = steps, dense.LOSSES[objective]
+    def __init__(
+        self, *, steps: int, objective: str, targets: int, balanced: bool, shrinking: bool
+    ) -> None:
+        self.steps, self.objective, self.targets = steps, objective, targets
         self.balanced, self.radii = balanced, RADII if shrinking else ((1.0, 1.0),)
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
@@ -64,26 +73,69 @@ class APGD:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        norm, eps = ball(budget)
-        loss_fn = self.loss_fn
-        if self.balanced:
-            weights = load_file(ctx.state / "classes.safetensors")["weights"].to(ctx.device)
-            loss_fn = dense.weighted(loss_fn, weights)
-        problem = Problem(model, y, goal, loss_fn)
-        x_adv = random_start(x, norm, eps * self.radii[0][0], ctx.generator("start"))
-        for factor, share in self.radii:
-            steps = max(1, round(share * self.steps))
-            start = project(x_adv, x, norm, eps * factor)
-            x_adv = search(problem, start, x, eps * factor, steps)
+        region = ball(budget)
+        if self.objective != TARGETED:
+            problem = Problem(model, y, goal, self.loss_fn(ctx))
+        elif goal is None:
+            return self.try_targets(Problem(model, y), x, region, ctx)
+        else:  # with a goal a problem lowers its loss
+            problem = Problem(model, y, goal, lambda z, wanted: -dense.targeted_dlr(z, y, wanted))
+        x_adv, _ = self.search(problem, self.start(x, region, ctx), x, region)
         return x_adv
 
+    def loss_fn(self, ctx: Context) -> dense.PixelLoss:
+        """Return the objective as a loss of logits and labels."""
+        if not self.balanced:
+            return dense.LOSSES[self.objective]
+        weights = load_file(ctx.state / "classes.safetensors")["weights"].to(ctx.device)
+        return dense.weighted(dense.LOSSES[self.objective], weights)
 
-def search(problem: Problem, x_adv: Tensor, x: Tensor, eps: float, steps: int) -> Tensor:
-    """Run algorithm 1 of the paper; return each example's input with the fewest active labels."""
+    def start(self, x: Tensor, region: Ball, ctx: Context, *dims: object) -> Tensor:
+        """Return a random start in the first of the radii."""
+        eps = region.eps * self.radii[0][0]
+        return random_start(x, region.norm, eps, ctx.generator("start", *dims))
+
+    def try_targets(self, problem: Problem, x: Tensor, region: Ball, ctx: Context) -> Tensor:
+        """Search toward the nearest wrong classes, in turn; an example keeps its first success."""
+        clean, y = problem.predict(x), problem.y
+        others = clean.scatter(1, y.unsqueeze(1), -torch.inf)
+        nearest = others.topk(min(self.targets, clean.shape[1] - 1), dim=1).indices
+        best, rows = x.clone(), problem.active(clean).nonzero().flatten()
+        for number, target in enumerate(nearest.unbind(1)):
+            if len(rows) == 0:
+                break
+            # drawn for all rows, so that none depends on the others' success
+            start = self.start(x, region, ctx, number)
+            loss_fn = partial(dense.targeted_dlr, target=target[rows])
+            active = replace(problem.rows(rows), loss_fn=loss_fn)
+            best[rows], fewest = self.search(active, start[rows], x[rows], region)
+            rows = rows[fewest > 0]
+        return best
+
+    def search(
+        self, problem: Problem, x_adv: Tensor, x: Tensor, region: Ball
+    ) -> tuple[Tensor, Tensor]:
+        """Run the algorithm within each radius in turn; return what the last one returns."""
+        for factor, share in self.radii:
+            around = Ball(region.norm, region.eps * factor)
+            steps = max(1, round(share * self.steps))
+            x_adv, fewest = ascend(problem, project(x_adv, x, *around), x, around, steps)
+        return x_adv, fewest
+
+
+def ascend(
+    problem: Problem, x_adv: Tensor, x: Tensor, region: Ball, steps: int
+) -> tuple[Tensor, Tensor]:
+    """Run algorithm 1 of the paper from ``x_adv``.
+
+    Returns:
+        Each example's input with the fewest active labels, ``[B, …]``, and their number, ``[B]``.
+    """
+    norm, eps = region
     point, previous = evaluate(problem, x_adv), x_adv
     found, fewest = x_adv, point.active
     best, x_best = point, x_adv  # by loss: where an example restarts from
-    step_size = torch.full_like(point.loss, 2 * eps)
+    step_size = x.new_full((len(x),), 2 * eps)
     rises, loss_before = torch.zeros_like(point.loss), point.loss
     halved = torch.ones_like(fewest, dtype=torch.bool)
     interval, since = max(int(P1 * steps), 1), 0
@@ -91,10 +143,10 @@ def search(problem: Problem, x_adv: Tensor, x: Tensor, eps: float, steps: int) -
         if not bool(fewest.any()):
             break
         # a gradient step, with momentum from the second step on
-        z = project(x_adv + rows(step_size, x) * point.gradient.sign(), x, "linf", eps)
+        z = project(x_adv + rows(step_size, x) * steepest(point.gradient, norm), x, norm, eps)
         if number:
             momentum = (1 - ALPHA) * (x_adv - previous)
-            z = project(x_adv + ALPHA * (z - x_adv) + momentum, x, "linf", eps)
+            z = project(x_adv + ALPHA * (z - x_adv) + momentum, x, norm, eps)
         previous, x_adv, last_loss = x_adv, z, point.loss
         point = evaluate(problem, x_adv)
         fewer = point.active < fewest
@@ -115,7 +167,7 @@ def search(problem: Problem, x_adv: Tensor, x: Tensor, eps: float, steps: int) -
             rises, loss_before, since = torch.zeros_like(rises), best.loss, 0
             shorter = interval - max(int(LEAST_DECREASE * steps), 1)
             interval = max(shorter, max(int(LEAST_INTERVAL * steps), 1))
-    return found
+    return found, fewest
 
 
 def evaluate(problem: Problem, x_adv: Tensor) -> Point:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -193,17 +193,18 @@ class _Planner:
                 CellSetting(context, victim, defense, None, budget, seed)
                 for defense in entries.defenses
             ]
-            batches = [batch for s in settings for batch in self._batches(s, attacks)]
-            for s in settings:
-                own = {cell.stages.get("attack") for cell in (self._cell(s, a) for a in attacks)}
+            cells = [[(attack, self._cell(s, attack)) for attack in attacks] for s in settings]
+            batches = [
+                batch
+                for s, made in zip(settings, cells, strict=True)
+                for batch in batches_of(self.graph, s, made, matrix.borrow)
+            ]
+            for s, made in zip(settings, cells, strict=True):
+                own = {cell.stages.get("attack") for _, cell in made}
                 for batch in batches:
                     # an attack that holds no network makes the same inputs for every defence
                     if batch.donor is not s.defense and batch.attacked.key not in own:
                         yield from self._borrowed_cell(s, batch)
-
-    def _batches(self, s: CellSetting, attacks: Sequence[ResolvedEntry]) -> Iterator[Batch]:
-        cells = [(attack, self._cell(s, attack)) for attack in attacks]
-        return batches_of(self.graph, s, cells, s.matrix.borrow)
 
     def _cell(self, s: CellSetting, attack: ResolvedEntry) -> Cell:
         """Return a planned cell, or one whose inputs are only borrowed."""
@@ -215,23 +216,37 @@ class _Planner:
         info = replace(
             self._info(s, batch), attack=batch.cell_label, made_against=batch.donor.label
         )
-        combinations = [self._combination_of(replace(s, attack=one)) for one in batch.attacks]
-        if not self._in_only(info) or any(one.reason for one in combinations):
+        shared = self._borrowed_combination(s, info, batch)
+        if shared.reason is not None or not self._in_only(info):
             return
         stages, own = self.builder.borrow(s, batch)
-        modules = involved_modules(s.victim, s.defense, batch.donor, *batch.attacks)
-        entries = {"victim": s.victim, "defense": s.defense}
-        entries |= {"attack": batch.attacks[0]} if batch.label != STRONGEST else {}
         yield Cell(
             cell_id(info, s.budget),
             info,
             digest([self._judge, info.to_json(), stages]),
             stages,
             own,
-            random=combinations[0].random,
-            modules={module.ref: module.digest for module in modules},
-            params={role: entry.params for role, entry in entries.items()},
+            random=shared.random,
+            modules=shared.modules,
+            params=shared.params,
         )
+
+    def _borrowed_combination(self, s: CellSetting, info: CellInfo, batch: Batch) -> _Combination:
+        """Return what a borrowed cell shares with those of other seeds."""
+        identity = (info.matrix, info.victim, info.defense, info.attack, s.budget.slug)
+        if identity not in self._combinations:
+            each = [self._combination(replace(s, attack=attack)) for attack in batch.attacks]
+            modules = involved_modules(s.victim, s.defense, batch.donor, *batch.attacks)
+            params = each[0].params
+            if batch.label == STRONGEST:
+                params = {role: each[0].params[role] for role in ("victim", "defense")}
+            self._combinations[identity] = replace(
+                each[0],
+                reason=next((one.reason for one in each if one.reason), None),
+                modules={module.ref: module.digest for module in modules},
+                params=params,
+            )
+        return self._combinations[identity]
 
     def _in_only(self, info: CellInfo) -> bool:
         return all(info.text(column) in labels for column, labels in self.only.items())

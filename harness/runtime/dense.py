@@ -64,6 +64,67 @@ def cosine(logits: Tensor, y: Tensor) -> Tensor:
     return result
 
 
+def dlr(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the difference of logits ratio, −(z_y − max other z) / (z_π1 − z_π3).
+
+    Equation 5 of Croce and Hein (ICML 2020); π sorts the logits from the largest on. Neither the
+    value nor the direction of the gradient depends on the logits' scale. With two classes the ratio
+    is constant, and the value is the margin, max other z − z_y.
+    """
+    z, y = _wide(logits), y.unsqueeze(1)
+    others = z.scatter(1, y, -math.inf).amax(dim=1)
+    margin = others - z.gather(1, y).squeeze(1)
+    if z.shape[1] < 3:
+        return margin.to(logits.dtype)
+    top = z.topk(3, dim=1).values
+    return (margin / _spread(top[:, 0] - top[:, 2], z)).to(logits.dtype)
+
+
+def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
+    """Return the targeted form, −(z_y − z_t) / (z_π1 − (z_π3 + z_π4) / 2): raised toward t.
+
+    Equation 6 of Croce and Hein (ICML 2020). With fewer than four classes the value is the
+    difference z_t − z_y.
+
+    Args:
+        logits: ``[B, K]``.
+        y: true classes, int64 ``[B]``.
+        target: classes to reach, int64 ``[B]``.
+    """
+    z = _wide(logits)
+    own, wanted = (z.gather(1, one.unsqueeze(1)).squeeze(1) for one in (y, target))
+    if z.shape[1] < 4:
+        return (wanted - own).to(logits.dtype)
+    top = z.topk(4, dim=1).values
+    spread = _spread(top[:, 0] - (top[:, 2] + top[:, 3]) / 2, z)
+    return ((wanted - own) / spread).to(logits.dtype)
+
+
+def _spread(spread: Tensor, z: Tensor) -> Tensor:
+    """Return a denominator; where it is exactly zero, the range of the logits, or 1."""
+    whole = (z.amax(dim=1) - z.amin(dim=1)).detach()
+    return torch.where(spread > 0, spread, torch.where(whole > 0, whole, 1))
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """Return the logits in float64, in which ratios of float32 numbers neither over- nor underflow.
+
+    The gradient of a ratio is as large as the logits are small. Where it leaves the range of
+    float32, the whole row of the batch is multiplied by a power of two, which keeps its direction.
+    """
+    z = logits.double()
+    if z.requires_grad:
+        z.register_hook(_fit_float32)  # type: ignore[no-untyped-call]
+    return z
+
+
+def _fit_float32(gradient: Tensor) -> Tensor:
+    """Return a float64 gradient with every row scaled down to at most 2¹⁰⁰."""
+    _, exponent = torch.frexp(gradient.abs().flatten(1).amax(dim=1))
+    factor = torch.exp2(-(exponent - 100).clamp_min(0).double())
+    return gradient * factor.reshape(-1, *[1] * (gradient.ndim - 1))
+
+
 LOSSES: dict[str, PixelLoss] = {
     "ce": cross_entropy,
     "masked-ce": masked_cross_entropy,
@@ -71,6 +132,7 @@ LOSSES: dict[str, PixelLoss] = {
     "soft-error": soft_error,
     "log-error": log_error,
     "cosine-ce": cosine_cross_entropy,
+    "dlr": dlr,
 }
 """THE table of per-pixel losses, by the names that parameters of modules use."""
 

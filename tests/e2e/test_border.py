@@ -2,31 +2,11 @@
 
 import pytest
 
-from tests.support.module_sources import PERTURB, SIGN, VICTIM
+from tests.support.module_sources import PERTURB, SIGN, VICTIM, guarded
 from tests.support.whole_run import find, value
 from tests.support.workspaces import BACKDOOR, Checkout, matrix
 
 pytestmark = pytest.mark.xdist_group("run")
-
-GUARD = """
-import torch
-from torch import nn
-
-
-class Defense:
-    def guard(self, network, ctx):
-        return Guard(network)
-
-
-class Guard(nn.Module):
-    def __init__(self, network):
-        super().__init__()
-        self.network, self.kept = network, None
-
-    def forward(self, x):
-        {}
-"""
-"""A guard of one statement."""
 
 REPAIR = """
 from torch import nn
@@ -141,8 +121,8 @@ def checkout(tmp_path_factory):
     both = {"tasks": ["classification", "segmentation"]}
     guards = {name: forward for name, (forward, _) in WRONG.items()} | DEPENDENT | NAN
     for name, forward in (guards | {"honest": HONEST, "buffers": BUFFER}).items():
-        checkout.module("defense", name, GUARD.format(forward), hooks=["guard"], **both)
-    noise = GUARD.format("return self.network(x) + torch.randn(())")
+        checkout.module("defense", name, guarded(forward), hooks=["guard"], **both)
+    noise = guarded("return self.network(x) + torch.randn(())")
     checkout.module("defense", "noisy", noise, hooks=["guard"], random=True)
     for name, (repair, _) in REPAIRS.items():
         checkout.module("defense", f"repair-{name}", REPAIR.format(repair), hooks=["repair"])

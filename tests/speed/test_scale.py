@@ -51,7 +51,8 @@ def test_plan_of_100_000_cells(benchmark, tmp_path) -> None:
         lambda: make_plan(wanted, workspace.catalog, workspace.data), rounds=1
     )
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert len(plan.cells) == 100_000
+    assert sum(not one.info.made_against for one in plan.cells.values()) == 100_000
+    benchmark.extra_info["cells on borrowed inputs"] = len(plan.cells) - 100_000
     begun = time.perf_counter()
     expected = Timings(tmp_path, plan).forecast(list(plan.graph.stages.values()))
     took = time.perf_counter() - begun

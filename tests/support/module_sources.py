@@ -125,6 +125,35 @@ class Round(nn.Module):
         return x + ((x * 7).round() / 7 - x).detach()
 """
 
+GUARDED = """
+import torch
+from torch import nn
+
+
+class Defense:
+    def guard(self, network, ctx):
+        @SETUP@
+        return Guard(network)
+
+
+class Guard(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.kept = network, None
+
+    def forward(self, x):
+        @FORWARD@
+"""
+
+
+def guarded(forward: str = "return self.network(x)", setup: str = "pass") -> str:
+    """Return a defence of two statements: one as it guards, one of its forward pass.
+
+    Both are indented by eight spaces; ``self.network`` is what it guards, ``self.kept`` is free.
+    """
+    return GUARDED.replace("@SETUP@", setup).replace("@FORWARD@", forward)
+
+
 TRAINER = """
 from harness.runtime.tasks import loss_for
 

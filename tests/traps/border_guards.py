@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.module_sources import VICTIM
+from tests.support.module_sources import VICTIM, guarded
 from tests.traps.border_trap import (
     DIFFERENT,
     HANG,
@@ -13,7 +13,7 @@ from tests.traps.border_trap import (
     BorderTrap,
 )
 
-GUARD = """
+PREAMBLE = """
 import ctypes
 import gc
 import os
@@ -41,28 +41,14 @@ def under_attack():
             return False
         frame = frame.f_back
     return True
-
-
-class Defense:
-    def guard(self, network, ctx):
-        @SETUP@
-        return Guard(network)
-
-
-class Guard(nn.Module):
-    def __init__(self, network):
-        super().__init__()
-        self.network, self.kept = network, None
-
-    def forward(self, x):
-        @FORWARD@
 """
+"""Imports and helpers of a guard at the border."""
 HONEST = "return self.network(x)"
 
 
 def guard(forward: str = HONEST, setup: str = "pass") -> str:
     """Return a defence of two statements."""
-    return GUARD.replace("@SETUP@", setup).replace("@FORWARD@", forward)
+    return PREAMBLE + guarded(forward, setup)
 
 
 def attacked(statement: str) -> str:

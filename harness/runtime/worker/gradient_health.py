@@ -24,8 +24,12 @@ RADIUS = 8 / 255
 rounding of a guard that stores 8 bits a value, and a quarter of the budgets on small pictures."""
 STEPS = (2 / 255,) * 8
 """Steps of the short search."""
-LONG_STEPS = tuple(0.25 * (1 / 64) ** (n / 29) for n in range(30))
-"""Steps of the search in the whole box: from a quarter of it down to 1/255, in equal ratios."""
+LONG_STEPS = tuple(0.25 * (1 / 8) ** (n / 29) for n in range(30))
+"""Steps of the search in the whole box: from a quarter of it down to 1/32, in equal ratios."""
+MOMENTUM = 0.75
+"""Share of the earlier directions in each step of that search. A median filter's gradient reaches
+one value in nine: behind one, the search made 93.5 % of digit-scenes' pixels wrong without it, and
+all with it. Through a gradient of the wrong sign it made 15 and 18 % wrong."""
 DIRECTIONS = 8
 """Random directions that the gradient's direction is compared with."""
 CONFIDENT = 0.1
@@ -122,13 +126,14 @@ def measure(
 
     start = gradient_of(network, loss, x)
     end = climb(network, loss, x, STEPS, RADIUS)
-    far = climb(network, capped, x, LONG_STEPS, 1.0, keep_best=True)
+    far = climb(network, capped, x, LONG_STEPS, 1.0, MOMENTUM)
     gains, agreements = directions(lambda at: loss(predict(at)), start, x, generator)
     open_rows = labels.share(~labels.wrong(first)) > 0  # others are wrong from the start
     rose = (loss(predict(end)) > loss(first))[open_rows]
     wrong = labels.wrong(predict(far))[labels.counted]
     found = {
         names.EXAMPLES: float(len(x)),
+        names.SPREAD: float(spread.median()),
         names.ZERO_START: bad_share(start),
         names.ZERO_END: bad_share(gradient_of(network, loss, end)),
         names.ZERO_LOSS_START: bad_share(gradient_of(network, labels.task_loss, x)),
@@ -157,10 +162,12 @@ def climb(
     x: Tensor,
     steps: Sequence[float],
     radius: float,
-    *,
-    keep_best: bool = False,
+    momentum: float = 0.0,
 ) -> Tensor:
-    """Raise a loss by steps along the gradient's signs; return the last inputs, or the best.
+    """Raise a loss by steps along the gradient's signs; return the last inputs.
+
+    With momentum (Dong et al. 2018), the inputs of each row's largest loss are returned instead: a
+    search that goes far may lose what it had.
 
     Args:
         network: function of inputs with a gradient.
@@ -168,12 +175,12 @@ def climb(
         x: inputs in [0, 1], ``[B, …]``.
         steps: change of each value in each step.
         radius: largest change of a value altogether.
-        keep_best: whether to return each row's inputs of the largest loss.
+        momentum: share of the earlier directions in a step.
     """
     low, high = (x - radius).clamp_min(0), (x + radius).clamp_max(1)
-    at, best = x, x
+    at, best, direction = x, x, torch.zeros_like(x)
     most = torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
-    for step in (*steps, 0.0):
+    for step in steps:
         at = at.detach().requires_grad_()
         with torch.enable_grad():
             value = loss(network(at))
@@ -181,10 +188,13 @@ def climb(
         better = value.detach() > most
         most = torch.where(better, value.detach(), most)
         best = torch.where(like_rows(better, x), at.detach(), best)
-        if step:
-            at = at.detach() + step * signs(gradient)
-            at = torch.minimum(torch.maximum(at, low), high)
-    return best if keep_best else at.detach()
+        direction = momentum * direction + unit_rows(finite(gradient))
+        at = torch.minimum(torch.maximum(at.detach() + step * direction.sign(), low), high)
+    if not momentum:
+        return at
+    with torch.no_grad():
+        better = loss(network(at)) > most
+    return torch.where(like_rows(better, x), at, best)
 
 
 def directions(
@@ -268,6 +278,12 @@ def bad_share(gradient: Tensor) -> float:
     flat = gradient.flatten(1)
     bad = ~flat.any(1) | ~torch.isfinite(flat).all(1)
     return float(bad.double().mean())
+
+
+def unit_rows(x: Tensor) -> Tensor:
+    """Return each row divided by its largest magnitude; rows of zeros stay as they are."""
+    largest = x.abs().flatten(1).amax(1)
+    return x / like_rows(torch.where(largest > 0, largest, 1), x)
 
 
 def like_rows(values: Tensor, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ FIGURES = "figures.json"
 """File of the stage ``probe`` with name → number."""
 
 EXAMPLES = "probe_examples"
+SPREAD = "probe_logit_spread"
 ZERO_START = "probe_start_zero_gradients"
 ZERO_END = "probe_end_zero_gradients"
 ZERO_LOSS_START = "probe_start_zero_loss_gradients"
@@ -20,7 +21,7 @@ AGREEMENT = "probe_gradient_agreement"
 UNLIMITED = "unlimited_success"
 
 PROBE = (
-    *(EXAMPLES, ZERO_START, ZERO_END, ZERO_LOSS_START, ZERO_LOSS_END),
+    *(EXAMPLES, SPREAD, ZERO_START, ZERO_END, ZERO_LOSS_START, ZERO_LOSS_END),
     *(LOSS_ROSE, GAIN, AGREEMENT, UNLIMITED),
 )
 """Closed list of the figures of ``probe``, which runs our own search on a defended network."""

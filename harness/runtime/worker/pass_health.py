@@ -20,6 +20,8 @@ from harness.runtime.worker.gradient_health import RADIUS, alignment, moves_alon
 
 TRIED = 8
 """Most rows of a batch for which outputs are asked once more."""
+SHARE = 16
+"""At most one in so many rows is tried: with all directions, a quarter of one forward pass."""
 DIRECTIONS = 3
 """Random directions that the gradient's is compared with."""
 
@@ -153,8 +155,7 @@ class PassHealth:
         self.saturated += rows - int(pulled.sum())
         if kept is None or not pulled.any():
             return None
-        # no more rows than the attack's own pass has, so that it costs no more
-        some = pulled.nonzero().flatten()[: max(1, min(TRIED, rows // (1 + DIRECTIONS)))]
+        some = pulled.nonzero().flatten()[: max(1, min(TRIED, rows // SHARE))]
         return self._trial(kept, given, gradient, some)
 
     def _trial(

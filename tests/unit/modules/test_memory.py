@@ -10,6 +10,7 @@ import torch
 
 from harness.common.keys import ROOT
 from harness.config.catalog import Catalog
+from harness.config.manifest_parts import matches
 from harness.runtime.contracts import Budget, Data, Spec
 from harness.runtime.model import LiveModel, freeze
 from harness.runtime.tasks import loss_for
@@ -31,6 +32,13 @@ QUICK = {"steps": 4, "iterations": 5, "restarts": 2, "batch": 12, "outer": 1, "i
          "epochs": 1, "side": 32}  # fmt: skip
 
 
+def plays_task(manifest, variant, task):
+    """Whether nothing that a variant requires rules a task out."""
+    params = manifest.resolve(variant)
+    needed = [one.tasks for one in manifest.requires if one.tasks and matches(one.when, params)]
+    return all(task in tasks for tasks in needed)
+
+
 def with_hook(kind, *hooks):
     """Every module with one of the hooks, and each of its variants."""
     found = [
@@ -39,7 +47,7 @@ def with_hook(kind, *hooks):
         for variant in (None, *manifest.variants)
         for hook in hooks
         for task in manifest.tasks
-        if its_kind == kind and hook in manifest.hooks
+        if its_kind == kind and hook in manifest.hooks and plays_task(manifest, variant, task)
     ]
     assert found
     return found

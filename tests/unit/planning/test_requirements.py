@@ -219,7 +219,10 @@ RANKED = replace(
     knowledge=True,
 )
 BUNDLED = [
-    ("attack", "apgd", CELL, {"limits": frozenset({"l2"})}),
+    ("attack", "apgd", CELL, {"limits": SQUARE}),
+    ("attack", "apgd/dlr", CELL, {"tasks": frozenset({"segmentation"})}),
+    ("attack", "apgd/dlr-t", replace(CELL, limits=frozenset({"l2"})),
+     {"tasks": frozenset({"segmentation"})}),
     ("attack", "apgd/sea-mce", CELL, {"goals": frozenset({"targeted"})}),
     ("attack", "universal", CELL, {"limits": frozenset({"l2"})}),
     ("attack", "malicious-autoencoder/s", CELL, {"limits": frozenset({"l2"})}),

@@ -209,7 +209,7 @@ def test_a_run_that_is_stopped_has_learnt_what_it_saw(checkout, monkeypatch):
     asked = sized(40, seeds=[1], data={"student": "digits"})
     plan = checkout.plan(asked)
     expected = Timings(checkout.home, plan).forecast(list(plan.graph.stages.values()))
-    assert (expected.stages, expected.unknown) == (7, 0)
+    assert (expected.stages, expected.unknown) == (8, 0)
     assert 0 < expected.seconds.lo == expected.seconds.hi
     assert 0 < expected.size.lo == expected.size.hi
 
@@ -227,10 +227,10 @@ def said(checkout, *matrices):
 
 def test_on_a_fresh_store_the_time_is_unknown(checkout):
     text = said(checkout, matrix())
-    assert "0 of 1 cells recorded, 1 to do. Expected: unknown; 7 stages to run, and nothing" in text
+    assert "0 of 1 cells recorded, 1 to do. Expected: unknown; 8 stages to run, and nothing" in text
     assert not any(word in text for word in ("0 s", "0 MB"))
     rows = [line for line in text.splitlines() if line.startswith("│")]
-    assert len(rows) == 6
+    assert len(rows) == 7
     assert all(line.split("│")[-2].strip() == "unknown" for line in rows)
 
 

@@ -105,6 +105,73 @@ def test_a_weighted_mean_is_torchs(pixels):
     assert torch.allclose(rows.mean(), wanted)
 
 
+def spread_by_hand(z, *places):
+    """The largest logit minus the mean of those at some places of the order, place by place."""
+    rows = []
+    for row in z.tolist():
+        row.sort(reverse=True)
+        rows.append(row[0] - sum(row[place] for place in places) / len(places))
+    return torch.tensor(rows, dtype=z.dtype)
+
+
+def test_dlr_is_the_papers_ratio():
+    random = torch.Generator().manual_seed(5)
+    z = torch.randn(40, 6, generator=random, dtype=torch.float64)
+    y, target = torch.randint(0, 6, (2, 40), generator=random)
+    other = torch.stack(
+        [torch.cat([row[:k], row[k + 1 :]]).max() for row, k in zip(z, y, strict=True)]
+    )
+    own, wanted = z[range(40), y], z[range(40), target]
+    assert torch.allclose(dense.dlr(z, y), (other - own) / spread_by_hand(z, 2))
+    found = dense.targeted_dlr(z, y, target)
+    assert torch.allclose(found, (wanted - own) / spread_by_hand(z, 2, 3))
+
+
+def test_dlr_of_few_classes_is_the_margin():
+    two, y = torch.tensor([[3.0, 1.0], [3.0, 1.0]]), torch.tensor([0, 1])
+    assert dense.dlr(two, y).tolist() == [-2, 2]
+    three = torch.tensor([[3.0, 1.0, -4.0]] * 2)
+    assert dense.targeted_dlr(three, y, torch.tensor([2, 0])).tolist() == [-7, 2]
+    assert dense.dlr(three, y).tolist() == pytest.approx([-2 / 7, 2 / 7])
+
+
+@pytest.mark.parametrize(
+    "logits", [[5.0, 5, 5, 5, -1], [2, 2, 2, 2, 2], [0, 0, 0, 0, 0], [1, 0, 0, 0, 0]]
+)
+def test_tied_logits_have_a_finite_ratio_and_a_direction(logits):
+    """A network that rounds its outputs has rows whose denominator is exactly zero."""
+    for loss in (dense.dlr, lambda z, y: dense.targeted_dlr(z, y, y + 1)):
+        z = torch.tensor([logits], dtype=torch.float32).requires_grad_()
+        value = loss(z, torch.tensor([0]))
+        (gradient,) = torch.autograd.grad(value.sum(), z)
+        assert value.isfinite().all()
+        assert gradient.isfinite().all()
+        assert gradient[0, 0] <= 0
+        assert gradient.any()
+
+
+@pytest.mark.parametrize("factor", [300, 1e-8, 1e-36, 1e36, 2.0**-140])
+def test_dlr_and_the_direction_of_its_gradient_ignore_the_scale(factor):
+    random = torch.Generator().manual_seed(6)
+    plain = torch.randn(50, 6, generator=random)
+    plain[0, :3] = torch.tensor([9.0, 9.0, 9 - 1e-6])  # its gradient is a million times larger
+    y = plain.argmax(1)
+    for loss in (dense.dlr, lambda z, y: dense.targeted_dlr(z, y, (y + 1) % 6)):
+        found = []
+        for z in (plain, plain * factor):
+            z = z.clone().requires_grad_()
+            value = loss(z, y)
+            (gradient,) = torch.autograd.grad(value.sum(), z)
+            length = gradient.double().norm(dim=1, keepdim=True)
+            assert bool((length > 0).all())
+            found.append((value, gradient.double() / length))
+        (value, direction), (scaled, same) = found
+        # 2**-140 leaves a float32 nine bits
+        assert torch.allclose(value[1:], scaled[1:], atol=0.05 if factor < 1e-40 else 1e-5)
+        assert torch.allclose(direction[1:], same[1:], atol=0.05 if factor < 1e-40 else 1e-5)
+        assert bool(same.isfinite().all())
+
+
 # -- SegPGD and CosPGD --------------------------------------------------------------------------
 
 
@@ -175,17 +242,117 @@ def classifier():
     return network.eval(), x, y
 
 
-def test_apgd_is_as_strong_as_torchattacks(classifier, tmp_path):
+REFERENCES = {
+    None: lambda network, **given: torchattacks.APGD(network, loss="ce", **given),
+    "dlr": lambda network, **given: torchattacks.APGD(network, loss="dlr", **given),
+    "dlr-t": lambda network, **given: torchattacks.APGDT(network, n_classes=5, **given),
+}
+HALF = Budget(norm="l2", eps=0.5)
+
+
+def apgd(network, x, y, budget, folder, variant, goal=None, **params):
+    attack = module("attack", "apgd", variant, steps=20, **params)
+    spec = Spec("classification", network(x[:1]).shape[1], tuple(x.shape[1:]))
+    given = (live(copy.deepcopy(network), spec), x, y, goal, budget, context(folder, spec))
+    return attack.perturb(*given)
+
+
+def robust(network, x, y):
+    """Share of the inputs that are classified correctly."""
+    with torch.no_grad():
+        return (network(x).argmax(1) == y).float().mean().item()
+
+
+@pytest.mark.parametrize("variant", REFERENCES)
+@pytest.mark.parametrize("budget", [EIGHT, HALF], ids=["linf", "l2"])
+def test_apgd_is_as_strong_as_torchattacks(classifier, tmp_path, variant, budget):
+    """Robust accuracies of 35 % (L∞) and 11 % (L2); on four networks at most 1.5 points apart."""
     network, x, y = classifier
-    budget = EIGHT
-    attack = module("attack", "apgd", steps=20)
-    ours = attack.perturb(live(copy.deepcopy(network), IMAGES), x, y, None, budget,
-                          context(tmp_path, IMAGES))  # fmt: skip
-    theirs = torchattacks.APGD(network, eps=8 / 255, steps=20, loss="ce", seed=0)(x, y)
-    assert (ours - x).abs().max() <= 8 / 255 + 1e-6
-    rates = [(network(one).argmax(1) != y).float().mean().item() for one in (ours, theirs)]
-    assert 0.2 < rates[1] < 0.9
-    assert abs(rates[0] - rates[1]) <= 0.02
+    norm = {"linf": "Linf", "l2": "L2"}[budget.norm]
+    reference = REFERENCES[variant](network, norm=norm, eps=budget.eps, steps=20, seed=0)
+    theirs = robust(network, reference(x, y), y)
+    found = apgd(network, x, y, budget, tmp_path, variant)
+    changed = (found - x).flatten(1)
+    length = changed.abs().amax(1) if budget.norm == "linf" else changed.norm(dim=1)
+    assert length.max() <= budget.eps + 1e-6
+    assert 0.08 < theirs < 0.8
+    assert abs(robust(network, found, y) - theirs) <= 0.02
+
+
+class Times(nn.Module):
+    """A network whose logits are multiplied."""
+
+    def __init__(self, network, factor):
+        super().__init__()
+        self.network, self.factor = network, factor
+
+    def forward(self, x):
+        return self.network(x) * self.factor
+
+
+@pytest.mark.parametrize("variant", ["dlr", "dlr-t"])
+@pytest.mark.parametrize("budget", [EIGHT, HALF], ids=["linf", "l2"])
+@pytest.mark.parametrize("factor", [300, 1e-8, 1e-36])
+def test_dlr_finds_the_same_at_every_scale(classifier, tmp_path, variant, budget, factor):
+    """Cross entropy ends at 100 % robust accuracy at 300 and at 64 % at 1e-8, both instead of 35.
+
+    With the reference's 1e-12 in the denominator, a factor of 1e-36 leaves DLR no gradient.
+    """
+    network, x, y = classifier
+    wanted = apgd(network, x, y, budget, tmp_path, variant)
+    found = apgd(Times(network, factor), x, y, budget, tmp_path, variant)
+    assert robust(network, wanted, y) < 0.4
+    assert abs(robust(network, found, y) - robust(network, wanted, y)) <= 0.01
+    assert torch.allclose(found, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [1e-8, 1e-36])
+def test_pgd_climbs_gradients_whose_squares_underflow(classifier, tmp_path, factor):
+    """Cross entropy of tiny logits forgets the runner-up, but its direction is not zero."""
+    network, x, y = classifier
+    given = (live(Times(network, factor), IMAGES), x, y, None, HALF, context(tmp_path, IMAGES))
+    assert robust(network, module("attack", "pgd").perturb(*given), y) < 0.3  # 20.5 %; at 1: 11 %
+
+
+@pytest.mark.parametrize(("variant", "classes"), [("dlr", 2), ("dlr-t", 2), ("dlr-t", 3)])
+def test_few_classes_are_attacked_by_the_margin(classifier, tmp_path, variant, classes):
+    """With two classes DLR is constant and with three its targeted form has no fourth logit."""
+    network, x, _ = classifier
+    fewer = nn.Sequential(*network[:-1], nn.Linear(576, classes))
+    with torch.no_grad():
+        fewer[-1].weight.copy_(network[-1].weight[:classes])
+        fewer[-1].bias.copy_(network[-1].bias[:classes])
+    y = fewer(x).argmax(1)
+    wide = Budget(norm="linf", eps=16 / 255)
+    by_ce = apgd(fewer, x, y, wide, tmp_path, None)
+    for times in (1, 1e-36):
+        found = apgd(Times(fewer, times), x, y, wide, tmp_path, variant)
+        assert robust(fewer, found, y) <= robust(fewer, by_ce, y) + 0.01
+    assert robust(fewer, by_ce, y) < 0.9
+
+
+def test_targets_are_tried_nearest_first_and_only_on_rows_that_are_left(classifier, tmp_path):
+    network, x, y = classifier
+    one, two, most = (
+        apgd(network, x, y, EIGHT, tmp_path, "dlr-t", targets=count) for count in (1, 2, 9)
+    )
+    fooled = network(one).argmax(1) != y
+    assert 0.2 < fooled.float().mean() < 0.9
+    assert torch.equal(most[fooled], one[fooled])  # a first success is kept
+    assert robust(network, most, y) <= robust(network, two, y) <= robust(network, one, y)
+    wrong = network(x).argmax(1) != y
+    assert torch.equal(most[wrong], x[wrong])  # nothing to do
+
+
+@pytest.mark.parametrize(("variant", "behind"), [("dlr", 0.08), ("dlr-t", 0.01)])
+def test_dlr_goes_to_a_goal(classifier, tmp_path, variant, behind):
+    """Success of 17 % by cross entropy and the targeted form, 12 % by the goal's margin."""
+    network, x, y = classifier
+    goal = (y + 1) % 5
+    found = apgd(network, x, y, EIGHT, tmp_path, variant, goal)
+    by_ce = apgd(network, x, y, EIGHT, tmp_path, None, goal)
+    assert robust(network, x, goal) == 0
+    assert robust(network, found, goal) >= robust(network, by_ce, goal) - behind
 
 
 @pytest.mark.parametrize("variant", ["sea-mce", "sea-mce-bal", "sea-js"])

@@ -8,8 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from harness.common.keys import ROOT
+from harness.config.catalog import Catalog
 from harness.runtime.contracts import Budget, Spec
 from harness.runtime.gradients import Ball, project, random_start, steepest
+from harness.runtime.model import LiveModel
 from harness.runtime.problem import Problem
 from tests.support.modules import context, live, module
 
@@ -60,17 +63,38 @@ def pgd(power, norm, folder):
 def apgd(power, norm, folder):
     problem, x, _ = problem_of(power)
     attack = importlib.import_module(type(module("attack", "apgd")).__module__)
-    return attack.search(problem, x, x, RADIUS[norm], 10)
+    return attack.ascend(problem, x, x, Ball(norm, RADIUS[norm]), 10)[0]
 
 
-def square(power, norm, folder):
-    problem, x, model = problem_of(power)
-    attack = module("attack", "square", iterations=30)
-    budget = Budget(norm=norm, eps=RADIUS[norm])
-    return attack.perturb(model, x, problem.y, None, budget, context(folder, SPEC))
+def hook(name, variant=None, **params):
+    """An attack of the checkout, called as a stage calls it."""
+
+    def attack(power, norm, folder):
+        problem, x, _ = problem_of(power)
+        network = Scaled(2.0**power)
+        needs, victim = ["gradients", "features"], SimpleNamespace(head="inner.3")
+        model = LiveModel(network, network, victim, SPEC, lambda: network, None, needs)
+        budget = Budget(norm=norm, eps=RADIUS[norm])
+        given = (model, x, problem.y, None, budget, context(folder, SPEC))
+        return module("attack", name, variant, **params).perturb(*given)
+
+    return attack
+
+
+dlr, targeted_dlr = hook("apgd", "dlr", steps=10), hook("apgd", "dlr-t", steps=10)
+square = hook("square", iterations=30)
+CLAIMS = {
+    "apgd": dlr,
+    "square": square,
+    "feature-attack": hook("feature-attack", steps=5),
+    "noop": hook("noop"),
+    "random_noise": hook("random_noise"),
+}
+"""Attacks whose manifests say that they ignore the scale."""
 
 
 ATTACKS = [(fgsm, "linf"), (fgsm, "l2"), (pgd, "linf"), (pgd, "l2"), (apgd, "linf"),
+           (apgd, "l2"), (dlr, "linf"), (dlr, "l2"), (targeted_dlr, "linf"), (targeted_dlr, "l2"),
            (square, "linf"), (square, "l2")]  # fmt: skip
 
 
@@ -83,6 +107,20 @@ def test_an_attack_finds_the_same_whatever_the_logits_are_multiplied_by(attack, 
     assert float((found[0] - x).abs().max()) > RADIUS[norm] / 10
     for power in POWERS:
         assert torch.equal(found[power], found[0]), power
+
+
+def test_manifests_claim_what_is_tried_here():
+    manifests = [m.manifest for m in Catalog.load(ROOT).modules.values()]
+    claims = {m.name for m in manifests if m.scale_invariant_when is not None}
+    assert claims == set(CLAIMS)
+
+
+@pytest.mark.parametrize("norm", RADIUS)
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_is_true(name, norm, tmp_path):
+    wanted = CLAIMS[name](0, norm, tmp_path)
+    for power in POWERS:
+        assert torch.equal(CLAIMS[name](power, norm, tmp_path), wanted), power
 
 
 @pytest.mark.parametrize("factor", FACTORS)

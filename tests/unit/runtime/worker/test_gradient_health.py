@@ -81,7 +81,8 @@ def test_an_honest_network_is_healthy_in_every_figure(x):
 @pytest.mark.parametrize("scale", [300.0, 1e-8, 1e-30])
 def test_the_scale_of_logits_changes_nothing_but_the_cross_entropy(x, scale):
     plain, scaled = figures(Plain(), x), figures(Plain(scale), x)
-    for name in set(names.PROBE) - {names.ZERO_LOSS_START, names.ZERO_LOSS_END}:
+    assert scaled[names.SPREAD] == pytest.approx(scale * plain[names.SPREAD])
+    for name in set(names.PROBE) - {names.SPREAD, names.ZERO_LOSS_START, names.ZERO_LOSS_END}:
         assert scaled[name] == pytest.approx(plain[name], abs=1e-3), name
 
 
