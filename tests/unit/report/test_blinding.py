@@ -164,6 +164,35 @@ def test_health_of_gradients(figure, good, bad, sign) -> None:
     assert signs(healthy(**{figure: bad})) == [sign]
 
 
+@pytest.mark.parametrize(
+    ("figure", "good", "bad"),
+    [
+        ("probe_loss_rose", 0.66, 0.25),
+        ("probe_gradient_gain", 0.79, 0.37),
+        ("probe_gradient_agreement", 0.27, 0.07),
+        ("gradient_agreement", 0.24, 0.07),
+    ],
+)
+def test_draws_may_blur_a_gradient_but_not_turn_it(figure, good, bad) -> None:
+    for value, random, seen in ((good, True, False), (bad, True, True), (good, False, True)):
+        found = healthy(**{figure: value})
+        if random:
+            more = {"draws_differ": {"value": 0.05}}
+            synthetic.alter(found, lambda r: {"metrics": r.to_json()["metrics"] | more})  # noqa: B023
+        assert (signs(found) == ["gradients_mislead"]) is seen
+
+
+def test_a_step_of_a_random_network_is_one_step() -> None:
+    """8 passes are behind each of its gradients; cost counts them all."""
+    found = frame({"fgsm": (MANY, both(20, 40)), "pgd": (MANY, both(20, 60))})
+    assert not signs(found)
+    found["record"] = [
+        synthetic.altered(r, health={"backward_passes": 1.0 if r.cell.attack == "fgsm" else 10.0})
+        for r in found.record
+    ]
+    assert signs(found) == ["one_step_beats_many"]
+
+
 def test_a_loss_that_one_attack_does_not_flatten_is_no_sign() -> None:
     found = healthy(saturated_loss=0.9)
     one = found.index[(found.defense == "guard") & (found.attack == "fgsm")][0]
