@@ -74,7 +74,8 @@ def runtime_digest() -> str:
 @functools.cache
 def judge_digest() -> str:
     """Return the digest of the code that computes results; part of the score key only."""
-    return code_digest(["judge", "results/scoring.py", "results/codec.py"])
+    files = ("scoring", "comparisons", "codec")
+    return code_digest(["judge", *(f"results/{name}.py" for name in files)])
 
 
 @functools.cache

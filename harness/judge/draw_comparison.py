@@ -35,6 +35,10 @@ MOST_PIXELS = 2**21
 """Most pixels of one draw that are compared."""
 
 
+DRAWN = {"predictions": ("in", " of the predictions"), "outputs": ("by", " of the outputs' range")}
+"""What is compared over draws → the words before and after its figure."""
+
+
 class Distance(NamedTuple):
     """Measure of how far two answers are apart.
 
@@ -211,4 +215,14 @@ def mean_distances(apart: Floats, first: Floats) -> tuple[Floats, Floats, Floats
         (to_first * first).sum(axis=1) / (sizes * (sizes - 1)),
         (to_second * second).sum(axis=1) / (sizes_too * (sizes_too - 1)),
         (to_first * second).sum(axis=1) / (sizes * sizes_too),
+    )
+
+
+def describe_difference(found: DrawDifference) -> str:
+    """Return how two sets of draws differ, in words."""
+    what, where = DRAWN[found.name]
+    return (
+        f"two draws of an answer to a final input differ {what} {found.shown:.1%}{where} where the "
+        f"attack was given both, {found.judged:.1%} where both are judged and {found.across:.1%} "
+        f"between the two, which draws do not explain (p = {found.p:.2g})"
     )

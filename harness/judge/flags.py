@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.draw_comparison import LEVEL, DrawDifference
+from harness.judge.draw_comparison import LEVEL, DrawDifference, describe_difference
 from harness.judge.draws import DRAWS_DIFFER
 from harness.judge.traits import CLASSIFICATION, CLEAN, RANKING, SEGMENTATION
 from harness.judge.values import Judged, Rate
@@ -55,9 +55,6 @@ On 500 digits, honest noise of 0.01 to 0.3 on inputs or logits, and dropout, sta
 and 0.12 from 0.05; noise of 0.05 under attack alone 0.016 and 0.016. What is drawn for a whole
 batch varies more, 0.045 for a random resize: there the test over whole draws decides, which flagged
 none of 400 runs of it, and 3 of 400 of a network that answers nonsense to half of its batches."""
-
-DRAWN = {"predictions": ("in", " of the predictions"), "outputs": ("by", " of the outputs' range")}
-"""What is compared over draws → the words before and after its figure."""
 
 LOST = 0.01
 """Share of the gradients that an attack asks for that may be zero or not finite."""
@@ -318,16 +315,6 @@ def _different_under_attack(found: float | Sequence[DrawDifference] | None) -> F
 def differs(found: DrawDifference) -> bool:
     """Return whether two sets of draws differ by more than draws explain."""
     return found.p <= LEVEL and found.excess > EXCESS[found.name]
-
-
-def describe_difference(found: DrawDifference) -> str:
-    """Return how two sets of draws differ, in words."""
-    what, where = DRAWN[found.name]
-    return (
-        f"two draws of an answer to a final input differ {what} {found.shown:.1%}{where} where the "
-        f"attack was given both, {found.judged:.1%} where both are judged and {found.across:.1%} "
-        f"between the two, which draws do not explain (p = {found.p:.2g})"
-    )
 
 
 def _lost_gradients(share: float | None) -> Flag | None:

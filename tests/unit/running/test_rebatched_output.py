@@ -7,7 +7,7 @@ import pytest
 
 from harness.common.files import save_array
 from harness.executors.base import StageJob
-from harness.results.scoring import dependent, repeated
+from harness.results.comparisons import dependent, repeated
 from harness.running.output_check import check_output, check_outputs, check_shown
 from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
