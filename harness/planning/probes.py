@@ -47,6 +47,10 @@ class ProbeStages:
         }
         roles = {"victim": s.victim} | answering_defense(s)
         options = ProbeOptions(
-            s.threat.access, no_model_access=False, hook="probe", batch=PROBED[s.context.task]
+            s.threat.access,
+            no_model_access=False,
+            hook="probe",
+            batch=PROBED[s.context.task],
+            samples=s.matrix.random.samples if s.random else 1,
         )
         return self.shared.module_stage("probe", s.seed, inputs, roles, options=options)
