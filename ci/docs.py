@@ -347,6 +347,7 @@ def threat_models_page() -> str:
             "at least one of": codes(rule.one_of),
             "measured by the judge": ", ".join(threat.judged),
             "control": "the same defence trained without the attack" if threat.control else "none",
+            "borrowed inputs": threat.borrowing,
         }
         rows = [f"| {what} | {text or 'none'} |" for what, text in facts.items()]
         parts += [f"## {name}", f"**{threat.title}.** {threat.sentence}"]
