@@ -13,13 +13,46 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from harness.common.errors import UserError
 from harness.common.files import write_json
 from harness.common.keys import digest
 from harness.common.status import By, Status
 from harness.results.checks import UNCHECKED, RecordedCheck
+from harness.results.record_parts import (
+    Metric,
+    Number,
+    RecordedCell,
+    RecordedEnvironment,
+    RecordedFlag,
+    Run,
+    Scalar,
+    Strict,
+)
+
+__all__ = [
+    "Metric",
+    "Number",
+    "Record",
+    "RecordedCell",
+    "RecordedEnvironment",
+    "RecordedFlag",
+    "Retraction",
+    "Run",
+    "Withdrawal",
+    "finish",
+    "in_order",
+    "load_all",
+    "newest_by_key",
+    "read",
+    "result_digest",
+    "retract",
+    "retractions",
+    "walk",
+    "withdrawals",
+    "write",
+]
 
 SCHEMA = "record/1"
 RETRACTION = "retraction/1"
@@ -29,109 +62,10 @@ RESULT_LEAVES_OUT = ("run", "result")
 """Fields that may differ between equal results."""
 RESTORE = "delete the file and run the benchmark again; a published one: restore it from git"
 
-Number = int | float
-"""A JSON number as it was written: 1 and 1.0 have different digests."""
-Scalar = str | int | float | bool
 Json = dict[str, object]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class RecordedCell(_Strict):
-    """A cell as its benchmark names it."""
-
-    benchmark: str
-    matrix: str
-    task: Literal["classification", "ranking", "segmentation"]
-    threat_model: str
-    victim: str
-    defense: str
-    attack: str
-    defense_module: str
-    attack_module: str
-    budget: dict[str, Scalar]
-    budget_label: str
-    goal: str
-    knowledge: str
-    data: dict[str, str]
-    seed: int
-    made_against: str | None = None
-
-
-class Metric(_Strict):
-    """A figure with its interval and counts, or the reason for its absence.
-
-    Attributes:
-        value: the figure; a fraction for rates.
-        k: successes, for rates that count examples.
-        n: the denominator, for rates that count examples.
-        lo: lower end of the interval.
-        hi: upper end of the interval.
-        level: confidence level of the interval.
-        method: how the interval was made.
-        absent: why there is no value.
-    """
-
-    value: Number | None = None
-    k: int | None = None
-    n: int | None = None
-    lo: Number | None = None
-    hi: Number | None = None
-    level: Number | None = None
-    method: str | None = None
-    absent: str | None = None
-
-
-class RecordedFlag(_Strict):
-    """A flag of one record: its name and a sentence on what looks wrong."""
-
-    name: str
-    text: str
-
-
-class RecordedEnvironment(_Strict):
-    """Environment that the stages ran in; part of the result."""
-
-    executor: Literal["local", "docker"]
-    device: Literal["cpu", "cuda"]
-    python: str
-    torch: str
-    lock: str
-    threads: int
-
-
-class Run(_Strict):
-    """Run id, times, memory and machine: everything that may differ between equal results.
-
-    Attributes:
-        id: the run's name.
-        commit: of the checkout; ``None`` outside git.
-        dirty: whether tracked files had been changed; ``None`` outside git.
-        finished: ISO time at which the record was made.
-        seconds: stage's role → its wall time.
-        hook_seconds: stage's role → the time in hooks of modules.
-        peak_memory: stage's role → bytes.
-        machine: operating system and processor.
-        images: stage's role → digest of its image, for stages in containers.
-        checks: module → whether it passed ``gauntlet check`` when the record was made. Records
-            from before the field know of none, and their modules count as unchecked.
-    """
-
-    id: str
-    commit: str | None
-    dirty: bool | None
-    finished: str
-    seconds: dict[str, Number]
-    hook_seconds: dict[str, Number]
-    peak_memory: dict[str, int]
-    machine: str
-    images: dict[str, str] = Field(default_factory=dict)
-    checks: dict[str, RecordedCheck] = Field(default_factory=dict)
-
-
-class Record(_Strict):
+class Record(Strict):
     """One cell's record.
 
     Attributes:
@@ -208,7 +142,7 @@ class Record(_Strict):
         return None if found is None else found.value
 
 
-class Retraction(_Strict):
+class Retraction(Strict):
     """Reason why a record no longer counts; it covers every record of an equal result.
 
     Attributes:

@@ -118,6 +118,7 @@ RANDOMNESS = {
         "adds noise, declared random",
         **guard("return self.network(x + 0.1 * torch.randn_like(x))", **RANDOM),
         without="noise",
+        tested=(),
         reference="eot",
         group="random",
     ),

@@ -160,6 +160,30 @@ MACHINERY = {
         ends=OPEN,
         tested=(),
     ),
+    "random-two-faced": Cheat(
+        "is declared random, with a little noise, and answers one-hot while it is attacked",
+        **retrained(
+            """out = self.network(x + 0.001 * torch.randn_like(x))
+        if not under_attack():
+            return out
+        return nn.functional.one_hot(out.argmax(1), 10) * 9.0 + 0 * out""",
+            head=UNDER_ATTACK,
+            random=True,
+        ),
+        without="retrained-honest",
+        group="trained",
+        tested=(),
+    ),
+    "random-under-gradients": Cheat(
+        "is declared random, and adds much more noise where gradients are on",
+        **retrained(
+            "return self.network(x + (0.5 if x.requires_grad else 0.01) * torch.randn_like(x))",
+            random=True,
+        ),
+        without="retrained-honest",
+        group="trained",
+        tested=(),
+    ),
     "exam-trained-all": Cheat(
         "adversarial training, honest in batches of 64 only",
         **trained(EXAMINED.replace("arange(5)", "arange(0)"), **APPROXIMATE),

@@ -15,7 +15,7 @@ def executor(request):
     return request.param
 
 
-def tested(executor):
+def played_in(executor):
     """The cheats that are played in an executor; the table plays all."""
     return [name for name, cheat in CHEATS.items() if executor in cheat.tested]
 
@@ -23,16 +23,16 @@ def tested(executor):
 @pytest.fixture(scope="module")
 def found(executor, tmp_path_factory):
     checkout = Checkout(tmp_path_factory.mktemp(f"cheats-{executor}"))
-    groups = {CHEATS[name].group for name in tested(executor)}
-    groups |= {CHEATS[name].reference for name in tested(executor)} | {"honest", "donors"}
+    groups = {CHEATS[name].group for name in played_in(executor)}
+    groups |= {CHEATS[name].reference for name in played_in(executor)} | {"honest", "donors"}
     scale = Scale(100, attacks=FEW, groups=[group for group in GROUPS if group in groups])
-    return play(checkout, scale, executor, tested(executor))
+    return play(checkout, scale, executor, played_in(executor))
 
 
-@pytest.mark.parametrize("name", tested("local"))
+@pytest.mark.parametrize("name", played_in("local"))
 def test_a_cheat_ends_as_its_row_says(found, executor, name):
     cheat = CHEATS[name]
-    if name not in tested(executor):
+    if name not in played_in(executor):
         assert executor == "docker"  # it ends there as it does here
         return
     row = found.rows[cheat.group, name]

@@ -145,7 +145,18 @@ def measure(
         found[names.LOSS_ROSE] = float(rose.double().mean())
     if len(wrong):
         found[names.UNLIMITED] = float(wrong.double().mean())
+        found[names.PROBE_SATURATED] = saturated_share(labels, first)
     return found
+
+
+def saturated_share(labels: Labels, outputs: Tensor) -> float:
+    """Return the share of labels for which the cross entropy has no gradient in its logits.
+
+    In float32 it is exactly zero where the label's logit leads by about 100: in a picture with a
+    label map, most pixels may have none while the picture's gradient is not zero.
+    """
+    pulled = gradient_of(lambda out: out, labels.task_loss, outputs).any(dim=1)
+    return float((~pulled[labels.counted]).double().mean())
 
 
 def gradient_of(network: Network, loss: Network, x: Tensor) -> Tensor:

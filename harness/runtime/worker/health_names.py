@@ -15,6 +15,7 @@ ZERO_START = "probe_start_zero_gradients"
 ZERO_END = "probe_end_zero_gradients"
 ZERO_LOSS_START = "probe_start_zero_loss_gradients"
 ZERO_LOSS_END = "probe_end_zero_loss_gradients"
+PROBE_SATURATED = "probe_saturated_loss"
 LOSS_ROSE = "probe_loss_rose"
 GAIN = "probe_gradient_gain"
 AGREEMENT = "probe_gradient_agreement"
@@ -22,7 +23,7 @@ UNLIMITED = "unlimited_success"
 
 PROBE = (
     *(EXAMPLES, SPREAD, ZERO_START, ZERO_END, ZERO_LOSS_START, ZERO_LOSS_END),
-    *(LOSS_ROSE, GAIN, AGREEMENT, UNLIMITED),
+    *(PROBE_SATURATED, LOSS_ROSE, GAIN, AGREEMENT, UNLIMITED),
 )
 """Closed list of the figures of ``probe``, which runs our own search on a defended network."""
 

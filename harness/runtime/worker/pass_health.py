@@ -20,9 +20,9 @@ from harness.runtime.worker.gradient_health import RADIUS, alignment, moves_alon
 
 TRIED = 8
 """Most rows of a batch for which outputs are asked once more."""
-SHARE = 16
-"""At most one in so many rows is tried: with all directions, a quarter of one forward pass."""
-DIRECTIONS = 3
+SHARE = 24
+"""At most one in so many rows is tried: with all directions, both ways, a quarter of a pass."""
+DIRECTIONS = 2
 """Random directions that the gradient's is compared with."""
 
 
@@ -33,31 +33,30 @@ class Kept:
     Attributes:
         kind: the request.
         tensors: copies of what it brought, the inputs first.
-        outputs: copies of what the network answered.
     """
 
     kind: str
     tensors: Sequence[Tensor]
-    outputs: Sequence[Tensor]
 
 
 @dataclass(frozen=True)
 class Trial:
     """Forward pass that tells whether a gradient foretells how outputs change.
 
+    Differences are central: one-sided ones rise along any direction where a loss is curved.
+
     Attributes:
         kind: request, as the attack made it.
-        tensors: what it brings: some rows along the gradient's signs and along random ones.
+        tensors: what it brings: some rows along the gradient's signs and along random ones, then
+            the same rows the other way.
         given: gradients of the outputs, row by row.
-        before: outputs without a change.
         gradient: gradient in the inputs, as the network claims it.
-        moves: changes of the inputs, ``[1 + DIRECTIONS, R, …]``.
+        moves: from the second half of the inputs to the first, ``[1 + DIRECTIONS, R, …]``.
     """
 
     kind: str
     tensors: list[Tensor]
     given: Sequence[Tensor]
-    before: Sequence[Tensor]
     gradient: Tensor
     moves: Tensor
 
@@ -108,22 +107,18 @@ class PassHealth:
         self._kept.clear()
         self._losses.clear()
 
-    def keep(
-        self, number: int, kind: str, tensors: Sequence[Tensor], outputs: Sequence[Tensor]
-    ) -> None:
+    def keep(self, number: int, kind: str, tensors: Sequence[Tensor]) -> None:
         """Note a forward pass whose graph is kept; only before a batch's first backward pass.
 
         Args:
             number: its graph.
             kind: the request.
             tensors: what it brought.
-            outputs: what the network answered.
         """
         if kind == "training_loss_of":
             self._losses.add(number)
         elif self._batch and not self._passed:
-            copies = [[one.clone() for one in some] for some in (tensors, outputs)]
-            self._kept[number] = Kept(kind, *copies)
+            self._kept[number] = Kept(kind, [one.clone() for one in tensors])
 
     def free(self, number: int) -> None:
         """Forget a forward pass."""
@@ -162,30 +157,25 @@ class PassHealth:
         self, kept: Kept, given: Sequence[Tensor | None], gradient: Tensor, some: Tensor
     ) -> Trial:
         part, x = gradient[some].clone(), kept.tensors[0][some]
-        shifted = [
-            (x + RADIUS * move).clamp(0, 1)
-            for move in moves_along(part, DIRECTIONS, self._generator)
-        ]
-        others = [one[some].repeat(len(shifted), *[1] * (one.ndim - 1)) for one in kept.tensors[1:]]
-        pairs = [
-            (one, out) for one, out in zip(given, kept.outputs, strict=True) if one is not None
-        ]
+        moves = torch.stack(moves_along(part, DIRECTIONS, self._generator))
+        after, before = ((x + sign * RADIUS * moves).clamp(0, 1) for sign in (1, -1))
+        count = 2 * len(moves)
+        others = [one[some].repeat(count, *[1] * (one.ndim - 1)) for one in kept.tensors[1:]]
         return Trial(
             kind=kept.kind,
-            tensors=[torch.cat(shifted), *others],
-            given=[one[some].clone() for one, _ in pairs],
-            before=[out[some] for _, out in pairs],
+            tensors=[torch.cat([after, before]).flatten(0, 1), *others],
+            given=[one[some].clone() for one in given if one is not None],
             gradient=part,
-            moves=torch.stack([one - x for one in shifted]),
+            moves=after - before,
         )
 
     def tried(self, trial: Trial, outputs: Sequence[Tensor]) -> None:
         """Note the outputs of a trial, one for each gradient that was given."""
-        rows = len(trial.gradient)
-        changes = torch.zeros(1 + DIRECTIONS, rows, dtype=torch.float64)
-        for given, before, after in zip(trial.given, trial.before, outputs, strict=True):
-            change = after.reshape(-1, *before.shape).double() - before.double()
-            changes += (change * given.double()).reshape(1 + DIRECTIONS, rows, -1).sum(2)
+        count, rows = trial.moves.shape[:2]
+        changes = torch.zeros(count, rows, dtype=torch.float64)
+        for given, found in zip(trial.given, outputs, strict=True):
+            after, before = found.double().reshape(2, count, *given.shape)
+            changes += ((after - before) * given.double()).reshape(count, rows, -1).sum(2)
         gains, agreements = alignment(trial.gradient, trial.moves, changes)
         self.gains += gains.tolist()
         self.agreements += agreements.tolist()

@@ -141,7 +141,8 @@ def test_a_defence_that_draws_is_asked_several_times(noisy):
     defenses = ["none", "noisy", "drawing-trainer"]
     plan = noisy.plan(matrix(defenses=defenses, attacks=["sign"]))
     for defense, samples, draws in (("none", 1, 1), ("noisy", 8, 5), ("drawing-trainer", 1, 1)):
-        assert options_of(plan, defense, "attack").samples == samples
+        for role in ("attack", "probe"):
+            assert options_of(plan, defense, role).samples == samples
         for role in ("before", "after"):
             assert options_of(plan, defense, role).draws == draws
         assert options_of(plan, defense, "before").rebatch == (draws == 1)
@@ -150,6 +151,7 @@ def test_a_defence_that_draws_is_asked_several_times(noisy):
         matrix(defenses=defenses, attacks=["sign"], random={"samples": 4, "draws": 2})
     )
     assert options_of(fewer, "noisy", "attack").samples == 4
+    assert options_of(fewer, "noisy", "probe").samples == 4
     assert options_of(fewer, "noisy", "after").draws == 2
     for defense in ("none", "drawing-trainer"):
         assert cell(fewer, defense=defense).key == cell(plan, defense=defense).key

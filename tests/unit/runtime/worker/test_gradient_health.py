@@ -82,12 +82,14 @@ def test_an_honest_network_is_healthy_in_every_figure(x):
 def test_the_scale_of_logits_changes_nothing_but_the_cross_entropy(x, scale):
     plain, scaled = figures(Plain(), x), figures(Plain(scale), x)
     assert scaled[names.SPREAD] == pytest.approx(scale * plain[names.SPREAD])
-    for name in set(names.PROBE) - {names.SPREAD, names.ZERO_LOSS_START, names.ZERO_LOSS_END}:
+    loss = {names.ZERO_LOSS_START, names.ZERO_LOSS_END, names.PROBE_SATURATED}
+    for name in set(names.PROBE) - {names.SPREAD, *loss}:
         assert scaled[name] == pytest.approx(plain[name], abs=1e-3), name
 
 
 def test_a_saturated_cross_entropy_shows_in_its_own_figure(x):
     found = figures(Plain(3000), x)
+    assert found[names.PROBE_SATURATED] > 0.8
     assert found[names.ZERO_LOSS_START] > 0.8
     assert found[names.ZERO_START] == 0
 
@@ -131,9 +133,17 @@ def test_label_maps_are_measured_in_the_pixels_that_count(x):
     assert gradient.shape == (4, 1, 4, 4)
 
 
+def test_a_loss_that_is_saturated_in_most_pixels_of_a_picture_shows(x):
+    y = (x[:, 0] < 0.5).to(torch.uint8)
+    assert figures(Maps(), x[:4], y[:4], DENSE)[names.PROBE_SATURATED] == 0
+    found = figures(lambda x: 600 * Maps()(x), x[:4], y[:4], DENSE)
+    assert 0.7 < found[names.PROBE_SATURATED] < 0.95
+    assert found[names.ZERO_LOSS_START] == 0
+
+
 def test_maps_without_a_label_say_nothing(x):
     found = figures(Maps(), x[:4], torch.full((4, 4, 4), 255, dtype=torch.uint8), DENSE)
-    assert not {names.UNLIMITED, names.LOSS_ROSE} & found.keys()
+    assert not {names.UNLIMITED, names.LOSS_ROSE, names.PROBE_SATURATED} & found.keys()
     assert found[names.ZERO_START] == 1  # no loss, no gradient
 
 

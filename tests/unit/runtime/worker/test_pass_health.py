@@ -59,6 +59,29 @@ def test_a_gradient_of_the_wrong_sign():
     assert found[names.ATTACK_GAIN] < -1.5
 
 
+class Bowl(Net):
+    """A network whose loss rises along every direction, and whose gradient says nothing of it."""
+
+    def forward(self, x):
+        centre = torch.full_like(x, 0.5)
+        out = (x.detach() - centre).square().flatten(1) @ torch.ones(16, 3)
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
+        return out * torch.tensor([1.0, 0, 0]) + ((x - x.detach()) * noise).flatten(1).sum(
+            1, keepdim=True
+        ) * torch.tensor([1.0, 0, 0])
+
+
+def test_a_loss_that_rises_everywhere_agrees_with_no_gradient():
+    x = torch.full((24 * 8, 1, 4, 4), 0.5)
+    access = Access(asks=set(ASKS), examples=len(x), batch=len(x))
+    with served(live_of(Bowl(), SPEC), access) as service:
+        service.model.begin(torch.arange(len(x)))
+        at = x.clone().requires_grad_()
+        torch.autograd.grad(margin(service.model.module(at)).sum(), at)
+        service.model.show(x)
+    assert abs(service.broker.health.figures()[names.ATTACK_AGREEMENT]) < 0.1
+
+
 def test_a_saturated_loss_is_told_from_a_lost_gradient():
     def half(out):
         return margin(out) * (torch.arange(len(out)) % 2)

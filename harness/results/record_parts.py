@@ -1,0 +1,111 @@
+"""Parts of a record: the cell, its figures and flags, the environment and the run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.results.checks import RecordedCheck
+
+Number = int | float
+"""A JSON number as it was written: 1 and 1.0 have different digests."""
+Scalar = str | int | float | bool
+
+
+class Strict(BaseModel):
+    """Base of a record's models: frozen, without unknown fields or conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class RecordedCell(Strict):
+    """A cell as its benchmark names it."""
+
+    benchmark: str
+    matrix: str
+    task: Literal["classification", "ranking", "segmentation"]
+    threat_model: str
+    victim: str
+    defense: str
+    attack: str
+    defense_module: str
+    attack_module: str
+    budget: dict[str, Scalar]
+    budget_label: str
+    goal: str
+    knowledge: str
+    data: dict[str, str]
+    seed: int
+    made_against: str | None = None
+
+
+class Metric(Strict):
+    """A figure with its interval and counts, or the reason for its absence.
+
+    Attributes:
+        value: the figure; a fraction for rates.
+        k: successes, for rates that count examples.
+        n: the denominator, for rates that count examples.
+        lo: lower end of the interval.
+        hi: upper end of the interval.
+        level: confidence level of the interval.
+        method: how the interval was made.
+        absent: why there is no value.
+    """
+
+    value: Number | None = None
+    k: int | None = None
+    n: int | None = None
+    lo: Number | None = None
+    hi: Number | None = None
+    level: Number | None = None
+    method: str | None = None
+    absent: str | None = None
+
+
+class RecordedFlag(Strict):
+    """A flag of one record: its name and a sentence on what looks wrong."""
+
+    name: str
+    text: str
+
+
+class RecordedEnvironment(Strict):
+    """Environment that the stages ran in; part of the result."""
+
+    executor: Literal["local", "docker"]
+    device: Literal["cpu", "cuda"]
+    python: str
+    torch: str
+    lock: str
+    threads: int
+
+
+class Run(Strict):
+    """Run id, times, memory and machine: everything that may differ between equal results.
+
+    Attributes:
+        id: the run's name.
+        commit: of the checkout; ``None`` outside git.
+        dirty: whether tracked files had been changed; ``None`` outside git.
+        finished: ISO time at which the record was made.
+        seconds: stage's role → its wall time.
+        hook_seconds: stage's role → the time in hooks of modules.
+        peak_memory: stage's role → bytes.
+        machine: operating system and processor.
+        images: stage's role → digest of its image, for stages in containers.
+        checks: module → whether it passed ``gauntlet check`` when the record was made. Records
+            from before the field know of none, and their modules count as unchecked.
+    """
+
+    id: str
+    commit: str | None
+    dirty: bool | None
+    finished: str
+    seconds: dict[str, Number]
+    hook_seconds: dict[str, Number]
+    peak_memory: dict[str, int]
+    machine: str
+    images: dict[str, str] = Field(default_factory=dict)
+    checks: dict[str, RecordedCheck] = Field(default_factory=dict)
