@@ -20,7 +20,7 @@ from tests.traps.cheats_networks import ADVERSARY
 ROOT = Path(__file__).parents[2]
 LINF = {"norm": "linf", "eps": 32 / 255}
 TRAINED = {"name": "adversarial-training", **ADVERSARY}
-ATTACKS = ("noop", "random_noise", "fgsm", "pgd", "pgd/pgd-40", "apgd", "square")
+ATTACKS = ("noop", "random_noise", "fgsm", "pgd", "pgd/pgd-40", "apgd", "apgd/dlr", "square")
 GRADIENT = ("fgsm", "pgd", "pgd/pgd-40", "apgd")
 """Attacks of the tables of old."""
 FEW = ["pgd", {"name": "square", "params": {"iterations": 200}}]
