@@ -44,8 +44,8 @@ GAIN = 1.2
 """Least gain of the gradient's direction over random directions of equal length: 1.75 of JPEG at
 quality 20, 0 and below of stand-ins that mislead."""
 AGREEMENT = 0.4
-"""Least agreement of a gradient's direction with finite differences: 0.56 of JPEG at quality 20, 0.02
-of one-hot answers, −0.99 of a stand-in of the wrong sign."""
+"""Least agreement of a gradient's direction with finite differences: 0.56 of JPEG at quality 20,
+0.02 of one-hot answers, −0.99 of a stand-in of the wrong sign."""
 UNLIMITED = 0.9
 """Least share that an attack without a limit makes wrong: 0.97 of declared dropout, 0.75 of inputs
 that are saturated, 0.45 of noise that grows with gradients."""
@@ -61,7 +61,7 @@ of the wrong sign: gain below −1.5, agreement below −0.5, 25 % or less; of a
 −0.5 to 0.37, agreement −0.11 to 0.07, but 44 % to 73 %. A stand-in of rotated pictures reaches 0.15
 to 1.5 and 0.05 to 0.34: it is seen in part only."""
 ZERO = 0.1
-"""Largest share of rows without a gradient: 0 of all honest networks, 0.72 and more of the others."""
+"""Largest share of rows without a gradient: 0 of honest networks, 0.72 and more of the others."""
 
 SIGNS: Mapping[str, Sequence[Limit]] = {
     "unlimited_attack_fails": (
