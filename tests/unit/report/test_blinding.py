@@ -128,6 +128,14 @@ def test_a_sign_is_set_aside_where_nothing_is_left_to_doubt() -> None:
     assert rows(frame(attacks))["guard"].rank is None  # what its own network holds is unknown
 
 
+@pytest.mark.parametrize(("left", "ranked"), [(23, True), (24, False)])
+def test_a_sign_is_not_set_aside_where_more_is_left_on_few_examples(left, ranked) -> None:
+    """Four of a hundred are not significant, and more than the trick may be worth."""
+    attacks = {"pgd": (MANY, both(20, 90)), "square": (ASKING, both(25, left))}
+    row = rows(frame(attacks, networks={"none": "n", "guard": "n"}))["guard"]
+    assert bool(row.rank) is ranked
+
+
 def test_the_undefended_network_shows_signs_and_keeps_its_rank() -> None:
     found = frame({"pgd": (MANY, both(60, 50)), "square": (ASKING, both(20, 50))})
     assert signs(found, "none") == ["query_beats_gradients"]
