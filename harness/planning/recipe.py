@@ -121,10 +121,12 @@ class ProbeOptions(AccessOptions):
     """Options of ``probe``.
 
     Attributes:
-        batch: number of the first test examples that are probed, in one batch.
+        batch: number of test examples that are probed, in one batch.
+        choice: text that decides which ones.
     """
 
     batch: int
+    choice: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class Options:
             process, ``source``, another network in its own, or ``none``.
         no_model_access: whether an attack gets neither model nor labels, as its manifest says.
         hook: hook of an attack stage, ``perturb`` or ``trigger``.
+        choice: hexadecimal text that decides which test examples are probed.
         least_likely: whether the goal is the class that the model ranks last.
         needs: parts of the model that an attack's manifest asks for; in a service.
         examples: number of inputs that the attack gets; in a service.
@@ -71,6 +72,7 @@ class Options:
     threads: int
     budget: Budget = field(default_factory=Budget)
     batch: int = 0
+    choice: str = "0"
     access: str = "none"
     no_model_access: bool = False
     hook: str = "perturb"

@@ -75,8 +75,8 @@ def test_all_keys_of_quick(literal, tmp_path):
             '"no_model_access":true}',
         ),
         (
-            ProbeOptions("victim", False, "probe", 64),
-            '{"access":"victim","batch":64,"hook":"probe","no_model_access":false}',
+            ProbeOptions("victim", False, "probe", 64, "a1"),
+            '{"access":"victim","batch":64,"choice":"a1","hook":"probe","no_model_access":false}',
         ),
     ],
 )

@@ -12,12 +12,14 @@ from harness.runtime.worker.network_model import NetworkModel, connect
 
 
 def probe(job: Job) -> None:
-    """Save figures on the health of a network's gradients, at the first test inputs.
+    """Save figures on the health of a network's gradients, at some of the test inputs.
 
     No code of a module runs in this process: nothing but the network's answers can spoil them.
     """
-    rows = slice(job.options.batch)
-    x = as_input(job.tensor("slice_x", "x.npy")[rows], job.device)
+    raw = job.tensor("slice_x", "x.npy")
+    chosen = torch.Generator().manual_seed(int(job.options.choice, 16))
+    rows = torch.randperm(len(raw), generator=chosen)[: job.options.batch]
+    x = as_input(raw[rows], job.device)
     y = job.tensor("slice_y", "y.npy")[rows].to(job.device)
     model = NetworkModel(
         connect(job.inputs["socket"], job.started + job.deadline),
