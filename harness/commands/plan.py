@@ -72,6 +72,16 @@ def plan(
         soft_wrap=True,
         highlight=False,
     )
+    own = [cell for cell in cells if not cell.info.made_against]
+    if borrowed := sum(1 for cell in planned.cells.values() if cell.info.made_against):
+        alone = scheduler.missing(own)
+        more = timings.forecast([stage for key, stage in missing.items() if key not in alone])
+        console.print(
+            f"{borrowed} of the cells are predictions on inputs made against other defences: "
+            f"{more.stages} stages more, expected {more.brief()} (borrow: in the benchmark).",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 def find_cell(planned: Plan, text: str) -> Cell:

@@ -54,7 +54,8 @@ class ProbeStages:
             s.threat.access,
             no_model_access=False,
             hook="probe",
-            batch=PROBED[s.context.task], choice=choice,
+            batch=PROBED[s.context.task],
+            choice=choice,
             samples=s.matrix.random.samples if s.random else 1,
         )
         return self.shared.module_stage("probe", s.seed, inputs, roles, options=options)

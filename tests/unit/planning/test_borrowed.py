@@ -1,9 +1,12 @@
 """Inputs that defences borrow: which are planned, and what nobody borrows."""
 
+import io
 from collections import Counter
 
 import pytest
+from rich.console import Console
 
+from harness.commands.plan import plan as plan_command
 from harness.common.errors import UserErrors
 from harness.planning.borrowed import STRONGEST
 from tests.support.module_sources import PERTURB
@@ -95,6 +98,16 @@ def test_only_a_part_of_the_plan_still_borrows(modules) -> None:
     plan = modules.plan(three(), only={"defense": {"guard"}})
     assert ("guard", "climb@none") in borrowed(plan)
     assert {c.info.defense for c in plan.cells.values()} == {"guard"}
+
+
+def test_the_plan_says_what_borrowing_costs(modules) -> None:
+    modules.benchmark(three())
+    text = io.StringIO()
+    plan_command(modules.workspace(), "b", why=None, only=None, device="cpu", executor="local",
+                 console=Console(file=text, width=200))  # fmt: skip
+    # eight of guard and trainer, two of none; two batches of the strongest, each measured
+    line = "10 of the cells are predictions on inputs made against other defences: 14 stages more"
+    assert line in text.getvalue()
 
 
 def test_other_threat_models_refuse_the_key(modules) -> None:
