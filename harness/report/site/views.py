@@ -12,10 +12,10 @@ from harness.config.threat import THREATS, ThreatModel
 from harness.report.cells import STATUSES, CellRow, cell_rows
 from harness.report.leaderboard import tables
 from harness.report.site import boards, class_plots, curves, figures, findings, flips
-from harness.report.site.changes import Changes, changes
 from harness.report.site.classes import Classes, Move, classes_of, largest_moves
 from harness.report.site.findings import TextPart
 from harness.report.site.format import anchor, decimals, slug
+from harness.report.site.seed_tables import SeedTable, changes, health
 from harness.report.tables import Row, Table, TableCell, TableFlag
 
 
@@ -120,6 +120,7 @@ class Section:
         table: the table.
         lines: the planned cells, one a seed.
         changes: the perturbation sizes.
+        health: the health of gradients.
         classes: figures of single classes, in segmentation.
         moves: heat map of the changed predictions.
         largest: the most frequent changes.
@@ -134,7 +135,8 @@ class Section:
     row: Row
     table: Table
     lines: tuple[CellRow, ...]
-    changes: Changes | None
+    changes: SeedTable | None
+    health: SeedTable | None
     classes: Classes | None
     moves: class_plots.HeatMap | None
     largest: tuple[Move, ...]
@@ -322,6 +324,7 @@ def _section(
         table=table,
         lines=seeds,
         changes=changes(seeds),
+        health=health(seeds),
         classes=classes,
         moves=class_plots.heat_map(classes) if classes else None,
         largest=largest_moves(classes) if classes else (),
