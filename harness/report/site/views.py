@@ -62,7 +62,7 @@ class MatrixPage:
         empty: whether no cell has a record.
         reasons: the most frequent reasons why cells have no result.
         flags: flags of the boards, one of each name.
-        flagged: number of cells with a flag.
+        flagged: number of cells with a flag, all seeds together.
         checked: state of ``gauntlet check`` → the modules of the page's records in it.
         what: label of a defence or an attack → its summary.
         approximate: defences whose gradient is approximate, where the attacker uses it.
@@ -214,7 +214,7 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         for table in found
     )
     flagged = [
-        flag
+        (board.table.victim, board.table.budget, row.defense, flag)
         for board in drawn
         for row in (*board.table.rows, *board.table.unranked)
         for flag in row.flags
@@ -236,8 +236,8 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         self_reported=own,
         empty=not ran,
         reasons=_reasons(planned),
-        flags=tuple({flag.name: flag for flag in flagged}.values()),
-        flagged=len({r.key for r in ran if r.record and (r.record.flags or r.check_failures)}),
+        flags=tuple({flag.name: flag for *_, flag in flagged}.values()),
+        flagged=len({(*place, flag.attack) for *place, flag in flagged}),
         checked=_checked(ran),
         what={
             label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries
