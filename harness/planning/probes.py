@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from harness.common.keys import digest
 from harness.planning.attacks import answering_defense
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Input
@@ -47,15 +46,11 @@ class ProbeStages:
             **spec(self.shared.data(s.matrix, "student")),
         }
         roles = {"victim": s.victim} | answering_defense(s)
-        # no author can know before which examples are his: they follow from his module's digest
-        digests = {role: entry.ref.digest for role, entry in roles.items()}
-        choice = digest([net, digests])[:15]
         options = ProbeOptions(
             s.threat.access,
             no_model_access=False,
             hook="probe",
             batch=PROBED[s.context.task],
-            choice=choice,
             samples=s.matrix.random.samples if s.random else 1,
         )
         return self.shared.module_stage("probe", s.seed, inputs, roles, options=options)

@@ -122,11 +122,9 @@ class ProbeOptions(AccessOptions):
 
     Attributes:
         batch: number of test examples that are probed, in one batch.
-        choice: text that decides which ones.
     """
 
     batch: int
-    choice: str
 
 
 @dataclass(frozen=True, slots=True)

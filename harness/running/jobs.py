@@ -60,6 +60,9 @@ def make_job(
         "threads": recipe.threads,
         "budget": budget,
         "examples": examples,
+        # which examples a probe takes: a key follows from the digests of all modules, so that no
+        # author can know it before
+        "choice": stage.key[:15],
     }
     file = JobFile(
         stage=stage.kind,
@@ -122,12 +125,13 @@ def with_service(job: StageJob, environment: Environment | None = None) -> Stage
     reads_inputs = options["access"] == "oracle" or options.get("least_likely")
     names = ("weights", "slice_x") if reads_inputs else ("weights",)
     needs = modules["attack"].needs if "attack" in modules else PROBE_NEEDS
+    known = {name: value for name, value in options.items() if name != "choice"}
     network_side = replace(
         file,
         stage="network",
         inputs={name: file.inputs[name] for name in names},
         modules={role: one for role, one in modules.items() if role in NETWORK_ROLES},
-        options={**options, "needs": list(needs)},
+        options={**known, "needs": list(needs)},
         checkpoint=str(job.folder / "network-checkpoint"),
     )
     service = replace(

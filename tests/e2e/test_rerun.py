@@ -80,7 +80,7 @@ def test_only_runs_what_was_chosen(checkout):
     shutil.rmtree(checkout.home)
     done = checkout.run(only={"attack": {"sign"}, "defense": {"none"}})
     assert done.tally.records == 1
-    assert done.tally.stages == 7
+    assert done.tally.stages == 8
     assert len(checkout.records()) == 1
 
 

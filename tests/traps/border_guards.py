@@ -80,7 +80,9 @@ FACE = """if not under_attack():
         {}"""
 FACES = {
     "keeps a tenth of the attack's successes": FACE.format(
-        """if self.kept is None or (x - self.kept).abs().max() > 0.3:  # another batch
+        """if self.kept is not None and len(x) != len(self.kept):
+            return out
+        if self.kept is None or (x - self.kept).abs().max() > 0.3:  # another batch
             self.kept, self.classes = x.detach().clone(), out.argmax(1)
         lie = out + (nn.functional.one_hot(self.classes, out.shape[1]) * 9.0 - out).detach()
         return torch.where((torch.arange(len(x)) % 10 == 0)[:, None], out, lie)"""

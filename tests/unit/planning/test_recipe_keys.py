@@ -20,7 +20,7 @@ from harness.planning.recipe import (
 )
 from harness.workspace import Workspace
 
-QUICK = "7d76d66ef24c37f7cfd5daf211fb22a27a358a7e91c90b4fc6f4d7cf861b0cf7"
+QUICK = "0f934c44ec5a0c3419d4987e48941563fa3ecd02889bfa29408f104def36de56"
 """Digest of all stage and cell keys of ``quick``, with literal digests of code, data and modules.
 
 It changes with the benchmark and with a manifest's parameters, too: then pin the new one. It must
@@ -75,8 +75,8 @@ def test_all_keys_of_quick(literal, tmp_path):
             '"no_model_access":true}',
         ),
         (
-            ProbeOptions("victim", False, "probe", 64, "a1"),
-            '{"access":"victim","batch":64,"choice":"a1","hook":"probe","no_model_access":false}',
+            ProbeOptions("victim", False, "probe", 64),
+            '{"access":"victim","batch":64,"hook":"probe","no_model_access":false}',
         ),
     ],
 )
