@@ -143,7 +143,7 @@ GUARDS: dict[str, BorderTrap] = {
         "sends its answers twice",
         guard(setup="send = Connection.send; Connection.send = lambda self, m, t=(): "
               "(send(self, m, t), send(self, m, t))"),
-        VIOLATION, "the network's process answered",
+        VIOLATION, "in the network: the network",
     ),
     "patches-engine": BorderTrap(
         "answers gradients of zero",
