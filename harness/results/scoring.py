@@ -27,6 +27,9 @@ NOT_COMPARED = (
     "shown nothing, or the draws are too few"
 )
 
+DRAWN = 3
+"""Dimensions of the outputs of several draws, of classes or per item."""
+
 Array = NDArray[Any]
 Goal = Array | Absent | None
 
@@ -129,7 +132,7 @@ def score(
         if role in stages
     }
     goal = goal_of(info, stages, store, outputs)
-    judged = (DRAW_JUDGES if random else JUDGES)[info.task](outputs, y, spec, goal, result)
+    judged = JUDGES[info.task](outputs, y, spec, goal, result)
     figures = judged.metrics
     if "edits" in stages:
         edited = judge_flips(stages, store, outputs, y)
@@ -193,8 +196,10 @@ def judge_classification(
     goal: Goal,
     result: Score,
 ) -> Judged:
-    """Judge each example as right or wrong."""
-    return metrics.classification(
+    """Judge each example as right or wrong; of a random network in all draws."""
+    drawn = outputs["after"].ndim == DRAWN
+    judge = draws.classification if drawn else metrics.classification
+    return judge(
         outputs["before"],
         outputs["after"],
         y,
@@ -211,8 +216,10 @@ def judge_ranking(
     goal: Goal,
     result: Score,
 ) -> Judged:
-    """Judge each comparison as right or wrong."""
-    return metrics.ranking(outputs["before"], outputs["after"], y)
+    """Judge each comparison as right or wrong; of a random network in all draws."""
+    drawn = outputs["after"].ndim == DRAWN
+    judge = draws.ranking if drawn else metrics.ranking
+    return judge(outputs["before"], outputs["after"], y)
 
 
 def judge_segmentation(
@@ -264,48 +271,12 @@ def several(maps: Array) -> Array:
     return maps if maps.ndim == 4 else maps[None]
 
 
-def judge_random_classification(
-    outputs: Mapping[str, Array],
-    y: Array,
-    spec: OutputSpec,
-    goal: Goal,
-    result: Score,
-) -> Judged:
-    """Judge each example as right or wrong in all draws."""
-    return draws.classification(
-        outputs["before"],
-        outputs["after"],
-        y,
-        goal=goal,
-        control_before=outputs.get("control_before"),
-        control_after=outputs.get("control_after"),
-    )
-
-
-def judge_random_ranking(
-    outputs: Mapping[str, Array],
-    y: Array,
-    spec: OutputSpec,
-    goal: Goal,
-    result: Score,
-) -> Judged:
-    """Judge each comparison as right or wrong in all draws."""
-    return draws.ranking(outputs["before"], outputs["after"], y)
-
-
 JUDGES = {
     "classification": judge_classification,
     "ranking": judge_ranking,
     "segmentation": judge_segmentation,
 }
 """Function that judges a cell, by task."""
-
-DRAW_JUDGES = {
-    "classification": judge_random_classification,
-    "ranking": judge_random_ranking,
-    "segmentation": judge_segmentation,
-}
-"""The same for networks that draw as they answer."""
 
 
 def load_distances(folder: Path) -> budgets.Distances:
