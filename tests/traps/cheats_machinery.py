@@ -149,7 +149,6 @@ MACHINERY = {
         **retrained(KNOWS.format(led=5, told=3), head=known(64), **APPROXIMATE),
         without="retrained-honest",
         group="trained",
-        ends=OPEN,
         tested=(),
     ),
     "knows-trained": Cheat(
@@ -157,7 +156,6 @@ MACHINERY = {
         **trained(KNOWS.format(led=6, told=4), head=known(64), **APPROXIMATE),
         without="adversarial-training",
         group="trained",
-        ends=OPEN,
         tested=(),
     ),
     "random-two-faced": Cheat(
