@@ -311,11 +311,15 @@ class Broker:
             trial: what to ask.
             wanted: numbers of the outputs that count.
         """
-        number = self._count = self._count + 1
-        placed = self.link.place(trial.tensors)
-        outputs = self._network.forward(trial.kind, placed, graph=number)
-        self.health.tried(trial, [outputs[n].clone() for n in wanted])
-        self._network.free(number)
+        found: list[list[Tensor]] = [[] for _ in wanted]
+        # no more rows at once than a batch has: their graph costs memory
+        for part in zip(*(one.split(self.access.batch) for one in trial.tensors), strict=True):
+            number = self._count = self._count + 1
+            outputs = self._network.forward(trial.kind, self.link.place(part), graph=number)
+            for kept, n in zip(found, wanted, strict=True):
+                kept.append(outputs[n].clone())
+            self._network.free(number)
+        self.health.tried(trial, [torch.cat(parts) for parts in found])
 
     def _free(self, attack: Connection, request: Message) -> None:
         """Forget a forward pass."""
