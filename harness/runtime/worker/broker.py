@@ -313,7 +313,8 @@ class Broker:
         """
         found: list[list[Tensor]] = [[] for _ in wanted]
         # no more rows at once than a batch has: their graph costs memory
-        for part in zip(*(one.split(self.access.batch) for one in trial.tensors), strict=True):
+        pieces = (torch.split(one, self.access.batch) for one in trial.tensors)
+        for part in zip(*pieces, strict=True):
             number = self._count = self._count + 1
             outputs = self._network.forward(trial.kind, self.link.place(part), graph=number)
             for kept, n in zip(found, wanted, strict=True):

@@ -158,7 +158,8 @@ class Outbox:
             if len(self._known) < REMEMBERED:
                 self._known[kind] = known
         for target, tensor in zip(known[1], tensors, strict=True):
-            target.copy_(tensor)
+            # a copy with a history would keep the graph of every tensor that was ever put here
+            target.copy_(tensor.detach())
         return known[0], descriptor, known[1]
 
 
