@@ -70,20 +70,16 @@ def batches_of(
         borrow: ``undefended`` or ``all``.
     """
     made = [(attack, cell.stages) for attack, cell in cells if "attack" in cell.stages]
-    if is_undefended(donor.defense):
-        for attack, stages in made:
-            attacked = Input(stages["attack"], "attacked")
-            yield Batch(attack.label, donor.defense, (attack,), attacked, stages["measure"])
-        return
-    gradient = [(a, stages) for a, stages in made if GRADIENTS & set(a.manifest.needs)]
-    if borrow != "all" or not gradient:
-        return
-    if len(gradient) == 1:
-        ((attack, stages),) = gradient
+    if not is_undefended(donor.defense):
+        made = [(a, stages) for a, stages in made if GRADIENTS & set(a.manifest.needs)]
+        if borrow != "all":
+            return
+        if len(made) > 1:
+            yield _strongest(graph, donor, made)
+            return
+    for attack, stages in made:
         attacked = Input(stages["attack"], "attacked")
         yield Batch(attack.label, donor.defense, (attack,), attacked, stages["measure"])
-        return
-    yield _strongest(graph, donor, gradient)
 
 
 def _strongest(

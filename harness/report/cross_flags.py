@@ -12,6 +12,7 @@ from harness.judge.flags import (
     success_falls_with_budget,
 )
 from harness.report.cells import CellRow
+from harness.report.evidence import rest_of_budget
 
 _METRIC = "attack_success_rate"
 
@@ -54,17 +55,12 @@ def _mean(rows: Iterable[CellRow]) -> float:
     return plain.fmean(_success(row) or 0.0 for row in rows)
 
 
-def _rest(row: CellRow, *without: str) -> str:
-    """Return the budget's other fields as one comparable value."""
-    return repr(sorted((k, v) for k, v in row.limits.items() if k not in without))
-
-
 def _falling(measured: Iterable[CellRow]) -> list[tuple[Flag, list[CellRow]]]:
     series: dict[tuple[str, ...], dict[float, list[CellRow]]] = {}
     for row in measured:
         if row.eps is not None:
             names = (row.benchmark, row.matrix, row.victim, row.defense, row.attack)
-            sizes = series.setdefault((*names, _rest(row, "eps")), {})
+            sizes = series.setdefault((*names, rest_of_budget(row, "eps")), {})
             sizes.setdefault(row.eps, []).append(row)
     found = []
     for sizes in series.values():
@@ -82,7 +78,7 @@ def _masked(measured: Iterable[CellRow]) -> list[tuple[Flag, list[CellRow]]]:
         if row.access in ("victim", "oracle") and not row.derived and "network" in stages:
             # A guard adds nothing to the network's key, so the defence's label is in the place.
             place = (stages["network"], stages.get("slice", ""), row.defense, row.goal)
-            sides = best.setdefault((*place, _rest(row, "queries", "answers")), {})
+            sides = best.setdefault((*place, rest_of_budget(row, "queries", "answers")), {})
             sides.setdefault(row.access, []).append(row)
     found = []
     for sides in best.values():
@@ -102,7 +98,14 @@ def _unconverged(measured: Iterable[CellRow]) -> list[tuple[Flag, list[CellRow]]
         record = row.record
         steps = record.params.get("attack", {}).get("steps") if record else None
         if record and isinstance(steps, int) and not row.derived:
-            names = (row.benchmark, row.matrix, row.victim, row.defense, row.goal, _rest(row))
+            names = (
+                row.benchmark,
+                row.matrix,
+                row.victim,
+                row.defense,
+                row.goal,
+                rest_of_budget(row),
+            )
             module = record.cell.attack_module
             series.setdefault((*names, module), {}).setdefault(steps, []).append(row)
     found = []

@@ -84,17 +84,17 @@ class Elsewhere:
 def _family(row: CellRow) -> tuple[str, ...]:
     """Return what cells have in common that differ in attack, radius or seed."""
     names = (row.benchmark, row.matrix, row.victim, row.defense, row.goal)
-    return (*names, _rest(row, "eps"))
+    return (*names, rest_of_budget(row, "eps"))
 
 
 def _within(row: CellRow, other: CellRow) -> bool:
     """Return whether a budget lies within another's, whatever its queries."""
     assert row.eps is not None
     assert other.eps is not None
-    return row.eps <= other.eps and _rest(row, *_LIMITS) == _rest(other, *_LIMITS)
+    return row.eps <= other.eps and rest_of_budget(row, *_LIMITS) == rest_of_budget(other, *_LIMITS)
 
 
-def _rest(row: CellRow, *without: str) -> str:
+def rest_of_budget(row: CellRow, *without: str) -> str:
     """Return the budget's other fields as one comparable value."""
     return repr(sorted((k, v) for k, v in row.limits.items() if k not in without))
 
