@@ -125,6 +125,21 @@ class Round(nn.Module):
         return x + ((x * 7).round() / 7 - x).detach()
 """
 
+UNDER_ATTACK = """
+import sys
+
+
+def under_attack():
+    frame = sys._getframe()
+    while frame:
+        if frame.f_code.co_name == "predict" and "raw" in frame.f_locals:
+            return False
+        frame = frame.f_back
+    return True
+
+"""
+"""Helper of a guard that tells the judge's stage from an attack's by its own call stack."""
+
 GUARDED = """
 import torch
 from torch import nn

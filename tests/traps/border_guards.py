@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.module_sources import VICTIM, guarded
+from tests.support.module_sources import UNDER_ATTACK, VICTIM, guarded
 from tests.traps.border_trap import (
     DIFFERENT,
     HANG,
@@ -32,15 +32,6 @@ from harness.runtime.worker.network_protocol import Connection, Message
 
 def found(what):
     raise AssertionError(f"reached {what}")
-
-
-def under_attack():
-    frame = sys._getframe()
-    while frame:
-        if frame.f_code.co_name == "predict" and "raw" in frame.f_locals:
-            return False
-        frame = frame.f_back
-    return True
 """
 """Imports and helpers of a guard at the border."""
 HONEST = "return self.network(x)"
@@ -48,7 +39,7 @@ HONEST = "return self.network(x)"
 
 def guard(forward: str = HONEST, setup: str = "pass") -> str:
     """Return a defence of two statements."""
-    return PREAMBLE + guarded(forward, setup)
+    return PREAMBLE + UNDER_ATTACK + guarded(forward, setup)
 
 
 def attacked(statement: str) -> str:

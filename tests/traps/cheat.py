@@ -67,21 +67,6 @@ def guard(
     return {"code": code, "fields": {"hooks": ["guard"], **fields}}
 
 
-UNDER_ATTACK = """
-import sys
-
-
-def under_attack():
-    frame = sys._getframe()
-    while frame:
-        if frame.f_code.co_name == "predict" and "raw" in frame.f_locals:
-            return False
-        frame = frame.f_back
-    return True
-
-"""
-"""Helper of a guard that tells the judge's stage from an attack's by its own call stack."""
-
 MINUS = """
 class Minus(torch.autograd.Function):
     @staticmethod

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.traps.cheat import BOTH, GAP, LEVEL, MINUS, SIGN, UNDER_ATTACK, Cheat, guard
+from tests.support.module_sources import UNDER_ATTACK
+from tests.traps.cheat import BOTH, GAP, LEVEL, MINUS, SIGN, Cheat, guard
 
 LIE = "nn.functional.one_hot(({}).argmax(1), 10) * 9.0 + 0 * {}"
 """Logits of the class of other logits, without a gradient."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from harness.datasets import digits
 from harness.datasets.hashing import hash_order
-from tests.traps.cheat import GAP, LEVEL, MINUS, RANKED, SIGN, UNDER_ATTACK, Cheat, guard
+from tests.support.module_sources import UNDER_ATTACK
+from tests.traps.cheat import GAP, LEVEL, MINUS, RANKED, SIGN, Cheat, guard
 from tests.traps.cheats_networks import retrained, trained
 
 TORCH = "import torch\n"
