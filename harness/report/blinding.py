@@ -59,7 +59,7 @@ class Case:
             for label, passes in played.items()
             if passes.get("forward") and not passes.get("backward")
         ]
-        self.asking += [label for label in draft.elsewhere if " in " in label]
+        self.asking += [x for x, row in draft.sources.items() if row.access == "oracle"]
         self.borrowed = [label for label, row in self.rows.items() if row.made_against]
         self.random = [label for label, row in ours.items() if row.attack_control]
         self._known: dict[frozenset[str], Worst | None] = {}
@@ -88,10 +88,9 @@ class Case:
     def smaller(self) -> dict[str, list[str]]:
         """Return budget → labels of the same gradient attacks at smaller radii."""
         found: dict[str, list[str]] = {}
-        for label in self.draft.elsewhere:
-            attack, at, budget = label.partition(" at ")
-            if at and attack in self.gradient:
-                found.setdefault(budget, []).append(label)
+        for label, row in self.draft.sources.items():
+            if row.matrix == self.draft.group[0].matrix and row.attack in self.gradient:
+                found.setdefault(row.budget, []).append(label)
         return found
 
 
@@ -143,6 +142,11 @@ def success_falls_with_radius(case: Case) -> tuple[str, str] | None:
     return None
 
 
+def in_gradients(name: str) -> Callable[[Case], tuple[str, str] | None]:
+    """Return the function that looks for a sign in the health of gradients."""
+    return lambda case: gradient_signs.find(name, case.planned, case.gradient)
+
+
 @dataclass(frozen=True)
 class Sign:
     """Row of the table of signs.
@@ -177,15 +181,15 @@ SIGNS: Mapping[str, Sign] = {
     ),
     "unlimited_attack_fails": Sign(
         "An attack without a limit does not reach almost all labels.",
-        lambda case: gradient_signs.find("unlimited_attack_fails", case.planned, case.gradient),
+        in_gradients("unlimited_attack_fails"),
     ),
     "gradients_vanish": Sign(
         "Inputs have no gradient, or the loss of every attack is flat.",
-        lambda case: gradient_signs.find("gradients_vanish", case.planned, case.gradient),
+        in_gradients("gradients_vanish"),
     ),
     "gradients_mislead": Sign(
         "Gradients point elsewhere than finite differences, or the loss does not rise along them.",
-        lambda case: gradient_signs.find("gradients_mislead", case.planned, case.gradient),
+        in_gradients("gradients_mislead"),
     ),
     "different_under_attack": Sign("The network answers an attack otherwise than it predicts."),
     "lost_gradients": Sign("Gradients that an attack asks for are zero or not finite."),

@@ -41,8 +41,10 @@ class Draft:
         more: key → flags that compare cells.
         broken: attacks that fail against the undefended network too, which count for no defence.
         elsewhere: label → seed → outcomes of other budgets and matrices that count as well.
+        sources: label → seed → the cells that these are of.
 
     Attributes:
+        sources: label of a result from elsewhere → one of its cells.
         cells: attack → cell over its seeds.
         runs: label → seed → outcomes that count against the defence.
         worst: worst case over all runs, or ``None``.
@@ -62,6 +64,7 @@ class Draft:
         more: Mapping[str, Sequence[Flag]],
         broken: Collection[str],
         elsewhere: Runs,
+        sources: Found,
     ) -> None:
         self.name, self.group, self.headline = name, group, headline
         by_attack = grouped(group, "attack")
@@ -75,6 +78,7 @@ class Draft:
             if not found[0].derived
         }
         self.own, self.elsewhere = own, elsewhere
+        self.sources = {label: next(iter(sources[label].values())) for label in elsewhere}
         self.runs = own | elsewhere
         self.worst = self._worst()
         self.gaps = [

@@ -62,18 +62,11 @@ def _table(
     headline = headline_of(first.threat_model, first.task)
     decoded = decoder.comparable(planned)
     broken = _broken(planned)
-    drafts = [
-        Draft(
-            name,
-            group,
-            headline,
-            decoded,
-            more,
-            broken,
-            elsewhere_runs(elsewhere.of(group), decoder, decoded),
-        )
-        for name, group in grouped(planned, "defense").items()
-    ]
+    drafts = []
+    for name, group in grouped(planned, "defense").items():
+        sources = elsewhere.of(group)
+        runs = elsewhere_runs(sources, decoder, decoded)
+        drafts.append(Draft(name, group, headline, decoded, more, broken, runs, sources))
     judge_signs(drafts)
     attacks = _attacks(planned, drafts, headline, broken)
     beaten = better({d.name: d.worst.evidence for d in drafts if d.worst and d.rankable})
