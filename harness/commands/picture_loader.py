@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.common.errors import UserError
 from harness.common.files import load_array, read_json
+from harness.judge.draws import first_draw
 from harness.report.site.frames import Frames, choose
 from harness.report.site.gallery import Loader
 from harness.results.records import Record
@@ -26,11 +25,6 @@ def make_loader(workspace: Workspace) -> Loader | None:
         return partial(load_frames, workspace.store())
     except UserError:
         return None
-
-
-def first_draw(maps: NDArray[Any]) -> NDArray[Any]:
-    """Return the class maps ``[N, H, W]`` of a network's first draw, if it draws."""
-    return maps[0] if maps.ndim == 4 else maps
 
 
 def load_frames(store: Store, record: Record) -> Frames | None:
@@ -52,8 +46,8 @@ def load_frames(store: Store, record: Record) -> Frames | None:
                 load_array(images),
                 kept,
                 load_array(labels),
-                first_draw(load_array(before / "outputs.npy")),
-                first_draw(load_array(after / "outputs.npy")),
+                first_draw(load_array(before / "outputs.npy"), 3),
+                first_draw(load_array(after / "outputs.npy"), 3),
                 load_array(sizes / "linf.npy"),
                 load_array(sizes / "mse.npy"),
             )

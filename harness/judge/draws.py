@@ -144,6 +144,17 @@ def worst_decisions(decisions: Floats, label: Integers) -> Floats:
     return np.asarray(pick(decisions, against))
 
 
+def first_draw(outputs: NDArray[Scalar], dimensions: int) -> NDArray[Scalar]:
+    """Return the outputs of the first of several draws, or outputs that are of one.
+
+    Args:
+        outputs: ``[D, …]`` of D draws, or ``[…]``.
+        dimensions: number of dimensions of one draw.
+    """
+    found: NDArray[Scalar] = outputs[0] if outputs.ndim > dimensions else outputs
+    return found
+
+
 def with_means(
     judged: Judged, first: Integers, last: Integers, right: Callable[[Integers], Bits]
 ) -> Judged:

@@ -303,17 +303,14 @@ def judge_flips(
     ids, before = (np.array(load_array(rows / f"{name}.npy")) for name in ("ids", "y"))
     after = edited_labels(edits, ids, before)
     clean, attacked = (
-        first_draw(load_array(store.part(stages[role], "outputs") / "outputs.npy"))
+        draws.first_draw(load_array(store.part(stages[role], "outputs") / "outputs.npy"), 2)
         for role in ("margins", "fit")
     )
     # the control has no attack: where the defence is none it is the clean ranker itself
-    test = metrics.Comparisons(y, *(first_draw(outputs[role]) for role in ("before", "after")))
+    test = metrics.Comparisons(
+        y, *(draws.first_draw(outputs[role], 2) for role in ("before", "after"))
+    )
     return metrics.judge_flips(metrics.Comparisons(before, clean, attacked), after, test)
-
-
-def first_draw(outputs: Array) -> Array:
-    """Return the outputs per item ``[M, D]`` of a ranker's first draw, if it draws."""
-    return outputs[0] if outputs.ndim == 3 else outputs
 
 
 def edited_labels(edits: Path, ids: Array, y: Array) -> Array:

@@ -2,29 +2,11 @@
 
 import pytest
 
+from tests.support.module_sources import guarded
 from tests.support.whole_run import find
 from tests.support.workspaces import Checkout, matrix
 
 pytestmark = pytest.mark.xdist_group("run")
-
-GUARD = """
-import torch
-from torch import nn
-
-
-class Defense:
-    def guard(self, network, ctx):
-        return Guard(network)
-
-
-class Guard(nn.Module):
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x):
-        {}
-"""
 
 GUARDS = {
     "wrong-sign": "return self.network(2 * x.detach() - x)",
@@ -40,7 +22,7 @@ def checkout(tmp_path_factory):
     checkout = Checkout(tmp_path_factory.mktemp("probe"))
     for name, forward in GUARDS.items():
         drawn = {"random": True} if name == "noisy" else {}
-        checkout.module("defense", name, GUARD.format(forward), hooks=["guard"], **drawn)
+        checkout.module("defense", name, guarded(forward), hooks=["guard"], **drawn)
     checkout.benchmark(matrix(attacks=["noop", "sign"], defenses=["none", *GUARDS]))
     checkout.run()
     return checkout

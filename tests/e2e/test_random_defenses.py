@@ -6,30 +6,12 @@ import numpy as np
 import pytest
 
 from harness.common.files import load_array
-from tests.support.module_sources import VICTIM
+from tests.support.module_sources import VICTIM, guarded
 from tests.support.workspaces import POISONING, QUERY, Checkout, cell, matrix
 
 pytestmark = pytest.mark.xdist_group("run")
 
-GUARD = """
-import torch
-from torch import nn
-
-
-class Defense:
-    def guard(self, network, ctx):
-        return Noise(network)
-
-
-class Noise(nn.Module):
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x):
-        attacked = torch.is_grad_enabled() and x.requires_grad
-        {}
-"""
+ATTACKED = "attacked = torch.is_grad_enabled() and x.requires_grad\n        "
 NOISE = "return self.network(x + {} * torch.randn_like(x))"
 DEFENSES = {
     "little": NOISE.format(0.05),
@@ -86,9 +68,9 @@ def checkout(tmp_path_factory):
     checkout = Checkout(tmp_path_factory.mktemp("random"))
     both = {"tasks": ["classification", "segmentation"]}
     for name, forward in DEFENSES.items():
-        code = GUARD.format(forward)
+        code = guarded(ATTACKED + forward)
         checkout.module("defense", name, code, hooks=["guard"], random=True, **both)
-    undeclared = GUARD.format(DEFENSES["little"])
+    undeclared = guarded(ATTACKED + DEFENSES["little"])
     checkout.module("defense", "undeclared", undeclared, hooks=["guard"])
     victim = {"hooks": ["build", "fit"], "offers": ["loss"], "entry": "victim.py:Tiny"}
     steps = {"params": {"steps": {"type": "int", "default": 30, "min": 1}}}
@@ -258,7 +240,8 @@ def test_what_draws_has_the_same_result_again(checkout):
     drawn = cell(plan, matrix="white-box", defense="much", attack="sign")
     first = checkout.records()[drawn.id]
     second = Checkout(checkout.root.parent / "again")
-    second.module("defense", "much", GUARD.format(DEFENSES["much"]), hooks=["guard"], random=True,
+    code = guarded(ATTACKED + DEFENSES["much"])
+    second.module("defense", "much", code, hooks=["guard"], random=True,
                   tasks=["classification", "segmentation"])  # fmt: skip
     sign = second.root / "attacks" / "sign" / "manifest.yaml"
     sign.write_text((checkout.root / "attacks" / "sign" / "manifest.yaml").read_text())

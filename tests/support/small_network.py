@@ -45,16 +45,6 @@ CALLS = {
     "maps": lambda m, x, y: m.maps(x)[0],
     "training_loss_of": lambda m, x, y: m.training_loss_of(x.flatten(1)[:, :4], y),
 }
-
-
-CALLS = {
-    "module": lambda m, x, y: m.module(x),
-    "loss": lambda m, x, y: m.loss(x, y),
-    "training_loss": lambda m, x, y: m.training_loss(x, y),
-    "features": lambda m, x, y: m.features(x),
-    "maps": lambda m, x, y: m.maps(x)[0],
-    "training_loss_of": lambda m, x, y: m.training_loss_of(x.flatten(1)[:, :4], y),
-}
 """Request of an attack → the call on a model, a batch and its labels."""
 
 
