@@ -19,11 +19,13 @@ from harness.common.keys import conformance_digest
 State = Literal["passed", "failed", "unchecked"]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Base of what files of results hold: frozen, without unknown fields or conversions."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class RecordedCheck(_Strict):
+class RecordedCheck(Strict):
     """Whether a module passed ``gauntlet check``, as a record says it.
 
     Attributes:
@@ -42,7 +44,7 @@ class RecordedCheck(_Strict):
 UNCHECKED = RecordedCheck(state="unchecked")
 
 
-class ModuleCheck(_Strict):
+class ModuleCheck(Strict):
     """Result of ``gauntlet check FOLDER``, as its file holds it.
 
     Attributes:

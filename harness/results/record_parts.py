@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from harness.results.checks import RecordedCheck
+from harness.results.checks import RecordedCheck, Strict
 
 Number = int | float
 """A JSON number as it was written: 1 and 1.0 have different digests."""
 Scalar = str | int | float | bool
-
-
-class Strict(BaseModel):
-    """Base of a record's models: frozen, without unknown fields or conversions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class RecordedCell(Strict):

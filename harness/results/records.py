@@ -19,7 +19,7 @@ from harness.common.errors import UserError
 from harness.common.files import write_json
 from harness.common.keys import digest
 from harness.common.status import By, Status
-from harness.results.checks import UNCHECKED, RecordedCheck
+from harness.results.checks import UNCHECKED, RecordedCheck, Strict
 from harness.results.record_parts import (
     Metric,
     Number,
@@ -28,7 +28,6 @@ from harness.results.record_parts import (
     RecordedFlag,
     Run,
     Scalar,
-    Strict,
 )
 
 __all__ = [
