@@ -19,6 +19,7 @@ from harness.config.threat import THREATS
 from harness.judge.metrics import METRICS, Trait
 from harness.report.blinding import SIGNS
 from harness.report.cells import STATUSES, CellRow, Metric
+from harness.report.flag_kinds import FLAG_KINDS
 from harness.report.ranking_rules import Headline, heat_class
 from harness.report.site import class_plots, exports, flip_plots, format, frames, palette, views
 from harness.report.site.gallery import Gallery, Loader
@@ -144,6 +145,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "meta": meta,
         "statuses": STATUSES,
         "signs": SIGNS,
+        "kinds": FLAG_KINDS,
         "metrics": METRICS,
         "cell_path": views.cell_path,
         "class_colour": palette.colour,
