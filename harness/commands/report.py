@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import webbrowser
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as Grid
 
 import harness
+from harness.commands.data_samples import data_cards, load_samples
 from harness.commands.picture_loader import make_loader
 from harness.commands.run import print_ignored
+from harness.config.attack_family import attack_family
+from harness.config.benchmark import Benchmark, Matrix
 from harness.report import frame, leaderboard
 from harness.report.selection import plans
 from harness.report.site import render
+from harness.report.site.about import Heading
 from harness.report.site.views import SiteMeta
 from harness.report.tables import Row, Table
 from harness.report.worst_case import Estimate
@@ -44,8 +49,12 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     modules = workspace.catalog.modules.values()
     meta = SiteMeta(
         version=harness.__version__,
-        benchmarks={b.name: b.summary for b in benchmarks if b.summary},
+        benchmarks={b.name: heading(b) for b in benchmarks},
+        matrices={(b.name, m.name): heading(m) for b in benchmarks for m in b.matrices},
+        cards=data_cards(),
+        samples=partial(load_samples, workspace.data),
         summaries={m.ref: m.manifest.summary for m in modules},
+        families={m.ref: attack_family(m.manifest) for m in modules if m.manifest.kind == "attack"},
         approximate=frozenset(m.ref for m in modules if m.manifest.gradients == "approximate"),
         thin={
             (one.benchmark.name, matrix): kinds
@@ -67,6 +76,17 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     if open_:
         webbrowser.open(page.resolve().as_uri())
     return page
+
+
+def heading(words: Benchmark | Matrix) -> Heading:
+    """Return what a benchmark or a matrix says of itself."""
+    return Heading(
+        title=words.title,
+        question=words.question,
+        out_of_scope=words.out_of_scope or "",
+        summary=(words.summary or "") if isinstance(words, Benchmark) else "",
+        data={} if isinstance(words, Benchmark) else {r: d.name for r, d in words.data.items()},
+    )
 
 
 def make_grid(table: Table) -> Grid:

@@ -32,6 +32,8 @@ def matrix(name: str = "m", **changes: Any) -> Json:
     """A matrix of one cell on digits, which borrows nothing; any key may be given otherwise."""
     found = {
         "name": name,
+        "title": f"Matrix {name}",
+        "question": "Does it run?",
         "threat_model": "evasion",
         "data": {"student": "digits"},
         "victims": ["tiny"],
@@ -116,6 +118,8 @@ class Checkout:
         text = {
             "schema": "benchmark/1",
             "name": name,
+            "title": f"Benchmark {name}",
+            "question": "Does it run?",
             "ceiling": {"minutes": minutes, "memory_gb": 4},
             "matrices": list(matrices) or [matrix()],
         }

@@ -8,9 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from harness.report.names import in_prose
 from harness.report.site import format
 from harness.report.site.classes import Classes, named_moves
 from harness.report.tables import Table
+
+WORST_CASE = {
+    "joint": "When all attacks are tried on each example",
+    "greedy": "With the most harmful attack chosen for each image",
+    "single": "Under the strongest attack",
+}
+"""Rule of the worst case → what a sentence on its figure begins with."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +43,15 @@ def ranking(table: Table) -> list[TextPart]:
                 "a sign of blinding."
             )
         ]
-    first = [row.defense for row in table.rows if row.rank == 1]
+    leaders = [row for row in table.rows if row.rank == 1]
+    first = [in_prose(row.defense, is_control=row.is_control) for row in leaders]
     others = [row for row in table.rows if row.rank != 1]
     if len(first) > 1:
         parts = [
             *names(first),
             TextPart(" share rank 1: a paired test finds no significant difference."),
         ]
-    elif others and all(first[0] in row.beaten_by for row in others):
+    elif others and all(leaders[0].defense in row.beaten_by for row in others):
         parts = [
             *names(first),
             TextPart(" leads: it is significantly better than every other defence."),
@@ -60,6 +69,16 @@ def ranking(table: Table) -> list[TextPart]:
             many = "defence is" if left_out == 1 else "defences are"
             parts.append(TextPart(f" {left_out} {many} not ranked: {why}."))
     return parts
+
+
+def first_place(table: Table) -> str:
+    """Return who has first place, in a few words; empty where no defence is ranked."""
+    first = [row for row in table.rows if row.rank == 1]
+    if any(row.is_control for row in first):
+        return "no defence is significantly better than the undefended network"
+    if len(first) > 1:
+        return f"{len(first)} of {len(table.rows)} share first place"
+    return first[0].defense if first else ""
 
 
 def warning(table: Table) -> list[TextPart]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -11,10 +11,11 @@ import pandas as pd
 from harness.config.threat import THREATS, ThreatModel
 from harness.report.cells import STATUSES, CellRow, cell_rows
 from harness.report.leaderboard import tables
-from harness.report.site import boards, class_plots, curves, figures, findings, flips
+from harness.report.site import about, boards, class_plots, curves, figures, findings, flips
 from harness.report.site.classes import Classes, Move, classes_of, largest_moves
 from harness.report.site.findings import TextPart
 from harness.report.site.format import anchor, decimals, slug
+from harness.report.site.samples import Samples
 from harness.report.site.seed_tables import SeedTable, changes, health
 from harness.report.tables import Row, Table, TableCell, TableFlag
 
@@ -26,18 +27,34 @@ class SiteMeta:
     Attributes:
         version: version of Gauntlet.
         note: a line on every page, such as a warning, or empty.
-        benchmarks: benchmark → a sentence about it.
+        benchmarks: benchmark → its words about itself.
+        matrices: (benchmark, matrix) → its words about itself.
+        cards: name of a data set → what pages say of it.
+        samples: name of a data set → pictures of its first judged examples, or ``None``.
         summaries: module folder (``attacks/pgd``) → its manifest's summary.
+        families: folder of an attack → its family.
         approximate: folders of the defences that declare approximate gradients.
         thin: (benchmark, matrix) → kinds of attacks that it lacks.
     """
 
     version: str = ""
     note: str = ""
-    benchmarks: Mapping[str, str] = field(default_factory=dict)
+    benchmarks: Mapping[str, about.Heading] = field(default_factory=dict)
+    matrices: Mapping[tuple[str, str], about.Heading] = field(default_factory=dict)
+    cards: Mapping[str, about.DataCard] = field(default_factory=dict)
+    samples: Callable[[str], Samples | None] = lambda name: None
     summaries: Mapping[str, str] = field(default_factory=dict)
+    families: Mapping[str, str] = field(default_factory=dict)
     approximate: frozenset[str] = frozenset()
     thin: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+
+    def benchmark(self, name: str) -> about.Heading:
+        """Return a benchmark's words about itself; without any, its name is the title."""
+        return self.benchmarks.get(name, about.Heading(name))
+
+    def matrix(self, benchmark: str, name: str) -> about.Heading:
+        """Return a matrix's words about itself; without any, its name is the title."""
+        return self.matrices.get((benchmark, name), about.Heading(name))
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,11 @@ class MatrixPage:
         task: task of its victims.
         threat: its threat model.
         path: its folder below the site's root.
+        heading: its words about itself.
+        brief: data, size and effort in one line.
+        facts: what is to be known before the first number.
+        samples: the first judged examples, ``None`` without pictures.
+        undefended: labels of the defences that are no defence.
         boards: one board a budget and victim.
         budgets: labels of the budgets.
         victims: labels of the victims.
@@ -77,6 +99,11 @@ class MatrixPage:
     task: str
     threat: ThreatModel
     path: str
+    heading: about.Heading
+    brief: str
+    facts: tuple[about.Fact, ...]
+    samples: Samples | None
+    undefended: frozenset[str]
     boards: tuple[boards.Board, ...]
     budgets: tuple[str, ...]
     victims: tuple[str, ...]
@@ -219,12 +246,31 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         for row in (*board.table.rows, *board.table.unranked)
         for flag in row.flags
     ]
+    heading = meta.matrix(first.benchmark, first.matrix)
+    what = {label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries}
+    data = heading.data or about.recorded_data(ran)
     return MatrixPage(
         benchmark=first.benchmark,
         matrix=first.matrix,
         task=first.task,
         threat=threat,
         path=f"{slug(first.benchmark)}/{slug(first.matrix)}",
+        heading=heading,
+        brief=about.brief(found[0], data, meta.cards),
+        facts=about.facts(
+            threat,
+            heading,
+            meta.benchmark(first.benchmark),
+            found,
+            ran,
+            meta.cards,
+            victims=what,
+            families={
+                label: meta.families[ref] for label, ref in modules.items() if ref in meta.families
+            },
+        ),
+        samples=meta.samples(data.get("student", "")) if ran else None,
+        undefended=frozenset(line.defense for line in planned if line.defense_control),
         boards=drawn,
         budgets=budgets,
         victims=victims,
@@ -239,9 +285,7 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         flags=tuple({flag.name: flag for *_, flag in flagged}.values()),
         flagged=len({(*place, flag.attack) for *place, flag in flagged}),
         checked=_checked(ran),
-        what={
-            label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries
-        },
+        what=what,
         approximate=frozenset(label for label, ref in modules.items() if ref in approximate),
         thin=tuple(meta.thin.get((first.benchmark, first.matrix), ())),
         planned=tuple(planned),
@@ -282,6 +326,7 @@ def _modules(planned: Iterable[CellRow]) -> dict[str, str]:
         for folder, label, module in (
             ("defenses", line.defense, cell and cell.defense_module),
             ("attacks", line.attack, cell and cell.attack_module),
+            ("victims", line.victim, None),
         ):
             if module or label not in found:
                 found[label] = f"{folder}/{module or label.split('/')[0]}"
