@@ -12,7 +12,16 @@ from harness.report.evidence import Decoder, Found
 from harness.report.perturbation_size import mean_size, perturbation_size
 from harness.report.ranking_rules import Headline, heat_class
 from harness.report.tables import AttackRow, Row, TableCell, TableFlag
-from harness.report.worst_case import Estimate, Outcome, Worst, greedy, joint, pooled, single
+from harness.report.worst_case import (
+    Estimate,
+    Outcome,
+    Worst,
+    greedy,
+    joint,
+    pooled,
+    reached,
+    single,
+)
 from harness.results.records import Record
 
 _TRAINING = ("sanitize", "train", "repair")
@@ -48,6 +57,7 @@ class Draft:
         cells: attack → cell over its seeds.
         runs: label → seed → outcomes that count against the defence.
         worst: worst case over all runs, or ``None``.
+        untargeted: the same in a targeted matrix, by any error; else ``None``.
         gaps: cells of attacks that could have a result and have none.
         complete: whether the defence can be ranked, as far as results go.
         strongest: label of the strongest single attack, or ``None``.
@@ -73,7 +83,11 @@ class Draft:
             for attack, found in by_attack.items()
         }
         own: Runs = {
-            attack: {row.seed: decoded[row.key] for row in found if row.key in decoded}
+            attack: {
+                row.seed: decoded[row.key]
+                for row in found
+                if row.key in decoded and _decides(decoded[row.key], headline)
+            }
             for attack, found in by_attack.items()
             if not found[0].derived
         }
@@ -81,6 +95,7 @@ class Draft:
         self.sources = {label: next(iter(sources[label].values())) for label in elsewhere}
         self.runs = own | elsewhere
         self.worst = self._worst()
+        self.untargeted = joint(self.runs) if headline.targeted else None
         self.gaps = [
             cell if cell.gap else replace(cell, word="other examples", reason=_OTHER)
             for attack, cell in self.cells.items()
@@ -104,7 +119,8 @@ class Draft:
 
     def _worst(self) -> Worst | None:
         if self.headline.rule == "joint":
-            return joint(self.runs)
+            worst = joint(self.runs, self.headline.kept)
+            return worst if self.headline.higher_is_better else reached(worst)
         if self.headline.rule == "greedy":
             return greedy(self.runs)
         scores = {
@@ -124,11 +140,12 @@ class Draft:
         return best.attack if best else None
 
     def _only_elsewhere(self) -> tuple[str, ...]:
-        """Return the results of other budgets and matrices without which the score was higher."""
+        """Return the results of other budgets and matrices without which the score was better."""
         if self.worst is None:
             return ()
-        gains = {label: self.worst.without.get(label, 0.0) for label in self.elsewhere}
-        return tuple(label for label, value in gains.items() if value > self.worst.score.value)
+        score, sign = self.worst.score.value, self.headline.sign
+        without = {label: self.worst.without.get(label, score) for label in self.elsewhere}
+        return tuple(label for label, value in without.items() if sign * (value - score) > 0)
 
     def row(
         self, attacks: Sequence[AttackRow], beaten_by: set[str] | None, base: float | None
@@ -155,6 +172,7 @@ class Draft:
             score=self.worst.score if self.worst else None,
             clean=sample.clean,
             control=sample.control,
+            untargeted=self.untargeted.score if self.untargeted else None,
             strongest=self.strongest,
             covered=self.covered,
             applicable=self.covered + len(self.gaps),
@@ -170,6 +188,11 @@ class Draft:
             beaten_by=tuple(sorted(beaten_by or ())),
             cells=tuple(replace(c, strongest=c.attack == self.strongest) for c in cells),
         )
+
+
+def _decides(outcome: Outcome, headline: Headline) -> bool:
+    """Return whether an outcome has what the headline counts; of maps all have."""
+    return headline.kept in outcome.bits or bool(outcome.confusions)
 
 
 def elsewhere_runs(found: Found, decoder: Decoder, decoded: Mapping[str, Outcome]) -> Runs:
@@ -210,6 +233,7 @@ def make_cell(
         score=whole,
         clean=clean,
         control=_figure(records, headline.control) if headline.control else None,
+        untargeted=_figure(records, headline.untargeted) if headline.untargeted else None,
         heat=heat_class(headline, first.task, whole.value, clean.value if clean else None)
         if whole
         else None,
@@ -240,6 +264,7 @@ def _unplanned(column: AttackRow) -> TableCell:
         score=None,
         clean=None,
         control=None,
+        untargeted=None,
         heat=None,
         strongest=False,
         derived=column.derived,
