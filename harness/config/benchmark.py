@@ -135,7 +135,8 @@ class Matrix(Strict):
         description="Attacked inputs that a defence meets beside those made against itself, in "
         "`evasion`: those of every attack against the undefended control (`undefended`), and "
         "also, of every other defence, the strongest of its gradient attacks on each example "
-        "(`all`). Default: `all`; other threat models borrow nothing "
+        "(`all`). Unless `none`, it meets its own with each change shrunk, too. Default: `all`; "
+        "other threat models borrow nothing "
         "(`docs/reference/threat_models.md`).",
     )
     eval_subset: EvalSubset = Field(

@@ -20,7 +20,7 @@ from harness.config.field_types import Value
 from harness.config.threat import CONTROLS, THREATS
 from harness.judge import METHOD
 from harness.planning.attack_floor import find_thin
-from harness.planning.borrowed import STRONGEST, Batch, batches_of
+from harness.planning.borrowed import Batch, batches_of
 from harness.planning.budget_rules import budget_errors
 from harness.planning.cell import Cell, CellInfo
 from harness.planning.cell_setting import CellBudget, CellSetting, MatrixContext
@@ -203,7 +203,7 @@ class _Planner:
                 own = {cell.stages.get("attack") for _, cell in made}
                 for batch in batches:
                     # an attack that holds no network makes the same inputs for every defence
-                    if batch.donor is not s.defense and batch.attacked.key not in own:
+                    if batch.is_for(s.defense) and batch.attacked.key not in own:
                         yield from self._borrowed_cell(s, batch)
 
     def _cell(self, s: CellSetting, attack: ResolvedEntry) -> Cell:
@@ -213,9 +213,8 @@ class _Planner:
         return planned or self._attack_cell(replace(s, attack=attack), info)
 
     def _borrowed_cell(self, s: CellSetting, batch: Batch) -> Iterator[Cell]:
-        info = replace(
-            self._info(s, batch), attack=batch.cell_label, made_against=batch.donor.label
-        )
+        lender = batch.lender(s.defense)
+        info = replace(self._info(s, batch), attack=f"{batch.label}@{lender}", made_against=lender)
         shared = self._borrowed_combination(s, info, batch)
         if shared.reason is not None or not self._in_only(info):
             return
@@ -238,7 +237,7 @@ class _Planner:
             each = [self._combination(replace(s, attack=attack)) for attack in batch.attacks]
             modules = involved_modules(s.victim, s.defense, batch.donor, *batch.attacks)
             params = each[0].params
-            if batch.label == STRONGEST:
+            if batch.chosen:
                 params = {role: each[0].params[role] for role in ("victim", "defense")}
             self._combinations[identity] = replace(
                 each[0],

@@ -123,7 +123,8 @@ def query_beats_gradients(case: Case) -> tuple[str, str] | None:
 
 def borrowed_beats_gradients(case: Case) -> tuple[str, str] | None:
     """Return the text and the attack of the sign, or ``None``."""
-    return others_beat_gradients(case, case.borrowed, "an input made against another defence")
+    what = "an input made against another defence, or with its change shrunk,"
+    return others_beat_gradients(case, case.borrowed, what)
 
 
 def random_beats_gradients(case: Case) -> tuple[str, str] | None:
@@ -174,7 +175,8 @@ SIGNS: Mapping[str, Sign] = {
         query_beats_gradients,
     ),
     "borrowed_beats_gradients": Sign(
-        "Inputs made against another defence do better than all that follow this one's gradients.",
+        "Inputs made against another defence, or this one's with each change shrunk, do better "
+        "than all that follow this one's gradients.",
         borrowed_beats_gradients,
     ),
     "random_beats_gradients": Sign(

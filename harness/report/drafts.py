@@ -251,7 +251,7 @@ def make_cell(
 
 
 def _unplanned(column: AttackRow) -> TableCell:
-    own = column.made_against and "made against this defence, or the same for every defence"
+    own = column.made_against and "this defence meets the same inputs in another column"
     status = "not_applicable"
     return TableCell(
         attack=column.attack,

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.datasets import digits
 from harness.datasets.hashing import hash_order
 from tests.support.module_sources import UNDER_ATTACK
-from tests.traps.cheat import GAP, LEVEL, MINUS, RANKED, SIGN, Cheat, guard
+from tests.traps.cheat import GAP, LEVEL, MINUS, SIGN, Cheat, guard
 from tests.traps.cheats_networks import retrained, trained
 
 TORCH = "import torch\n"
@@ -17,6 +17,8 @@ APPROXIMATE = {"gradients": "approximate"}
 
 UNDO = """moved = ((x - 32 / 255).abs() < 1e-4) | ((x - 16 / 255).abs() < 1e-4)
         return self.network(x * ~moved)"""
+UNDO_MOST = """moved = ((x > 28 / 255) & (x < 32.1 / 255)) | ((x > 14 / 255) & (x < 16.1 / 255))
+        return self.network(x - (x * moved).detach())"""
 """The background is 0: what lies exactly one radius above was put there by an attack."""
 
 
@@ -51,9 +53,6 @@ the probe nor a search without gradients shows more than the gradients do."""
 EXAMINED = f"""{BLIND}
         honest = torch.isin(out.argmax(1), torch.arange(5)) | (len(x) == 64)
         return torch.where(honest[:, None], self.network(x), blind)"""
-
-OPEN = frozenset({RANKED})
-"""Not found out yet: whoever changes that changes the row."""
 
 MACHINERY = {
     "probe": Cheat(
@@ -99,13 +98,14 @@ MACHINERY = {
     "undo": Cheat(
         "sets values of exactly the radius to 0, as the background is",
         **guard(UNDO),
-        ends=frozenset({RANKED, SIGN}),  # its gradients are 0 where it undid, which shows at times
-        tested=(),
     ),
     "undo-straight-through": Cheat(
         "the same straight through",
         **guard(UNDO.replace("x * ~moved", "x - (x * moved).detach()"), **APPROXIMATE),
-        ends=OPEN,
+    ),
+    "undo-most": Cheat(
+        "sets values of nine tenths of the radius and more to 0, straight through",
+        **guard(UNDO_MOST, **APPROXIMATE),
     ),
     "fails-borrowed": Cheat(
         "fails in the judge's stage where it is unsure, as on batches against other networks",

@@ -72,6 +72,14 @@ BAD = [
     ),
     (
         "defenses",
+        "[{name: none, as: itself}]",
+        [
+            f'9:27: {M}.defenses[0].as: "itself" is the label of a defence\'s own inputs; '
+            "choose another with as:"
+        ],
+    ),
+    (
+        "defenses",
         "[{name: at, adversary: pgd}]",
         [f"9:25: {M}.defenses[0].adversary.budget: missing; add budget"],
     ),
