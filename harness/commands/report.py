@@ -93,20 +93,22 @@ def make_grid(table: Table) -> Grid:
     """Make a terminal table of the first rows of a leaderboard table."""
     rows = [*table.rows, *table.unranked]
     title = f"{table.benchmark}/{table.matrix} · {table.victim} · {table.budget}"
+    title += f" · {table.goal}" if table.headline.targeted else ""
     title += "" if all(row.contained for row in rows) else " · self-reported where marked *"
     made = Grid(title=title, title_justify="left")
     for name in ("rank", "defence"):
         made.add_column(name)
-    for name in (table.headline.title, "95 %", "clean", "strongest attack", "cells"):
+    beside = ("robust accuracy",) if table.headline.targeted else ()
+    for name in (table.headline.title, "95 %", *beside, "clean", "strongest attack", "cells"):
         made.add_column(name, justify="right")
     for row in rows[:FIRST_ROWS]:
-        made.add_row(*format_row(row))
+        made.add_row(*format_row(row, table))
     if len(rows) > FIRST_ROWS:
         made.caption = f"and {len(rows) - FIRST_ROWS} more on the page"
     return made
 
 
-def format_row(row: Row) -> tuple[str, ...]:
+def format_row(row: Row, table: Table) -> tuple[str, ...]:
     """Format a row, one text a column."""
     rank = "–" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
     bound = {"upper": "≤ ", "lower": "≥ "}.get(row.bound, "")
@@ -115,6 +117,7 @@ def format_row(row: Row) -> tuple[str, ...]:
         row.defense + ("" if row.contained else " *"),
         bound + format_percent(row.score),
         format_interval(row.score),
+        *((format_percent(row.untargeted),) if table.headline.targeted else ()),
         format_percent(row.clean),
         row.strongest or "open",
         f"{row.covered}/{row.applicable}",

@@ -17,7 +17,7 @@ from harness.report.cells import CellRow
 from harness.report.drafts import Draft
 from harness.report.flag_kinds import Direction, direction_of
 from harness.report.tables import TableFlag
-from harness.report.worst_case import Outcome, Worst, greedy, joint, significantly_better
+from harness.report.worst_case import Worst, greedy, joint, significantly_better
 
 MANY = 2.0
 """Backward passes an example above which an attack takes more than one step."""
@@ -66,13 +66,17 @@ class Case:
         self._known: dict[frozenset[str], Worst | None] = {}
 
     def left(self, labels: Collection[str]) -> Worst | None:
-        """Return what the joint worst case of some attacks leaves, or ``None`` without results."""
+        """Return what the joint worst case of some attacks leaves, or ``None`` without results.
+
+        In a targeted matrix these are the examples that are not made their target.
+        """
         key = frozenset(labels)
         if key not in self._known:
             known = self.draft.own | self.draft.elsewhere
-            runs = {label: _by_success(known.get(label, {})) for label in labels}
-            rule = greedy if self.draft.headline.rule == "greedy" else joint
-            self._known[key] = rule(runs) if any(runs.values()) else None
+            runs = {label: known.get(label, {}) for label in labels}
+            headline = self.draft.headline
+            found = greedy(runs) if headline.rule == "greedy" else joint(runs, headline.kept)
+            self._known[key] = found
         return self._known[key]
 
     def beats(self, one: str, others: Sequence[str]) -> tuple[float, float] | None:
@@ -211,7 +215,8 @@ def _better(draft: Draft, other: Draft) -> bool:
         return True
     # few examples make no difference significant: dropout that was left on left 34 % of 100, the
     # same network without it 25 %; cheats whose strongest case is another's batch lie 1 point apart
-    above = draft.worst.score.value - other.worst.score.value > LEVEL
+    sign = draft.headline.sign
+    above = sign * (draft.worst.score.value - other.worst.score.value) > LEVEL
     return above or significantly_better(draft.worst.evidence, other.worst.evidence)
 
 
@@ -232,19 +237,6 @@ def _steps(row: CellRow, examples: int) -> float:
     """Return the backward passes an example; the mean over draws of a random network is one."""
     asked = ((row.record.health if row.record else None) or {}).get("backward_passes")
     return float(asked) if asked is not None else _passes(row)["backward"] / examples
-
-
-def _by_success(run: Mapping[int, Outcome]) -> dict[int, Outcome]:
-    """Return outcomes of which an example is robust where the attacker misses the goal."""
-    return {
-        seed: replace(
-            outcome,
-            bits={"before": outcome.bits["eligible"], "after": ~outcome.bits["success"]},
-        )
-        if {"success", "eligible"} <= set(outcome.bits)
-        else outcome
-        for seed, outcome in run.items()
-    }
 
 
 def _percent(value: float) -> str:

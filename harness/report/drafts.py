@@ -21,6 +21,7 @@ from harness.report.worst_case import (
     greedy,
     joint,
     pooled,
+    reached,
     single,
 )
 from harness.results.records import Record
@@ -60,6 +61,7 @@ class Draft:
         elsewhere: label → seed → outcomes of other budgets and matrices.
         runs: label → seed → outcomes that count against the defence.
         worst: worst case over all runs, or ``None``.
+        untargeted: the same in a targeted matrix, by any error; else ``None``.
         gaps: cells of attacks that could have a result and have none.
         attacks: cells of attacks on this defence, without controls and ensembles.
         complete: whether the defence can be ranked, as far as results go.
@@ -86,7 +88,11 @@ class Draft:
             for attack, found in by_attack.items()
         }
         own: Runs = {
-            attack: {row.seed: decoded[row.key] for row in found if row.key in decoded}
+            attack: {
+                row.seed: decoded[row.key]
+                for row in found
+                if row.key in decoded and _decides(decoded[row.key], headline)
+            }
             for attack, found in by_attack.items()
             if not found[0].derived
         }
@@ -96,6 +102,7 @@ class Draft:
             label: runs for label, runs in own.items() if not self.cells[label].is_control
         } | elsewhere
         self.worst = self._worst()
+        self.untargeted = joint(self.runs) if headline.targeted else None
         self.gaps = [
             cell if cell.gap else replace(cell, word="other examples", reason=_OTHER)
             for attack, cell in self.cells.items()
@@ -119,7 +126,8 @@ class Draft:
 
     def _worst(self) -> Worst | None:
         if self.headline.rule == "joint":
-            return joint(self.runs)
+            worst = joint(self.runs, self.headline.kept)
+            return worst if self.headline.higher_is_better else reached(worst)
         if self.headline.rule == "greedy":
             return greedy(self.runs)
         scores = {
@@ -143,11 +151,12 @@ class Draft:
         return best.attack if best else None
 
     def _only_elsewhere(self) -> tuple[str, ...]:
-        """Return the results of other budgets and matrices without which the score was higher."""
+        """Return the results of other budgets and matrices without which the score was better."""
         if self.worst is None:
             return ()
-        gains = {label: self.worst.without.get(label, 0.0) for label in self.elsewhere}
-        return tuple(label for label, value in gains.items() if value > self.worst.score.value)
+        score, sign = self.worst.score.value, self.headline.sign
+        without = {label: self.worst.without.get(label, score) for label in self.elsewhere}
+        return tuple(label for label, value in without.items() if sign * (value - score) > 0)
 
     def row(
         self, attacks: Sequence[AttackRow], standing: Standing | None, base: float | None
@@ -174,6 +183,7 @@ class Draft:
             score=self.worst.score if self.worst else None,
             clean=sample.clean,
             control=sample.control,
+            untargeted=self.untargeted.score if self.untargeted else None,
             strongest=self.strongest,
             covered=sum(cell.covered for cell in self.attacks),
             applicable=sum(cell.applicable for cell in self.attacks),
@@ -193,6 +203,11 @@ class Draft:
             caveats=(),
             cells=tuple(replace(c, strongest=c.attack == self.strongest) for c in cells),
         )
+
+
+def _decides(outcome: Outcome, headline: Headline) -> bool:
+    """Return whether an outcome has what the headline counts; of maps all have."""
+    return headline.kept in outcome.bits or bool(outcome.confusions)
 
 
 def elsewhere_runs(found: Found, decoder: Decoder, decoded: Mapping[str, Outcome]) -> Runs:
@@ -233,6 +248,7 @@ def make_cell(
         score=whole,
         clean=clean,
         control=_figure(records, headline.control) if headline.control else None,
+        untargeted=_figure(records, headline.untargeted) if headline.untargeted else None,
         heat=heat_class(headline, first.task, whole.value, clean.value if clean else None)
         if whole
         else None,
@@ -263,6 +279,7 @@ def _unplanned(column: AttackRow) -> TableCell:
         score=None,
         clean=None,
         control=None,
+        untargeted=None,
         heat=None,
         strongest=False,
         derived=column.derived,

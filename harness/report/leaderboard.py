@@ -13,6 +13,7 @@ from dataclasses import replace
 import pandas as pd
 
 from harness.judge.flags import Flag
+from harness.report.aim import misses
 from harness.report.blinding import judge_signs
 from harness.report.caveats import with_caveats
 from harness.report.cells import CellRow, cell_rows
@@ -61,7 +62,7 @@ def _table(
 ) -> Table:
     planned = _beside_one(planned)
     first = planned[0]
-    headline = headline_of(first.threat_model, first.task)
+    headline = headline_of(first.threat_model, first.task, first.goal)
     decoded = decoder.comparable(planned)
     broken = _broken(planned)
     drafts = []
@@ -87,6 +88,7 @@ def _table(
         limits=dict(first.limits),
         goal=first.goal,
         headline=headline,
+        misses=misses(drafts) if headline.targeted else {},
         rows=tuple(_bracketed([row for row in rows if row.rank])),
         unranked=tuple(row for row in rows if not row.rank),
         attacks=tuple(attacks),

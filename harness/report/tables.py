@@ -68,6 +68,7 @@ class TableCell:
         score: the headline figure.
         clean: the same kind of figure without the attack.
         control: the headline figure of the network that was trained without the attack.
+        untargeted: in a targeted matrix the figure that counts any error, else ``None``.
         heat: damage class 0–9.
         strongest: whether this is the row's strongest single attack.
         derived: whether the attack is an ensemble.
@@ -91,6 +92,7 @@ class TableCell:
     score: Estimate | None
     clean: Estimate | None
     control: Estimate | None
+    untargeted: Estimate | None
     heat: int | None
     strongest: bool
     derived: bool
@@ -151,6 +153,7 @@ class Row:
         score: the headline figure in the worst case.
         clean: the same kind of figure without an attack.
         control: ``TableCell.control`` of the strongest attack.
+        untargeted: in a targeted matrix the worst case that counts any error, else ``None``.
         strongest: the strongest single attack; if unranked, the strongest of those measured.
         covered: number of attacks on this defence with a result; controls are no attacks.
         applicable: number of attacks on this defence that could have a result.
@@ -181,6 +184,7 @@ class Row:
     score: Estimate | None
     clean: Estimate | None
     control: Estimate | None
+    untargeted: Estimate | None
     strongest: str | None
     covered: int
     applicable: int
@@ -264,6 +268,7 @@ class Table:
         limits: fields of the budget.
         goal: goal of the attacks.
         headline: the figure that ranks.
+        misses: in a targeted table, attack → why it does not seem to aim at its target.
         rows: ranked defences, best first.
         unranked: defences with gaps, best first.
         attacks: columns by access, then strongest first, controls last.
@@ -284,6 +289,7 @@ class Table:
     limits: Mapping[str, Any]
     goal: str
     headline: Headline
+    misses: Mapping[str, str]
     rows: tuple[Row, ...]
     unranked: tuple[Row, ...]
     attacks: tuple[AttackRow, ...]
@@ -292,6 +298,16 @@ class Table:
     examples: int | None
     measured: str | None
     thin: tuple[str, ...]
+
+    @property
+    def aimless(self) -> bool:
+        """Whether attacks were measured with targets, and none seems to aim at its target."""
+        measured = {
+            a.attack
+            for a in self.attacks
+            if a.covered and not (a.is_control or a.derived or a.made_against)
+        }
+        return bool(self.misses) and measured <= set(self.misses)
 
     @property
     def unbounded(self) -> bool:

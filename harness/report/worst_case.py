@@ -1,8 +1,9 @@
 """Worst case of a defence over all attacks, and paired tests between defences.
 
 There are three rules, each a function: ``joint`` (an example counts as robust only if every attack
-fails on it), ``greedy`` (segmentation: each image meets the attack that lowers the pooled mIoU
-most) and ``single`` (one attack is chosen for the whole set, so the most successful one counts).
+fails on it: makes no error, or in a targeted matrix no error that is the target), ``greedy``
+(segmentation: each image meets the attack that lowers the pooled mIoU most) and ``single`` (one
+attack is chosen for the whole set, so the most successful one counts).
 Seeds are averaged and never add examples: intervals and paired tests see each example once.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import statistics as plain
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +122,10 @@ class Standing:
 
 Runs = Mapping[str, Mapping[int, Outcome]]  # attack → seed → outcome
 
+COUNTED = {"after": "before", "success": "eligible"}
+"""Bit that decides whether an example is robust → bit of the examples that it is asked of: of those
+that are not right before the attack, none is robust in accuracy, and none counts in success."""
+
 
 def decode(record: Record) -> Outcome | None:
     """Decode a record's outcomes; return ``None`` where it has none or they cannot be read."""
@@ -188,8 +193,13 @@ def pooled(figures: Sequence[Metric], examples: int | None = None) -> Estimate |
     )
 
 
-def joint(runs: Runs) -> Worst | None:
-    """Count an example as robust only if it is right before and after *every* attack.
+def joint(runs: Runs, kept: str = "after") -> Worst | None:
+    """Count an example as robust only if *every* attack fails on it.
+
+    Args:
+        runs: decoded outcomes; those without the bit are left out.
+        kept: ``after``: the share of all examples that are right before and after every attack;
+            ``success``: the share of eligible examples on which no attack reaches its goal.
 
     >>> bits = {"before": np.array([1, 1, 1, 0], bool)}
     >>> first = Outcome("", {**bits, "after": np.array([1, 1, 0, 0], bool)}, {})
@@ -197,22 +207,48 @@ def joint(runs: Runs) -> Worst | None:
     >>> joint({"a": {0: first}, "b": {0: second}}).score.value
     0.25
     """
-    per_seed, spared = [], {attack: 0.0 for attack in runs}
-    by_seed = _by_seed(runs, "before")
-    for outcomes in by_seed.values():
+    per_seed, counts, spared = [], list[int](), {attack: 0.0 for attack in runs}
+    for outcomes in _by_seed(runs, kept).values():
         attacks = list(outcomes)
-        right = np.all([outcomes[a].bits["before"] for a in attacks], axis=0)
-        broken = np.stack([~outcomes[a].bits["after"] for a in attacks])
+        # equal for all attacks, but where a random network drew other least likely classes
+        asked = np.any([outcomes[a].bits[COUNTED[kept]] for a in attacks], axis=0)
+        broken = np.stack([_broken(outcomes[a], kept) for a in attacks])
         times = broken.sum(axis=0)
-        per_seed.append(right & (times == 0))
+        n = len(asked) if kept == "after" else int(asked.sum())
+        if not n:
+            continue
+        robust = np.where(asked, times == 0, 0.0 if kept == "after" else np.nan)
+        per_seed.append(robust)
+        counts.append(n)
         for row, attack in zip(broken, attacks, strict=True):
-            spared[attack] += float(np.mean(right & row & (times == 1)))
+            spared[attack] += float(np.sum(asked & row & (times == 1))) / n
     if not per_seed:
         return None
-    k, n = [int(robust.sum()) for robust in per_seed], [len(robust) for robust in per_seed]
-    score = rate([a / b for a, b in zip(k, n, strict=True)], k, n)
+    k = [int(np.nansum(robust)) for robust in per_seed]
+    score = rate([a / b for a, b in zip(k, counts, strict=True)], k, counts)
     without = {attack: score.value + more / len(per_seed) for attack, more in spared.items()}
     return Worst(score, Evidence(robust=np.mean(per_seed, axis=0)), without)
+
+
+def _broken(outcome: Outcome, kept: str) -> NDArray[np.bool_]:
+    return ~outcome.bits["after"] if kept == "after" else outcome.bits["success"]
+
+
+def reached(worst: Worst | None) -> Worst | None:
+    """Return a joint worst case counted by what attacks reach, not by what resists them."""
+    if worst is None:
+        return None
+    score = worst.score
+    assert score.k is not None
+    assert score.n is not None
+    turned = replace(
+        score,
+        value=1 - score.value,
+        lo=None if score.hi is None else 1 - score.hi,
+        hi=None if score.lo is None else 1 - score.lo,
+        k=score.n - score.k,
+    )
+    return Worst(turned, worst.evidence, {a: 1 - value for a, value in worst.without.items()})
 
 
 def greedy(runs: Runs) -> Worst | None:

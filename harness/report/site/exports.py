@@ -34,6 +34,7 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     "victim": table.victim,
                     "budget": table.budget,
                     "eps": table.eps,
+                    "goal": table.goal,
                     "defense": row.defense,
                     "status": "ranked" if row.rank else "not ranked",
                     "rank": row.rank,
@@ -44,6 +45,10 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     **_estimate("score", row.score),
                     **_estimate("clean", row.clean),
                     **_estimate("control", row.control),
+                    "resists": 1 - row.score.value
+                    if table.headline.targeted and row.score
+                    else None,
+                    **_estimate("untargeted", row.untargeted),
                     "strongest": row.strongest,
                     "covered": row.covered,
                     "applicable": row.applicable,

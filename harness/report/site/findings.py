@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from harness.report.aim import NO_MORE_THAN_CONTROL
 from harness.report.names import in_prose
 from harness.report.site import format
 from harness.report.site.classes import Classes, named_moves
@@ -82,10 +83,20 @@ def first_place(table: Table) -> str:
 
 
 def warning(table: Table) -> list[TextPart]:
-    """Return the warning of a table whose attacks have no budget, else nothing."""
-    if not table.unbounded:
-        return []
-    return [TextPart(" The attacks are unbounded: read each figure with its perturbation size.")]
+    """Return what to know of a table whose attacks have no budget or do not aim, else nothing."""
+    parts = []
+    if table.unbounded:
+        text = " The attacks are unbounded: read each figure with its perturbation size."
+        parts.append(TextPart(text))
+    if table.aimless and set(table.misses.values()) == {NO_MORE_THAN_CONTROL}:
+        text = " No attack reaches its target more often than the control does."
+        parts.append(TextPart(text))
+    elif table.aimless:
+        parts.append(TextPart(" No attack seems to aim at its target: see the list of attacks."))
+    elif table.misses:
+        parts.append(TextPart(" Some attacks do not seem to aim at their targets: "))
+        parts += [*names(list(table.misses)), TextPart(".")]
+    return parts
 
 
 def names(labels: Sequence[str]) -> list[TextPart]:

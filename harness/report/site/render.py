@@ -149,6 +149,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
     environment.filters |= {
         "rate": rate,
         "range": between,
+        "resists": resists,
         "figure": figure,
         "bar": class_plots.bar,
         "css": css_class,
@@ -194,6 +195,12 @@ def places(table: Table) -> int:
 def rate(estimate: Estimate, table: Table) -> str:
     """Return a rate's value in per cent."""
     return format.percent(estimate.value, places(table))
+
+
+def resists(estimate: Estimate, table: Table, bound: str = "") -> str:
+    """Return the complement of a success rate in per cent; of a lower bound, an upper one."""
+    mark = {"lower": "≤ ", "upper": "≥ "}.get(bound, "")
+    return mark + format.percent(1 - estimate.value, places(table))
 
 
 def between(estimate: Estimate, table: Table) -> str:
