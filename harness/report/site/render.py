@@ -22,7 +22,7 @@ from harness.report.cells import STATUSES, CellRow, Metric
 from harness.report.ranking_rules import Headline, heat_class
 from harness.report.site import class_plots, exports, flip_plots, format, frames, palette, views
 from harness.report.site.gallery import Gallery, Loader
-from harness.report.site.provenance import provenance
+from harness.report.site.provenance import provenance, redo, replicated
 from harness.report.site.views import MatrixPage, SiteMeta
 from harness.report.tables import Table
 from harness.report.worst_case import Estimate
@@ -156,6 +156,8 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "metric_rows": metric_rows,
         "places": places,
         "ramp": ramp,
+        "redo": redo,
+        "replicated": replicated,
     }
     return environment
 
