@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.results.checks import RecordedCheck
 from harness.results.records import Metric, Record
+from harness.results.replications import Replications
 
 __all__ = ["STATUSES", "CellRow", "Metric", "Record", "cell_rows", "explained"]
 
@@ -109,6 +110,7 @@ class CellRow:
         limits: fields of the budget.
         checks: module → whether it passed ``gauntlet check``, of the record's modules.
         record: the record that counts, if any.
+        replications: the other records of the same question, if any.
     """
 
     key: str
@@ -140,6 +142,7 @@ class CellRow:
     limits: Mapping[str, Any]
     checks: Mapping[str, RecordedCheck]
     record: Record | None
+    replications: Replications | None = None
 
     @property
     def word(self) -> str:
@@ -179,7 +182,7 @@ def cell_rows(frame: pd.DataFrame) -> list[CellRow]:
 
 
 def _cell_row(row: Mapping[str, Any]) -> CellRow:
-    eps = row["eps"]
+    eps, found = row["eps"], row.get("replications")
     return CellRow(
         key=str(row["key"]),
         cell_id=str(row["cell_id"]),
@@ -210,6 +213,7 @@ def _cell_row(row: Mapping[str, Any]) -> CellRow:
         limits=row["budget"] if isinstance(row["budget"], Mapping) else {},
         checks=row.get("checks") or {},
         record=row["record"] if isinstance(row["record"], Record) else None,
+        replications=found if isinstance(found, Replications) else None,
     )
 
 

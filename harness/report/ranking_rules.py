@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from harness.config.threat import THREATS
 from harness.judge import metrics
@@ -190,7 +191,7 @@ _TARGETED_TASKS = ("classification",)
 
 def _filled(template: Headline, task: str, target: str = "") -> Headline:
     words = _WORDS[task] | {"clean": metrics.CLEAN[task], "target": target}
-    texts = {
+    texts: dict[str, Any] = {
         part.name: value.format(**words)
         for part in fields(template)
         if isinstance(value := getattr(template, part.name), str)

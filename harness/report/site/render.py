@@ -34,7 +34,7 @@ from harness.report.site import (
     views,
 )
 from harness.report.site.gallery import Gallery, Loader
-from harness.report.site.provenance import provenance
+from harness.report.site.provenance import provenance, redo, replicated
 from harness.report.site.views import MatrixPage, SiteMeta
 from harness.report.tables import Table
 from harness.report.worst_case import Estimate
@@ -183,6 +183,8 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "worst_case": findings.WORST_CASE,
         "places": places,
         "ramp": ramp,
+        "redo": redo,
+        "replicated": replicated,
     }
     return environment
 
