@@ -55,12 +55,6 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
         samples=partial(load_samples, workspace.data),
         summaries={m.ref: m.manifest.summary for m in modules},
         families={m.ref: attack_family(m.manifest) for m in modules if m.manifest.kind == "attack"},
-        approximate=frozenset(m.ref for m in modules if m.manifest.gradients == "approximate"),
-        thin={
-            (one.benchmark.name, matrix): kinds
-            for one in planned
-            for matrix, kinds in one.thin.items()
-        },
     )
     page = render.build(rows, workspace.site, meta, make_loader(workspace))
     empty: Counter[str] = Counter()
@@ -94,13 +88,13 @@ def make_grid(table: Table) -> Grid:
     rows = [*table.rows, *table.unranked]
     title = f"{table.benchmark}/{table.matrix} · {table.victim} · {table.budget}"
     title += f" · {table.goal}" if table.headline.targeted else ""
-    title += "" if all(row.contained for row in rows) else " · self-reported where marked *"
     made = Grid(title=title, title_justify="left")
-    for name in ("rank", "defence"):
+    for name in ("place", "defence"):
         made.add_column(name)
     beside = ("robust accuracy",) if table.headline.targeted else ()
-    for name in (table.headline.title, "95 %", *beside, "clean", "strongest attack", "cells"):
+    for name in (table.headline.title, "95 %", *beside, "clean", "strongest attack", "attacks"):
         made.add_column(name, justify="right")
+    made.add_column("caveats")
     for row in rows[:FIRST_ROWS]:
         made.add_row(*format_row(row, table))
     if len(rows) > FIRST_ROWS:
@@ -110,17 +104,17 @@ def make_grid(table: Table) -> Grid:
 
 def format_row(row: Row, table: Table) -> tuple[str, ...]:
     """Format a row, one text a column."""
-    rank = "–" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
     bound = {"upper": "≤ ", "lower": "≥ "}.get(row.bound, "")
     return (
-        rank,
-        row.defense + ("" if row.contained else " *"),
+        row.place,
+        row.defense,
         bound + format_percent(row.score),
         format_interval(row.score),
         *((format_percent(row.untargeted),) if table.headline.targeted else ()),
         format_percent(row.clean),
         row.strongest or "open",
         f"{row.covered}/{row.applicable}",
+        ", ".join(caveat.name for caveat in row.caveats),
     )
 
 

@@ -117,8 +117,9 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
     say(f"status: {record.status}{by}" + (f" – {record.reason}" if record.reason else ""))
     for name, metric in record.metrics.items():
         say(f"  {name:26} {format_metric(metric)}")
-    for flag in (*record.flags, *replication_flags(found.replications)):
-        say(f"  flag {flag.name}: {flag.text}")
+    more = replication_flags(found.replications)
+    for name, text in [*((flag.name, flag.text) for flag in record.flags), *more]:
+        say(f"  flag {name}: {text}")
     for line in format_checks(module_checks(record, Checks(workspace.checks))):
         say(line)
     for note in record.notes:

@@ -12,7 +12,7 @@ def _limit(row: Row, table: Table) -> str:
     if row.rank or not row.score:
         return ""
     why = "a sign that attacks were blinded" if row.blinded and not row.gaps else "missing results"
-    return f"{'at most' if table.headline.higher_is_better else 'at least'}: {why}"
+    return f"{'at most' if table.headline.higher_is_better else 'at least'}, because of {why}"
 
 
 def _blinded(row: Row, table: Table) -> str:
@@ -24,13 +24,13 @@ def _blinded(row: Row, table: Table) -> str:
 def _flags(row: Row, table: Table) -> str:
     signs = {sign.name for sign in row.signs}
     names = {one.name for one in row.flags if one.direction.serious and one.name not in signs}
-    return "flagged: " + ", ".join(sorted(names)).replace("_", " ") if names else ""
+    return ", ".join(sorted(names)).replace("_", " ") if names else ""
 
 
 def _tie(row: Row, table: Table) -> str:
     if row.rank is None or row.rank == row.last:
         return ""
-    return f"places {row.place} of {len(table.rows)}: no significant difference"
+    return f"no significant difference over places {row.place} of {len(table.rows)}"
 
 
 def _stale(row: Row, table: Table) -> str:
@@ -38,28 +38,28 @@ def _stale(row: Row, table: Table) -> str:
 
 
 def _approximate(row: Row, table: Table) -> str:
-    return "approximate gradient: a better attack may lower this" if row.approximate else ""
+    return "a better attack may lower this" if row.approximate else ""
 
 
 def _not_contained(row: Row, table: Table) -> str:
-    return "" if row.contained else "self-reported: run without isolation"
+    return "" if row.contained else "run without isolation"
 
 
 def _thin(row: Row, table: Table) -> str:
-    return f"thin: the matrix lacks {' and '.join(table.thin)}" if table.thin else ""
+    return f"the matrix lacks a {' and a '.join(table.thin)}" if table.thin else ""
 
 
 CAVEATS: dict[str, tuple[Callable[[Row, Table], str], bool]] = {
     "limit": (_limit, True),
     "blinded": (_blinded, True),
-    "flags": (_flags, True),
-    "approximate_gradient": (_approximate, True),
+    "flagged": (_flags, True),
+    "approximate gradient": (_approximate, True),
     "stale": (_stale, True),
-    "self_reported": (_not_contained, True),
+    "self-reported": (_not_contained, True),
     "thin": (_thin, True),
     "tie": (_tie, False),
 }
-"""THE table of caveats: name → its text of a row in its table, empty where it does not apply; and
+"""THE table of caveats: name, as pages print it → its text of a row in its table, empty where it does not apply; and
 whether it warns. Page, overview, exports and terminal print these, and no others."""
 
 

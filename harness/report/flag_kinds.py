@@ -109,6 +109,9 @@ FLAG_KINDS: Mapping[str, FlagKind] = {
         _PIPELINE, "The network has learnt next to nothing, so that robustness means nothing."
     ),
     "noop_differs": FlagKind(_PIPELINE, "Predictions change although nothing was attacked."),
+    "replications_differ": FlagKind(
+        _PIPELINE, "The same cell was made several times, with different results."
+    ),
     "check_failed": FlagKind(
         _PIPELINE, "A module of the cell fails the conformance tests of gauntlet check."
     ),

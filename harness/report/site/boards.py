@@ -91,11 +91,6 @@ class Board:
         return first[0] if first else None
 
     @property
-    def leaders(self) -> int:
-        """Number of ranked defences that nothing is significantly better than."""
-        return sum(row.rank == 1 for row in self.table.rows)
-
-    @property
     def undefended(self) -> Row | None:
         """The undefended control, ranked or not."""
         rows = (*self.table.rows, *self.table.unranked)

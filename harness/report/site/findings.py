@@ -22,6 +22,10 @@ WORST_CASE = {
 """Rule of the worst case → what a sentence on its figure begins with."""
 
 
+_FEW = 3
+"""Most defences that a sentence names."""
+
+
 @dataclass(frozen=True)
 class TextPart:
     """Part of a generated sentence.
@@ -48,10 +52,13 @@ def ranking(table: Table) -> list[TextPart]:
     first = [in_prose(row.defense, is_control=row.is_control) for row in leaders]
     others = [row for row in table.rows if row.rank != 1]
     if len(first) > 1:
+        share = f"{len(first)} of {len(table.rows)}" if len(first) > _FEW else ""
         parts = [
-            *names(first),
-            TextPart(" share rank 1: a paired test finds no significant difference."),
+            *([TextPart(share)] if share else names(first)),
+            TextPart(" share first place: a paired test finds no significant difference."),
         ]
+        if any(row.is_control for row in leaders):
+            parts.append(TextPart(" So no defence is significantly better than none at all."))
     elif others and all(leaders[0].defense in row.beaten_by for row in others):
         parts = [
             *names(first),
@@ -69,6 +76,11 @@ def ranking(table: Table) -> list[TextPart]:
         if left_out:
             many = "defence is" if left_out == 1 else "defences are"
             parts.append(TextPart(f" {left_out} {many} not ranked: {why}."))
+    texts = dict.fromkeys(
+        f"{one.name} ({one.text})" for row in leaders for one in row.caveats if one.warn
+    )
+    if texts:
+        parts.append(TextPart(f" Read first place with these caveats: {'; '.join(texts)}."))
     return parts
 
 
