@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from harness.report.tables import Caveat, Row, Table
 
@@ -49,18 +49,37 @@ def _thin(row: Row, table: Table) -> str:
     return f"the matrix lacks a {' and a '.join(table.thin)}" if table.thin else ""
 
 
-CAVEATS: dict[str, tuple[Callable[[Row, Table], str], bool]] = {
-    "limit": (_limit, True),
-    "blinded": (_blinded, True),
-    "flagged": (_flags, True),
-    "approximate gradient": (_approximate, True),
-    "stale": (_stale, True),
-    "self-reported": (_not_contained, True),
-    "thin": (_thin, True),
-    "tie": (_tie, False),
+@dataclass(frozen=True)
+class Kind:
+    """Row of the table of caveats.
+
+    Attributes:
+        look: text of a row in its table, empty where the caveat does not apply.
+        warn: whether the number may be worth less than it looks.
+        meaning: one sentence for readers.
+    """
+
+    look: Callable[[Row, Table], str]
+    warn: bool
+    meaning: str
+
+
+CAVEATS: dict[str, Kind] = {
+    "limit": Kind(
+        _limit, True, "The figure is a bound: a result is missing, or not to be trusted."
+    ),
+    "blinded": Kind(_blinded, True, "A sign says that attacks were blinded, not resisted."),
+    "flagged": Kind(_flags, True, "A flag doubts the number: see the matrix and the flags."),
+    "approximate gradient": Kind(
+        _approximate, True, "Attacks follow a stand-in for the gradient: a better one may do more."
+    ),
+    "stale": Kind(_stale, True, "A module, its data or the judge has changed since."),
+    "self-reported": Kind(_not_contained, True, "Some cells ran outside containers."),
+    "thin": Kind(_thin, True, "The matrix lacks a kind of attack."),
+    "tie": Kind(_tie, False, "The places of a defence are a range: no test tells these apart."),
 }
-"""THE table of caveats: name, as pages print it → its text of a row in its table, empty where it does not apply; and
-whether it warns. Page, overview, exports and terminal print these, and no others."""
+"""THE table of caveats: name, as pages print it → when it applies, and what it means. Page,
+overview, exports and terminal print these, and no others."""
 
 
 def with_caveats(table: Table) -> Table:
@@ -74,7 +93,7 @@ def with_caveats(table: Table) -> Table:
 
 def _caveats(row: Row, table: Table) -> tuple[Caveat, ...]:
     return tuple(
-        Caveat(name, text, warn)
-        for name, (look, warn) in CAVEATS.items()
-        if (text := look(row, table))
+        Caveat(name, text, kind.warn)
+        for name, kind in CAVEATS.items()
+        if (text := kind.look(row, table))
     )

@@ -18,6 +18,7 @@ from harness.common.errors import UserError
 from harness.config.threat import THREATS
 from harness.judge.metrics import METRICS, Trait
 from harness.report.blinding import SIGNS
+from harness.report.caveats import CAVEATS
 from harness.report.cells import STATUSES, CellRow, Metric
 from harness.report.flag_kinds import FLAG_KINDS
 from harness.report.names import attacks_in_prose, in_prose, in_table
@@ -160,6 +161,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "statuses": STATUSES,
         "signs": SIGNS,
         "kinds": FLAG_KINDS,
+        "caveats": CAVEATS,
         "metrics": METRICS,
         "cell_path": views.cell_path,
         "class_colour": palette.colour,

@@ -59,7 +59,7 @@ def test_what_speaks_for_a_defence_is_no_caveat():
 
 
 def test_warnings_come_first():
-    warns = [warn for _, warn in CAVEATS.values()]
+    warns = [kind.warn for kind in CAVEATS.values()]
     assert warns == sorted(warns, reverse=True)
 
 
