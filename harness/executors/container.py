@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import struct
 import threading
@@ -119,6 +120,11 @@ class Container:
             self.close()
             raise
         self._channel.settimeout(None)  # from here on, each stage has a watchdog of its own
+
+    @property
+    def alive(self) -> bool:
+        """Whether an idle container still runs: it sends nothing, but the end of its connection."""
+        return not select.select([self._channel], [], [], 0)[0]
 
     # -- one stage ----------------------------------------------------------------------------
 

@@ -281,14 +281,10 @@ class DockerExecutor:
     def _acquire(self, job: StageJob) -> Container:
         """Return an idle container that fits a stage, or a new one."""
         spec = self._spec(job)
-        with self._lock:
-            if waiting := self._idle.get(spec):
-                container = waiting.pop()
-                if not waiting:
-                    del self._idle[spec]
-                self._busy.add(container)
-                container.fit = container.started = False
+        while (container := self._take_idle(spec)) is not None:
+            if container.alive:
                 return container
+            self._release(container)
         self._evict(IDLE - 1)
         assert self._mounts is not None
         mount_root = self._mounts / uuid.uuid4().hex[:12]
@@ -299,6 +295,18 @@ class DockerExecutor:
         if self._closing:  # ``close`` did not know of it yet
             self._release(container)
             raise ChannelBroken("stopped with the harness")
+        return container
+
+    def _take_idle(self, spec: ContainerSpec) -> Container | None:
+        """Return an idle container, which is busy from then on, or ``None``."""
+        with self._lock:
+            if not (waiting := self._idle.get(spec)):
+                return None
+            container = waiting.pop()
+            if not waiting:
+                del self._idle[spec]
+            self._busy.add(container)
+        container.fit = container.started = False
         return container
 
     def _release(self, container: Container) -> None:
