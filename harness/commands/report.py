@@ -78,7 +78,7 @@ def make_grid(table: Table) -> Grid:
     made = Grid(title=title, title_justify="left")
     for name in ("rank", "defence"):
         made.add_column(name)
-    beside = ("robust accuracy",) if table.headline.targeted else ()
+    beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
     for name in (table.headline.title, "95 %", *beside, "clean", "strongest attack", "cells"):
         made.add_column(name, justify="right")
     for row in rows[:FIRST_ROWS]:

@@ -15,8 +15,9 @@ from harness.judge.flags import POINTS
 from harness.report import gradient_signs
 from harness.report.cells import CellRow
 from harness.report.drafts import Draft
+from harness.report.resisting import resisting
 from harness.report.tables import TableFlag
-from harness.report.worst_case import Worst, greedy, joint, significantly_better
+from harness.report.worst_case import Worst, significantly_better
 
 MANY = 2.0
 """Backward passes an example above which an attack takes more than one step."""
@@ -73,8 +74,7 @@ class Case:
         if key not in self._known:
             runs = {label: self.draft.runs.get(label, {}) for label in labels}
             headline = self.draft.headline
-            found = greedy(runs) if headline.rule == "greedy" else joint(runs, headline.kept)
-            self._known[key] = found
+            self._known[key] = resisting(runs, headline.rule, headline.kept)
         return self._known[key]
 
     def beats(self, one: str, others: Sequence[str]) -> tuple[float, float] | None:
