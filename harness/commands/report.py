@@ -91,7 +91,7 @@ def make_grid(table: Table) -> Grid:
     made = Grid(title=title, title_justify="left")
     for name in ("place", "defence"):
         made.add_column(name)
-    beside = ("robust accuracy",) if table.headline.targeted else ()
+    beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
     for name in (table.headline.title, "95 %", *beside, "clean", "strongest attack", "attacks"):
         made.add_column(name, justify="right")
     made.add_column("caveats")

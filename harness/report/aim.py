@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from harness.report.drafts import Draft
-from harness.report.worst_case import Outcome, Worst, joint, significantly_better
+from harness.report.resisting import resisting
+from harness.report.worst_case import Outcome, Worst, significantly_better
 
-LEAST_SHARE = 0.25
-"""Least share of an attack's errors that are its targets.
+LEAST_SHARE = {"classification": 0.25, "segmentation": 0.15}
+"""Task → least share of an attack's errors that are its targets.
 
 On digits, within L2 0.5 and L∞ 32/255, with each rule of targets: one targeted step 0.33 to 0.55,
-many steps 0.9 and more; the same attacks without their goal 0.19 at most. With four classes or
-fewer errors fall on the target so often by chance that nothing is seen.
+many steps 0.9 and more; the same attacks without their goal 0.19 at most. Of pixels of scenes,
+within L∞ 8/255: one targeted step 0.21, many 0.34, without their goal 0.10. With few classes errors
+fall on the target so often by chance that nothing is seen: with four, a third of them.
 """
 NO_MORE_THAN_CONTROL = "reaches its target no more often than the control does"
 
@@ -43,7 +43,7 @@ def misses(drafts: Sequence[Draft]) -> dict[str, str]:
         share = share_at_target([outcome for run in runs for outcome in run.values()])
         if not any(_beats(draft, label, controls) for draft in drafts):
             found[label] = NO_MORE_THAN_CONTROL
-        elif share is not None and share < LEAST_SHARE:
+        elif share is not None and share < LEAST_SHARE[drafts[0].group[0].task]:
             found[label] = f"only {100 * share:.0f} % of the errors that it causes are its target"
     return found
 
@@ -52,11 +52,18 @@ def share_at_target(outcomes: Sequence[Outcome]) -> float | None:
     """Return the share of errors that are the target, ``None`` without errors.
 
     Args:
-        outcomes: of one attack; only eligible examples are counted.
+        outcomes: of one attack; only examples or pixels that have a target are counted.
     """
-    hit = sum(int(np.sum(one.bits["success"])) for one in outcomes)
-    wrong = sum(int(np.sum(one.bits["eligible"] & ~one.bits["after"])) for one in outcomes)
-    return hit / wrong if wrong else None
+    counts = [_hits_and_errors(one) for one in outcomes]
+    hits, wrong = (sum(column) for column in zip(*counts, strict=True))
+    return hits / wrong if wrong else None
+
+
+def _hits_and_errors(outcome: Outcome) -> tuple[int, int]:
+    if outcome.targets is not None:
+        return int(outcome.targets.reached.sum()), int(outcome.targets.wrong.sum())
+    wrong = outcome.bits["eligible"] & ~outcome.bits["after"]
+    return int(outcome.bits["success"].sum()), int(wrong.sum())
 
 
 def _beats(draft: Draft, label: str, controls: set[str]) -> bool:
@@ -71,4 +78,7 @@ def _beats(draft: Draft, label: str, controls: set[str]) -> bool:
 
 
 def _reached(runs: Mapping[str, Mapping[int, Outcome]], label: str) -> Worst | None:
-    return joint({label: runs[label]}, "success") if runs.get(label) else None
+    if not runs.get(label):
+        return None
+    maps = any(outcome.targets for outcome in runs[label].values())
+    return resisting({label: runs[label]}, "images" if maps else "joint", "success")

@@ -16,8 +16,9 @@ from harness.report import gradient_signs
 from harness.report.cells import CellRow
 from harness.report.drafts import Draft
 from harness.report.flag_kinds import Direction, direction_of
+from harness.report.resisting import resisting
 from harness.report.tables import TableFlag
-from harness.report.worst_case import Worst, greedy, joint, significantly_better
+from harness.report.worst_case import Worst, significantly_better
 
 MANY = 2.0
 """Backward passes an example above which an attack takes more than one step."""
@@ -75,8 +76,7 @@ class Case:
             known = self.draft.own | self.draft.elsewhere
             runs = {label: known.get(label, {}) for label in labels}
             headline = self.draft.headline
-            found = greedy(runs) if headline.rule == "greedy" else joint(runs, headline.kept)
-            self._known[key] = found
+            self._known[key] = resisting(runs, headline.rule, headline.kept)
         return self._known[key]
 
     def beats(self, one: str, others: Sequence[str]) -> tuple[float, float] | None:

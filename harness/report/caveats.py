@@ -65,9 +65,7 @@ class Kind:
 
 
 CAVEATS: dict[str, Kind] = {
-    "limit": Kind(
-        _limit, True, "The figure is a bound: a result is missing, or not to be trusted."
-    ),
+    "limit": Kind(_limit, True, "The figure is a bound: a result is missing or in doubt."),
     "blinded": Kind(_blinded, True, "A sign says that attacks were blinded, not resisted."),
     "flagged": Kind(_flags, True, "A flag doubts the number: see the matrix and the flags."),
     "approximate gradient": Kind(

@@ -12,6 +12,7 @@ from harness.report.evidence import Decoder, Found
 from harness.report.flag_kinds import direction_of
 from harness.report.perturbation_size import mean_size, perturbation_size
 from harness.report.ranking_rules import Headline, heat_class
+from harness.report.resisting import reached, resisting
 from harness.report.tables import AttackRow, Row, TableCell, TableFlag
 from harness.report.worst_case import (
     Estimate,
@@ -21,7 +22,6 @@ from harness.report.worst_case import (
     greedy,
     joint,
     pooled,
-    reached,
     single,
 )
 from harness.results.records import Record
@@ -91,7 +91,7 @@ class Draft:
             attack: {
                 row.seed: decoded[row.key]
                 for row in found
-                if row.key in decoded and _decides(decoded[row.key], headline)
+                if row.key in decoded and decoded[row.key].decides(headline.kept)
             }
             for attack, found in by_attack.items()
             if not found[0].derived
@@ -102,7 +102,7 @@ class Draft:
             label: runs for label, runs in own.items() if not self.cells[label].is_control
         } | elsewhere
         self.worst = self._worst()
-        self.untargeted = joint(self.runs) if headline.targeted else None
+        self.untargeted = self._untargeted()
         self.gaps = [
             cell if cell.gap else replace(cell, word="other examples", reason=_OTHER)
             for attack, cell in self.cells.items()
@@ -125,17 +125,20 @@ class Draft:
         return joined and cell.covered
 
     def _worst(self) -> Worst | None:
-        if self.headline.rule == "joint":
-            worst = joint(self.runs, self.headline.kept)
+        if self.headline.rule != "single":
+            worst = resisting(self.runs, self.headline.rule, self.headline.kept)
             return worst if self.headline.higher_is_better else reached(worst)
-        if self.headline.rule == "greedy":
-            return greedy(self.runs)
         scores = {
             attack: cell.score
             for attack, cell in self.cells.items()
             if cell.score and not cell.derived and not cell.is_control
         }
         return single(self.runs, scores, self.headline.higher_is_better, self.headline.kept)
+
+    def _untargeted(self) -> Worst | None:
+        if not self.headline.targeted:
+            return None
+        return greedy(self.runs) if self.headline.rule == "images" else joint(self.runs)
 
     def _strongest(self) -> str | None:
         """Return the strongest single attack; of equals the cheapest, then the first planned."""
@@ -203,11 +206,6 @@ class Draft:
             caveats=(),
             cells=tuple(replace(c, strongest=c.attack == self.strongest) for c in cells),
         )
-
-
-def _decides(outcome: Outcome, headline: Headline) -> bool:
-    """Return whether an outcome has what the headline counts; of maps all have."""
-    return headline.kept in outcome.bits or bool(outcome.confusions)
 
 
 def elsewhere_runs(found: Found, decoder: Decoder, decoded: Mapping[str, Outcome]) -> Runs:

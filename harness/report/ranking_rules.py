@@ -14,12 +14,13 @@ class Headline:
     """The figure that ranks defences, with its texts.
 
     Attributes:
-        rule: ``joint``, ``greedy`` or ``single`` (see ``worst_case``).
+        rule: ``joint``, ``greedy``, ``images`` or ``single`` (see ``worst_case``).
         metric: key of the figure in a record.
         clean: key of the figure beside it.
         control: key of the same figure for a network trained without the attack, or empty.
         kept: outcome bit that decides whether an example is robust, in the worst case and in paired
-            tests: ``after`` (right after the attack) or ``success`` (the goal is not reached).
+            tests: ``after`` (right after the attack), ``success`` (the goal is not reached), or
+            ``pixels``, where those that resist are counted.
         higher_is_better: direction, from the defender's side.
         title: column title.
         short: name of one cell's figure.
@@ -29,6 +30,8 @@ class Headline:
         things: what is counted.
         untargeted: key of the figure beside that of a targeted matrix, which counts any error;
             empty where the goal is any error.
+        untargeted_title: its title.
+        untargeted_how: what it is, in a sentence.
         target: rule that chose the targets, in a few words; empty without targets.
     """
 
@@ -45,6 +48,8 @@ class Headline:
     brief: str
     things: str
     untargeted: str = ""
+    untargeted_title: str = ""
+    untargeted_how: str = ""
     target: str = ""
 
     @property
@@ -142,7 +147,28 @@ _TARGETED = Headline(
     "resisting only if no attack reaches its target on it.",
     things="{things}",
     untargeted="{robust}",
+    untargeted_title="Robust accuracy",
+    untargeted_how="Share of all {things} that are right before and after every attack. Here any "
+    "error counts, also one that misses the target; attacks without a target may cause more.",
     target="{target}",
+)
+_TARGETED_MAPS = replace(
+    _TARGETED,
+    rule="images",
+    metric="targeted_success_rate",
+    kept="pixels",
+    what="share of pixels whose target class the strongest attack on each image reaches; lower is "
+    "better",
+    how="Each pixel has a target class: {target}. Each image counts with the attack that makes "
+    "most of its pixels their target, so the success is at least that of each single attack; the "
+    "other pixels resist. Only labelled pixels that are right before the attack and not of their "
+    "target class count. An error that misses the target is no success; mIoU counts it.",
+    brief="The attacks are targeted: they must make the network answer {target} at each pixel. "
+    "Each image counts with the attack that reaches most targets.",
+    untargeted_title="mIoU left",
+    untargeted_how="mIoU with the attack on each image that lowers the pooled mIoU most (greedy "
+    "choice). Here any error counts, also one that misses the target; attacks without a target may "
+    "cause more.",
 )
 
 _WORDS: dict[str, dict[str, str]] = {
@@ -185,8 +211,8 @@ _TARGETS = {
 }
 """Rule that chooses targets → the rule in words; any other is the number of a class."""
 
-_TARGETED_TASKS = ("classification",)
-"""Tasks in which the judge says of each example whether its target was reached."""
+_TARGETED_RULES = {"classification": _TARGETED, "segmentation": _TARGETED_MAPS}
+"""Task → headline of a targeted matrix."""
 
 
 def _filled(template: Headline, task: str, target: str = "") -> Headline:
@@ -223,9 +249,9 @@ def headline_of(threat_model: str, task: str, goal: str = "untargeted") -> Headl
     'class 3'
     """
     _, targeted, rule = goal.partition("targeted: ")
-    if not targeted or task not in _TARGETED_TASKS:
+    if not targeted:
         return HEADLINES[threat_model, task]
-    return _filled(_TARGETED, task, _TARGETS.get(rule, f"class {rule}"))
+    return _filled(_TARGETED_RULES[task], task, _TARGETS.get(rule, f"class {rule}"))
 
 
 def heat_class(headline: Headline, task: str, value: float, clean: float | None) -> int | None:

@@ -1,9 +1,11 @@
 """Worst case of a defence over all attacks, and paired tests between defences.
 
-There are three rules, each a function: ``joint`` (an example counts as robust only if every attack
-fails on it: makes no error, or in a targeted matrix no error that is the target), ``greedy``
-(segmentation: each image meets the attack that lowers the pooled mIoU most) and ``single`` (one
-attack is chosen for the whole set, so the most successful one counts).
+There are four rules: ``joint`` (an example counts as robust only if every attack fails on it: makes
+no error, or in a targeted matrix no error that is the target), ``greedy`` (segmentation: each image
+meets the attack that lowers the pooled mIoU most), ``images`` (segmentation with targets, see
+``resisting``) and ``single`` (one attack is chosen for the whole set, so the most successful one
+counts).
+
 Seeds are averaged and never add examples: intervals and paired tests see each example once.
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 import statistics as plain
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,11 +67,19 @@ class Outcome:
         ids: digest and number of the examples; only outcomes with equal ids can be compared.
         bits: ``before, after, success, eligible`` → bool ``[N]``.
         confusions: ``before, after`` → ``[N, K, K + 1]``.
+        targets: pixels of each image that have a target, where the record counts them.
     """
 
     ids: str
     bits: Mapping[str, NDArray[np.bool_]]
     confusions: Mapping[str, NDArray[np.integer]]
+    targets: metrics.Aimed | None = None
+
+    def decides(self, kept: str) -> bool:
+        """Return whether it has what a headline counts; see ``Headline.kept``."""
+        if kept == "pixels":
+            return self.targets is not None
+        return kept in self.bits or bool(self.confusions)
 
     @property
     def size(self) -> int:
@@ -84,10 +94,13 @@ class Evidence:
     Attributes:
         robust: ``[N]`` share of seeds in which attacks fail on the example, NaN where not counted.
         counts: ``[N, K, K + 1]`` worst confusions, summed over seeds (segmentation).
+        pixels: ``[N, 2]`` pixels that resist, and pixels asked, summed over seeds (segmentation
+            with targets).
     """
 
     robust: Floats | None = None
     counts: NDArray[np.integer] | None = None
+    pixels: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,8 @@ def decode(record: Record) -> Outcome | None:
             if not all(part.any() for part in counts.values()):
                 return None
             shape = list(counts["before"].shape)
-            return Outcome(f"{record.stages.get('slice')}:{shape}", {}, counts)
+            ids = f"{record.stages.get('slice')}:{shape}"
+            return Outcome(ids, {}, counts, codec.unpack_aimed(maps))
     except ValueError:
         return None
     return None
@@ -208,7 +222,7 @@ def joint(runs: Runs, kept: str = "after") -> Worst | None:
     0.25
     """
     per_seed, counts, spared = [], list[int](), {attack: 0.0 for attack in runs}
-    for outcomes in _by_seed(runs, kept).values():
+    for outcomes in by_seed(runs, kept).values():
         attacks = list(outcomes)
         # equal for all attacks, but where a random network drew other least likely classes
         asked = np.any([outcomes[a].bits[COUNTED[kept]] for a in attacks], axis=0)
@@ -234,27 +248,10 @@ def _broken(outcome: Outcome, kept: str) -> NDArray[np.bool_]:
     return ~outcome.bits["after"] if kept == "after" else outcome.bits["success"]
 
 
-def reached(worst: Worst | None) -> Worst | None:
-    """Return a joint worst case counted by what attacks reach, not by what resists them."""
-    if worst is None:
-        return None
-    score = worst.score
-    assert score.k is not None
-    assert score.n is not None
-    turned = replace(
-        score,
-        value=1 - score.value,
-        lo=None if score.hi is None else 1 - score.hi,
-        hi=None if score.lo is None else 1 - score.lo,
-        k=score.n - score.k,
-    )
-    return Worst(turned, worst.evidence, {a: 1 - value for a, value in worst.without.items()})
-
-
 def greedy(runs: Runs) -> Worst | None:
     """Choose for each image the attack that lowers the pooled mIoU most."""
     values, chosen, before = [], [], []
-    for outcomes in _by_seed(runs, "after").values():
+    for outcomes in by_seed(runs, "after").values():
         stack = np.stack([outcome.confusions["after"] for outcome in outcomes.values()])
         worst = metrics.worst_case_miou(stack)
         values.append(worst.miou)
@@ -316,7 +313,7 @@ def _robust(outcome: Outcome, name: str) -> Floats | None:
     return outcome.bits[name].astype(np.float64)
 
 
-def _by_seed(runs: Runs, part: str) -> dict[int, dict[str, Outcome]]:
+def by_seed(runs: Runs, part: str) -> dict[int, dict[str, Outcome]]:
     """Return the outcomes that have a part, by seed, then attack."""
     found: dict[int, dict[str, Outcome]] = {}
     for attack, outcomes in runs.items():
@@ -362,6 +359,13 @@ def significantly_better(a: Evidence, b: Evidence) -> bool:
     return sign > 0 and p < ALPHA
 
 
+def share_of_pixels(pooled: Floats) -> Floats:
+    """Return resisting over asked pixels of pooled counts ``[D, 2]``; NaN where none is asked."""
+    share: Floats = np.full(len(pooled), np.nan)
+    np.divide(pooled[:, 0], pooled[:, 1], out=share, where=pooled[:, 1] > 0)
+    return share
+
+
 def _test(a: Evidence, b: Evidence, draws: int) -> tuple[int, float]:
     """Return which of the two is better (1: the first, −1: the second, 0: neither), and p."""
     if a.robust is not None and b.robust is not None and len(a.robust) == len(b.robust):
@@ -369,6 +373,13 @@ def _test(a: Evidence, b: Evidence, draws: int) -> tuple[int, float]:
         first, second = (a.robust > b.robust) & both, (b.robust > a.robust) & both
         return int(np.sign(int(first.sum()) - int(second.sum()))), statistics.mcnemar_exact(
             first, second
+        )
+    if a.pixels is not None and b.pixels is not None and len(a.pixels) == len(b.pixels):
+        difference = float(
+            share_of_pixels(a.pixels.sum(0)[None])[0] - share_of_pixels(b.pixels.sum(0)[None])[0]
+        )
+        return int(np.sign(difference)), statistics.paired_permutation(
+            a.pixels, b.pixels, share_of_pixels, draws, 0
         )
     if a.counts is not None and b.counts is not None and a.counts.shape == b.counts.shape:
         found = metrics.miou_difference(a.counts, b.counts, draws=draws)
