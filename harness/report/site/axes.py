@@ -178,7 +178,7 @@ def window(values: Sequence[float]) -> list[float]:
     It is at least ``LEAST_SPAN`` long and stays within 0 to 100.
 
     >>> window([97.0, 98.5]), window([3.0, 60.0])
-    ([80.0, 85.0, 90.0, 95.0, 100.0], [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0])
+    ([75.0, 80.0, 85.0, 90.0, 95.0, 100.0], [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0])
     """
     low, high = max(0.0, min(values)), min(100.0, max(values))
     missing = max(0.0, LEAST_SPAN - (high - low))
