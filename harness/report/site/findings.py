@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.report.aim import NO_MORE_THAN_CONTROL
-from harness.report.names import in_prose
+from harness.report.names import UNDEFENDED, in_prose
 from harness.report.site import format
 from harness.report.site.classes import Classes, named_moves
 from harness.report.tables import Table
@@ -58,7 +58,7 @@ def ranking(table: Table) -> list[TextPart]:
             TextPart(" share first place: a paired test finds no significant difference."),
         ]
         if any(row.is_control for row in leaders):
-            parts.append(TextPart(" So no defence is significantly better than none at all."))
+            parts.append(TextPart(f" So no defence is significantly better than {UNDEFENDED}."))
     elif others and all(leaders[0].defense in row.beaten_by for row in others):
         parts = [
             *names(first),
@@ -88,7 +88,7 @@ def first_place(table: Table) -> str:
     """Return who has first place, in a few words; empty where no defence is ranked."""
     first = [row for row in table.rows if row.rank == 1]
     if any(row.is_control for row in first):
-        return "no defence is significantly better than the undefended network"
+        return f"no defence is significantly better than {UNDEFENDED}"
     if len(first) > 1:
         return f"{len(first)} of {len(table.rows)} share first place"
     return first[0].defense if first else ""
