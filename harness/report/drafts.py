@@ -134,8 +134,15 @@ class Draft:
         return greedy(self.runs) if self.headline.rule == "images" else joint(self.runs)
 
     def _strongest(self) -> str | None:
-        """Return the strongest single attack; of equals the cheapest, then the first planned."""
-        tried = [cell for cell in self.cells.values() if cell.score and not cell.derived]
+        """Return the strongest single attack; of equals the cheapest, then the first planned.
+
+        Where no target is reached, none is.
+        """
+        tried = [
+            cell
+            for cell in self.cells.values()
+            if cell.score and not cell.derived and (cell.score.value or not self.headline.targeted)
+        ]
         sign = self.headline.sign
         best = min(
             tried, key=lambda c: (sign * c.score.value if c.score else 0.0, c.cost), default=None

@@ -175,7 +175,7 @@ def test_an_attack_whose_errors_miss_the_target_seems_not_to_aim(share, seen):
     assert ("odd" in table.misses) is seen
     assert "aimed" not in table.misses
     text = "".join(part.text for part in warning(table))
-    assert ("Some attacks do not seem to aim at their targets: odd." in text) is seen
+    assert ("It is doubtful whether all attacks aim at their targets: see odd." in text) is seen
 
 
 def test_a_matrix_whose_attacks_ignore_the_goal_says_so():
@@ -189,6 +189,14 @@ def test_a_matrix_whose_attacks_ignore_the_goal_says_so():
     text = "".join(part.text for part in warning(table))
     assert text == " No attack reaches its target more often than the control does."
     assert only_table(alone(noop=NOOP)).aimless is False
+
+
+def test_no_attack_is_strongest_where_no_target_is_reached():
+    table = only_table(alone(odd=bits(ALL, range(50), range(0)), noop=NOOP))
+    (row,) = table.rows
+    assert (row.strongest, row.score.value) == (None, 0)
+    assert row.untargeted.value < row.clean.value
+    assert not any(a.strongest_for for a in table.attacks)
 
 
 def test_untargeted_tables_know_of_no_aim():
