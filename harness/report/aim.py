@@ -14,10 +14,11 @@ from harness.report.worst_case import Outcome, Worst, significantly_better
 LEAST_SHARE = {"classification": 0.25, "segmentation": 0.15}
 """Task → least share of an attack's errors that are its targets.
 
-On digits, within L2 0.5 and L∞ 32/255, with each rule of targets: one targeted step 0.33 to 0.55,
-many steps 0.9 and more; the same attacks without their goal 0.19 at most. Of pixels of scenes,
-within L∞ 8/255: one targeted step 0.21, many 0.34, without their goal 0.10. With few classes errors
-fall on the target so often by chance that nothing is seen: with four, a third of them.
+On digits, within L2 0.5 and L∞ 32/255, pooled over defences, by each rule but ``least_likely``,
+which no attack reaches: one targeted step 0.33 to 0.54, many steps 0.9 and more; the same attacks
+without their goal 0.19 at most. Of pixels of scenes, within L∞ 8/255: one targeted step 0.21, many
+0.34, without their goal 0.10. With few classes errors fall on the target so often by chance that
+nothing is seen: with four, a third of them.
 """
 IGNORES = "it seems not to aim"
 NO_MORE_THAN_CONTROL = "reaches its target no more often than the control does"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from harness.judge.flags import Flag
 from harness.report.cells import STATUSES, CellRow
 from harness.report.evidence import Decoder, Found
+from harness.report.flag_kinds import direction_of
 from harness.report.perturbation_size import mean_size, perturbation_size
 from harness.report.ranking_rules import Headline, heat_class
 from harness.report.resisting import reached, resisting
@@ -16,6 +17,7 @@ from harness.report.tables import AttackRow, Row, TableCell, TableFlag
 from harness.report.worst_case import (
     Estimate,
     Outcome,
+    Standing,
     Worst,
     greedy,
     joint,
@@ -55,10 +57,13 @@ class Draft:
     Attributes:
         sources: label of a result from elsewhere → one of its cells.
         cells: attack → cell over its seeds.
+        own: attack → seed → outcomes of its cells, those of controls too.
+        elsewhere: label → seed → outcomes of other budgets and matrices.
         runs: label → seed → outcomes that count against the defence.
         worst: worst case over all runs, or ``None``.
         untargeted: the same in a targeted matrix, by any error; else ``None``.
         gaps: cells of attacks that could have a result and have none.
+        attacks: cells of attacks on this defence, without controls and ensembles.
         complete: whether the defence can be ranked, as far as results go.
         strongest: label of the strongest single attack, or ``None``.
         signs: signs that the defence blinds attacks.
@@ -93,7 +98,9 @@ class Draft:
         }
         self.own, self.elsewhere = own, elsewhere
         self.sources = {label: next(iter(sources[label].values())) for label in elsewhere}
-        self.runs = own | elsewhere
+        self.runs = {
+            label: runs for label, runs in own.items() if not self.cells[label].is_control
+        } | elsewhere
         self.worst = self._worst()
         self.untargeted = self._untargeted()
         self.gaps = [
@@ -101,9 +108,8 @@ class Draft:
             for attack, cell in self.cells.items()
             if cell.gap or (self._needs_bits(cell) and len(own[attack]) < cell.ok)
         ]
-        self.covered = sum(cell.applicable for cell in self.cells.values()) - len(self.gaps)
-        tried = [cell for cell in self.cells.values() if cell.score and not cell.is_control]
-        self.complete = not self.gaps and bool(tried)
+        self.attacks = [cell for cell in self.cells.values() if cell.is_attack]
+        self.complete = not self.gaps and any(cell.score for cell in self.attacks)
         self.strongest = self._strongest()
         self.seconds = _training_seconds(group)
         self.signs: tuple[TableFlag, ...] = ()
@@ -115,7 +121,8 @@ class Draft:
         return self.worst is not None and self.complete and not self.blinded
 
     def _needs_bits(self, cell: TableCell) -> bool:
-        return self.headline.rule != "single" and cell.applicable and cell.status == "ok"
+        joined = self.headline.rule != "single" and not (cell.derived or cell.is_control)
+        return joined and cell.covered
 
     def _worst(self) -> Worst | None:
         if self.headline.rule != "single":
@@ -124,7 +131,7 @@ class Draft:
         scores = {
             attack: cell.score
             for attack, cell in self.cells.items()
-            if cell.score and not cell.derived
+            if cell.score and not cell.derived and not cell.is_control
         }
         return single(self.runs, scores, self.headline.higher_is_better, self.headline.kept)
 
@@ -141,7 +148,9 @@ class Draft:
         tried = [
             cell
             for cell in self.cells.values()
-            if cell.score and not cell.derived and (cell.score.value or not self.headline.targeted)
+            if cell.score
+            and not (cell.derived or cell.is_control)
+            and (cell.score.value or not self.headline.targeted)
         ]
         sign = self.headline.sign
         best = min(
@@ -158,34 +167,36 @@ class Draft:
         return tuple(label for label, value in without.items() if sign * (value - score) > 0)
 
     def row(
-        self, attacks: Sequence[AttackRow], beaten_by: set[str] | None, base: float | None
+        self, attacks: Sequence[AttackRow], standing: Standing | None, base: float | None
     ) -> Row:
         """Return the defence's row.
 
         Args:
             attacks: columns of the table.
-            beaten_by: defences that are significantly better; ``None`` if it is not ranked.
+            standing: its place among the ranked ones; ``None`` if it is not ranked.
             base: seconds that the undefended network's training took.
         """
         measured = [self.cells[self.strongest]] if self.strongest else []
         measured += [cell for cell in self.cells.values() if cell.clean]
         sample = measured[0] if measured else next(iter(self.cells.values()))
         cells = [self.cells.get(a.attack) or _unplanned(a) for a in attacks]
-        ranked = beaten_by is not None
         return Row(
             defense=self.name,
             is_control=self.group[0].defense_control,
-            rank=1 + len(beaten_by) if beaten_by is not None else None,
+            rank=standing.rank if standing else None,
+            last=standing.last if standing else None,
             tied=False,
             bracket=None,
-            bound="" if ranked else ("upper" if self.headline.higher_is_better else "lower"),
+            bound="" if standing else ("upper" if self.headline.higher_is_better else "lower"),
             score=self.worst.score if self.worst else None,
             clean=sample.clean,
             control=sample.control,
             untargeted=self.untargeted.score if self.untargeted else None,
             strongest=self.strongest,
-            covered=self.covered,
-            applicable=self.covered + len(self.gaps),
+            covered=sum(cell.covered for cell in self.attacks),
+            applicable=sum(cell.applicable for cell in self.attacks),
+            borrowed=sum(bool(c.made_against) and c.covered for c in self.cells.values()),
+            controls=sum(cell.is_control and cell.covered for cell in self.cells.values()),
             gaps=tuple(self.gaps),
             flags=(*self.signs, *(flag for cell in cells for flag in cell.flags)),
             signs=self.signs,
@@ -195,7 +206,9 @@ class Draft:
             contained=not any(row.self_reported for row in self.group),
             seconds=self.seconds,
             times=self.seconds / base if self.seconds is not None and base else None,
-            beaten_by=tuple(sorted(beaten_by or ())),
+            beaten_by=standing.beaten_by if standing else (),
+            approximate=self.group[0].approximate,
+            caveats=(),
             cells=tuple(replace(c, strongest=c.attack == self.strongest) for c in cells),
         )
 
@@ -302,7 +315,8 @@ def _flags(found: Sequence[CellRow], more: Mapping[str, Sequence[Flag]]) -> tupl
     for row in found:
         own = row.record.flags if row.record else ()
         for flag in (*own, *more.get(row.key, ())):
-            named.setdefault(flag.name, TableFlag(flag.name, flag.text, row.attack))
+            direction = direction_of(flag.name, undefended=row.defense_control)
+            named.setdefault(flag.name, TableFlag(flag.name, flag.text, row.attack, direction))
     return tuple(named.values())
 
 

@@ -12,6 +12,7 @@ Seeds are averaged and never add examples: intervals and paired tests see each e
 from __future__ import annotations
 
 import statistics as plain
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -115,6 +116,21 @@ class Worst:
     score: Estimate
     evidence: Evidence
     without: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Place of one defence among those that are ranked.
+
+    Attributes:
+        rank: best place that it may have: 1 + the number of defences that are significantly better.
+        last: worst place: all but the number of defences that are significantly worse.
+        beaten_by: the defences that are significantly better, by name.
+    """
+
+    rank: int
+    last: int
+    beaten_by: tuple[str, ...]
 
 
 Runs = Mapping[str, Mapping[int, Outcome]]  # attack → seed → outcome
@@ -325,6 +341,16 @@ def better(evidence: Mapping[str, Evidence]) -> dict[str, set[str]]:
             winner, loser = (a, b) if sign > 0 else (b, a)
             beaten[loser].add(winner)
     return beaten
+
+
+def standings(evidence: Mapping[str, Evidence]) -> dict[str, Standing]:
+    """Return defence → its standing."""
+    beaten = better(evidence)
+    beats = Counter(winner for winners in beaten.values() for winner in winners)
+    return {
+        name: Standing(1 + len(winners), len(beaten) - beats[name], tuple(sorted(winners)))
+        for name, winners in beaten.items()
+    }
 
 
 def significantly_better(a: Evidence, b: Evidence) -> bool:

@@ -18,11 +18,24 @@ from harness.common.errors import UserError
 from harness.config.threat import THREATS
 from harness.judge.metrics import METRICS, Trait
 from harness.report.blinding import SIGNS
+from harness.report.caveats import CAVEATS
 from harness.report.cells import STATUSES, CellRow, Metric
+from harness.report.flag_kinds import FLAG_KINDS
+from harness.report.names import attacks_in_prose, in_prose, in_table
 from harness.report.ranking_rules import Headline, heat_class
-from harness.report.site import class_plots, exports, flip_plots, format, frames, palette, views
+from harness.report.site import (
+    about,
+    class_plots,
+    exports,
+    findings,
+    flip_plots,
+    format,
+    frames,
+    palette,
+    views,
+)
 from harness.report.site.gallery import Gallery, Loader
-from harness.report.site.provenance import provenance
+from harness.report.site.provenance import provenance, redo, replicated
 from harness.report.site.views import MatrixPage, SiteMeta
 from harness.report.tables import Table
 from harness.report.worst_case import Estimate
@@ -84,6 +97,8 @@ def _write(out: Path, pages: Sequence[MatrixPage], meta: SiteMeta, gallery: Gall
     for page in pages:
         siblings = benchmarks[page.benchmark]
         write(f"{page.path}/index.html", "benchmark", page=page, siblings=siblings)
+        if page.samples:
+            page.samples.save(out)
         tables = [board.table for board in page.boards]
         _save(out / page.path / "ranking.csv", exports.ranking_csv(tables))
         _save(out / page.path / "cells.csv", exports.cells_csv(page.planned))
@@ -145,6 +160,8 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "meta": meta,
         "statuses": STATUSES,
         "signs": SIGNS,
+        "kinds": FLAG_KINDS,
+        "caveats": CAVEATS,
         "metrics": METRICS,
         "cell_path": views.cell_path,
         "class_colour": palette.colour,
@@ -154,9 +171,22 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "flip_plots": flip_plots,
         "heat_class": heat_class,
         "provenance": provenance,
+        "defence_in_prose": lambda label, page: in_prose(
+            label, is_control=label in page.undefended
+        ),
+        "defence_in_table": lambda label, page: in_table(
+            label, is_control=label in page.undefended
+        ),
+        "attacks_in_prose": lambda text, page: attacks_in_prose(text, page.undefended),
+        "first_place": findings.first_place,
         "metric_rows": metric_rows,
+        "not_told": about.NOT_TOLD,
+        "question": about.QUESTION,
+        "worst_case": findings.WORST_CASE,
         "places": places,
         "ramp": ramp,
+        "redo": redo,
+        "replicated": replicated,
     }
     return environment
 
