@@ -17,6 +17,7 @@ from harness.report.tables import Table
 WORST_CASE = {
     "joint": "When all attacks are tried on each example",
     "greedy": "With the most harmful attack chosen for each image",
+    "images": "With the attack chosen for each image that reaches most targets",
     "single": "Under the strongest attack",
 }
 """Rule of the worst case → what a sentence on its figure begins with."""
