@@ -17,6 +17,7 @@ from harness.report.tables import Table
 WORST_CASE = {
     "joint": "When all attacks are tried on each example",
     "greedy": "With the most harmful attack chosen for each image",
+    "images": "With the attack chosen for each image that reaches most targets",
     "single": "Under the strongest attack",
 }
 """Rule of the worst case → what a sentence on its figure begins with."""
@@ -106,7 +107,7 @@ def warning(table: Table) -> list[TextPart]:
     elif table.aimless:
         parts.append(TextPart(" No attack seems to aim at its target: see the list of attacks."))
     elif table.misses:
-        parts.append(TextPart(" Some attacks do not seem to aim at their targets: "))
+        parts.append(TextPart(" It is doubtful whether all attacks aim at their targets: see "))
         parts += [*names(list(table.misses)), TextPart(".")]
     return parts
 
