@@ -146,7 +146,11 @@ def list_() -> None:
 
 
 @app.command()
-def show(cell: Annotated[str, typer.Argument(help="a cell's id, or a unique part of it")]) -> None:
+def show(
+    cell: Annotated[
+        str, typer.Argument(help="a cell's id or a unique part of it, or a record's digest")
+    ],
+) -> None:
     """Show the record of a cell that counts."""
     from harness.commands import show as command
 
@@ -238,12 +242,18 @@ def fetch(
 
 @app.command()
 def reproduce(
-    cell: Annotated[str, typer.Argument(help="a recorded cell's id, or a unique part of it")],
+    cell: Annotated[
+        str,
+        typer.Argument(help="a cell's id, page (or its address), record file or digest"),
+    ],
+    executor: Annotated[
+        str | None, typer.Option(help="docker or local; default: where the record was made")
+    ] = None,
 ) -> None:
     """Run a recorded cell again from scratch and compare."""
     from harness.commands import reproduce as command
 
-    if not command.reproduce(Workspace.here(), cell, console):
+    if not command.reproduce(Workspace.here(), cell, console, executor):
         raise typer.Exit(1)
 
 

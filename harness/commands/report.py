@@ -55,12 +55,6 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
         samples=partial(load_samples, workspace.data),
         summaries={m.ref: m.manifest.summary for m in modules},
         families={m.ref: attack_family(m.manifest) for m in modules if m.manifest.kind == "attack"},
-        approximate=frozenset(m.ref for m in modules if m.manifest.gradients == "approximate"),
-        thin={
-            (one.benchmark.name, matrix): kinds
-            for one in planned
-            for matrix, kinds in one.thin.items()
-        },
     )
     page = render.build(rows, workspace.site, meta, make_loader(workspace))
     empty: Counter[str] = Counter()
@@ -93,31 +87,34 @@ def make_grid(table: Table) -> Grid:
     """Make a terminal table of the first rows of a leaderboard table."""
     rows = [*table.rows, *table.unranked]
     title = f"{table.benchmark}/{table.matrix} · {table.victim} · {table.budget}"
-    title += "" if all(row.contained for row in rows) else " · self-reported where marked *"
+    title += f" · {table.goal}" if table.headline.targeted else ""
     made = Grid(title=title, title_justify="left")
-    for name in ("rank", "defence"):
+    for name in ("place", "defence"):
         made.add_column(name)
-    for name in (table.headline.title, "95 %", "clean", "strongest attack", "cells"):
+    beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
+    for name in (table.headline.title, "95 %", *beside, "clean", "strongest attack", "attacks"):
         made.add_column(name, justify="right")
+    made.add_column("caveats")
     for row in rows[:FIRST_ROWS]:
-        made.add_row(*format_row(row))
+        made.add_row(*format_row(row, table))
     if len(rows) > FIRST_ROWS:
         made.caption = f"and {len(rows) - FIRST_ROWS} more on the page"
     return made
 
 
-def format_row(row: Row) -> tuple[str, ...]:
+def format_row(row: Row, table: Table) -> tuple[str, ...]:
     """Format a row, one text a column."""
-    rank = "–" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
     bound = {"upper": "≤ ", "lower": "≥ "}.get(row.bound, "")
     return (
-        rank,
-        row.defense + ("" if row.contained else " *"),
+        row.place,
+        row.defense,
         bound + format_percent(row.score),
         format_interval(row.score),
+        *((format_percent(row.untargeted),) if table.headline.targeted else ()),
         format_percent(row.clean),
         row.strongest or "open",
         f"{row.covered}/{row.applicable}",
+        ", ".join(caveat.name for caveat in row.caveats),
     )
 
 

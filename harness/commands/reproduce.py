@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rich.console import Console
 
+from harness.commands.named_records import is_place, read_named
 from harness.commands.run import build_images, count_cores, find_environments, make_executor
 from harness.commands.show import find_record
+from harness.common.errors import UserError
 from harness.common.progress import Meter
 from harness.planning.plan import Cell, Plan
-from harness.results.records import Record
-from harness.running.recorder import Recorder
+from harness.report.counting import Counting, around, counting
+from harness.report.selection import Selected
+from harness.report.site.format import duration
+from harness.results.records import Record, outcome_of
+from harness.results.replications import TOLERANCE, compare
+from harness.results.times import recorded_seconds
+from harness.running.recorder import Recorder, git
 from harness.running.scheduler import Scheduler
 from harness.storage.store import Store
 from harness.workspace import Workspace
 
-TOLERANCE = 0.005
-"""Largest difference that counts as reproduced: half a point. Results are equal bit for bit on one
-kind of machine; across machines, rounding may change the outcome of a few examples."""
 
+def reproduce(
+    workspace: Workspace, text: str, console: Console, executor: str | None = None
+) -> bool:
+    """Run recorded cells again and compare every figure.
 
-def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
-    """Run a recorded cell again and compare every figure.
+    Args:
+        workspace: the checkout.
+        text: a cell's id or a part of it, the digest of a result or outcome, a record's file, or
+            path or address of a cell's page, which may hold several records.
+        console: shows what comes out.
+        executor: where to run; by default where the record was made.
 
     Returns:
         Whether every figure is within tolerance.
@@ -33,46 +45,129 @@ def reproduce(workspace: Workspace, text: str, console: Console) -> bool:
     Raises:
         UserError: no such record, or the modules have changed since; names the commit to check out.
     """
-    found = find_record(workspace, text)
-    record, today = found.record, found.current()
+    found = find_records(workspace, text)
+    cells = [(one, current(workspace, one, executor)) for one in found]
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
-    again = run_again(workspace, today.plan, today.cell, record, console)
-    if again.result == record.result:
-        say(f"{record.id}: reproduced exactly (result {record.result[:16]})")
-        return True
-    if again.status != record.status:
-        say(f"{record.id}: was {record.status}, is {again.status}: {again.reason}")
-        return False
-    within = True
-    for name in sorted(record.metrics.keys() | again.metrics.keys()):
-        old, new = record.metric(name), again.metric(name)
-        if (old is None) != (new is None):
-            say(f"  {name}: OUTSIDE: defined in only one of the two")
-            within = False
-        elif old is not None and new is not None:
-            difference = new - old
-            fine = abs(difference) <= TOLERANCE
-            within &= fine
-            say(
-                f"  {name}: {old:.4f} recorded, {new:.4f} now, "
-                f"{difference:+.4f}: {'within' if fine else 'OUTSIDE'} {TOLERANCE}"
+    for line in announce(workspace, found):
+        say(line)
+    good = True
+    # records of one page share what they were trained from: it is computed again once
+    with tempfile.TemporaryDirectory(prefix="gauntlet-reproduce-") as folder:
+        for one, today in cells:
+            again = run_again(workspace, today, one.record, Path(folder), console)
+            for line in compared(one.record, again):
+                say(line)
+            good &= compare(one.record, again).within
+    return good
+
+
+def find_records(workspace: Workspace, text: str) -> list[Counting]:
+    """Return the records that a text names, each with its planned cell."""
+    if not is_place(text):
+        return [find_record(workspace, text)]
+    return [counting(workspace, [record]) for record in read_named(workspace, text)]
+
+
+def current(workspace: Workspace, found: Counting, executor: str | None) -> Selected:
+    """Return the planned cell of a record.
+
+    At the commit that made it, modules and harness are the same: a stale record is one of another
+    environment there, which may still give the same outcome.
+
+    Raises:
+        UserError: the record is stale or cannot be planned; names the commit to check out.
+    """
+    record, head = found.record, git(workspace.root, "rev-parse", "HEAD")
+    here = head is not None and head == record.run.commit and not record.run.dirty
+    today = found.planned if here else found.selected
+    if today is None:
+        raise unplanned(workspace, found)
+    way = executor or record.environment.executor
+    if way == today.plan.environments.executor:
+        return today
+    benchmark = today.plan.benchmark
+    matrix = next(one for one in benchmark.matrices if one.name == record.cell.matrix)
+    part = around(matrix, record.cell)
+    plan = workspace.plan(benchmark, part, record.environment.device, way)
+    return Selected(plan, plan.cells[record.id], record, stale=False)
+
+
+def unplanned(workspace: Workspace, found: Counting) -> UserError:
+    """Return why a record is not of today's plan, with the commit to check out as the fix."""
+    assert found.error is not None
+    commit, error = found.record.run.commit, found.error
+    if commit is None or git(workspace.root, "cat-file", "-t", commit) is not None:
+        return error
+    what = f"{error.what}; it was made at commit {commit}, which this repository does not hold"
+    fix = "git fetch and check it out, or clone the repository that the page is of"
+    return UserError(error.where, what, fix)
+
+
+def announce(workspace: Workspace, found: Sequence[Counting]) -> Iterator[str]:
+    """Yield what is run again, where that differs from its record, and the expected time."""
+    for one in found:
+        record, commit = one.record, one.record.run.commit
+        if one.warning is not None:
+            yield f"{record.id}: {one.error.what if one.error else ''}, at its own commit"
+        elif commit != (head := git(workspace.root, "rev-parse", "HEAD")):
+            here = f"this checkout is at {head[:12]}" if head else "this folder is no checkout"
+            yield (
+                f"{record.id}: made at commit {(commit or 'unknown')[:12]}, {here}, with the same "
+                f"modules and harness" + (f" (else: git checkout {commit})" if commit else "")
             )
-    say(f"{record.id}: {'within' if within else 'OUTSIDE'} tolerance")
-    return within
+    records = [one.record for one in found]
+    seconds, machines = recorded_seconds(records), sorted({one.run.machine for one in records})
+    count = "1 record" if len(records) == 1 else f"{len(records)} records"
+    time = "an unknown time" if seconds is None else f"about {duration(seconds)}"
+    yield f"{count}, expected to take {time} (as on {'; '.join(machines)})"
+
+
+def compared(record: Record, again: Record) -> Iterator[str]:
+    """Yield how far a new record agrees with a recorded one."""
+    agreement = compare(record, again)
+    if again.result == record.result:
+        yield f"{record.id}: reproduced exactly (result {record.result[:16]})"
+    elif agreement.equal:
+        outcome = outcome_of(record)[:16]
+        yield f"{record.id}: reproduced exactly, in another environment (outcome {outcome})"
+    elif again.status != record.status:
+        yield f"{record.id}: was {record.status}, is {again.status}: {again.reason}"
+    else:
+        for figure in sorted(agreement.figures, key=lambda one: one.name):
+            old, new = figure.first, figure.second
+            if old is not None and new is not None:
+                state = "within" if figure.within else "OUTSIDE"
+                change = f"{old:.4f} recorded, {new:.4f} now, {new - old:+.4f}"
+                yield f"  {figure.name}: {change}: {state} {TOLERANCE}"
+            elif not figure.within:
+                yield f"  {figure.name}: OUTSIDE: defined in only one of the two"
+        yield f"{record.id}: {'within' if agreement.within else 'OUTSIDE'} tolerance"
 
 
 def run_again(
-    workspace: Workspace, plan: Plan, cell: Cell, record: Record, console: Console
+    workspace: Workspace,
+    today: Selected,
+    record: Record,
+    home: Path,
+    console: Console,
 ) -> Record:
-    """Run a cell, and an ensemble's members, in an empty store; return the new record."""
-    with tempfile.TemporaryDirectory(prefix="gauntlet-reproduce-") as folder:
-        cells = [*(plan.cells[member] for member in cell.members), cell]
-        with open_scheduler(workspace, plan, cells, record, Path(folder), console) as scheduler:
-            scheduler.run(cells)
-        return scheduler.recorder.by_key[cell.key]
+    """Run a cell, and an ensemble's members, in a store of its own; return the new record.
+
+    Args:
+        workspace: the checkout.
+        today: the planned cell, which says where to run.
+        record: the record, which says on which device.
+        home: folder of the store; what lies there is not run again.
+        console: shows the progress.
+    """
+    plan, cell = today.plan, today.cell
+    cells = [*(plan.cells[member] for member in cell.members), cell]
+    with open_scheduler(workspace, plan, cells, record, home, console) as scheduler:
+        scheduler.run(cells)
+    return scheduler.recorder.by_key[cell.key]
 
 
 @contextmanager
@@ -84,8 +179,8 @@ def open_scheduler(
     home: Path,
     console: Console,
 ) -> Iterator[Scheduler]:
-    """Open a scheduler with the executor and device of a record, and build missing images."""
-    executor, device = record.environment.executor, record.environment.device
+    """Open a scheduler with a plan's executor and a record's device, and build missing images."""
+    executor, device = plan.environments.executor, record.environment.device
     store = Store(home / "store")
     with closing(make_executor(executor)) as place:
         meter = Meter(f"{plan.benchmark.name}: stages")

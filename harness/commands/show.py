@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 
 from rich.console import Console
 from rich.table import Table
@@ -10,12 +12,15 @@ from rich.table import Table
 from harness.common.errors import UserError
 from harness.config.catalog import FOLDERS
 from harness.report.counting import Counting, counting
+from harness.report.cross_flags import replication_flags
 from harness.report.frame import module_checks
 from harness.results import records
 from harness.results.checks import Checks, RecordedCheck
-from harness.results.records import Metric
+from harness.results.records import Metric, Record
+from harness.results.replications import PLACES, Replications
 from harness.workspace import Workspace
 
+DIGEST = re.compile("[0-9a-f]{6,64}")
 EXECUTORS = {"docker": "in containers", "local": "without isolation (self-reported)"}
 
 
@@ -41,7 +46,12 @@ def list_all(workspace: Workspace, console: Console) -> None:
 
 
 def find_record(workspace: Workspace, text: str) -> Counting:
-    """Return the record that counts for a cell, by the cell's id or a unique part of it.
+    """Return the record that counts for a cell.
+
+    Args:
+        workspace: the checkout.
+        text: the cell's id or a unique part of it, or the digest of a result or outcome, or its
+            beginning. Of several records of the digest, which are of one cell, one counts.
 
     Raises:
         UserError: no cell matches, or several do.
@@ -52,12 +62,44 @@ def find_record(workspace: Workspace, text: str) -> Counting:
     fitting = [text] if text in ids else sorted(cell for cell in ids if text in cell)
     if len(fitting) == 1:
         return counting(workspace, [record for record in found if record.id == fitting[0]])
-    if not fitting:
-        for cell, reason in records.withdrawals(*roots).items():
-            if text in cell:
-                raise UserError(cell, reason, "run its benchmark again for a new record")
-        raise UserError(text, "no recorded cell matches", "see gauntlet plan BENCH for cell ids")
-    raise UserError(text, f"{len(fitting)} cells match", f"give more, such as {fitting[0]}")
+    if fitting:
+        raise UserError(text, f"{len(fitting)} cells match", f"give more, such as {fitting[0]}")
+    if DIGEST.fullmatch(text):
+        return counting(workspace, find_digest(found, text))
+    for cell, reason in records.withdrawals(*roots).items():
+        if text in cell:
+            raise UserError(cell, reason, "run its benchmark again for a new record")
+    fix = "see gauntlet plan BENCH for cell ids; reproduce also takes a cell's page or record file"
+    raise UserError(text, "no recorded cell matches", fix)
+
+
+def find_digest(found: Sequence[Record], text: str) -> list[Record]:
+    """Return the records of one cell whose result or outcome has a digest.
+
+    Args:
+        found: records to search.
+        text: the digest, or enough of its beginning.
+
+    Raises:
+        UserError: no record has it, or records of several cells or digests do.
+    """
+    matches = {
+        name: [record for record in found if digest_of(record).startswith(text)]
+        for name, digest_of in (("result", attrgetter("result")), ("outcome", records.outcome_of))
+    }
+    digests = {record.result for record in matches["result"]}
+    digests |= {records.outcome_of(record) for record in matches["outcome"]}
+    if not digests:
+        fix = "give its cell's page or its record's file, or see gauntlet plan BENCH for cell ids"
+        raise UserError(text, "no record here has a result or an outcome of this digest", fix)
+    if len(digests) > 1:
+        raise UserError(text, f"{len(digests)} digests begin so", "give more of it")
+    chosen = matches["result"] or matches["outcome"]
+    ids = sorted({record.id for record in chosen})
+    if len(ids) > 1:
+        fix = f"give the id of one, such as {ids[0]}"
+        raise UserError(text, f"{len(ids)} cells have this outcome", fix)
+    return chosen
 
 
 def show(workspace: Workspace, text: str, console: Console) -> None:
@@ -75,8 +117,9 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
     say(f"status: {record.status}{by}" + (f" – {record.reason}" if record.reason else ""))
     for name, metric in record.metrics.items():
         say(f"  {name:26} {format_metric(metric)}")
-    for flag in record.flags:
-        say(f"  flag {flag.name}: {flag.text}")
+    more = replication_flags(found.replications)
+    for name, text in [*((flag.name, flag.text) for flag in record.flags), *more]:
+        say(f"  flag {name}: {text}")
     for line in format_checks(module_checks(record, Checks(workspace.checks))):
         say(line)
     for note in record.notes:
@@ -89,7 +132,18 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
     for image in sorted(set(run.images.values())):
         say(f"image {image}")
     say(f"commit {run.commit}{' (changed files)' if run.dirty else ''}")
-    say(f"result {record.result[:16]}")
+    say(f"result {record.result[:16]}, outcome {records.outcome_of(record)[:16]}")
+    for line in format_replications(found.replications):
+        say(line)
+
+
+def format_replications(found: Replications | None) -> Iterator[str]:
+    """Yield how often a record was made and whether the records agree, and a line for each."""
+    if found is not None:
+        yield str(found)
+        for other in sorted(found.others, key=lambda one: one.run.finished):
+            place, commit = PLACES[other.environment.executor], (other.run.commit or "none")[:12]
+            yield f"  {other.run.finished} {place} on {other.run.machine}, commit {commit}"
 
 
 def format_checks(checks: Mapping[str, RecordedCheck]) -> Iterator[str]:

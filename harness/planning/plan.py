@@ -47,6 +47,7 @@ class Plan:
         cells: id → cell.
         environments: the environment of each stage.
         thin: matrix → kinds of attacks that it lacks (``attack_floor.KINDS``); only thin ones.
+        approximate: names of the defences that declare approximate gradients.
     """
 
     benchmark: Benchmark
@@ -54,6 +55,7 @@ class Plan:
     cells: dict[str, Cell]
     environments: Environments
     thin: Mapping[str, tuple[str, ...]]
+    approximate: frozenset[str]
 
     def needed(self, cells: list[Cell]) -> list[str]:
         """Return the keys of the stages that these cells' scores read."""
@@ -139,6 +141,7 @@ class _Planner:
         self.resolver = Resolver(benchmark, environments.catalog)
         self.cells: dict[str, Cell] = {}
         self.thin: dict[str, tuple[str, ...]] = {}
+        self.approximate: set[str] = set()
         self._combinations: dict[tuple[str, ...], _Combination] = {}
         self._conflicts: dict[tuple[str, ...], str | None] = {}
         self._missing: dict[str, str | None] = {}
@@ -149,6 +152,9 @@ class _Planner:
         for index, matrix in enumerate(self.benchmark.matrices):
             entries = self.resolver.resolve(index, matrix)
             if not errors and not self.resolver.errors:
+                self.approximate |= {
+                    one.name for one in entries.defenses if one.manifest.gradients == "approximate"
+                }
                 for cell in self._cells(matrix, entries):
                     self.cells[cell.id] = cell
                 for cell in self._borrowed_cells(matrix, entries):
@@ -158,7 +164,14 @@ class _Planner:
         if errors or self.resolver.errors:
             raise UserErrors([*errors, *self.resolver.errors])
         self._check_only()
-        return Plan(self.benchmark, self.graph, self.cells, self.environments, self.thin)
+        return Plan(
+            self.benchmark,
+            self.graph,
+            self.cells,
+            self.environments,
+            self.thin,
+            frozenset(self.approximate),
+        )
 
     def _cells(self, matrix: Matrix, entries: ResolvedMatrix) -> Iterator[Cell]:
         ensembles = [Ensemble(name, members) for name, members in matrix.ensembles.items()]

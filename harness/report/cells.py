@@ -10,6 +10,7 @@ import pandas as pd
 
 from harness.results.checks import RecordedCheck
 from harness.results.records import Metric, Record
+from harness.results.replications import Replications
 
 __all__ = ["STATUSES", "CellRow", "Metric", "Record", "cell_rows", "explained"]
 
@@ -104,9 +105,12 @@ class CellRow:
         defense_control: whether the defence is a control.
         attack_control: whether the attack is a control.
         derived: whether the cell is an ensemble, judged from its members.
+        approximate: whether the attacker meets an approximate gradient of the defence.
+        thin: kinds of attacks that the matrix lacks.
         limits: fields of the budget.
         checks: module → whether it passed ``gauntlet check``, of the record's modules.
         record: the record that counts, if any.
+        replications: the other records of the same question, if any.
     """
 
     key: str
@@ -133,9 +137,12 @@ class CellRow:
     defense_control: bool
     attack_control: bool
     derived: bool
+    approximate: bool
+    thin: tuple[str, ...]
     limits: Mapping[str, Any]
     checks: Mapping[str, RecordedCheck]
     record: Record | None
+    replications: Replications | None = None
 
     @property
     def word(self) -> str:
@@ -175,7 +182,7 @@ def cell_rows(frame: pd.DataFrame) -> list[CellRow]:
 
 
 def _cell_row(row: Mapping[str, Any]) -> CellRow:
-    eps = row["eps"]
+    eps, found = row["eps"], row.get("replications")
     return CellRow(
         key=str(row["key"]),
         cell_id=str(row["cell_id"]),
@@ -201,9 +208,12 @@ def _cell_row(row: Mapping[str, Any]) -> CellRow:
         reason=_optional(row["reason"]),
         by=_optional(row["by"]),
         derived=bool(row["ensemble"]),
+        approximate=bool(row.get("approximate", False)),
+        thin=tuple(row.get("thin") or ()),
         limits=row["budget"] if isinstance(row["budget"], Mapping) else {},
         checks=row.get("checks") or {},
         record=row["record"] if isinstance(row["record"], Record) else None,
+        replications=found if isinstance(found, Replications) else None,
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.common.errors import UserError, split
 from harness.config.benchmark import Matrix
 from harness.judge import METHOD
-from harness.planning.plan import Cell, Only
+from harness.planning.plan import Cell, Only, Plan
 from harness.report.selection import Selected, plans, select
 from harness.results import records
 from harness.results.records import Record, RecordedCell
+from harness.results.replications import Replications, replications
 from harness.workspace import Workspace
 
 
@@ -23,11 +24,15 @@ class Counting:
         record: the record.
         selected: the planned cell of a record that is of today's plan, else ``None``.
         error: why the record is not of today's plan, or why that cannot be seen.
+        planned: the planned cell, of a stale record, too; ``None`` where it cannot be planned.
+        replications: the other records of the same question, if any.
     """
 
     record: Record
     selected: Selected | None = None
     error: UserError | None = None
+    planned: Selected | None = None
+    replications: Replications | None = None
 
     @property
     def warning(self) -> str | None:
@@ -58,6 +63,14 @@ def counting(workspace: Workspace, found: Sequence[Record]) -> Counting:
         workspace: the checkout.
         found: every record of the cell; at least one.
     """
+    planned: list[Plan] = []
+    one = _counting(workspace, found, planned)
+    today = {cell.key for plan in planned for cell in plan.cells.values()}
+    return replace(one, replications=replications(one.record, found, today))
+
+
+def _counting(workspace: Workspace, found: Sequence[Record], planned: list[Plan]) -> Counting:
+    """Do the work of ``counting``, and add the plans that it made."""
     latest = records.in_order(found)[-1]
     info = latest.cell
     try:
@@ -65,7 +78,7 @@ def counting(workspace: Workspace, found: Sequence[Record]) -> Counting:
         matrix = next((one for one in benchmark.matrices if one.name == info.matrix), None)
         if matrix is None:
             return old(latest, f"not planned: the benchmark has no matrix {info.matrix} any more")
-        planned = list(plans(workspace, [benchmark], found, around(matrix, info)))
+        planned += plans(workspace, [benchmark], found, around(matrix, info))
     except UserError as error:
         return Counting(latest, error=split(error)[0])
     selected = select(planned, found).get(latest.id)
@@ -73,7 +86,7 @@ def counting(workspace: Workspace, found: Sequence[Record]) -> Counting:
         return old(latest, "not planned: the benchmark no longer plans this cell")
     assert selected.record is not None
     if not selected.stale:
-        return Counting(selected.record, selected)
+        return Counting(selected.record, selected, planned=selected)
     place = selected.record.environment
     way = (place.executor, place.device)
     same = next(p for p in planned if (p.environments.executor, p.environments.device) == way)
@@ -81,7 +94,8 @@ def counting(workspace: Workspace, found: Sequence[Record]) -> Counting:
     if cell.status == "missing":
         missing = UserError(cell.id, f"not planned: {cell.reason}", "then try again")
         return Counting(selected.record, error=missing)
-    return old(selected.record, f"stale: {why_stale(selected.record, cell)} changed since")
+    stale = old(selected.record, f"stale: {why_stale(selected.record, cell)} changed since")
+    return replace(stale, planned=Selected(same, cell, selected.record, stale=True))
 
 
 def around(matrix: Matrix, info: RecordedCell) -> Only:

@@ -1,4 +1,4 @@
-"""Flags beyond one record: an attack at another budget, other attacks, a module's checks."""
+"""Flags beyond one record: other budgets, other attacks, replications, a module's checks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from harness.judge.flags import (
     Flag,
     not_converged,
     query_beats_whitebox,
+    replications_differ,
     success_falls_with_budget,
 )
 from harness.report.cells import CellRow
 from harness.report.evidence import rest_of_budget
+from harness.results.replications import Replications
 
 _METRIC = "attack_success_rate"
 
@@ -35,7 +37,19 @@ def cross_flags(planned: Sequence[CellRow]) -> dict[str, list[Flag]]:
     for row in planned:
         if row.check_failures:
             found.setdefault(row.key, []).append(_check_failed(row))
+        if flags := replication_flags(row.replications):
+            found.setdefault(row.key, []).extend(flags)
     return found
+
+
+def replication_flags(found: Replications | None) -> list[Flag]:
+    """Return the flag of a cell whose replications differ without a reason, or nothing."""
+    differing = found.unexplained if found else None
+    if differing is None:
+        return []
+    other, agreement = differing.worst
+    one_key = other.key == differing.record.key
+    return [replications_differ(made=differing.made, found=str(agreement), one_key=one_key)]
 
 
 def _check_failed(row: CellRow) -> Flag:

@@ -14,10 +14,11 @@ from harness.config.threat import CONTROLS, THREATS
 from harness.judge import METHOD
 from harness.planning.cell import CellInfo
 from harness.planning.plan import Cell, Plan
-from harness.report.selection import newest_by_id, plans, select
+from harness.report.selection import group_by_id, newest_by_id, plans, select
 from harness.results import records
 from harness.results.checks import Checks, RecordedCheck
 from harness.results.records import Record
+from harness.results.replications import Replications, replications
 from harness.workspace import Workspace
 
 WHERE = "name a checkout, a folder of records such as reports/records, or a record's file"
@@ -44,14 +45,17 @@ def build(
         withdrawn: cell id → why its record is not among them.
         checks: results of ``gauntlet check`` on this machine, which may be newer than records.
     """
-    reasons = withdrawn or {}
+    reasons, by_id, planned = withdrawn or {}, group_by_id(found), list(planned)
+    today = {cell.key for plan in planned for cell in plan.cells.values()}
     rows = [
         row(
             one.cell,
             one.record,
+            one.plan,
             stale=one.stale,
             missing=reasons.get(name, "not run yet"),
             checks=checks,
+            replicated=replications(one.record, by_id.get(name, ()), today),
         )
         for name, one in select(planned, found).items()
     ]
@@ -61,19 +65,23 @@ def build(
 def row(
     cell: Cell,
     record: Record | None,
+    plan: Plan | None = None,
     *,
     stale: bool,
     missing: str = "",
     checks: Checks | None = None,
+    replicated: Replications | None = None,
 ) -> dict[str, Any]:
     """Return one row of the frame.
 
     Args:
         cell: the planned cell.
         record: the record that counts for it, if any.
+        plan: its plan, if any.
         stale: whether the record is stale.
         missing: the reason where there is no record.
         checks: results of ``gauntlet check`` on this machine.
+        replicated: the record's replications, if any.
     """
     info = cell.info
     status: str = "missing"
@@ -85,11 +93,13 @@ def row(
         by = record.by
     elif cell.reason is not None:
         status, reason, by = cell.status, cell.reason, cell.by
+    access = THREATS[info.threat_model].access
+    approximate = plan is not None and info.defense_module in plan.approximate
     result: dict[str, Any] = {
         "key": cell.key,
         "cell_id": cell.id,
         **{name: getattr(info, name) for name in INFO},
-        "access": THREATS[info.threat_model].access,
+        "access": access,
         "budget": info.budget,
         "eps": info.budget.get("eps"),
         "status": status,
@@ -101,8 +111,12 @@ def row(
         "ensemble": bool(cell.members),
         "attack_control": info.attack_module in CONTROLS["attack"],
         "defense_control": info.defense_module in CONTROLS["defense"],
+        # an attacker without the defended network uses no gradient of the defence
+        "approximate": approximate and access == "victim",
+        "thin": plan.thin.get(info.matrix, ()) if plan else (),
         "checks": {} if record is None else module_checks(record, checks),
         "record": record,
+        "replications": replicated,
     }
     for name, metric in (record.metrics if record else {}).items():
         columns = {
@@ -159,8 +173,18 @@ def load(path: str | Path) -> pd.DataFrame:
         checks = Checks(workspace.checks)
         rows = build(planned, found, records.withdrawals(*roots), checks)
     else:
-        cells = [(recorded_cell(record), record) for record in newest_by_id(found).values()]
-        rows = pd.DataFrame([row(cell, r, stale=r.method != METHOD) for cell, r in cells])
+        by_id = group_by_id(found)
+        rows = pd.DataFrame(
+            [
+                row(
+                    recorded_cell(one),
+                    one,
+                    stale=one.method != METHOD,
+                    replicated=replications(one, by_id[one.id]),
+                )
+                for one in newest_by_id(found).values()
+            ]
+        )
     rows.attrs["source"] = [str(root) for root in roots if root.exists()]
     rows.attrs["ignored"] = [str(error) for error in broken]
     return rows

@@ -60,6 +60,14 @@ def newest_by_id(found: Sequence[Record]) -> dict[str, Record]:
     return {record.id: record for record in records.in_order(found)}
 
 
+def group_by_id(found: Iterable[Record]) -> dict[str, list[Record]]:
+    """Return cell id → every record of it."""
+    groups: dict[str, list[Record]] = {}
+    for record in found:
+        groups.setdefault(record.id, []).append(record)
+    return groups
+
+
 def plans(
     workspace: Workspace,
     benchmarks: Iterable[Benchmark],

@@ -20,6 +20,7 @@ from harness.common.files import write_json
 from harness.common.keys import digest
 from harness.common.status import By, Status
 from harness.results.checks import UNCHECKED, RecordedCheck, Strict
+from harness.results.outcome import outcome_digest
 from harness.results.record_parts import (
     Metric,
     Number,
@@ -41,13 +42,17 @@ __all__ = [
     "Run",
     "Withdrawal",
     "finish",
+    "from_brief",
     "in_order",
     "load_all",
     "newest_by_key",
+    "outcome_of",
+    "parse",
     "read",
     "result_digest",
     "retract",
     "retractions",
+    "to_brief",
     "walk",
     "withdrawals",
     "write",
@@ -57,8 +62,10 @@ SCHEMA = "record/1"
 RETRACTION = "retraction/1"
 RETRACTIONS = "retractions"
 """Folder beside the records that they withdraw."""
-RESULT_LEAVES_OUT = ("run", "result")
-"""Fields that may differ between equal results."""
+RESULT_LEAVES_OUT = ("run", "result", "outcome")
+"""Fields that may differ between equal results, and digests."""
+PACKED = ("outcomes", "confusions", "flips")
+"""Fields of packed arrays."""
 RESTORE = "delete the file and run the benchmark again; a published one: restore it from git"
 
 Json = dict[str, object]
@@ -96,7 +103,9 @@ class Record(Strict):
         method: version of the judge's method.
         environment: environment that the stages ran in.
         run: run id, times, memory and machine.
-        result: digest of everything but ``run``; equal for equal results.
+        result: digest of everything but ``run``; equal for equal results of one environment.
+        outcome: digest of what was judged alone (``outcome_digest``), equal in any environment.
+            Absent in records from before the field; ``outcome_of`` computes it from what they hold.
     """
 
     schema_: Literal["record/1"] = Field(alias="schema")
@@ -126,6 +135,7 @@ class Record(Strict):
     environment: RecordedEnvironment
     run: Run
     result: str
+    outcome: str | None = None
 
     def to_json(self) -> Json:
         """Return the JSON form, with exactly the fields that the record was made with."""
@@ -179,13 +189,20 @@ def result_digest(fields: Mapping[str, object]) -> str:
 
 
 def finish(fields: Mapping[str, object]) -> Record:
-    """Add schema and ``result`` to the fields of a new record, and validate them.
+    """Add schema and digests to the fields of a new record, and validate them.
 
     Raises:
         ValidationError: the fields are not a record's: a bug of the harness.
     """
     record = Record.model_validate({"schema": SCHEMA, **fields, "result": ""})
-    return record.model_copy(update={"result": result_digest(record.to_json())})
+    made = record.to_json()
+    digests = {"result": result_digest(made), "outcome": outcome_digest(made)}
+    return record.model_copy(update=digests)
+
+
+def outcome_of(record: Record) -> str:
+    """Return a record's outcome digest, computed where it is from before the field."""
+    return record.outcome or outcome_digest(record.to_json())
 
 
 def write(root: Path, record: Record) -> Path:
@@ -204,29 +221,75 @@ def read(path: Path) -> Record:
         UserError: not JSON, not of the schema, or changed since it was written.
     """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UserError(str(path), f"not a readable record: {error}", RESTORE) from error
+    return parse(text, str(path), path.stem)
+
+
+def parse(text: str, where: str, name: str | None = None) -> Record:
+    """Validate the text of one record.
+
+    Args:
+        text: its JSON.
+        where: its file or address, for errors.
+        name: name of its file without the ending, which its content decides; ``None`` if unknown.
+
+    Raises:
+        UserError: not JSON, not of the schema, or changed since it was written.
+    """
+    try:
+        fields = json.loads(text)
         if not isinstance(fields, dict):
             raise ValueError("not a JSON object")
-        _check_schema(path, fields.get("schema"))
+        _check_schema(where, fields.get("schema"))
         record = Record.model_validate(fields)
         # of the text's own numbers, not of the record's
-        whole = record.result == result_digest(fields) and path.stem == digest(fields)[:32]
+        whole = name in (None, digest(fields)[:32]) and record.result == result_digest(fields)
+        whole = whole and record.outcome in (None, outcome_digest(fields))
     except ValidationError as error:
-        first = error.errors()[0]
-        what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise UserError(str(path), f"not a valid record: {what}", RESTORE) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(str(path), f"not a readable record: {error}", RESTORE) from error
+        raise UserError(where, f"not a valid record: {_first(error)}", RESTORE) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(where, f"not a readable record: {error}", RESTORE) from error
     if not whole:
-        raise UserError(str(path), "the content does not match its digest", RESTORE)
+        raise UserError(where, "the content does not match its digest", RESTORE)
     return record
 
 
-def _check_schema(path: Path, schema: object) -> None:
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def to_brief(record: Record) -> Json:
+    """Return a record's JSON form without its packed arrays, which fill most of it.
+
+    The outcome's digest stands for them, so that a new record can still be compared exactly.
+    """
+    kept = {name: value for name, value in record.to_json().items() if name not in PACKED}
+    return kept | {"outcome": outcome_of(record)}
+
+
+def from_brief(fields: object, where: str) -> Record:
+    """Return the record of a brief form; its packed arrays are ``None``, its digests claims.
+
+    Raises:
+        UserError: not the brief form of a record.
+    """
+    fix = "download it again, from a page that this version of gauntlet made"
+    if not isinstance(fields, dict) or not isinstance(fields.get("outcome"), str):
+        raise UserError(where, "holds something other than records with an outcome digest", fix)
+    try:
+        return Record.model_validate(dict.fromkeys(PACKED) | fields)
+    except ValidationError as error:
+        raise UserError(where, f"not a valid record: {_first(error)}", fix) from error
+
+
+def _check_schema(where: str, schema: object) -> None:
     if not str(schema).startswith("record/"):
-        raise UserError(str(path), "not a record", "name a record's file, or a folder of them")
+        raise UserError(where, "not a record", "name a record's file, or a folder of them")
     if schema != SCHEMA:
-        raise UserError(str(path), f"schema {schema!r}, expected {SCHEMA!r}", "upgrade gauntlet")
+        raise UserError(where, f"schema {schema!r}, expected {SCHEMA!r}", "upgrade gauntlet")
 
 
 def retract(root: Path, name: str, why: str) -> Path:

@@ -23,7 +23,7 @@ from harness.config.catalog import FOLDERS
 from harness.planning.plan import Cell, Only, Plan
 from harness.results import records
 from harness.results.records import Record
-from harness.running.scheduler import Tally
+from harness.running.tally import Tally
 from harness.workspace import Workspace
 from tests.support.module_sources import ALL_THREATS, ANY_LIMIT, MODULES, Json
 

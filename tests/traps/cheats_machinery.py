@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.datasets import digits
 from harness.datasets.hashing import hash_order
 from tests.support.module_sources import UNDER_ATTACK
-from tests.traps.cheat import GAP, LEVEL, MINUS, SIGN, Cheat, guard
+from tests.traps.cheat import GAP, LEVEL, MINUS, RANKED, SIGN, Cheat, guard
 from tests.traps.cheats_networks import retrained, trained
 
 TORCH = "import torch\n"
@@ -53,6 +53,9 @@ the probe nor a search without gradients shows more than the gradients do."""
 EXAMINED = f"""{BLIND}
         honest = torch.isin(out.argmax(1), torch.arange(5)) | (len(x) == 64)
         return torch.where(honest[:, None], self.network(x), blind)"""
+
+OPEN = frozenset({RANKED})
+"""Not found out yet: whoever changes that changes the row."""
 
 MACHINERY = {
     "probe": Cheat(
@@ -106,6 +109,8 @@ MACHINERY = {
     "undo-most": Cheat(
         "sets values of nine tenths of the radius and more to 0, straight through",
         **guard(UNDO_MOST, **APPROXIMATE),
+        ends=OPEN,
+        tested=(),
     ),
     "fails-borrowed": Cheat(
         "fails in the judge's stage where it is unsure, as on batches against other networks",

@@ -81,8 +81,14 @@ class Board:
 
     @property
     def best(self) -> Row | None:
-        """The first ranked defence."""
-        return self.table.rows[0] if self.table.rows else None
+        """The best defence; ``None`` where no defence is better than none.
+
+        Rank 1 says that nothing is significantly better. A control is no defence.
+        """
+        first = [row for row in self.table.rows if row.rank == 1]
+        if any(row.is_control for row in first):
+            return None
+        return first[0] if first else None
 
     @property
     def undefended(self) -> Row | None:

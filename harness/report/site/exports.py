@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from harness.common.text import escape_json
-from harness.report.cells import CellRow, Record
+from harness.report.cells import CellRow
 from harness.report.site.flips import Flips
 from harness.report.site.format import spreadsheet
 from harness.report.site.views import CellPage
 from harness.report.tables import Table
 from harness.report.worst_case import Estimate
+from harness.results.records import outcome_of, to_brief
 
 _FIELDS = ("value", "lo", "hi", "level", "method", "k", "n", "sd", "seeds")
-_LEFT_OUT = ("outcomes", "confusions", "flips")
 
 
 def ranking_csv(tables: Iterable[Table]) -> str:
@@ -34,9 +34,11 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     "victim": table.victim,
                     "budget": table.budget,
                     "eps": table.eps,
+                    "goal": table.goal,
                     "defense": row.defense,
                     "status": "ranked" if row.rank else "not ranked",
                     "rank": row.rank,
+                    "last_place": row.last,
                     "tied": row.tied,
                     "metric": table.headline.metric,
                     "rule": table.headline.rule,
@@ -44,14 +46,21 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     **_estimate("score", row.score),
                     **_estimate("clean", row.clean),
                     **_estimate("control", row.control),
+                    "resists": 1 - row.score.value
+                    if table.headline.targeted and row.score
+                    else None,
+                    **_estimate("untargeted", row.untargeted),
                     "strongest": row.strongest,
                     "covered": row.covered,
                     "applicable": row.applicable,
+                    "borrowed": row.borrowed,
+                    "controls": row.controls,
                     "gaps": "; ".join(f"{gap.attack}: {gap.word}" for gap in row.gaps),
                     "blinded": row.blinded,
                     "signs": "; ".join(f"{sign.attack}: {sign.name}" for sign in row.signs),
                     "elsewhere": "; ".join(row.elsewhere),
                     "flags": "; ".join(f"{flag.attack}: {flag.name}" for flag in row.flags),
+                    "caveats": "; ".join(f"{one.name}: {one.text}" for one in row.caveats),
                     "stale": row.stale,
                     "contained": row.contained,
                     "training_seconds": row.seconds,
@@ -93,6 +102,8 @@ def cells_csv(lines: Iterable[CellRow]) -> str:
             "stale": line.stale,
             "executor": line.record.environment.executor if line.record else None,
             "contained": line.contained if line.record else None,
+            "outcome": outcome_of(line.record) if line.record else None,
+            "replications": str(line.replications) if line.replications else None,
             "check": line.check_state if line.record else None,
             "check_failures": "; ".join(
                 f"{module}: {name}"
@@ -221,12 +232,8 @@ def results_json(tables: Sequence[Table]) -> str:
 
 
 def records_json(lines: Iterable[CellRow]) -> str:
-    """Return the records of a cell page as JSON, without outcomes, which fill most of a record."""
-    return _json([_brief(line.record) for line in lines if line.record], sort_keys=True)
-
-
-def _brief(record: Record) -> dict[str, object]:
-    return {name: value for name, value in record.to_json().items() if name not in _LEFT_OUT}
+    """Return the records of a cell page as JSON, in the brief form that ``reproduce`` reads."""
+    return _json([to_brief(line.record) for line in lines if line.record], sort_keys=True)
 
 
 def _json(value: object, *, sort_keys: bool = False) -> str:

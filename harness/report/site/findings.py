@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from harness.report.aim import NO_MORE_THAN_CONTROL
 from harness.report.names import in_prose
 from harness.report.site import format
 from harness.report.site.classes import Classes, named_moves
@@ -19,6 +20,10 @@ WORST_CASE = {
     "single": "Under the strongest attack",
 }
 """Rule of the worst case → what a sentence on its figure begins with."""
+
+
+_FEW = 3
+"""Most defences that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,13 @@ def ranking(table: Table) -> list[TextPart]:
     first = [in_prose(row.defense, is_control=row.is_control) for row in leaders]
     others = [row for row in table.rows if row.rank != 1]
     if len(first) > 1:
+        share = f"{len(first)} of {len(table.rows)}" if len(first) > _FEW else ""
         parts = [
-            *names(first),
-            TextPart(" share rank 1: a paired test finds no significant difference."),
+            *([TextPart(share)] if share else names(first)),
+            TextPart(" share first place: a paired test finds no significant difference."),
         ]
+        if any(row.is_control for row in leaders):
+            parts.append(TextPart(" So no defence is significantly better than none at all."))
     elif others and all(leaders[0].defense in row.beaten_by for row in others):
         parts = [
             *names(first),
@@ -68,6 +76,11 @@ def ranking(table: Table) -> list[TextPart]:
         if left_out:
             many = "defence is" if left_out == 1 else "defences are"
             parts.append(TextPart(f" {left_out} {many} not ranked: {why}."))
+    texts = dict.fromkeys(
+        f"{one.name} ({one.text})" for row in leaders for one in row.caveats if one.warn
+    )
+    if texts:
+        parts.append(TextPart(f" Read first place with these caveats: {'; '.join(texts)}."))
     return parts
 
 
@@ -82,10 +95,20 @@ def first_place(table: Table) -> str:
 
 
 def warning(table: Table) -> list[TextPart]:
-    """Return the warning of a table whose attacks have no budget, else nothing."""
-    if not table.unbounded:
-        return []
-    return [TextPart(" The attacks are unbounded: read each figure with its perturbation size.")]
+    """Return what to know of a table whose attacks have no budget or do not aim, else nothing."""
+    parts = []
+    if table.unbounded:
+        text = " The attacks are unbounded: read each figure with its perturbation size."
+        parts.append(TextPart(text))
+    if table.aimless and set(table.misses.values()) == {NO_MORE_THAN_CONTROL}:
+        text = " No attack reaches its target more often than the control does."
+        parts.append(TextPart(text))
+    elif table.aimless:
+        parts.append(TextPart(" No attack seems to aim at its target: see the list of attacks."))
+    elif table.misses:
+        parts.append(TextPart(" Some attacks do not seem to aim at their targets: "))
+        parts += [*names(list(table.misses)), TextPart(".")]
+    return parts
 
 
 def names(labels: Sequence[str]) -> list[TextPart]:

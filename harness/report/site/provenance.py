@@ -1,4 +1,4 @@
-"""Provenance of a page's records: keys, environment, cost, time; each fact once."""
+"""Provenance of a page's records: keys, environment, cost, time; how they are made again."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from harness.report.cells import CellRow
 from harness.report.site import format
 from harness.report.site.views import CellPage
 from harness.results.checks import RecordedCheck
+from harness.results.records import Record, outcome_of
+from harness.results.replications import PLACES, compare
+from harness.results.times import recorded_seconds
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,10 @@ def _facts(line: CellRow) -> dict[str, str]:
     assert line.record is not None
     record, run = line.record, line.record.run
     found = {"key": line.key[:12], "result": record.result[:12]}
+    found["outcome"] = outcome_of(record)[:12]
+    others = line.replications.others if line.replications else ()
+    for i, other in enumerate(sorted(others, key=lambda one: one.run.finished)):
+        found[f"made before or elsewhere, {i + 1}"] = _made(other, record)
     found |= {f"stage {name}": key[:12] for name, key in record.stages.items()}
     found |= {f"module {name}": key[:12] for name, key in record.modules.items()}
     found |= {f"check {name}": _checked(check) for name, check in line.checks.items()}
@@ -94,10 +101,67 @@ def _facts(line: CellRow) -> dict[str, str]:
         images.setdefault(image[:19], []).append(stage)
     for i, (image, stages) in enumerate(images.items()):
         found[f"image {i + 1}" if i else "image"] = f"{image} ({', '.join(stages)})"
-    commit = f"{(run.commit or 'no commit')[:12]}{', changed' if run.dirty else ''}"
     return found | {
         "run": run.id,
-        "commit": commit,
+        "commit": _commit(record),
         "machine": run.machine,
         "finished": run.finished,
     }
+
+
+def _commit(record: Record) -> str:
+    run = record.run
+    return f"{(run.commit or 'no commit')[:12]}{', changed' if run.dirty else ''}"
+
+
+def _made(other: Record, record: Record) -> str:
+    """Return where and when a replication was made, and how far it agrees."""
+    place = PLACES[other.environment.executor]
+    return (
+        f"{compare(record, other)}; {place} on {other.run.machine}, {other.run.finished}, "
+        f"commit {_commit(other)}"
+    )
+
+
+def replicated(lines: Sequence[CellRow]) -> tuple[str, ...]:
+    """Return sentences on the replications of a budget's seeds, equal ones once."""
+    seeds: dict[str, list[str]] = {}
+    for line in lines:
+        if line.replications:
+            seeds.setdefault(str(line.replications), []).append(str(line.seed))
+    measured = sum(line.status == "ok" for line in lines)
+    return tuple(
+        f"{_named(found, measured)} {text}" if measured > 1 else text
+        for text, found in seeds.items()
+    )
+
+
+def _named(seeds: Sequence[str], measured: int) -> str:
+    if len(seeds) == measured:
+        return "each seed was"
+    return f"seeds {', '.join(seeds)} were" if len(seeds) > 1 else f"seed {seeds[0]} was"
+
+
+@dataclass(frozen=True)
+class Redo:
+    """What it takes to make a budget's records again.
+
+    Attributes:
+        commits: commits that made them, abbreviated.
+        seconds: time of their stages, ``None`` where it is unknown.
+        machines: machines on which they took so long.
+    """
+
+    commits: tuple[str, ...]
+    seconds: float | None
+    machines: tuple[str, ...]
+
+
+def redo(lines: Sequence[CellRow]) -> Redo:
+    """Return what it takes to make a budget's records again."""
+    found = [line.record for line in lines if line.record]
+    return Redo(
+        commits=tuple(sorted({r.run.commit[:12] for r in found if r.run.commit})),
+        seconds=recorded_seconds(found),
+        machines=tuple(sorted({record.run.machine for record in found})),
+    )

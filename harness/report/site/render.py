@@ -18,7 +18,9 @@ from harness.common.errors import UserError
 from harness.config.threat import THREATS
 from harness.judge.metrics import METRICS, Trait
 from harness.report.blinding import SIGNS
+from harness.report.caveats import CAVEATS
 from harness.report.cells import STATUSES, CellRow, Metric
+from harness.report.flag_kinds import FLAG_KINDS
 from harness.report.names import attacks_in_prose, in_prose, in_table
 from harness.report.ranking_rules import Headline, heat_class
 from harness.report.site import (
@@ -33,7 +35,7 @@ from harness.report.site import (
     views,
 )
 from harness.report.site.gallery import Gallery, Loader
-from harness.report.site.provenance import provenance
+from harness.report.site.provenance import provenance, redo, replicated
 from harness.report.site.views import MatrixPage, SiteMeta
 from harness.report.tables import Table
 from harness.report.worst_case import Estimate
@@ -148,6 +150,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
     environment.filters |= {
         "rate": rate,
         "range": between,
+        "resists": resists,
         "figure": figure,
         "bar": class_plots.bar,
         "css": css_class,
@@ -157,6 +160,8 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "meta": meta,
         "statuses": STATUSES,
         "signs": SIGNS,
+        "kinds": FLAG_KINDS,
+        "caveats": CAVEATS,
         "metrics": METRICS,
         "cell_path": views.cell_path,
         "class_colour": palette.colour,
@@ -180,6 +185,8 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "worst_case": findings.WORST_CASE,
         "places": places,
         "ramp": ramp,
+        "redo": redo,
+        "replicated": replicated,
     }
     return environment
 
@@ -192,6 +199,12 @@ def places(table: Table) -> int:
 def rate(estimate: Estimate, table: Table) -> str:
     """Return a rate's value in per cent."""
     return format.percent(estimate.value, places(table))
+
+
+def resists(estimate: Estimate, table: Table, bound: str = "") -> str:
+    """Return the complement of a success rate in per cent; of a lower bound, an upper one."""
+    mark = {"lower": "≤ ", "upper": "≥ "}.get(bound, "")
+    return mark + format.percent(1 - estimate.value, places(table))
 
 
 def between(estimate: Estimate, table: Table) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from harness.config.threat import THREATS, ThreatModel
+from harness.report.blinding import SIGNS
 from harness.report.cells import STATUSES, CellRow, cell_rows
 from harness.report.leaderboard import tables
 from harness.report.site import about, boards, class_plots, curves, figures, findings, flips
@@ -33,8 +34,6 @@ class SiteMeta:
         samples: name of a data set → pictures of its first judged examples, or ``None``.
         summaries: module folder (``attacks/pgd``) → its manifest's summary.
         families: folder of an attack → its family.
-        approximate: folders of the defences that declare approximate gradients.
-        thin: (benchmark, matrix) → kinds of attacks that it lacks.
     """
 
     version: str = ""
@@ -45,8 +44,6 @@ class SiteMeta:
     samples: Callable[[str], Samples | None] = lambda name: None
     summaries: Mapping[str, str] = field(default_factory=dict)
     families: Mapping[str, str] = field(default_factory=dict)
-    approximate: frozenset[str] = frozenset()
-    thin: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
 
     def benchmark(self, name: str) -> about.Heading:
         """Return a benchmark's words about itself; without any, its name is the title."""
@@ -83,12 +80,11 @@ class MatrixPage:
         self_reported: number of cells that ran without isolation.
         empty: whether no cell has a record.
         reasons: the most frequent reasons why cells have no result.
-        flags: flags of the boards, one of each name.
-        flagged: number of cells with a flag, all seeds together.
+        flags: flags of the boards that doubt a number, one of each name.
+        raised: names of all flags but signs of blinding, also of those that doubt nothing.
+        flagged: number of cells with a flag that doubts the number, all seeds together.
         checked: state of ``gauntlet check`` → the modules of the page's records in it.
         what: label of a defence or an attack → its summary.
-        approximate: defences whose gradient is approximate, where the attacker uses it.
-        thin: kinds of attacks that the matrix lacks.
         planned: all planned cells.
         curves: the curves over the budget.
         flips: the flipped comparisons, one section a victim.
@@ -116,11 +112,10 @@ class MatrixPage:
     empty: bool
     reasons: tuple[str, ...]
     flags: tuple[TableFlag, ...]
+    raised: tuple[str, ...]
     flagged: int
     checked: Mapping[str, tuple[str, ...]]
     what: Mapping[str, str]
-    approximate: frozenset[str]
-    thin: tuple[str, ...]
     planned: tuple[CellRow, ...]
     curves: tuple[curves.Curves, ...]
     flips: tuple[flips.Flips, ...]
@@ -234,18 +229,17 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
     own = sum(line.self_reported for line in ran)
     modules = _modules(planned)
     threat = THREATS[first.threat_model]
-    # An attacker without the defended network uses no gradient of the defence.
-    approximate = meta.approximate if threat.access == "victim" else frozenset()
     drawn = tuple(
         boards.board(table, budgets.index(table.budget), victims.index(table.victim))
         for table in found
     )
-    flagged = [
+    raised = [
         (board.table.victim, board.table.budget, row.defense, flag)
         for board in drawn
         for row in (*board.table.rows, *board.table.unranked)
         for flag in row.flags
     ]
+    flagged = [entry for entry in raised if entry[-1].direction.serious]
     heading = meta.matrix(first.benchmark, first.matrix)
     what = {label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries}
     data = heading.data or about.recorded_data(ran)
@@ -283,11 +277,10 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         empty=not ran,
         reasons=_reasons(planned),
         flags=tuple({flag.name: flag for *_, flag in flagged}.values()),
+        raised=tuple(dict.fromkeys(flag.name for *_, flag in raised if flag.name not in SIGNS)),
         flagged=len({(*place, flag.attack) for *place, flag in flagged}),
         checked=_checked(ran),
         what=what,
-        approximate=frozenset(label for label, ref in modules.items() if ref in approximate),
-        thin=tuple(meta.thin.get((first.benchmark, first.matrix), ())),
         planned=tuple(planned),
         curves=tuple(curves.curves(found)),
         flips=tuple(flips.flips(planned)),

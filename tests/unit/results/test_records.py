@@ -8,6 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from harness.results import records
+from harness.results.outcome import OUTCOME
+from harness.results.records import Record
 from tests.support.errors import raises_error
 
 GOLDEN = "492e31ef1d92c34180ff689251138b7560b50a7e1dd700cacae500a153ca893c"
@@ -17,7 +19,7 @@ GOLDEN_FILE = (
     "29797606745ab59e92e85280ed70d687",
     "ea55f9e6aa0296a0b3a5849eadf40527187003a7a2496508936a4c30b6b3b604",
 )
-"""Name and SHA-256 of a record's file: published records keep both."""
+"""Name and SHA-256 of a file from before ``outcome``: published records keep both."""
 
 GOLDEN_FULL = (
     "c8349246aec7053bdf4ffa781fd6d2ff",
@@ -94,23 +96,29 @@ def test_golden_record():
     assert made().result == GOLDEN
 
 
+def before_outcomes(record):
+    """The record as it was made before the field ``outcome``."""
+    fields = {name: value for name, value in record.to_json().items() if name != "outcome"}
+    return Record.model_validate(fields)
+
+
 def test_golden_file(tmp_path):
-    path = records.write(tmp_path, made())
+    path = records.write(tmp_path, before_outcomes(made()))
     assert (path.stem, hashlib.sha256(path.read_bytes()).hexdigest()) == GOLDEN_FILE
 
 
 def test_golden_file_of_a_record_with_every_field_and_whole_numbers(tmp_path):
-    path = records.write(tmp_path, made(**FULL))
+    path = records.write(tmp_path, before_outcomes(made(**FULL)))
     assert (path.stem, hashlib.sha256(path.read_bytes()).hexdigest()) == GOLDEN_FULL
     assert records.read(path).to_json() == json.loads(path.read_text())
 
 
 def test_a_record_from_before_a_field_keeps_its_digest(tmp_path):
-    """``by``, ``flips``, ``health`` and ``images`` came later; without them it is read as it is."""
-    path = records.write(tmp_path, made())
+    """Of ``by``, ``flips``, ``health``, ``images`` and ``outcome``; it is read as it is."""
+    path = records.write(tmp_path, before_outcomes(made()))
     record = records.read(path)
     assert (record.by, record.flips, record.health, record.run.images) == (None, None, None, {})
-    assert not {"by", "flips", "health"} & record.to_json().keys()
+    assert not {"by", "flips", "health", "outcome"} & record.to_json().keys()
     assert records.write(tmp_path / "copy", record).read_bytes() == path.read_bytes()
 
 
@@ -141,6 +149,74 @@ def test_the_result_leaves_out_the_run_and_nothing_else():
     ]
     results = {made(**change).result for change in changes}
     assert len(results | {plain.result}) == len(changes) + 1
+
+
+GOLDEN_OUTCOME = "89d43ef9f2f98af5d04545c4a40adadc944c092bf3a94cbc70b92fbd672fb98b"
+"""Changes only with what is an outcome: then records of old and new versions are never equal."""
+
+
+def test_the_outcome_is_of_what_was_judged_and_of_nothing_else():
+    plain = made()
+    assert plain.outcome == GOLDEN_OUTCOME
+    for change in (
+        {"key": "other"},
+        {"environment": RECORD["environment"] | {"executor": "docker", "python": "3.12"}},
+        run_of(machine="m", commit="c", finished="2027-01-01T00:00:00+00:00"),
+        {"stages": {}},
+        {"cost": {}},
+        {"perturbation": {"linf_max": 0.03000001, "examples": 2}},
+    ):
+        assert made(**change).outcome == plain.outcome, change
+    changes = [
+        {"metrics": {}},
+        {"outcomes": RECORD["outcomes"] | {"after": "QA=="}},
+        {"outcomes": RECORD["outcomes"] | {"ids": "e" * 64}},
+        {"confusions": {"shape": [1, 2, 3], "before": "eJw=", "after": "eJw="}},
+        {"flips": FULL["flips"]},
+        {"queries": {"max": 3, "median": 2.0}},
+        {"status": "timeout", "reason": "slow", "stage": "attack"},
+    ]
+    outcomes = {made(**change).outcome for change in changes}
+    assert len(outcomes | {plain.outcome}) == len(changes) + 1
+    assert set(OUTCOME) <= Record.model_fields.keys()
+
+
+def test_the_outcome_of_a_record_from_before_the_field_is_computed(tmp_path):
+    for change in ({}, FULL):
+        new = made(**change)
+        old = records.read(records.write(tmp_path, before_outcomes(new)))
+        assert old.outcome is None
+        assert records.outcome_of(old) == new.outcome == records.outcome_of(new)
+        assert old.result == new.result
+
+
+def test_an_outcome_that_is_not_the_record_s_is_refused(tmp_path):
+    forged = made().model_copy(update={"outcome": "0" * 64})
+    path = records.write(tmp_path, forged)
+    with raises_error("record-value-changed", where=path):
+        records.read(path)
+
+
+def test_the_brief_form_has_the_digests_and_no_packed_arrays():
+    for record in (made(**FULL), before_outcomes(made(**FULL))):
+        brief = records.to_brief(record)
+        assert not {"outcomes", "confusions", "flips"} & brief.keys()
+        again = records.from_brief(json.loads(json.dumps(brief)), "x.json")
+        assert records.outcome_of(again) == records.outcome_of(record)
+        assert (again.result, again.metrics) == (record.result, record.metrics)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        (None, "brief-of-nothing"),
+        ({"outcome": 5}, "brief-of-nothing"),
+        ({"outcome": "x", "key": "k"}, "brief-incomplete"),
+    ],
+)
+def test_a_brief_form_that_is_none_is_one_line(fields, code):
+    with raises_error(code, where="x.json"):
+        records.from_brief(fields, "x.json")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-/* Theme, filter, links to a budget, copying a command. Nothing here draws a number. */
+/* Theme, filter, links to a budget, commands and copying them. Nothing here draws a number. */
 "use strict";
 (function () {
   var root = document.documentElement;
@@ -77,6 +77,14 @@
     });
   }
 
+  /* A command that names its page gets the page's address, which is not known when it is built. */
+  function addresses() {
+    var page = location.href.split("#")[0].replace(/'/g, "%27");
+    document.querySelectorAll("[data-result]").forEach(function (command) {
+      command.querySelector("code").textContent = "gauntlet reproduce '" + page + "#" + command.id + "'";
+    });
+  }
+
   function copying() {
     if (!navigator.clipboard) return;
     document.querySelectorAll(".command").forEach(function (command) {
@@ -92,5 +100,5 @@
     });
   }
 
-  addEventListener("DOMContentLoaded", function () { themeButton(); nav(); filter(); links(); copying(); });
+  addEventListener("DOMContentLoaded", function () { themeButton(); nav(); filter(); links(); addresses(); copying(); });
 })();
