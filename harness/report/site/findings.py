@@ -58,7 +58,7 @@ def ranking(table: Table) -> list[TextPart]:
             TextPart(" share first place: a paired test finds no significant difference."),
         ]
         if any(row.is_control for row in leaders):
-            parts.append(TextPart(" So no defence is significantly better than none at all."))
+            parts.append(TextPart(" So no defence is significantly better than the undefended network."))
     elif others and all(leaders[0].defense in row.beaten_by for row in others):
         parts = [
             *names(first),

@@ -64,7 +64,7 @@ def test_the_search_for_the_label_finds_it(sentence):
 def test_the_finding_names_the_undefended_network():
     frame = synthetic.frame(Suite(defenses={"none": 0.0}, seeds=(0,), examples=40))
     text = "".join(part.text for part in ranking(tables(frame)[0]))
-    assert text == "Only the undefended network is ranked."
+    assert text.startswith("Only the undefended network is ranked.")
 
 
 @pytest.mark.parametrize(
