@@ -17,6 +17,7 @@ COLOURS = 6
 TOGETHER = {
     "joint": "all attacks",
     "greedy": "all attacks",
+    "images": "all attacks",
     "single": "strongest attack",
 }
 """Rule of the worst case → name of its line: under ``single`` the attacker picks one attack."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from harness.report.aim import NO_MORE_THAN_CONTROL
-from harness.report.names import in_prose
+from harness.report.names import UNDEFENDED, in_prose
 from harness.report.site import format
 from harness.report.site.classes import Classes, named_moves
 from harness.report.tables import Table
@@ -17,11 +17,13 @@ from harness.report.tables import Table
 WORST_CASE = {
     "joint": "When all attacks are tried on each example",
     "greedy": "With the most harmful attack chosen for each image",
+    "images": "With the attack chosen for each image that reaches most targets",
     "single": "Under the strongest attack",
 }
 """Rule of the worst case → what a sentence on its figure begins with."""
 
 
+_NO_BETTER = f"no defence is significantly better than {UNDEFENDED}"
 _FEW = 3
 """Most defences that a sentence names."""
 
@@ -58,7 +60,7 @@ def ranking(table: Table) -> list[TextPart]:
             TextPart(" share first place: a paired test finds no significant difference."),
         ]
         if any(row.is_control for row in leaders):
-            parts.append(TextPart(" So no defence is significantly better than the undefended network."))
+            parts.append(TextPart(f" So {_NO_BETTER}."))
     elif others and all(leaders[0].defense in row.beaten_by for row in others):
         parts = [
             *names(first),
@@ -85,13 +87,16 @@ def ranking(table: Table) -> list[TextPart]:
 
 
 def first_place(table: Table) -> str:
-    """Return who has first place, in a few words; empty where no defence is ranked."""
+    """Return who has first place, in a few words."""
+    if all(row.is_control for row in table.rows):
+        tried = any(not row.is_control for row in table.unranked)
+        return "no defence is ranked" if tried else "no defence was tried"
     first = [row for row in table.rows if row.rank == 1]
     if any(row.is_control for row in first):
-        return "no defence is significantly better than the undefended network"
+        return _NO_BETTER
     if len(first) > 1:
         return f"{len(first)} of {len(table.rows)} share first place"
-    return first[0].defense if first else ""
+    return first[0].defense
 
 
 def warning(table: Table) -> list[TextPart]:
