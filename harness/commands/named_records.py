@@ -57,9 +57,12 @@ class CellPage(HTMLParser):
             for name, result in self.results.items()
             if not anchor or re.fullmatch(rf"{re.escape(anchor)}(-s\d+)?", name)
         }
+        if not self.results:
+            fix = "run its benchmark first, or name the page of another cell"
+            raise UserError(where, "its cell has no record yet", fix)
         if not chosen:
             names = ", ".join(f"#{name}" for name in sorted(self.results)[:4])
-            raise UserError(where, f"no record at #{anchor}", f"its records are at {names or '–'}")
+            raise UserError(where, f"no record at #{anchor}", f"name another, such as {names}")
         return chosen
 
 
@@ -124,7 +127,7 @@ def _fetch(address: str, place: str) -> str:
             raise ValueError(f"more than {MOST_BYTES >> 20} MiB")
         return content.decode("utf-8")
     except (OSError, ValueError) as error:  # of the network, of the address, of the text
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(getattr(error, "reason", error)).split())
         fix = "download the page and the records beside it, and name the file"
         raise UserError(place, f"cannot be read ({reason})", fix) from error
 

@@ -112,7 +112,7 @@ def format_row(row: Row, table: Table) -> tuple[str, ...]:
         format_interval(row.score),
         *((format_percent(row.untargeted),) if table.headline.targeted else ()),
         format_percent(row.clean),
-        row.strongest or "open",
+        row.strongest or ("open" if row.gaps else "–"),
         f"{row.covered}/{row.applicable}",
         ", ".join(caveat.name for caveat in row.caveats),
     )

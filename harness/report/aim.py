@@ -14,16 +14,18 @@ from harness.report.worst_case import Outcome, Worst, significantly_better
 LEAST_SHARE = {"classification": 0.25, "segmentation": 0.15}
 """Task → least share of an attack's errors that are its targets.
 
-On digits, within L2 0.5 and L∞ 32/255, with each rule of targets: one targeted step 0.33 to 0.55,
-many steps 0.9 and more; the same attacks without their goal 0.19 at most. Of pixels of scenes,
-within L∞ 8/255: one targeted step 0.21, many 0.34, without their goal 0.10. With few classes errors
-fall on the target so often by chance that nothing is seen: with four, a third of them.
+On digits, within L2 0.5 and L∞ 32/255, pooled over defences, by each rule but ``least_likely``,
+which no attack reaches: one targeted step 0.33 to 0.54, many steps 0.9 and more; the same attacks
+without their goal 0.19 at most. Of pixels of scenes, within L∞ 8/255: one targeted step 0.21, many
+0.34, without their goal 0.10. With few classes errors fall on the target so often by chance that
+nothing is seen: with four, a third of them.
 """
+IGNORES = "it seems not to aim"
 NO_MORE_THAN_CONTROL = "reaches its target no more often than the control does"
 
 
 def misses(drafts: Sequence[Draft]) -> dict[str, str]:
-    """Return attack → why it does not seem to aim, of those that were measured and seem not to.
+    """Return attack → why it is doubtful whether it aims, of those measured where it is.
 
     Args:
         drafts: the defences of a targeted table.
@@ -44,7 +46,7 @@ def misses(drafts: Sequence[Draft]) -> dict[str, str]:
         if not any(_beats(draft, label, controls) for draft in drafts):
             found[label] = NO_MORE_THAN_CONTROL
         elif share is not None and share < LEAST_SHARE[drafts[0].group[0].task]:
-            found[label] = f"only {100 * share:.0f} % of the errors that it causes are its target"
+            found[label] = f"only {100 * share:.0f} % of its errors are its target: {IGNORES}"
     return found
 
 

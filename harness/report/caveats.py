@@ -38,7 +38,8 @@ def _stale(row: Row, table: Table) -> str:
 
 
 def _approximate(row: Row, table: Table) -> str:
-    return "a better attack may lower this" if row.approximate else ""
+    change = "lower" if table.headline.higher_is_better else "raise"
+    return f"a better attack may {change} this" if row.approximate else ""
 
 
 def _not_contained(row: Row, table: Table) -> str:

@@ -141,11 +141,16 @@ class Draft:
         return greedy(self.runs) if self.headline.rule == "images" else joint(self.runs)
 
     def _strongest(self) -> str | None:
-        """Return the strongest single attack; of equals the cheapest, then the first planned."""
+        """Return the strongest single attack; of equals the cheapest, then the first planned.
+
+        Where no target is reached, none is.
+        """
         tried = [
             cell
             for cell in self.cells.values()
-            if cell.score and not cell.derived and not cell.is_control
+            if cell.score
+            and not (cell.derived or cell.is_control)
+            and (cell.score.value or not self.headline.targeted)
         ]
         sign = self.headline.sign
         best = min(

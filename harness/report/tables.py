@@ -268,7 +268,7 @@ class Table:
         limits: fields of the budget.
         goal: goal of the attacks.
         headline: the figure that ranks.
-        misses: in a targeted table, attack → why it does not seem to aim at its target.
+        misses: in a targeted table, attack → why it is doubtful whether it aims.
         rows: ranked defences, best first.
         unranked: defences with gaps, best first.
         attacks: columns by access, then strongest first, controls last.
@@ -301,7 +301,7 @@ class Table:
 
     @property
     def aimless(self) -> bool:
-        """Whether attacks were measured with targets, and none seems to aim at its target."""
+        """Whether attacks were measured with targets, and it is doubtful whether any aims."""
         measured = {
             a.attack
             for a in self.attacks

@@ -13,8 +13,14 @@ from dataclasses import dataclass
 from harness.judge.traits import METRICS
 from harness.results.records import Record, outcome_of
 
-TOLERANCE = 0.005
-"""Largest difference of a figure that counts as reproduced: half a point."""
+TOLERANCE = 0.015
+"""Largest difference of a figure that counts as reproduced: one and a half points.
+
+On one machine, results in containers and outside are equal: 202 of 202 cells of quick. With another
+instruction set, SSE in place of AVX, 49 of 54 cells of its first matrix differ (500 examples, all
+trained anew), by up to 1.2 points; with another seed, 300 figures of quick by 1.8 in the median.
+"""
+_SLACK = 1e-9  # 0.515 - 0.5 is above 0.015 in floating point
 
 PLACES = {"docker": "in containers", "local": "outside"}
 """Executor → where a record was made, in words."""
@@ -38,7 +44,7 @@ class Figure:
     @property
     def within(self) -> bool:
         """Whether the difference is within the tolerance."""
-        return self.apart <= TOLERANCE
+        return self.apart <= TOLERANCE + _SLACK
 
     def __str__(self) -> str:
         trait = METRICS.get(self.name)

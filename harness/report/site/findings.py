@@ -111,7 +111,7 @@ def warning(table: Table) -> list[TextPart]:
     elif table.aimless:
         parts.append(TextPart(" No attack seems to aim at its target: see the list of attacks."))
     elif table.misses:
-        parts.append(TextPart(" Some attacks do not seem to aim at their targets: "))
+        parts.append(TextPart(" It is doubtful whether all attacks aim at their targets: see "))
         parts += [*names(list(table.misses)), TextPart(".")]
     return parts
 

@@ -193,7 +193,8 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
 
 def places(table: Table) -> int:
     """Return the decimals of a table's rates, the same for all so that they align."""
-    return format.decimals(n=table.examples)
+    pixels = table.headline.rule == "images"  # counts pixels, of which there are many
+    return format.decimals(n=None if pixels else table.examples)
 
 
 def rate(estimate: Estimate, table: Table) -> str:

@@ -81,6 +81,7 @@ class MatrixPage:
         empty: whether no cell has a record.
         reasons: the most frequent reasons why cells have no result.
         flags: flags of the boards that doubt a number, one of each name.
+        caveats: names of the caveats of its rows.
         raised: names of all flags but signs of blinding, also of those that doubt nothing.
         flagged: number of cells with a flag that doubts the number, all seeds together.
         checked: state of ``gauntlet check`` → the modules of the page's records in it.
@@ -112,6 +113,7 @@ class MatrixPage:
     empty: bool
     reasons: tuple[str, ...]
     flags: tuple[TableFlag, ...]
+    caveats: frozenset[str]
     raised: tuple[str, ...]
     flagged: int
     checked: Mapping[str, tuple[str, ...]]
@@ -234,9 +236,9 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         for table in found
     )
     raised = [
-        (board.table.victim, board.table.budget, row.defense, flag)
-        for board in drawn
-        for row in (*board.table.rows, *board.table.unranked)
+        (table.victim, table.budget, row.defense, flag)
+        for table in found
+        for row in (*table.rows, *table.unranked)
         for flag in row.flags
     ]
     flagged = [entry for entry in raised if entry[-1].direction.serious]
@@ -277,6 +279,12 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         empty=not ran,
         reasons=_reasons(planned),
         flags=tuple({flag.name: flag for *_, flag in flagged}.values()),
+        caveats=frozenset(
+            caveat.name
+            for table in found
+            for row in (*table.rows, *table.unranked)
+            for caveat in row.caveats
+        ),
         raised=tuple(dict.fromkeys(flag.name for *_, flag in raised if flag.name not in SIGNS)),
         flagged=len({(*place, flag.attack) for *place, flag in flagged}),
         checked=_checked(ran),

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from harness.report.leaderboard import tables
+from harness.results.replications import replications
 from tests.support import synthetic
-from tests.support.leaderboards import SMALL
+from tests.support.leaderboards import SMALL, row_at, rows_of
 
 
 def test_cross_flags_success_that_falls_as_the_budget_grows():
@@ -51,3 +52,52 @@ def test_cross_flags_an_attack_that_gains_with_twice_the_steps():
     synthetic.alter(frame, steps)
     rows = {row.defense: row for row in tables(frame)[0].rows}
     assert [(f.name, f.attack) for f in rows["weak"].flags] == [("not_converged", "pgd")]
+
+
+def replicated(change, *, today=True):
+    """A suite in which one cell was also made in containers, and the text of its replications."""
+    frame = synthetic.frame(replace(SMALL, seeds=(0,)))
+    frame["replications"] = None
+    i = row_at(frame, "weak", "fgsm")
+    record = frame.at[i, "record"]
+    inside = record.environment.model_copy(update={"executor": "docker"})
+    other = synthetic.altered(record, key="0" * 64, environment=inside, **change(record))
+    keys = {record.key, other.key} if today else set()
+    frame.at[i, "replications"] = replications(record, [record, other], keys)
+    rows, _ = rows_of(frame)
+    return [(flag.name, flag.attack, flag.text) for flag in rows["weak"].flags]
+
+
+def further(points):
+    def change(record):
+        metric = record.metrics["robust_accuracy"]
+        other = metric.model_copy(update={"value": metric.value + points})
+        return {"metrics": record.metrics | {"robust_accuracy": other}}
+
+    return change
+
+
+def test_replications_that_differ_are_flagged_and_equal_ones_are_not():
+    assert not replicated(lambda record: {})
+    assert not replicated(further(0.01))
+    ((name, attack, text),) = replicated(further(0.05))
+    assert (name, attack) == ("replications_differ", "fgsm")
+    assert text.startswith("made twice, in containers and outside: robust accuracy ")
+    assert text.endswith("further apart than 1.5 points; it depends on where it is made")
+
+
+def test_replications_of_another_harness_may_differ():
+    assert not replicated(further(0.05), today=False)
+
+
+def test_contradictory_records_of_one_key_are_flagged():
+    frame = synthetic.frame(replace(SMALL, seeds=(0,)))
+    frame["replications"] = None
+    i = row_at(frame, "weak", "fgsm")
+    record = frame.at[i, "record"]
+    other = synthetic.altered(record, **further(0.05)(record))
+    frame.at[i, "replications"] = replications(record, [record, other])
+    rows, _ = rows_of(frame)
+    (flag,) = rows["weak"].flags
+    assert flag.text.startswith("made twice, both times outside, of one key: robust accuracy ")
+    assert flag.text.endswith("; something in it is not deterministic")

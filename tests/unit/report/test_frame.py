@@ -223,6 +223,17 @@ def test_a_contained_record_goes_before_a_local_one_and_each_is_fresh(checkout):
     assert not rows.loc["sign", "stale"]
 
 
+def test_a_cell_that_was_made_in_containers_and_outside_knows_both(checkout):
+    contained, local = both(checkout)
+    inside, outside = (cell(plan, attack="sign") for plan in (contained, local))
+    made = [record(outside, hour=5), record(inside, hour=1, environment=CONTAINED)]
+    rows = frame.build(iter([contained, local]), made).set_index("attack")
+    found = rows.loc["sign", "replications"]
+    assert str(found) == "made twice, in containers and outside: equal"
+    assert (found.record, found.others, found.current) == (made[1], (made[0],), (made[0],))
+    assert rows.loc["noop", "replications"] is None
+
+
 # -- loading --------------------------------------------------------------------------------------
 
 

@@ -11,14 +11,19 @@ from harness.commands.report import make_grid
 from harness.report.aim import LEAST_SHARE, NO_MORE_THAN_CONTROL
 from harness.report.leaderboard import tables
 from harness.report.ranking_rules import headline_of
+from harness.report.site import build
+from harness.report.site.curves import TOGETHER
 from harness.report.site.exports import ranking_csv, results_json
-from harness.report.site.findings import warning
+from harness.report.site.findings import WORST_CASE, warning
 from harness.results.codec import pack_bits
 from tests.support import synthetic
+from tests.support.site_pages import text_of
 from tests.support.synthetic import Suite
+from tests.unit.report.test_targeted_maps import frame as targeted_maps
 
 N = 200
 GOAL = "targeted: next"
+IMAGES = ("classification", "segmentation")
 LEAST = LEAST_SHARE["classification"]
 STEP, MANY = {"backward": N, "forward": N}, {"backward": 20 * N, "forward": 20 * N}
 
@@ -179,7 +184,7 @@ def test_an_attack_whose_errors_miss_the_target_seems_not_to_aim(share, seen):
     assert ("odd" in table.misses) is seen
     assert "aimed" not in table.misses
     text = "".join(part.text for part in warning(table))
-    assert ("Some attacks do not seem to aim at their targets: odd." in text) is seen
+    assert ("It is doubtful whether all attacks aim at their targets: see odd." in text) is seen
 
 
 def test_a_matrix_whose_attacks_ignore_the_goal_says_so():
@@ -193,6 +198,14 @@ def test_a_matrix_whose_attacks_ignore_the_goal_says_so():
     text = "".join(part.text for part in warning(table))
     assert text == " No attack reaches its target more often than the control does."
     assert only_table(alone(noop=NOOP)).aimless is False
+
+
+def test_no_attack_is_strongest_where_no_target_is_reached():
+    table = only_table(alone(odd=bits(ALL, range(50), range(0)), noop=NOOP))
+    (row,) = table.rows
+    assert (row.strongest, row.score.value) == (None, 0)
+    assert row.untargeted.value < row.clean.value
+    assert not any(a.strongest_for for a in table.attacks)
 
 
 def test_untargeted_tables_know_of_no_aim():
@@ -217,6 +230,35 @@ def test_the_headline_says_that_targets_exist_and_which_rule_chose_them(rule, wo
     assert "argeted" in headline.title
     assert "{" not in repr(headline)
     assert not headline_of("evasion", "classification").targeted
+
+
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_pages_say_targeted_and_which_rule_chose_the_targets(task, tmp_path):
+    """Title, strip, column heads and overview, and of a cell its own page."""
+    found = alone(broad=BROAD, aimed=AIMED, noop=NOOP)
+    if task == "segmentation":
+        found = targeted_maps({"pgd": 0.6, "fgsm": 0.4, "noop": 0.0})
+    index = build(found, tmp_path / "site")
+    (page,) = (index.parent / "invented").rglob("linf/index.html")
+    target = headline_of("evasion", task, GOAL).target
+    text = text_of(page.read_text())
+    assert "targeted" in page.read_text().partition("</title>")[0]
+    assert f"targeted ({target})" in text
+    assert f"targets: {target}" in text
+    assert "Best defence lets through (targeted)" in text
+    assert "Targeted success, %" in text
+    assert f"targeted: {target}" in text_of(index.read_text())
+    cell = text_of(next((index.parent / "invented").rglob("none/*.html")).read_text())
+    assert f"{GOAL}: {target}" in cell
+    assert "Targeted success, %" in cell
+
+
+def test_every_rule_of_a_headline_has_its_texts():
+    goals = ("untargeted", GOAL)
+    rules = {headline_of("evasion", task, goal).rule for task in IMAGES for goal in goals}
+    assert {"joint", "greedy", "images"} == rules
+    assert rules <= set(WORST_CASE)
+    assert rules <= set(TOGETHER)
 
 
 def test_exports_and_terminal_say_targeted():

@@ -127,7 +127,7 @@ FIXED = {
 
 
 def test_nothing_but_fixed_words_forbids_a_line_break():
-    """Measured in a browser (``ci/page_widths.py``): no page of 300-letter words is too wide."""
+    """A browser says the same (``tests/support/page_widths.py``): no page is too wide."""
     folder = ROOT / "harness/report/site/static"
     sheet = "".join((folder / name).read_text() for name in ("site.css", "figures.css"))
     assert re.search(r"\bbody \{[^}]*overflow-wrap: anywhere", sheet)

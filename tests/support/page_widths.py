@@ -1,7 +1,7 @@
 """Measure in a browser which pages of a site are wider than the window.
 
-    ci/page_widths.py reports/site          # every page at 1280 and 360 px
-    ci/page_widths.py --hostile FOLDER      # build a site of 300-letter words there first
+    tests/support/page_widths.py reports/site          # every page at 1280 and 360 px
+    tests/support/page_widths.py --hostile FOLDER      # first build one of 300-letter words
 
 Needs ``chromium`` on the path, which the tests do not; they check the style sheet instead
 (``tests/unit/report/site/test_words.py``). Exit status 1: some page is too wide.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from harness.report.site import SiteMeta, build
 from harness.report.site.about import DataCard, Heading
