@@ -105,10 +105,12 @@ def facts(
         families: label of an attack → its family.
     """
     scope = " ".join(text for text in (benchmark.out_of_scope, heading.out_of_scope) if text)
+    target = tables[0].headline.target
+    aim = f" Target: {target}." if target else ""
     found = [
         Fact("Data", _data(heading.data or recorded_data(ran), tables[0], cards)),
         Fact("Network", _victims(tables, victims)),
-        Fact("Attacker", f"{threat.sentence} Limit: {_budgets(tables, heading, cards)}."),
+        Fact("Attacker", f"{threat.sentence} Limit: {_budgets(tables, heading, cards)}.{aim}"),
         Fact("How hard it was tried", tried(tables[0], families)),
         who_ran(ran),
         Fact("What this is not", scope),

@@ -23,6 +23,7 @@ WORST_CASE = {
 """Rule of the worst case → what a sentence on its figure begins with."""
 
 
+_NO_BETTER = f"no defence is significantly better than {UNDEFENDED}"
 _FEW = 3
 """Most defences that a sentence names."""
 
@@ -59,7 +60,7 @@ def ranking(table: Table) -> list[TextPart]:
             TextPart(" share first place: a paired test finds no significant difference."),
         ]
         if any(row.is_control for row in leaders):
-            parts.append(TextPart(f" So no defence is significantly better than {UNDEFENDED}."))
+            parts.append(TextPart(f" So {_NO_BETTER}."))
     elif others and all(leaders[0].defense in row.beaten_by for row in others):
         parts = [
             *names(first),
@@ -86,13 +87,16 @@ def ranking(table: Table) -> list[TextPart]:
 
 
 def first_place(table: Table) -> str:
-    """Return who has first place, in a few words; empty where no defence is ranked."""
+    """Return who has first place, in a few words."""
+    if all(row.is_control for row in table.rows):
+        tried = any(not row.is_control for row in table.unranked)
+        return "no defence is ranked" if tried else "no defence was tried"
     first = [row for row in table.rows if row.rank == 1]
     if any(row.is_control for row in first):
-        return f"no defence is significantly better than {UNDEFENDED}"
+        return _NO_BETTER
     if len(first) > 1:
         return f"{len(first)} of {len(table.rows)} share first place"
-    return first[0].defense if first else ""
+    return first[0].defense
 
 
 def warning(table: Table) -> list[TextPart]:

@@ -183,4 +183,8 @@ def test_first_place_is_a_name_a_tie_or_nobodys():
     assert first_place(tied) == "2 of 2 share first place"
     control = "no defence is significantly better than the undefended network"
     assert first_place(replace(table, rows=rows)) == control
-    assert first_place(replace(table, rows=())) == ""
+    defended = tuple(row for row in rows if not row.is_control)
+    alone = replace(table, rows=tuple(row for row in rows if row.is_control))
+    assert first_place(alone) == "no defence was tried"
+    assert first_place(replace(alone, unranked=defended)) == "no defence is ranked"
+    assert first_place(replace(table, rows=())) == "no defence was tried"

@@ -7,6 +7,7 @@ import pytest
 
 from harness.common.keys import ROOT
 from harness.report.leaderboard import tables
+from harness.report.ranking_rules import headline_of
 from harness.report.site import build
 from harness.report.site.curves import TOGETHER, curves
 from harness.report.site.findings import WORST_CASE, ranking
@@ -93,6 +94,15 @@ def test_lines_and_sentences_say_what_the_attacker_may_choose(threat, task, name
     lines = {curve.name for one in curves(found) for p in one.panels for curve in p.curves}
     assert name in lines
     assert lines.isdisjoint(set(TOGETHER.values()) - {name})
+
+
+@pytest.mark.parametrize("goal", ["untargeted", "targeted: next"])
+@pytest.mark.parametrize("task", ["classification", "segmentation"])
+def test_every_rule_has_its_words(task, goal):
+    """A rule without a row would stop the whole site."""
+    headline = headline_of("evasion", task, goal)
+    assert headline.rule in WORST_CASE
+    assert headline.rule in TOGETHER
 
 
 def test_axes_of_rates_show_all_rates_and_a_cut_one_says_so(tmp_path):
