@@ -31,6 +31,7 @@ __all__ = [
     "Splits",
     "cache_entry",
     "comparison_lines",
+    "copy_note",
     "digest",
     "flip_lines",
     "get",
@@ -82,6 +83,17 @@ def digest(name: str, root: Path) -> str:
 def cache_entry(name: str) -> CacheEntry:
     """Return the cache entry of a fetched data set; ``KeyError`` for a bundled one."""
     return _CACHE_ENTRIES[name]
+
+
+def copy_note(name: str, root: Path) -> str:
+    """Return what is to be said beside results on the copy of a data set in the data root.
+
+    Such as missing or duplicate pictures, from its manifest; empty for a bundled set, and for one
+    that is not here.
+    """
+    if name not in _CACHE_ENTRIES:
+        return ""
+    return cache.recorded_note(_CACHE_ENTRIES[name], root)
 
 
 def load(name: str, root: Path, train_fraction: float = 1.0) -> Splits:
