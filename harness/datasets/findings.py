@@ -42,13 +42,11 @@ class Duplicates:
 
     def sentence(self) -> str:
         """Say how many there are, and name the first."""
-        verb = "are copies of others" if self.part == self.other else "are also"
+        verb = "picture is" if self.count == 1 else "pictures are"
+        place = f"elsewhere in {self.part}" if self.part == self.other else f"in {self.other}"
         first, copy = self.named[0]
         labels = f", {self.relabelled:,} with another label" if self.relabelled else ""
-        return (
-            f"{self.count:,} {self.part} pictures {verb} in {self.other}{labels} "
-            f"({first} = {copy} first)"
-        )
+        return f"{self.count:,} {self.part} {verb} also {place}{labels} ({first} = {copy} first)"
 
 
 def inspect_arrays(

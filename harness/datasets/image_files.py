@@ -77,7 +77,7 @@ class Picture:
     Attributes:
         pixels: uint8 ``[C, H, W]``.
         format: of the file, by Pillow's name.
-        remarks: what is to be said about it, such as transparent pixels on white.
+        remarks: what is to be said about pictures like it, to be counted.
     """
 
     pixels: Pixels
@@ -117,14 +117,14 @@ def read_picture(blob: bytes, where: str, form: PictureForm) -> Picture:
                 what = f"is {row.name} with a transparent value"
                 raise UserError(where, what, "store it without transparency")
             upright, transparent = _lay_on_white(upright)
-            remarks += ["partly transparent, laid on white"] if transparent else []
+            remarks += ["partly transparent pictures, laid on white"] if transparent else []
         flat = MODES[upright.mode].convert
         assert flat is not None  # laid on white, it is RGB
         plain, wanted = flat(upright), "RGB" if form.channels == 3 else "L"
         if plain.mode == "L" and wanted == "RGB":
-            remarks.append("grey, repeated in three channels")
+            remarks.append("grey pictures, repeated in three channels")
         elif plain.mode == "RGB" and wanted == "L" and not _is_grey(plain):
-            remarks.append("coloured, reduced to their luma")
+            remarks.append("coloured pictures, reduced to their luma")
         plain = plain if plain.mode == wanted else plain.convert(wanted)
         if form.resized is not None:
             plain = plain.resize(form.resized, Image.Resampling.BILINEAR)
@@ -189,7 +189,7 @@ def _open_image(
             if frames > 1:
                 raise UserError(where, f"holds {frames} frames", "give one picture a file")
             yield image
-        remarks += ["with damaged metadata, ignored"] if heard else []
+        remarks += ["pictures with damaged metadata, ignored"] if heard else []
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\d+", str(error))
         what = f"unpacks to {int(pixels[0]):,} pixels" if pixels else "unpacks to too much"

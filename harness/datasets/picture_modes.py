@@ -80,7 +80,9 @@ MODES: dict[str, Mode] = {
     "RGB": Mode("8-bit RGB", _keep),
     "RGBA": Mode("8-bit RGB with alpha", _to_rgb),
     "RGBX": Mode("8-bit RGB with padding", _to_rgb),
-    "CMYK": Mode("CMYK ink", _to_rgb, remark="CMYK, converted without their colour profile"),
+    "CMYK": Mode(
+        "CMYK ink", _to_rgb, remark="CMYK pictures, converted without their colour profile"
+    ),
     "YCbCr": Mode("YCbCr video", _to_rgb),
     "I": Mode("16-bit grey in 32 bits", _keep_high_byte, deep=True),
     "I;16": Mode("16-bit grey", _keep_high_byte, deep=True),

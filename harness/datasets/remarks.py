@@ -14,7 +14,7 @@ class Remarks:
         self._sentences: list[str] = []
 
     def add(self, remarks: Iterable[str]) -> None:
-        """Count remarks on one picture."""
+        """Count remarks on one picture, in the plural: ``grey pictures, …``."""
         self._counts.update(remarks)
 
     def say(self, sentence: str) -> None:
@@ -23,7 +23,7 @@ class Remarks:
 
     def note(self) -> str:
         """Return all remarks, separated by semicolons, or an empty text."""
-        counted = (f"{count:,} {remark}" for remark, count in sorted(self._counts.items()))
+        counted = (f"{remark}: {count:,}" for remark, count in sorted(self._counts.items()))
         return join_notes(*self._sentences, *counted)
 
 

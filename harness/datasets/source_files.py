@@ -86,7 +86,7 @@ def _walk(
         if is_ignored(entry.name):
             continue
         if entry.is_symlink():
-            if entry.is_dir() or wanted(name):
+            if wanted(name) or not entry.is_file():  # a folder, or nowhere: what it lacks is unsaid
                 what = f"is a link to {os.readlink(path)}"
                 mistakes.add(UserError(str(path), what, "put the files themselves there"))
         elif entry.is_dir():

@@ -350,4 +350,4 @@ def test_upper_case_palettes_and_grey_images_are_taken_and_said(camvid_root, tmp
     fetch("camvid", tmp_path / "root", write_folder(tmp_path / "source", files))
     assert datasets.digest("camvid", tmp_path / "root") == datasets.digest("camvid", camvid_root)
     note = manifest(tmp_path / "root", "camvid")["note"]
-    assert "1 class maps with a palette, whose indices are the classes" in note
+    assert "class maps with a palette, whose indices are the classes: 1" in note

@@ -45,6 +45,7 @@ def test_duplicates_within_and_across_splits_are_named(tmp_path):
     assert (across["part"], across["also_in"], across["count"]) == ("test", "train", 2)
     assert (across["relabelled"], tests["count"]) == (1, 1)
     assert "2 test pictures are also in train, 1 with another label" in record["note"]
+    assert "1 train picture is also elsewhere in train" in record["note"]
     for line in ("test/cat/copy.png = train/3/0003.png", "train/3/twin.png = train/3/0003.png"):
         assert f"  {line}\n" in said
 
@@ -96,5 +97,5 @@ def test_remarks_on_pictures_reach_the_note(suffix, tmp_path):
     Image.new("RGBA", (32, 32), (1, 2, 3, 100)).save(buffer, "PNG")
     files = image_files("cifar10", suffix) | {"train/cat/x.png": buffer.getvalue()}
     record, _ = fetched(files, tmp_path)
-    assert "1 partly transparent, laid on white" in record["note"]
+    assert "partly transparent pictures, laid on white: 1" in record["note"]
     assert ("from JPEG" in record["note"]) == (suffix == "jpg")

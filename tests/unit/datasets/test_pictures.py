@@ -83,7 +83,7 @@ def test_modes_are_converted_as_pillow_converts_them(mode):
     expected = np.asarray(Image.open(io.BytesIO(blob)).convert("RGB")).transpose(2, 0, 1)
     picture = read_picture(blob, "a", RGB)
     assert np.array_equal(picture.pixels, expected)
-    said = {"CMYK": "CMYK", "1": "grey, rep", "L": "grey, rep"}.get(mode, "")
+    said = {"CMYK": "CMYK pic", "1": "grey pictures, rep", "L": "grey pictures, rep"}.get(mode, "")
     assert "".join(picture.remarks).startswith(said)
     assert bool(picture.remarks) == bool(said)
 
@@ -94,7 +94,7 @@ def test_colour_in_a_grey_set_is_said_and_grey_in_rgb_is_not():
     assert np.array_equal(read_picture(stored(grey.convert("RGB")), "a", GREY).pixels[0], ramp())
     red = Image.new("RGB", (2, 2), (255, 0, 0))
     picture = read_picture(stored(red), "a", GREY)
-    assert picture.remarks == ("coloured, reduced to their luma",)
+    assert picture.remarks == ("coloured pictures, reduced to their luma",)
     assert picture.pixels[0, 0, 0] == 76
 
 
@@ -139,7 +139,7 @@ def test_transparent_pixels_lie_on_white(mode):
     picture = read_picture(blob, "a", RGB)
     assert picture.pixels[:, 0, 1].tolist() == [255] * 3
     assert picture.pixels[:, 0, 2].tolist() == [0] * 3
-    assert picture.remarks == ("partly transparent, laid on white",)
+    assert picture.remarks == ("partly transparent pictures, laid on white",)
 
 
 def test_opaque_alpha_is_dropped_without_a_word():
@@ -204,7 +204,7 @@ def test_a_mutated_picture_is_read_or_refused_in_one_line():
 def test_damaged_metadata_are_said():
     blob = bytearray(stored(Image.new("RGB", (8, 8)), "JPEG", exif=exif(6)))
     blob[blob.index(b"\x01\x12") + 4 : blob.index(b"\x01\x12") + 8] = b"\0\0\xff\xff"
-    assert "with damaged metadata, ignored" in read_picture(bytes(blob), "a", RGB).remarks
+    assert "pictures with damaged metadata, ignored" in read_picture(bytes(blob), "a", RGB).remarks
 
 
 # Class maps

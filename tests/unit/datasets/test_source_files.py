@@ -47,14 +47,17 @@ def test_links_are_refused_and_never_followed(tmp_path):
     source = write_folder(tmp_path / "source", GOOD)
     os.symlink(tmp_path / "outside" / "a", source / "c")
     os.symlink(tmp_path / "outside" / "a" / "0.png", source / "b" / "1.png")
-    os.symlink("nowhere", source / "b" / "note.txt")  # of no interest
+    os.symlink("nowhere", source / "d")  # it may have been a folder
+    os.symlink("0.png", source / "b" / "note.txt")  # of no interest
     with pytest.raises(UserErrors) as caught:
         found(source)
     assert [error.where for error in caught.value.errors] == [
         str(source / "b" / "1.png"),
         str(source / "c"),
+        str(source / "d"),
     ]
     (source / "b" / "1.png").unlink()
+    (source / "d").unlink()
     with raises_error("source-link", where="<tmp>/source/c"):
         found(source)
 
