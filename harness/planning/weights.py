@@ -60,7 +60,11 @@ def network_of(victim: ResolvedEntry, defense: ResolvedEntry) -> ResolvedEntry:
     name = defense.released
     if name is None:
         return victim
-    weights = named_weights(victim.module, name)
+    if name not in (known := victim.manifest.weights):
+        what = f"has no weights {quote(name)}, and a row's weights are of each victim of its matrix"
+        fix = nearest(name, known) if known else "give each victim a matrix of its own"
+        raise UserError(victim.module.ref, what, fix)
+    weights = known[name]
     if weights.start:
         what = f"its weights {quote(name)} are a start of training, and no network"
         raise UserError(victim.module.ref, what, "name others, or give them to the victim")
