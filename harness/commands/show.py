@@ -65,7 +65,8 @@ def find_record(workspace: Workspace, text: str) -> Counting:
     if fitting:
         raise UserError(text, f"{len(fitting)} cells match", f"give more, such as {fitting[0]}")
     if DIGEST.fullmatch(text):
-        return counting(workspace, find_digest(found, text))
+        named = find_digest(found, text)
+        return counting(workspace, named, [one for one in found if one.id == named[0].id])
     for cell, reason in records.withdrawals(*roots).items():
         if text in cell:
             raise UserError(cell, reason, "run its benchmark again for a new record")
@@ -117,8 +118,10 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
     say(f"status: {record.status}{by}" + (f" – {record.reason}" if record.reason else ""))
     for name, metric in record.metrics.items():
         say(f"  {name:26} {format_metric(metric)}")
-    for flag in (*record.flags, *replication_flags(found.replications)):
+    for flag in record.flags:
         say(f"  flag {flag.name}: {flag.text}")
+    for more in replication_flags(found.replications):
+        say(f"  flag {more.name}: {more.text}")
     for line in format_checks(module_checks(record, Checks(workspace.checks))):
         say(line)
     for note in record.notes:
