@@ -77,7 +77,7 @@ def plan(
         alone = scheduler.missing(own)
         more = timings.forecast([stage for key, stage in missing.items() if key not in alone])
         console.print(
-            f"{borrowed} of the cells are predictions on inputs made against other defences: "
+            f"{borrowed} of the cells are predictions on inputs of other cells: "
             f"{more.stages} stages more, expected {more.brief()} (borrow: in the benchmark).",
             soft_wrap=True,
             highlight=False,

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import webbrowser
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as Grid
 
 import harness
+from harness.commands.data_samples import data_cards, load_samples
 from harness.commands.picture_loader import make_loader
 from harness.commands.run import print_ignored
+from harness.config.attack_family import attack_family
+from harness.config.benchmark import Benchmark, Matrix
 from harness.report import frame, leaderboard
 from harness.report.selection import plans
 from harness.report.site import render
+from harness.report.site.about import Heading
 from harness.report.site.views import SiteMeta
 from harness.report.tables import Row, Table
 from harness.report.worst_case import Estimate
@@ -44,14 +49,12 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     modules = workspace.catalog.modules.values()
     meta = SiteMeta(
         version=harness.__version__,
-        benchmarks={b.name: b.summary for b in benchmarks if b.summary},
+        benchmarks={b.name: heading(b) for b in benchmarks},
+        matrices={(b.name, m.name): heading(m) for b in benchmarks for m in b.matrices},
+        cards=data_cards(),
+        samples=partial(load_samples, workspace.data),
         summaries={m.ref: m.manifest.summary for m in modules},
-        approximate=frozenset(m.ref for m in modules if m.manifest.gradients == "approximate"),
-        thin={
-            (one.benchmark.name, matrix): kinds
-            for one in planned
-            for matrix, kinds in one.thin.items()
-        },
+        families={m.ref: attack_family(m.manifest) for m in modules if m.manifest.kind == "attack"},
     )
     page = render.build(rows, workspace.site, meta, make_loader(workspace))
     empty: Counter[str] = Counter()
@@ -69,35 +72,49 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
     return page
 
 
+def heading(words: Benchmark | Matrix) -> Heading:
+    """Return what a benchmark or a matrix says of itself."""
+    return Heading(
+        title=words.title,
+        question=words.question,
+        out_of_scope=words.out_of_scope or "",
+        summary=(words.summary or "") if isinstance(words, Benchmark) else "",
+        data={} if isinstance(words, Benchmark) else {r: d.name for r, d in words.data.items()},
+    )
+
+
 def make_grid(table: Table) -> Grid:
     """Make a terminal table of the first rows of a leaderboard table."""
     rows = [*table.rows, *table.unranked]
     title = f"{table.benchmark}/{table.matrix} · {table.victim} · {table.budget}"
-    title += "" if all(row.contained for row in rows) else " · self-reported where marked *"
+    title += f" · {table.goal}" if table.headline.targeted else ""
     made = Grid(title=title, title_justify="left")
-    for name in ("rank", "defence"):
+    for name in ("place", "defence"):
         made.add_column(name)
-    for name in (table.headline.title, "95 %", "clean", "strongest attack", "cells"):
+    beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
+    for name in (table.headline.title, "95 %", *beside, "clean", "strongest attack", "attacks"):
         made.add_column(name, justify="right")
+    made.add_column("caveats")
     for row in rows[:FIRST_ROWS]:
-        made.add_row(*format_row(row))
+        made.add_row(*format_row(row, table))
     if len(rows) > FIRST_ROWS:
         made.caption = f"and {len(rows) - FIRST_ROWS} more on the page"
     return made
 
 
-def format_row(row: Row) -> tuple[str, ...]:
+def format_row(row: Row, table: Table) -> tuple[str, ...]:
     """Format a row, one text a column."""
-    rank = "–" if row.rank is None else f"{row.rank}{'=' if row.tied else ''}"
     bound = {"upper": "≤ ", "lower": "≥ "}.get(row.bound, "")
     return (
-        rank,
-        row.defense + ("" if row.contained else " *"),
+        row.place,
+        row.defense,
         bound + format_percent(row.score),
         format_interval(row.score),
+        *((format_percent(row.untargeted),) if table.headline.targeted else ()),
         format_percent(row.clean),
-        row.strongest or "open",
+        row.strongest or ("open" if row.gaps else "–"),
         f"{row.covered}/{row.applicable}",
+        ", ".join(caveat.name for caveat in row.caveats),
     )
 
 

@@ -22,7 +22,8 @@ from harness.results.checks import Checks
 from harness.results.records import Record
 from harness.running.jobs import environments_of
 from harness.running.recorder import Recorder
-from harness.running.scheduler import Scheduler, Tally
+from harness.running.scheduler import Scheduler
+from harness.running.tally import Tally
 from harness.storage.mirror import Mirror
 from harness.workspace import Workspace
 
@@ -209,9 +210,11 @@ def print_summary(
         if tally.overheads
         else ""
     )
+    declined = f"{tally.not_applicable} not applicable, " if tally.not_applicable else ""
     console.print(
         f"{plan.benchmark.name}: {tally.stages} stages run in {tally.seconds:.1f} s "
-        f"({executor}{overhead}), {tally.failed} failed, {tally.records} records written.",
+        f"({executor}{overhead}), {declined}{tally.failed} failed, "
+        f"{tally.records} records written.",
         soft_wrap=True,
         highlight=False,
     )

@@ -13,7 +13,17 @@ from pydantic import (
 
 from harness.common.errors import UserError
 from harness.config.budget import BUDGET_FIELDS, BudgetEntry
-from harness.config.field_types import Count, Limits, Name, NonEmpty, NonEmptySet, Task, ThreatModel
+from harness.config.field_types import (
+    Count,
+    Limits,
+    Line,
+    Name,
+    NonEmpty,
+    NonEmptySet,
+    Question,
+    Task,
+    ThreatModel,
+)
 from harness.config.file_model import Problem, Strict, field_error
 from harness.config.matrix_entries import (
     DataEntry,
@@ -84,6 +94,19 @@ class Matrix(Strict):
     """Victims × defences × attacks × budgets × seeds under one threat model on one task."""
 
     name: Name = Field(description="Name of the matrix, unique in the benchmark.")
+    title: Line = Field(
+        description="Name for people, unique in the benchmark; the heading of its page, for "
+        "example `Handwritten digits, L∞ noise`."
+    )
+    question: Question = Field(
+        description="What the matrix asks, as one sentence with a question mark; shown below the "
+        "title."
+    )
+    out_of_scope: Line | None = Field(
+        default=None,
+        description="What its figures say nothing about, in a sentence or two; shown above the "
+        "first number, after the benchmark's own. Default: none.",
+    )
     threat_model: ThreatModel = Field(
         description="Threat model: what the attacker may do, is granted and is withheld "
         "(`docs/reference/threat_models.md`)."
@@ -135,7 +158,8 @@ class Matrix(Strict):
         description="Attacked inputs that a defence meets beside those made against itself, in "
         "`evasion`: those of every attack against the undefended control (`undefended`), and "
         "also, of every other defence, the strongest of its gradient attacks on each example "
-        "(`all`). Default: `all`; other threat models borrow nothing "
+        "(`all`). Unless `none`, it meets its own with each change shrunk, too. Default: `all`; "
+        "other threat models borrow nothing "
         "(`docs/reference/threat_models.md`).",
     )
     eval_subset: EvalSubset = Field(
@@ -216,8 +240,14 @@ class Benchmark(Strict):
         alias="schema", description="Form of this file and its version; always `benchmark/1`."
     )
     name: Name = Field(description="Name of the benchmark, equal to its folder's.")
-    title: str | None = Field(
-        default=None, description="Name for people. No page shows it yet. Default: the name."
+    title: Line = Field(description="Name for people; the heading of its part of the overview.")
+    question: Question = Field(
+        description="What the benchmark asks, as one sentence with a question mark."
+    )
+    out_of_scope: Line | None = Field(
+        default=None,
+        description="What its figures say nothing about, in a sentence or two; shown on every "
+        "page of its matrices, above the first number. Default: none.",
     )
     summary: str | None = Field(
         default=None,
@@ -230,13 +260,13 @@ class Benchmark(Strict):
     matrices: NonEmpty[Matrix] = Field(description="Matrices, each with one threat model and task.")
 
     def problems(self) -> Iterator[Problem]:
-        """Check that names of matrices are unique."""
-        names = [matrix.name for matrix in self.matrices]
-        for i, name in enumerate(names):
-            if name in names[:i]:
-                yield Problem(
-                    ("matrices", i, "name"), f"duplicate name {quote(name)}", "rename one"
-                )
+        """Check that names and titles of matrices are unique."""
+        for key in ("name", "title"):
+            found = [getattr(matrix, key) for matrix in self.matrices]
+            for i, text in enumerate(found):
+                if text in found[:i]:
+                    what = f"duplicate {key} {quote(text)}"
+                    yield Problem(("matrices", i, key), what, "rename one")
 
 
 def load_benchmark(path_or_name: str | Path, root: Path = Path()) -> Benchmark:

@@ -37,6 +37,20 @@ def _name(text: str) -> str:
     return text
 
 
+def _line(text: str) -> str:
+    if not text.strip() or "\n" in text.strip():
+        raise field_error(f"expected one line of text, found {quote(text)}", "write one")
+    return text.strip()
+
+
+def _question(text: str) -> str:
+    line = _line(text)
+    if not line.endswith("?"):
+        what = f"expected a sentence that ends with a question mark, found {quote(text)}"
+        raise field_error(what, "ask what the figures answer")
+    return line
+
+
 def _unique(items: tuple[T, ...]) -> tuple[T, ...]:
     twice = [item for i, item in enumerate(items) if item in items[:i]]
     if twice:
@@ -68,6 +82,10 @@ _RATIO_TEXT = {"type": "string", "pattern": r"^[0-9.]+ ?/ ?[0-9.]+$"}
 
 Name: TypeAlias = Annotated[
     str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})
+]
+Line: TypeAlias = Annotated[str, AfterValidator(_line)]
+Question: TypeAlias = Annotated[
+    str, AfterValidator(_question), WithJsonSchema({"type": "string", "pattern": "\\?$"})
 ]
 List: TypeAlias = Annotated[tuple[T, ...], Field(strict=False)]  # YAML has lists, frozen has tuples
 Set: TypeAlias = Annotated[tuple[T, ...], Field(strict=False), AfterValidator(_unique)]

@@ -215,7 +215,10 @@ class Requirement(Strict):
         "An attack must give them if it changes test inputs or delivers a network. For attacks.",
     )
     goals: Set[Literal["untargeted", "targeted"]] = Field(
-        default=(), description="The matrix has one of these goals. For attacks."
+        default=(),
+        description="The matrix has one of these goals. For attacks. An attack that cannot "
+        "aim at a target class names `untargeted` alone; any other that `perturb`s inputs must "
+        "reach targets more often with a goal than without one in `gauntlet check`.",
     )
     answers: Set[Literal["scores", "labels"]] = Field(
         default=(), description="The oracle gives one of these answers. For attacks."

@@ -22,6 +22,9 @@ from harness.config.field_types import Fraction, Name, Values
 from harness.config.file_model import Problem, Strict, field_error
 from harness.config.strict_yaml import quote
 
+ITSELF = "itself"
+"""Label of the defence itself where inputs were made against it: no entry has this label."""
+
 
 class Shorthand(Strict):
     """A model that a bare word stands for: ``pgd``, or ``pgd/pgd-100`` with a variant."""
@@ -115,7 +118,7 @@ class Entry(Shorthand):
         default=None,
         alias="as",
         description="Label on pages and in `--only`. Default: `NAME`, `NAME/VARIANT` or "
-        "`NAME/WEIGHTS`. Two entries of a list need different labels.",
+        "`NAME/WEIGHTS`. Two entries of a list need different labels; `itself` is taken.",
     )
     adversary: Adversary | None = Field(
         default=None,
@@ -127,6 +130,12 @@ class Entry(Shorthand):
         """The row's name: ``as``, else the name with its variant or its weights."""
         which = self.variant or self.weights
         return self.as_ or (f"{self.name}/{which}" if which else self.name)
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that the label is free."""
+        if self.label == ITSELF:
+            what = f"{quote(ITSELF)} is the label of a defence's own inputs"
+            yield Problem(("as" if self.as_ else "name",), what, "choose another with as:")
 
 
 @dataclass(frozen=True)

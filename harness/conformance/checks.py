@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from harness.config.catalog import Module
 from harness.config.threat import THREATS
+from harness.conformance.aim import check_aim, plays_goals
 from harness.conformance.expectations import check_budget_edges, check_expectation
 from harness.conformance.networks import check_networks
 from harness.conformance.plays import check_opponents
@@ -69,6 +70,7 @@ class SettingChecks:
         self._played = 0
         self._asked: set[Hashable] = set()
         self._mistaken: set[str] = set()
+        self._aimed: set[tuple[str, str | None]] = set()
 
     def run(self) -> Iterator[CheckResult]:
         """Yield the results of every setting."""
@@ -85,7 +87,8 @@ class SettingChecks:
     def _check(self, setting: Setting) -> Iterator[CheckResult]:
         runner, (threat, task, variant) = self.runner, setting
         budget = choose_budget(self.module, threat)
-        records = runner.run(make_matrix(self.module, threat, task, variant, budget))
+        matrix = make_matrix(self.module, threat, task, variant, budget)
+        records = runner.run(matrix)
         own = [r for r in records.values() if runner.is_own(r, variant)]
         good = [r for r in own if r.status == "ok"]
         self._played += len(good)
@@ -107,6 +110,9 @@ class SettingChecks:
             yield from check_networks(runner, records, setting.name)
             if self.module.manifest.kind != "attack":
                 yield from check_opponents(runner, threat, task)
+        if good and plays_goals(runner, threat) and (task, variant) not in self._aimed:
+            self._aimed.add((task, variant))
+            yield from check_aim(runner, matrix, good, variant, setting.name)
 
     def _find_mistakes(self, own: Sequence[Record], setting: Setting) -> list[CheckResult]:
         """Look for honest mistakes in a network or in an attack's results, once for the same code.

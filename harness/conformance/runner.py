@@ -23,6 +23,8 @@ from harness.workspace import Workspace
 KINDS = {"victim": "victim", "defense": "defence", "attack": "attack"}
 """Kind of module → the word for it."""
 
+_HEADING = {"title": "Conformance", "question": "Does the module keep its contract?"}
+
 FAIR = ("ok", "not_applicable", "avoided")
 """Statuses in which cells of a correct module may end."""
 
@@ -87,9 +89,11 @@ class SmokeRunner:
             {
                 "schema": "benchmark/1",
                 "name": "conformance",
+                **_HEADING,
                 "ceiling": {"minutes": 5.0, "memory_gb": 4.0},
                 "matrices": [
-                    {"name": "smoke", "seeds": [0], **matrix, "attacks": present or ["noop"]}
+                    {"name": "smoke", **_HEADING, "seeds": [0], **matrix}
+                    | {"attacks": present or ["noop"]}
                 ],
             }
         )

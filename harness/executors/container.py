@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import struct
 import threading
@@ -21,6 +22,7 @@ from harness.common.files import remove_tree
 from harness.executors.base import StageJob
 from harness.executors.container_options import MOUNTS, USER, ContainerSpec, options
 from harness.executors.mounts import expose, expose_module, listen_at, make_readable
+from harness.executors.oom_kills import count_oom_kills
 from harness.executors.outcome import ProcessEnd
 from harness.executors.receive import ChannelBroken, Event, Receiver
 from harness.runtime.worker.job_file import JobFile
@@ -78,7 +80,8 @@ class Container:
         overdue: whether it was removed because its stage did not end.
         fit: whether it may run another stage; the executor decides after each.
         closed: whether it is being removed; a stage may have ended well just before.
-        created: time of its creation, in seconds of the epoch.
+        begun: time at which its latest stage began, in seconds of the epoch.
+        oom_kills: processes of the machine that the kernel had killed for want of memory by then.
 
     Raises:
         ChannelBroken: the container did not connect.
@@ -92,7 +95,8 @@ class Container:
         runtime: Path,
         labels: dict[str, str],
     ) -> None:
-        self.spec, self.mount_root, self.created = spec, mount_root, int(time.time())
+        self.spec, self.mount_root = spec, mount_root
+        self.begun, self.oom_kills = time.time(), count_oom_kills()
         make_readable(mount_root)
         with listen_at(mount_root / "line", 1) as listener:
             self._made = engine.containers.create(
@@ -117,6 +121,11 @@ class Container:
             raise
         self._channel.settimeout(None)  # from here on, each stage has a watchdog of its own
 
+    @property
+    def alive(self) -> bool:
+        """Whether an idle container still runs: it sends nothing, but the end of its connection."""
+        return not select.select([self._channel], [], [], 0)[0]
+
     # -- one stage ----------------------------------------------------------------------------
 
     def run(self, job: StageJob, listener: socket.socket | None = None) -> Ended:
@@ -129,6 +138,7 @@ class Container:
         Raises:
             ChannelBroken: the container ended without reporting how.
         """
+        self.begun, self.oom_kills = time.time(), count_oom_kills()
         file = replace(self._expose(job.file), listener=None if listener is None else LISTENER)
         order = {
             "job": file.to_json(),

@@ -29,10 +29,13 @@ from harness.executors.base import Result, StageJob
 from harness.executors.container import GRACE_SECONDS, Container, Ended
 from harness.executors.container_options import ContainerSpec
 from harness.executors.images import Images
+from harness.executors.oom_kills import count_oom_kills
 from harness.executors.outcome import read_outcome, sanitize
 from harness.executors.owners import is_dead, owner
+from harness.executors.postmortem import examine, verdict, was_paused
 from harness.executors.receive import ChannelBroken
 from harness.executors.service import (
+    NETWORK_FAILED,
     NOT_STOPPED,
     STOP_SECONDS,
     ServiceEnd,
@@ -46,7 +49,11 @@ IDLE = 16
 SERVICE_SOCKET = "service"
 LABEL = "gauntlet.run"
 OWNER = "gauntlet.harness"
-LIMITS_INSIDE: dict[str, Status] = {"timeout": "timeout", "out_of_memory": "out_of_memory"}
+LIMITS_INSIDE: dict[str, Status] = {
+    "timeout": "timeout",
+    "out_of_memory": "out_of_memory",
+    "infra_error": "infra_error",  # the machine's own memory ran out
+}
 """Statuses that a supervisor may give for a stage that it stopped."""
 
 EngineError = (docker.errors.DockerException, OSError, ChannelBroken)
@@ -150,7 +157,8 @@ class DockerExecutor:
             return self._stage_with_service(job, job.service)
         container = self._acquire(job)
         try:
-            return self._read_end(job, container, self._run(job, container))
+            result = self._read_end(job, container, self._run(job, container))
+            return self._excuse_pause(result, container)
         finally:
             self._release(container)
 
@@ -201,10 +209,12 @@ class DockerExecutor:
             if not answering.done():
                 network.stop()
             if wait([answering], STOP_SECONDS).done:
-                return combine(job, result, answering.result())
-            network.close()
-            stuck = replace(answering.result().result, status="timeout", reason=NOT_STOPPED)
-            return combine(job, result, ServiceEnd(stuck))
+                result = combine(job, result, answering.result())
+            else:
+                network.close()
+                stuck = replace(answering.result().result, status="timeout", reason=NOT_STOPPED)
+                result = combine(job, result, ServiceEnd(stuck))
+            return self._excuse_pause(result, container, network)
 
     def _release_made(self, making: Future[Container]) -> None:
         """Release a container that another thread has made, unless it failed."""
@@ -219,56 +229,62 @@ class DockerExecutor:
         bad = ended.stopped or ended.process.number or ended.refused
         container.fit = ended.clean and not bad
         if ended.stopped and (limit := LIMITS_INSIDE.get(ended.stopped[0])):
+            if limit == "infra_error" and count_oom_kills() == container.oom_kills:
+                limit = "module_error"  # the kernel would have counted it
             result = Result(limit, one_line(ended.stopped[1]), 0.0, peak_memory=ended.peak)
         else:
             result = read_outcome(
                 job, ended.process, float("inf"), ended.peak, refused or ended.refused
             )
-        if result.status == "infra_error":
-            # the disk that is full, or may not be written to, is the stage's own
-            result = replace(result, status="module_error", reason=f"disk: {result.reason}")
+            if result.status == "infra_error":
+                # the disk that is full, or may not be written to, is the stage's own
+                result = replace(result, status="module_error", reason=f"disk: {result.reason}")
         return replace(result, image=container.spec.image)
 
     def _explain_break(self, job: StageJob, container: Container, error: ChannelBroken) -> Result:
         """Return the result of a stage whose container ended before the stage did."""
         container.fit = False
-        image = container.spec.image
-        if container.overdue:
+
+        def ended(status: Status, reason: str) -> Result:
+            return Result(status, reason, 0.0, image=container.spec.image)
+
+        if container.overdue and container.started:
             reason = f"stopped from outside, as its limit of {job.seconds:g} s did not end it"
-            return Result("timeout", reason, 0.0, image=image)
+            return ended("timeout", reason)
         if self._closing:
-            return Result("infra_error", "stopped with the harness", 0.0, image=image)
-        if self._out_of_memory(container):
-            reason = f"host memory: the container ended at its limit of {job.memory_gb:g} GiB"
-            return Result("out_of_memory", reason, 0.0, image=image)
+            return ended("infra_error", "stopped with the harness")
+        if container.closed:  # by us; an end of the network's goes first (``combine``)
+            return ended("infra_error", NETWORK_FAILED if container.started else f"docker: {error}")
+        machine_oom = count_oom_kills() > container.oom_kills
+        death = examine(self._engine, container.id, container.begun, machine_oom=machine_oom)
+        if found := verdict(death, job.memory_gb):
+            return ended(*found)
         if not container.started:
-            return Result("infra_error", f"docker: {error}", 0.0, image=image)
-        reason = f"the stage killed its supervisor process ({error})"
-        return Result("module_error", reason, 0.0, image=image)
+            return ended("infra_error", f"docker: {error}")
+        return ended("module_error", f"the stage killed its supervisor process ({error})")
 
-    def _out_of_memory(self, container: Container) -> bool:
-        """Return whether the kernel killed a process of the container for want of memory.
+    def _excuse_pause(self, result: Result, *containers: Container) -> Result:
+        """Return the result of a stage; a timeout while one of its containers was paused is ours.
 
-        The engine's events say so even where the container is gone.
+        No stage can pause a container, its own included.
         """
-        now = int(time.time()) + 1
-        filters = {"container": container.id, "event": "oom"}
-        events = self._engine.events(since=container.created, until=now, filters=filters)
-        return any(True for _ in events)
+        paused = result.status == "timeout" and any(
+            was_paused(self._engine, one.id, one.begun) for one in containers
+        )
+        if not paused:
+            return result
+        reason = f"paused from outside: {result.reason}"
+        return replace(result, status="infra_error", reason=reason, by=None)
 
     # -- containers ---------------------------------------------------------------------------
 
     def _acquire(self, job: StageJob) -> Container:
         """Return an idle container that fits a stage, or a new one."""
         spec = self._spec(job)
-        with self._lock:
-            if waiting := self._idle.get(spec):
-                container = waiting.pop()
-                if not waiting:
-                    del self._idle[spec]
-                self._busy.add(container)
-                container.fit = container.started = False
+        while (container := self._take_idle(spec)) is not None:
+            if container.alive:
                 return container
+            self._release(container)
         self._evict(IDLE - 1)
         assert self._mounts is not None
         mount_root = self._mounts / uuid.uuid4().hex[:12]
@@ -279,6 +295,18 @@ class DockerExecutor:
         if self._closing:  # ``close`` did not know of it yet
             self._release(container)
             raise ChannelBroken("stopped with the harness")
+        return container
+
+    def _take_idle(self, spec: ContainerSpec) -> Container | None:
+        """Return an idle container, which is busy from then on, or ``None``."""
+        with self._lock:
+            if not (waiting := self._idle.get(spec)):
+                return None
+            container = waiting.pop()
+            if not waiting:
+                del self._idle[spec]
+            self._busy.add(container)
+        container.fit = container.started = False
         return container
 
     def _release(self, container: Container) -> None:

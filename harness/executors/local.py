@@ -25,9 +25,11 @@ from typing import Any, NamedTuple
 from harness.common.errors import UserError
 from harness.common.status import Status
 from harness.executors.base import STAGE_ENVIRONMENT, Result, StageJob
+from harness.executors.oom_kills import count_oom_kills
 from harness.executors.outcome import ProcessEnd, read_outcome, sanitize
 from harness.executors.process_groups import group_members, kill_group, kill_members, used_memory
 from harness.executors.service import (
+    NETWORK_FAILED,
     NOT_STOPPED,
     STOP_SECONDS,
     ServiceEnd,
@@ -62,6 +64,7 @@ class _Process:
         stopped: why the harness stopped it.
         asked: time at which it was asked to end, or 0.
         end: how it ended; then none of its processes is left.
+        oom_kills: processes that the kernel had killed for want of memory before it.
     """
 
     job: StageJob
@@ -71,6 +74,7 @@ class _Process:
     stopped: Stop | None = None
     asked: float = 0.0
     end: ProcessEnd | None = None
+    oom_kills: int = field(default_factory=count_oom_kills)
 
     def stop(self, why: Stop) -> None:
         """Kill the group, unless it has ended; the fork server reports when it is gone."""
@@ -93,7 +97,11 @@ class _Process:
         if self.stopped is not None:
             status, reason = self.stopped
             return Result(status, reason, seconds, peak_memory=self.peak)
-        return read_outcome(self.job, self.end or NEVER_RAN, seconds, self.peak, refused)
+        end = self.end or NEVER_RAN
+        if end.number == signal.SIGKILL and count_oom_kills() > self.oom_kills:
+            reason = "killed while the machine was out of memory"
+            return Result("infra_error", reason, seconds, peak_memory=self.peak)
+        return read_outcome(self.job, end, seconds, self.peak, refused)
 
 
 @dataclass
@@ -262,7 +270,7 @@ class LocalExecutor:
         """Stop a service that exceeds its memory, and the side that is left of a pair."""
         if service.end is not None:
             if stage.end is None and ended_badly(end_of_service(service)):
-                stage.stop(Stop("infra_error", "its network has failed"))
+                stage.stop(Stop("infra_error", NETWORK_FAILED))
         elif stage.end is not None:
             service.ask()
         elif service.stopped is None and (over := exceeded_memory(service)):

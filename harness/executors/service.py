@@ -16,6 +16,8 @@ from harness.executors.outcome import read_claim
 STOP_SECONDS = 10.0
 """Time in which a service must report after it was asked to stop."""
 NOT_STOPPED = f"it did not stop within {STOP_SECONDS:g} s when it was asked to"
+NETWORK_FAILED = "its network has failed"
+"""Reason of an attack that was stopped because nobody would answer it."""
 ENDED_EARLY = "it ended before its attack did"
 OPEN_GRAPHS = 2
 """Batches that an attack may have a network hold at once and not be blamed for their memory."""

@@ -114,6 +114,46 @@ class Flips:
     broken: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Aimed:
+    """Numbers of pixels in each image that have a target, int64 ``[N]`` each.
+
+    Attributes:
+        asked: labelled pixels right before the attack whose label is not the target.
+        reached: those of them that are the target under attack.
+        wrong: those of them that are wrong under attack.
+    """
+
+    asked: NDArray[np.int64]
+    reached: NDArray[np.int64]
+    wrong: NDArray[np.int64]
+
+
+def aimed(before: Maps, after: Maps, y: Maps, goal: Maps, void: int | None = None) -> Aimed:
+    """Count the pixels that an attack turns into their target.
+
+    Args:
+        before: predicted classes ``[N, H, W]`` before the attack.
+        after: under attack.
+        y: labels ``[N, H, W]``.
+        goal: target classes ``[N, H, W]``.
+        void: the label that is dropped, or ``None``.
+
+    >>> first, last, y = np.array([[[0, 0, 1]]]), np.array([[[1, 0, 1]]]), np.array([[[0, 0, 1]]])
+    >>> found = aimed(first, last, y, np.array([[[1, 1, 1]]]))
+    >>> found.reached.tolist(), found.asked.tolist()
+    ([1], [2])
+    """
+    rows = np.zeros((3, len(y)), np.int64)
+    for i, (first, last, truth, wanted) in enumerate(zip(before, after, y, goal, strict=True)):
+        asked = (first == truth) & (truth != wanted)
+        if void is not None:
+            asked &= truth != void
+        rows[:, i] = [part.sum() for part in (asked, asked & (last == wanted),
+                                              asked & (last != truth))]  # fmt: skip
+    return Aimed(*rows)
+
+
 def flips(before: Maps, after: Maps, y: Maps, void: int | None = None) -> Flips:
     """Count the pixels whose prediction changes, so that the class maps need not be stored.
 

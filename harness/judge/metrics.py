@@ -6,7 +6,7 @@ the control's without a control) is left out.
 
 from harness.judge.classification import classification, predicted_classes
 from harness.judge.flipped import Comparisons, Flipped, flip_mask, judge_flips
-from harness.judge.maps import Flips, confusion, count_not_finite, flips, moves
+from harness.judge.maps import Aimed, Flips, aimed, confusion, count_not_finite, flips, moves
 from harness.judge.ranking import decisions, ranking
 from harness.judge.segmentation import (
     Difference,
@@ -24,6 +24,7 @@ __all__ = [
     "HEADLINE",
     "METRICS",
     "Absent",
+    "Aimed",
     "Comparisons",
     "Difference",
     "Flipped",
@@ -33,6 +34,7 @@ __all__ = [
     "Rate",
     "Trait",
     "WorstCase",
+    "aimed",
     "classification",
     "confusion",
     "count_not_finite",

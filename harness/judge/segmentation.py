@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.maps import Flips
+from harness.judge.maps import Aimed, Flips
 from harness.judge.statistics import DRAWS, bootstrap, paired_permutation, percentile_interval
 from harness.judge.values import NO_AFTER, Absent, Judged, Metrics, Rate, with_interval
 
@@ -28,6 +28,7 @@ def segmentation(
     after: Counts | None,
     *,
     pixels: Flips | None = None,
+    targets: Aimed | Absent | None = None,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Judged:
@@ -39,6 +40,8 @@ def segmentation(
         before: ``[N, K, K + 1]`` before the attack (see ``maps.confusion``).
         after: the same under attack, or ``None`` where no such prediction exists.
         pixels: adds ``flip_rate`` and ``attack_success_rate`` (pixels right before, made wrong).
+        targets: adds ``targeted_success_rate`` (pixels right before, made their target); absent
+            where a target is planned but not known.
         draws: number of resamples.
         seed: of the resampling.
 
@@ -47,7 +50,8 @@ def segmentation(
     """
     first = _stats(before)
     last = first if after is None else _stats(after)
-    stacked = np.hstack([first, last, _pixel_columns(pixels, len(first))])
+    counted = _pixel_columns(pixels, len(first)), _target_columns(targets, len(first))
+    stacked = np.hstack([first, last, *counted])
     # Row 0 is the observed sample, the others are resamples: one computation serves both.
     pooled = np.vstack([stacked.sum(axis=0), bootstrap(stacked, draws, seed)])
     clean, attacked, changed = np.split(pooled, [first.shape[1], 2 * first.shape[1]], axis=1)
@@ -65,7 +69,11 @@ def segmentation(
     if pixels is not None:
         figures["flip_rate"] = _ratio(changed[:, 1], changed[:, 0])
         figures["attack_success_rate"] = _ratio(changed[:, 3], changed[:, 2])
+    if isinstance(targets, Aimed):
+        figures["targeted_success_rate"] = _ratio(changed[:, 5], changed[:, 4])
     metrics = {name: _rate(name, row, len(first)) for name, row in figures.items()}
+    if isinstance(targets, Absent):
+        metrics["targeted_success_rate"] = targets
     if after is None:
         metrics |= {
             name: Absent(NO_AFTER) for name in (*_FIGURES, "miou_drop", "miou_drop_relative")
@@ -245,6 +253,7 @@ def _rate(name: str, samples: Floats, images: int) -> Rate | Absent:
 _UNDEFINED = {
     "miou_drop_relative": "clean mIoU is undefined or below 1 %",
     "attack_success_rate": "no pixel was right before the attack",
+    "targeted_success_rate": "no pixel was right before the attack and not of its target class",
 }
 
 
@@ -269,3 +278,9 @@ def _pixel_columns(pixels: Flips | None, images: int) -> Floats:
         return np.zeros((images, 4))
     rows = (pixels.kept, pixels.changed, pixels.right, pixels.broken)
     return np.column_stack(rows).astype(np.float64)
+
+
+def _target_columns(targets: Aimed | Absent | None, images: int) -> Floats:
+    if not isinstance(targets, Aimed):
+        return np.zeros((images, 2))
+    return np.column_stack((targets.asked, targets.reached)).astype(np.float64)

@@ -1,8 +1,9 @@
 """Floor of attacks: the kinds that a matrix names before the robust scores in it mean something.
 
 Gradient attacks that a defence blinds and nothing else leave a defence with a high score that it
-has not earned (Athalye, Carlini and Wagner 2018; Carlini et al. 2019). A matrix without one of the
-kinds below is *thin*: it may run, and its page says so.
+has not earned (Athalye, Carlini and Wagner 2018; Carlini et al. 2019), and so does a single idea,
+tried in several variants. A matrix without one of the kinds below is *thin*: it may run, and its
+page says so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from harness.config.attack_family import attack_family
 from harness.config.manifest_parts import matches
 from harness.config.threat import CONTROLS, THREATS, ThreatModel
 from harness.planning.cell_setting import CellBudget, CellSetting, MatrixContext
@@ -37,22 +39,35 @@ def is_query_attack(attack: ResolvedEntry) -> bool:
     return oracle and not manifest.needs and not is_control(attack)
 
 
+def has_two_families(attacks: Sequence[ResolvedEntry]) -> bool:
+    """Return whether attacks look for errors in more than one way; controls do not look."""
+    return len({attack_family(one.manifest) for one in attacks if not is_control(one)}) > 1
+
+
+def some(test: Callable[[ResolvedEntry], bool]) -> Callable[[Sequence[ResolvedEntry]], bool]:
+    """Return the test of several attacks whether one of them passes."""
+    return lambda attacks: any(map(test, attacks))
+
+
 class Kind(NamedTuple):
     """Kind of attack that belongs to the floor.
 
     Attributes:
-        belongs: whether an attack is of the kind.
+        among: whether some attacks have it.
         example: a bundled attack of the kind, as a benchmark names it.
+        everywhere: whether each threat model and task needs it, not only those with a ``floor``.
     """
 
-    belongs: Callable[[ResolvedEntry], bool]
+    among: Callable[[Sequence[ResolvedEntry]], bool]
     example: str
+    everywhere: bool = False
 
 
 KINDS: dict[str, Kind] = {
-    "scale-invariant gradient attack": Kind(is_scale_invariant, "apgd/dlr"),
-    "query attack": Kind(is_query_attack, "square"),
-    "control": Kind(is_control, CONTROLS["attack"][0]),
+    "scale-invariant gradient attack": Kind(some(is_scale_invariant), "apgd/dlr"),
+    "query attack": Kind(some(is_query_attack), "square"),
+    "control": Kind(some(is_control), CONTROLS["attack"][0]),
+    "second family of attacks": Kind(has_two_families, "an attack of another family", True),
 }
 """THE table of the floor: kind, in the words of people → its test and an example."""
 
@@ -61,14 +76,16 @@ def missing_kinds(threat: ThreatModel, task: str, attacks: Sequence[ResolvedEntr
     """Return the kinds of ``KINDS`` that are not among some attacks.
 
     Args:
-        threat: the threat model; only the tasks of its ``floor`` have one.
+        threat: the threat model.
         task: the task.
         attacks: attacks that can be played.
     """
-    if task not in threat.floor:
-        return []
     able = [attack for attack in attacks if attack.manifest.plays(threat.name)]
-    return [name for name, kind in KINDS.items() if not any(map(kind.belongs, able))]
+    return [
+        name
+        for name, kind in KINDS.items()
+        if (kind.everywhere or task in threat.floor) and not kind.among(able)
+    ]
 
 
 def find_thin(context: MatrixContext, entries: ResolvedMatrix) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 An attack that fails against a defence proves nothing by itself: it may have been blinded. Inputs
 made against the undefended network, or against a rival, need nothing of the defence but its
-predictions.
+predictions. Each defence also meets its own with all changes shrunk, as it could recognise changes
+of exactly one radius.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.config.matrix_entries import ITSELF
 from harness.config.threat import CONTROLS
 from harness.planning.cell import Cell
 from harness.planning.cell_setting import CellSetting
@@ -19,6 +21,8 @@ from harness.planning.resolved_entry import ResolvedEntry
 
 STRONGEST = "strongest"
 """Label of the batch that holds, of each example, the strongest of a defence's attacks."""
+SHRUNK = "shrunk"
+"""Label of the same with every change shrunk: no value lies exactly at the radius any more."""
 GRADIENTS = frozenset({"loss", "gradients"})
 """Values of a manifest's ``needs`` by which an attack follows gradients."""
 
@@ -28,7 +32,7 @@ class Batch:
     """Attacked inputs that were made against one defence.
 
     Attributes:
-        label: label of the attack, or ``strongest``.
+        label: label of the attack, ``strongest`` or ``shrunk``.
         donor: the defence.
         attacks: the attacks that made them.
         attacked: the inputs.
@@ -42,14 +46,28 @@ class Batch:
     measure: str
 
     @property
-    def name(self) -> str:
-        """Name of the attack's module, or ``strongest``."""
-        return self.attacks[0].name if self.label != STRONGEST else STRONGEST
+    def chosen(self) -> bool:
+        """Whether it is chosen from several attacks, so that it has no parameters of one."""
+        return self.label in (STRONGEST, SHRUNK)
 
     @property
-    def cell_label(self) -> str:
-        """Label of a cell that is judged on these inputs: ``pgd@none``."""
-        return f"{self.label}@{self.donor.label}"
+    def name(self) -> str:
+        """Name of the attack's module, ``strongest`` or ``shrunk``."""
+        return self.label if self.chosen else self.attacks[0].name
+
+    def lender(self, defense: ResolvedEntry) -> str:
+        """Return the donor's label as the cells of a defence name it."""
+        return ITSELF if self.donor is defense else self.donor.label
+
+    def is_for(self, defense: ResolvedEntry) -> bool:
+        """Return whether a defence meets these inputs.
+
+        A defence knows its own already, but not with the changes shrunk; a rival's strongest are
+        enough as they are.
+        """
+        if self.label != SHRUNK:
+            return self.donor is not defense
+        return self.donor is defense or is_undefended(self.donor)
 
 
 def is_undefended(defense: ResolvedEntry) -> bool:
@@ -70,22 +88,26 @@ def batches_of(
         borrow: ``undefended`` or ``all``.
     """
     made = [(attack, cell.stages) for attack, cell in cells if "attack" in cell.stages]
+    gradient = [(a, stages) for a, stages in made if GRADIENTS & set(a.manifest.needs)]
+    if gradient:
+        yield _chosen(graph, donor, gradient, SHRUNK)
     if not is_undefended(donor.defense):
-        made = [(a, stages) for a, stages in made if GRADIENTS & set(a.manifest.needs)]
         if borrow != "all":
             return
-        if len(made) > 1:
-            yield _strongest(graph, donor, made)
+        if len(gradient) > 1:
+            yield _chosen(graph, donor, gradient, STRONGEST)
             return
+        made = gradient
     for attack, stages in made:
         attacked = Input(stages["attack"], "attacked")
         yield Batch(attack.label, donor.defense, (attack,), attacked, stages["measure"])
 
 
-def _strongest(
+def _chosen(
     graph: Graph,
     donor: CellSetting,
     made: Sequence[tuple[ResolvedEntry, Mapping[str, str]]],
+    label: str,
 ) -> Batch:
     """Add the stages that choose and measure a defence's strongest inputs."""
     first = made[0][1]
@@ -95,8 +117,8 @@ def _strongest(
     for number, (_, stages) in enumerate(made):
         inputs[f"attacked_{number}"] = Input(stages["attack"], "attacked")
         inputs[f"outputs_{number}"] = Input(stages["after"], "outputs")
-    key = graph.add(STRONGEST, inputs, StrongestRecipe(len(made)))
+    key = graph.add(STRONGEST, inputs, StrongestRecipe(len(made), shrunk=label == SHRUNK))
     measured = {"clean": Input(first["slice"], "x"), "attacked": Input(key, "attacked")}
     measure = graph.add("measure", measured, MeasureRecipe(donor.matrix.keep.examples))
     attacks = tuple(attack for attack, _ in made)
-    return Batch(STRONGEST, donor.defense, attacks, Input(key, "attacked"), measure)
+    return Batch(label, donor.defense, attacks, Input(key, "attacked"), measure)

@@ -20,7 +20,7 @@ from harness.config.field_types import Value
 from harness.config.threat import CONTROLS, THREATS
 from harness.judge import METHOD
 from harness.planning.attack_floor import find_thin
-from harness.planning.borrowed import STRONGEST, Batch, batches_of
+from harness.planning.borrowed import Batch, batches_of
 from harness.planning.budget_rules import budget_errors
 from harness.planning.cell import Cell, CellInfo
 from harness.planning.cell_setting import CellBudget, CellSetting, MatrixContext
@@ -47,6 +47,7 @@ class Plan:
         cells: id → cell.
         environments: the environment of each stage.
         thin: matrix → kinds of attacks that it lacks (``attack_floor.KINDS``); only thin ones.
+        approximate: names of the defences that declare approximate gradients.
     """
 
     benchmark: Benchmark
@@ -54,6 +55,7 @@ class Plan:
     cells: dict[str, Cell]
     environments: Environments
     thin: Mapping[str, tuple[str, ...]]
+    approximate: frozenset[str]
 
     def needed(self, cells: list[Cell]) -> list[str]:
         """Return the keys of the stages that these cells' scores read."""
@@ -139,6 +141,7 @@ class _Planner:
         self.resolver = Resolver(benchmark, environments.catalog)
         self.cells: dict[str, Cell] = {}
         self.thin: dict[str, tuple[str, ...]] = {}
+        self.approximate: set[str] = set()
         self._combinations: dict[tuple[str, ...], _Combination] = {}
         self._conflicts: dict[tuple[str, ...], str | None] = {}
         self._missing: dict[str, str | None] = {}
@@ -149,6 +152,9 @@ class _Planner:
         for index, matrix in enumerate(self.benchmark.matrices):
             entries = self.resolver.resolve(index, matrix)
             if not errors and not self.resolver.errors:
+                self.approximate |= {
+                    one.name for one in entries.defenses if one.manifest.gradients == "approximate"
+                }
                 for cell in self._cells(matrix, entries):
                     self.cells[cell.id] = cell
                 for cell in self._borrowed_cells(matrix, entries):
@@ -158,7 +164,14 @@ class _Planner:
         if errors or self.resolver.errors:
             raise UserErrors([*errors, *self.resolver.errors])
         self._check_only()
-        return Plan(self.benchmark, self.graph, self.cells, self.environments, self.thin)
+        return Plan(
+            self.benchmark,
+            self.graph,
+            self.cells,
+            self.environments,
+            self.thin,
+            frozenset(self.approximate),
+        )
 
     def _cells(self, matrix: Matrix, entries: ResolvedMatrix) -> Iterator[Cell]:
         ensembles = [Ensemble(name, members) for name, members in matrix.ensembles.items()]
@@ -203,7 +216,7 @@ class _Planner:
                 own = {cell.stages.get("attack") for _, cell in made}
                 for batch in batches:
                     # an attack that holds no network makes the same inputs for every defence
-                    if batch.donor is not s.defense and batch.attacked.key not in own:
+                    if batch.is_for(s.defense) and batch.attacked.key not in own:
                         yield from self._borrowed_cell(s, batch)
 
     def _cell(self, s: CellSetting, attack: ResolvedEntry) -> Cell:
@@ -213,9 +226,8 @@ class _Planner:
         return planned or self._attack_cell(replace(s, attack=attack), info)
 
     def _borrowed_cell(self, s: CellSetting, batch: Batch) -> Iterator[Cell]:
-        info = replace(
-            self._info(s, batch), attack=batch.cell_label, made_against=batch.donor.label
-        )
+        lender = batch.lender(s.defense)
+        info = replace(self._info(s, batch), attack=f"{batch.label}@{lender}", made_against=lender)
         shared = self._borrowed_combination(s, info, batch)
         if shared.reason is not None or not self._in_only(info):
             return
@@ -238,7 +250,7 @@ class _Planner:
             each = [self._combination(replace(s, attack=attack)) for attack in batch.attacks]
             modules = involved_modules(s.victim, s.defense, batch.donor, *batch.attacks)
             params = each[0].params
-            if batch.label == STRONGEST:
+            if batch.chosen:
                 params = {role: each[0].params[role] for role in ("victim", "defense")}
             self._combinations[identity] = replace(
                 each[0],

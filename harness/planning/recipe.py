@@ -254,9 +254,11 @@ class StrongestRecipe(Fields):
 
     Attributes:
         attacks: number of attacks of which each example's strongest input is chosen.
+        shrunk: whether each change of a value is multiplied by a random factor.
     """
 
     attacks: int
+    shrunk: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
         "judge/common.py",
         "judge/similarity.py",
     ),
-    "strongest": ("running/strongest.py",),
+    "strongest": ("running/strongest.py", "judge/budget.py"),
     "weights": ("planning/weights.py",),
 }
 """Kind → files of the harness that decide the result; their digest is in the stage's key."""

@@ -8,15 +8,17 @@ The first five are those of obfuscated gradients (Athalye, Carlini and Wagner, I
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from harness.config.threat import THREATS
 from harness.judge.flags import POINTS
 from harness.report import gradient_signs
 from harness.report.cells import CellRow
 from harness.report.drafts import Draft
+from harness.report.flag_kinds import Direction, direction_of
+from harness.report.resisting import resisting
 from harness.report.tables import TableFlag
-from harness.report.worst_case import Outcome, Worst, greedy, joint, significantly_better
+from harness.report.worst_case import Worst, significantly_better
 
 MANY = 2.0
 """Backward passes an example above which an attack takes more than one step."""
@@ -65,12 +67,16 @@ class Case:
         self._known: dict[frozenset[str], Worst | None] = {}
 
     def left(self, labels: Collection[str]) -> Worst | None:
-        """Return what the joint worst case of some attacks leaves, or ``None`` without results."""
+        """Return what the joint worst case of some attacks leaves, or ``None`` without results.
+
+        In a targeted matrix these are the examples that are not made their target.
+        """
         key = frozenset(labels)
         if key not in self._known:
-            runs = {label: _by_success(self.draft.runs.get(label, {})) for label in labels}
-            rule = greedy if self.draft.headline.rule == "greedy" else joint
-            self._known[key] = rule(runs) if any(runs.values()) else None
+            known = self.draft.own | self.draft.elsewhere
+            runs = {label: known.get(label, {}) for label in labels}
+            headline = self.draft.headline
+            self._known[key] = resisting(runs, headline.rule, headline.kept)
         return self._known[key]
 
     def beats(self, one: str, others: Sequence[str]) -> tuple[float, float] | None:
@@ -119,7 +125,8 @@ def query_beats_gradients(case: Case) -> tuple[str, str] | None:
 
 def borrowed_beats_gradients(case: Case) -> tuple[str, str] | None:
     """Return the text and the attack of the sign, or ``None``."""
-    return others_beat_gradients(case, case.borrowed, "an input made against another defence")
+    what = "an input made against another defence, or with its change shrunk,"
+    return others_beat_gradients(case, case.borrowed, what)
 
 
 def random_beats_gradients(case: Case) -> tuple[str, str] | None:
@@ -147,56 +154,22 @@ def in_gradients(name: str) -> Callable[[Case], tuple[str, str] | None]:
     return lambda case: gradient_signs.find(name, case.planned, case.gradient)
 
 
-@dataclass(frozen=True)
-class Sign:
-    """Row of the table of signs.
-
-    Attributes:
-        meaning: one sentence for readers.
-        look: function that looks for the sign in what was measured; ``None`` where a flag of a
-            single record is the sign.
-    """
-
-    meaning: str
-    look: Callable[[Case], tuple[str, str] | None] | None = None
-
-
-SIGNS: Mapping[str, Sign] = {
-    "one_step_beats_many": Sign(
-        "An attack of one step does better than those of many steps.", one_step_beats_many
-    ),
-    "query_beats_gradients": Sign(
-        "A search that only asks the network does better than all that follow its gradients.",
-        query_beats_gradients,
-    ),
-    "borrowed_beats_gradients": Sign(
-        "Inputs made against another defence do better than all that follow this one's gradients.",
-        borrowed_beats_gradients,
-    ),
-    "random_beats_gradients": Sign(
-        "Random changes do better than all attacks that follow gradients.", random_beats_gradients
-    ),
-    "success_falls_with_radius": Sign(
-        "Attacks that follow gradients do better with a smaller radius.", success_falls_with_radius
-    ),
-    "unlimited_attack_fails": Sign(
-        "An attack without a limit does not reach almost all labels.",
-        in_gradients("unlimited_attack_fails"),
-    ),
-    "gradients_vanish": Sign(
-        "Inputs have no gradient, or the loss of every attack is flat.",
-        in_gradients("gradients_vanish"),
-    ),
-    "gradients_mislead": Sign(
-        "Gradients point elsewhere than finite differences, or the loss does not rise along them.",
-        in_gradients("gradients_mislead"),
-    ),
-    "different_under_attack": Sign("The network answers an attack otherwise than it predicts."),
-    "lost_gradients": Sign("Gradients that an attack asks for are zero or not finite."),
-    "undeclared_random": Sign("The answers vary, and the defence does not declare it."),
-    "batch_dependent": Sign("An answer depends on the other inputs of its batch."),
+SIGNS: Mapping[str, Callable[[Case], tuple[str, str] | None] | None] = {
+    "one_step_beats_many": one_step_beats_many,
+    "query_beats_gradients": query_beats_gradients,
+    "borrowed_beats_gradients": borrowed_beats_gradients,
+    "random_beats_gradients": random_beats_gradients,
+    "success_falls_with_radius": success_falls_with_radius,
+    "unlimited_attack_fails": in_gradients("unlimited_attack_fails"),
+    "gradients_vanish": in_gradients("gradients_vanish"),
+    "gradients_mislead": in_gradients("gradients_mislead"),
+    "different_under_attack": None,
+    "lost_gradients": None,
+    "undeclared_random": None,
+    "batch_dependent": None,
 }
-"""THE table of signs of blinding: name → its meaning and where it is seen."""
+"""THE table of signs of blinding: name → where it is looked for, ``None`` where a flag of a single
+record is the sign. What they mean stands in ``flag_kinds.FLAG_KINDS``."""
 
 
 def judge_signs(drafts: Sequence[Draft]) -> None:
@@ -214,15 +187,18 @@ def judge_signs(drafts: Sequence[Draft]) -> None:
         draft.blinded = bool(draft.signs) and not (
             same and undefended is not None and not _better(draft, undefended)
         )
+        if not draft.blinded:
+            aside = Direction.INFORMATION
+            draft.signs = tuple(replace(sign, direction=aside) for sign in draft.signs)
 
 
 def find_signs(draft: Draft) -> tuple[TableFlag, ...]:
     """Return the signs of blinding of one defence."""
     case = Case(draft)
     found = [
-        TableFlag(name, *seen)
-        for name, sign in SIGNS.items()
-        if sign.look is not None and (seen := sign.look(case)) is not None
+        TableFlag(name, *seen, direction_of(name))
+        for name, look in SIGNS.items()
+        if look is not None and (seen := look(case)) is not None
     ]
     recorded = {
         flag.name: flag
@@ -239,7 +215,8 @@ def _better(draft: Draft, other: Draft) -> bool:
         return True
     # few examples make no difference significant: dropout that was left on left 34 % of 100, the
     # same network without it 25 %; cheats whose strongest case is another's batch lie 1 point apart
-    above = draft.worst.score.value - other.worst.score.value > LEVEL
+    sign = draft.headline.sign
+    above = sign * (draft.worst.score.value - other.worst.score.value) > LEVEL
     return above or significantly_better(draft.worst.evidence, other.worst.evidence)
 
 
@@ -260,19 +237,6 @@ def _steps(row: CellRow, examples: int) -> float:
     """Return the backward passes an example; the mean over draws of a random network is one."""
     asked = ((row.record.health if row.record else None) or {}).get("backward_passes")
     return float(asked) if asked is not None else _passes(row)["backward"] / examples
-
-
-def _by_success(run: Mapping[int, Outcome]) -> dict[int, Outcome]:
-    """Return outcomes of which an example is robust where the attacker misses the goal."""
-    return {
-        seed: replace(
-            outcome,
-            bits={"before": outcome.bits["eligible"], "after": ~outcome.bits["success"]},
-        )
-        if {"success", "eligible"} <= set(outcome.bits)
-        else outcome
-        for seed, outcome in run.items()
-    }
 
 
 def _percent(value: float) -> str:

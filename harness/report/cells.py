@@ -105,6 +105,8 @@ class CellRow:
         defense_control: whether the defence is a control.
         attack_control: whether the attack is a control.
         derived: whether the cell is an ensemble, judged from its members.
+        approximate: whether the attacker meets an approximate gradient of the defence.
+        thin: kinds of attacks that the matrix lacks.
         limits: fields of the budget.
         checks: module → whether it passed ``gauntlet check``, of the record's modules.
         record: the record that counts, if any.
@@ -135,6 +137,8 @@ class CellRow:
     defense_control: bool
     attack_control: bool
     derived: bool
+    approximate: bool
+    thin: tuple[str, ...]
     limits: Mapping[str, Any]
     checks: Mapping[str, RecordedCheck]
     record: Record | None
@@ -204,6 +208,8 @@ def _cell_row(row: Mapping[str, Any]) -> CellRow:
         reason=_optional(row["reason"]),
         by=_optional(row["by"]),
         derived=bool(row["ensemble"]),
+        approximate=bool(row.get("approximate", False)),
+        thin=tuple(row.get("thin") or ()),
         limits=row["budget"] if isinstance(row["budget"], Mapping) else {},
         checks=row.get("checks") or {},
         record=row["record"] if isinstance(row["record"], Record) else None,

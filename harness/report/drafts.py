@@ -9,10 +9,21 @@ from dataclasses import replace
 from harness.judge.flags import Flag
 from harness.report.cells import STATUSES, CellRow
 from harness.report.evidence import Decoder, Found
+from harness.report.flag_kinds import direction_of
 from harness.report.perturbation_size import mean_size, perturbation_size
 from harness.report.ranking_rules import Headline, heat_class
+from harness.report.resisting import reached, resisting
 from harness.report.tables import AttackRow, Row, TableCell, TableFlag
-from harness.report.worst_case import Estimate, Outcome, Worst, greedy, joint, pooled, single
+from harness.report.worst_case import (
+    Estimate,
+    Outcome,
+    Standing,
+    Worst,
+    greedy,
+    joint,
+    pooled,
+    single,
+)
 from harness.results.records import Record
 
 _TRAINING = ("sanitize", "train", "repair")
@@ -46,9 +57,13 @@ class Draft:
     Attributes:
         sources: label of a result from elsewhere → one of its cells.
         cells: attack → cell over its seeds.
+        own: attack → seed → outcomes of its cells, those of controls too.
+        elsewhere: label → seed → outcomes of other budgets and matrices.
         runs: label → seed → outcomes that count against the defence.
         worst: worst case over all runs, or ``None``.
+        untargeted: the same in a targeted matrix, by any error; else ``None``.
         gaps: cells of attacks that could have a result and have none.
+        attacks: cells of attacks on this defence, without controls and ensembles.
         complete: whether the defence can be ranked, as far as results go.
         strongest: label of the strongest single attack, or ``None``.
         signs: signs that the defence blinds attacks.
@@ -73,22 +88,28 @@ class Draft:
             for attack, found in by_attack.items()
         }
         own: Runs = {
-            attack: {row.seed: decoded[row.key] for row in found if row.key in decoded}
+            attack: {
+                row.seed: decoded[row.key]
+                for row in found
+                if row.key in decoded and decoded[row.key].decides(headline.kept)
+            }
             for attack, found in by_attack.items()
             if not found[0].derived
         }
         self.own, self.elsewhere = own, elsewhere
         self.sources = {label: next(iter(sources[label].values())) for label in elsewhere}
-        self.runs = own | elsewhere
+        self.runs = {
+            label: runs for label, runs in own.items() if not self.cells[label].is_control
+        } | elsewhere
         self.worst = self._worst()
+        self.untargeted = self._untargeted()
         self.gaps = [
             cell if cell.gap else replace(cell, word="other examples", reason=_OTHER)
             for attack, cell in self.cells.items()
             if cell.gap or (self._needs_bits(cell) and len(own[attack]) < cell.ok)
         ]
-        self.covered = sum(cell.applicable for cell in self.cells.values()) - len(self.gaps)
-        tried = [cell for cell in self.cells.values() if cell.score and not cell.is_control]
-        self.complete = not self.gaps and bool(tried)
+        self.attacks = [cell for cell in self.cells.values() if cell.is_attack]
+        self.complete = not self.gaps and any(cell.score for cell in self.attacks)
         self.strongest = self._strongest()
         self.seconds = _training_seconds(group)
         self.signs: tuple[TableFlag, ...] = ()
@@ -100,23 +121,37 @@ class Draft:
         return self.worst is not None and self.complete and not self.blinded
 
     def _needs_bits(self, cell: TableCell) -> bool:
-        return self.headline.rule != "single" and cell.applicable and cell.status == "ok"
+        joined = self.headline.rule != "single" and not (cell.derived or cell.is_control)
+        return joined and cell.covered
 
     def _worst(self) -> Worst | None:
-        if self.headline.rule == "joint":
-            return joint(self.runs)
-        if self.headline.rule == "greedy":
-            return greedy(self.runs)
+        if self.headline.rule != "single":
+            worst = resisting(self.runs, self.headline.rule, self.headline.kept)
+            return worst if self.headline.higher_is_better else reached(worst)
         scores = {
             attack: cell.score
             for attack, cell in self.cells.items()
-            if cell.score and not cell.derived
+            if cell.score and not cell.derived and not cell.is_control
         }
         return single(self.runs, scores, self.headline.higher_is_better, self.headline.kept)
 
+    def _untargeted(self) -> Worst | None:
+        if not self.headline.targeted:
+            return None
+        return greedy(self.runs) if self.headline.rule == "images" else joint(self.runs)
+
     def _strongest(self) -> str | None:
-        """Return the strongest single attack; of equals the cheapest, then the first planned."""
-        tried = [cell for cell in self.cells.values() if cell.score and not cell.derived]
+        """Return the strongest single attack; of equals the cheapest, then the first planned.
+
+        Where no target is reached, none is.
+        """
+        tried = [
+            cell
+            for cell in self.cells.values()
+            if cell.score
+            and not (cell.derived or cell.is_control)
+            and (cell.score.value or not self.headline.targeted)
+        ]
         sign = self.headline.sign
         best = min(
             tried, key=lambda c: (sign * c.score.value if c.score else 0.0, c.cost), default=None
@@ -124,40 +159,44 @@ class Draft:
         return best.attack if best else None
 
     def _only_elsewhere(self) -> tuple[str, ...]:
-        """Return the results of other budgets and matrices without which the score was higher."""
+        """Return the results of other budgets and matrices without which the score was better."""
         if self.worst is None:
             return ()
-        gains = {label: self.worst.without.get(label, 0.0) for label in self.elsewhere}
-        return tuple(label for label, value in gains.items() if value > self.worst.score.value)
+        score, sign = self.worst.score.value, self.headline.sign
+        without = {label: self.worst.without.get(label, score) for label in self.elsewhere}
+        return tuple(label for label, value in without.items() if sign * (value - score) > 0)
 
     def row(
-        self, attacks: Sequence[AttackRow], beaten_by: set[str] | None, base: float | None
+        self, attacks: Sequence[AttackRow], standing: Standing | None, base: float | None
     ) -> Row:
         """Return the defence's row.
 
         Args:
             attacks: columns of the table.
-            beaten_by: defences that are significantly better; ``None`` if it is not ranked.
+            standing: its place among the ranked ones; ``None`` if it is not ranked.
             base: seconds that the undefended network's training took.
         """
         measured = [self.cells[self.strongest]] if self.strongest else []
         measured += [cell for cell in self.cells.values() if cell.clean]
         sample = measured[0] if measured else next(iter(self.cells.values()))
         cells = [self.cells.get(a.attack) or _unplanned(a) for a in attacks]
-        ranked = beaten_by is not None
         return Row(
             defense=self.name,
             is_control=self.group[0].defense_control,
-            rank=1 + len(beaten_by) if beaten_by is not None else None,
+            rank=standing.rank if standing else None,
+            last=standing.last if standing else None,
             tied=False,
             bracket=None,
-            bound="" if ranked else ("upper" if self.headline.higher_is_better else "lower"),
+            bound="" if standing else ("upper" if self.headline.higher_is_better else "lower"),
             score=self.worst.score if self.worst else None,
             clean=sample.clean,
             control=sample.control,
+            untargeted=self.untargeted.score if self.untargeted else None,
             strongest=self.strongest,
-            covered=self.covered,
-            applicable=self.covered + len(self.gaps),
+            covered=sum(cell.covered for cell in self.attacks),
+            applicable=sum(cell.applicable for cell in self.attacks),
+            borrowed=sum(bool(c.made_against) and c.covered for c in self.cells.values()),
+            controls=sum(cell.is_control and cell.covered for cell in self.cells.values()),
             gaps=tuple(self.gaps),
             flags=(*self.signs, *(flag for cell in cells for flag in cell.flags)),
             signs=self.signs,
@@ -167,7 +206,9 @@ class Draft:
             contained=not any(row.self_reported for row in self.group),
             seconds=self.seconds,
             times=self.seconds / base if self.seconds is not None and base else None,
-            beaten_by=tuple(sorted(beaten_by or ())),
+            beaten_by=standing.beaten_by if standing else (),
+            approximate=self.group[0].approximate,
+            caveats=(),
             cells=tuple(replace(c, strongest=c.attack == self.strongest) for c in cells),
         )
 
@@ -210,6 +251,7 @@ def make_cell(
         score=whole,
         clean=clean,
         control=_figure(records, headline.control) if headline.control else None,
+        untargeted=_figure(records, headline.untargeted) if headline.untargeted else None,
         heat=heat_class(headline, first.task, whole.value, clean.value if clean else None)
         if whole
         else None,
@@ -227,7 +269,7 @@ def make_cell(
 
 
 def _unplanned(column: AttackRow) -> TableCell:
-    own = column.made_against and "made against this defence, or the same for every defence"
+    own = column.made_against and "this defence meets the same inputs in another column"
     status = "not_applicable"
     return TableCell(
         attack=column.attack,
@@ -240,6 +282,7 @@ def _unplanned(column: AttackRow) -> TableCell:
         score=None,
         clean=None,
         control=None,
+        untargeted=None,
         heat=None,
         strongest=False,
         derived=column.derived,
@@ -272,7 +315,8 @@ def _flags(found: Sequence[CellRow], more: Mapping[str, Sequence[Flag]]) -> tupl
     for row in found:
         own = row.record.flags if row.record else ()
         for flag in (*own, *more.get(row.key, ())):
-            named.setdefault(flag.name, TableFlag(flag.name, flag.text, row.attack))
+            direction = direction_of(flag.name, undefended=row.defense_control)
+            named.setdefault(flag.name, TableFlag(flag.name, flag.text, row.attack, direction))
     return tuple(named.values())
 
 

@@ -51,7 +51,8 @@ class Elsewhere:
         self._families: dict[tuple[str, ...], list[CellRow]] = {}
         self._asked: dict[tuple[str, ...], list[CellRow]] = {}
         for row in planned:
-            if row.status != "ok" or row.derived or row.stale or row.eps is None:
+            ignored = row.derived or row.attack_control or row.stale
+            if row.status != "ok" or ignored or row.eps is None:
                 continue
             if THREATS[row.threat_model].at_test == "perturb":
                 self._families.setdefault(_family(row), []).append(row)

@@ -51,6 +51,7 @@ def build(
         row(
             one.cell,
             one.record,
+            one.plan,
             stale=one.stale,
             missing=reasons.get(name, "not run yet"),
             checks=checks,
@@ -64,6 +65,7 @@ def build(
 def row(
     cell: Cell,
     record: Record | None,
+    plan: Plan | None = None,
     *,
     stale: bool,
     missing: str = "",
@@ -75,6 +77,7 @@ def row(
     Args:
         cell: the planned cell.
         record: the record that counts for it, if any.
+        plan: its plan, if any.
         stale: whether the record is stale.
         missing: the reason where there is no record.
         checks: results of ``gauntlet check`` on this machine.
@@ -90,11 +93,13 @@ def row(
         by = record.by
     elif cell.reason is not None:
         status, reason, by = cell.status, cell.reason, cell.by
+    access = THREATS[info.threat_model].access
+    approximate = plan is not None and info.defense_module in plan.approximate
     result: dict[str, Any] = {
         "key": cell.key,
         "cell_id": cell.id,
         **{name: getattr(info, name) for name in INFO},
-        "access": THREATS[info.threat_model].access,
+        "access": access,
         "budget": info.budget,
         "eps": info.budget.get("eps"),
         "status": status,
@@ -106,6 +111,9 @@ def row(
         "ensemble": bool(cell.members),
         "attack_control": info.attack_module in CONTROLS["attack"],
         "defense_control": info.defense_module in CONTROLS["defense"],
+        # an attacker without the defended network uses no gradient of the defence
+        "approximate": approximate and access == "victim",
+        "thin": plan.thin.get(info.matrix, ()) if plan else (),
         "checks": {} if record is None else module_checks(record, checks),
         "record": record,
         "replications": replicated,

@@ -13,15 +13,18 @@ from dataclasses import replace
 import pandas as pd
 
 from harness.judge.flags import Flag
+from harness.report.aim import misses
 from harness.report.blinding import judge_signs
+from harness.report.caveats import with_caveats
 from harness.report.cells import CellRow, cell_rows
 from harness.report.cross_flags import cross_flags
 from harness.report.drafts import Draft, elsewhere_runs, grouped
 from harness.report.evidence import Decoder, Elsewhere
+from harness.report.noise_floor import flag_noise
 from harness.report.perturbation_size import mean_size
 from harness.report.ranking_rules import Headline, headline_of
 from harness.report.tables import AttackRow, Row, Table
-from harness.report.worst_case import better
+from harness.report.worst_case import standings
 
 _ACCESS = ("victim", "oracle", "source", "none")
 _PLAYS = ("ok", "not_applicable")
@@ -59,7 +62,7 @@ def _table(
 ) -> Table:
     planned = _beside_one(planned)
     first = planned[0]
-    headline = headline_of(first.threat_model, first.task)
+    headline = headline_of(first.threat_model, first.task, first.goal)
     decoded = decoder.comparable(planned)
     broken = _broken(planned)
     drafts = []
@@ -68,12 +71,13 @@ def _table(
         runs = elsewhere_runs(sources, decoder, decoded)
         drafts.append(Draft(name, group, headline, decoded, more, broken, runs, sources))
     judge_signs(drafts)
+    flag_noise(drafts)
     attacks = _attacks(planned, drafts, headline, broken)
-    beaten = better({d.name: d.worst.evidence for d in drafts if d.worst and d.rankable})
+    places = standings({d.name: d.worst.evidence for d in drafts if d.worst and d.rankable})
     base = next((d.seconds for d in drafts if d.group[0].defense_control and d.seconds), None)
-    rows = [draft.row(attacks, beaten.get(draft.name), base) for draft in drafts]
+    rows = [draft.row(attacks, places.get(draft.name), base) for draft in drafts]
     rows.sort(key=lambda row: _place(row, headline))
-    return Table(
+    table = Table(
         benchmark=first.benchmark,
         matrix=first.matrix,
         task=first.task,
@@ -84,6 +88,7 @@ def _table(
         limits=dict(first.limits),
         goal=first.goal,
         headline=headline,
+        misses=misses(drafts) if headline.targeted else {},
         rows=tuple(_bracketed([row for row in rows if row.rank])),
         unranked=tuple(row for row in rows if not row.rank),
         attacks=tuple(attacks),
@@ -91,7 +96,9 @@ def _table(
         seeds=tuple(sorted({row.seed for row in planned})),
         examples=next((outcome.size for outcome in decoded.values()), None),
         measured=max((_finished(row) for row in planned), default="") or None,
+        thin=first.thin,
     )
+    return with_caveats(table)
 
 
 def _beside_one(planned: Sequence[CellRow]) -> list[CellRow]:
@@ -175,9 +182,10 @@ def _only(attack: str, drafts: Sequence[Draft], headline: Headline) -> float | N
     return plain.fmean(lost) if lost else None
 
 
-def _place(row: Row, headline: Headline) -> tuple[int, float, float, str]:
-    score = headline.sign * row.score.value if row.score else -2.0
-    return row.rank or 0, -score, -(row.clean.value if row.clean else 0.0), row.defense
+def _place(row: Row, headline: Headline) -> tuple[float, int, float, str]:
+    """Order by the figure as pages print it, so that no row stands above one that looks better."""
+    score = headline.sign * round(row.score.value, 3) if row.score else -2.0
+    return -score, row.rank or 0, -(row.clean.value if row.clean else 0.0), row.defense
 
 
 def _bracketed(rows: Sequence[Row]) -> list[Row]:

@@ -1,8 +1,9 @@
-"""Ranking rules: the figure that ranks defences under each threat model and task."""
+"""Ranking rules: the figure that ranks defences under each threat model, task and goal."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from harness.config.threat import THREATS
 from harness.judge import metrics
@@ -13,11 +14,13 @@ class Headline:
     """The figure that ranks defences, with its texts.
 
     Attributes:
-        rule: ``joint``, ``greedy`` or ``single`` (see ``worst_case``).
+        rule: ``joint``, ``greedy``, ``images`` or ``single`` (see ``worst_case``).
         metric: key of the figure in a record.
         clean: key of the figure beside it.
         control: key of the same figure for a network trained without the attack, or empty.
-        kept: outcome bit that means "robust" in a paired test.
+        kept: outcome bit that decides whether an example is robust, in the worst case and in paired
+            tests: ``after`` (right after the attack), ``success`` (the goal is not reached), or
+            ``pixels``, where those that resist are counted.
         higher_is_better: direction, from the defender's side.
         title: column title.
         short: name of one cell's figure.
@@ -25,6 +28,11 @@ class Headline:
         how: the rule in a sentence.
         brief: the rule in one sentence, for the top of a page.
         things: what is counted.
+        untargeted: key of the figure beside that of a targeted matrix, which counts any error;
+            empty where the goal is any error.
+        untargeted_title: its title.
+        untargeted_how: what it is, in a sentence.
+        target: rule that chose the targets, in a few words; empty without targets.
     """
 
     rule: str
@@ -39,6 +47,15 @@ class Headline:
     how: str
     brief: str
     things: str
+    untargeted: str = ""
+    untargeted_title: str = ""
+    untargeted_how: str = ""
+    target: str = ""
+
+    @property
+    def targeted(self) -> bool:
+        """Whether attacks must reach a target class, not merely any error."""
+        return bool(self.target)
 
     @property
     def sign(self) -> int:
@@ -112,6 +129,47 @@ _GREEDY = Headline(
     "averaged over attacks.",
     things="{things}",
 )
+_TARGETED = Headline(
+    rule="joint",
+    metric="attack_success_rate",
+    clean="{clean}",
+    control="",
+    kept="success",
+    higher_is_better=False,
+    title="Targeted success",
+    short="targeted success",
+    what="share of {things} whose target class some attack reaches; lower is better",
+    how="Each example has a target class: {target}. {one} counts as resisting only if no attack "
+    "reaches its target on it, so the success is at least that of each single attack; the other "
+    "{things} resist. Only {things} that are right before the attack and not of their target class "
+    "count. An error that misses the target is no success; robust accuracy counts it.",
+    brief="The attacks are targeted: they must make the network answer {target}. {one} counts as "
+    "resisting only if no attack reaches its target on it.",
+    things="{things}",
+    untargeted="{robust}",
+    untargeted_title="Robust accuracy",
+    untargeted_how="Share of all {things} that are right before and after every attack. Here any "
+    "error counts, also one that misses the target; attacks without a target may cause more.",
+    target="{target}",
+)
+_TARGETED_MAPS = replace(
+    _TARGETED,
+    rule="images",
+    metric="targeted_success_rate",
+    kept="pixels",
+    what="share of pixels whose target class the strongest attack on each image reaches; lower is "
+    "better",
+    how="Each pixel has a target class: {target}. Each image counts with the attack that makes "
+    "most of its pixels their target, so the success is at least that of each single attack; the "
+    "other pixels resist. Only labelled pixels that are right before the attack and not of their "
+    "target class count. An error that misses the target is no success; mIoU counts it.",
+    brief="The attacks are targeted: they must make the network answer {target} at each pixel. "
+    "Each image counts with the attack that reaches most targets.",
+    untargeted_title="mIoU left",
+    untargeted_how="mIoU with the attack on each image that lowers the pooled mIoU most (greedy "
+    "choice). Here any error counts, also one that misses the target; attacks without a target may "
+    "cause more.",
+)
 
 _WORDS: dict[str, dict[str, str]] = {
     "classification": {
@@ -146,19 +204,25 @@ _RULES: dict[str | None, dict[str, Headline]] = {
 """The attack's hook at test time → task → headline."""
 
 
-def _filled(template: Headline, task: str) -> Headline:
-    words = _WORDS[task] | {"clean": metrics.CLEAN[task]}
-    return replace(
-        template,
-        metric=template.metric.format(**words),
-        clean=template.clean.format(**words),
-        title=template.title.format(**words),
-        short=template.short.format(**words),
-        what=template.what.format(**words),
-        how=template.how.format(**words),
-        brief=template.brief.format(**words),
-        things=template.things.format(**words),
-    )
+_TARGETS = {
+    "next": "the class that follows the true one",
+    "random": "another class, drawn for each example",
+    "least_likely": "the class that the network finds least likely",
+}
+"""Rule that chooses targets → the rule in words; any other is the number of a class."""
+
+_TARGETED_RULES = {"classification": _TARGETED, "segmentation": _TARGETED_MAPS}
+"""Task → headline of a targeted matrix."""
+
+
+def _filled(template: Headline, task: str, target: str = "") -> Headline:
+    words = _WORDS[task] | {"clean": metrics.CLEAN[task], "target": target}
+    texts: dict[str, Any] = {
+        part.name: value.format(**words)
+        for part in fields(template)
+        if isinstance(value := getattr(template, part.name), str)
+    }
+    return replace(template, **texts)
 
 
 HEADLINES: dict[tuple[str, str], Headline] = {
@@ -166,18 +230,28 @@ HEADLINES: dict[tuple[str, str], Headline] = {
     for threat in THREATS.values()
     for task, headline in _RULES[threat.at_test].items()
 }
-"""(threat model, task) → headline: THE table of ranking rules."""
+"""(threat model, task) → headline of an untargeted matrix: THE table of ranking rules."""
 
 
-def headline_of(threat_model: str, task: str) -> Headline:
-    """Return the headline of a threat model and a task.
+def headline_of(threat_model: str, task: str, goal: str = "untargeted") -> Headline:
+    """Return the headline of a threat model, a task and a goal.
+
+    Args:
+        threat_model: name of the threat model.
+        task: name of the task.
+        goal: label of a matrix's goal, ``untargeted`` or ``targeted: RULE``.
 
     >>> headline_of("evasion", "classification").metric
     'robust_accuracy'
     >>> headline_of("backdoor", "classification").higher_is_better
     False
+    >>> headline_of("evasion", "classification", "targeted: 3").target
+    'class 3'
     """
-    return HEADLINES[threat_model, task]
+    _, targeted, rule = goal.partition("targeted: ")
+    if not targeted:
+        return HEADLINES[threat_model, task]
+    return _filled(_TARGETED_RULES[task], task, _TARGETS.get(rule, f"class {rule}"))
 
 
 def heat_class(headline: Headline, task: str, value: float, clean: float | None) -> int | None:

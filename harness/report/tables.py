@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.report.flag_kinds import Direction
 from harness.report.perturbation_size import PerturbationSize
 from harness.report.ranking_rules import Headline
 from harness.report.worst_case import Estimate
@@ -22,11 +23,34 @@ def made_by(attack: str, made_against: str | None) -> str:
 
 @dataclass(frozen=True)
 class TableFlag:
-    """A flag of a cell: name, sentence and the attack of its column."""
+    """A flag of a cell.
+
+    Attributes:
+        name: key of ``flag_kinds.FLAG_KINDS``.
+        text: a sentence with the figures.
+        attack: the attack of its column.
+        direction: what it speaks for or doubts.
+    """
 
     name: str
     text: str
     attack: str
+    direction: Direction
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """What must be said beside a defence's number.
+
+    Attributes:
+        name: key of ``caveats.CAVEATS``.
+        text: a few words for readers.
+        warn: whether the number may be worth less than it looks.
+    """
+
+    name: str
+    text: str
+    warn: bool
 
 
 @dataclass(frozen=True)
@@ -44,6 +68,7 @@ class TableCell:
         score: the headline figure.
         clean: the same kind of figure without the attack.
         control: the headline figure of the network that was trained without the attack.
+        untargeted: in a targeted matrix the figure that counts any error, else ``None``.
         heat: damage class 0–9.
         strongest: whether this is the row's strongest single attack.
         derived: whether the attack is an ensemble.
@@ -67,6 +92,7 @@ class TableCell:
     score: Estimate | None
     clean: Estimate | None
     control: Estimate | None
+    untargeted: Estimate | None
     heat: int | None
     strongest: bool
     derived: bool
@@ -85,22 +111,31 @@ class TableCell:
         return made_by(self.attack, self.made_against)
 
     @property
-    def applicable(self) -> bool:
-        """Whether the cell counts towards coverage.
+    def is_attack(self) -> bool:
+        """Whether it is an attack on this defence: no control, no ensemble, nothing borrowed."""
+        return not (self.is_control or self.derived or self.made_against)
 
-        Without a result, borrowed inputs count only where this defence is the reason.
+    @property
+    def covered(self) -> bool:
+        """Whether every seed has a result."""
+        return self.status == "ok"
+
+    @property
+    def applicable(self) -> bool:
+        """Whether the cell needs a result for the defence to be ranked.
+
+        Of controls and borrowed inputs only those that fail because of this defence.
         """
         if self.status == "not_applicable" or self.derived:
             return False
-        if self.status == "ok":
-            return True
-        failed_itself = self.by == "defense" and self.status != "blocked"
-        return not self.broken if self.made_against is None else failed_itself
+        if self.is_attack:
+            return self.covered or not self.broken
+        return self.by == "defense" and self.status not in ("ok", "blocked")
 
     @property
     def gap(self) -> bool:
         """Whether an attack that could have a result has none, or not on every seed."""
-        return self.applicable and self.status != "ok"
+        return self.applicable and not self.covered
 
 
 @dataclass(frozen=True)
@@ -111,16 +146,20 @@ class Row:
         defense: label of the defence.
         is_control: whether the defence is a control.
         rank: 1 + the number of defences that are significantly better; ``None`` if unranked.
+        last: the worst place: all ranked defences but those that are significantly worse.
         tied: whether another defence has the same rank.
         bracket: number of a group of rows without a significant difference between any two.
         bound: empty, or ``upper``/``lower`` where an applicable attack lacks a result.
         score: the headline figure in the worst case.
         clean: the same kind of figure without an attack.
         control: ``TableCell.control`` of the strongest attack.
+        untargeted: in a targeted matrix the worst case that counts any error, else ``None``.
         strongest: the strongest single attack; if unranked, the strongest of those measured.
-        covered: number of attacks with a result.
-        applicable: number of attacks that could have a result.
-        gaps: cells of applicable attacks without a result.
+        covered: number of attacks on this defence with a result; controls are no attacks.
+        applicable: number of attacks on this defence that could have a result.
+        borrowed: number of results on inputs of other cells.
+        controls: number of controls with a result.
+        gaps: cells that need a result and have none.
         flags: flags of all cells.
         signs: those of them that are signs of blinding.
         blinded: whether a sign keeps the defence from being ranked.
@@ -130,21 +169,27 @@ class Row:
         seconds: training time, mean over records.
         times: training time as a multiple of the undefended control's.
         beaten_by: defences that are significantly better.
+        approximate: whether the defence's gradient is approximate, where the attacker uses it.
+        caveats: what must be said beside the score.
         cells: one a column, in the order of the table's attacks.
     """
 
     defense: str
     is_control: bool
     rank: int | None
+    last: int | None
     tied: bool
     bracket: int | None
     bound: str
     score: Estimate | None
     clean: Estimate | None
     control: Estimate | None
+    untargeted: Estimate | None
     strongest: str | None
     covered: int
     applicable: int
+    borrowed: int
+    controls: int
     gaps: tuple[TableCell, ...]
     flags: tuple[TableFlag, ...]
     signs: tuple[TableFlag, ...]
@@ -155,7 +200,16 @@ class Row:
     seconds: float | None
     times: float | None
     beaten_by: tuple[str, ...]
+    approximate: bool
+    caveats: tuple[Caveat, ...]
     cells: tuple[TableCell, ...]
+
+    @property
+    def place(self) -> str:
+        """The places that the defence may have, as ``1–3``; a dash if it is not ranked."""
+        if self.rank is None:
+            return "–"
+        return f"{self.rank}" if self.rank == self.last else f"{self.rank}–{self.last}"
 
 
 @dataclass(frozen=True)
@@ -214,6 +268,7 @@ class Table:
         limits: fields of the budget.
         goal: goal of the attacks.
         headline: the figure that ranks.
+        misses: in a targeted table, attack → why it is doubtful whether it aims.
         rows: ranked defences, best first.
         unranked: defences with gaps, best first.
         attacks: columns by access, then strongest first, controls last.
@@ -221,6 +276,7 @@ class Table:
         seeds: seeds of the cells.
         examples: number of examples that were judged.
         measured: ISO time of the newest result.
+        thin: kinds of attacks that the matrix lacks.
     """
 
     benchmark: str
@@ -233,6 +289,7 @@ class Table:
     limits: Mapping[str, Any]
     goal: str
     headline: Headline
+    misses: Mapping[str, str]
     rows: tuple[Row, ...]
     unranked: tuple[Row, ...]
     attacks: tuple[AttackRow, ...]
@@ -240,6 +297,17 @@ class Table:
     seeds: tuple[int, ...]
     examples: int | None
     measured: str | None
+    thin: tuple[str, ...]
+
+    @property
+    def aimless(self) -> bool:
+        """Whether attacks were measured with targets, and it is doubtful whether any aims."""
+        measured = {
+            a.attack
+            for a in self.attacks
+            if a.covered and not (a.is_control or a.derived or a.made_against)
+        }
+        return bool(self.misses) and measured <= set(self.misses)
 
     @property
     def unbounded(self) -> bool:

@@ -1,14 +1,18 @@
 """Worst case of a defence over all attacks, and paired tests between defences.
 
-There are three rules, each a function: ``joint`` (an example counts as robust only if every attack
-fails on it), ``greedy`` (segmentation: each image meets the attack that lowers the pooled mIoU
-most) and ``single`` (one attack is chosen for the whole set, so the most successful one counts).
+There are four rules: ``joint`` (an example counts as robust only if every attack fails on it: makes
+no error, or in a targeted matrix no error that is the target), ``greedy`` (segmentation: each image
+meets the attack that lowers the pooled mIoU most), ``images`` (segmentation with targets, see
+``resisting``) and ``single`` (one attack is chosen for the whole set, so the most successful one
+counts).
+
 Seeds are averaged and never add examples: intervals and paired tests see each example once.
 """
 
 from __future__ import annotations
 
 import statistics as plain
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -63,11 +67,19 @@ class Outcome:
         ids: digest and number of the examples; only outcomes with equal ids can be compared.
         bits: ``before, after, success, eligible`` → bool ``[N]``.
         confusions: ``before, after`` → ``[N, K, K + 1]``.
+        targets: pixels of each image that have a target, where the record counts them.
     """
 
     ids: str
     bits: Mapping[str, NDArray[np.bool_]]
     confusions: Mapping[str, NDArray[np.integer]]
+    targets: metrics.Aimed | None = None
+
+    def decides(self, kept: str) -> bool:
+        """Return whether it has what a headline counts; see ``Headline.kept``."""
+        if kept == "pixels":
+            return self.targets is not None
+        return kept in self.bits or bool(self.confusions)
 
     @property
     def size(self) -> int:
@@ -82,10 +94,13 @@ class Evidence:
     Attributes:
         robust: ``[N]`` share of seeds in which attacks fail on the example, NaN where not counted.
         counts: ``[N, K, K + 1]`` worst confusions, summed over seeds (segmentation).
+        pixels: ``[N, 2]`` pixels that resist, and pixels asked, summed over seeds (segmentation
+            with targets).
     """
 
     robust: Floats | None = None
     counts: NDArray[np.integer] | None = None
+    pixels: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +118,26 @@ class Worst:
     without: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Place of one defence among those that are ranked.
+
+    Attributes:
+        rank: best place that it may have: 1 + the number of defences that are significantly better.
+        last: worst place: all but the number of defences that are significantly worse.
+        beaten_by: the defences that are significantly better, by name.
+    """
+
+    rank: int
+    last: int
+    beaten_by: tuple[str, ...]
+
+
 Runs = Mapping[str, Mapping[int, Outcome]]  # attack → seed → outcome
+
+COUNTED = {"after": "before", "success": "eligible"}
+"""Bit that decides whether an example is robust → bit of the examples that it is asked of: of those
+that are not right before the attack, none is robust in accuracy, and none counts in success."""
 
 
 def decode(record: Record) -> Outcome | None:
@@ -119,7 +153,8 @@ def decode(record: Record) -> Outcome | None:
             if not all(part.any() for part in counts.values()):
                 return None
             shape = list(counts["before"].shape)
-            return Outcome(f"{record.stages.get('slice')}:{shape}", {}, counts)
+            ids = f"{record.stages.get('slice')}:{shape}"
+            return Outcome(ids, {}, counts, codec.unpack_aimed(maps))
     except ValueError:
         return None
     return None
@@ -172,8 +207,13 @@ def pooled(figures: Sequence[Metric], examples: int | None = None) -> Estimate |
     )
 
 
-def joint(runs: Runs) -> Worst | None:
-    """Count an example as robust only if it is right before and after *every* attack.
+def joint(runs: Runs, kept: str = "after") -> Worst | None:
+    """Count an example as robust only if *every* attack fails on it.
+
+    Args:
+        runs: decoded outcomes; those without the bit are left out.
+        kept: ``after``: the share of all examples that are right before and after every attack;
+            ``success``: the share of eligible examples on which no attack reaches its goal.
 
     >>> bits = {"before": np.array([1, 1, 1, 0], bool)}
     >>> first = Outcome("", {**bits, "after": np.array([1, 1, 0, 0], bool)}, {})
@@ -181,28 +221,37 @@ def joint(runs: Runs) -> Worst | None:
     >>> joint({"a": {0: first}, "b": {0: second}}).score.value
     0.25
     """
-    per_seed, spared = [], {attack: 0.0 for attack in runs}
-    by_seed = _by_seed(runs, "before")
-    for outcomes in by_seed.values():
+    per_seed, counts, spared = [], list[int](), {attack: 0.0 for attack in runs}
+    for outcomes in by_seed(runs, kept).values():
         attacks = list(outcomes)
-        right = np.all([outcomes[a].bits["before"] for a in attacks], axis=0)
-        broken = np.stack([~outcomes[a].bits["after"] for a in attacks])
+        # equal for all attacks, but where a random network drew other least likely classes
+        asked = np.any([outcomes[a].bits[COUNTED[kept]] for a in attacks], axis=0)
+        broken = np.stack([_broken(outcomes[a], kept) for a in attacks])
         times = broken.sum(axis=0)
-        per_seed.append(right & (times == 0))
+        n = len(asked) if kept == "after" else int(asked.sum())
+        if not n:
+            continue
+        robust = np.where(asked, times == 0, 0.0 if kept == "after" else np.nan)
+        per_seed.append(robust)
+        counts.append(n)
         for row, attack in zip(broken, attacks, strict=True):
-            spared[attack] += float(np.mean(right & row & (times == 1)))
+            spared[attack] += float(np.sum(asked & row & (times == 1))) / n
     if not per_seed:
         return None
-    k, n = [int(robust.sum()) for robust in per_seed], [len(robust) for robust in per_seed]
-    score = rate([a / b for a, b in zip(k, n, strict=True)], k, n)
+    k = [int(np.nansum(robust)) for robust in per_seed]
+    score = rate([a / b for a, b in zip(k, counts, strict=True)], k, counts)
     without = {attack: score.value + more / len(per_seed) for attack, more in spared.items()}
     return Worst(score, Evidence(robust=np.mean(per_seed, axis=0)), without)
+
+
+def _broken(outcome: Outcome, kept: str) -> NDArray[np.bool_]:
+    return ~outcome.bits["after"] if kept == "after" else outcome.bits["success"]
 
 
 def greedy(runs: Runs) -> Worst | None:
     """Choose for each image the attack that lowers the pooled mIoU most."""
     values, chosen, before = [], [], []
-    for outcomes in _by_seed(runs, "after").values():
+    for outcomes in by_seed(runs, "after").values():
         stack = np.stack([outcome.confusions["after"] for outcome in outcomes.values()])
         worst = metrics.worst_case_miou(stack)
         values.append(worst.miou)
@@ -264,7 +313,7 @@ def _robust(outcome: Outcome, name: str) -> Floats | None:
     return outcome.bits[name].astype(np.float64)
 
 
-def _by_seed(runs: Runs, part: str) -> dict[int, dict[str, Outcome]]:
+def by_seed(runs: Runs, part: str) -> dict[int, dict[str, Outcome]]:
     """Return the outcomes that have a part, by seed, then attack."""
     found: dict[int, dict[str, Outcome]] = {}
     for attack, outcomes in runs.items():
@@ -294,10 +343,27 @@ def better(evidence: Mapping[str, Evidence]) -> dict[str, set[str]]:
     return beaten
 
 
+def standings(evidence: Mapping[str, Evidence]) -> dict[str, Standing]:
+    """Return defence → its standing."""
+    beaten = better(evidence)
+    beats = Counter(winner for winners in beaten.values() for winner in winners)
+    return {
+        name: Standing(1 + len(winners), len(beaten) - beats[name], tuple(sorted(winners)))
+        for name, winners in beaten.items()
+    }
+
+
 def significantly_better(a: Evidence, b: Evidence) -> bool:
     """Return whether the first is better than the second in one paired test."""
     sign, p = _test(a, b, statistics.DRAWS)
     return sign > 0 and p < ALPHA
+
+
+def share_of_pixels(pooled: Floats) -> Floats:
+    """Return resisting over asked pixels of pooled counts ``[D, 2]``; NaN where none is asked."""
+    share: Floats = np.full(len(pooled), np.nan)
+    np.divide(pooled[:, 0], pooled[:, 1], out=share, where=pooled[:, 1] > 0)
+    return share
 
 
 def _test(a: Evidence, b: Evidence, draws: int) -> tuple[int, float]:
@@ -307,6 +373,13 @@ def _test(a: Evidence, b: Evidence, draws: int) -> tuple[int, float]:
         first, second = (a.robust > b.robust) & both, (b.robust > a.robust) & both
         return int(np.sign(int(first.sum()) - int(second.sum()))), statistics.mcnemar_exact(
             first, second
+        )
+    if a.pixels is not None and b.pixels is not None and len(a.pixels) == len(b.pixels):
+        difference = float(
+            share_of_pixels(a.pixels.sum(0)[None])[0] - share_of_pixels(b.pixels.sum(0)[None])[0]
+        )
+        return int(np.sign(difference)), statistics.paired_permutation(
+            a.pixels, b.pixels, share_of_pixels, draws, 0
         )
     if a.counts is not None and b.counts is not None and a.counts.shape == b.counts.shape:
         found = metrics.miou_difference(a.counts, b.counts, draws=draws)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.judge.flipped import BINS, Flipped
+from harness.judge.maps import Aimed
 
 Array = NDArray[Any]
 Bits = NDArray[np.bool_]
@@ -94,6 +95,25 @@ def unpack_outcomes(part: Part) -> dict[str, Bits]:
     """Return name → bool ``[N]``, of the names in ``OUTCOMES`` that a record has."""
     n = _field(part, "n")
     return {name: unpack_bits(part[name], n) for name in OUTCOMES if part.get(name)}
+
+
+def pack_aimed(aimed: Aimed) -> str:
+    """Return the pixels of each image that have a target as text, counts ``[N, 3]``."""
+    return pack_counts(np.column_stack((aimed.asked, aimed.reached, aimed.wrong)))
+
+
+def unpack_aimed(part: Part) -> Aimed | None:
+    """Return the pixels that have a target, or ``None`` in records that do not count them.
+
+    Args:
+        part: the record's ``confusions``.
+    """
+    if "targets" not in part:
+        return None
+    shape = _field(part, "shape")
+    images = shape[0] if isinstance(shape, list) and shape else None
+    counts = unpack_counts(part["targets"], [images, 3]).astype(np.int64)
+    return Aimed(*counts.T)
 
 
 def unpack_confusions(part: Part, role: str) -> NDArray[np.uint32]:

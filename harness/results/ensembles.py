@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from harness.common.status import By, Status
-from harness.judge.metrics import worst_case_miou
+from harness.judge.metrics import Aimed, worst_case_miou
 from harness.judge.segmentation import segmentation
 from harness.judge.values import proportion
 from harness.results import codec
@@ -79,7 +79,9 @@ def _segmentation(members: Sequence[Record]) -> Score:
     after = np.stack([codec.unpack_confusions(confusions, "after") for confusions in packed])
     choice = worst_case_miou(after).choice
     worst = after[choice, np.arange(len(choice))]
-    judged = segmentation(before, worst)
+    aimed = [one for one in map(codec.unpack_aimed, packed) if one is not None]
+    targets = _most_reached(aimed) if len(aimed) == len(packed) else None
+    judged = segmentation(before, worst, targets=targets)
     return Score(
         metrics=recorded(judged.metrics),
         parts=recorded(judged.parts),
@@ -88,7 +90,21 @@ def _segmentation(members: Sequence[Record]) -> Score:
             "classes": packed[0].get("classes", []),
             "before": codec.pack_counts(before),
             "after": codec.pack_counts(worst),
-        },
+        }
+        | ({"targets": codec.pack_aimed(targets)} if targets else {}),
+    )
+
+
+def _most_reached(members: Sequence[Aimed]) -> Aimed:
+    """Return of each image the counts of the member that reaches its target on most pixels."""
+    choice = (
+        np.stack([one.reached for one in members]).argmax(axis=0),
+        np.arange(len(members[0].reached)),
+    )
+    return Aimed(
+        np.stack([one.asked for one in members])[choice],
+        np.stack([one.reached for one in members])[choice],
+        np.stack([one.wrong for one in members])[choice],
     )
 
 

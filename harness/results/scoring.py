@@ -174,10 +174,15 @@ def goal_of(
     if info.goal != "targeted: least_likely":
         return None
     before = outputs["before"]
-    if before.ndim == 2:
+    if before.ndim == 2 and info.task == "classification":
         return np.asarray(before.argmin(axis=1))
-    drawn = store.part(stages["attack"], "goal") / "goal.npy"  # other draws have another least one
-    return np.array(load_array(drawn)) if drawn.is_file() else before.mean(axis=0).argmin(axis=1)
+    if "attack" in stages:  # other draws have another least one
+        drawn = store.part(stages["attack"], "goal") / "goal.npy"
+        if drawn.is_file():
+            return np.array(load_array(drawn))
+    if info.task == "segmentation":
+        return Absent("class maps do not say which class the network finds least likely")
+    return np.asarray(before.mean(axis=0).argmin(axis=1))
 
 
 def foreign_labels(info: RecordedCell) -> bool:
@@ -251,7 +256,15 @@ def judge_segmentation(
         **{role: codec.pack_counts(array) for role, array in counts.items()},
     }
     changed = metrics.flips(before, after, y, void)
-    judged = metrics.segmentation(counts["before"], counts["after"], pixels=changed)
+    targets: metrics.Aimed | Absent | None = None
+    if isinstance(goal, np.ndarray):
+        targets = metrics.aimed(before, after, y, goal, void)
+        result.confusions["targets"] = codec.pack_aimed(targets)
+    elif goal is not None:
+        targets = goal
+    judged = metrics.segmentation(
+        counts["before"], counts["after"], pixels=changed, targets=targets
+    )
     missing = {
         role: metrics.count_not_finite(drawn[role].worst, y, void) for role in ("before", "after")
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from harness.running.output_check import check_output
 from harness.running.ready_set import ReadySet
 from harness.running.recorder import Recorder
 from harness.running.service_output import accept_service
+from harness.running.tally import Tally
 from harness.storage.mirror import Mirror
 from harness.storage.receipt import ReceiptDraft
 from harness.storage.run_folder import RunFolder
@@ -48,17 +49,6 @@ most. All white-box cells of a network wait for its probe."""
 
 PROVENANCE_ONLY = ("import", "train", "sanitize", "repair", "poison", "deliver", "learn", "apply")
 """Roles of a cell's stages that its score does not read; they record its provenance."""
-
-
-@dataclass
-class Tally:
-    """Figures of a run."""
-
-    stages: int = 0
-    failed: int = 0
-    records: int = 0
-    seconds: float = 0.0
-    overheads: list[float] = field(default_factory=list)
 
 
 class _Running(NamedTuple):
@@ -312,12 +302,11 @@ class Scheduler:
             out.mkdir()
             broken = replace(result, status="contract_violation", reason=str(error), by=None)
             receipt = self.store.commit(stage.key, out, self._draft(stage, broken))
-        self.tally.stages += 1
+        self.tally.count(receipt)
         self.done.append(stage.key)
         if receipt.status == "ok":
             self._ready.done(stage.key)
         else:
-            self.tally.failed += 1
             self._rule_out(stage.key)
         self._settle(stage)
         self.tell(self.tally.stages, self._total, f"{stage.kind} {receipt.status}")

@@ -233,6 +233,16 @@ def test_an_attack_answers_for_itself(found, attack, ending):
     assert found("attacks", attack=attack) == ending
 
 
+def test_the_terminal_counts_not_applicable_apart_from_failed(tmp_path):
+    checkout = Checkout(tmp_path)
+    checkout.module("attack", "declines", ATTACKS["declines"])
+    checkout.module("attack", "raises", ATTACKS["raises"])
+    checkout.benchmark(matrix(attacks=["declines", "noop"]))
+    assert ", 1 not applicable, 0 failed, 2 records written" in checkout.run().said
+    checkout.benchmark(matrix(attacks=["declines", "noop", "raises"]))
+    assert "), 1 failed, 1 records written" in checkout.run().said
+
+
 def test_a_victim_answers_for_what_it_blocks(found):
     for victim in ("sloppy", "untrained"):
         assert found("victims", victim=victim) == ("blocked", "victim", "train")

@@ -38,6 +38,8 @@ def large() -> Benchmark:
         {
             "schema": "benchmark/1",
             "name": "large",
+            "title": "Large",
+            "question": "Is it planned in time?",
             "ceiling": {"minutes": 1.0, "memory_gb": 1.0},
             "matrices": [matrix],
         }

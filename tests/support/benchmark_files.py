@@ -11,9 +11,13 @@ from harness.config.benchmark import load_benchmark
 QUICK = """\
 schema: benchmark/1
 name: quick
+title: Quick
+question: Does all of it run?
 ceiling: {minutes: 5, memory_gb: 4}
 matrices:
 - name: digits-linf
+  title: Handwritten digits
+  question: What is left of a defence?
   threat_model: evasion
   data: {student: {name: digits, train_fraction: 1.0}}
   victims: [small-cnn]

@@ -26,3 +26,40 @@ class Page(HTMLParser):
 
 def html_of(site):
     return sorted(site.rglob("*.html"))
+
+
+class _Prose(HTMLParser):
+    """Text of a page, with a mark on what is no prose: code, figures, cells of tables."""
+
+    APART = frozenset({"script", "style", "code", "svg", "title", "td", "th"})
+    INLINE = frozenset({"a", "b", "i", "span"})
+    EMPTY = frozenset({"br", "img", "input", "link", "meta", "wbr"})
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.parts: list[tuple[bool, str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+        if tag not in self.INLINE:
+            self.parts.append((True, " "))
+
+    def handle_data(self, data):
+        self.parts.append((self.APART.isdisjoint(self.open), data))
+
+
+def text_of(page: str) -> str:
+    """Return the text of a page or a part of one, with single spaces."""
+    return " ".join("".join(text for _, text in _Prose(page).parts).split())
+
+
+def prose_of(page: str) -> str:
+    """Return the text outside tables, figures and code."""
+    return " ".join("".join(text for prose, text in _Prose(page).parts if prose).split())

@@ -23,7 +23,7 @@ from harness.config.catalog import FOLDERS
 from harness.planning.plan import Cell, Only, Plan
 from harness.results import records
 from harness.results.records import Record
-from harness.running.scheduler import Tally
+from harness.running.tally import Tally
 from harness.workspace import Workspace
 from tests.support.module_sources import ALL_THREATS, ANY_LIMIT, MODULES, Json
 
@@ -32,6 +32,8 @@ def matrix(name: str = "m", **changes: Any) -> Json:
     """A matrix of one cell on digits, which borrows nothing; any key may be given otherwise."""
     found = {
         "name": name,
+        "title": f"Matrix {name}",
+        "question": "Does it run?",
         "threat_model": "evasion",
         "data": {"student": "digits"},
         "victims": ["tiny"],
@@ -116,6 +118,8 @@ class Checkout:
         text = {
             "schema": "benchmark/1",
             "name": name,
+            "title": f"Benchmark {name}",
+            "question": "Does it run?",
             "ceiling": {"minutes": minutes, "memory_gb": 4},
             "matrices": list(matrices) or [matrix()],
         }

@@ -59,6 +59,40 @@ GREEDY = {
         "module_error",
         "the stage killed its supervisor process",
     ),
+    "starves-process-1": (
+        "becomes many processes that are smaller than process 1, so that the kernel kills that",
+        """import os
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("0")
+        fills = "kept = b'1' * (100 << 20); import time; time.sleep(60)"
+        spawns = f'''import subprocess, time
+for _ in range(16):
+    subprocess.Popen(["python", "-S", "-E", "-c", {fills!r}])
+time.sleep(60)'''
+        os.execvp("python", ["python", "-S", "-E", "-c", spawns])""",
+        "out_of_memory",
+        "host memory: ",
+    ),
+    "interrupts-process-1": (
+        "interrupts process 1, for which Python has a handler, so that it exits with 130",
+        """import os, signal, time
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP):
+            os.kill(1, number)
+        time.sleep(0.5)
+        return x""",
+        "ok",
+        "",
+    ),
+    "crashes-process-1": (
+        "sends process 1 every signal, then kills its parent",
+        """import os
+        for number in range(1, 65):
+            os.kill(1, number)
+        os.kill(os.getppid(), 9)
+        import time; time.sleep(60)""",
+        "module_error",
+        "the stage killed its supervisor process",
+    ),
     "stops-its-supervisor": (
         "stops its parent and stays",
         """import os

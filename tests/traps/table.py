@@ -25,7 +25,9 @@ PLAIN_TRAPS = {
     },
     **{
         name: Trap(tries, PERTURB.format(body), status, words=words,
-                   fields={"limits": {"minutes": 0.1, "memory_gb": 1}})
+                   # a busy machine takes seconds to fill the memory
+             fields={"limits": {"minutes": 0.5 if status == "out_of_memory" else 0.1,
+                                "memory_gb": 1}})
         for name, (tries, body, status, words) in GREEDY.items()
     },
     # in a container, what the link leads to cannot be written

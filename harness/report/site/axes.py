@@ -16,6 +16,13 @@ _STEPS = (0.5, 1, 2, 5, 10, 20, 25, 50)
 _TITLE_HEIGHT, _TICK_GAP = 18.0, 4.0
 
 
+RATES = (0.0, 100.0)
+"""Ends of an axis of rates, in per cent."""
+
+LEAST_SPAN = 20.0
+"""Least length of an axis that does not show all rates, in points: below, noise looks large."""
+
+
 @dataclass(frozen=True)
 class TextSize:
     """Size of a figure's text, in pixels of its view box.
@@ -163,6 +170,22 @@ def round_values(values: Sequence[float], most: int, *, from_zero: bool) -> list
     start -= not from_zero and low / step - start < 0.3 and start > 0
     end = max(end, start + 1)
     return [float(i * step) for i in range(start, end + 1)]
+
+
+def window(values: Sequence[float]) -> list[float]:
+    """Return round tick values around some percentages: an axis that must say where it starts.
+
+    It is at least ``LEAST_SPAN`` long and stays within 0 to 100.
+
+    >>> window([97.0, 98.5]), window([3.0, 60.0])
+    ([75.0, 80.0, 85.0, 90.0, 95.0, 100.0], [0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0])
+    """
+    low, high = max(0.0, min(values)), min(100.0, max(values))
+    missing = max(0.0, LEAST_SPAN - (high - low))
+    low, high = low - missing / 2, high + missing / 2
+    shift = min(0.0, 100.0 - high) + max(0.0, -low)
+    found = round_values((low + shift, high + shift), most=6, from_zero=False)
+    return [value for value in found if RATES[0] <= value <= RATES[1]]
 
 
 def signed_label(value: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.report.cells import STATUSES
+from harness.report.names import in_table
 from harness.report.site import figures, findings, scatter
 from harness.report.site.findings import TextPart
 from harness.report.tables import AttackRow, Row, Table
@@ -80,8 +81,14 @@ class Board:
 
     @property
     def best(self) -> Row | None:
-        """The first ranked defence."""
-        return self.table.rows[0] if self.table.rows else None
+        """The best defence; ``None`` where no defence is better than none.
+
+        Rank 1 says that nothing is significantly better. A control is no defence.
+        """
+        first = [row for row in self.table.rows if row.rank == 1]
+        if any(row.is_control for row in first):
+            return None
+        return first[0] if first else None
 
     @property
     def undefended(self) -> Row | None:
@@ -109,12 +116,15 @@ def board(table: Table, i: int, j: int) -> Board:
 
 def _groups(table: Table) -> list[Group]:
     """Return the columns by access, with controls and ensembles apart; folded attacks have none."""
+    controls = {row.defense for row in (*table.rows, *table.unranked) if row.is_control}
     titled: dict[str, list[int]] = {}
     for place, attack in enumerate(table.attacks):
         if not attack.folded:
             title = ACCESS.get(attack.access, attack.access)
             title = "Controls" if attack.is_control else title
-            title = f"Made against {attack.made_against}" if attack.made_against else title
+            if attack.made_against:
+                against = in_table(attack.made_against, is_control=attack.made_against in controls)
+                title = f"Made against {against}"
             titled.setdefault("Ensembles" if attack.derived else title, []).append(place)
     return [
         Group(title, tuple(table.attacks[place] for place in places), tuple(places))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from harness.report.site.axes import SMALL, Frame, Plot, Tick, plain_label, round_values
+from harness.report.site.axes import RATES, SMALL, Frame, Plot, Tick, plain_label, round_values
 from harness.report.site.labels import shorten, spread
 from harness.report.tables import AttackRow, Row, Table, TableCell
 
@@ -14,7 +14,13 @@ WIDTH = 344.0
 COLOURS = 6
 """Number of line colours; further lines repeat them dashed."""
 
-TOGETHER = "all attacks"
+TOGETHER = {
+    "joint": "all attacks",
+    "greedy": "all attacks",
+    "images": "all attacks",
+    "single": "strongest attack",
+}
+"""Rule of the worst case → name of its line: under ``single`` the attacker picks one attack."""
 
 MOST = 12
 """Most attacks with a line, the strongest at the largest budget; more lines cannot be followed."""
@@ -167,9 +173,8 @@ def _curves(j: int, axis: BudgetAxis, tables: Sequence[Table]) -> Curves:
         row.defense: _series(row.defense, axis, tables, attacks)
         for row in (*last.rows, *last.unranked)
     }
-    values = [100 * value for lines in series.values() for line in lines for _, value in line.known]
-    # One y axis for all panels, so that they can be compared.
-    y_values = round_values(values or [0.0], most=5, from_zero=True)
+    # One y axis for all panels and pages, so that they can be compared and nothing looks large.
+    y_values = round_values(RATES, most=5, from_zero=True)
     return Curves(
         j=j,
         victim=last.victim,
@@ -197,7 +202,7 @@ def _attacks(table: Table) -> list[AttackRow]:
 def _series(
     defense: str, axis: BudgetAxis, tables: Sequence[Table], attacks: Sequence[AttackRow]
 ) -> list[_Series]:
-    """Return a defence's lines: all attacks together where there are several, then each attack."""
+    """Return a defence's lines: the headline figure where there are several attacks, then each."""
     rows = [
         {row.defense: row for row in (*table.rows, *table.unranked)}.get(defense)
         for table in tables
@@ -206,7 +211,7 @@ def _series(
     # The success rate of a trigger does not start at the clean figure.
     start = [(0.0, clean.value)] if clean and tables[-1].headline.higher_is_better else []
     budgets = [axis.value(table) for table in tables]
-    series = [_together(rows, budgets, start)]
+    series = [_together(tables[-1].headline.rule, rows, budgets, start)]
     number = 0
     for attack in attacks:
         cells = [(x, _cell(row, attack.attack)) for x, row in zip(budgets, rows, strict=True)]
@@ -220,7 +225,10 @@ def _series(
 
 
 def _together(
-    rows: Sequence[Row | None], budgets: Sequence[float], start: list[tuple[float, float]]
+    rule: str,
+    rows: Sequence[Row | None],
+    budgets: Sequence[float],
+    start: list[tuple[float, float]],
 ) -> _Series:
     """Return the line of the headline figure, at the budgets where it is no bound."""
     known = [
@@ -228,7 +236,7 @@ def _together(
         for x, row in zip(budgets, rows, strict=True)
         if row and row.score and not row.bound
     ]
-    return _Series(TOGETHER, "all", start + known if known else [], [])
+    return _Series(TOGETHER[rule], "all", start + known if known else [], [])
 
 
 def _cell(row: Row | None, attack: str) -> TableCell | None:

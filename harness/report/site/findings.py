@@ -8,9 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from harness.report.aim import NO_MORE_THAN_CONTROL
+from harness.report.names import UNDEFENDED, in_prose
 from harness.report.site import format
 from harness.report.site.classes import Classes, named_moves
 from harness.report.tables import Table
+
+WORST_CASE = {
+    "joint": "When all attacks are tried on each example",
+    "greedy": "With the most harmful attack chosen for each image",
+    "images": "With the attack chosen for each image that reaches most targets",
+    "single": "Under the strongest attack",
+}
+"""Rule of the worst case → what a sentence on its figure begins with."""
+
+
+_NO_BETTER = f"no defence is significantly better than {UNDEFENDED}"
+_FEW = 3
+"""Most defences that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +50,18 @@ def ranking(table: Table) -> list[TextPart]:
                 "a sign of blinding."
             )
         ]
-    first = [row.defense for row in table.rows if row.rank == 1]
+    leaders = [row for row in table.rows if row.rank == 1]
+    first = [in_prose(row.defense, is_control=row.is_control) for row in leaders]
     others = [row for row in table.rows if row.rank != 1]
     if len(first) > 1:
+        share = f"{len(first)} of {len(table.rows)}" if len(first) > _FEW else ""
         parts = [
-            *names(first),
-            TextPart(" share rank 1: a paired test finds no significant difference."),
+            *([TextPart(share)] if share else names(first)),
+            TextPart(" share first place: a paired test finds no significant difference."),
         ]
-    elif others and all(first[0] in row.beaten_by for row in others):
+        if any(row.is_control for row in leaders):
+            parts.append(TextPart(f" So {_NO_BETTER}."))
+    elif others and all(leaders[0].defense in row.beaten_by for row in others):
         parts = [
             *names(first),
             TextPart(" leads: it is significantly better than every other defence."),
@@ -59,14 +78,42 @@ def ranking(table: Table) -> list[TextPart]:
         if left_out:
             many = "defence is" if left_out == 1 else "defences are"
             parts.append(TextPart(f" {left_out} {many} not ranked: {why}."))
+    texts = dict.fromkeys(
+        f"{one.name} ({one.text})" for row in leaders for one in row.caveats if one.warn
+    )
+    if texts:
+        parts.append(TextPart(f" Read first place with these caveats: {'; '.join(texts)}."))
     return parts
 
 
+def first_place(table: Table) -> str:
+    """Return who has first place, in a few words."""
+    if all(row.is_control for row in table.rows):
+        tried = any(not row.is_control for row in table.unranked)
+        return "no defence is ranked" if tried else "no defence was tried"
+    first = [row for row in table.rows if row.rank == 1]
+    if any(row.is_control for row in first):
+        return _NO_BETTER
+    if len(first) > 1:
+        return f"{len(first)} of {len(table.rows)} share first place"
+    return first[0].defense
+
+
 def warning(table: Table) -> list[TextPart]:
-    """Return the warning of a table whose attacks have no budget, else nothing."""
-    if not table.unbounded:
-        return []
-    return [TextPart(" The attacks are unbounded: read each figure with its perturbation size.")]
+    """Return what to know of a table whose attacks have no budget or do not aim, else nothing."""
+    parts = []
+    if table.unbounded:
+        text = " The attacks are unbounded: read each figure with its perturbation size."
+        parts.append(TextPart(text))
+    if table.aimless and set(table.misses.values()) == {NO_MORE_THAN_CONTROL}:
+        text = " No attack reaches its target more often than the control does."
+        parts.append(TextPart(text))
+    elif table.aimless:
+        parts.append(TextPart(" No attack seems to aim at its target: see the list of attacks."))
+    elif table.misses:
+        parts.append(TextPart(" It is doubtful whether all attacks aim at their targets: see "))
+        parts += [*names(list(table.misses)), TextPart(".")]
+    return parts
 
 
 def names(labels: Sequence[str]) -> list[TextPart]:

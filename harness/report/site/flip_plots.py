@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.report.site.axes import LARGE, Frame, Plot, Tick, plain_label, round_values
+from harness.report.site.axes import LARGE, Frame, Plot, Tick, plain_label, window
 from harness.report.site.flips import Counts, FlipRow, Flips
 from harness.report.site.labels import Mark, boxes_along, place_labels, shorten
 from harness.results.codec import Flip
@@ -155,8 +155,8 @@ def fit_plot(flips: Flips) -> Fit | None:
     if len(series) < 2:
         return None
     points = [point for points in series.values() for point in points]
-    x_values = round_values([x for _, x, _ in points], most=6, from_zero=False)
-    y_values = round_values([y for _, _, y in points], most=6, from_zero=False)
+    x_values = window([x for _, x, _ in points])
+    y_values = window([y for _, _, y in points])
     x, y = _FIT.across(x_values[0], x_values[-1]), _FIT.up(y_values[0], y_values[-1])
     lines, dots, ends, obstacles = [], "", [], []
     for name, points in series.items():

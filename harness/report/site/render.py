@@ -18,9 +18,22 @@ from harness.common.errors import UserError
 from harness.config.threat import THREATS
 from harness.judge.metrics import METRICS, Trait
 from harness.report.blinding import SIGNS
+from harness.report.caveats import CAVEATS
 from harness.report.cells import STATUSES, CellRow, Metric
+from harness.report.flag_kinds import FLAG_KINDS
+from harness.report.names import attacks_in_prose, in_prose, in_table
 from harness.report.ranking_rules import Headline, heat_class
-from harness.report.site import class_plots, exports, flip_plots, format, frames, palette, views
+from harness.report.site import (
+    about,
+    class_plots,
+    exports,
+    findings,
+    flip_plots,
+    format,
+    frames,
+    palette,
+    views,
+)
 from harness.report.site.gallery import Gallery, Loader
 from harness.report.site.provenance import provenance, redo, replicated
 from harness.report.site.views import MatrixPage, SiteMeta
@@ -84,6 +97,8 @@ def _write(out: Path, pages: Sequence[MatrixPage], meta: SiteMeta, gallery: Gall
     for page in pages:
         siblings = benchmarks[page.benchmark]
         write(f"{page.path}/index.html", "benchmark", page=page, siblings=siblings)
+        if page.samples:
+            page.samples.save(out)
         tables = [board.table for board in page.boards]
         _save(out / page.path / "ranking.csv", exports.ranking_csv(tables))
         _save(out / page.path / "cells.csv", exports.cells_csv(page.planned))
@@ -135,6 +150,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
     environment.filters |= {
         "rate": rate,
         "range": between,
+        "resists": resists,
         "figure": figure,
         "bar": class_plots.bar,
         "css": css_class,
@@ -144,6 +160,8 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "meta": meta,
         "statuses": STATUSES,
         "signs": SIGNS,
+        "kinds": FLAG_KINDS,
+        "caveats": CAVEATS,
         "metrics": METRICS,
         "cell_path": views.cell_path,
         "class_colour": palette.colour,
@@ -153,7 +171,18 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "flip_plots": flip_plots,
         "heat_class": heat_class,
         "provenance": provenance,
+        "defence_in_prose": lambda label, page: in_prose(
+            label, is_control=label in page.undefended
+        ),
+        "defence_in_table": lambda label, page: in_table(
+            label, is_control=label in page.undefended
+        ),
+        "attacks_in_prose": lambda text, page: attacks_in_prose(text, page.undefended),
+        "first_place": findings.first_place,
         "metric_rows": metric_rows,
+        "not_told": about.NOT_TOLD,
+        "question": about.QUESTION,
+        "worst_case": findings.WORST_CASE,
         "places": places,
         "ramp": ramp,
         "redo": redo,
@@ -164,12 +193,19 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
 
 def places(table: Table) -> int:
     """Return the decimals of a table's rates, the same for all so that they align."""
-    return format.decimals(n=table.examples)
+    pixels = table.headline.rule == "images"  # counts pixels, of which there are many
+    return format.decimals(n=None if pixels else table.examples)
 
 
 def rate(estimate: Estimate, table: Table) -> str:
     """Return a rate's value in per cent."""
     return format.percent(estimate.value, places(table))
+
+
+def resists(estimate: Estimate, table: Table, bound: str = "") -> str:
+    """Return the complement of a success rate in per cent; of a lower bound, an upper one."""
+    mark = {"lower": "≤ ", "upper": "≥ "}.get(bound, "")
+    return mark + format.percent(1 - estimate.value, places(table))
 
 
 def between(estimate: Estimate, table: Table) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.report.ranking_rules import Headline
-from harness.report.site.axes import Frame, Plot, plain_label, round_values
-from harness.report.site.labels import Mark, boxes_along, place_labels
+from harness.report.site.axes import RATES, Frame, Plot, plain_label, round_values, window
+from harness.report.site.labels import Mark, boxes_along, place_labels, shorten
 from harness.report.tables import Row, Table
 from harness.report.worst_case import Estimate
 
 _LEAST_SPREAD = 0.005
+_LONGEST = 28
 
 Figures = tuple[Row, Estimate, Estimate]
 """A defence's row, its score and its clean figure."""
@@ -43,15 +44,14 @@ def scatter(table: Table, width: float, height: float) -> Scatter | None:
     cleans = [clean.value for _, _, clean in figures]
     if len(figures) < 3 or max(cleans) - min(cleans) < _LEAST_SPREAD:
         return None
-    x_values = round_values([100 * value for value in cleans], most=6, from_zero=False)
-    ends = [100 * end for _, score, _ in figures for end in (score.value, score.hi or 0.0)]
-    y_values = round_values(ends, most=5, from_zero=True)
+    x_values = window([100 * value for value in cleans])
+    y_values = round_values(RATES, most=5, from_zero=True)
     frame = Frame(width, height, left=34.0, top=28.0, right=width - 12.0, bottom=height - 40.0)
     x, y = frame.across(x_values[0], x_values[-1]), frame.up(y_values[0], y_values[-1])
     best = _front([entry for entry in figures if entry[0].rank], table.headline)
     marks = [
         Mark(
-            name=row.defense,
+            name=shorten(row.defense, _LONGEST),
             x=x.at(100 * clean.value),
             y=y.at(100 * score.value),
             lo=y.at(100 * (score.value if score.lo is None else score.lo)),

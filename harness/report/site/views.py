@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
 
 from harness.config.threat import THREATS, ThreatModel
+from harness.report.blinding import SIGNS
 from harness.report.cells import STATUSES, CellRow, cell_rows
 from harness.report.leaderboard import tables
-from harness.report.site import boards, class_plots, curves, figures, findings, flips
+from harness.report.site import about, boards, class_plots, curves, figures, findings, flips
 from harness.report.site.classes import Classes, Move, classes_of, largest_moves
 from harness.report.site.findings import TextPart
 from harness.report.site.format import anchor, decimals, slug
+from harness.report.site.samples import Samples
 from harness.report.site.seed_tables import SeedTable, changes, health
 from harness.report.tables import Row, Table, TableCell, TableFlag
 
@@ -26,18 +28,30 @@ class SiteMeta:
     Attributes:
         version: version of Gauntlet.
         note: a line on every page, such as a warning, or empty.
-        benchmarks: benchmark → a sentence about it.
+        benchmarks: benchmark → its words about itself.
+        matrices: (benchmark, matrix) → its words about itself.
+        cards: name of a data set → what pages say of it.
+        samples: name of a data set → pictures of its first judged examples, or ``None``.
         summaries: module folder (``attacks/pgd``) → its manifest's summary.
-        approximate: folders of the defences that declare approximate gradients.
-        thin: (benchmark, matrix) → kinds of attacks that it lacks.
+        families: folder of an attack → its family.
     """
 
     version: str = ""
     note: str = ""
-    benchmarks: Mapping[str, str] = field(default_factory=dict)
+    benchmarks: Mapping[str, about.Heading] = field(default_factory=dict)
+    matrices: Mapping[tuple[str, str], about.Heading] = field(default_factory=dict)
+    cards: Mapping[str, about.DataCard] = field(default_factory=dict)
+    samples: Callable[[str], Samples | None] = lambda name: None
     summaries: Mapping[str, str] = field(default_factory=dict)
-    approximate: frozenset[str] = frozenset()
-    thin: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
+    families: Mapping[str, str] = field(default_factory=dict)
+
+    def benchmark(self, name: str) -> about.Heading:
+        """Return a benchmark's words about itself; without any, its name is the title."""
+        return self.benchmarks.get(name, about.Heading(name))
+
+    def matrix(self, benchmark: str, name: str) -> about.Heading:
+        """Return a matrix's words about itself; without any, its name is the title."""
+        return self.matrices.get((benchmark, name), about.Heading(name))
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,11 @@ class MatrixPage:
         task: task of its victims.
         threat: its threat model.
         path: its folder below the site's root.
+        heading: its words about itself.
+        brief: data, size and effort in one line.
+        facts: what is to be known before the first number.
+        samples: the first judged examples, ``None`` without pictures.
+        undefended: labels of the defences that are no defence.
         boards: one board a budget and victim.
         budgets: labels of the budgets.
         victims: labels of the victims.
@@ -61,12 +80,12 @@ class MatrixPage:
         self_reported: number of cells that ran without isolation.
         empty: whether no cell has a record.
         reasons: the most frequent reasons why cells have no result.
-        flags: flags of the boards, one of each name.
-        flagged: number of cells with a flag, all seeds together.
+        flags: flags of the boards that doubt a number, one of each name.
+        caveats: names of the caveats of its rows.
+        raised: names of all flags but signs of blinding, also of those that doubt nothing.
+        flagged: number of cells with a flag that doubts the number, all seeds together.
         checked: state of ``gauntlet check`` → the modules of the page's records in it.
         what: label of a defence or an attack → its summary.
-        approximate: defences whose gradient is approximate, where the attacker uses it.
-        thin: kinds of attacks that the matrix lacks.
         planned: all planned cells.
         curves: the curves over the budget.
         flips: the flipped comparisons, one section a victim.
@@ -77,6 +96,11 @@ class MatrixPage:
     task: str
     threat: ThreatModel
     path: str
+    heading: about.Heading
+    brief: str
+    facts: tuple[about.Fact, ...]
+    samples: Samples | None
+    undefended: frozenset[str]
     boards: tuple[boards.Board, ...]
     budgets: tuple[str, ...]
     victims: tuple[str, ...]
@@ -89,11 +113,11 @@ class MatrixPage:
     empty: bool
     reasons: tuple[str, ...]
     flags: tuple[TableFlag, ...]
+    caveats: frozenset[str]
+    raised: tuple[str, ...]
     flagged: int
     checked: Mapping[str, tuple[str, ...]]
     what: Mapping[str, str]
-    approximate: frozenset[str]
-    thin: tuple[str, ...]
     planned: tuple[CellRow, ...]
     curves: tuple[curves.Curves, ...]
     flips: tuple[flips.Flips, ...]
@@ -207,24 +231,42 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
     own = sum(line.self_reported for line in ran)
     modules = _modules(planned)
     threat = THREATS[first.threat_model]
-    # An attacker without the defended network uses no gradient of the defence.
-    approximate = meta.approximate if threat.access == "victim" else frozenset()
     drawn = tuple(
         boards.board(table, budgets.index(table.budget), victims.index(table.victim))
         for table in found
     )
-    flagged = [
-        (board.table.victim, board.table.budget, row.defense, flag)
-        for board in drawn
-        for row in (*board.table.rows, *board.table.unranked)
+    raised = [
+        (table.victim, table.budget, row.defense, flag)
+        for table in found
+        for row in (*table.rows, *table.unranked)
         for flag in row.flags
     ]
+    flagged = [entry for entry in raised if entry[-1].direction.serious]
+    heading = meta.matrix(first.benchmark, first.matrix)
+    what = {label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries}
+    data = heading.data or about.recorded_data(ran)
     return MatrixPage(
         benchmark=first.benchmark,
         matrix=first.matrix,
         task=first.task,
         threat=threat,
         path=f"{slug(first.benchmark)}/{slug(first.matrix)}",
+        heading=heading,
+        brief=about.brief(found[0], data, meta.cards),
+        facts=about.facts(
+            threat,
+            heading,
+            meta.benchmark(first.benchmark),
+            found,
+            ran,
+            meta.cards,
+            victims=what,
+            families={
+                label: meta.families[ref] for label, ref in modules.items() if ref in meta.families
+            },
+        ),
+        samples=meta.samples(data.get("student", "")) if ran else None,
+        undefended=frozenset(line.defense for line in planned if line.defense_control),
         boards=drawn,
         budgets=budgets,
         victims=victims,
@@ -237,13 +279,16 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         empty=not ran,
         reasons=_reasons(planned),
         flags=tuple({flag.name: flag for *_, flag in flagged}.values()),
+        caveats=frozenset(
+            caveat.name
+            for table in found
+            for row in (*table.rows, *table.unranked)
+            for caveat in row.caveats
+        ),
+        raised=tuple(dict.fromkeys(flag.name for *_, flag in raised if flag.name not in SIGNS)),
         flagged=len({(*place, flag.attack) for *place, flag in flagged}),
         checked=_checked(ran),
-        what={
-            label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries
-        },
-        approximate=frozenset(label for label, ref in modules.items() if ref in approximate),
-        thin=tuple(meta.thin.get((first.benchmark, first.matrix), ())),
+        what=what,
         planned=tuple(planned),
         curves=tuple(curves.curves(found)),
         flips=tuple(flips.flips(planned)),
@@ -282,6 +327,7 @@ def _modules(planned: Iterable[CellRow]) -> dict[str, str]:
         for folder, label, module in (
             ("defenses", line.defense, cell and cell.defense_module),
             ("attacks", line.attack, cell and cell.attack_module),
+            ("victims", line.victim, None),
         ):
             if module or label not in found:
                 found[label] = f"{folder}/{module or label.split('/')[0]}"

@@ -38,6 +38,7 @@ def main(address: str, stage: str) -> None:
         address: socket of the harness.
         stage: kind of the stages that this container runs.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's handler makes a stage's one reach it
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(address)
     try:

@@ -93,6 +93,8 @@ class Supervisor:
         self._outcome, outcome = open_pipe()
         if listener is not None:  # SIGTERM may come before the service is ready for it
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        # before the fork: from here on, what ends the container may be the stage's doing
+        self._channel.send({"started": True})
         self._begun = time.monotonic()
         self._pid = os.fork()
         if self._pid == 0:
@@ -101,7 +103,6 @@ class Supervisor:
         if listener is not None:
             os.close(listener)
         # the writing end of the log stays open, so that its reading end never reports a hang-up
-        self._channel.send({"started": True})
         status = self._watch(wakeup)
         kill_all()
         self._relay.finish()
@@ -155,8 +156,13 @@ class Supervisor:
     def _sample_memory(self) -> None:
         """Note the memory in use; stop the stage if the kernel killed any process of it."""
         self._peak = max(self._peak, cgroup.memory_used())
-        if cgroup.out_of_memory_kills() > self._kills:
-            limit = self._stage.memory_gb
+        if cgroup.out_of_memory_kills() == self._kills:
+            return
+        limit = self._stage.memory_gb
+        if cgroup.has_room():
+            reason = f"the machine ran out of memory, below the stage's limit of {limit:g} GiB"
+            self._stop("infra_error", reason)
+        else:
             reason = f"host memory: used more than its limit of {limit:g} GiB"
             self._stop("out_of_memory", reason)
 

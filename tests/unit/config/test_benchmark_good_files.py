@@ -36,7 +36,7 @@ def test_the_example_of_the_architecture():
     assert (matrix.eval_subset.examples, matrix.eval_subset.batch, matrix.clean) == (500, 100, 100)
     assert matrix.seeds == (0, 1, 2)
     where = benchmark.where(("matrices", 0, "attacks", 3, "params", "steps"))
-    assert where == "benchmarks/quick/benchmark.yaml:10:60: matrices[0].attacks[3].params.steps"
+    assert where == "benchmarks/quick/benchmark.yaml:14:60: matrices[0].attacks[3].params.steps"
 
 
 def test_what_may_be_left_out():

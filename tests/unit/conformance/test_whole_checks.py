@@ -78,7 +78,8 @@ STEP = """
         def perturb(self, model, x, y, goal, budget, ctx):
             norm, eps = ball(budget)
             at = x.clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(model.loss(at, y).sum(), at)
+            labels, sign = (y, 1) if goal is None else (goal, -1)
+            (gradient,) = torch.autograd.grad(sign * model.loss(at, labels).sum(), at)
             {before}
             out = project(x + eps * gradient.sign(), x, norm, eps)
             return {out}
@@ -190,6 +191,21 @@ def test_a_mistake_fails_its_check_alone_with_one_line(
     assert found.detail.startswith(f"{side} odd: ")
     assert "; " in found.detail
     assert "\n" not in found.detail
+
+
+IGNORES = "(gradient,) = torch.autograd.grad(model.loss(at, y).sum(), at)"
+FLIPPED = "gradient = gradient if goal is None else -gradient"
+DECLINES = "assert goal is None"
+
+
+@pytest.mark.parametrize("before", [IGNORES.replace("at, y", "at := x.clone().requires_grad_(), y"),
+                                    FLIPPED, DECLINES])  # fmt: skip
+def test_an_attack_that_does_not_aim_says_so_or_fails(tmp_path, workspace, executor, before):
+    (found,) = failures(attack(tmp_path / "a", before), workspace, executor)
+    assert found.name == "aims evasion/classification"
+    assert "requires: [{goals: [untargeted]}]" in found.detail
+    said = [{"limits": ["linf", "l2"], "goals": ["untargeted"]}]
+    assert failures(attack(tmp_path / "b", before, requires=said), workspace, executor) == []
 
 
 def test_weights_that_do_not_hold_all_that_was_trained_fail_the_rebuild(

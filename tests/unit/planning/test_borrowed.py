@@ -37,15 +37,16 @@ def three(**changes):
 
 def test_all_of_the_undefended_and_the_strongest_of_every_other(modules) -> None:
     plan = modules.plan(three())
-    of_none = ("sign@none", "climb@none", "leap@none")
+    of_none = ("sign@none", "climb@none", "leap@none", "shrunk@none")
     assert borrowed(plan) == {
         **dict.fromkeys([("guard", attack) for attack in (*of_none, "strongest@trainer")], 1),
         **dict.fromkeys([("trainer", attack) for attack in (*of_none, "strongest@guard")], 1),
         ("none", "strongest@guard"): 1,
         ("none", "strongest@trainer"): 1,
+        **dict.fromkeys([(name, "shrunk@itself") for name in ("none", "guard", "trainer")], 1),
     }
     kinds = Counter(stage.kind for stage in plan.graph.stages.values())
-    assert kinds[STRONGEST] == 2
+    assert kinds[STRONGEST] == 2 + 3  # each of the three also with the changes shrunk
 
 
 def test_a_borrowed_cell_needs_nothing_but_a_prediction(modules) -> None:
@@ -64,17 +65,22 @@ def test_the_benchmark_says_how_much(modules) -> None:
     donors = {
         label.partition("@")[2] for _, label in borrowed(modules.plan(three(borrow="undefended")))
     }
-    assert donors == {"none"}
+    assert donors == {"none", "itself"}
 
 
 def test_without_the_control_only_rivals_lend(modules) -> None:
     found = borrowed(modules.plan(three(defenses=["guard", "trainer"])))
-    assert found == {("guard", "strongest@trainer"): 1, ("trainer", "strongest@guard"): 1}
+    assert found == {
+        (name, label): 1
+        for name, other in (("guard", "trainer"), ("trainer", "guard"))
+        for label in (f"strongest@{other}", "shrunk@itself")
+    }
 
 
-def test_one_defence_has_nothing_to_borrow(modules) -> None:
-    assert not borrowed(modules.plan(three(defenses=["guard"])))
-    assert not borrowed(modules.plan(three(defenses=["none"])))
+@pytest.mark.parametrize("name", ["guard", "none"])
+def test_one_defence_meets_nothing_but_its_own(modules, name) -> None:
+    found = borrowed(modules.plan(three(defenses=[name])))
+    assert found == {(name, "shrunk@itself"): 1}
 
 
 def test_inputs_that_are_the_same_for_all_are_not_borrowed(modules) -> None:
@@ -91,7 +97,7 @@ def test_one_gradient_attack_is_the_strongest_by_itself(modules) -> None:
 
 def test_what_a_rule_excludes_is_not_borrowed(modules) -> None:
     modules.module("attack", "adaptive", CODE, against=["none"], **GRADIENT)
-    assert not borrowed(modules.plan(three(attacks=["adaptive"])))
+    assert borrowed(modules.plan(three(attacks=["adaptive"]))) == {("none", "shrunk@itself"): 1}
 
 
 def test_only_a_part_of_the_plan_still_borrows(modules) -> None:
@@ -105,8 +111,8 @@ def test_the_plan_says_what_borrowing_costs(modules) -> None:
     text = io.StringIO()
     plan_command(modules.workspace(), "b", why=None, only=None, device="cpu", executor="local",
                  console=Console(file=text, width=200))  # fmt: skip
-    # eight of guard and trainer, two of none; two batches of the strongest, each measured
-    line = "10 of the cells are predictions on inputs made against other defences: 14 stages more"
+    # eight of guard and trainer, two of none, five shrunk; five batches are chosen and measured
+    line = "15 of the cells are predictions on inputs of other cells: 25 stages more"
     assert line in text.getvalue()
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from harness.report import gradient_signs
 from harness.report.blinding import SIGNS
+from harness.report.flag_kinds import FLAG_KINDS, Direction
 from harness.report.leaderboard import tables
 from harness.results.codec import pack_bits
 from harness.runtime.worker import health_names
@@ -216,5 +217,5 @@ def test_figures_of_health_are_those_that_are_measured() -> None:
     )
 
 
-def test_every_sign_has_a_meaning() -> None:
-    assert all(sign.meaning.endswith(".") for sign in SIGNS.values())
+def test_every_sign_is_a_flag_that_may_flatter() -> None:
+    assert {FLAG_KINDS[name].direction for name in SIGNS} == {Direction.FLATTERS}

@@ -86,7 +86,7 @@ def test_ensembles_are_columns_that_count_for_nothing():
     rows, table = rows_of(pd.concat([frame, twin], ignore_index=True))
     assert table.attacks[-1].attack == "all"
     assert table.attacks[-1].derived
-    assert rows["strong"].applicable == 3
+    assert rows["strong"].applicable == 2
     assert rows["strong"].strongest == "pgd"
     assert rows["strong"].score == rows_of(SMALL)[0]["strong"].score
 

@@ -6,7 +6,7 @@ import pytest
 from harness.common.files import save_array
 from harness.judge.values import Absent
 from harness.report.site.classes import class_names, moves_of
-from harness.results.codec import pack_moves, unpack_confusions
+from harness.results.codec import pack_moves, unpack_aimed, unpack_confusions
 from harness.results.records import Record, RecordedCell
 from harness.results.scoring import (
     OutputSpec,
@@ -73,6 +73,30 @@ def test_a_segmentation_record_keeps_names_and_moves(tmp_path):
     assert class_names(record) == ("sky", "road", "car")
     before = unpack_confusions(result.confusions, "before")
     assert before.sum() == kept.sum()
+
+
+def test_a_targeted_segmentation_record_counts_pixels_that_become_their_target():
+    y = np.zeros((2, 4, 4), np.uint8)
+    after, goal = y.copy(), np.ones_like(y)
+    after[0, 0], after[0, 1] = 1, 2
+    outputs, result = {"before": y, "after": after}, Score()
+    judged = judge_segmentation(outputs, y, OutputSpec(3, 255, ()), goal, result)
+    assert judged.metrics["targeted_success_rate"].value == 4 / 32
+    assert judged.metrics["attack_success_rate"].value == 8 / 32
+    found = unpack_aimed(result.confusions)
+    assert found.reached.tolist() == [4, 0]
+    assert unpack_aimed({"shape": [2, 3, 4]}) is None
+
+
+def test_least_likely_classes_do_not_follow_from_class_maps(tmp_path):
+    info = INFO.model_copy(update={"task": "segmentation", "goal": "targeted: least_likely"})
+    maps = {"before": np.zeros((2, 4, 4), np.uint8)}
+    goal = goal_of(info, {}, Store(tmp_path / "store"), maps)
+    assert isinstance(goal, Absent)
+    outputs, result = maps | {"after": maps["before"]}, Score()
+    judged = judge_segmentation(outputs, maps["before"], OutputSpec(3, 255, ()), goal, result)
+    assert judged.metrics["targeted_success_rate"] == goal
+    assert "targets" not in result.confusions
 
 
 def test_what_is_left_after_rounding_stands_beside(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from harness.common.files import save_array, write_json
 from harness.planning.recipe import StrongestRecipe
-from harness.running.strongest import strength, strongest
+from harness.running.strongest import LEAST, shrink, strength, strongest
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,20 @@ def test_draws_of_a_random_network_are_averaged() -> None:
     assert strength(maps, maps[0], None, None).tolist() == [0.25]
 
 
+def test_shrunk_changes_keep_their_sign_and_lie_within_the_radius(tmp_path) -> None:
+    stored = np.full((4, 3, 5, 5), 128, np.uint8)
+    clean = stored / np.float32(255)
+    attacked = clean + np.where(np.arange(5) < 3, 0.125, -0.125).astype(np.float32)
+    factor = (shrink(stored, attacked) - clean) / (attacked - clean)
+    assert factor.min() >= LEAST
+    assert factor.max() <= 1
+    assert 0.93 < factor.mean() < 0.97
+    assert (factor == 1).mean() < 0.01
+    assert np.array_equal(shrink(clean, attacked), shrink(clean, attacked))
+    other = shrink(clean, attacked + np.float32(1e-3))
+    assert not np.allclose((other - clean) / (attacked + 1e-3 - clean), factor, atol=1e-3)
+
+
 def run(tmp_path, y, outputs, goal, void):
     """Return the number of the attack whose input each example keeps."""
     folder = tmp_path / "slice"
@@ -56,7 +70,7 @@ def run(tmp_path, y, outputs, goal, void):
             f"outputs_{number}": tmp_path / f"o{number}",
             f"attacked_{number}": tmp_path / f"a{number}",
         }
-    strongest(StrongestRecipe(len(outputs)), inputs, tmp_path / "out", tmp_path)
+    strongest(StrongestRecipe(len(outputs), shrunk=False), inputs, tmp_path / "out", tmp_path)
     choice = np.load(tmp_path / "out" / "choice" / "choice.npy")
     assert np.array_equal(np.load(tmp_path / "out" / "attacked" / "x.npy")[:, 0], choice)
     return choice

@@ -5,9 +5,12 @@ import io
 import re
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 
 from harness.report.site import SiteMeta, build, exports, format
+from harness.report.site.about import DataCard, Heading
+from harness.report.site.samples import Samples
 from tests.support import synthetic
 from tests.support.site_pages import Page, html_of
 from tests.support.synthetic import Suite
@@ -39,7 +42,16 @@ def test_hostile_names_and_reasons_stay_text(text, tmp_path):
         gaps={("none", "noop"): ("module_error", text)},
         flags={(text, text): (text, text)},
     )
-    meta = SiteMeta(note=text, benchmarks={text: text}, summaries={f"defenses/{text}": text})
+    words = Heading(text, f"{text}?", text, text, {"student": text})
+    meta = SiteMeta(
+        note=text,
+        benchmarks={text: words},
+        matrices={(text, text): words},
+        cards={text: DataCard(text, text, text, 1, 2, (3,), "classification")},
+        samples=lambda name: Samples(name, np.zeros((2, 1, 8, 8), dtype=np.uint8), text),
+        summaries={f"{folder}/{text}": text for folder in ("attacks", "defenses", "victims")},
+        families={f"attacks/{text}": text},
+    )
     out = build(synthetic.frame(suite), tmp_path / "deep/site", meta).parent
     assert {path.name for path in tmp_path.iterdir()} == {"deep"}
     assert {path.name for path in (tmp_path / "deep").iterdir()} == {"site"}

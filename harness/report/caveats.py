@@ -1,0 +1,98 @@
+"""Caveats: what must be said wherever a defence's number is shown, in one table for all places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from harness.report.tables import Caveat, Row, Table
+
+
+def _limit(row: Row, table: Table) -> str:
+    if row.rank or not row.score:
+        return ""
+    why = "a sign that attacks were blinded" if row.blinded and not row.gaps else "missing results"
+    return f"{'at most' if table.headline.higher_is_better else 'at least'}, because of {why}"
+
+
+def _blinded(row: Row, table: Table) -> str:
+    if not row.blinded:
+        return ""
+    return ", ".join(sorted({sign.name.replace("_", " ") for sign in row.signs}))
+
+
+def _flags(row: Row, table: Table) -> str:
+    signs = {sign.name for sign in row.signs}
+    names = {one.name for one in row.flags if one.direction.serious and one.name not in signs}
+    return ", ".join(sorted(names)).replace("_", " ") if names else ""
+
+
+def _tie(row: Row, table: Table) -> str:
+    if row.rank is None or row.rank == row.last:
+        return ""
+    return f"no significant difference over places {row.place} of {len(table.rows)}"
+
+
+def _stale(row: Row, table: Table) -> str:
+    return f"{row.stale} stale {'record' if row.stale == 1 else 'records'}" if row.stale else ""
+
+
+def _approximate(row: Row, table: Table) -> str:
+    change = "lower" if table.headline.higher_is_better else "raise"
+    return f"a better attack may {change} this" if row.approximate else ""
+
+
+def _not_contained(row: Row, table: Table) -> str:
+    return "" if row.contained else "run without isolation"
+
+
+def _thin(row: Row, table: Table) -> str:
+    return f"the matrix lacks a {' and a '.join(table.thin)}" if table.thin else ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Row of the table of caveats.
+
+    Attributes:
+        look: text of a row in its table, empty where the caveat does not apply.
+        warn: whether the number may be worth less than it looks.
+        meaning: one sentence for readers.
+    """
+
+    look: Callable[[Row, Table], str]
+    warn: bool
+    meaning: str
+
+
+CAVEATS: dict[str, Kind] = {
+    "limit": Kind(_limit, True, "The figure is a bound: a result is missing or in doubt."),
+    "blinded": Kind(_blinded, True, "A sign says that attacks were blinded, not resisted."),
+    "flagged": Kind(_flags, True, "A flag doubts the number: see the matrix and the flags."),
+    "approximate gradient": Kind(
+        _approximate, True, "Attacks follow a stand-in for the gradient: a better one may do more."
+    ),
+    "stale": Kind(_stale, True, "A module, its data or the judge has changed since."),
+    "self-reported": Kind(_not_contained, True, "Some cells ran outside containers."),
+    "thin": Kind(_thin, True, "The matrix lacks a kind of attack."),
+    "tie": Kind(_tie, False, "The places of a defence are a range: no test tells these apart."),
+}
+"""THE table of caveats: name, as pages print it → when it applies, and what it means. Page,
+overview, exports and terminal print these, and no others."""
+
+
+def with_caveats(table: Table) -> Table:
+    """Return the table with the caveats of each row, in the order of ``CAVEATS``."""
+    rows, unranked = (
+        tuple(replace(row, caveats=_caveats(row, table)) for row in part)
+        for part in (table.rows, table.unranked)
+    )
+    return replace(table, rows=rows, unranked=unranked)
+
+
+def _caveats(row: Row, table: Table) -> tuple[Caveat, ...]:
+    return tuple(
+        Caveat(name, text, kind.warn)
+        for name, kind in CAVEATS.items()
+        if (text := kind.look(row, table))
+    )

@@ -1,0 +1,309 @@
+"""What a matrix is about: the facts above the first number of its page, as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.config.threat import ThreatModel
+from harness.report.cells import CellRow
+from harness.report.site import format
+from harness.report.tables import Table
+
+QUESTION = (
+    "Which attack breaks which defence, and what is left of a defence when every attack has been "
+    "tried?"
+)
+"""What the whole site asks, as the README does."""
+
+NOT_TOLD = (
+    "A score is no proof that a defence is safe: an attack that nobody tried is not in it. Figures "
+    "of different threat models, data sets or budgets are not to be compared, and self-reported "
+    "ones are as good as whoever ran them."
+)
+"""What no figure of the site says, as the README puts it."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Words of a benchmark or a matrix about itself, from its ``benchmark.yaml``.
+
+    Attributes:
+        title: name for people.
+        question: what it asks, or empty.
+        out_of_scope: what its figures say nothing about, or empty.
+        summary: one sentence, or empty.
+        data: role → name of the data set; empty for a benchmark.
+    """
+
+    title: str
+    question: str = ""
+    out_of_scope: str = ""
+    summary: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataCard:
+    """What pages say of a data set.
+
+    Attributes:
+        title: name for people.
+        license: its license.
+        source: where it comes from.
+        test: number of test examples.
+        outputs: number of classes, attributes or dimensions.
+        shape: shape of one input.
+        task: classification, ranking or segmentation.
+    """
+
+    title: str
+    license: str
+    source: str
+    test: int
+    outputs: int
+    shape: tuple[int, ...]
+    task: str
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A term and what is to be said about it.
+
+    Attributes:
+        term: the term.
+        text: sentences.
+        warn: whether the reader should beware.
+    """
+
+    term: str
+    text: str
+    warn: bool = False
+
+
+def facts(
+    threat: ThreatModel,
+    heading: Heading,
+    benchmark: Heading,
+    tables: Sequence[Table],
+    ran: Sequence[CellRow],
+    cards: Mapping[str, DataCard],
+    victims: Mapping[str, str],
+    families: Mapping[str, str],
+) -> tuple[Fact, ...]:
+    """Return the facts of a matrix, in the order of the page.
+
+    Args:
+        threat: its threat model.
+        heading: its words about itself.
+        benchmark: those of its benchmark.
+        tables: its tables, of which the first has the first budget and victim.
+        ran: its cells that have a record.
+        cards: name of a data set → what pages say of it.
+        victims: label of a victim → its summary.
+        families: label of an attack → its family.
+    """
+    scope = " ".join(text for text in (benchmark.out_of_scope, heading.out_of_scope) if text)
+    target = tables[0].headline.target
+    aim = f" Target: {target}." if target else ""
+    found = [
+        Fact("Data", _data(heading.data or recorded_data(ran), tables[0], cards)),
+        Fact("Network", _victims(tables, victims)),
+        Fact("Attacker", f"{threat.sentence} Limit: {_budgets(tables, heading, cards)}.{aim}"),
+        Fact("How hard it was tried", tried(tables[0], families)),
+        who_ran(ran),
+        Fact("What this is not", scope),
+    ]
+    return tuple(fact for fact in found if fact.text)
+
+
+def brief(table: Table, data: Mapping[str, str], cards: Mapping[str, DataCard]) -> str:
+    """Return data, size and effort of a matrix in one line, for the overview."""
+    name = data.get("student", "")
+    card = cards.get(name)
+    parts = [card.title if card else name]
+    parts += [input_words(card)] if card else []
+    if table.examples:
+        parts.append(f"{table.examples:,} test {table.headline.things}")
+    parts.append(attack_count(table))
+    return " · ".join(part for part in parts if part)
+
+
+def attack_count(table: Table, families: Sequence[str] = ()) -> str:
+    """Return how many attacks of which families and how many controls a table has."""
+    own = [row for row in table.attacks if not (row.derived or row.made_against)]
+    controls = sum(row.is_control for row in own)
+    text = _count(len(own) - controls, "attack", "attacks")
+    if families:
+        text += f" of {_count(len(families), 'family', 'families')} ({', '.join(families)})"
+    return f"{text}, {_count(controls, 'control', 'controls')}"
+
+
+def recorded_data(ran: Iterable[CellRow]) -> Mapping[str, str]:
+    """Return role → data set of the first record, or nothing."""
+    return next((row.record.cell.data for row in ran if row.record), {})
+
+
+def _data(data: Mapping[str, str], table: Table, cards: Mapping[str, DataCard]) -> str:
+    name = data.get("student", "")
+    card = cards.get(name)
+    judged = f"{table.examples:,}" if table.examples else ""
+    things = table.headline.things
+    if card is None:
+        return f"{name}, {judged} test {things} judged." if name and judged else name
+    count = f"{judged} of {card.test:,} test {things} judged" if judged else f"{card.test:,} test"
+    parts = [f"{card.title}: {count}", input_words(card)]
+    parts += [f"{card.outputs} classes"] if card.task != "ranking" else []
+    text = f"{', '.join(parts)}. License: {_plain(card.license)}. Source: {_plain(card.source)}."
+    for role, other in data.items():
+        if role != "student" and other in cards:
+            text += f" The {role} data: {cards[other].title}."
+    return text
+
+
+def _plain(text: str) -> str:
+    """Return a text without the scheme of addresses: pages lead nowhere else."""
+    return text.replace("https://", "").replace("http://", "").rstrip(".")
+
+
+def input_words(card: DataCard) -> str:
+    r"""Return the shape of an input in words.
+
+    >>> input_words(DataCard("", "", "", 1, 10, (1, 8, 8), "classification"))
+    '8\xa0×\xa08 pixels, grey'
+    """
+    match card.shape:
+        case (channels, height, width):
+            return f"{width}\u00a0×\u00a0{height} pixels, {'grey' if channels == 1 else 'colour'}"
+        case (features,):
+            return f"{features:,} features"
+        case _:
+            return "items known by number, without pictures"
+
+
+def _victims(tables: Sequence[Table], summaries: Mapping[str, str]) -> str:
+    """Return each victim in words, with its clean figure without a defence."""
+    said = []
+    for victim in dict.fromkeys(table.victim for table in tables):
+        table = next(table for table in tables if table.victim == victim)
+        rows = (*table.rows, *table.unranked)
+        clean = next((row.clean for row in rows if row.is_control and row.clean), None)
+        text = victim
+        if victim in summaries:
+            text += f": {summaries[victim].rstrip('.')}"
+        if clean:
+            value = format.percent(clean.value, format.decimals(n=table.examples))
+            what = "mIoU" if table.task == "segmentation" else "right"
+            text += f"; {value} % {what} without attack and defence"
+        said.append(f"{text}.")
+    return " ".join(said)
+
+
+def _levels(eps: float) -> str:
+    levels = round(255 * eps, 2)
+    return f"at most {levels:g} of 255\u00a0levels"
+
+
+_EDITS = {
+    (True, False): "the labels of {share} of the training examples",
+    (False, True): "the inputs of {share} of the training examples",
+}
+
+_LIMITS: tuple[tuple[str, Callable[[Mapping[str, Any], str], str]], ...] = (
+    ("unbounded", lambda b, what: "anything may change"),
+    (
+        "eps",
+        lambda b, what: (
+            f"each {what} by {_levels(b['eps'])}"
+            if b.get("norm") == "linf"
+            else f"a change of Euclidean length at most {b['eps']:g}, "
+            f"where the range of one {what} is 1"
+        ),
+    ),
+    ("patch", lambda b, what: f"a square of {b['patch']} × {b['patch']} pixels, at will"),
+    (
+        "edits",
+        lambda b, what: _EDITS.get(
+            (bool(b.get("labels")), bool(b.get("features"))), "{share} of the training examples"
+        ).format(share=f"{100 * b['edits']:.6g} %"),
+    ),
+    ("queries", lambda b, what: f"{b['queries']:,} queries for each input"),
+    ("answers", lambda b, what: "answered by " + ("scores", "labels")[b["answers"] == "labels"]),
+    ("target", lambda b, what: f"the target is class {b['target']}"),
+)
+"""THE table of budgets as people say them: field → words, given the budget and what is changed."""
+
+
+def budget_words(limits: Mapping[str, Any], what: str = "pixel") -> str:
+    r"""Return a budget as people say it.
+
+    Args:
+        limits: fields of the budget.
+        what: one number of an input, such as ``pixel``.
+
+    >>> budget_words({"norm": "linf", "eps": 32 / 255, "queries": 200})
+    'each pixel by at most 32 of 255\xa0levels, 200 queries for each input'
+    """
+    return ", ".join(words(limits, what) for name, words in _LIMITS if limits.get(name) is not None)
+
+
+def _budgets(tables: Sequence[Table], heading: Heading, cards: Mapping[str, DataCard]) -> str:
+    card = cards.get(heading.data.get("student", ""))
+    what = "feature" if card and len(card.shape) == 1 else "pixel"
+    found = dict.fromkeys(budget_words(table.limits, what) for table in tables)
+    return "; or ".join(found)
+
+
+def tried(table: Table, families: Mapping[str, str]) -> str:
+    """Return how many attacks of which families were made, and their passes for each example."""
+    attacks = [
+        row.attack
+        for row in table.attacks
+        if not (row.derived or row.made_against or row.is_control)
+    ]
+    text = attack_count(
+        table, list(dict.fromkeys(families[name] for name in attacks if name in families))
+    )
+    passes = {name: _passes(table, name) for name in attacks}
+    known = {name: value for name, value in passes.items() if value}
+    if known:
+        least, most = min(known, key=known.__getitem__), max(known, key=known.__getitem__)
+        text += f"; for each example {format.count(known[most])} passes of the network ({most})"
+        if known[least] < known[most]:
+            text += f", at the least {format.count(known[least])} ({least})"
+    borrowed = len({row.made_against for row in table.attacks if row.made_against})
+    if borrowed:
+        text += "; also inputs made against other networks of the table"
+    return text + "."
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n or 'no'} {one if n == 1 else many}"
+
+
+def _passes(table: Table, attack: str) -> float:
+    """Return the passes for one example, forwards and backwards, mean over defences."""
+    place = [row.attack for row in table.attacks].index(attack)
+    costs = [row.cells[place].cost for row in (*table.rows, *table.unranked)]
+    spent = [cost for cost in costs if cost]
+    return sum(spent) / len(spent) / table.examples if spent and table.examples else 0.0
+
+
+def who_ran(ran: Sequence[CellRow]) -> Fact:
+    """Return who ran the cells, and where."""
+    own = sum(row.self_reported for row in ran)
+    made = own + sum(row.contained for row in ran)
+    records = [row.record for row in ran if row.record]
+    machines = dict.fromkeys(
+        f"{record.run.machine}, {record.environment.device}" for record in records
+    )
+    where = f" Machine: {'; '.join(machines)}." if machines else ""
+    if not own:
+        return Fact("Who ran it", f"All {made:,} cells ran in containers.{where}" if made else "")
+    some = f"All {own:,}" if own == made else f"{own:,} of {made:,}"
+    text = (
+        f"Self-reported. {some} cells ran outside containers, where a module could have read "
+        f"what is withheld.{where}"
+    )
+    return Fact("Who ran it", text, warn=True)

@@ -1,0 +1,53 @@
+"""Every place that shows the best defence's number says its caveats."""
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from harness.commands.report import make_grid
+from harness.report.caveats import CAVEATS
+from harness.report.leaderboard import tables
+from harness.report.site import build
+from tests.support import synthetic
+from tests.support.leaderboards import SMALL
+from tests.support.site_pages import text_of
+
+FLAG = ("not_converged", "it rises")
+SUITE = replace(SMALL, stale=True, flags={(name, "pgd"): FLAG for name in ("strong", "strong-too")})
+OF_THE_BEST = set(CAVEATS) - {"limit", "blinded"}  # those of a defence without a rank
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Return place → its text."""
+    frame = synthetic.frame(SUITE)
+    frame["thin"] = [("query attack",)] * len(frame)
+    frame["approximate"] = frame.defense.str.startswith("strong")
+    (table,) = tables(frame)
+    site = build(frame, tmp_path_factory.mktemp("caveats") / "site").parent
+    page = (site / "invented/linf/index.html").read_text()
+    strip, _, rest = page.partition('<div class="tools">')
+    finding, _, ranked = rest.partition('<table class="rank"')
+    out = io.StringIO()
+    Console(file=out, width=300).print(make_grid(table))
+    return {
+        "overview": text_of((site / "index.html").read_text().partition('id="threats"')[0]),
+        "strip": text_of(strip),
+        "sentence": text_of(finding),
+        "rank row": text_of(ranked.partition("</table>")[0]),
+        "csv": (site / "invented/linf/ranking.csv").read_text(),
+        "json": json.dumps(json.loads((site / "invented/linf/results.json").read_text())),
+        "terminal": out.getvalue(),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(OF_THE_BEST))
+def test_each_place_says_each_caveat(places, name):
+    # the sentence warns only; it says the tie in words of its own
+    wanted = dict.fromkeys(places, name)
+    if name == "tie":
+        wanted["sentence"] = "share first place"
+    assert not [place for place, text in places.items() if wanted[place] not in text]
