@@ -7,12 +7,12 @@ from harness.report.site import format
 
 NOT_SAID = "not said"
 
-NO_CONTRADICTION = "measured with other attacks, budgets or examples, so this is no contradiction"
+NO_CONTRADICTION = "other attacks, budgets or examples than ours are no contradiction"
 
 _BESIDE = {
-    "within": ", inside whose interval the claim lies",
-    "above": f"; the claim lies above our interval: {NO_CONTRADICTION}",
-    "below": f"; the claim lies below our interval: {NO_CONTRADICTION}",
+    "within": ", whose interval holds the claim",
+    "above": ", whose interval lies below the claim",
+    "below": ", whose interval lies above the claim",
     None: "",
 }
 """Where a claim lies beside our interval → what is said of it."""
@@ -26,6 +26,8 @@ def release_facts(weights: ReleasedWeights, places: int = 1) -> dict[str, str]:
         places: decimals of our percentages.
     """
     claims = [_claim(claim, places) for claim in weights.claims]
+    if any(claim.lies in ("above", "below") for claim in weights.claims):
+        claims.append(NO_CONTRADICTION)
     return {
         "Released network": weights.name,
         "License": weights.license or NOT_SAID,
@@ -35,11 +37,11 @@ def release_facts(weights: ReleasedWeights, places: int = 1) -> dict[str, str]:
     }
 
 
-def release_line(weights: ReleasedWeights, places: int = 1) -> str:
-    """Return the same in one line, without the address of the file."""
-    facts = release_facts(weights, places)
-    del facts["From"]
-    return " · ".join(f"{term.lower()}: {text}" for term, text in facts.items())
+def release_lines(weights: ReleasedWeights, places: int = 1) -> tuple[str, str]:
+    """Return the same in two lines: what it is (without the file's address), what is claimed."""
+    facts = {term.lower(): text for term, text in release_facts(weights, places).items()}
+    what = ("released network", "license", "trained on")
+    return " · ".join(f"{term}: {facts[term]}" for term in what), f"claimed: {facts['claimed']}"
 
 
 def _claim(claim: ClaimedFigure, places: int) -> str:
@@ -47,8 +49,8 @@ def _claim(claim: ClaimedFigure, places: int) -> str:
     under = f", {claim.under}" if claim.under else ""
     text = f"{metric} {100 * claim.value:.4g}\u00a0%{under} ({_plain(claim.source)})"
     if claim.ours is None:
-        return f"{text}; no figure of ours to compare"
-    return f"{text}; ours {format.percent(claim.ours, places)}\u00a0%{_BESIDE[claim.lies]}"
+        return f"{text}, no figure of ours to compare"
+    return f"{text}, ours {format.percent(claim.ours, places)}\u00a0%{_BESIDE[claim.lies]}"
 
 
 def _plain(text: str) -> str:
