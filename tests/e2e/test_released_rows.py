@@ -6,7 +6,6 @@ import html
 import io
 import json
 import re
-from functools import cache
 
 import pytest
 import torch
@@ -66,7 +65,6 @@ TABLE = {
 }
 
 
-@cache
 def trained(width, eps):
     """Weights of a network of some width, trained on digits that one step has changed."""
     digits = load_digits()
@@ -88,13 +86,19 @@ def trained(width, eps):
     return {name: value.detach() for name, value in network.state_dict().items()}
 
 
-FILES = {"plain": (16, 0.0), "smooth": (48, 0.15)}
+def scaled(tensors):
+    """The same network with logits so large that cross entropy has no gradient left."""
+    return tensors | {name: 1e4 * tensors[name] for name in ("4.weight", "4.bias")}
 
 
-def manifest_entry(name, tensors, **more):
+FILES = {"plain": trained(16, 0.0), "smooth": trained(48, 0.15)}
+FILES["scaled"] = scaled(FILES["plain"])
+
+
+def manifest_entry(name, **more):
     return {
         "file": f"{name}.safetensors",
-        "sha256": hashlib.sha256(save(tensors)).hexdigest(),
+        "sha256": hashlib.sha256(save(FILES[name])).hexdigest(),
         "license": "MIT",
         "source": f"https://example.org/{name}.safetensors",
     } | more
@@ -104,8 +108,7 @@ def manifest_entry(name, tensors, **more):
 def empty(tmp_path):
     """A checkout with a victim of two architectures, whose two weights are not fetched."""
     made = Checkout(tmp_path / "checkout")
-    tensors = {name: trained(*how) for name, how in FILES.items()}
-    for name, values in tensors.items():
+    for name, values in FILES.items():
         save_file(values, tmp_path / f"{name}.safetensors")
     made.module(
         "victim", "zoo", ZOO, hooks=["build", "fit", "import_weights"],
@@ -113,12 +116,13 @@ def empty(tmp_path):
         params={"width": {"type": "int", "default": 16}, "steps": {"type": "int", "default": 30}},
         variants={"wide": {"width": 48}},
         weights={
-            "plain": manifest_entry("plain", tensors["plain"]),
+            "plain": manifest_entry("plain"),
+            "scaled": manifest_entry("scaled"),
             "smooth": manifest_entry(
-                "smooth", tensors["smooth"], variant="wide", claims=CLAIMS,
+                "smooth", variant="wide", claims=CLAIMS,
                 trained_on="digits with one step of noise",
             ),
-            "body": manifest_entry("body", tensors["plain"], start=True),
+            "body": manifest_entry("plain", start=True),
         },
     )  # fmt: skip
     return made
@@ -229,6 +233,19 @@ def row_of(page, defense):
     """Return the text of one row of the ranking."""
     rows = re.findall(r"<tr.*?</tr>", page.read_text("utf-8"), re.DOTALL)
     return next(row for row in rows if f">{defense}</a>" in row)
+
+
+def test_a_released_network_that_blinds_attacks_is_not_ranked(checkout):
+    """Its gradients are zero; inputs made against the same network, unscaled, still break it."""
+    blind = {"name": "none", "weights": "scaled"}
+    checkout.benchmark(matrix(**TABLE | {"defenses": ["none", PLAIN, blind]}))
+    assert checkout.run().tally.failed == 0
+    (table,) = tables(load(checkout.root))
+    (row,) = table.unranked
+    assert (row.defense, row.blinded, row.bound) == ("scaled", True, "upper")
+    assert {"borrowed_beats_gradients", "gradients_vanish"} & {sign.name for sign in row.signs}
+    plain = next(other for other in table.rows if other.defense == "plain")
+    assert row.score.value == pytest.approx(plain.score.value, abs=0.05)
 
 
 def test_a_claim_is_never_ranked(checkout):
