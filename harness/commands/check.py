@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from harness.commands.lint import check_lint
-from harness.commands.run import build_images, choose_executor, make_executor
+from harness.commands.run import (
+    build_images,
+    choose_executor,
+    make_executor,
+    print_ignored_requirements,
+)
 from harness.common.errors import UserError, UserErrors
 from harness.common.keys import conformance_digest
 from harness.config.benchmark import check_benchmarks
@@ -128,6 +133,7 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
         raise UserErrors(errors)
     executor = choose_executor(executor, console)
     build_images(executor, [environment_of([module])], console)
+    print_ignored_requirements(executor, [module], console)
     lint = check_lint(module)
     print_result(lint, console)
     results = []
