@@ -209,6 +209,16 @@ def new(
 
 
 @app.command()
+def requirements(
+    folder: Annotated[Path, typer.Argument(help="folder of a module with a requirements.in")],
+) -> None:
+    """Write all pins that a module needs beside the base image."""
+    from harness.commands import requirements as command
+
+    command.requirements(folder, console)
+
+
+@app.command()
 def schema(
     out: Annotated[Path | None, typer.Option(help="write one file each into this folder")] = None,
 ) -> None:

@@ -88,18 +88,32 @@ def make_grid(table: Table) -> Grid:
     rows = [*table.rows, *table.unranked]
     title = f"{table.benchmark}/{table.matrix} · {table.victim} · {table.budget}"
     title += f" · {table.goal}" if table.headline.targeted else ""
-    made = Grid(title=title, title_justify="left")
+    made = Grid(title=title, title_justify="left", caption_justify="left")
     for name in ("place", "defence"):
         made.add_column(name)
     beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
     for name in (table.headline.title, "95 %", *beside, "clean", "strongest attack", "attacks"):
         made.add_column(name, justify="right")
-    made.add_column("caveats")
     for row in rows[:FIRST_ROWS]:
         made.add_row(*format_row(row, table))
+    notes = [format_caveats(table)]
     if len(rows) > FIRST_ROWS:
-        made.caption = f"and {len(rows) - FIRST_ROWS} more on the page"
+        notes.append(f"and {len(rows) - FIRST_ROWS} more on the page")
+    made.caption = "\n".join(filter(None, notes)) or None
     return made
+
+
+def format_caveats(table: Table) -> str:
+    """Format the caveats of a table's rows: each with the defences that it holds for."""
+    rows = [*table.rows, *table.unranked]
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for caveat in row.caveats:
+            found.setdefault(caveat.name, []).append(row.defense)
+    return "; ".join(
+        name if len(names) == len(rows) else f"{name}: {', '.join(names)}"
+        for name, names in found.items()
+    )
 
 
 def format_row(row: Row, table: Table) -> tuple[str, ...]:
@@ -114,7 +128,6 @@ def format_row(row: Row, table: Table) -> tuple[str, ...]:
         format_percent(row.clean),
         row.strongest or ("open" if row.gaps else "–"),
         f"{row.covered}/{row.applicable}",
-        ", ".join(caveat.name for caveat in row.caveats),
     )
 
 

@@ -134,6 +134,11 @@ class TableCell:
         return self.by == "defense" and self.status not in ("ok", "blocked")
 
     @property
+    def doubted(self) -> bool:
+        """Whether a flag doubts the cell's number."""
+        return any(flag.direction.serious for flag in self.flags)
+
+    @property
     def gap(self) -> bool:
         """Whether an attack that could have a result has none, or not on every seed."""
         return self.applicable and not self.covered
