@@ -260,7 +260,7 @@ def reproduce(
         typer.Argument(help="a cell's id, page (or its address), record file or digest"),
     ],
     executor: Annotated[
-        str | None, typer.Option(help="docker or local; default: where the record was made")
+        str | None, typer.Option(help="docker, local or auto; default: as the record")
     ] = None,
 ) -> None:
     """Run a recorded cell again from scratch and compare."""

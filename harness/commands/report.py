@@ -127,7 +127,7 @@ def make_attack_grids(tables: Sequence[Table], attack: str) -> Iterator[Grid]:
     for table, cells in found:
         made = Grid(title=title_of(table), title_justify="left")
         for name in ("attack", "defence"):
-            made.add_column(name)
+            made.add_column(name, overflow="fold")
         for name in (table.headline.title, "95 %", "worst case", "clean"):
             made.add_column(name, justify="right")
         made.add_column("says")
@@ -137,11 +137,17 @@ def make_attack_grids(tables: Sequence[Table], attack: str) -> Iterator[Grid]:
 
 
 def cells_of(table: Table, attack: str) -> Iterator[tuple[Row, TableCell]]:
-    """Yield the cells of an attack and its variants, by attack, then as the defences are ranked."""
+    """Yield the cells of an attack and its variants, by attack, then as the defences are ranked.
+
+    Borrowed inputs that are a defence's own, or that it cannot meet, are left out.
+    """
     for column in table.attacks:
         if attack in (column.name, column.name.partition("/")[0]):
             for row in (*table.rows, *table.unranked):
-                yield from ((row, cell) for cell in row.cells if cell.attack == column.attack)
+                for cell in row.cells:
+                    skipped = cell.made_against and cell.status == "not_applicable"
+                    if cell.attack == column.attack and not skipped:
+                        yield row, cell
 
 
 def format_cell(row: Row, cell: TableCell) -> tuple[str, ...]:
@@ -171,18 +177,32 @@ def title_of(table: Table) -> str:
 def make_grid(table: Table) -> Grid:
     """Make a terminal table of the first rows of a leaderboard table."""
     rows = [*table.rows, *table.unranked]
-    made = Grid(title=title_of(table), title_justify="left")
+    made = Grid(title=title_of(table), title_justify="left", caption_justify="left")
     for name in ("place", "defence"):
         made.add_column(name)
     beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
     for name in (table.headline.title, "95 %", *beside, "clean", "strongest attack", "attacks"):
         made.add_column(name, justify="right")
-    made.add_column("caveats")
     for row in rows[:FIRST_ROWS]:
         made.add_row(*format_row(row, table))
+    notes = [format_caveats(table)]
     if len(rows) > FIRST_ROWS:
-        made.caption = f"and {len(rows) - FIRST_ROWS} more on the page"
+        notes.append(f"and {len(rows) - FIRST_ROWS} more on the page")
+    made.caption = "\n".join(filter(None, notes)) or None
     return made
+
+
+def format_caveats(table: Table) -> str:
+    """Format the caveats of a table's rows: each with the defences that it holds for."""
+    rows = [*table.rows, *table.unranked]
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for caveat in row.caveats:
+            found.setdefault(caveat.name, []).append(row.defense)
+    return "; ".join(
+        name if len(names) == len(rows) else f"{name}: {', '.join(names)}"
+        for name, names in found.items()
+    )
 
 
 def format_row(row: Row, table: Table) -> tuple[str, ...]:
@@ -197,7 +217,6 @@ def format_row(row: Row, table: Table) -> tuple[str, ...]:
         format_percent(row.clean),
         row.strongest or ("open" if row.gaps else "–"),
         f"{row.covered}/{row.applicable}",
-        ", ".join(caveat.name for caveat in row.caveats),
     )
 
 

@@ -162,7 +162,7 @@ def test_data_that_are_not_here_make_their_cells_missing(checkout):
 def test_a_benchmark_that_names_no_such_weights_says_so(checkout):
     with raises_error(
         "unknown-weights",
-        where="<tmp>/checkout/benchmarks/b/benchmark.yaml:16:5: matrices[0].victims[0]",
+        where="<tmp>/checkout/benchmarks/b/benchmark.yaml:20:5: matrices[0].victims[0]",
     ):
         checkout.plan(matrix(victims=[{"name": "stored", "weights": "new"}]))
     checkout.module("defense", "guard", GUARD, hooks=["guard"], gradients="approximate",
