@@ -24,13 +24,16 @@ temporary = Path("/nowhere")
 
 
 @contextmanager
-def raises_error(code: str, *, where: object, **values: object):
-    """Expect one mistake, at exactly this place (its temporary folder as it is, or ``<tmp>``)."""
+def raises_error(code: str, *, where: object, mistakes: int = 1, **values: object):
+    """Expect one mistake, at exactly this place (its temporary folder as it is, or ``<tmp>``).
+
+    With ``mistakes``, so many lines, of which the first is this one.
+    """
     __tracebackhide__ = True
     with pytest.raises(UserError) as caught:
         yield caught
     error, *more = split(caught.value)
-    assert not more, f"{code}: not one mistake, but\n{caught.value}"
+    assert len(more) + 1 == mistakes, f"{code}: not {mistakes} lines, but\n{caught.value}"
     place = shortened(error.where)
     assert place == shortened(where), f"{code}: the place is {place}"
     said = shortened(f"{error.what}; {error.fix}")

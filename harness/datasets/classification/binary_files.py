@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.common.errors import UserError
+from harness.datasets.archives import BROKEN, unreadable_error
 from harness.datasets.cache import file_sha256
 from harness.datasets.classification.layouts import LARGEST_SET, ImageSet, ImageSetLayout, Pixels
-from harness.datasets.image_files import BROKEN, unreadable_error
 
 _BATCHES, _BATCHES_ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 _IDX_FILES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,10 @@ import numpy as np
 from harness.common.errors import UserError
 from harness.datasets.cache import file_sha256
 from harness.datasets.classification.layouts import ImageSet, ImageSetLayout, Labels, Pixels
-from harness.datasets.image_files import list_archives, open_image, read_tar
+from harness.datasets.image_files import Picture, PictureForm, read_picture
+from harness.datasets.mistakes import Mistakes
+from harness.datasets.remarks import Remarks
+from harness.datasets.source_files import find_files
 
 LARGEST_FILE = 1 << 20
 """Limit of one image file in bytes."""
@@ -22,22 +25,25 @@ _IMAGE = re.compile(
     r"(?:\./)?(?P<part>train|test)/(?P<label>[^/]+)/(?P<file>[^/]+\.(?:png|jpe?g))", re.IGNORECASE
 )
 
+Images = dict[tuple[int, str], tuple[Picture, str, bytes]]
+"""Label and file name → picture, name in the source, SHA-256 of the file."""
+
 
 @dataclass(frozen=True)
 class _Part:
     """The images of one split from one place.
 
     Attributes:
-        source: the folder or archive, for messages.
         x: uint8 ``[N, C, H, W]``.
         y: int64 ``[N]``.
+        names: name of each image in the source.
         lossy: whether some images were JPEG.
         digest: SHA-256 over all files.
     """
 
-    source: str
     x: Pixels
     y: Labels
+    names: tuple[str, ...]
     lossy: bool
     digest: str
 
@@ -47,23 +53,27 @@ def read_class_folders(folder: Path, layout: ImageSetLayout) -> ImageSet | None:
 
     Images are ordered by class, then by file name. Archives are read without being unpacked.
     Returns ``None`` where there is no such image.
+
+    Raises:
+        UserError: all mistakes of the source at once: the first 20 and their count.
     """
-    parts: dict[str, _Part] = {}
-    files: dict[str, str] = {}
-    for source in (folder, *list_archives(folder)):
-        for name, part in _read_source(source, layout).items():
-            if name in parts:
-                what = f"{name} images are in {parts[name].source} and in {part.source}"
-                raise UserError(str(folder), what, "leave one of them")
-            parts[name] = part
-            files[part.source] = part.digest if source is folder else file_sha256(source)
-    if not parts:
+    mistakes, remarks = Mistakes(str(folder)), Remarks()
+    found = _read_images(folder, layout, mistakes, remarks)
+    if not found and not mistakes.count:
         return None
-    for name in ("train", "test"):
-        if name not in parts:
-            raise UserError(str(folder), f"has no {name}/<class>/ images", "add them")
+    _check_parts(folder, found, mistakes)
+    mistakes.check()
+    parts = {name: _stack(images) for (name, _), images in found.items()}
+    files = dict(
+        (f"{name}/", parts[name].digest)
+        if archive is None
+        else (archive.name, file_sha256(archive))
+        for name, archive in found
+    )
     train, test = parts["train"], parts["test"]
     lossy = train.lossy or test.lossy
+    if lossy:
+        remarks.say("from JPEG: do not compare with published figures")
     return ImageSet(
         train_x=train.x,
         train_y=train.y,
@@ -71,64 +81,64 @@ def read_class_folders(folder: Path, layout: ImageSetLayout) -> ImageSet | None:
         test_y=test.y,
         files=files,
         lossy=lossy,
-        note="from JPEG: do not compare with published figures" if lossy else "",
+        note=remarks.note(),
+        names={name: part.names for name, part in parts.items()},
     )
 
 
-def _read_source(source: Path, layout: ImageSetLayout) -> dict[str, _Part]:
-    """Decode the images of each split in a folder or an archive."""
-    images: dict[str, dict[tuple[int, str], tuple[Pixels, bool, bytes]]] = {}
-    for name, blob in _image_files(source):
-        match = _IMAGE.fullmatch(name)
-        if match is None:
+def _read_images(
+    folder: Path, layout: ImageSetLayout, mistakes: Mistakes, remarks: Remarks
+) -> dict[tuple[str, Path | None], Images]:
+    """Decode the images of each split in the folder and in each archive."""
+    found: dict[tuple[str, Path | None], Images] = {}
+    form = PictureForm(layout.channels, ("PNG", "JPEG"), size=(layout.side, layout.side))
+    unknown: set[str] = set()
+    for file in find_files(folder, _IMAGE.fullmatch, LARGEST_FILE, mistakes):
+        match = _IMAGE.fullmatch(file.name)
+        assert match is not None  # find_files yields matching names only
+        if match["label"] in unknown:
             continue
-        where = f"{source}: {name}"
-        key = layout.label(match["label"], where), match["file"]
-        pixels, lossy = _decode(blob, layout, where)
-        part = images.setdefault(match["part"].lower(), {})
-        if key in part:
-            raise UserError(where, "the class holds two images of this name", "leave one of them")
-        part[key] = pixels, lossy, hashlib.sha256(blob).digest()
-    return {
-        name: _stack(f"{name}/" if source.is_dir() else source.name, part)
-        for name, part in images.items()
-    }
+        with mistakes.gather():
+            try:
+                key = layout.label(match["label"], file.where), match["file"]
+            except UserError:
+                unknown.add(match["label"])  # once a class, not once an image
+                raise
+            images = found.setdefault((match["part"].lower(), file.archive), {})
+            if key in images:
+                what = "the class holds two images of this name"
+                raise UserError(file.where, what, "leave one of them")
+            blob = file.read()
+            picture = read_picture(blob, file.where, form)
+            remarks.add(picture.remarks)
+            images[key] = picture, file.name, hashlib.sha256(blob).digest()
+    return found
 
 
-def _stack(source: str, images: dict[tuple[int, str], tuple[Pixels, bool, bytes]]) -> _Part:
+def _check_parts(
+    folder: Path, found: Mapping[tuple[str, Path | None], Images], mistakes: Mistakes
+) -> None:
+    """Check that each split has images, all of them in one place."""
+    for part in ("train", "test"):
+        places = [archive for name, archive in found if name == part]
+        if not places and not mistakes.count:
+            mistakes.add(UserError(str(folder), f"has no {part}/<class>/ images", "add them"))
+        if len(places) > 1:
+            first, second = (f"{part}/" if one is None else one.name for one in places[:2])
+            what = f"{part} images are in {first} and in {second}"
+            mistakes.add(UserError(str(folder), what, "leave one of them"))
+
+
+def _stack(images: Images) -> _Part:
     """Stack images that are given by label and file name, ordered by both."""
     keys = sorted(images)
     digest = hashlib.sha256()
     for key in keys:
         digest.update(f"{key[0]}/{key[1]}\n".encode() + images[key][2])
     return _Part(
-        source=source,
-        x=np.stack([images[key][0] for key in keys]),
+        x=np.stack([images[key][0].pixels for key in keys]),
         y=np.array([key[0] for key in keys], dtype=np.int64),
-        lossy=any(images[key][1] for key in keys),
+        names=tuple(images[key][1] for key in keys),
+        lossy=any(images[key][0].format != "PNG" for key in keys),
         digest=digest.hexdigest(),
     )
-
-
-def _image_files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of each image in a folder or an archive."""
-    if source.is_dir():
-        return _folder_files(source)
-    return read_tar(source, _IMAGE.fullmatch, LARGEST_FILE)
-
-
-def _folder_files(folder: Path) -> Iterator[tuple[str, bytes]]:
-    for part in ("train", "test"):
-        for path in sorted(folder.glob(f"{part}/*/*")):
-            name = path.relative_to(folder).as_posix()
-            if path.is_file() and _IMAGE.fullmatch(name):
-                yield name, path.read_bytes()
-
-
-def _decode(blob: bytes, layout: ImageSetLayout, where: str) -> tuple[Pixels, bool]:
-    """Return pixels ``[C, H, W]``, and whether the file is a JPEG."""
-    side = layout.side
-    with open_image(blob, where, (side, side), ("PNG", "JPEG")) as image:
-        pixels = np.array(image.convert("RGB" if layout.channels == 3 else "L"))
-        lossy = image.format == "JPEG"
-    return pixels.reshape(side, side, layout.channels).transpose(2, 0, 1), lossy

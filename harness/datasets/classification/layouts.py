@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,7 @@ class ImageSet:
         files: file → its SHA-256 (for a folder of images, one over all of them).
         lossy: whether some images were JPEG.
         note: remark for readers of results, or empty.
+        names: split → name of each image in the source; empty where images have no names.
     """
 
     train_x: Pixels
@@ -64,3 +66,4 @@ class ImageSet:
     files: dict[str, str]
     lossy: bool = False
     note: str = ""
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -9,11 +9,16 @@ from pathlib import Path
 
 from harness.common.errors import UserError
 from harness.common.progress import Meter
+from harness.datasets.archives import unreadable_error
 from harness.datasets.cache import open_row_writer
-from harness.datasets.image_files import read_rgb, unreadable_error
+from harness.datasets.image_files import PictureForm, read_picture
+from harness.datasets.mistakes import Mistakes
+from harness.datasets.names import fold, is_ignored
+from harness.datasets.remarks import Remarks
 
 SIZE = (224, 224)
 """Width and height of a stored image; files are resized without cropping."""
+_FORM = PictureForm(3, ("JPEG", "PNG"), resized=SIZE)
 
 
 def write_images(
@@ -22,6 +27,7 @@ def write_images(
     parts: Mapping[str, Sequence[str]],
     out: Path,
     name: str,
+    remarks: Remarks,
 ) -> dict[str, str]:
     """Store the images of each split as ``<split>_x.npy``, uint8 ``[N, 3, 224, 224]``.
 
@@ -32,17 +38,19 @@ def write_images(
         parts: split → file names, in order.
         out: folder for the arrays.
         name: of the data set, for the progress meter.
+        remarks: gets what is to be said of the images.
 
     Returns:
         Folder that was read → one SHA-256 over its files.
 
     Raises:
-        UserError: images are missing (one line for all), or a file is not an image.
+        UserError: images are missing (one line for all), or files are not images (all at once).
     """
     wanted = sorted({file for files in parts.values() for file in files})
     folder = next((name for name in folders if (source / name).is_dir()), "imgs")
     paths = _find_images(source / folder, wanted)
     digests = []
+    mistakes = Mistakes(str(source / folder))
     with ExitStack() as stack, Meter(f"{name}: images") as meter:
         writers = {
             part: stack.enter_context(
@@ -52,28 +60,52 @@ def write_images(
         }
         row_of = {part: {file: row for row, file in enumerate(parts[part])} for part in parts}
         for done, file in enumerate(wanted, start=1):
-            blob = _read(paths[file])
-            pixels = read_rgb(blob, str(paths[file]), SIZE, ("JPEG", "PNG"))
-            for part, known in row_of.items():
-                if file in known:
-                    writers[part](known[file], pixels)
-            digests.append(f"{file} {hashlib.sha256(blob).hexdigest()}")
+            with mistakes.gather():
+                blob = _read(paths[file])
+                picture = read_picture(blob, str(paths[file]), _FORM)
+                remarks.add(picture.remarks)
+                for part, known in row_of.items():
+                    if file in known:
+                        writers[part](known[file], picture.pixels)
+                digests.append(f"{file} {hashlib.sha256(blob).hexdigest()}")
             meter.update(done, len(wanted), file)
+    mistakes.check()
     return {f"{folder}/": hashlib.sha256("\n".join(digests).encode()).hexdigest()}
 
 
 def _find_images(folder: Path, wanted: Sequence[str]) -> dict[str, Path]:
-    """Return the path of each image, regardless of case: copies differ in it."""
+    """Return the path of each image: of its exact name, else of the only one but for case.
+
+    Copies differ in case. Links are refused, hidden files ignored.
+
+    Raises:
+        UserError: images are missing (one line for all), are links, or several files differ from
+            a listed name in case alone.
+    """
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    known = {path.name.lower(): path for path in reversed(paths)}
-    lacking = [file for file in wanted if file.lower() not in known]
+    exact = {path.name: path for path in paths if not is_ignored(path.name)}
+    alike: dict[str, list[Path]] = {}
+    for name, path in exact.items():
+        alike.setdefault(fold(name), []).append(path)
+    lacking = [file for file in wanted if fold(file) not in alike]
     if lacking:
         raise UserError(
             str(folder),
             f"{len(lacking):,} of {len(wanted):,} images are missing, {lacking[0]} first",
             "put all images that the lists name into this folder",
         )
-    return {file: known[file.lower()] for file in wanted}
+    mistakes, chosen = Mistakes(str(folder)), {}
+    for file in wanted:
+        candidates = [exact[file]] if file in exact else alike[fold(file)]
+        if len(candidates) > 1:
+            names = " and ".join(path.name for path in candidates)
+            what = f"{names} differ from the listed {file} in case or accents alone"
+            mistakes.add(UserError(str(folder), what, "give one of them the listed name"))
+        elif candidates[0].is_symlink():
+            mistakes.add(UserError(str(candidates[0]), "is a link", "put the file itself there"))
+        chosen[file] = candidates[0]
+    mistakes.check()
+    return chosen
 
 
 def _read(path: Path) -> bytes:

@@ -14,12 +14,14 @@ from harness.common.errors import UserError
 from harness.common.files import save_array
 from harness.datasets.base import Ids
 from harness.datasets.hashing import hash_order, name_ids
-from harness.datasets.image_files import list_archives, read_tar, unreadable_error
+from harness.datasets.mistakes import Mistakes
 from harness.datasets.ranking import item_images
 from harness.datasets.ranking.grammars import Grammar
 from harness.datasets.ranking.lists import Comparison, parse_list
 from harness.datasets.ranking.source import LINES, PARTS
 from harness.datasets.ranking.voting import majority_mask
+from harness.datasets.remarks import Remarks
+from harness.datasets.source_files import SourceFile, find_files
 
 LARGEST = 1 << 28
 """Limit of a list in bytes."""
@@ -54,19 +56,6 @@ class ComparisonLayout:
     votes: bool = False
 
 
-@dataclass(frozen=True)
-class ListFile:
-    """Content of a list file.
-
-    Attributes:
-        where: name of the file for messages.
-        blob: its bytes.
-    """
-
-    where: str
-    blob: bytes
-
-
 def write_arrays(layout: ComparisonLayout, source: Path, out: Path) -> dict[str, object]:
     """Read the lists in a folder, store them as arrays, and return fields of the manifest.
 
@@ -74,32 +63,37 @@ def write_arrays(layout: ComparisonLayout, source: Path, out: Path) -> dict[str,
         UserError: a list or an image is missing or malformed.
     """
     folder, names_of, lists = _find_lists(source, layout)
-    listed = {
-        part: parse_list(file.blob, file.where, layout.grammar) for part, file in lists.items()
-    }
+    mistakes, remarks = Mistakes(str(source)), Remarks()
+    blobs = {part: file.read() for part, file in lists.items()}
+    listed: Rows = {}
+    for part, file in lists.items():
+        with mistakes.gather():
+            listed[part] = parse_list(blobs[part], file.where, layout.grammar)
+    mistakes.check()
     rows = _split_rows(layout, listed)
     names = {part: sorted({item for row in rows[part] for item in row.items}) for part in PARTS}
-    files = {names_of[part]: hashlib.sha256(file.blob).hexdigest() for part, file in lists.items()}
+    files = {names_of[part]: hashlib.sha256(blob).hexdigest() for part, blob in blobs.items()}
     if layout.images:
         folders = (f"{folder}imgs", f"{folder}images", "imgs", "images")
-        files |= item_images.write_images(source, folders, names, out, layout.name)
+        files |= item_images.write_images(source, folders, names, out, layout.name, remarks)
     else:
         count = layout.grammar.items or 0
         names = {part: [str(item) for item in range(count)] for part in PARTS}
         for part in PARTS:
             save_array(out / f"{part}_x.npy", np.arange(count, dtype=np.int64))
     _store_rows(layout, rows, names, out)
+    remarks.say(_split_note(layout, rows, listed))
     return {
         "files": files,
         "lossy": layout.images,
-        "note": _split_note(layout, rows, listed),
+        "note": remarks.note(),
         "counts": {part: len(rows[part]) for part in PARTS},
     }
 
 
 def _find_lists(
     source: Path, layout: ComparisonLayout
-) -> tuple[str, Mapping[str, str], dict[str, ListFile]]:
+) -> tuple[str, Mapping[str, str], dict[str, SourceFile]]:
     """Return the folder of the lists, their names by split, and their contents by split."""
     wanted = {folder + name for names in layout.list_files for name in names.values()
               for folder in layout.folders}  # fmt: skip
@@ -112,22 +106,16 @@ def _find_lists(
     raise UserError(str(source), have, f"give a folder with {layout.accepted}")
 
 
-def _read_files(source: Path, wanted: set[str]) -> dict[str, ListFile]:
-    """Read those of the wanted files that exist, in the folder or in archives in it."""
-    found: dict[str, ListFile] = {}
-    try:
-        for name in sorted(wanted):
-            if (source / name).is_file():
-                found[name] = ListFile(str(source / name), (source / name).read_bytes())
-        tars = list_archives(source)
-    except OSError as error:
-        raise unreadable_error(source, error) from error
-    for archive in tars:
-        for member, blob in read_tar(archive, lambda m: m.removeprefix("./") in wanted, LARGEST):
-            name, where = member.removeprefix("./"), f"{archive}: {member}"
-            if name in found:
-                raise UserError(where, f"is also {found[name].where}", "leave one of them")
-            found[name] = ListFile(where, blob)
+def _read_files(source: Path, wanted: set[str]) -> dict[str, SourceFile]:
+    """Find those of the wanted files that exist, in the folder or in archives in it."""
+    found: dict[str, SourceFile] = {}
+    mistakes = Mistakes(str(source))
+    for file in find_files(source, wanted.__contains__, LARGEST, mistakes):
+        if file.name in found:
+            what = f"is also {found[file.name].where}"
+            mistakes.add(UserError(file.where, what, "leave one of them"))
+        found[file.name] = file
+    mistakes.check()
     return found
 
 

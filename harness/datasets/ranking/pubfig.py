@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from harness.common.files import save_array
 from harness.datasets.base import Card, Ids, comparison_spec
 from harness.datasets.cache import file_sha256
 from harness.datasets.hashing import name_ids, unequal_pairs
+from harness.datasets.mat_files import labels_from_one, read_mat
 from harness.datasets.ranking.source import PARTS, RankingSource, make_dataset
 
 FILE = "pubfig_data.mat"
@@ -74,24 +75,13 @@ def write_arrays(source: Path, out: Path) -> dict[str, object]:
 
 
 def _read_faces(path: Path) -> Faces:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    if not path.is_file():
-        raise UserError(str(path.parent), f"has no {FILE}", f"give a folder with {FILE}")
-    try:
-        found: dict[str, Any] = loadmat(path)
-        x = np.asarray(found["feat"], dtype=np.float64)
-        people = np.asarray(found["class_labels"]).ravel().astype(np.int64) - 1
-        order = np.asarray(found["relative_ordering"]).astype(np.int64)
-        train = np.asarray(found["used_for_training"]).ravel() != 0
-        faces = Faces(x, train, order[:, people])
-    # Errors of scipy's parser; IndexError: a label without a person.
-    except (MatReadError, OSError, ValueError, TypeError, KeyError, IndexError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            str(path), f"cannot be read ({reason})", "give the original file"
-        ) from error
+    found = read_mat(path, ("feat", "class_labels", "relative_ordering", "used_for_training"))
+    x = found["feat"].astype(np.float64)
+    order = found["relative_ordering"].astype(np.int64)
+    train = found["used_for_training"].ravel() != 0
+    where = f"{path}: class_labels"
+    people = labels_from_one(found["class_labels"].ravel(), order.shape[-1], where)
+    faces = Faces(x, train, order[:, people])
     shapes = (x.shape, train.shape, faces.rank.shape)
     if shapes != ((FACES, FEATURES), (FACES,), (len(ATTRIBUTES), FACES)):
         raise UserError(str(path), f"has arrays of shapes {shapes}", "give the original file")

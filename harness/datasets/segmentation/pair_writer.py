@@ -15,15 +15,18 @@ import numpy as np
 from harness.common.errors import UserError
 from harness.common.progress import Meter
 from harness.datasets.cache import file_sha256, open_row_writer
-from harness.datasets.image_files import open_image
+from harness.datasets.image_files import PictureForm, read_class_map, read_picture
+from harness.datasets.mistakes import Mistakes
+from harness.datasets.remarks import Remarks
 from harness.datasets.segmentation.pairs import PairFile, PairLayout, Pixels, walk_files
-
-_MODES = {"x": "RGB", "y": "L"}
-_MODE_NAMES = {"RGB": "8-bit RGB", "L": "8-bit grey"}
 
 
 def write_pairs(
-    folder: Path, layout: PairLayout, splits: Mapping[str, Sequence[str]], out: Path
+    folder: Path,
+    layout: PairLayout,
+    splits: Mapping[str, Sequence[str]],
+    out: Path,
+    remarks: Remarks,
 ) -> dict[str, str]:
     """Store the pairs of every split as ``<split>_x.npy`` and ``<split>_y.npy``.
 
@@ -32,9 +35,13 @@ def write_pairs(
         layout: names and content of its files.
         splits: split → names of its pairs, in order.
         out: folder for the arrays.
+        remarks: gets what is to be said of the pictures.
 
     Returns:
         Archive or part of the folder → its SHA-256 (of a part: one over all files).
+
+    Raises:
+        UserError: pictures or class maps that cannot be read, all at once.
     """
     width, height = layout.stored_size
     shapes = {"x": (3, height, width), "y": (height, width)}
@@ -42,6 +49,7 @@ def write_pairs(
     pending = {(name, array) for name in positions for array in shapes}
     total = len(pending)
     digests: dict[str, list[str]] = {}
+    mistakes = Mistakes(str(folder))
     with ExitStack() as stack, Meter(f"{layout.name}: files") as meter:
         writers = {
             (split, array): stack.enter_context(
@@ -50,16 +58,18 @@ def write_pairs(
             for split, names in splits.items()
             for array, shape in shapes.items()
         }
-        for file in walk_files(folder, layout):
+        for file in walk_files(folder, layout, mistakes):
             if (file.name, file.array) not in pending:
                 break
             pending.remove((file.name, file.array))
-            blob = file.read()
             split, row = positions[file.name]
-            writers[split, file.array](row, _decode(blob, file, layout))
-            digest = f"{file.array}/{file.name} {hashlib.sha256(blob).hexdigest()}"
-            digests.setdefault(file.origin, []).append(digest)
+            with mistakes.gather():
+                blob = file.file.read()
+                writers[split, file.array](row, _decode(blob, file, layout, remarks))
+                digest = f"{file.array}/{file.name} {hashlib.sha256(blob).hexdigest()}"
+                digests.setdefault(file.origin, []).append(digest)
             meter.update(total - len(pending), total, file.name)
+    mistakes.check()
     if pending:
         raise UserError(str(folder), "was changed while it was read", "try again")
     return {
@@ -70,22 +80,18 @@ def write_pairs(
     }
 
 
-def _decode(blob: bytes, file: PairFile, layout: PairLayout) -> Pixels:
+def _decode(blob: bytes, file: PairFile, layout: PairLayout, remarks: Remarks) -> Pixels:
     """Return an image ``[3, H, W]`` or a class map ``[H, W]`` at the stored size."""
-    from PIL import Image
-
-    mode = _MODES[file.array]
-    with open_image(blob, file.where, layout.source_size, ("PNG",)) as image:
-        if image.mode != mode:
-            actual = _MODE_NAMES.get(image.mode, f"of mode {image.mode}")
-            what = f"is {actual}, not {_MODE_NAMES[mode]}"
-            fix = "give class numbers, not colours" if mode == "L" else "give the original image"
-            raise UserError(file.where, what, fix)
-        if mode == "RGB":
-            small = image.resize(layout.stored_size, Image.Resampling.BILINEAR)
-            return np.asarray(small).transpose(2, 0, 1)
-        # Nearest neighbour: a mean of two class numbers would be a third class.
-        return _resize_nearest(_map_labels(np.asarray(image), file, layout), layout.stored_size)
+    where = file.file.where
+    if file.array == "x":
+        form = PictureForm(3, ("PNG",), layout.source_size, layout.stored_size, mapped=True)
+        picture = read_picture(blob, where, form)
+        remarks.add(picture.remarks)
+        return picture.pixels
+    labels, said = read_class_map(blob, where, layout.source_size)
+    remarks.add(said)
+    # Nearest neighbour: a mean of two class numbers would be a third class.
+    return _resize_nearest(_map_labels(labels, where, layout), layout.stored_size)
 
 
 def _resize_nearest(classes: Pixels, size: tuple[int, int]) -> Pixels:
@@ -101,12 +107,12 @@ def _resize_nearest(classes: Pixels, size: tuple[int, int]) -> Pixels:
     return resized
 
 
-def _map_labels(labels: Pixels, file: PairFile, layout: PairLayout) -> Pixels:
+def _map_labels(labels: Pixels, where: str, layout: PairLayout) -> Pixels:
     """Map the labels in the file to class indices and ``VOID``."""
     known = layout.void.union(layout.classes.values())
     unknown = set(np.flatnonzero(np.bincount(labels.ravel())).tolist()) - known
     if unknown:
         fix = f"give labels from {min(known)} to {max(known)}"
-        raise UserError(file.where, f"holds the label {min(unknown)}", fix)
+        raise UserError(where, f"holds the label {min(unknown)}", fix)
     classes: Pixels = layout.table[labels]
     return classes

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from harness.common.errors import UserError
 from harness.datasets.hashing import name_ids
-from harness.datasets.image_files import list_archives, read_tar, unreadable_error
+from harness.datasets.mistakes import Mistakes
+from harness.datasets.source_files import SourceFile, find_files
 
 Pixels = NDArray[np.uint8]
 
@@ -28,7 +29,6 @@ class PairLayout:
         name: of the data set.
         pattern: of a file's name below the folder, with the groups ``part``, ``name`` (equal for
             both files of a pair) and ``label`` (matched in class maps alone).
-        globs: globs below the folder that reach the files.
         accepted: description of the layout for messages.
         parts: official part → number of pairs in the published set.
         source_size: width and height of the files.
@@ -39,7 +39,6 @@ class PairLayout:
 
     name: str
     pattern: re.Pattern[str]
-    globs: tuple[str, ...]
     accepted: str
     parts: Mapping[str, int]
     source_size: tuple[int, int]
@@ -63,26 +62,18 @@ class PairFile:
         part: official part.
         name: of the pair.
         array: ``x`` for the image, ``y`` for the class map.
-        where: name of the file for messages.
-        origin: the archive, or ``<part>/`` of the folder.
-        content: bytes from an archive, or the path of a file.
+        file: the file in the source.
     """
 
     part: str
     name: str
     array: str
-    where: str
-    origin: str
-    content: Path | bytes
+    file: SourceFile
 
-    def read(self) -> bytes:
-        """Return the bytes of the file; a ``UserError`` if it is unreadable."""
-        if isinstance(self.content, bytes):
-            return self.content
-        try:
-            return self.content.read_bytes()
-        except OSError as error:
-            raise unreadable_error(self.content, error) from error
+    @property
+    def origin(self) -> str:
+        """The archive, or ``<part>/`` of the folder."""
+        return f"{self.part}/" if self.file.archive is None else self.file.archive.name
 
 
 def pair_id(layout: PairLayout, name: str) -> int:
@@ -97,65 +88,66 @@ def find_pairs(folder: Path, layout: PairLayout) -> dict[str, list[str]]:
         Official part → names of its pairs, sorted; no part is empty, and all ids are unique.
 
     Raises:
-        UserError: a part or one file of a pair is missing, or a pair is there twice.
+        UserError: a part or one file of a pair is missing, or a pair is there twice; all mistakes
+            at once.
     """
     found: dict[str, dict[str, dict[str, str]]] = {part: {} for part in layout.parts}
     owners: dict[int, tuple[str, str, str]] = {}
-    for file in walk_files(folder, layout):
+    mistakes = Mistakes(str(folder))
+    for file in walk_files(folder, layout, mistakes):
         pair = found[file.part].setdefault(file.name, {})
+        where = file.file.where
         if file.array in pair:
-            raise UserError(file.where, f"is also in {pair[file.array]}", "leave one of them")
-        pair[file.array] = file.where
-        owner = owners.setdefault(pair_id(layout, file.name), (file.part, file.name, file.where))
+            mistakes.add(UserError(where, f"is also in {pair[file.array]}", "leave one of them"))
+            continue
+        pair[file.array] = where
+        owner = owners.setdefault(pair_id(layout, file.name), (file.part, file.name, where))
         if owner[:2] != (file.part, file.name):
             what = f"has the same id as {owner[2]}: ids are made from names"
-            raise UserError(file.where, what, "leave one of them")
+            mistakes.add(UserError(where, what, "leave one of them"))
+    mistakes.check()
     if not any(found.values()):
         fix = f"give a folder with {layout.accepted}"
         raise UserError(str(folder), f"nothing in it is {layout.name}", fix)
     for part, pairs in found.items():
-        _check_complete(folder, layout, part, pairs)
+        _check_complete(folder, layout, part, pairs, mistakes)
+    mistakes.check()
     return {part: sorted(pairs) for part, pairs in found.items()}
 
 
 def _check_complete(
-    folder: Path, layout: PairLayout, part: str, pairs: Mapping[str, Mapping[str, str]]
+    folder: Path,
+    layout: PairLayout,
+    part: str,
+    pairs: Mapping[str, Mapping[str, str]],
+    mistakes: Mistakes,
 ) -> None:
     """Check that a part has pairs, and that no pair lacks a file."""
     if not pairs:
-        raise UserError(str(folder), f"has no {part} images", f"give {layout.accepted}")
+        mistakes.add(UserError(str(folder), f"has no {part} images", f"give {layout.accepted}"))
     for name in sorted(pairs):
         for array, word in _WORDS.items():
             if array not in pairs[name]:
                 (where,) = pairs[name].values()
                 fix = f"add it, or remove this one ({layout.accepted})"
-                raise UserError(where, f"there is no {word} for it", fix)
+                mistakes.add(UserError(where, f"there is no {word} for it", fix))
 
 
-def walk_files(folder: Path, layout: PairLayout) -> Iterator[PairFile]:
+def walk_files(folder: Path, layout: PairLayout, mistakes: Mistakes) -> Iterator[PairFile]:
     """Yield every file of the data set, in the folder and in its archives.
 
+    Args:
+        folder: the source.
+        layout: names and content of its files.
+        mistakes: gets files that are refused; see ``source_files.find_files``.
+
     Raises:
-        UserError: an archive is broken, or a file in it is larger than such an image can be.
+        UserError: the folder or an archive cannot be read.
     """
-
-    def pair_file(match: re.Match[str], where: str, origin: str, content: Path | bytes) -> PairFile:
-        array = "x" if match["label"] is None else "y"
-        return PairFile(match["part"], match["name"], array, where, origin, content)
-
-    for pattern in layout.globs:
-        for path in sorted(folder.glob(pattern)):
-            match = layout.pattern.fullmatch(path.relative_to(folder).as_posix())
-            if match is not None and path.is_file():
-                yield pair_file(match, str(path), f"{match['part']}/", path)
     # A PNG has no more bytes than its pixels, apart from metadata.
     largest = 3 * layout.source_size[0] * layout.source_size[1] + (1 << 20)
-    try:
-        sources = list_archives(folder)
-    except OSError as error:
-        raise unreadable_error(folder, error) from error
-    for archive in sources:
-        for name, blob in read_tar(archive, layout.pattern.fullmatch, largest):
-            match = layout.pattern.fullmatch(name)
-            assert match is not None  # read_tar yields matching names only
-            yield pair_file(match, f"{archive}: {name}", archive.name, blob)
+    for file in find_files(folder, layout.pattern.fullmatch, largest, mistakes):
+        match = layout.pattern.fullmatch(file.name)
+        assert match is not None  # find_files yields matching names only
+        array = "x" if match["label"] is None else "y"
+        yield PairFile(match["part"], match["name"], array, file)

@@ -42,17 +42,13 @@ def _use_val_as_test(layout: PairLayout, parts: Names) -> Names:
     }
 
 
-_TREES = ("leftImg8bit", "gtFine")
-"""Folders of Cityscapes: images and class maps."""
-
 CAMVID = SegmentationSource(
     layout=PairLayout(
         name="camvid",
         pattern=re.compile(
             r"(?:\./)?(?:CamVid/)?(?P<part>train|val|test)(?P<label>annot)?/"
-            r"(?P<name>[^/.][^/]*)\.png"
+            r"(?P<name>[^/.][^/]*)\.(?i:png)"
         ),
-        globs=("*/*.png", "CamVid/*/*.png"),
         accepted=(
             "train/*.png and trainannot/*.png of the same names, and so val and test "
             "(also in CamVid/ or in .tar.* archives)"
@@ -85,11 +81,7 @@ CITYSCAPES = SegmentationSource(
         pattern=re.compile(
             r"(?:\./)?(?:(?:leftImg8bit|gtFine)_trainvaltest/)?"
             r"(?:leftImg8bit|(?P<label>gtFine))/(?P<part>train|val)/[^/]+/"
-            r"(?P<name>[^/.][^/]*)_(?(label)gtFine_labelIds|leftImg8bit)\.png"
-        ),
-        globs=(
-            *(f"{tree}/*/*/*.png" for tree in _TREES),
-            *(f"{tree}_trainvaltest/{tree}/*/*/*.png" for tree in _TREES),
+            r"(?P<name>[^/.][^/]*)_(?(label)gtFine_labelIds|leftImg8bit)\.(?i:png)"
         ),
         accepted=(
             "leftImg8bit/{train,val}/<city>/*_leftImg8bit.png and "

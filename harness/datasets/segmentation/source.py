@@ -23,6 +23,7 @@ from harness.datasets.base import (
     image_spec,
     manual_download_error,
 )
+from harness.datasets.remarks import Remarks
 from harness.datasets.segmentation import pair_writer, pairs
 from harness.datasets.segmentation.pairs import PairLayout
 
@@ -74,11 +75,14 @@ def _write_arrays(source: SegmentationSource, from_dir: Path, out: Path) -> dict
     for split, names in splits.items():
         ids = np.array([pairs.pair_id(layout, name) for name in names], dtype=np.int64)
         np.save(out / f"{split}_ids.npy", ids, allow_pickle=False)
+    remarks = Remarks()
+    remarks.say(_missing_note(parts, layout.parts))
+    files = pair_writer.write_pairs(from_dir, layout, splits, out, remarks)
     return {
         "source": str(from_dir),
-        "files": pair_writer.write_pairs(from_dir, layout, splits, out),
+        "files": files,
         "lossy": False,
-        "note": _missing_note(parts, layout.parts),
+        "note": remarks.note(),
         "counts": {split: len(names) for split, names in splits.items()},
     }
 

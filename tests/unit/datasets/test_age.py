@@ -200,6 +200,7 @@ def test_a_list_in_two_places_is_refused(tmp_path):
         AGE | AGE_IMAGES,
         "age-list-in-two-places",
         "<tmp>/source/a.tar.gz: train_unvoted_age.txt",
+        mistakes=len(AGE),
     )
 
 

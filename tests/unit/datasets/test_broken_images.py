@@ -8,9 +8,9 @@ import tarfile
 import numpy as np
 import pytest
 
+from harness.common.errors import UserErrors
 from tests.support.errors import raises_error
 from tests.support.small_images import (
-    assert_true_to_source,
     encoded,
     idx_bytes,
     idx_files,
@@ -29,13 +29,13 @@ def broken_sources() -> dict[str, tuple[str, dict[str, bytes], str]]:
     return {
         "cifar-nowhere": ("cifar10", {"readme.txt": b""}, ""),
         "cifar-without-test": ("cifar10", train_only, ""),
-        "cifar-unknown-class": ("cifar10", {"train/airplan/0.png": b""}, ": train/airplan/0.png"),
-        "cifar-image-size": ("cifar10", cifar | {"test/cat/x.png": large}, ": test/cat/x.png"),
-        "cifar-no-image": ("cifar10", cifar | {"test/cat/x.png": b"GIF89a"}, ": test/cat/x.png"),
+        "cifar-unknown-class": ("cifar10", {"train/airplan/0.png": b""}, "/train/airplan/0.png"),
+        "cifar-image-size": ("cifar10", cifar | {"test/cat/x.png": large}, "/test/cat/x.png"),
+        "cifar-no-image": ("cifar10", cifar | {"test/cat/x.png": b"GIF89a"}, "/test/cat/x.png"),
         "cifar-cut-image": (
             "cifar10",
             cifar | {"test/cat/x.png": cifar["test/0/0000.png"][:60]},
-            ": test/cat/x.png",
+            "/test/cat/x.png",
         ),
         "cifar-no-archive": ("cifar10", {"a.tar.xz": b"no archive"}, "/a.tar.xz"),
         "cifar-no-batches": (
@@ -104,20 +104,27 @@ def test_same_split_twice_is_refused(tmp_path):
     files = image_files("cifar10", "png")
     source = write_folder(tmp_path / "source", files)
     write_tar(source / "a.tar.gz", files)
-    with raises_error("cifar-split-twice", where="<tmp>/source"):
+    with raises_error("cifar-split-twice", where="<tmp>/source", mistakes=2):
         fetch("cifar10", tmp_path / "root", source)
 
 
 def test_archive_cannot_reach_outside_or_through_links(tmp_path):
-    link = tarfile.TarInfo("train/cat/link.png")
+    link, hard, fifo = (tarfile.TarInfo(f"train/cat/{name}.png") for name in ("ln", "hard", "fifo"))
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-    fifo = tarfile.TarInfo("train/cat/fifo.png")
+    hard.type, hard.linkname = tarfile.LNKTYPE, "train/3/0003.png"
     fifo.type = tarfile.FIFOTYPE
-    outside = {"../train/cat/outside.png": b"", "/train/cat/absolute.png": b""}
+    outside = {"../train/cat/outside.png": b"", "/train/cat/absolute.png": b"", "a/../b.png": b""}
     files = image_files("cifar10", "png") | outside
-    source = write_tar(tmp_path / "source" / "a.tar.gz", files, extra=(link, fifo)).parent
-    splits = fetch("cifar10", tmp_path / "root", source)
-    assert_true_to_source("cifar10", splits, by_class=True)
+    source = write_tar(tmp_path / "source" / "a.tar.gz", files, extra=(link, hard, fifo)).parent
+    with pytest.raises(UserErrors) as caught:
+        fetch("cifar10", tmp_path / "root", source)
+    refused_members = {error.where.rpartition(": ")[2]: error.what for error in caught.value.errors}
+    assert refused_members == {
+        "train/cat/ln.png": "is a link to /etc/passwd",
+        "train/cat/hard.png": "is a link to train/3/0003.png",
+        "train/cat/fifo.png": "is not a file",
+        **dict.fromkeys(outside, "has a name outside the archive's folder"),
+    }
 
 
 def test_batches_archive_cannot_write_outside(tmp_path, trusted_cifar):

@@ -1,0 +1,95 @@
+"""Walk through a data source: the wanted files of a folder and of the archives in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.common.errors import UserError
+from harness.datasets.archives import list_archives, read_tar, unreadable_error
+from harness.datasets.mistakes import Mistakes
+from harness.datasets.names import CaseClashes, is_ignored
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """File of a data source.
+
+    Attributes:
+        name: below the folder, or in the archive, with slashes.
+        where: name for messages.
+        archive: the archive that it is in; ``None``: it is in the folder.
+        content: bytes from an archive, or the path of a file.
+    """
+
+    name: str
+    where: str
+    archive: Path | None
+    content: Path | bytes
+
+    def read(self) -> bytes:
+        """Return the bytes of the file; a ``UserError`` if it is unreadable."""
+        if isinstance(self.content, bytes):
+            return self.content
+        try:
+            return self.content.read_bytes()
+        except OSError as error:
+            raise unreadable_error(self.content, error) from error
+
+
+def find_files(
+    source: Path, wanted: Callable[[str], object], largest: int, mistakes: Mistakes
+) -> Iterator[SourceFile]:
+    """Yield the wanted files of a source: first of the folder, sorted, then of each archive.
+
+    Hidden and resource files are ignored. Links are refused: what they point to may lie outside
+    the source, and may be another thing tomorrow.
+
+    Args:
+        source: the folder.
+        wanted: whether a file of this name is to be read.
+        largest: limit of a file's size in bytes.
+        mistakes: gets files that are refused: links, names that differ in case alone within the
+            folder or within an archive, more bytes than ``largest``; more in ``read_tar``.
+
+    Raises:
+        UserError: the folder or an archive cannot be read.
+    """
+    clashes = CaseClashes()
+    for name, path in _walk(source, "", wanted, mistakes):
+        with mistakes.gather():
+            clashes.check(name, str(path))
+            if (size := path.stat().st_size) > largest:
+                raise UserError(str(path), f"{size:,} bytes", "give small images")
+            yield SourceFile(name, str(path), None, path)
+    for archive in list_archives(source):
+        clashes = CaseClashes()
+        for name, blob in read_tar(archive, wanted, largest, mistakes):
+            where = f"{archive}: {name}"
+            with mistakes.gather():
+                clashes.check(name, where)
+                yield SourceFile(name, where, archive, blob)
+
+
+def _walk(
+    folder: Path, below: str, wanted: Callable[[str], object], mistakes: Mistakes
+) -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each wanted file, sorted as the parts of their paths are."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise unreadable_error(folder, error) from error
+    for entry in entries:
+        name, path = f"{below}{entry.name}", folder / entry.name
+        if is_ignored(entry.name):
+            continue
+        if entry.is_symlink():
+            if entry.is_dir() or wanted(name):
+                what = f"is a link to {os.readlink(path)}"
+                mistakes.add(UserError(str(path), what, "put the files themselves there"))
+        elif entry.is_dir():
+            yield from _walk(path, f"{name}/", wanted, mistakes)
+        elif entry.is_file() and wanted(name):
+            yield name, path
