@@ -175,11 +175,14 @@ def export(
 @app.command()
 def report(
     open_: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
+    attack: Annotated[
+        str | None, typer.Option(help="print this attack against every defence", metavar="NAME")
+    ] = None,
 ) -> None:
     """Build the leaderboard and print the first rows."""
     from harness.commands import report as command
 
-    command.report(Workspace.here(), open_=open_, console=console)
+    command.report(Workspace.here(), open_=open_, console=console, attack=attack)
 
 
 @app.command()

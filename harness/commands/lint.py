@@ -30,8 +30,10 @@ def check_lint(module: Module) -> CheckResult:
         detail = "ruff is not installed here; pip install ruff, as the pull request is linted"
         return CheckResult(NAME, True, detail, tried=False)
     found = list(find_lint(module))
-    more = f"\n  and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return CheckResult(NAME, not found, "".join(f"\n  {line}" for line in found[:SHOWN]) + more)
+    if not found:
+        return CheckResult(NAME, True)
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return CheckResult(NAME, False, "\n  ".join(("as in make lint", *found[:SHOWN], *more)))
 
 
 def find_lint(module: Module) -> Iterator[str]:

@@ -233,8 +233,10 @@ def ignored_locally(module: Module) -> str | None:
 
     Such a run has the packages of this installation, whatever a module asks for.
     """
-    pins = ", ".join(pin.split(" ")[0] for pin in requirements(module.folder).values())
-    files = [f"requirements.txt ({pins})"] if pins else []
+    pins = [pin.split(" ")[0] for pin in requirements(module.folder).values()]
+    rest = [f"{len(pins) - 2} more"] if len(pins) > 3 else []
+    shown = ", ".join([*(pins[:2] if rest else pins), *rest])
+    files = [f"requirements.txt ({shown})"] if pins else []
     files += ["Dockerfile"] if dockerfile(module.folder) else []
     if not files:
         return None
