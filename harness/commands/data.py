@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -73,11 +74,27 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
     console.print(where, soft_wrap=True, highlight=False)
     if note := get_note(workspace, name):
         console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
+    for line in duplicate_lines(get_folder(workspace, name)):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def get_folder(workspace: Workspace, name: str) -> Path:
     """Return the folder of a fetched data set; two data sets may share one."""
     return workspace.data / datasets.cache_entry(name).name
+
+
+def duplicate_lines(folder: Path) -> Iterator[str]:
+    """Yield a line for each named duplicate of a fetched data set.
+
+    Args:
+        folder: of the data set; a copy of an earlier version has no duplicates recorded.
+    """
+    found = read_json(folder / "manifest.json").get("findings", {})
+    for entry in found.get("duplicates", ()):
+        for name, copy in entry["named"]:
+            yield f"  {name} = {copy}"
+        if (more := entry["count"] - len(entry["named"])) > 0:
+            yield f"  and {more:,} more in {entry['part']} and {entry['also_in']}"
 
 
 def get_note(workspace: Workspace, name: str) -> str:

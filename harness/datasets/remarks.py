@@ -18,11 +18,19 @@ class Remarks:
         self._counts.update(remarks)
 
     def say(self, sentence: str) -> None:
-        """Add a remark on the whole, unless it is empty."""
-        if sentence:
-            self._sentences.append(sentence)
+        """Add a remark on the whole, which may be empty."""
+        self._sentences.append(sentence)
 
     def note(self) -> str:
         """Return all remarks, separated by semicolons, or an empty text."""
         counted = (f"{count:,} {remark}" for remark, count in sorted(self._counts.items()))
-        return "; ".join([*self._sentences, *counted])
+        return join_notes(*self._sentences, *counted)
+
+
+def join_notes(*notes: str) -> str:
+    """Join remarks by semicolons; empty ones are left out.
+
+    >>> join_notes("from JPEG", "", "3 of 4 images")
+    'from JPEG; 3 of 4 images'
+    """
+    return "; ".join(filter(None, notes))

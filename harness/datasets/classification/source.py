@@ -25,7 +25,9 @@ from harness.datasets.base import (
     wrap_download_errors,
 )
 from harness.datasets.classification.layouts import ImageSet, ImageSetLayout
+from harness.datasets.findings import inspect_arrays
 from harness.datasets.hashing import hash_order
+from harness.datasets.remarks import join_notes
 
 VAL_SHARE = 0.1
 FIRST_TEST_ID = 1_000_000
@@ -71,11 +73,13 @@ def _write_arrays(source: TorchvisionSource, from_dir: Path | None, out: Path) -
         images = _read_images(source, from_dir)
     for array in ARRAYS:
         np.save(out / f"{array}.npy", getattr(images, array), allow_pickle=False)
+    findings, sentences = inspect_arrays(out, images.names, source.layout.classes)
     return {
         "source": "torchvision download" if from_dir is None else str(from_dir),
         "files": images.files,
         "lossy": images.lossy,
-        "note": images.note,
+        "note": join_notes(images.note, *sentences),
+        **findings,
         "counts": {"train": len(images.train_y), "test": len(images.test_y)},
     }
 

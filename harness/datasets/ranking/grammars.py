@@ -58,6 +58,8 @@ def _check_whole_number(text: str, column: str, first: int = 0, stop: int | None
 def _check_item(text: str, grammar: Grammar) -> str:
     if grammar.items is not None:
         return _check_whole_number(text, "item", stop=grammar.items)
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        return f"{text} is in quotes"
     plain = text.strip() == text and text.isprintable() and not re.search(r"[/\\]", text)
     return "" if text and plain else f"{text!r} is not the name of a file"
 

@@ -13,6 +13,7 @@ import numpy as np
 from harness.common.errors import UserError
 from harness.common.files import save_array
 from harness.datasets.base import Ids
+from harness.datasets.findings import inspect_arrays
 from harness.datasets.hashing import hash_order, name_ids
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.ranking import item_images
@@ -20,7 +21,7 @@ from harness.datasets.ranking.grammars import Grammar
 from harness.datasets.ranking.lists import Comparison, parse_list
 from harness.datasets.ranking.source import LINES, PARTS
 from harness.datasets.ranking.voting import majority_mask
-from harness.datasets.remarks import Remarks
+from harness.datasets.remarks import Remarks, join_notes
 from harness.datasets.source_files import SourceFile, find_files
 
 LARGEST = 1 << 28
@@ -83,10 +84,12 @@ def write_arrays(layout: ComparisonLayout, source: Path, out: Path) -> dict[str,
             save_array(out / f"{part}_x.npy", np.arange(count, dtype=np.int64))
     _store_rows(layout, rows, names, out)
     remarks.say(_split_note(layout, rows, listed))
+    findings, sentences = inspect_arrays(out, names)
     return {
         "files": files,
         "lossy": layout.images,
-        "note": remarks.note(),
+        "note": join_notes(remarks.note(), *sentences),
+        **findings,
         "counts": {part: len(rows[part]) for part in PARTS},
     }
 

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 
 from harness.common.errors import UserError
 from harness.datasets.base import Array
+from harness.datasets.mistakes import Mistakes
 from harness.datasets.ranking.grammars import FIELDS, ITEMS, NEGATED, ROW_GRAMMARS, Grammar
+
+_OTHER_MARKS = {";": "semicolons", "\t": "tabs", "\r": "line ends of old Macs"}
+"""Mark between fields or rows that lists of other programs have → its name."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +57,24 @@ def parse_list(blob: bytes, where: str, grammar: Grammar) -> list[Comparison]:
     """Parse the rows of a list, in order.
 
     Raises:
-        UserError: the list is empty, is not text, or has a malformed row, which is named.
+        UserError: the list is empty, is not text, or has malformed rows, which are named, all at
+            once. A byte order mark, quotes and other separators are refused and not removed: the
+            lines are kept as they are, so that a list with flipped rows differs in nothing else.
     """
     try:
         text = blob.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(where, "is not UTF-8 text", "give the original list") from error
-    rows = []
+    if text.startswith("\ufeff"):
+        raise UserError(where, "begins with a byte order mark", "save it as UTF-8 without one")
+    rows, mistakes = [], Mistakes(where)
     for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
         try:
             rows.append(_parse_row(line, grammar))
         except ValueError as error:
             fix = f"expected {','.join(grammar.columns)}"
-            raise UserError(f"{where}, row {number}", str(error), fix) from error
+            mistakes.add(UserError(f"{where}, row {number}", str(error), fix))
+    mistakes.check()
     if not rows:
         raise UserError(where, "holds no row", f"give rows {','.join(grammar.columns)}")
     return rows
@@ -74,6 +83,11 @@ def parse_list(blob: bytes, where: str, grammar: Grammar) -> list[Comparison]:
 def _parse_row(line: str, grammar: Grammar) -> Comparison:
     fields = _strip_end(line).split(",")
     if len(fields) != len(grammar.columns):
+        if not line.strip():
+            raise ValueError("is blank")
+        others = [name for mark, name in _OTHER_MARKS.items() if mark in line]
+        if len(fields) == 1 and others:
+            raise ValueError(f"has {others[0]}, not commas, between its fields")
         plural = "s" if len(fields) > 1 else ""
         raise ValueError(f"has {len(fields)} field{plural}, not {len(grammar.columns)}")
     found = dict(zip(grammar.columns, fields, strict=True))
@@ -102,7 +116,8 @@ def flip_line(line: str, grammar: Grammar) -> str:
 
     The label is negated; in a list without labels, nearer and farther item are swapped.
 
-    >>> from harness.datasets.ranking.grammars import GRAMMARS
+    >>> from harness.datasets.mistakes import Mistakes
+from harness.datasets.ranking.grammars import GRAMMARS
     >>> flip_line("a.jpg,b.jpg,1,7,3\n", GRAMMARS["age"])
     'a.jpg,b.jpg,-1,7,3\n'
     >>> flip_line("25,73,0,1\n", GRAMMARS["food"])

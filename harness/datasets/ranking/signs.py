@@ -10,6 +10,7 @@ import numpy as np
 from harness.common.errors import UserError
 from harness.common.files import save_array
 from harness.datasets.base import Card, comparison_spec
+from harness.datasets.findings import inspect_arrays
 from harness.datasets.hashing import hash_order, name_ids, unequal_pairs
 from harness.datasets.ranking.gtsrb_files import (
     ACCEPTED,
@@ -20,6 +21,7 @@ from harness.datasets.ranking.gtsrb_files import (
     read_test_classes,
 )
 from harness.datasets.ranking.source import PARTS, RankingSource, make_dataset
+from harness.datasets.remarks import join_notes
 
 PAIRS = {"train": 4000, "val": 400, "test": 2000}
 VAL_SHARE = 0.1
@@ -45,10 +47,14 @@ def write_arrays(source: Path, out: Path) -> dict[str, object]:
     digests = sorted(f"{sign.name} {sign.digest}" for signs in parts.values() for sign in signs)
     short = [f"{counts[part]:,} of {PAIRS[part]:,} {part} pairs" for part in PARTS
              if counts[part] < PAIRS[part]]  # fmt: skip
+    names = {part: [sign.name for sign in own] for part, own in parts.items()}
+    findings, sentences = inspect_arrays(out, names)
+    few = f"few signs, hence {', '.join(short)}" if short else ""
     return {
         "files": {"speed limits": hashlib.sha256("\n".join(digests).encode()).hexdigest()},
         "lossy": False,
-        "note": f"few signs, hence {', '.join(short)}" if short else "",
+        "note": join_notes(few, *sentences),
+        **findings,
         "counts": counts,
     }
 

@@ -23,7 +23,8 @@ from harness.datasets.base import (
     image_spec,
     manual_download_error,
 )
-from harness.datasets.remarks import Remarks
+from harness.datasets.findings import inspect_arrays
+from harness.datasets.remarks import Remarks, join_notes
 from harness.datasets.segmentation import pair_writer, pairs
 from harness.datasets.segmentation.pairs import PairLayout
 
@@ -78,11 +79,13 @@ def _write_arrays(source: SegmentationSource, from_dir: Path, out: Path) -> dict
     remarks = Remarks()
     remarks.say(_missing_note(parts, layout.parts))
     files = pair_writer.write_pairs(from_dir, layout, splits, out, remarks)
+    findings, sentences = inspect_arrays(out, splits, tuple(layout.classes))
     return {
         "source": str(from_dir),
         "files": files,
         "lossy": False,
-        "note": remarks.note(),
+        "note": join_notes(remarks.note(), *sentences),
+        **findings,
         "counts": {split: len(names) for split, names in splits.items()},
     }
 

@@ -1,0 +1,133 @@
+"""Duplicate pictures and missing classes of a fetched data set, found when it is stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from harness.common.files import load_array
+from harness.common.text import escape
+from harness.datasets.base import Array
+
+MOST = 20
+"""Duplicates that are named; all are counted."""
+PARTS = ("train", "val", "test")
+
+Names = Mapping[str, Sequence[str]]
+"""Split → name of each picture; a split whose pictures have none is not there."""
+
+
+@dataclass
+class Duplicates:
+    """Pictures of one split that are, pixel for pixel, also in a split.
+
+    Attributes:
+        part: the split.
+        other: the split with the first of them; ``part`` itself for copies within it.
+        count: pictures of ``part`` that are in ``other``; within a split, all but the first.
+        relabelled: how many of them have another label there, where pictures have labels.
+        named: names of the first 20, each with the name of its first copy in ``other``.
+    """
+
+    part: str
+    other: str
+    count: int = 0
+    relabelled: int = 0
+    named: list[tuple[str, str]] = field(default_factory=list)
+
+    def sentence(self) -> str:
+        """Say how many there are, and name the first."""
+        verb = "are copies of others" if self.part == self.other else "are also"
+        first, copy = self.named[0]
+        labels = f", {self.relabelled:,} with another label" if self.relabelled else ""
+        return (
+            f"{self.count:,} {self.part} pictures {verb} in {self.other}{labels} "
+            f"({first} = {copy} first)"
+        )
+
+
+def inspect_arrays(
+    folder: Path, names: Names, classes: Sequence[str] = ()
+) -> tuple[dict[str, object], list[str]]:
+    """Find duplicates and missing classes in the arrays of a set of pictures.
+
+    Pictures are compared as they are stored, so after a resize. In sets of features or of items
+    known by number, nothing is compared.
+
+    Args:
+        folder: folder with ``<split>_x.npy`` and ``<split>_y.npy``.
+        names: names of the pictures.
+        classes: names of the classes; empty: labels are not looked at.
+
+    Returns:
+        Fields of the manifest, and a sentence for each finding.
+    """
+    x, y = ({part: load_array(path) for part in PARTS
+             if (path := folder / f"{part}_{key}.npy").is_file()} for key in "xy")  # fmt: skip
+    x = {part: array for part, array in x.items() if array.dtype == np.uint8 and array.ndim == 4}
+    labels = {part: array for part, array in y.items() if classes and array.ndim == 1}
+    duplicates = find_duplicates(x, labels, names)
+    missing = {part: list(_missing(y[part], classes)) for part in y} if classes else {}
+    sentences = [one.sentence() for one in duplicates]
+    sentences += [f"no {part} example of {_listed(some)}" for part, some in missing.items() if some]
+    found = {
+        "duplicates": [
+            {"part": one.part, "also_in": one.other, "count": one.count,
+             "relabelled": one.relabelled, "named": one.named}
+            for one in duplicates
+        ],
+        "missing_classes": missing,
+    }  # fmt: skip
+    return {"findings": found}, sentences
+
+
+def find_duplicates(
+    x: Mapping[str, Array], labels: Mapping[str, Array], names: Names
+) -> list[Duplicates]:
+    """Find equal pictures within splits and across them.
+
+    Args:
+        x: split → pictures ``[N, C, H, W]``, in the order train, validation, test.
+        labels: split → labels ``[N]``; may be empty.
+        names: names of the pictures; others are named by their row.
+
+    Returns:
+        One entry for each split, or two of them, that has duplicates.
+    """
+    owners: dict[bytes, dict[str, int]] = {}
+    found: dict[tuple[str, str], Duplicates] = {}
+
+    def name(part: str, row: int) -> str:
+        return escape(names[part][row]) if part in names else f"{part} row {row}"
+
+    for part, pictures in x.items():
+        for row, picture in enumerate(pictures):
+            digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+            known = owners.setdefault(digest, {})
+            for other, first in known.items():
+                entry = found.setdefault((part, other), Duplicates(part, other))
+                entry.count += 1
+                if part in labels and other in labels:
+                    entry.relabelled += int(labels[part][row] != labels[other][first])
+                if len(entry.named) < MOST:
+                    entry.named.append((name(part, row), name(other, first)))
+            known.setdefault(part, row)
+    return list(found.values())
+
+
+def _missing(y: Array, classes: Sequence[str]) -> Iterator[str]:
+    """Yield the classes without an example (in class maps: without a pixel)."""
+    seen = np.zeros(256, dtype=np.int64) if y.ndim > 1 else np.bincount(y, minlength=len(classes))
+    for class_map in y if y.ndim > 1 else ():
+        seen += np.bincount(class_map.ravel(), minlength=256)
+    return (name for name, count in zip(classes, seen.tolist(), strict=False) if not count)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return ", ".join(islice(names, 5)) + more
