@@ -60,7 +60,8 @@ def read_tar(
     try:
         with tarfile.open(archive, "r|*") as tar:
             for member in tar:
-                tar.members = []  # type: ignore[attr-defined]  # of a million members, the list would have a gigabyte
+                # Of a million members, tarfile's list of them would have half a gigabyte.
+                tar.members = []  # type: ignore[attr-defined]
                 name, where = member.name.removeprefix("./"), f"{archive}: {member.name}"
                 if _OUTSIDE.match(member.name):
                     what = "has a name outside the archive's folder"

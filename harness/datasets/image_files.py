@@ -33,20 +33,21 @@ _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, A
            MemoryError, struct.error, zlib.error)  # fmt: skip
 """What Pillow raises for damaged files: SyntaxError for a PNG, the others in metadata."""
 
+_CONVERT, _REPLACE = "give it as {}", "replace it"
 _SIGNATURES = (
-    (rb"\x89PNG", "PNG"),
-    (rb"\xff\xd8\xff", "JPEG"),
-    (rb"P[1-6fFy]\s", "PPM"),
-    (rb"GIF8", "GIF"),
-    (rb"RIFF....WEBP", "WEBP"),
-    (rb"BM", "BMP"),
-    (rb"II\*\0|MM\0\*", "TIFF"),
-    (rb"\0\x05\x16\x07", "resource file of macOS"),
-    (rb"version https://git-lfs", "Git LFS pointer without its file"),
-    (rb"\s*<(?i:!doctype|html|\?xml|svg)", "web page or SVG"),
-    (rb"[\t\n\r -~]+\Z", "text file"),
+    (rb"\x89PNG", "PNG", _CONVERT),
+    (rb"\xff\xd8\xff", "JPEG", _CONVERT),
+    (rb"P[1-6fFy]\s", "PPM", _CONVERT),
+    (rb"GIF8", "GIF", _CONVERT),
+    (rb"RIFF....WEBP", "WEBP", _CONVERT),
+    (rb"BM", "BMP", _CONVERT),
+    (rb"II\*\0|MM\0\*", "TIFF", _CONVERT),
+    (rb"\0\x05\x16\x07", "resource file of macOS", "remove it"),
+    (rb"version https://git-lfs", "Git LFS pointer without its file", "run `git lfs pull`"),
+    (rb"\s*<(?i:!doctype|html|\?xml|svg)", "web page or SVG", _REPLACE),
+    (rb"[\t\n\r -~]+\Z", "text file", _REPLACE),
 )
-"""First bytes of a file → what it is, for messages."""
+"""First bytes of a file → what it is, and what to do about it."""
 
 
 @dataclass(frozen=True)
@@ -203,10 +204,11 @@ def _damage_error(
     """Return the error for a file that Pillow cannot read; it says what the file is instead."""
     if not blob:
         return UserError(where, "is empty", "replace it")
-    found = next((name for start, name in _SIGNATURES if re.match(start, blob, re.DOTALL)), "")
+    rows = (row for row in _SIGNATURES if re.match(row[0], blob, re.DOTALL))
+    _, found, fix = next(rows, (b"", "", _REPLACE))
     accepted = " or ".join(formats)
     if found and found not in formats:
-        return UserError(where, f"is a {found}, not {accepted}", f"give it as {accepted}")
+        return UserError(where, f"is a {found}, not {accepted}", fix.format(accepted))
     # Pillow names the object that it read from, an address in memory
     reason = re.sub(r" ?<\S+ object at 0x[0-9a-f]+>", "", one_line(str(error)))
     what = f"is not a whole {found or accepted} ({reason or type(error).__name__})"

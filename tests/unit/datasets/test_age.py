@@ -212,3 +212,28 @@ def test_damage_of_lines_is_found(tmp_path):
         with raises_error("fetched-lines-damaged", where="data set age") as caught:
             act("age-unvoted", tmp_path)
         assert isinstance(caught.value, DataMissing)
+
+
+def test_the_exact_name_is_read_and_never_one_of_other_case(tmp_path):
+    faces = AGE_IMAGES | {"imgs/001a02.jpg": image("another")}
+    splits = fetch("age", tmp_path / "root", write_folder(tmp_path / "source", AGE | faces))
+    assert splits.train.x[0, :, 0, 0].tolist() == list(color("001A02"))
+    del faces["imgs/001A02.JPG"]
+    faces["imgs/001A02.jpg"] = image("a third")
+    names = "001A02.jpg and 001a02.jpg"
+    refused("age", tmp_path / "b", AGE | faces, "age-two-of-other-case", "<tmp>/b/source/imgs",
+            names=names)  # fmt: skip
+
+
+def test_linked_and_deep_images(tmp_path):
+    deep = Image.fromarray((np.arange(256 * 256).reshape(256, 256)).astype(np.uint16))
+    buffer = io.BytesIO()
+    deep.save(buffer, "PNG")
+    files = AGE | AGE_IMAGES | {"imgs/001A02.JPG": buffer.getvalue()}
+    source = write_folder(tmp_path / "source", files)
+    splits = fetch("age", tmp_path / "root", source)
+    assert 120 < splits.train.x[0].mean() < 135  # a ramp of all values; it was white before
+    (source / "imgs" / "001A02.JPG").unlink()
+    (source / "imgs" / "001A02.JPG").symlink_to("002A05.JPG")
+    with raises_error("age-linked-image", where="<tmp>/source/imgs/001A02.JPG"):
+        fetch("age", tmp_path / "root", source)

@@ -9,6 +9,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from harness import datasets
@@ -335,3 +336,18 @@ def test_real_camvid_subset(tmp_path):
     assert shares[:11] == pytest.approx(whole, abs=1)
     assert shares[255] == pytest.approx(3.833, abs=1)
     assert counts[11:255].sum() == 0
+
+
+def test_upper_case_palettes_and_grey_images_are_taken_and_said(camvid_root, tmp_path):
+    files = camvid()
+    label = "trainannot/0016E5_00001.png"
+    indexed = Image.open(io.BytesIO(files[label]))
+    indexed.putpalette([1, 2, 3] * 256)
+    buffer = io.BytesIO()
+    indexed.save(buffer, "PNG")
+    files[label] = buffer.getvalue()
+    files = {name.replace(".png", ".PNG"): blob for name, blob in files.items()}
+    fetch("camvid", tmp_path / "root", write_folder(tmp_path / "source", files))
+    assert datasets.digest("camvid", tmp_path / "root") == datasets.digest("camvid", camvid_root)
+    note = manifest(tmp_path / "root", "camvid")["note"]
+    assert "1 class maps with a palette, whose indices are the classes" in note

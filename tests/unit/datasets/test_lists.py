@@ -153,3 +153,25 @@ def test_lines_of_triplets_turn_their_label():
 def test_only_comparisons_have_lines():
     with raises_error("no-comparisons", where="data set digits"):
         datasets.comparison_lines("digits", NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "where"),
+    [
+        ("\ufeffa.jpg,b.jpg,1,0,2\n", "list-byte-order-mark", "a.txt"),
+        ("a.jpg;b.jpg;1;0;2\n", "row-semicolons", "a.txt, row 1"),
+        ("a.jpg\tb.jpg\t1\t0\t2\n", "row-tabs", "a.txt, row 1"),
+        ("a.jpg,b.jpg,1,0,2\n\n", "row-blank", "a.txt, row 2"),
+        ('"a.jpg",b.jpg,1,0,2\n', "row-quotes", "a.txt, row 1"),
+        ("file_1,file_2,label,pair,votes\n", "row-header", "a.txt, row 1"),
+    ],
+)
+def test_lists_of_other_programs_are_named_as_such(text, code, where):
+    with raises_error(code, where=where):
+        rows("age", text)
+
+
+def test_all_malformed_rows_come_at_once():
+    with raises_error("rows-many", where="a.txt, row 1", mistakes=21) as caught:
+        rows("age", "a,b,3,0,1\n" * 5000)
+    assert str(caught.value).splitlines()[-1].startswith("a.txt: has 5,000 mistakes")

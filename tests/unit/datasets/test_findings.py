@@ -1,0 +1,100 @@
+"""Duplicates and missing classes are counted and named when a data set is fetched."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from harness import datasets
+from harness.commands import data as command
+from harness.datasets.findings import find_duplicates, inspect_arrays
+from harness.workspace import Workspace
+from tests.support.small_images import idx_files, image_files
+from tests.support.sources import fetch, manifest, write_folder
+
+
+def fetched(files, tmp_path, name: str = "cifar10") -> tuple[dict, str]:
+    """The manifest, and what the command said."""
+    said = io.StringIO()
+    workspace = Workspace(tmp_path, tmp_path / "home")
+    source = write_folder(tmp_path / "source", files)
+    command.fetch(workspace, name, source, Console(file=said, width=400))
+    return manifest(workspace.data, name), said.getvalue()
+
+
+def test_clean_sets_say_nothing(tmp_path):
+    record, said = fetched(image_files("cifar10", "png"), tmp_path)
+    assert record["findings"]["duplicates"] == []
+    assert record["findings"]["missing_classes"] == {"train": [], "test": []}
+    assert record["note"] == ""
+    assert "=" not in said
+
+
+def test_duplicates_within_and_across_splits_are_named(tmp_path):
+    files = image_files("cifar10", "png")
+    files["test/cat/copy.png"] = files["train/3/0003.png"]
+    files["test/dog/copy.png"] = files["train/3/0003.png"]  # another label
+    files["train/3/twin.png"] = files["train/3/0003.png"]
+    record, said = fetched(files, tmp_path)
+    within, across, tests = record["findings"]["duplicates"]
+    assert (within["part"], within["also_in"], within["count"]) == ("train", "train", 1)
+    assert within["named"] == [["train/3/twin.png", "train/3/0003.png"]]
+    assert (across["part"], across["also_in"], across["count"]) == ("test", "train", 2)
+    assert (across["relabelled"], tests["count"]) == (1, 1)
+    assert "2 test pictures are also in train, 1 with another label" in record["note"]
+    for line in ("test/cat/copy.png = train/3/0003.png", "train/3/twin.png = train/3/0003.png"):
+        assert f"  {line}\n" in said
+
+
+def test_a_class_without_test_images_is_named(tmp_path):
+    files = image_files("cifar10", "png")
+    del files["test/3/0003.png"]
+    record, said = fetched(files, tmp_path)
+    assert record["findings"]["missing_classes"] == {"train": [], "test": ["cat"]}
+    assert "note: no test example of cat" in said
+
+
+def test_pictures_without_names_are_named_by_row(tmp_path):
+    record, _ = fetched(idx_files(), tmp_path, "fashion-mnist")
+    assert record["findings"]["duplicates"] == []
+    x = np.zeros((2, 1, 2, 2), dtype=np.uint8)
+    (found,) = find_duplicates({"train": x}, {}, {})
+    assert found.named == [("train row 1", "train row 0")]
+
+
+def test_twenty_are_named_and_all_are_counted():
+    x = np.zeros((50, 1, 2, 2), dtype=np.uint8)
+    within, across, _ = find_duplicates({"train": x, "test": x[:30]}, {}, {})
+    assert (within.count, across.count, len(across.named)) == (49, 30, 20)
+
+
+def test_class_maps_are_counted_by_pixel(tmp_path):
+    np.save(tmp_path / "test_y.npy", np.array([[[0, 2], [255, 0]]], dtype=np.uint8))
+    np.save(tmp_path / "test_x.npy", np.zeros((1, 3, 2, 2), dtype=np.uint8))
+    found, sentences = inspect_arrays(tmp_path, {}, ("sky", "road", "tree"))
+    assert found["findings"]["missing_classes"] == {"test": ["road"]}
+    assert sentences == ["no test example of road"]
+
+
+def test_findings_do_not_change_the_digest(tmp_path):
+    files = image_files("cifar10", "png")
+    fetch("cifar10", tmp_path / "a", write_folder(tmp_path / "source", files))
+    before = datasets.digest("cifar10", tmp_path / "a")
+    path = tmp_path / "a" / "cifar10" / "manifest.json"
+    path.write_text(path.read_text().replace('"findings"', '"others"'))
+    assert datasets.digest("cifar10", tmp_path / "a") == before
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_remarks_on_pictures_reach_the_note(suffix, tmp_path):
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGBA", (32, 32), (1, 2, 3, 100)).save(buffer, "PNG")
+    files = image_files("cifar10", suffix) | {"train/cat/x.png": buffer.getvalue()}
+    record, _ = fetched(files, tmp_path)
+    assert "1 partly transparent, laid on white" in record["note"]
+    assert ("from JPEG" in record["note"]) == (suffix == "jpg")

@@ -1,0 +1,159 @@
+"""One walk through folders and archives: hidden files, links, case, and names that lie."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import tracemalloc
+
+import pytest
+
+from harness.common.errors import UserError, UserErrors
+from harness.datasets.mistakes import MOST, Mistakes
+from harness.datasets.source_files import find_files
+from tests.support.errors import raises_error
+from tests.support.sources import Files, write_folder, write_tar
+
+
+def found(source, largest: int = 100) -> Files:
+    mistakes = Mistakes(str(source))
+    wanted = lambda name: name.lower().endswith(".png")  # noqa: E731
+    files = {file.name: file.read() for file in find_files(source, wanted, largest, mistakes)}
+    mistakes.check()
+    return files
+
+
+HIDDEN = ("a/._0.png", ".DS_Store", "__MACOSX/a/0.png", "a/Thumbs.db", ".ipynb_checkpoints/0.png",
+          "a/.0.png", "@eaDir/0.png")  # fmt: skip
+GOOD = {"a/0.png": b"0", "a/1.PNG": b"1", "b/0.png": b"2"}
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tgz", "TAR.XZ", "tar.bz2"])
+def test_hidden_and_resource_files_are_ignored_everywhere(suffix, tmp_path):
+    files = GOOD | dict.fromkeys(HIDDEN, b"x")
+    assert found(write_folder(tmp_path / "folder", files)) == GOOD
+    kind = {"tar": "tar", "bz2": "bz2", "XZ": "xz"}.get(suffix.rpartition(".")[2], "gz")
+    packed = write_tar(tmp_path / "packed" / f"a.{kind}", files)
+    source = tmp_path / "source"
+    source.mkdir()
+    packed.rename(source / f"a.{suffix}")
+    write_folder(source, {f"._a.{suffix}": b"x", "old.tar/note.txt": b"x"})
+    assert found(source) == GOOD
+
+
+def test_links_are_refused_and_never_followed(tmp_path):
+    write_folder(tmp_path / "outside", GOOD)
+    source = write_folder(tmp_path / "source", GOOD)
+    os.symlink(tmp_path / "outside" / "a", source / "c")
+    os.symlink(tmp_path / "outside" / "a" / "0.png", source / "b" / "1.png")
+    os.symlink("nowhere", source / "b" / "note.txt")  # of no interest
+    with pytest.raises(UserErrors) as caught:
+        found(source)
+    assert [error.where for error in caught.value.errors] == [
+        str(source / "b" / "1.png"),
+        str(source / "c"),
+    ]
+    (source / "b" / "1.png").unlink()
+    with raises_error("source-link", where="<tmp>/source/c"):
+        found(source)
+
+
+def test_linked_archive_is_refused(tmp_path):
+    write_tar(tmp_path / "outside" / "a.tar", GOOD)
+    source = write_folder(tmp_path / "source", {})
+    os.symlink(tmp_path / "outside" / "a.tar", source / "a.tar")
+    with raises_error("source-archive-link", where="<tmp>/source/a.tar"):
+        found(source)
+
+
+@pytest.mark.parametrize("kind", [tarfile.LNKTYPE, tarfile.SYMTYPE])
+def test_linked_members_are_named_not_dropped(kind, tmp_path):
+    link = tarfile.TarInfo("b/9.png")
+    link.type, link.linkname = kind, "a/0.png"
+    source = write_tar(tmp_path / "source" / "a.tar.gz", GOOD, extra=(link,)).parent
+    code = "archive-link"
+    with raises_error(code, where="<tmp>/source/a.tar.gz: b/9.png"):
+        found(source)
+
+
+@pytest.mark.parametrize("name", ["../0.png", "/0.png", "a/../../0.txt", "C:/0.png"])
+def test_names_outside_the_archive_are_refused(name, tmp_path):
+    source = write_tar(tmp_path / "source" / "a.tar.gz", GOOD | {name: b"x"}).parent
+    code = "archive-outside"
+    with raises_error(code, where=f"<tmp>/source/a.tar.gz: {name}"):
+        found(source)
+
+
+def test_two_members_of_one_name_are_refused(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    with tarfile.open(source / "a.tar", "w") as tar:
+        for name in ("a/0.png", "./a/0.png"):
+            info = tarfile.TarInfo(name)
+            info.size = 1
+            tar.addfile(info, io.BytesIO(b"x"))
+    with raises_error("archive-twice", where="<tmp>/source/a.tar: ./a/0.png"):
+        found(source)
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        (("a/0.png", "a/0.PNG"), "case-of-files"),
+        (("A/1.png", "a/0.png"), "case-of-folders"),
+        (("a/e\u0301.png", "a/\u00e9.png"), "case-of-accents"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_names_that_differ_in_case_alone_are_named(names, code, packed, tmp_path):
+    files = dict.fromkeys(names, b"x")
+    if packed:
+        source = write_tar(tmp_path / "source" / "a.tar", files).parent
+        last = f"<tmp>/source/a.tar: {names[1]}"
+    else:
+        source = write_folder(tmp_path / "source", files)
+        last = f"<tmp>/source/{sorted(names)[1]}"
+    first = names[0] if packed else sorted(names)[0]
+    first = first.split("/")[0] if code == "case-of-folders" else first
+    with raises_error(code, where=last, first=first):
+        found(source)
+
+
+def test_large_files_are_refused(tmp_path):
+    source = write_folder(tmp_path / "source", {"a.png": bytes(101)})
+    with raises_error("source-large-file", where="<tmp>/source/a.png"):
+        found(source)
+
+
+def test_all_mistakes_come_at_once_and_many_are_counted():
+    mistakes = Mistakes("source")
+    mistakes.check()
+    for number in range(MOST):
+        with mistakes.gather():
+            raise UserError(f"{number}.png", "is empty", "replace it")
+    with pytest.raises(UserErrors) as caught:
+        mistakes.check()
+    assert len(caught.value.errors) == 20
+    for number in range(1000):
+        mistakes.add(UserError(f"{number}.png", "is empty", "replace it"))
+    with pytest.raises(UserErrors) as caught:
+        mistakes.check()
+    *first, last = str(caught.value).splitlines()
+    assert len(first) == 20
+    assert last.startswith("source: has 1,020 mistakes, of which these are the first 20; ")
+
+
+def test_archives_of_very_many_members_keep_no_list_of_them(tmp_path):
+    """Of 20,000 members, memory peaks at 0.04 MB; with tarfile's list of them, at 8.9 MB."""
+    source = tmp_path / "source"
+    source.mkdir()
+    with tarfile.open(source / "a.tar", "w") as tar:
+        for number in range(20_000):
+            tar.addfile(tarfile.TarInfo(f"a/{number}.txt"))
+    del tar
+    tracemalloc.start()
+    assert found(source) == {}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 << 20, peak
