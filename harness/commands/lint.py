@@ -33,7 +33,7 @@ def check_lint(module: Module) -> CheckResult:
     if not found:
         return CheckResult(NAME, True)
     more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    return CheckResult(NAME, False, "\n  ".join(("as in make lint", *found[:SHOWN], *more)))
+    return CheckResult(NAME, False, "\n  ".join(("ruff finds", *found[:SHOWN], *more)))
 
 
 def find_lint(module: Module) -> Iterator[str]:
