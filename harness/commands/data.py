@@ -32,7 +32,7 @@ def print_cards(workspace: Workspace, console: Console) -> None:
             f"  from: {card.source}",
         ]
         lines += [f"  note: {card.note}"] if card.note else []
-        here = get_note(workspace, data.name) if state == "fetched" else ""
+        here = datasets.copy_note(data.name, workspace.data)
         lines += [f"  this copy: {here}"] if here else []
         for line in lines:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -72,7 +72,7 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
     digest = datasets.digest(name, workspace.data)
     where = f"{name} is in {get_folder(workspace, name)} (digest {digest[:12]})"
     console.print(where, soft_wrap=True, highlight=False)
-    if note := get_note(workspace, name):
+    if note := datasets.copy_note(name, workspace.data):
         console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
     for line in duplicate_lines(get_folder(workspace, name)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -95,8 +95,3 @@ def duplicate_lines(folder: Path) -> Iterator[str]:
             yield f"  {name} = {copy}"
         if (more := entry["count"] - len(entry["named"])) > 0:
             yield f"  and {more:,} more in {entry['part']} and {entry['also_in']}"
-
-
-def get_note(workspace: Workspace, name: str) -> str:
-    """Return the note on a fetched copy that belongs to its results, such as missing images."""
-    return str(read_json(get_folder(workspace, name) / "manifest.json")["note"])

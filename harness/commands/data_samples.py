@@ -14,8 +14,8 @@ from harness.report.site.about import DataCard
 from harness.report.site.samples import MOST, Samples
 
 
-def data_cards() -> dict[str, DataCard]:
-    """Return name → what pages say of each data set."""
+def data_cards(root: Path) -> dict[str, DataCard]:
+    """Return name → what pages say of each data set, and of its copy in the data root."""
     return {
         name: DataCard(
             title=one.card.title,
@@ -25,6 +25,7 @@ def data_cards() -> dict[str, DataCard]:
             outputs=one.facts.outputs,
             shape=one.facts.shape,
             task=one.task,
+            note=datasets.copy_note(name, root),
         )
         for name, one in datasets.DATASETS.items()
     }

@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness.common.errors import UserError
 from harness.common.text import suggest
-from harness.datasets import base, cache, digits, hashing
+from harness.datasets import base, cache, digits
 from harness.datasets.base import Card, DataMissing, Dataset, Split, Splits
 from harness.datasets.cache import CacheEntry
 from harness.datasets.classification import small_images
-from harness.datasets.hashing import hash_order
+from harness.datasets.fraction import fraction_rows, select_rows
 from harness.datasets.ranking import comparisons, digit_pairs, lists, pubfig, signs
 from harness.datasets.segmentation import roads, scenes
 
@@ -31,9 +28,11 @@ __all__ = [
     "Splits",
     "cache_entry",
     "comparison_lines",
+    "copy_note",
     "digest",
     "flip_lines",
     "get",
+    "key_digest",
     "load",
 ]
 
@@ -63,7 +62,7 @@ def get(name: str) -> Dataset:
 def digest(name: str, root: Path) -> str:
     """Return a digest of a data set's origin without loading it: equal digests, equal arrays.
 
-    The digest of a bundled set covers the source code of its loader, that of a fetched set the
+    The digest of a bundled set covers the source code of its family, that of a fetched set the
     digests of its arrays, read from the manifest.
 
     Raises:
@@ -71,17 +70,55 @@ def digest(name: str, root: Path) -> str:
     """
     dataset = get(name)
     if dataset.bundled:
-        family = next(family for family in _FAMILIES if dataset in family.DATASETS)
-        sources = [inspect.getsource(module) for module in (base, hashing, digits, family)]
-        content = hashlib.sha256("\0".join(sources).encode()).hexdigest()
+        content = _loader_digest(dataset)
     else:
         content = cache.recorded_digest(_CACHE_ENTRIES[name], root)
     return hashlib.sha256(json.dumps([name, dataset.version, content]).encode()).hexdigest()
 
 
+def key_digest(name: str, root: Path) -> str:
+    """Return a digest of all that decides a data set's splits, for stage keys.
+
+    That is its ``digest`` and the code of its own family: a change of another set keeps it. What
+    all sets share (``hashing``, ``fraction``) is in the key of the data stage.
+
+    Raises:
+        DataMissing: as ``digest``.
+    """
+    origin = digest(name, root)
+    return hashlib.sha256(f"{origin} {_loader_digest(get(name))}".encode()).hexdigest()
+
+
+def _loader_digest(dataset: Dataset) -> str:
+    return hashlib.sha256("\0".join(_loader_code(dataset)).encode()).hexdigest()
+
+
+def _loader_code(dataset: Dataset) -> Iterator[str]:
+    """Yield the source code that decides a data set's splits, and no code of other families."""
+    family = next(family for family in _FAMILIES if dataset in family.DATASETS)
+    loader = inspect.getmodule(getattr(dataset.load, "func", dataset.load))
+    # bundled sets are made of the digits
+    for part in dict.fromkeys((family, loader, *((digits,) if dataset.bundled else ()))):
+        assert part is not None
+        yield inspect.getsource(part)
+    for function in (base.image_spec, base.comparison_spec):
+        yield inspect.getsource(function)
+
+
 def cache_entry(name: str) -> CacheEntry:
     """Return the cache entry of a fetched data set; ``KeyError`` for a bundled one."""
     return _CACHE_ENTRIES[name]
+
+
+def copy_note(name: str, root: Path) -> str:
+    """Return what is to be said beside results on the copy of a data set in the data root.
+
+    Such as missing or duplicate pictures, from its manifest; empty for a bundled set, and for one
+    that is not here.
+    """
+    if name not in _CACHE_ENTRIES:
+        return ""
+    return cache.recorded_note(_CACHE_ENTRIES[name], root)
 
 
 def load(name: str, root: Path, train_fraction: float = 1.0) -> Splits:
@@ -91,25 +128,10 @@ def load(name: str, root: Path, train_fraction: float = 1.0) -> Splits:
     """
     dataset = get(name)
     splits = dataset.load(root)
-    train, rows = splits.train, _fraction_rows(name, splits.train, train_fraction)
+    rows = fraction_rows(name, splits.train, train_fraction)
     if rows is None:
         return splits
-    x = train.x if dataset.task == "ranking" else train.x[rows]
-    return replace(splits, train=Split(x=x, y=train.y[rows], ids=train.ids[rows]))
-
-
-def _fraction_rows(name: str, train: Split, fraction: float) -> NDArray[np.intp] | None:
-    """Return the training rows of a fraction, in order; ``None`` stands for all rows."""
-    if not 0 < fraction <= 1:
-        what = f"train_fraction is {fraction}"
-        raise UserError(f"data set {name}", what, "give a number above 0 and at most 1")
-    if fraction == 1:
-        return None
-    count = round(fraction * len(train.ids))
-    if not count:
-        what = f"train_fraction {fraction} of {len(train.ids):,} examples leaves none"
-        raise UserError(f"data set {name}", what, "give a larger number")
-    return np.sort(hash_order(train.ids, "train_fraction")[:count])
+    return replace(splits, train=select_rows(dataset.task, splits.train, rows))
 
 
 def comparison_lines(name: str, root: Path, train_fraction: float = 1.0) -> list[str]:
@@ -123,7 +145,7 @@ def comparison_lines(name: str, root: Path, train_fraction: float = 1.0) -> list
         what = f"is for {dataset.task}: it has no comparisons"
         raise UserError(f"data set {name}", what, "name a ranking set")
     train = dataset.load(root).train
-    rows = _fraction_rows(name, train, train_fraction)
+    rows = fraction_rows(name, train, train_fraction)
     listing = dataset.listing
     if listing is None:
         return lists.format_rows(train.y if rows is None else train.y[rows])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from harness.common.errors import UserError
 from harness.common.files import load_array
-from harness.datasets.base import Array, missing_data_error
+from harness.datasets.base import Array, DataMissing, missing_data_error
 
 MANIFEST = "manifest.json"
 
@@ -121,6 +121,16 @@ def recorded_digest(entry: CacheEntry, root: Path) -> str:
         DataMissing: there is no such entry, or its manifest is damaged or of another version.
     """
     return _digest(_recorded_arrays(entry, root))
+
+
+def recorded_note(entry: CacheEntry, root: Path) -> str:
+    """Return the note of an entry from its manifest; empty where there is no whole manifest."""
+    try:
+        _recorded_arrays(entry, root)
+        manifest = json.loads((root / entry.name / MANIFEST).read_text(encoding="utf-8"))
+    except DataMissing:
+        return ""
+    return str(manifest.get("note", ""))
 
 
 def _recorded_arrays(entry: CacheEntry, root: Path) -> dict[str, str]:

@@ -51,7 +51,7 @@ class SharedStages:
         """Add the data stage of a role; the attacker's data are the public ones by default."""
         entry = matrix.data.get(role) or matrix.data["public"]  # type: ignore[call-overload]
         if entry.name not in self._digests:
-            self._digests[entry.name] = datasets.digest(entry.name, self.data_root)
+            self._digests[entry.name] = datasets.key_digest(entry.name, self.data_root)
         recipe = DataRecipe(entry.name, self._digests[entry.name], float(entry.train_fraction))
         return self.once(
             ("data", recipe.name, recipe.train_fraction), lambda: self.graph.add("data", {}, recipe)

@@ -19,7 +19,7 @@ HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure", "stronge
 """Kinds of stages that run in the harness itself, without module code."""
 
 HOST_CODE: dict[str, tuple[str, ...]] = {
-    "data": ("datasets",),
+    "data": ("datasets/fraction.py", "datasets/hashing.py"),
     "slice": ("running/host_stages.py",),
     "goal": ("running/host_stages.py",),
     "clean": ("running/host_stages.py",),

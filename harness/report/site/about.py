@@ -56,6 +56,8 @@ class DataCard:
         outputs: number of classes, attributes or dimensions.
         shape: shape of one input.
         task: classification, ranking or segmentation.
+        note: what is to be said beside results on this copy, such as pictures that are in
+            training and test; or empty.
     """
 
     title: str
@@ -65,6 +67,7 @@ class DataCard:
     outputs: int
     shape: tuple[int, ...]
     task: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,8 +110,10 @@ def facts(
     scope = " ".join(text for text in (benchmark.out_of_scope, heading.out_of_scope) if text)
     target = tables[0].headline.target
     aim = f" Target: {target}." if target else ""
+    data = heading.data or recorded_data(ran)
     found = [
-        Fact("Data", _data(heading.data or recorded_data(ran), tables[0], cards)),
+        Fact("Data", _data(data, tables[0], cards)),
+        Fact("This copy of the data", _copies(data, cards), warn=True),
         Fact("Network", _victims(tables, victims)),
         Fact("Attacker", f"{threat.sentence} Limit: {_budgets(tables, heading, cards)}.{aim}"),
         Fact("How hard it was tried", tried(tables[0], families)),
@@ -165,6 +170,12 @@ def _data(data: Mapping[str, str], table: Table, cards: Mapping[str, DataCard]) 
 def _plain(text: str) -> str:
     """Return a text without the scheme of addresses: pages lead nowhere else."""
     return text.replace("https://", "").replace("http://", "").rstrip(".")
+
+
+def _copies(data: Mapping[str, str], cards: Mapping[str, DataCard]) -> str:
+    """Return the notes on the copies of a matrix's data; a set in two roles is noted once."""
+    notes = {name: cards[name].note for name in data.values() if name in cards}
+    return " ".join(f"{cards[name].title}: {_plain(note)}." for name, note in notes.items() if note)
 
 
 def input_words(card: DataCard) -> str:

@@ -53,8 +53,8 @@ def test_without_pictures_or_data_there_are_none(name, tmp_path):
     assert load_samples(tmp_path, name) is None
 
 
-def test_every_data_set_has_a_card():
-    cards = data_cards()
+def test_every_data_set_has_a_card(tmp_path):
+    cards = data_cards(tmp_path)
     assert set(cards) == set(datasets.DATASETS)
     for card in cards.values():
         assert card.title

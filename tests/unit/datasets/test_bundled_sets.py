@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import subprocess
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 
 from harness import datasets
+from harness.datasets import cache, digits, image_files
 from harness.datasets.hashing import draws, hash_order
+from harness.datasets.ranking import digit_pairs, signs
 from harness.datasets.segmentation import scenes
 from harness.runtime.contracts import Spec
 from tests.support.errors import raises_error
@@ -104,6 +107,29 @@ def test_digests_differ_between_bundled_sets_and_repeat():
     digests = [datasets.digest(name, NOWHERE) for name in BUNDLED]
     assert len(set(digests)) == len(BUNDLED)
     assert digests == [datasets.digest(name, Path("/elsewhere")) for name in BUNDLED]
+
+
+@pytest.mark.parametrize(
+    ("changed", "stale"),
+    [
+        (scenes, {"digit-scenes"}),
+        (digit_pairs, {"digits-ranking"}),
+        (digits, set(BUNDLED)),
+        (signs, set()),
+        (image_files, set()),
+        (cache, set()),
+    ],
+)
+def test_digests_cover_the_code_of_their_own_family_alone(changed, stale, monkeypatch):
+    before = {name: datasets.key_digest(name, NOWHERE) for name in BUNDLED}
+    source = inspect.getsource
+
+    def edited(part):
+        return source(part) + ("# edited" if part is changed else "")
+
+    monkeypatch.setattr(inspect, "getsource", edited)
+    after = {name: datasets.key_digest(name, NOWHERE) for name in BUNDLED}
+    assert {name for name in BUNDLED if after[name] != before[name]} == stale
 
 
 def test_hash_order_is_a_permutation_that_ignores_company():

@@ -135,6 +135,16 @@ def test_the_public_data_are_named_beside_the_students():
     assert found["Data"].text.endswith("The public data: Digits 0-4.")
 
 
+def test_a_note_on_the_copy_is_a_warning_of_its_own():
+    card = DataCard("Digits 5-9", "CC0", "here", 261, 5, (1, 8, 8), "classification")
+    noted = replace(card, note="2 test pictures are also in train")
+    heading = Heading("m", data={"public": "s", "student": "s"})
+    found = all_facts(SMALL, heading=heading, cards={"s": noted})["This copy of the data"]
+    assert found.text == "Digits 5-9: 2 test pictures are also in train."
+    assert found.warn
+    assert "This copy of the data" not in all_facts(SMALL, heading=heading, cards={"s": card})
+
+
 def test_segmentation_names_its_figure():
     found = all_facts(replace(SMALL, task="segmentation", examples=20))
     assert "% mIoU without attack and defence" in found["Network"].text
