@@ -175,11 +175,14 @@ def export(
 @app.command()
 def report(
     open_: Annotated[bool, typer.Option("--open", help="open the page in a browser")] = False,
+    attack: Annotated[
+        str | None, typer.Option(help="print this attack against every defence", metavar="NAME")
+    ] = None,
 ) -> None:
     """Build the leaderboard and print the first rows."""
     from harness.commands import report as command
 
-    command.report(Workspace.here(), open_=open_, console=console)
+    command.report(Workspace.here(), open_=open_, console=console, attack=attack)
 
 
 @app.command()
@@ -206,6 +209,16 @@ def new(
     from harness.commands import new as command
 
     command.new(Workspace.here(), kind, name, console)
+
+
+@app.command()
+def requirements(
+    folder: Annotated[Path, typer.Argument(help="folder of a module with a requirements.in")],
+) -> None:
+    """Write all pins that a module needs beside the base image."""
+    from harness.commands import requirements as command
+
+    command.requirements(folder, console)
 
 
 @app.command()
@@ -247,7 +260,7 @@ def reproduce(
         typer.Argument(help="a cell's id, page (or its address), record file or digest"),
     ],
     executor: Annotated[
-        str | None, typer.Option(help="docker or local; default: where the record was made")
+        str | None, typer.Option(help="docker, local or auto; default: as the record")
     ] = None,
 ) -> None:
     """Run a recorded cell again from scratch and compare."""

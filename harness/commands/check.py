@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from harness.commands.run import build_images, choose_executor, make_executor
+from harness.commands.lint import check_lint
+from harness.commands.run import (
+    build_images,
+    choose_executor,
+    make_executor,
+    print_ignored_requirements,
+)
 from harness.common.errors import UserError, UserErrors
 from harness.common.keys import conformance_digest
 from harness.config.benchmark import check_benchmarks
@@ -113,8 +119,8 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
     """Run the conformance tests on a module's folder, which may lie anywhere; keep the result.
 
     Raises:
-        UserError: it is no module folder.
-        UserErrors: a check failed.
+        UserError: it is no module folder, or a check failed.
+        UserErrors: its requirements or its Dockerfile are wrong.
     """
     from harness.conformance.checks import run_checks
 
@@ -127,16 +133,23 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
         raise UserErrors(errors)
     executor = choose_executor(executor, console)
     build_images(executor, [environment_of([module])], console)
+    print_ignored_requirements(executor, [module], console)
+    lint = check_lint(module)
+    print_result(lint, console)
     results = []
     with closing(make_executor(executor)) as place:
         for one in run_checks(workspace, module, place, workspace.store()):
-            mark = "FAIL" if not one.ok else "ok  " if one.tried else "–   "
-            console.print(f"{mark} {one.name}" + (f": {one.detail}" if one.detail else ""),
-                          soft_wrap=True, highlight=False, markup=False)  # fmt: skip
+            print_result(one, console)
             results.append(one)
         Checks(workspace.checks).write(summarize(module, place.name, results))
-    if failed := [one for one in results if not one.ok]:
-        raise UserErrors(
-            UserError(f"{module.ref}: {one.name}", one.detail, "see README.md") for one in failed
-        )
+    if failed := [one for one in (lint, *results) if not one.ok]:
+        what = f"{len(failed)} of {1 + len(results)} checks failed"
+        raise UserError(module.ref, what, "mend what the FAIL lines above name")
     console.print(f"{module.ref}: every check passed", highlight=False)
+
+
+def print_result(result: CheckResult, console: Console) -> None:
+    """Print the line of a check, which is the only place where a failure is described."""
+    mark = "FAIL" if not result.ok else "ok  " if result.tried else "–   "
+    text = f"{mark} {result.name}" + (f": {result.detail}" if result.detail else "")
+    console.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -48,6 +48,8 @@ def print_cards(workspace: Workspace, console: Console) -> None:
                 f"{label} (weights, {state})",
                 f"  licence: {given.license}",
                 f"  from: {given.source}",
+                f"  trained on: {given.trained_on or 'not said'}",
+                *(f"  claims: {c.metric} {c.value:g} ({c.source})" for c in given.claims),
             ):
                 console.print(line, soft_wrap=True, highlight=False, markup=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import harness
 from harness.commands.data_samples import data_cards, load_samples
 from harness.commands.picture_loader import make_loader
 from harness.commands.run import print_ignored
+from harness.common.errors import UserError
+from harness.common.text import suggest
 from harness.config.attack_family import attack_family
 from harness.config.benchmark import Benchmark, Matrix
 from harness.report import frame, leaderboard
@@ -21,7 +24,7 @@ from harness.report.selection import plans
 from harness.report.site import render
 from harness.report.site.about import Heading
 from harness.report.site.views import SiteMeta
-from harness.report.tables import Row, Table
+from harness.report.tables import Row, Table, TableCell
 from harness.report.worst_case import Estimate
 from harness.results import records
 from harness.results.checks import Checks
@@ -30,10 +33,22 @@ from harness.workspace import Workspace
 FIRST_ROWS = 4
 
 
-def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
+def report(
+    workspace: Workspace, *, open_: bool, console: Console, attack: str | None = None
+) -> Path:
     """Build ``reports/site`` from all plans and records and this machine's store.
 
     Only the pictures of segmentation cells come from the store; it may be missing.
+
+    Args:
+        workspace: the checkout.
+        open_: whether to open the page in a browser.
+        console: shows the tables.
+        attack: name of the one attack whose figures are printed, of every defence, in place of the
+            first rows.
+
+    Raises:
+        UserError: no table has this attack.
     """
     benchmarks = workspace.benchmarks()
     roots = (workspace.local_records, workspace.published_records)
@@ -56,16 +71,13 @@ def report(workspace: Workspace, *, open_: bool, console: Console) -> Path:
         summaries={m.ref: m.manifest.summary for m in modules},
         families={m.ref: attack_family(m.manifest) for m in modules if m.manifest.kind == "attack"},
     )
+    tables = leaderboard.tables(rows)  # first, as an unknown attack must not wait for the pages
+    grids = list(make_grids(tables) if attack is None else make_attack_grids(tables, attack))
     page = render.build(rows, workspace.site, meta, make_loader(workspace))
-    empty: Counter[str] = Counter()
-    for table in leaderboard.tables(rows):
-        if table.counts.get("ok"):
-            console.print(make_grid(table))
-        else:
-            empty[table.benchmark] += sum(table.counts.values())
-    for name, count in empty.items():
-        text = f"{name}: {count} cells without a result; see gauntlet plan {name}, or the page"
-        console.print(text, soft_wrap=True, highlight=False, markup=False)
+    for grid in grids:
+        console.print(grid)
+    if attack is None:
+        print_empty(tables, console)
     console.print(f"Leaderboard: {page}", soft_wrap=True, highlight=False)
     if open_:
         webbrowser.open(page.resolve().as_uri())
@@ -83,23 +95,114 @@ def heading(words: Benchmark | Matrix) -> Heading:
     )
 
 
+def make_grids(tables: Sequence[Table]) -> Iterator[Grid]:
+    """Make a terminal table of each leaderboard table with a result."""
+    return (make_grid(table) for table in tables if table.counts.get("ok"))
+
+
+def print_empty(tables: Sequence[Table], console: Console) -> None:
+    """Print each benchmark's number of cells in tables without a result, and what else to see."""
+    empty: Counter[str] = Counter()
+    for table in tables:
+        if not table.counts.get("ok"):
+            empty[table.benchmark] += sum(table.counts.values())
+    lines = [
+        f"{name}: {count} cells without a result; see gauntlet plan {name}, or the page"
+        for name, count in empty.items()
+    ]
+    for line in (*lines, "One attack against every defence: gauntlet report --attack NAME"):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def make_attack_grids(tables: Sequence[Table], attack: str) -> Iterator[Grid]:
+    """Make a terminal table of one attack, in all its variants, for each table that plans it.
+
+    Raises:
+        UserError: none does.
+    """
+    found = [(table, cells) for table in tables if (cells := list(cells_of(table, attack)))]
+    if not found:
+        known = sorted({column.name.partition("/")[0] for t in tables for column in t.attacks})
+        raise UserError("--attack", f"no benchmark plans {attack!r}", suggest(attack, known))
+    for table, cells in found:
+        made = Grid(title=title_of(table), title_justify="left")
+        for name in ("attack", "defence"):
+            made.add_column(name, overflow="fold")
+        for name in (table.headline.title, "95 %", "worst case", "clean"):
+            made.add_column(name, justify="right")
+        made.add_column("says")
+        for row, cell in cells:
+            made.add_row(*format_cell(row, cell))
+        yield made
+
+
+def cells_of(table: Table, attack: str) -> Iterator[tuple[Row, TableCell]]:
+    """Yield the cells of an attack and its variants, by attack, then as the defences are ranked.
+
+    Borrowed inputs that are a defence's own, or that it cannot meet, are left out.
+    """
+    for column in table.attacks:
+        if attack in (column.name, column.name.partition("/")[0]):
+            for row in (*table.rows, *table.unranked):
+                for cell in row.cells:
+                    skipped = cell.made_against and cell.status == "not_applicable"
+                    if cell.attack == column.attack and not skipped:
+                        yield row, cell
+
+
+def format_cell(row: Row, cell: TableCell) -> tuple[str, ...]:
+    """Format a cell, one text a column; where there is no figure, the last says why."""
+    notes = [flag.name for flag in cell.flags]
+    if cell.strongest:
+        notes.insert(0, "strongest attack")
+    if cell.score is None:
+        notes.insert(0, f"{cell.word}: {cell.reason}" if cell.reason else cell.word)
+    return (
+        cell.attack,
+        row.defense,
+        format_percent(cell.score),
+        format_interval(cell.score),
+        format_percent(row.score),
+        format_percent(cell.clean),
+        "; ".join(notes),
+    )
+
+
+def title_of(table: Table) -> str:
+    """Return the title of a terminal table."""
+    title = f"{table.benchmark}/{table.matrix} · {table.victim} · {table.budget}"
+    return title + (f" · {table.goal}" if table.headline.targeted else "")
+
+
 def make_grid(table: Table) -> Grid:
     """Make a terminal table of the first rows of a leaderboard table."""
     rows = [*table.rows, *table.unranked]
-    title = f"{table.benchmark}/{table.matrix} · {table.victim} · {table.budget}"
-    title += f" · {table.goal}" if table.headline.targeted else ""
-    made = Grid(title=title, title_justify="left")
+    made = Grid(title=title_of(table), title_justify="left", caption_justify="left")
     for name in ("place", "defence"):
         made.add_column(name)
     beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
     for name in (table.headline.title, "95 %", *beside, "clean", "strongest attack", "attacks"):
         made.add_column(name, justify="right")
-    made.add_column("caveats")
     for row in rows[:FIRST_ROWS]:
         made.add_row(*format_row(row, table))
+    notes = [format_caveats(table)]
     if len(rows) > FIRST_ROWS:
-        made.caption = f"and {len(rows) - FIRST_ROWS} more on the page"
+        notes.append(f"and {len(rows) - FIRST_ROWS} more on the page")
+    made.caption = "\n".join(filter(None, notes)) or None
     return made
+
+
+def format_caveats(table: Table) -> str:
+    """Format the caveats of a table's rows: each with the defences that it holds for."""
+    rows = [*table.rows, *table.unranked]
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for caveat in row.caveats:
+            found.setdefault(caveat.name, []).append(row.defense)
+    return "; ".join(
+        name if len(names) == len(rows) else f"{name}: {', '.join(names)}"
+        for name, names in found.items()
+    )
 
 
 def format_row(row: Row, table: Table) -> tuple[str, ...]:
@@ -114,7 +217,6 @@ def format_row(row: Row, table: Table) -> tuple[str, ...]:
         format_percent(row.clean),
         row.strongest or ("open" if row.gaps else "–"),
         f"{row.covered}/{row.applicable}",
-        ", ".join(caveat.name for caveat in row.caveats),
     )
 
 

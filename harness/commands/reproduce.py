@@ -10,7 +10,13 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.commands.named_records import is_place, read_named
-from harness.commands.run import build_images, count_cores, find_environments, make_executor
+from harness.commands.run import (
+    build_images,
+    choose_executor,
+    count_cores,
+    find_environments,
+    make_executor,
+)
 from harness.commands.show import find_record
 from harness.common.errors import UserError
 from harness.common.progress import Meter
@@ -45,6 +51,7 @@ def reproduce(
     Raises:
         UserError: no such record, or the modules have changed since; names the commit to check out.
     """
+    executor = None if executor is None else choose_executor(executor, console)
     found = find_records(workspace, text)
     cells = [(one, current(workspace, one, executor)) for one in found]
 

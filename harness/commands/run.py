@@ -12,7 +12,8 @@ from rich.console import Console
 
 from harness.common.errors import UserError
 from harness.common.progress import Meter
-from harness.config.environments import Environment
+from harness.config.catalog import Module
+from harness.config.environments import Environment, ignored_locally
 from harness.executors.base import Executor
 from harness.planning.plan import Cell, Only, Plan
 from harness.planning.stage_keys import HOST
@@ -90,6 +91,13 @@ def build_images(executor: str, needed: Iterable[Environment | None], console: C
 
         with closing(Images.connect()) as engine:
             build_missing(engine, needed, console)
+
+
+def print_ignored_requirements(executor: str, modules: Iterable[Module], console: Console) -> None:
+    """Print a line for each module whose requirements a run without containers ignores."""
+    if executor == "local":
+        for line in filter(None, map(ignored_locally, modules)):
+            console.print(line, soft_wrap=True, style="yellow", highlight=False, markup=False)
 
 
 def find_environments(
@@ -176,6 +184,9 @@ def run(
         if retry_failed:
             scheduler.forget_failures(cells)
         build_images(place.name, find_environments(plan, scheduler, cells), console)
+        needed = {ref for cell in cells if cell.reason is None for ref in cell.modules}
+        modules = [one for one in workspace.catalog.modules.values() if one.ref in needed]
+        print_ignored_requirements(place.name, modules, console)
         try:
             with meter:
                 tally = scheduler.run(cells)

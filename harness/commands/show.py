@@ -65,7 +65,8 @@ def find_record(workspace: Workspace, text: str) -> Counting:
     if fitting:
         raise UserError(text, f"{len(fitting)} cells match", f"give more, such as {fitting[0]}")
     if DIGEST.fullmatch(text):
-        return counting(workspace, find_digest(found, text))
+        named = find_digest(found, text)
+        return counting(workspace, named, [one for one in found if one.id == named[0].id])
     for cell, reason in records.withdrawals(*roots).items():
         if text in cell:
             raise UserError(cell, reason, "run its benchmark again for a new record")
@@ -117,9 +118,8 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
     say(f"status: {record.status}{by}" + (f" – {record.reason}" if record.reason else ""))
     for name, metric in record.metrics.items():
         say(f"  {name:26} {format_metric(metric)}")
-    more = replication_flags(found.replications)
-    for name, text in [*((flag.name, flag.text) for flag in record.flags), *more]:
-        say(f"  flag {name}: {text}")
+    for line in format_flags(record, found.replications):
+        say(line)
     for line in format_checks(module_checks(record, Checks(workspace.checks))):
         say(line)
     for note in record.notes:
@@ -135,6 +135,14 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
     say(f"result {record.result[:16]}, outcome {records.outcome_of(record)[:16]}")
     for line in format_replications(found.replications):
         say(line)
+
+
+def format_flags(record: Record, repeated: Replications | None) -> Iterator[str]:
+    """Yield a line for each flag of a record, and for that of its replications."""
+    for flag in record.flags:
+        yield f"  flag {flag.name}: {flag.text}"
+    for more in replication_flags(repeated):
+        yield f"  flag {more.name}: {more.text}"
 
 
 def format_replications(found: Replications | None) -> Iterator[str]:

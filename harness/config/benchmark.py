@@ -123,7 +123,9 @@ class Matrix(Strict):
     )
     victims: Entries = Field(description="Victims, each a module name or an entry.")
     defenses: Entries = Field(
-        description="Defences, each a module name or an entry. `none` is the undefended control."
+        description="Defences, each a module name or an entry. `none` is the undefended control. "
+        "With `weights`, an entry is a released network of the victims: several of them are "
+        "ranked in one table."
     )
     attacks: Entries = Field(
         description="Attacks, each a module name or an entry. `noop` and `random_noise` are "
@@ -201,6 +203,10 @@ class Matrix(Strict):
                 if entry.adversary is not None:
                     what = "only a defence trains against an adversary"
                     yield Problem((name, i, "adversary"), what, "remove it")
+        for i, entry in enumerate(self.defenses):
+            if entry.weights is not None and "public" in self.data:
+                what = "the student is trained from the public network, so no weights replace it"
+                yield Problem(("defenses", i, "weights"), what, "remove it, or the public data")
 
     def _budget_problems(self) -> Iterator[Problem]:
         for i, budget in enumerate(self.budgets):

@@ -104,18 +104,22 @@ def environment_of(modules: Iterable[Module], device: str = "cpu") -> Environmen
 
 def find_conflict(modules: Iterable[Module]) -> str | None:
     """Return why these modules cannot run in one environment, as a sentence, or ``None``."""
+    return next(find_conflicts(modules), None)
+
+
+def find_conflicts(modules: Iterable[Module]) -> Iterator[str]:
+    """Yield every reason why these modules cannot run in one environment, as a sentence."""
     wanted = {name: ("the base image", pin) for name, pin in base_pins().items()}
     special: Module | None = None
     for module in modules:
         for name, pin in requirements(module.folder).items():
             owner, other = wanted.setdefault(name, (module.ref, pin))
             if other.split(" ")[0] != pin.split(" ")[0]:
-                return f"{module.ref} needs {pin.split(' ')[0]}, {owner} {other.split(' ')[0]}"
+                yield f"{module.ref} needs {pin.split(' ')[0]}, {owner} {other.split(' ')[0]}"
         if dockerfile(module.folder):
             if special is not None and special.ref != module.ref:
-                return f"{special.ref} and {module.ref} both bring a Dockerfile"
+                yield f"{special.ref} and {module.ref} both bring a Dockerfile"
             special = module
-    return None
 
 
 def versions() -> dict[str, str]:
@@ -153,16 +157,16 @@ def requirements(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     found: dict[str, str] = {}
-    errors = []
+    errors, fix = [], "write {}==VERSION, or let gauntlet requirements write all pins"
     for (number, hashes), requirement in read_pins(path):
         exact = [one for one in requirement.specifier if one.operator == "=="]
         name = canonicalize_name(requirement.name)
         if len(requirement.specifier) != 1 or not exact or "*" in exact[0].version:
             what = f"{requirement} is no exact version"
-            errors.append(UserError(f"{path}:{number}", what, f"write {name}==VERSION"))
+            errors.append(UserError(f"{path}:{number}", what, fix.format(name)))
         elif requirement.url or requirement.extras or requirement.marker:
             what = f"{requirement} is more than a name and a version"
-            errors.append(UserError(f"{path}:{number}", what, f"write {name}==VERSION"))
+            errors.append(UserError(f"{path}:{number}", what, fix.format(name)))
         else:
             found[name] = " ".join((f"{name}=={exact[0].version}", *hashes))
     if errors:
@@ -218,6 +222,22 @@ def problems(module: Module) -> list[UserError]:
             found += errors.errors
         except UserError as error:
             found.append(error)
-    if not found and (reason := find_conflict([module])):
-        found.append(UserError(module.ref, reason, "take the base's version, or leave it out"))
+    if not found:
+        fix = "take the base's version, or leave it out"
+        found += [UserError(module.ref, reason, fix) for reason in find_conflicts([module])]
     return found
+
+
+def ignored_locally(module: Module) -> str | None:
+    """Return which files of a module a run without containers ignores, as a sentence, or none.
+
+    Such a run has the packages of this installation, whatever a module asks for.
+    """
+    pins = [pin.split(" ")[0] for pin in requirements(module.folder).values()]
+    rest = [f"{len(pins) - 2} more"] if len(pins) > 3 else []
+    shown = ", ".join([*(pins[:2] if rest else pins), *rest])
+    files = [f"requirements.txt ({shown})"] if pins else []
+    files += ["Dockerfile"] if dockerfile(module.folder) else []
+    if not files:
+        return None
+    return f"{module.ref}: a local run ignores its {' and its '.join(files)}"

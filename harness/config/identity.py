@@ -35,6 +35,8 @@ IN_KEY: Mapping[str, bool] = MappingProxyType(
         "weights.*.sha256": True,
         "weights.*.license": False,
         "weights.*.source": False,  # the digest says which bytes they are
+        "weights.*.trained_on": False,
+        "weights.*.claims": False,
         "weights.*.variant": True,
         "weights.*.start": True,
         "limits": True,

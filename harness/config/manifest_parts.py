@@ -12,6 +12,7 @@ from harness.config.budget import BudgetEntry
 from harness.config.field_types import (
     AnyValue,
     Inputs,
+    Line,
     List,
     Name,
     NonEmptySet,
@@ -244,6 +245,31 @@ KINDS_OF_REQUIREMENT = {
 """Kind of module → what it may require. A defence must not choose the attacks that it meets."""
 
 
+class Claim(Strict):
+    """Figure that the authors of weights claim; shown beside ours, never ranked."""
+
+    metric: Literal[
+        "robust_accuracy",
+        "clean_accuracy",
+        "accuracy",
+        "miou",
+        "clean_miou",
+        "attack_success_rate",
+        "targeted_success_rate",
+    ] = Field(
+        description="Metric that the figure is nearest to; it stands beside ours of this metric."
+    )
+    value: Annotated[float, Field(ge=0, le=1)] = Field(
+        description="The figure, as a fraction from 0 to 1."
+    )
+    under: Line | None = Field(
+        default=None,
+        description="Attacks, budget and examples of the claim, for example `AutoAttack, L∞ 8/255, "
+        "10,000 test images`. Default: not said.",
+    )
+    source: Line = Field(description="Publication or address that has the figure.")
+
+
 class Weights(Strict):
     """File of existing weights, which the victim's `import_weights` reads."""
 
@@ -256,6 +282,15 @@ class Weights(Strict):
     )
     license: str = Field(description="License of the weights.")
     source: str = Field(description="Address that the file is downloaded from.")
+    trained_on: Line | None = Field(
+        default=None,
+        description="Data that the weights were trained on, for example `CIFAR-10 and 500,000 "
+        "pictures of 80 Million Tiny Images`. Default: not said.",
+    )
+    claims: List[Claim] = Field(
+        default=(),
+        description="Figures that the authors claim, at most one a metric. Default: none.",
+    )
     variant: Name | None = Field(
         default=None,
         description="Variant of the victim that the weights belong to. Default: the module "
@@ -266,3 +301,11 @@ class Weights(Strict):
         description="`true`: training starts from the weights, with a new last layer. Default: "
         "the weights take the place of training.",
     )
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that no metric is claimed twice."""
+        metrics = [claim.metric for claim in self.claims]
+        for i, metric in enumerate(metrics):
+            if metric in metrics[:i]:
+                what = f"duplicate claim of {metric}"
+                yield Problem(("claims", i, "metric"), what, "keep one")

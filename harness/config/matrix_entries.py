@@ -21,6 +21,7 @@ from harness.config.budget import BudgetEntry
 from harness.config.field_types import Fraction, Name, Values
 from harness.config.file_model import Problem, Strict, field_error
 from harness.config.strict_yaml import quote
+from harness.config.threat import CONTROLS
 
 ITSELF = "itself"
 """Label of the defence itself where inputs were made against it: no entry has this label."""
@@ -112,13 +113,16 @@ class Entry(Shorthand):
     weights: Name | None = Field(
         default=None,
         description="Existing weights, one of the victim's manifest's, which take the place of "
-        "training. For victims and surrogates. Default: the network is trained.",
+        "training. In `defenses` they are weights of the matrix's victims: a row of its own, whose "
+        "network nothing here trains (`{name: none, weights: NAME}` is a released network as it "
+        "is). Not for attacks. Default: the network is trained.",
     )
     as_: Name | None = Field(
         default=None,
         alias="as",
-        description="Label on pages and in `--only`. Default: `NAME`, `NAME/VARIANT` or "
-        "`NAME/WEIGHTS`. Two entries of a list need different labels; `itself` is taken.",
+        description="Label on pages and in `--only`. Default: `NAME`, `NAME/VARIANT`, "
+        "`NAME/WEIGHTS`, or `WEIGHTS` with `none`. Two entries of a list need "
+        "different labels; `itself` is taken.",
     )
     adversary: Adversary | None = Field(
         default=None,
@@ -127,7 +131,12 @@ class Entry(Shorthand):
 
     @property
     def label(self) -> str:
-        """The row's name: ``as``, else the name with its variant or its weights."""
+        """The row's name: ``as``, else the name with its variant or its weights.
+
+        A released network without a defence is no control, and its label does not say ``none``.
+        """
+        if self.weights is not None and self.name in CONTROLS["defense"]:
+            return self.as_ or self.weights
         which = self.variant or self.weights
         return self.as_ or (f"{self.name}/{which}" if which else self.name)
 

@@ -110,8 +110,9 @@ class SettingChecks:
             yield from check_networks(runner, records, setting.name)
             if self.module.manifest.kind != "attack":
                 yield from check_opponents(runner, threat, task)
-        if good and plays_goals(runner, threat) and (task, variant) not in self._aimed:
-            self._aimed.add((task, variant))
+        once = (task if variant is None else "", variant)  # variants in the first of their tasks
+        if good and plays_goals(runner, threat) and once not in self._aimed:
+            self._aimed.add(once)
             yield from check_aim(runner, matrix, good, variant, setting.name)
 
     def _find_mistakes(self, own: Sequence[Record], setting: Setting) -> list[CheckResult]:

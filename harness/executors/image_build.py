@@ -200,11 +200,14 @@ def label_base(text: str) -> str:
 
 
 def failure_line(lines: Iterable[str]) -> str:
-    """Return the line of a build's log that says what failed: pip's error, else the last line."""
-    telling = re.compile(r"ERROR|\w*Error: |.* requires |.* has requirement")
+    """Return what a build's log says of its failure: pip's error, else the last line.
+
+    What ``pip check`` finds is named in full, so that one build finds all that is missing.
+    """
     listed = list(lines)
-    errors = [line for line in listed if telling.match(line)]
-    return one_line((errors[:1] or listed[-1:] or ["its log is empty"])[0])
+    checked = [line for line in listed if re.match(r".* requires |.* has requirement", line)]
+    errors = [line for line in listed if re.match(r"ERROR|\w*Error: ", line)]
+    return one_line("; ".join(errors[:1] or checked or listed[-1:] or ["its log is empty"]))
 
 
 def check_layer(made: Image, base: Image, who: str) -> None:

@@ -386,19 +386,3 @@ def not_converged(*, steps: float, twice: float) -> Flag | None:
         f"twice the steps raise success from {steps:.1%} to {twice:.1%}: "
         "the attack has not converged",
     )
-
-
-def replications_differ(*, made: str, found: str, one_key: bool) -> Flag:
-    """Flag a cell whose replications differ by more than the tolerance.
-
-    Args:
-        made: how often and where it was made.
-        found: the figure that differs most, of both.
-        one_key: whether code, inputs and environment were the same.
-
-    >>> replications_differ(made="twice, at 2 commits", found="auc 1 and 0", one_key=True).text
-    'made twice, at 2 commits, of one key: auc 1 and 0; something in it is not deterministic'
-    """
-    where = ", of one key" if one_key else ""
-    why = "something in it is not deterministic" if one_key else "it depends on where it is made"
-    return Flag("replications_differ", f"made {made}{where}: {found}; {why}")

@@ -72,7 +72,7 @@ class Batch:
 
 def is_undefended(defense: ResolvedEntry) -> bool:
     """Return whether a defence is the undefended control."""
-    return defense.name in CONTROLS["defense"]
+    return defense.name in CONTROLS["defense"] and defense.released is None
 
 
 def batches_of(

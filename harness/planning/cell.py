@@ -9,7 +9,11 @@ from typing import Any
 from harness.common.status import By, Status
 from harness.config.field_types import Value
 from harness.config.strict_yaml import Json
+from harness.config.threat import CONTROLS
 from harness.planning.recipe import Fields
+
+OPTIONAL = ("made_against", "weights")
+"""Fields of a cell's description that most cells lack: their keys are older than the fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class CellInfo(Fields):
         seed: the seed.
         made_against: label of the defence that the attacked inputs were made against, where it is
             another one.
+        weights: ``VICTIM/WEIGHTS`` that the row's network is, where its entry names some.
     """
 
     benchmark: str
@@ -52,13 +57,19 @@ class CellInfo(Fields):
     data: Mapping[str, str]
     seed: int
     made_against: str | None = None
+    weights: str | None = None
 
     def to_json(self) -> dict[str, Json]:
-        """Return the fields by name; ``made_against`` is left out where it is not set."""
+        """Return the fields by name; without a value ``OPTIONAL`` ones are left out."""
         found = Fields.to_json(self)
-        if self.made_against is None:
-            del found["made_against"]
-        return found
+        return {
+            name: found[name] for name in found if not (name in OPTIONAL and found[name] is None)
+        }
+
+    @property
+    def undefended(self) -> bool:
+        """Whether the row is the undefended control; a released network is a row of its own."""
+        return self.defense_module in CONTROLS["defense"] and self.weights is None
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> CellInfo:

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import itertools
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import datasets
@@ -17,6 +17,7 @@ from harness.config.benchmark import Benchmark, Matrix
 from harness.config.catalog import Catalog, Module
 from harness.config.environments import Environments, find_conflict
 from harness.config.field_types import Value
+from harness.config.manifest_parts import Weights
 from harness.config.threat import CONTROLS, THREATS
 from harness.judge import METHOD
 from harness.planning.attack_floor import find_thin
@@ -30,6 +31,7 @@ from harness.planning.requirements import find_unmet
 from harness.planning.resolve import ResolvedMatrix, Resolver
 from harness.planning.resolved_entry import Ensemble, ResolvedEntry
 from harness.planning.stages import CellStages, StageBuilder
+from harness.planning.weights import network_of
 
 __all__ = ["Cell", "Only", "Plan", "make_plan"]
 
@@ -48,6 +50,7 @@ class Plan:
         environments: the environment of each stage.
         thin: matrix → kinds of attacks that it lacks (``attack_floor.KINDS``); only thin ones.
         approximate: names of the defences that declare approximate gradients.
+        released: ``VICTIM/WEIGHTS`` → what manifests say of it, of the weights that are rows.
     """
 
     benchmark: Benchmark
@@ -56,6 +59,7 @@ class Plan:
     environments: Environments
     thin: Mapping[str, tuple[str, ...]]
     approximate: frozenset[str]
+    released: Mapping[str, Weights] = field(default_factory=dict)
 
     def needed(self, cells: list[Cell]) -> list[str]:
         """Return the keys of the stages that these cells' scores read."""
@@ -142,6 +146,7 @@ class _Planner:
         self.cells: dict[str, Cell] = {}
         self.thin: dict[str, tuple[str, ...]] = {}
         self.approximate: set[str] = set()
+        self.released: dict[str, Weights] = {}
         self._combinations: dict[tuple[str, ...], _Combination] = {}
         self._conflicts: dict[tuple[str, ...], str | None] = {}
         self._missing: dict[str, str | None] = {}
@@ -154,6 +159,11 @@ class _Planner:
             if not errors and not self.resolver.errors:
                 self.approximate |= {
                     one.name for one in entries.defenses if one.manifest.gradients == "approximate"
+                }
+                self.released |= {
+                    f"{victim.name}/{one.released}": victim.manifest.weights[one.released]
+                    for victim, one in itertools.product(entries.victims, entries.defenses)
+                    if one.released is not None
                 }
                 for cell in self._cells(matrix, entries):
                     self.cells[cell.id] = cell
@@ -171,6 +181,7 @@ class _Planner:
             self.environments,
             self.thin,
             frozenset(self.approximate),
+            self.released,
         )
 
     def _cells(self, matrix: Matrix, entries: ResolvedMatrix) -> Iterator[Cell]:
@@ -180,14 +191,15 @@ class _Planner:
         for victim, defense, budget, seed in itertools.product(
             entries.victims, entries.defenses, entries.budgets, matrix.seeds
         ):
-            control = CellSetting(context, victim, defense, None, budget, seed)
+            network = network_of(victim, defense)
+            control = CellSetting(context, network, defense, None, budget, seed)
             infos = {attack.label: self._info(control, attack) for attack in attacks}
             planned = {label for label, info in infos.items() if self._in_only(info)}
             # an ensemble is judged from its members, so they come with it
             planned |= {m for one in ensembles if one.label in planned for m in one.members}
             for attack in entries.attacks:
                 if attack.label in planned:
-                    setting = CellSetting(context, victim, defense, attack, budget, seed)
+                    setting = CellSetting(context, network, defense, attack, budget, seed)
                     yield self._attack_cell(setting, infos[attack.label])
             for ensemble in ensembles:
                 if ensemble.label in planned:
@@ -203,7 +215,7 @@ class _Planner:
             entries.victims, entries.budgets, matrix.seeds
         ):
             settings = [
-                CellSetting(context, victim, defense, None, budget, seed)
+                CellSetting(context, network_of(victim, defense), defense, None, budget, seed)
                 for defense in entries.defenses
             ]
             cells = [[(attack, self._cell(s, attack)) for attack in attacks] for s in settings]
@@ -288,6 +300,7 @@ class _Planner:
             knowledge=s.context.knowledge,
             data=s.context.data,
             seed=s.seed,
+            weights=s.victim.weights.name if s.defense.released and s.victim.weights else None,
         )
 
     def _ensemble_cell(

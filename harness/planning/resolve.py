@@ -14,7 +14,7 @@ from harness.config.matrix_entries import Adversary, Entry
 from harness.config.strict_yaml import Loc
 from harness.planning.cell_setting import CellBudget
 from harness.planning.resolved_entry import ResolvedEntry
-from harness.planning.weights import weights_recipe
+from harness.planning.weights import network_of, weights_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class Resolver:
         if matrix.knowledge.surrogate is not None:
             surrogate = self._entry("victim", matrix.knowledge.surrogate, (*at, "knowledge"))
         budgets = self._budgets(matrix, at)
+        self._check_released(matrix, victims, defenses, at)
         self._check_data(matrix, at)
         return ResolvedMatrix(victims, defenses, attacks, budgets, surrogate)
 
@@ -72,7 +73,8 @@ class Resolver:
             module = self.catalog.get(kind, entry.name, where)
             adversary = None if entry.adversary is None else self._adversary(entry.adversary, where)
             weights, variant, fine_tunes = None, entry.variant, False
-            if entry.weights is not None:
+            released = entry.weights if kind == "defense" else None
+            if entry.weights is not None and released is None:
                 weights = weights_recipe(module, entry.weights)
                 variant = variant or module.manifest.weights[entry.weights].variant
                 fine_tunes = module.manifest.weights[entry.weights].start
@@ -87,6 +89,7 @@ class Resolver:
             adversary=adversary,
             weights=weights,
             fine_tunes=fine_tunes,
+            released=released,
         )
 
     def _adversary(self, adversary: Adversary, where: str) -> ResolvedEntry:
@@ -107,6 +110,22 @@ class Resolver:
                 self.errors.append(UserError(where, what, "keep one, or split the matrix"))
             found.append(budget)
         return found
+
+    def _check_released(
+        self, matrix: Matrix, victims: list[ResolvedEntry], defenses: list[ResolvedEntry], at: Loc
+    ) -> None:
+        """Check that each victim has the weights that entries of defences name."""
+        resolved = {defense.label: defense for defense in defenses}
+        for place, entry in enumerate(matrix.defenses):
+            if entry.label not in resolved:
+                continue  # what is wrong with it is known
+            where = self.benchmark.where((*at, "defenses", place))
+            for victim in victims:
+                try:
+                    network_of(victim, resolved[entry.label])
+                except UserError as error:
+                    self.errors.append(_placed(error, where))
+                    break
 
     def _check_data(self, matrix: Matrix, at: Loc) -> None:
         for role, data in matrix.data.items():

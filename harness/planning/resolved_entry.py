@@ -24,6 +24,8 @@ class ResolvedEntry:
         budget: an adversary's own budget; ``None`` for all others.
         weights: a victim's existing weights, or ``None``.
         fine_tunes: whether training starts from the weights; else they take its place.
+        released: name of the weights that a defence's entry puts in the place of the victim's
+            network, or ``None``.
     """
 
     module: Module
@@ -33,6 +35,7 @@ class ResolvedEntry:
     budget: Mapping[str, Value] | None = None
     weights: WeightsRecipe | None = None
     fine_tunes: bool = False
+    released: str | None = None
 
     @property
     def manifest(self) -> Manifest:

@@ -1,10 +1,15 @@
-"""Existing weights: files that a victim's manifest names by digest, fetched once."""
+"""Existing weights: files that a victim's manifest names by digest, fetched once.
+
+They take the place of a victim's training: of all rows of a table (an entry of ``victims``), or of
+one row (an entry of ``defenses``), which is then a released network beside others.
+"""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 from harness.common.errors import UserError
@@ -13,9 +18,13 @@ from harness.config.catalog import Catalog, Module
 from harness.config.manifest_parts import Weights
 from harness.config.strict_yaml import nearest, quote
 from harness.planning.recipe import WeightsRecipe
+from harness.planning.resolved_entry import ResolvedEntry
 
 SECONDS = 60.0
 """Longest silence of a download, in seconds."""
+
+TRAINING_PARTS = ("build", "fit", "loss", "sanitize")
+"""Hooks of a defence that play a part in training, so that weights leave nothing to them."""
 
 
 def named_weights(module: Module, name: str) -> Weights:
@@ -35,6 +44,37 @@ def weights_recipe(module: Module, name: str) -> WeightsRecipe:
     """Return the recipe of a ``weights`` stage: name, file and bytes."""
     weights = named_weights(module, name)
     return WeightsRecipe(f"{module.manifest.name}/{name}", weights.file, weights.sha256)
+
+
+def network_of(victim: ResolvedEntry, defense: ResolvedEntry) -> ResolvedEntry:
+    """Return the victim as the row of a defence has it.
+
+    Where the defence's entry names weights, they take the place of the victim's training or of its
+    own weights, with the variant that they belong to; parameters of the victim's entry are those of
+    a training and play no part. The label stays, as it names the table.
+
+    Raises:
+        UserError: the victim has no such weights, they are only a start of training, or the defence
+            takes part in training.
+    """
+    name = defense.released
+    if name is None:
+        return victim
+    if name not in (known := victim.manifest.weights):
+        what = f"has no weights {quote(name)}, and a row's weights are of each victim of its matrix"
+        fix = nearest(name, known) if known else "give each victim a matrix of its own"
+        raise UserError(victim.module.ref, what, fix)
+    weights = known[name]
+    if weights.start:
+        what = f"its weights {quote(name)} are a start of training, and no network"
+        raise UserError(victim.module.ref, what, "name others, or give them to the victim")
+    if hooks := [hook for hook in TRAINING_PARTS if defense.uses(hook)]:
+        what = f"takes part in training ({', '.join(hooks)}), and weights take the place of it"
+        fix = f"write {{name: none, weights: {name}, as: LABEL}}, or remove weights:"
+        raise UserError(defense.module.ref, what, fix)
+    params = victim.manifest.resolve(weights.variant)
+    recipe = weights_recipe(victim.module, name)
+    return replace(victim, weights=recipe, params=params, fine_tunes=False)
 
 
 def find(recipe: WeightsRecipe, data_root: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.report.released import ReleasedWeights
 from harness.results.checks import RecordedCheck
 from harness.results.records import Metric, Record
 from harness.results.replications import Replications
@@ -111,6 +112,7 @@ class CellRow:
         checks: module → whether it passed ``gauntlet check``, of the record's modules.
         record: the record that counts, if any.
         replications: the other records of the same question, if any.
+        weights: the released network that the row is, if it is one.
     """
 
     key: str
@@ -143,6 +145,7 @@ class CellRow:
     checks: Mapping[str, RecordedCheck]
     record: Record | None
     replications: Replications | None = None
+    weights: ReleasedWeights | None = None
 
     @property
     def word(self) -> str:
@@ -182,7 +185,7 @@ def cell_rows(frame: pd.DataFrame) -> list[CellRow]:
 
 
 def _cell_row(row: Mapping[str, Any]) -> CellRow:
-    eps, found = row["eps"], row.get("replications")
+    eps, found, weights = row["eps"], row.get("replications"), row.get("weights")
     return CellRow(
         key=str(row["key"]),
         cell_id=str(row["cell_id"]),
@@ -214,6 +217,7 @@ def _cell_row(row: Mapping[str, Any]) -> CellRow:
         checks=row.get("checks") or {},
         record=row["record"] if isinstance(row["record"], Record) else None,
         replications=found if isinstance(found, Replications) else None,
+        weights=weights if isinstance(weights, ReleasedWeights) else None,
     )
 
 

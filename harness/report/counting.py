@@ -54,22 +54,27 @@ class Counting:
         return self.selected
 
 
-def counting(workspace: Workspace, found: Sequence[Record]) -> Counting:
+def counting(
+    workspace: Workspace, found: Sequence[Record], every: Sequence[Record] = ()
+) -> Counting:
     """Return the record that counts for one cell.
 
     Where the cell is not planned any more, or cannot be, that is the latest.
 
     Args:
         workspace: the checkout.
-        found: every record of the cell; at least one.
+        found: the records of the cell to choose from; at least one.
+        every: all records of the cell, where these are more.
     """
     planned: list[Plan] = []
-    one = _counting(workspace, found, planned)
+    one = _counting(workspace, found, every or found, planned)
     today = {cell.key for plan in planned for cell in plan.cells.values()}
-    return replace(one, replications=replications(one.record, found, today))
+    return replace(one, replications=replications(one.record, every or found, today))
 
 
-def _counting(workspace: Workspace, found: Sequence[Record], planned: list[Plan]) -> Counting:
+def _counting(
+    workspace: Workspace, found: Sequence[Record], every: Sequence[Record], planned: list[Plan]
+) -> Counting:
     """Do the work of ``counting``, and add the plans that it made."""
     latest = records.in_order(found)[-1]
     info = latest.cell
@@ -78,7 +83,7 @@ def _counting(workspace: Workspace, found: Sequence[Record], planned: list[Plan]
         matrix = next((one for one in benchmark.matrices if one.name == info.matrix), None)
         if matrix is None:
             return old(latest, f"not planned: the benchmark has no matrix {info.matrix} any more")
-        planned += plans(workspace, [benchmark], found, around(matrix, info))
+        planned += plans(workspace, [benchmark], every, around(matrix, info))
     except UserError as error:
         return Counting(latest, error=split(error)[0])
     selected = select(planned, found).get(latest.id)

@@ -9,7 +9,6 @@ from harness.judge.flags import (
     Flag,
     not_converged,
     query_beats_whitebox,
-    replications_differ,
     success_falls_with_budget,
 )
 from harness.report.cells import CellRow
@@ -49,7 +48,9 @@ def replication_flags(found: Replications | None) -> list[Flag]:
         return []
     other, agreement = differing.worst
     one_key = other.key == differing.record.key
-    return [replications_differ(made=differing.made, found=str(agreement), one_key=one_key)]
+    made = f"{differing.made}, of one key" if one_key else differing.made
+    why = "something in it is not deterministic" if one_key else "it depends on where it is made"
+    return [Flag("replications_differ", f"made {made}: {agreement}; {why}")]
 
 
 def _check_failed(row: CellRow) -> Flag:

@@ -12,6 +12,7 @@ from harness.report.evidence import Decoder, Found
 from harness.report.flag_kinds import direction_of
 from harness.report.perturbation_size import mean_size, perturbation_size
 from harness.report.ranking_rules import Headline, heat_class
+from harness.report.released import ReleasedWeights
 from harness.report.resisting import reached, resisting
 from harness.report.tables import AttackRow, Row, TableCell, TableFlag
 from harness.report.worst_case import (
@@ -208,9 +209,21 @@ class Draft:
             times=self.seconds / base if self.seconds is not None and base else None,
             beaten_by=standing.beaten_by if standing else (),
             approximate=self.group[0].approximate,
+            weights=self._weights(sample, standing),
             caveats=(),
             cells=tuple(replace(c, strongest=c.attack == self.strongest) for c in cells),
         )
+
+    def _weights(self, sample: TableCell, standing: Standing | None) -> ReleasedWeights | None:
+        """Return the released network with our figures beside its claims; bounds are no figure."""
+        weights, headline = self.group[0].weights, self.headline
+        if weights is None:
+            return None
+        ours = {headline.clean: sample.clean}
+        if standing and self.worst:
+            ours[headline.metric] = self.worst.score
+            ours[headline.untargeted] = self.untargeted.score if self.untargeted else None
+        return weights.beside({metric: one for metric, one in ours.items() if one})
 
 
 def elsewhere_runs(found: Found, decoder: Decoder, decoded: Mapping[str, Outcome]) -> Runs:

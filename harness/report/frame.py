@@ -14,6 +14,7 @@ from harness.config.threat import CONTROLS, THREATS
 from harness.judge import METHOD
 from harness.planning.cell import CellInfo
 from harness.planning.plan import Cell, Plan
+from harness.report.released import released_weights
 from harness.report.selection import group_by_id, newest_by_id, plans, select
 from harness.results import records
 from harness.results.checks import Checks, RecordedCheck
@@ -110,7 +111,8 @@ def row(
         "contained": record is not None and record.environment.executor == "docker",
         "ensemble": bool(cell.members),
         "attack_control": info.attack_module in CONTROLS["attack"],
-        "defense_control": info.defense_module in CONTROLS["defense"],
+        "defense_control": info.undefended,
+        "weights": None if info.weights is None else released_weights(info.weights, plan),
         # an attacker without the defended network uses no gradient of the defence
         "approximate": approximate and access == "victim",
         "thin": plan.thin.get(info.matrix, ()) if plan else (),

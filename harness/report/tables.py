@@ -9,6 +9,7 @@ from typing import Any
 from harness.report.flag_kinds import Direction
 from harness.report.perturbation_size import PerturbationSize
 from harness.report.ranking_rules import Headline
+from harness.report.released import ReleasedWeights
 from harness.report.worst_case import Estimate
 
 
@@ -133,6 +134,11 @@ class TableCell:
         return self.by == "defense" and self.status not in ("ok", "blocked")
 
     @property
+    def doubted(self) -> bool:
+        """Whether a flag doubts the cell's number."""
+        return any(flag.direction.serious for flag in self.flags)
+
+    @property
     def gap(self) -> bool:
         """Whether an attack that could have a result has none, or not on every seed."""
         return self.applicable and not self.covered
@@ -170,6 +176,7 @@ class Row:
         times: training time as a multiple of the undefended control's.
         beaten_by: defences that are significantly better.
         approximate: whether the defence's gradient is approximate, where the attacker uses it.
+        weights: the released network that the row is, with its claims beside ours.
         caveats: what must be said beside the score.
         cells: one a column, in the order of the table's attacks.
     """
@@ -201,6 +208,7 @@ class Row:
     times: float | None
     beaten_by: tuple[str, ...]
     approximate: bool
+    weights: ReleasedWeights | None
     caveats: tuple[Caveat, ...]
     cells: tuple[TableCell, ...]
 

@@ -32,6 +32,7 @@ class RecordedCell(Strict):
     data: dict[str, str]
     seed: int
     made_against: str | None = None
+    weights: str | None = None
 
 
 class Metric(Strict):

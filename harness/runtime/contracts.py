@@ -369,3 +369,16 @@ class Victim(Protocol):
     ) -> None:
         """Train ``network`` in place; ``steps`` shortens the recipe, ``None`` runs all of it."""
         ...
+
+    def import_weights(self, path: Path) -> dict[str, Tensor]:
+        """Return the state dict that a file of existing weights holds.
+
+        Only a victim whose manifest has ``weights`` has this hook.
+
+        Args:
+            path: the file, whose digest was checked.
+
+        Returns:
+            Tensors by name, with the names and shapes of the network that ``build`` returns.
+        """
+        ...

@@ -178,7 +178,7 @@ def test_a_guard_that_answers_wrongly_is_the_defence_s_fault(checkout, name):
 def test_a_victim_that_answers_wrongly_is_at_fault_behind_a_guard_too(checkout, name, defense):
     record = find(checkout, matrix="victims", victim=name, defense=defense)
     assert record.by == "victim"
-    assert f"victim: {VICTIMS[name][1]}" in record.reason
+    assert VICTIMS[name][1] in record.reason
 
 
 @pytest.mark.parametrize("defense", ["none", "honest"])

@@ -94,16 +94,22 @@ def test_at_another_commit_with_other_code_it_names_the_commit(origin, clone):
     assert clone.gauntlet("reproduce", place(origin, "page")).returncode == 0
 
 
-def test_a_record_of_another_environment_is_tried_at_its_own_commit(origin, clone):
+@pytest.mark.parametrize(
+    ("environment", "options"),
+    [({"torch": "0.1"}, ()), ({"executor": "docker"}, ("--executor", "local"))],
+)
+def test_a_record_of_another_environment_is_tried_at_its_own_commit(
+    origin, clone, environment, options
+):
     """Its key is not today's: other versions of Python or torch are installed here."""
     record = origin.records()[CELL]
-    other = record.environment.model_copy(update={"torch": "0.1"})
+    other = record.environment.model_copy(update=environment)
     fields = record.model_copy(update={"key": "0" * 64, "environment": other}).to_json()
     for name in ("schema", "result", "outcome"):
         del fields[name]
     stages = dict.fromkeys(fields["stages"], "0" * 64) | {"slice": record.stages["slice"]}
     path = records.write(clone.root / "there", records.finish(fields | {"stages": stages}))
-    done = clone.gauntlet("reproduce", str(path))
+    done = clone.gauntlet("reproduce", str(path), *options)
     assert done.returncode == 0, done.stderr
     assert "the harness or its environment changed since, at its own commit" in done.stdout
     outcome = record.outcome[:16]

@@ -162,7 +162,7 @@ def test_data_that_are_not_here_make_their_cells_missing(checkout):
 def test_a_benchmark_that_names_no_such_weights_says_so(checkout):
     with raises_error(
         "unknown-weights",
-        where="<tmp>/checkout/benchmarks/b/benchmark.yaml:16:5: matrices[0].victims[0]",
+        where="<tmp>/checkout/benchmarks/b/benchmark.yaml:20:5: matrices[0].victims[0]",
     ):
         checkout.plan(matrix(victims=[{"name": "stored", "weights": "new"}]))
     checkout.module("defense", "guard", GUARD, hooks=["guard"], gradients="approximate",
@@ -241,3 +241,42 @@ def test_what_starts_from_weights_can_be_poisoned_and_so_can_its_copy(starting, 
     state = starting.workspace().store().part(poison.key, "state") / "fresh.pt"
     fresh = torch.load(state, weights_only=True)
     assert torch.equal(fresh["1.weight"], tensors["1.weight"])
+
+
+# -- the outputs that the data set asks for -------------------------------------------------------
+
+NARROW = VICTIM.replace("spec.outputs", "5")
+
+
+def test_a_network_with_fewer_outputs_than_classes_is_refused_before_training(tmp_path):
+    """It was an IndexError of the loss, or of the judge's, after the training."""
+    checkout = Checkout(tmp_path)
+    trains = NARROW.replace("        fit(net", "        raise RuntimeError\n        fit(net")
+    assert trains != NARROW
+    checkout.module(
+        "victim", "narrow", trains, hooks=["build", "fit"], offers=["loss"],
+        entry="victim.py:Tiny", params={"steps": {"type": "int", "default": 1}},
+    )  # fmt: skip
+    checkout.benchmark(matrix(victims=["narrow"]))
+    checkout.run()
+    (record,) = checkout.records().values()
+    assert (record.status, record.stage, record.by) == ("blocked", "train", "victim")
+    assert "the network has 5 outputs, and the data set 10: " in record.reason
+
+
+def test_imported_weights_with_fewer_outputs_are_refused(checkout, file, tensors):
+    small = {n: t[:5] if n.startswith("4.") else t for n, t in tensors.items()}
+    save_file(small, file)
+    folder = checkout.root / "victims" / "stored"
+    (folder / "victim.py").write_text(NARROW + IMPORT, "utf-8")
+    manifest = folder / "manifest.yaml"
+    old = load_manifest(manifest).weights["old"].sha256
+    manifest.write_text(
+        manifest.read_text().replace(old, hashlib.sha256(file.read_bytes()).hexdigest())
+    )
+    fetch(checkout, file)
+    checkout.benchmark(matrix(victims=[STORED]))
+    checkout.run()
+    (record,) = checkout.records().values()
+    assert (record.status, record.stage) == ("blocked", "import")
+    assert "the network has 5 outputs, and the data set 10: " in record.reason

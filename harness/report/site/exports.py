@@ -13,7 +13,7 @@ from harness.report.cells import CellRow
 from harness.report.site.flips import Flips
 from harness.report.site.format import spreadsheet
 from harness.report.site.views import CellPage
-from harness.report.tables import Table
+from harness.report.tables import Row, Table
 from harness.report.worst_case import Estimate
 from harness.results.records import outcome_of, to_brief
 
@@ -64,9 +64,26 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     "stale": row.stale,
                     "contained": row.contained,
                     "training_seconds": row.seconds,
+                    **_released(row, table),
                 }
             )
     return table_csv(rows)
+
+
+def _released(row: Row, table: Table) -> dict[str, object]:
+    """Return the columns of a released network: claims of the headline and of the clean figure."""
+    weights = row.weights
+    claims = {claim.metric: claim for claim in weights.claims} if weights else {}
+    figures = {"claimed": table.headline.metric, "claimed_clean": table.headline.clean}
+    return {
+        "weights": weights and weights.name,
+        "weights_license": weights and weights.license,
+        "trained_on": weights and weights.trained_on,
+    } | {
+        f"{name}{suffix}": getattr(claims.get(metric), part, None)
+        for name, metric in figures.items()
+        for suffix, part in (("", "value"), ("_under", "under"), ("_source", "source"))
+    }
 
 
 def _estimate(name: str, estimate: Estimate | None) -> dict[str, object]:
@@ -91,6 +108,7 @@ def cells_csv(lines: Iterable[CellRow]) -> str:
             "defense": line.defense,
             "attack": line.attack,
             "made_against": line.made_against,
+            "weights": line.weights and line.weights.name,
             "budget": line.budget,
             "eps": line.eps,
             "goal": line.goal,

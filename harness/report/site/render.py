@@ -36,6 +36,7 @@ from harness.report.site import (
 )
 from harness.report.site.gallery import Gallery, Loader
 from harness.report.site.provenance import provenance, redo, replicated
+from harness.report.site.releases import release_facts, release_lines
 from harness.report.site.views import MatrixPage, SiteMeta
 from harness.report.tables import Table
 from harness.report.worst_case import Estimate
@@ -151,6 +152,8 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "rate": rate,
         "range": between,
         "resists": resists,
+        "release_lines": release_lines,
+        "release_facts": release_facts,
         "figure": figure,
         "bar": class_plots.bar,
         "css": css_class,

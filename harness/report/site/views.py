@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from harness.config.threat import THREATS, ThreatModel
+from harness.config.threat import CONTROLS, THREATS, ThreatModel
 from harness.report.blinding import SIGNS
 from harness.report.cells import STATUSES, CellRow, cell_rows
 from harness.report.leaderboard import tables
@@ -329,6 +329,8 @@ def _modules(planned: Iterable[CellRow]) -> dict[str, str]:
             ("attacks", line.attack, cell and cell.attack_module),
             ("victims", line.victim, None),
         ):
+            if folder == "defenses" and line.weights and module in CONTROLS["defense"]:
+                continue  # the summary of the control is not true of a released network
             if module or label not in found:
                 found[label] = f"{folder}/{module or label.split('/')[0]}"
     return found

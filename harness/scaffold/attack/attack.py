@@ -1,5 +1,10 @@
 """Fast gradient sign method, to start from: replace it by your idea."""
 
+from __future__ import annotations
+
+from torch import Tensor
+
+from harness.runtime.contracts import Budget, Context, Model
 from harness.runtime.gradients import ball, project, steepest
 from harness.runtime.problem import Problem
 
@@ -11,10 +16,12 @@ class Attack:
         share: length of the step, as a share of the radius.
     """
 
-    def __init__(self, *, share):
+    def __init__(self, *, share: float) -> None:
         self.share = share
 
-    def perturb(self, model, x, y, goal, budget, ctx):
+    def perturb(
+        self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
+    ) -> Tensor:
         """Return attacked inputs of the same shape, in [0, 1] and within the budget.
 
         Args:

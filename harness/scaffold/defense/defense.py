@@ -1,7 +1,10 @@
 """Adversarial training in its smallest form, to start from: replace it by your idea."""
 
+from __future__ import annotations
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 
 class Defense:
@@ -11,10 +14,10 @@ class Defense:
         eps: radius of the step.
     """
 
-    def __init__(self, *, eps):
+    def __init__(self, *, eps: float) -> None:
         self.eps = eps
 
-    def loss(self, network, x, y):
+    def loss(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return one value per row; the victim's recipe minimises its mean."""
         moved = x.clone().requires_grad_(True)
         (gradient,) = torch.autograd.grad(F.cross_entropy(network(moved), y), moved)

@@ -61,7 +61,7 @@ def test_a_record_s_file_is_read_with_its_digest(tmp_path):
     copy.write_bytes(path.read_bytes())
     assert read_named(workspace, str(copy)) == [made()]
     copy.write_text(path.read_text().replace('"value": 0.5', '"value": 0.6'))
-    with raises_error("record-value-changed", where=copy):
+    with raises_error("named-record-changed", where=copy):
         read_named(workspace, str(copy))
 
 

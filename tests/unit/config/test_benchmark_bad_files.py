@@ -78,7 +78,7 @@ BAD = [
         "defenses",
         "[{name: none, as: itself}]",
         [
-            f'9:27: {M}.defenses[0].as: "itself" is the label of a defence\'s own inputs; '
+            f'13:27: {M}.defenses[0].as: "itself" is the label of a defence\'s own inputs; '
             "choose another with as:"
         ],
     ),

@@ -104,6 +104,27 @@ def test_a_clash_is_one_sentence(module):
     assert find_conflict([same]) is None
 
 
+def test_a_module_is_told_all_conflicts_at_once(module):
+    numpy = base_pins()["numpy"]
+    found = problems(module("three", "torch==1.0\nattrs==1.0\nnumpy==1.0\n"))
+    assert [error.what for error in found] == [
+        f"attacks/three needs torch==1.0, the base image {TORCH}",
+        f"attacks/three needs numpy==1.0, the base image {numpy}",
+    ]
+
+
+def test_a_local_run_says_once_for_each_module_what_it_ignores(checkout, module):
+    module("needy", "attrs==1.0 --hash=sha256:ab\nsix==1.16.0\nzipp==3\nyarl==1\n")
+    module("built", "FROM gauntlet-base\nCOPY attack.py /opt/tool\n", "Dockerfile")
+    module("unused", "attrs==1.0\n")
+    checkout.benchmark(matrix(attacks=["noop", "needy", "built"], seeds=[0, 1]))
+    lines = [line for line in checkout.run().said.splitlines() if "ignores" in line]
+    assert sorted(lines) == [
+        "attacks/built: a local run ignores its Dockerfile",
+        "attacks/needy: a local run ignores its requirements.txt (attrs==1.0, six==1.16.0, 2 more)",
+    ]
+
+
 def test_a_mistake_in_a_dockerfile_is_said_at_its_line(module):
     (error,) = problems(module("odd", "FROM gauntlet-base\nVOLUME /data\n", "Dockerfile"))
     assert error.where.endswith("attacks/odd/Dockerfile:2")

@@ -74,6 +74,8 @@ CHANGES = {
     "weights.w.sha256": (VICTIM, "1" * 64),
     "weights.w.license": (VICTIM, "BSD-3-Clause"),
     "weights.w.source": (VICTIM, "https://b.org"),
+    "weights.w.trained_on": (VICTIM, "digits"),
+    "weights.w.claims": (VICTIM, [{"metric": "accuracy", "value": 0.5, "source": "a"}]),
     "weights.w.variant": (VICTIM, "wide"),
     "weights.w.start": (VICTIM, True),
     "limits": (ATTACK, {"minutes": 21, "memory_gb": 4}),

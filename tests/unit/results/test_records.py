@@ -193,7 +193,7 @@ def test_the_outcome_of_a_record_from_before_the_field_is_computed(tmp_path):
 def test_an_outcome_that_is_not_the_record_s_is_refused(tmp_path):
     forged = made().model_copy(update={"outcome": "0" * 64})
     path = records.write(tmp_path, forged)
-    with raises_error("record-value-changed", where=path):
+    with raises_error("record-outcome-forged", where=path):
         records.read(path)
 
 
@@ -210,7 +210,7 @@ def test_the_brief_form_has_the_digests_and_no_packed_arrays():
     ("fields", "code"),
     [
         (None, "brief-of-nothing"),
-        ({"outcome": 5}, "brief-of-nothing"),
+        ({"outcome": 5}, "brief-without-outcome"),
         ({"outcome": "x", "key": "k"}, "brief-incomplete"),
     ],
 )

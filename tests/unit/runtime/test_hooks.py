@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from harness.config.manifest import Need
-from harness.runtime.contracts import Budget, Data, Keep, Spec
+from harness.runtime.contracts import Budget, Data, Keep, Spec, Victim
 from harness.runtime.hooks import HOOKS, PROTOCOLS, hook_of
 from harness.runtime.model import NEEDS, LiveModel
 from harness.runtime.tasks import loss_for
@@ -34,6 +34,12 @@ def test_the_table_of_the_loader_is_that_of_the_protocols():
     assert [f"{kind}-{hook}" for kind, hooks in HOOKS.items() for hook in hooks] == list(EVERY)
     assert HOOKS["attack"]["perturb"] == ("model", "x", "y", "goal", "budget", "ctx")
     assert HOOKS["victim"]["fit"] == ("network", "train", "val", "loss", "ctx", "steps")
+
+
+@pytest.mark.parametrize("hook", ["build", "fit", "import_weights"])
+def test_the_victim_of_the_contract_has_the_hooks_of_the_table(hook):
+    described = getattr(EVERY[f"victim-{hook}"], hook)
+    assert inspect.signature(getattr(Victim, hook)) == inspect.signature(described)
 
 
 @pytest.mark.parametrize("name", EVERY)

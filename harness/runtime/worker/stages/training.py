@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from harness.runtime.contracts import Data, as_input
-from harness.runtime.tasks import TASKS
+from harness.runtime.model import eval_mode
+from harness.runtime.tasks import TASKS, check_answer
 from harness.runtime.worker import arrays
 from harness.runtime.worker.adversary import JobAdversary
 from harness.runtime.worker.hook_calls import hook_time, unchanged
@@ -24,6 +25,7 @@ def train(job: Job) -> None:
     """Train a network with the defence's ``fit``, or else with the victim's recipe."""
     network, victim = job.start(), job.victim
     form = StateForm.of(network)
+    check_outputs(job, network)
     train_set, val = job.data("train"), job.data("val")
     defended = job.has("defense", "fit")
     torch.manual_seed(job.ctx.seed("fit"))
@@ -53,6 +55,7 @@ def import_weights(job: Job) -> None:
         }
     tensors = StateForm.of(network).check(state, "import_weights", types=False)
     network.load_state_dict(tensors)
+    check_outputs(job, network)
     arrays.save_weights(job.out / "network.safetensors", network)
 
 
@@ -79,6 +82,22 @@ def repair(job: Job) -> None:
     network = form.check_network(network if repaired is None else repaired, "repair")
     arrays.save_weights(job.out / "network.safetensors", network)
     probe(job, network, clean)
+
+
+def check_outputs(job: Job, network: nn.Module) -> None:
+    """Check the form of a network's outputs before it is trained or stored.
+
+    A defence with ``build`` may give its network other outputs, which its ``guard`` translates.
+
+    Raises:
+        OutputError: it does not return what the task asks for, such as one output for each class.
+    """
+    if job.has("defense", "build"):
+        return
+    spec = job.spec
+    x = torch.zeros(2, *spec.shape) if spec.items is None else torch.zeros(2, dtype=torch.int64)
+    with eval_mode(network), torch.no_grad():
+        check_answer(network(x.to(job.device)), x, spec)
 
 
 def probe(job: Job, network: nn.Module, data: Data) -> None:

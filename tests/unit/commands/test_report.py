@@ -1,0 +1,57 @@
+"""``gauntlet report --attack``: figures of one's own attack, which need not be the strongest."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from harness.commands.report import make_attack_grids, make_grids
+from harness.report.leaderboard import tables
+from tests.support import synthetic
+from tests.support.errors import raises_error
+from tests.support.leaderboards import SMALL
+
+SUITE = replace(SMALL, attacks={"pgd/strong": 1.0, "pgd/weak": 0.5, "mine": 0.7, "noop": 0.0})
+
+
+@pytest.fixture(scope="module")
+def found():
+    return tables(synthetic.frame(SUITE))
+
+
+def text_of(grids) -> str:
+    out = io.StringIO()
+    for grid in grids:
+        Console(file=out, width=200).print(grid)
+    return out.getvalue()
+
+
+def test_a_weaker_attack_has_its_figure_against_every_defence(found):
+    assert "mine" not in text_of(make_grids(found)), "the strongest attack is named alone"
+    text = text_of(make_attack_grids(found, "mine"))
+    for row in (*found[0].rows, *found[0].unranked):
+        (cell,) = (one for one in row.cells if one.attack == "mine")
+        (line,) = (one for one in text.splitlines() if f" {row.defense} " in one)
+        assert f"{100 * cell.score.value:.1f}" in line
+        assert f"{100 * row.score.value:.1f}" in line
+    assert "pgd" not in text
+
+
+def test_a_module_s_name_stands_for_all_its_variants(found):
+    text = text_of(make_attack_grids(found, "pgd"))
+    assert "pgd/strong" in text
+    assert "pgd/weak" in text
+    assert "strongest attack" in text
+    assert "pgd/weak" not in text_of(make_attack_grids(found, "pgd/strong"))
+
+
+def test_a_cell_without_a_figure_says_why(found):
+    gap = ("timeout", "stopped at its limit of 60 s")
+    frame = synthetic.frame(replace(SUITE, gaps={("weak", "mine"): gap}))
+    assert gap[1] in text_of(make_attack_grids(tables(frame), "mine"))
+
+
+def test_an_attack_of_no_benchmark_is_refused(found):
+    with raises_error("report-of-unknown-attack", where="--attack"):
+        list(make_attack_grids(found, "mien"))
