@@ -34,9 +34,14 @@ def list_archives(folder: Path) -> list[Path]:
         raise unreadable_error(folder, error) from error
     found = [path for path in found if not is_ignored(path.name) and not path.is_dir()]
     for path in found:
-        if path.is_symlink():
-            raise UserError(str(path), "is a link", "put the archive itself there")
+        refuse_link(path)
     return found
+
+
+def refuse_link(path: Path) -> None:
+    """Raise a ``UserError`` for a link: it may lead out of the source, and elsewhere tomorrow."""
+    if path.is_symlink():
+        raise UserError(str(path), f"is a link to {path.readlink()}", "put the file itself there")
 
 
 def read_tar(

@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.common.errors import UserError
 from harness.common.text import one_line
+from harness.datasets.archives import refuse_link
 from harness.datasets.base import Array, Ids
 
 _DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, EOFError,
@@ -27,7 +28,7 @@ def read_mat(path: Path, names: Iterable[str]) -> dict[str, Array]:
         names: variables that it must have.
 
     Raises:
-        UserError: the file is not there, of version 7.3, damaged, or lacks a variable; or a
+        UserError: the file is not there, a link, of version 7.3, damaged, or lacks a variable; or a
             variable is not an array of numbers.
     """
     from scipy.io import loadmat
@@ -36,6 +37,7 @@ def read_mat(path: Path, names: Iterable[str]) -> dict[str, Array]:
     names = list(names)
     if not path.is_file():
         raise UserError(str(path.parent), f"has no {path.name}", f"give a folder with {path.name}")
+    refuse_link(path)
     with path.open("rb") as file:
         head = file.read(1024)
     if head.startswith((b"MATLAB 7.3", _HDF5)) or head[512:].startswith(_HDF5):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.common.errors import UserError
-from harness.datasets.archives import BROKEN, unreadable_error
+from harness.datasets.archives import BROKEN, refuse_link, unreadable_error
 from harness.datasets.cache import file_sha256
 from harness.datasets.classification.layouts import LARGEST_SET, ImageSet, ImageSetLayout, Pixels
 
@@ -103,6 +103,7 @@ def _find_idx(folder: Path, name: str) -> Path | None:
     for place in (folder, folder / "FashionMNIST" / "raw"):
         for path in (place / f"{name}.gz", place / name):
             if path.is_file():
+                refuse_link(path)
                 return path
     return None
 

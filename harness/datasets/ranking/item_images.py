@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.common.errors import UserError
 from harness.common.progress import Meter
-from harness.datasets.archives import unreadable_error
+from harness.datasets.archives import refuse_link, unreadable_error
 from harness.datasets.cache import open_row_writer
 from harness.datasets.image_files import PictureForm, read_picture
 from harness.datasets.mistakes import Mistakes
@@ -101,8 +101,8 @@ def _find_images(folder: Path, wanted: Sequence[str]) -> dict[str, Path]:
             names = " and ".join(path.name for path in candidates)
             what = f"{names} differ from the listed {file} in case or accents alone"
             mistakes.add(UserError(str(folder), what, "give one of them the listed name"))
-        elif candidates[0].is_symlink():
-            mistakes.add(UserError(str(candidates[0]), "is a link", "put the file itself there"))
+        with mistakes.gather():
+            refuse_link(candidates[0])
         chosen[file] = candidates[0]
     mistakes.check()
     return chosen

@@ -134,6 +134,15 @@ def test_batches_archive_cannot_write_outside(tmp_path, trusted_cifar):
         fetch("cifar10", tmp_path / "root", source)
 
 
+def test_linked_file_is_refused(tmp_path):
+    source = write_folder(tmp_path / "source", idx_files())
+    name = "train-images-idx3-ubyte.gz"
+    (source / name).rename(tmp_path / name)
+    (source / name).symlink_to(tmp_path / name)
+    with raises_error("fashion-link", where=f"<tmp>/source/{name}", there=tmp_path / name):
+        fetch("fashion-mnist", tmp_path / "root", source)
+
+
 def test_oversized_member_is_refused(tmp_path):
     files = {"train/cat/0.png": bytes(2 << 20)}
     source = write_tar(tmp_path / "source" / "a.tar.gz", files).parent
