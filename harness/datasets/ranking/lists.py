@@ -117,7 +117,6 @@ def flip_line(line: str, grammar: Grammar) -> str:
     The label is negated; in a list without labels, nearer and farther item are swapped.
 
     >>> from harness.datasets.ranking.grammars import GRAMMARS
-    from harness.datasets.ranking.grammars import GRAMMARS
     >>> flip_line("a.jpg,b.jpg,1,7,3\n", GRAMMARS["age"])
     'a.jpg,b.jpg,-1,7,3\n'
     >>> flip_line("25,73,0,1\n", GRAMMARS["food"])
