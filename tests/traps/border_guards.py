@@ -206,7 +206,7 @@ GUARDS: dict[str, BorderTrap] = {
                             VIOLATION, "expected [20, 10]"),
     "other-shape": BorderTrap("answers another shape while it is attacked",
                               guard(attacked("return self.network(x)[:, :3]")),
-                              VIOLATION, "expected [20, 10]"),
+                              VIOLATION, "the network has 3 outputs"),
     "double": BorderTrap("answers float64 while it is attacked",
                          guard(attacked("return self.network(x).double()")), VIOLATION, "float64"),
     "nothing": BorderTrap("answers no tensor while it is attacked",
@@ -271,7 +271,7 @@ VICTIMS: dict[str, BorderTrap] = {
     **{
         f"victim-{name}": BorderTrap(
             f"answers {name}", ODD.format(f"return super().forward(x).{name}()"), "blocked",
-            f"victim: the network returned {named}",
+            f"the network returned {named}",
         )
         for name, named in {"half": "float16", "bfloat16": "bfloat16", "double": "float64"}.items()
     },

@@ -297,7 +297,7 @@ def test_numbers_that_are_none(tmp_path, written):
     [("-8/255", "eps-negative"), ("0/255", "eps-zero"), ("8", "eps-without-fraction")],
 )
 def test_numbers_out_of_range_and_forgotten_fractions(tmp_path, written, code):
-    where = "<tmp>/benchmarks/b/benchmark.yaml:27:6: matrices[0].budgets[0].eps"
+    where = "<tmp>/benchmarks/b/benchmark.yaml:31:6: matrices[0].budgets[0].eps"
     with raises_error(code, where=where):
         with_eps(tmp_path, written).plan()
 

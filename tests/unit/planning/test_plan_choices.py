@@ -56,7 +56,7 @@ def test_every_unknown_name_is_reported_at_once_with_its_place(checkout):
 def test_the_place_of_an_unknown_module_is_said_once(checkout):
     checkout.benchmark(matrix(attacks=["sing"]))
     with raises_error(
-        "unknown-attack", where="<tmp>/benchmarks/b/benchmark.yaml:22:5: matrices[0].attacks[0]"
+        "unknown-attack", where="<tmp>/benchmarks/b/benchmark.yaml:26:5: matrices[0].attacks[0]"
     ):
         checkout.plan()
 
@@ -64,7 +64,7 @@ def test_the_place_of_an_unknown_module_is_said_once(checkout):
 def test_an_unknown_adversary_is_reported(checkout):
     adversary = {"attack": "sgin", "budget": {"norm": "linf", "eps": 0.1}}
     with raises_error(
-        "unknown-adversary", where="<tmp>/benchmarks/b/benchmark.yaml:19:5: matrices[0].defenses[0]"
+        "unknown-adversary", where="<tmp>/benchmarks/b/benchmark.yaml:23:5: matrices[0].defenses[0]"
     ):
         checkout.plan(matrix(defenses=[{"name": "trainer", "adversary": adversary}]))
 
@@ -75,7 +75,7 @@ def test_budgets_that_would_share_an_id_are_refused(checkout):
         {"edits": 0.2, "labels": True, "features": False},
     ]
     with raises_error(
-        "budgets-of-one-id", where="<tmp>/benchmarks/b/benchmark.yaml:29:5: matrices[0].budgets[1]"
+        "budgets-of-one-id", where="<tmp>/benchmarks/b/benchmark.yaml:33:5: matrices[0].budgets[1]"
     ):
         checkout.plan(matrix(**POISONING | {"budgets": budgets}))
 
