@@ -102,6 +102,11 @@ FLAG_KINDS: Mapping[str, FlagKind] = {
         "Random changes within the same budget do as much damage as the attack.",
         undefended=Direction.ATTACK,
     ),
+    "worse_than_noise": FlagKind(
+        _FLATTERS,
+        "Random changes within the same budget do more damage than the attack.",
+        undefended=Direction.ATTACK,
+    ),
     "not_converged": FlagKind(
         Direction.ATTACK, "The same attack with twice the steps does better: it stopped too early."
     ),

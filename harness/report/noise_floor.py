@@ -1,4 +1,7 @@
-"""Attacks that do no more damage than random changes within the same budget."""
+"""Attacks that do no more damage than random changes within the same budget.
+
+Controls count for no score. So where random changes do more than an attack, a flag must say it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from harness.report.flag_kinds import direction_of
 from harness.report.tables import TableFlag
 from harness.report.worst_case import significantly_better
 
-NAME = "no_better_than_noise"
+EQUAL, WORSE = "no_better_than_noise", "worse_than_noise"
 
 
 def flag_noise(drafts: Sequence[Draft]) -> None:
@@ -24,21 +27,25 @@ def flag_noise(drafts: Sequence[Draft]) -> None:
         for cell in draft.attacks:
             if cell.score is None or cell.broken:
                 continue
-            text = _no_better(case, cell.attack)
-            if text is not None:
-                direction = direction_of(NAME, undefended=draft.group[0].defense_control)
-                flag = TableFlag(NAME, text, cell.attack, direction)
+            if found := _compare(case, cell.attack):
+                name, text = found
+                direction = direction_of(name, undefended=draft.group[0].defense_control)
+                flag = TableFlag(name, text, cell.attack, direction)
                 draft.cells[cell.attack] = replace(cell, flags=(*cell.flags, flag))
 
 
-def _no_better(case: Case, attack: str) -> str | None:
-    """Return the text of the flag for one attack, or ``None``."""
+def _compare(case: Case, attack: str) -> tuple[str, str] | None:
+    """Return the flag of one attack and its text, or ``None``."""
     found = case.left([attack])
+    flag = None
     for control in case.random:
         noise = case.left([control])
         if found is None or noise is None:
             continue
+        left, than = (f"{one.score.value:.1%}" for one in (found, noise))
+        text = f"the attack leaves {left}, the control {control} {than}"
+        if significantly_better(found.evidence, noise.evidence):
+            return WORSE, text
         if not significantly_better(noise.evidence, found.evidence):
-            left, than = (f"{one.score.value:.1%}" for one in (found, noise))
-            return f"the attack leaves {left}, the control {control} {than}"
-    return None
+            flag = EQUAL, text
+    return flag

@@ -5,20 +5,20 @@ from dataclasses import replace
 import pytest
 
 from harness.report.flag_kinds import Direction
-from harness.report.noise_floor import NAME
+from harness.report.noise_floor import EQUAL, WORSE
 from tests.support import synthetic
 from tests.support.leaderboards import BACKDOOR, MAPS, POISON, SMALL, row_at, rows_of
 
 NOISE = {"pgd": 1.0, "random_noise": 0.9, "noop": 0.0}
 
 
-def noise_flags(suite) -> dict[tuple[str, str], Direction]:
+def noise_flags(suite, name=EQUAL) -> dict[tuple[str, str], Direction]:
     rows, _ = rows_of(suite)
     return {
         (row.defense, flag.attack): flag.direction
         for row in rows.values()
         for flag in row.flags
-        if flag.name == NAME
+        if flag.name == name
     }
 
 
@@ -58,3 +58,9 @@ def test_an_attack_that_is_no_better_than_noise_is_flagged():
     assert found["weak", "pgd"] is Direction.INFORMATION
     assert not noise_flags(replace(SMALL, attacks=NOISE | {"random_noise": 0.1}))
     assert not noise_flags(replace(SMALL, attacks={"pgd": 0.9}))
+
+
+def test_noise_that_does_more_than_an_attack_may_flatter_the_defence():
+    found = noise_flags(replace(SMALL, attacks=NOISE | {"pgd": 0.3}), WORSE)
+    assert found["weak", "pgd"] is Direction.FLATTERS
+    assert found["none", "pgd"] is Direction.ATTACK
