@@ -123,7 +123,12 @@ def facts(
     return tuple(fact for fact in found if fact.text)
 
 
-def brief(table: Table, data: Mapping[str, str], cards: Mapping[str, DataCard]) -> str:
+def brief(
+    table: Table,
+    data: Mapping[str, str],
+    cards: Mapping[str, DataCard],
+    families: Mapping[str, str],
+) -> str:
     """Return data, size and effort of a matrix in one line, for the overview."""
     name = data.get("student", "")
     card = cards.get(name)
@@ -131,17 +136,29 @@ def brief(table: Table, data: Mapping[str, str], cards: Mapping[str, DataCard]) 
     parts += [input_words(card)] if card else []
     if table.examples:
         parts.append(f"{table.examples:,} test {table.headline.things}")
-    parts.append(attack_count(table))
+    parts.append(attack_count(table, families))
     return " · ".join(part for part in parts if part)
 
 
-def attack_count(table: Table, families: Sequence[str] = ()) -> str:
-    """Return how many attacks of which families and how many controls a table has."""
+def attack_count(table: Table, families: Mapping[str, str], *, named: bool = False) -> str:
+    """Return how many attacks of how many families and how many controls a table has.
+
+    Args:
+        table: the table.
+        families: label of an attack → its family.
+        named: whether the families are named.
+    """
     own = [row for row in table.attacks if not (row.derived or row.made_against)]
     controls = sum(row.is_control for row in own)
     text = _count(len(own) - controls, "attack", "attacks")
-    if families:
-        text += f" of {_count(len(families), 'family', 'families')} ({', '.join(families)})"
+    found = list(
+        dict.fromkeys(
+            families[row.attack] for row in own if not row.is_control and row.attack in families
+        )
+    )
+    if found:
+        text += f" of {_count(len(found), 'family', 'families')}"
+        text += f" ({', '.join(found)})" if named else ""
     return f"{text}, {_count(controls, 'control', 'controls')}"
 
 
@@ -273,9 +290,7 @@ def tried(table: Table, families: Mapping[str, str]) -> str:
         for row in table.attacks
         if not (row.derived or row.made_against or row.is_control)
     ]
-    text = attack_count(
-        table, list(dict.fromkeys(families[name] for name in attacks if name in families))
-    )
+    text = attack_count(table, families, named=True)
     passes = {name: _passes(table, name) for name in attacks}
     known = {name: value for name, value in passes.items() if value}
     if known:

@@ -245,6 +245,7 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
     heading = meta.matrix(first.benchmark, first.matrix)
     what = {label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries}
     data = heading.data or about.recorded_data(ran)
+    families = {label: meta.families[ref] for label, ref in modules.items() if ref in meta.families}
     return MatrixPage(
         benchmark=first.benchmark,
         matrix=first.matrix,
@@ -252,7 +253,7 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         threat=threat,
         path=f"{slug(first.benchmark)}/{slug(first.matrix)}",
         heading=heading,
-        brief=about.brief(found[0], data, meta.cards),
+        brief=about.brief(found[0], data, meta.cards, families),
         facts=about.facts(
             threat,
             heading,
@@ -261,9 +262,7 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
             ran,
             meta.cards,
             victims=what,
-            families={
-                label: meta.families[ref] for label, ref in modules.items() if ref in meta.families
-            },
+            families=families,
         ),
         samples=meta.samples(data.get("student", "")) if ran else None,
         undefended=frozenset(line.defense for line in planned if line.defense_control),

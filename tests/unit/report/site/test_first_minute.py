@@ -53,7 +53,10 @@ STATEMENTS = {
         "overview",
         "Handwritten digits · 8 × 8 pixels, grey · 200 test examples",
     ),
-    "There were three attacks; two more were controls.": ("overview", "3 attacks, 2 controls"),
+    "There were three attacks of two kinds; two more were controls.": (
+        "overview",
+        "3 attacks of 2 families, 2 controls",
+    ),
     "Two defences share first place.": ("overview", "2 of 4 share first place"),
     "Whoever made this page ran it, without containers.": ("overview", "20 of 20 · self-reported"),
     "The page asks how many digits are still right.": (
