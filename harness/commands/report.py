@@ -31,6 +31,7 @@ from harness.results.checks import Checks
 from harness.workspace import Workspace
 
 FIRST_ROWS = 4
+BOUNDS = {"": "", "upper": "≤ ", "lower": "≥ "}
 
 
 def report(
@@ -162,7 +163,7 @@ def format_cell(row: Row, cell: TableCell) -> tuple[str, ...]:
         row.defense,
         format_percent(cell.score),
         format_interval(cell.score),
-        format_percent(row.score),
+        BOUNDS[row.bound] + format_percent(row.score),
         format_percent(cell.clean),
         "; ".join(notes),
     )
@@ -207,11 +208,10 @@ def format_caveats(table: Table) -> str:
 
 def format_row(row: Row, table: Table) -> tuple[str, ...]:
     """Format a row, one text a column."""
-    bound = {"upper": "≤ ", "lower": "≥ "}.get(row.bound, "")
     return (
         row.place,
         row.defense,
-        bound + format_percent(row.score),
+        BOUNDS[row.bound] + format_percent(row.score),
         format_interval(row.score),
         *((format_percent(row.untargeted),) if table.headline.targeted else ()),
         format_percent(row.clean),

@@ -21,7 +21,7 @@ without their goal 0.19 at most. Of pixels of scenes, within L∞ 8/255: one tar
 nothing is seen: with four, a third of them.
 """
 IGNORES = "it seems not to aim"
-NO_MORE_THAN_CONTROL = "reaches its target no more often than the control does"
+NO_MORE_THAN_CONTROL = "does not reach its target significantly more often than the control does"
 
 
 def misses(drafts: Sequence[Draft]) -> dict[str, str]:

@@ -188,8 +188,18 @@ def judge_signs(drafts: Sequence[Draft]) -> None:
             same and undefended is not None and not _better(draft, undefended)
         )
         if not draft.blinded:
-            aside = Direction.INFORMATION
-            draft.signs = tuple(replace(sign, direction=aside) for sign in draft.signs)
+            _set_aside(draft)
+
+
+def _set_aside(draft: Draft) -> None:
+    """Make the signs of a defence that is ranked all the same information, in its cells too."""
+
+    def told(flag: TableFlag) -> TableFlag:
+        return replace(flag, direction=Direction.INFORMATION) if flag.name in SIGNS else flag
+
+    draft.signs = tuple(map(told, draft.signs))
+    for attack, cell in draft.cells.items():
+        draft.cells[attack] = replace(cell, flags=tuple(map(told, cell.flags)))
 
 
 def find_signs(draft: Draft) -> tuple[TableFlag, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from harness.judge.flags import POINTS
+from harness.report.flag_kinds import Direction
 from harness.report.tables import Caveat, Row, Table
 
 
@@ -23,7 +25,14 @@ def _blinded(row: Row, table: Table) -> str:
 
 def _flags(row: Row, table: Table) -> str:
     signs = {sign.name for sign in row.signs}
-    names = {one.name for one in row.flags if one.direction.serious and one.name not in signs}
+    names = {
+        one.name
+        for one in row.flags
+        if one.direction.serious
+        and one.name not in signs
+        # a doubtful attack matters where the score hangs on it: anyone may add a useless one
+        and (one.direction is not Direction.ATTACK or one.attack == row.strongest)
+    }
     return ", ".join(sorted(names)).replace("_", " ") if names else ""
 
 
@@ -31,6 +40,15 @@ def _tie(row: Row, table: Table) -> str:
     if row.rank is None or row.rank == row.last:
         return ""
     return f"no significant difference over places {row.place} of {len(table.rows)}"
+
+
+def _fewer_counted(row: Row, table: Table) -> str:
+    rows = (*table.rows, *table.unranked)
+    base = next((one.score.examples for one in rows if one.is_control and one.score), None)
+    counted = row.score.examples if row.score else None
+    if not (table.headline.targeted and counted and base) or counted >= base * (1 - POINTS):
+        return ""
+    return f"{counted:,} {table.headline.things} count, {base:,} without a defence"
 
 
 def _stale(row: Row, table: Table) -> str:
@@ -71,6 +89,11 @@ CAVEATS: dict[str, Kind] = {
     "flagged": Kind(_flags, True, "A flag doubts the number: see the matrix and the flags."),
     "approximate gradient": Kind(
         _approximate, True, "Attacks follow a stand-in for the gradient: a better one may do more."
+    ),
+    "fewer counted": Kind(
+        _fewer_counted,
+        True,
+        "Only what is right before an attack counts, and this defence has fewer such answers.",
     ),
     "stale": Kind(_stale, True, "A module, its data or the judge has changed since."),
     "self-reported": Kind(_not_contained, True, "Some cells ran outside containers."),

@@ -6,6 +6,7 @@ import statistics as plain
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from harness.config.matrix_entries import ITSELF
 from harness.judge.flags import Flag
 from harness.report.cells import STATUSES, CellRow
 from harness.report.evidence import Decoder, Found
@@ -60,7 +61,8 @@ class Draft:
         cells: attack → cell over its seeds.
         own: attack → seed → outcomes of its cells, those of controls too.
         elsewhere: label → seed → outcomes of other budgets and matrices.
-        runs: label → seed → outcomes that count against the defence.
+        runs: label → seed → outcomes that count against the defence, those of controls too; empty
+            where no attack has any.
         worst: worst case over all runs, or ``None``.
         untargeted: the same in a targeted matrix, by any error; else ``None``.
         gaps: cells of attacks that could have a result and have none.
@@ -99,9 +101,9 @@ class Draft:
         }
         self.own, self.elsewhere = own, elsewhere
         self.sources = {label: next(iter(sources[label].values())) for label in elsewhere}
-        self.runs = {
-            label: runs for label, runs in own.items() if not self.cells[label].is_control
-        } | elsewhere
+        tried = any(runs and not self.cells[label].is_control for label, runs in own.items())
+        # an input of a control lies within the budget, too; but controls alone are no trial
+        self.runs = own | elsewhere if tried else {}
         self.worst = self._worst()
         self.untargeted = self._untargeted()
         self.gaps = [
@@ -196,7 +198,9 @@ class Draft:
             strongest=self.strongest,
             covered=sum(cell.covered for cell in self.attacks),
             applicable=sum(cell.applicable for cell in self.attacks),
-            borrowed=sum(bool(c.made_against) and c.covered for c in self.cells.values()),
+            borrowed=sum(
+                c.covered and c.made_against not in (None, ITSELF) for c in self.cells.values()
+            ),
             controls=sum(cell.is_control and cell.covered for cell in self.cells.values()),
             gaps=tuple(self.gaps),
             flags=(*self.signs, *(flag for cell in cells for flag in cell.flags)),

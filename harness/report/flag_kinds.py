@@ -99,13 +99,11 @@ FLAG_KINDS: Mapping[str, FlagKind] = {
     ),
     "no_better_than_noise": FlagKind(
         Direction.INFORMATION,
-        "Random changes within the same budget do as much damage as the attack.",
+        "The attack does not do significantly more damage than a control.",
         undefended=Direction.ATTACK,
     ),
     "worse_than_noise": FlagKind(
-        _FLATTERS,
-        "Random changes within the same budget do more damage than the attack.",
-        undefended=Direction.ATTACK,
+        Direction.ATTACK, "A control does significantly more damage than the attack."
     ),
     "not_converged": FlagKind(
         Direction.ATTACK, "The same attack with twice the steps does better: it stopped too early."

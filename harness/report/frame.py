@@ -153,7 +153,7 @@ def load(path: str | Path) -> pd.DataFrame:
             records, with those that are missing or stale. A folder of records
             (``.gauntlet/records``, ``reports/records``), one benchmark's folder in it, or a single
             record gives what was recorded: the latest of each cell, and without a plan nothing is
-            missing or stale.
+            missing, stale, thin or of approximate gradient.
 
     Raises:
         UserError: there is no readable record.

@@ -156,7 +156,7 @@ def _attacks(
             derived=found[0].derived,
             access=found[0].access,
             strongest_for=sum(draft.strongest == attack for draft in drafts),
-            only_it_breaks=_only(attack, drafts, headline),
+            only_it_breaks=None if found[0].attack_control else _only(attack, drafts, headline),
             score=plain.fmean(scores) if scores else None,
             sizes=mean_size([cell.sizes for cell in cells]),
             covered=sum(cell.status == "ok" for cell in cells),

@@ -1,6 +1,6 @@
 """Attacks that do no more damage than random changes within the same budget.
 
-Controls count for no score. So where random changes do more than an attack, a flag must say it.
+A control is a yardstick: an attack that does not exceed it has found nothing by looking.
 """
 
 from __future__ import annotations

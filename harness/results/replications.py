@@ -74,6 +74,11 @@ class Agreement:
     figures: tuple[Figure, ...]
 
     @property
+    def apart(self) -> float:
+        """Largest difference of a figure; 0 where they are equal."""
+        return self.figures[0].apart if self.figures else 0.0
+
+    @property
     def within(self) -> bool:
         """Whether they agree within the tolerance."""
         first, second = self.statuses
@@ -126,7 +131,7 @@ class Replications:
     def worst(self) -> tuple[Record, Agreement]:
         """Replication that agrees least, and how far."""
         found = [(other, compare(self.record, other)) for other in self.others]
-        return min(found, key=lambda one: (one[1].within, one[1].equal))
+        return max(found, key=lambda one: (not one[1].within, not one[1].equal, one[1].apart))
 
     @property
     def made(self) -> str:

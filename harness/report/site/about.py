@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.config.matrix_entries import ITSELF
 from harness.config.threat import ThreatModel
 from harness.report.cells import CellRow
 from harness.report.site import format
@@ -223,7 +224,7 @@ def _victims(tables: Sequence[Table], summaries: Mapping[str, str]) -> str:
         if clean:
             value = format.percent(clean.value, format.decimals(n=table.examples))
             what = "mIoU" if table.task == "segmentation" else "right"
-            text += f"; {value} % {what} without attack and defence"
+            text += f"; {value} % {what} on clean inputs without a defence"
         said.append(f"{text}.")
     return " ".join(said)
 
@@ -298,8 +299,7 @@ def tried(table: Table, families: Mapping[str, str]) -> str:
         text += f"; for each example {format.count(known[most])} passes of the network ({most})"
         if known[least] < known[most]:
             text += f", at the least {format.count(known[least])} ({least})"
-    borrowed = len({row.made_against for row in table.attacks if row.made_against})
-    if borrowed:
+    if any(row.made_against not in (None, ITSELF) for row in table.attacks):
         text += "; also inputs made against other networks of the table"
     return text + "."
 

@@ -83,9 +83,9 @@ class Board:
     def best(self) -> Row | None:
         """The best defence; ``None`` where no defence is better than none.
 
-        Rank 1 says that nothing is significantly better. A control is no defence.
+        A control is no defence.
         """
-        first = [row for row in self.table.rows if row.rank == 1]
+        first = findings.first_places(self.table)
         if any(row.is_control for row in first):
             return None
         return first[0] if first else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from harness.report.aim import NO_MORE_THAN_CONTROL
 from harness.report.names import UNDEFENDED, in_prose
 from harness.report.site import format
 from harness.report.site.classes import Classes, named_moves
-from harness.report.tables import Table
+from harness.report.tables import Row, Table
 
 WORST_CASE = {
     "joint": "When all attacks are tried on each example",
@@ -50,9 +51,9 @@ def ranking(table: Table) -> list[TextPart]:
                 "a sign of blinding."
             )
         ]
-    leaders = [row for row in table.rows if row.rank == 1]
+    leaders = first_places(table)
     first = [in_prose(row.defense, is_control=row.is_control) for row in leaders]
-    others = [row for row in table.rows if row.rank != 1]
+    others = [row for row in table.rows if row not in leaders]
     if len(first) > 1:
         share = f"{len(first)} of {len(table.rows)}" if len(first) > _FEW else ""
         parts = [
@@ -70,14 +71,9 @@ def ranking(table: Table) -> list[TextPart]:
         parts = [*names(first), TextPart(" leads.")]
     else:
         parts = [TextPart("Only "), *names(first), TextPart(" is ranked.")]
-    blinded = sum(row.blinded for row in table.unranked)
-    for left_out, why in (
-        (len(table.unranked) - blinded, "an applicable attack has no result"),
-        (blinded, "a sign says that attacks were blinded"),
-    ):
-        if left_out:
-            many = "defence is" if left_out == 1 else "defences are"
-            parts.append(TextPart(f" {left_out} {many} not ranked: {why}."))
+    for why, left_out in Counter(map(_why_unranked, table.unranked)).items():
+        many = "defence is" if left_out == 1 else "defences are"
+        parts.append(TextPart(f" {left_out} {many} not ranked: {why}."))
     texts = dict.fromkeys(
         f"{one.name} ({one.text})" for row in leaders for one in row.caveats if one.warn
     )
@@ -86,12 +82,30 @@ def ranking(table: Table) -> list[TextPart]:
     return parts
 
 
+def _why_unranked(row: Row) -> str:
+    if row.blinded:
+        return "a sign says that attacks were blinded"
+    if row.gaps:
+        return "an applicable attack has no result"
+    return "no attack gives a figure" if row.applicable else "no attack applies"
+
+
+def first_places(table: Table) -> list[Row]:
+    """Return the ranked defences of the best place.
+
+    That is 1, but where defences are compared on different examples (targeted), as they are right
+    on different ones, tests may go round in a circle.
+    """
+    best = min((row.rank for row in table.rows if row.rank), default=None)
+    return [row for row in table.rows if row.rank == best]
+
+
 def first_place(table: Table) -> str:
     """Return who has first place, in a few words."""
     if all(row.is_control for row in table.rows):
         tried = any(not row.is_control for row in table.unranked)
         return "no defence is ranked" if tried else "no defence was tried"
-    first = [row for row in table.rows if row.rank == 1]
+    first = first_places(table)
     if any(row.is_control for row in first):
         return _NO_BETTER
     if len(first) > 1:
@@ -106,7 +120,7 @@ def warning(table: Table) -> list[TextPart]:
         text = " The attacks are unbounded: read each figure with its perturbation size."
         parts.append(TextPart(text))
     if table.aimless and set(table.misses.values()) == {NO_MORE_THAN_CONTROL}:
-        text = " No attack reaches its target more often than the control does."
+        text = " No attack reaches its target significantly more often than the control does."
         parts.append(TextPart(text))
     elif table.aimless:
         parts.append(TextPart(" No attack seems to aim at its target: see the list of attacks."))

@@ -196,7 +196,7 @@ def test_a_matrix_whose_attacks_ignore_the_goal_says_so():
     table = only_table(alone(odd=noise, noop=NOOP, random_noise=noise))
     assert table.misses == {"odd": NO_MORE_THAN_CONTROL}
     text = "".join(part.text for part in warning(table))
-    assert text == " No attack reaches its target more often than the control does."
+    assert text == " No attack reaches its target significantly more often than the control does."
     assert only_table(alone(noop=NOOP)).aimless is False
 
 

@@ -147,7 +147,7 @@ def test_a_note_on_the_copy_is_a_warning_of_its_own():
 
 def test_segmentation_names_its_figure():
     found = all_facts(replace(SMALL, task="segmentation", examples=20))
-    assert "% mIoU without attack and defence" in found["Network"].text
+    assert "% mIoU on clean inputs without a defence" in found["Network"].text
 
 
 def test_passes_are_for_one_example_and_name_their_attack():

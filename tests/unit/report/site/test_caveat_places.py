@@ -17,7 +17,9 @@ from tests.support.site_pages import text_of
 
 FLAG = ("not_converged", "it rises")
 SUITE = replace(SMALL, stale=True, flags={(name, "pgd"): FLAG for name in ("strong", "strong-too")})
-OF_THE_BEST = set(CAVEATS) - {"limit", "blinded"}  # those of a defence without a rank
+OF_THE_BEST = set(CAVEATS) - {"limit", "blinded", "fewer counted"}
+"""Those that one suite can have: the first two are of a defence without a rank, the last is of a
+targeted matrix."""
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ STATEMENTS = {
     ),
     "The network is small, and right on nine of ten without an attack.": (
         "page",
-        r"small-cnn: Three convolutions; 9\d\.\d % right without attack and defence\.",
+        r"small-cnn: Three convolutions; 9\d\.\d % right on clean inputs without a defence\.",
     ),
     "The attacker may change each pixel by 8 of 255 levels, and holds the network.": (
         "page",
