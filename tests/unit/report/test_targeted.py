@@ -271,3 +271,26 @@ def test_exports_and_terminal_say_targeted():
     grid = make_grid(table)
     assert GOAL in str(grid.title)
     assert {"Targeted success", "Robust accuracy"} <= {column.header for column in grid.columns}
+
+
+def test_a_defence_that_is_wrong_at_once_where_it_would_lose_is_said_to_count_fewer():
+    honest = bits(ALL, range(60), range(60))
+    cheat = bits(range(60, 180), range(0), range(0))
+    table = only_table(frame({"aimed": {"none": honest, "guard": cheat}}))
+    rows = {row.defense: row for row in (*table.rows, *table.unranked)}
+    texts = {c.name: c.text for c in rows["guard"].caveats}
+    assert texts["fewer counted"] == "120 examples count, 180 without a defence"
+    assert "fewer counted" not in {c.name for c in rows["none"].caveats}
+
+
+def test_defences_that_are_right_on_different_examples_may_all_be_beaten(tmp_path):
+    groups = [range(0, 60), range(60, 120), range(120, 180)]
+    defenses = {}
+    for i, name in enumerate("abc"):
+        right = [*groups[i], *groups[(i + 1) % 3]]
+        defenses[name] = bits(right, groups[i], groups[i])
+    found = frame({"aimed": defenses})
+    table = only_table(found)
+    assert {row.rank for row in table.rows} == {2}
+    page = build(found, tmp_path / "site").read_text()
+    assert "3 of 3 share first place" in page
