@@ -135,7 +135,7 @@ def announce(workspace: Workspace, found: Sequence[Counting]) -> Iterator[str]:
 def compared(record: Record, again: Record) -> Iterator[str]:
     """Yield how far a new record agrees with a recorded one."""
     agreement = compare(record, again)
-    if again.result == record.result:
+    if agreement.equal and again.result == record.result:
         yield f"{record.id}: reproduced exactly (result {record.result[:16]})"
     elif agreement.equal:
         outcome = outcome_of(record)[:16]
@@ -151,7 +151,10 @@ def compared(record: Record, again: Record) -> Iterator[str]:
                 yield f"  {figure.name}: {change}: {state} {TOLERANCE}"
             elif not figure.within:
                 yield f"  {figure.name}: OUTSIDE: defined in only one of the two"
-        yield f"{record.id}: {'within' if agreement.within else 'OUTSIDE'} tolerance"
+        if agreement.contradictory:
+            yield f"{record.id}: OUTSIDE: the recorded figures are not those of its outcome digest"
+        else:
+            yield f"{record.id}: {'within' if agreement.within else 'OUTSIDE'} tolerance"
 
 
 def run_again(

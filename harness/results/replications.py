@@ -67,11 +67,14 @@ class Agreement:
         equal: whether their outcomes are equal, each example's included.
         statuses: of both.
         figures: every metric of either, the furthest apart first; empty where they are equal.
+        contradictory: whether one outcome digest stands beside different figures: a record that was
+            read without its packed arrays claims both.
     """
 
     equal: bool
     statuses: tuple[str, str]
     figures: tuple[Figure, ...]
+    contradictory: bool = False
 
     @property
     def apart(self) -> float:
@@ -82,7 +85,8 @@ class Agreement:
     def within(self) -> bool:
         """Whether they agree within the tolerance."""
         first, second = self.statuses
-        return self.equal or (first == second and all(one.within for one in self.figures))
+        near = first == second and not self.contradictory
+        return self.equal or (near and all(one.within for one in self.figures))
 
     def __str__(self) -> str:
         first, second = self.statuses
@@ -90,6 +94,8 @@ class Agreement:
             return "equal"
         if first != second:
             return f"{first} and {second}"
+        if self.contradictory:
+            return "one outcome digest beside different figures"
         if not self.figures or not self.figures[0].apart:
             return "equal figures of other examples"
         beyond = "within" if self.within else "further apart than"
@@ -99,12 +105,15 @@ class Agreement:
 def compare(first: Record, second: Record) -> Agreement:
     """Compare the outcomes of two records of one cell."""
     statuses = (str(first.status), str(second.status))
-    if outcome_of(first) == outcome_of(second):
+    same = outcome_of(first) == outcome_of(second)
+    # of a page's records, the digest and the figures are claims of their own
+    claims = [(one.status, one.metrics, one.parts) for one in (first, second)]
+    if same and claims[0] == claims[1]:
         return Agreement(equal=True, statuses=statuses, figures=())
     names = sorted(first.metrics.keys() | second.metrics.keys())
     figures = [Figure(name, first.metric(name), second.metric(name)) for name in names]
     figures.sort(key=lambda one: -one.apart)
-    return Agreement(equal=False, statuses=statuses, figures=tuple(figures))
+    return Agreement(equal=False, statuses=statuses, figures=tuple(figures), contradictory=same)
 
 
 @dataclass(frozen=True)
