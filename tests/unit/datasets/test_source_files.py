@@ -88,6 +88,34 @@ def test_names_outside_the_archive_are_refused(name, tmp_path):
         found(source)
 
 
+BLOCK = tarfile.BLOCKSIZE
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda blob: blob[: 2 * BLOCK],  # where the second header begins
+        lambda blob: blob[: 2 * BLOCK + 100],
+        lambda blob: blob[: 2 * BLOCK + 100] + b"?" + blob[2 * BLOCK + 101 :],
+    ],
+    ids=["cut after a file", "cut in a header", "checksum of a header"],
+)
+def test_a_damaged_header_is_not_the_end_of_the_archive(damage, tmp_path):
+    archive = write_tar(tmp_path / "source" / "a.tar", GOOD)
+    archive.write_bytes(damage(archive.read_bytes()))
+    with raises_error("archive-damaged", where="<tmp>/source/a.tar"):
+        found(archive.parent)
+
+
+@pytest.mark.parametrize("key", ["GNU.sparse.map", "GNU.sparse.size"])
+def test_extended_headers_without_a_number_are_one_line(key, tmp_path):
+    odd = tarfile.TarInfo("b/9.png")
+    odd.pax_headers = {key: "x"}
+    source = write_tar(tmp_path / "source" / "a.tar", GOOD, extra=(odd,)).parent
+    with raises_error("archive-damaged", where="<tmp>/source/a.tar"):
+        found(source)
+
+
 def test_two_members_of_one_name_are_refused(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
