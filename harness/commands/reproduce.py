@@ -169,7 +169,8 @@ def compared(record: Record, again: Record) -> Iterator[str]:
             if old is not None and new is not None:
                 state = "within" if figure.within else "OUTSIDE"
                 change = f"{old:.4f} recorded, {new:.4f} now, {new - old:+.4f}"
-                yield f"  {figure.name}: {change}: {state} {TOLERANCE}"
+                of = " of the larger" if figure.relative else ""
+                yield f"  {figure.name}: {change}: {state} {TOLERANCE}{of}"
             elif not figure.within:
                 yield f"  {figure.name}: OUTSIDE: defined in only one of the two"
         if agreement.contradictory:

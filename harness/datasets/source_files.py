@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.common.errors import UserError
 from harness.datasets.archives import list_archives, read_tar, unreadable_error
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.names import CaseClashes, is_ignored
+from harness.datasets.names import CaseClashes, check_encoding, is_ignored
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ def find_files(
         source: the folder.
         wanted: whether a file of this name is to be read.
         largest: limit of a file's size in bytes.
-        mistakes: gets files that are refused: links, names that differ in case alone within the
-            folder or within an archive, more bytes than ``largest``; more in ``read_tar``.
+        mistakes: gets files that are refused: links, names that are not UTF-8 or differ in case
+            alone within the folder or within an archive, more bytes than ``largest``; more in ``read_tar``.
 
     Raises:
         UserError: the folder or an archive cannot be read.
@@ -60,6 +60,7 @@ def find_files(
     clashes = CaseClashes()
     for name, path in _walk(source, "", wanted, mistakes):
         with mistakes.gather():
+            check_encoding(name, str(path))
             clashes.check(name, str(path))
             if (size := path.stat().st_size) > largest:
                 raise UserError(str(path), f"{size:,} bytes", "give small images")
@@ -69,6 +70,7 @@ def find_files(
         for name, blob in read_tar(archive, wanted, largest, mistakes):
             where = f"{archive}: {name}"
             with mistakes.gather():
+                check_encoding(name, where)
                 clashes.check(name, where)
                 yield SourceFile(name, where, archive, blob)
 

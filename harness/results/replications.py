@@ -20,6 +20,8 @@ On one machine, results in containers and outside are equal: 202 of 202 cells of
 instruction set, SSE in place of AVX, 49 of 54 cells of its first matrix differ (500 examples, all
 trained anew), by up to 1.2 points; with another seed, 300 figures of quick by 1.8 in the median.
 """
+UNBOUNDED = frozenset({"flip_margin"})
+"""Metrics in a network's own unit, without a scale: their tolerance is a share of the figure."""
 _SLACK = 1e-9  # 0.515 - 0.5 is above 0.015 in floating point
 
 PLACES = {"docker": "in containers", "local": "outside"}
@@ -35,11 +37,17 @@ class Figure:
     second: float | None
 
     @property
+    def relative(self) -> bool:
+        """Whether the difference is a share of the larger figure."""
+        return self.name in UNBOUNDED
+
+    @property
     def apart(self) -> float:
-        """Absolute difference; infinite where only one of the two is defined."""
+        """Difference; infinite where only one of the two is defined."""
         if self.first is None or self.second is None:
             return 0.0 if self.first is self.second else float("inf")
-        return abs(self.second - self.first)
+        scale = max(abs(self.first), abs(self.second)) if self.relative else 1.0
+        return abs(self.second - self.first) / (scale or 1.0)
 
     @property
     def within(self) -> bool:
@@ -99,7 +107,8 @@ class Agreement:
         if not self.figures or not self.figures[0].apart:
             return "equal figures of other examples"
         beyond = "within" if self.within else "further apart than"
-        return f"{self.figures[0]}, {beyond} {100 * TOLERANCE:.1f} points"
+        unit = "%" if self.figures[0].relative else "points"
+        return f"{self.figures[0]}, {beyond} {100 * TOLERANCE:.1f} {unit}"
 
 
 def compare(first: Record, second: Record) -> Agreement:

@@ -151,6 +151,19 @@ def test_names_that_differ_in_case_alone_are_named(names, code, packed, tmp_path
         found(source)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_names_that_are_not_utf_8_are_named(packed, tmp_path):
+    files = {"a/caf\udce9.png": b"x"}
+    if packed:
+        source = write_tar(tmp_path / "source" / "a.tar", files).parent
+        where = "<tmp>/source/a.tar: a/caf\\udce9.png"
+    else:
+        source = write_folder(tmp_path / "source", files)
+        where = "<tmp>/source/a/caf\\udce9.png"
+    with raises_error("source-not-utf-8", where=where):
+        found(source)
+
+
 def test_large_files_are_refused(tmp_path):
     source = write_folder(tmp_path / "source", {"a.png": bytes(101)})
     with raises_error("source-large-file", where="<tmp>/source/a.png"):

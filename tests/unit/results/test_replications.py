@@ -100,6 +100,19 @@ def test_a_brief_record_whose_figures_are_not_those_of_its_digest_never_agrees(c
     assert compare(from_brief(to_brief(record), "a page"), record).equal
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "within"), [(20.0, 20.1, True), (0.020, 0.030, False), (0.0, 0.0, True)]
+)
+def test_a_figure_without_a_scale_is_compared_as_a_share_of_itself(first, second, within):
+    one, other = (made(**figures(0.5, flip_margin={"value": v})) for v in (first, second))
+    other = other.model_copy(update={"outcome": "another"})
+    found = compare(one, other)
+    assert found.within is within
+    if first != second:
+        beyond = "within" if within else "further apart than"
+        assert str(found).endswith(f", {beyond} 1.5 %")
+
+
 def test_other_statuses_never_agree():
     failed = made(status="timeout", stage="attack", reason="slow", metrics={})
     found = compare(made(), failed)
