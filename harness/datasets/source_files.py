@@ -51,8 +51,9 @@ def find_files(
         source: the folder.
         wanted: whether a file of this name is to be read.
         largest: limit of a file's size in bytes.
-        mistakes: gets files that are refused: links, names that are not UTF-8 or differ in case
-            alone within the folder or within an archive, more bytes than ``largest``; more in ``read_tar``.
+        mistakes: gets files that are refused: links, names that are not UTF-8 or differ in
+            case alone within the folder or within an archive, more bytes than ``largest``; more in
+            ``read_tar``.
 
     Raises:
         UserError: the folder or an archive cannot be read.

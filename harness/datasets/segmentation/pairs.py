@@ -27,8 +27,8 @@ class PairLayout:
 
     Attributes:
         name: of the data set.
-        pattern: of a file's name below the folder, with the groups ``part``, ``name`` (equal for
-            both files of a pair) and ``label`` (matched in class maps alone).
+        pattern: of a file's name below the folder, with the groups ``part`` (in any case), ``name``
+            (equal for both files of a pair) and ``label`` (matched in class maps alone).
         accepted: description of the layout for messages.
         parts: official part → number of pairs in the published set.
         source_size: width and height of the files.
@@ -150,4 +150,4 @@ def walk_files(folder: Path, layout: PairLayout, mistakes: Mistakes) -> Iterator
         match = layout.pattern.fullmatch(file.name)
         assert match is not None  # find_files yields matching names only
         array = "x" if match["label"] is None else "y"
-        yield PairFile(match["part"], match["name"], array, file)
+        yield PairFile(match["part"].lower(), match["name"], array, file)

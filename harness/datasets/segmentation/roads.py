@@ -46,7 +46,7 @@ CAMVID = SegmentationSource(
     layout=PairLayout(
         name="camvid",
         pattern=re.compile(
-            r"(?:\./)?(?:CamVid/)?(?P<part>train|val|test)(?P<label>annot)?/"
+            r"(?:\./)?(?:CamVid/)?(?P<part>(?i:train|val|test))(?P<label>(?i:annot))?/"
             r"(?P<name>[^/.][^/]*)\.(?i:png)"
         ),
         accepted=(
@@ -80,7 +80,7 @@ CITYSCAPES = SegmentationSource(
         name="cityscapes",
         pattern=re.compile(
             r"(?:\./)?(?:(?:leftImg8bit|gtFine)_trainvaltest/)?"
-            r"(?:leftImg8bit|(?P<label>gtFine))/(?P<part>train|val)/[^/]+/"
+            r"(?:leftImg8bit|(?P<label>gtFine))/(?P<part>(?i:train|val))/[^/]+/"
             r"(?P<name>[^/.][^/]*)_(?(label)gtFine_labelIds|leftImg8bit)\.(?i:png)"
         ),
         accepted=(
