@@ -36,7 +36,7 @@ class _StrictHeader(tarfile.TarInfo):
         """
         try:
             return super().fromtarfile(tarfile_)
-        except tarfile.EOFHeaderError:
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
             raise
         except (tarfile.HeaderError, ValueError) as error:
             raise tarfile.ReadError(str(error)) from error

@@ -15,11 +15,15 @@ from harness.datasets.source_files import find_files
 from tests.support.errors import raises_error
 from tests.support.sources import Files, write_folder, write_tar
 
+FOLDERS = ("a", "b", "c", "d")
+
 
 def found(source, largest: int = 100) -> Files:
     mistakes = Mistakes(str(source))
     wanted = lambda name: name.lower().endswith(".png")  # noqa: E731
-    files = {file.name: file.read() for file in find_files(source, wanted, largest, mistakes)}
+    files = {
+        file.name: file.read() for file in find_files(source, FOLDERS, wanted, largest, mistakes)
+    }
     mistakes.check()
     return files
 
@@ -60,6 +64,15 @@ def test_links_are_refused_and_never_followed(tmp_path):
     (source / "d").unlink()
     with raises_error("source-link", where="<tmp>/source/c"):
         found(source)
+
+
+def test_what_lies_beside_the_data_is_left_alone(tmp_path):
+    """A virtual environment holds ``lib64 -> lib``, the root of a disk ``lost+found``."""
+    source = write_folder(tmp_path / "source", GOOD | {"venv/lib/0.png": b"x"})
+    os.symlink("lib", source / "venv" / "lib64")
+    os.symlink("nowhere", source / "latest")
+    (source / "lost+found").mkdir(mode=0)
+    assert found(source) == GOOD
 
 
 def test_linked_archive_is_refused(tmp_path):
