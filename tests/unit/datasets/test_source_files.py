@@ -125,7 +125,7 @@ def test_extended_headers_without_a_number_are_one_line(key, tmp_path):
     odd = tarfile.TarInfo("b/9.png")
     odd.pax_headers = {key: "x"}
     source = write_tar(tmp_path / "source" / "a.tar", GOOD, extra=(odd,)).parent
-    with raises_error("archive-damaged", where="<tmp>/source/a.tar"):
+    with raises_error("archive-odd-number", where="<tmp>/source/a.tar"):
         found(source)
 
 
