@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import os.path
 import re
 import urllib.request
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urldefrag, urljoin
 
 from harness.common.errors import UserError
+from harness.common.text import one_line
 from harness.results import records
 from harness.results.records import Record
 from harness.workspace import Workspace
@@ -69,7 +72,7 @@ class CellPage(HTMLParser):
 def is_place(text: str) -> bool:
     """Return whether a text names a file or an address rather than a cell or a digest."""
     path, _ = urldefrag(text)
-    return bool(ADDRESS.fullmatch(text)) or path.endswith(ENDINGS) or Path(path).is_file()
+    return bool(ADDRESS.fullmatch(text)) or path.endswith(ENDINGS) or os.path.isfile(path)
 
 
 def read_named(workspace: Workspace, text: str) -> list[Record]:
@@ -88,7 +91,8 @@ def read_named(workspace: Workspace, text: str) -> list[Record]:
     content = _fetch(address, place)
     if content.lstrip()[:1] == "{":
         name = Path(place).stem if _is_digest(Path(place).stem) else None
-        return [records.parse(content, place, name)]
+        record = records.parse(content, place, name)
+        return [_check(record, place)]
     if content.lstrip()[:1] == "[":
         return _parse_list(content, place)
     page = CellPage()
@@ -97,7 +101,11 @@ def read_named(workspace: Workspace, text: str) -> list[Record]:
         fix = "name the page of one cell, its records as JSON, or a record's file"
         raise UserError(place, "not the page of a cell", fix)
     chosen = page.chosen(anchor, place)
-    beside = urljoin(address, page.records)
+    try:
+        beside = urljoin(address, page.records)
+    except ValueError as error:
+        what = f"its records are at {one_line(page.records)}, which is no address"
+        raise UserError(place, what, "name that file instead") from error
     # a page from elsewhere may not point to files of this machine
     if address.partition(":")[0] != beside.partition(":")[0]:
         raise UserError(place, f"its records are at {beside}", "name that file instead")
@@ -112,7 +120,7 @@ def _is_digest(stem: str) -> bool:
 
 
 def _find_file(workspace: Workspace, place: str) -> Path:
-    found = next((p for p in (Path(place), workspace.site / place) if p.is_file()), None)
+    found = next((p for p in (Path(place), workspace.site / place) if os.path.isfile(p)), None)
     if found is None:
         raise UserError(place, "no such file", "name a cell's page, its address or a record's file")
     return found.resolve()
@@ -123,11 +131,15 @@ def _fetch(address: str, place: str) -> str:
     try:
         with urllib.request.urlopen(address, timeout=SECONDS) as answer:  # noqa: S310
             content: bytes = answer.read(MOST_BYTES + 1)
+            missing = getattr(answer, "length", None)  # of HTTP: read() with a limit does not say
         if len(content) > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES >> 20} MiB")
+        if missing:
+            raise ValueError(f"ends {missing:,} bytes early")
         return content.decode("utf-8")
-    except (OSError, ValueError) as error:  # of the network, of the address, of the text
-        reason = " ".join(str(getattr(error, "reason", error)).split())
+    # of the network, of the address or the text, of the answer
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = one_line(str(getattr(error, "reason", error))) or type(error).__name__
         fix = "download the page and the records beside it, and name the file"
         raise UserError(place, f"cannot be read ({reason})", fix) from error
 
@@ -139,4 +151,16 @@ def _parse_list(content: str, where: str) -> list[Record]:
         raise UserError(where, f"no records: {error}", "download it again") from error
     if not isinstance(fields, list) or not fields:
         raise UserError(where, "no records", "name a cell's page or a record's file")
-    return [records.from_brief(one, where) for one in fields]
+    return [_check(records.from_brief(one, where), where) for one in fields]
+
+
+def _check(record: Record, where: str) -> Record:
+    """Check what git and the checkout are asked for: the record's commit and its benchmark."""
+    for what, value, pattern in (
+        ("run.commit", record.run.commit, "[0-9a-f]{7,64}"),
+        ("cell.benchmark", record.cell.benchmark, "[A-Za-z0-9_][A-Za-z0-9_.-]*"),
+    ):
+        if value is not None and not re.fullmatch(pattern, value):
+            fix = "take it from a page that gauntlet made"
+            raise UserError(where, f"not a valid record: {what} is {one_line(value)!r}", fix)
+    return record

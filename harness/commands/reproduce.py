@@ -20,6 +20,7 @@ from harness.commands.run import (
 from harness.commands.show import find_record
 from harness.common.errors import UserError
 from harness.common.progress import Meter
+from harness.config.catalog import FOLDERS
 from harness.planning.plan import Cell, Plan
 from harness.report.counting import Counting, around, counting
 from harness.report.selection import Selected
@@ -81,17 +82,23 @@ def find_records(workspace: Workspace, text: str) -> list[Counting]:
 def current(workspace: Workspace, found: Counting, executor: str | None) -> Selected:
     """Return the planned cell of a record.
 
-    At the commit that made it, modules and harness are the same: a stale record is one of another
-    environment there, which may still give the same outcome.
+    At the commit that made it, with nothing changed, modules and harness are the same: a stale
+    record is one of another environment there, which may still give the same outcome.
 
     Raises:
-        UserError: the record is stale or cannot be planned; names the commit to check out.
+        UserError: the record is stale or cannot be planned; names the commit to check out, or at
+            that commit the changes to put away.
     """
     record, head = found.record, git(workspace.root, "rev-parse", "HEAD")
     here = head is not None and head == record.run.commit and not record.run.dirty
-    today = found.planned if here else found.selected
+    unchanged = here and found.planned is not None and _is_as_recorded(workspace, found.planned)
+    today = found.planned if unchanged else found.selected
     if today is None:
-        raise unplanned(workspace, found)
+        error = unplanned(workspace, found)
+        if here and found.planned is not None:
+            fix = "put this checkout's changes away (git stash -u)"
+            raise UserError(error.where, error.what, fix)
+        raise error
     way = executor or record.environment.executor
     if way == today.plan.environments.executor:
         return today
@@ -100,6 +107,20 @@ def current(workspace: Workspace, found: Counting, executor: str | None) -> Sele
     part = around(matrix, record.cell)
     plan = workspace.plan(benchmark, part, record.environment.device, way)
     return Selected(plan, plan.cells[record.id], record, stale=False)
+
+
+def _is_as_recorded(workspace: Workspace, planned: Selected) -> bool:
+    """Return whether the code of a cell, at its record's commit, is what was recorded.
+
+    Modules that git ignores are seen by their digests. An ensemble's record has none: for it, no
+    module may be changed.
+    """
+    record, cell = planned.record, planned.cell
+    assert record is not None
+    paths = ["harness", f"benchmarks/{record.cell.benchmark}"]
+    paths += FOLDERS.values() if cell.members else ()
+    changed = git(workspace.root, "status", "--porcelain", "--", *paths)
+    return changed == "" and (cell.modules, cell.params) == (record.modules, record.params)
 
 
 def unplanned(workspace: Workspace, found: Counting) -> UserError:
@@ -135,7 +156,7 @@ def announce(workspace: Workspace, found: Sequence[Counting]) -> Iterator[str]:
 def compared(record: Record, again: Record) -> Iterator[str]:
     """Yield how far a new record agrees with a recorded one."""
     agreement = compare(record, again)
-    if again.result == record.result:
+    if agreement.equal and again.result == record.result:
         yield f"{record.id}: reproduced exactly (result {record.result[:16]})"
     elif agreement.equal:
         outcome = outcome_of(record)[:16]
@@ -148,10 +169,14 @@ def compared(record: Record, again: Record) -> Iterator[str]:
             if old is not None and new is not None:
                 state = "within" if figure.within else "OUTSIDE"
                 change = f"{old:.4f} recorded, {new:.4f} now, {new - old:+.4f}"
-                yield f"  {figure.name}: {change}: {state} {TOLERANCE}"
+                of = " of the larger" if figure.relative else ""
+                yield f"  {figure.name}: {change}: {state} {TOLERANCE}{of}"
             elif not figure.within:
                 yield f"  {figure.name}: OUTSIDE: defined in only one of the two"
-        yield f"{record.id}: {'within' if agreement.within else 'OUTSIDE'} tolerance"
+        if agreement.contradictory:
+            yield f"{record.id}: OUTSIDE: the recorded figures are not those of its outcome digest"
+        else:
+            yield f"{record.id}: {'within' if agreement.within else 'OUTSIDE'} tolerance"
 
 
 def run_again(

@@ -8,18 +8,38 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 from harness.common.errors import UserError
 from harness.common.text import one_line
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.names import is_ignored
 
-BROKEN = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError)
-"""Exceptions that reading a damaged archive may raise."""
+BROKEN = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
+"""Exceptions that reading a damaged archive may raise; ValueError: numbers of extended headers."""
 
 _ARCHIVE = re.compile(r".+\.(?:tar(?:\.\w+)*|tgz|tbz2?|txz)", re.IGNORECASE)
 _OUTSIDE = re.compile(r"/|[A-Za-z]:|(?:.*/)?\.\.(?:/|\Z)", re.DOTALL)
 """Start of an absolute name, or a name that climbs out of the folder."""
+
+
+class _StrictHeader(tarfile.TarInfo):
+    """Header whose damage is an error: else tarfile takes it for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+        """Read the next header.
+
+        Raises:
+            tarfile.EOFHeaderError: the archive ends here, as it should.
+            tarfile.ReadError: the header is damaged or cut.
+        """
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except (tarfile.HeaderError, ValueError) as error:
+            raise tarfile.ReadError(str(error)) from error
 
 
 def list_archives(folder: Path) -> list[Path]:
@@ -63,7 +83,7 @@ def read_tar(
     """
     seen: set[str] = set()
     try:
-        with tarfile.open(archive, "r|*") as tar:
+        with tarfile.open(archive, "r|*", tarinfo=_StrictHeader) as tar:
             for member in tar:
                 # Of a million members, tarfile's list of them would have half a gigabyte.
                 tar.members = []  # type: ignore[attr-defined]

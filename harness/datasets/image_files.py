@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 MEGAPIXELS = 80
 """Limit of a picture's size: a smaller file can hold more, and unpack to all of the memory."""
 _ORIENTATION = 0x0112
-"""Tag of EXIF: 1 is upright."""
+"""Tag of EXIF: 1 is upright, 2 to 8 are turned or mirrored; cameras also write 0, unknown."""
+_TURNED = range(2, 9)
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
            MemoryError, struct.error, zlib.error)  # fmt: skip
 """What Pillow raises for damaged files: SyntaxError for a PNG, the others in metadata."""
@@ -106,7 +107,7 @@ def read_picture(blob: bytes, where: str, form: PictureForm) -> Picture:
             raise UserError(where, f"is {row.name}: {row.reason}", "store it as 8-bit RGB or grey")
         format_ = str(image.format)
         upright: Image.Image = image
-        if image.getexif().get(_ORIENTATION, 1) != 1:
+        if image.getexif().get(_ORIENTATION) in _TURNED:
             if form.mapped:
                 raise _turned_error(where)
             upright = ImageOps.exif_transpose(image)
@@ -159,7 +160,7 @@ def read_class_map(
         tiles = getattr(image, "tile", [])  # until the pixels are loaded
         raw_mode = tiles[0].args if tiles else None
         numbers = read_numbers(image, raw_mode)
-        if image.getexif().get(_ORIENTATION, 1) != 1:
+        if image.getexif().get(_ORIENTATION) in _TURNED:
             raise _turned_error(where)
         if image.mode == "P":
             remarks.append("class maps with a palette, whose indices are the classes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from harness.common.errors import UserError
+from harness.common.text import escape
 
 RESOURCES = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 """Files and folders that systems leave beside pictures, in lower case; others begin with a dot."""
@@ -28,6 +29,19 @@ def fold(name: str) -> str:
     True
     """
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def check_encoding(name: str, where: str) -> None:
+    """Check that a name is text: ids and digests are made from it.
+
+    Raises:
+        UserError: it has bytes that are not UTF-8, which Python reads as lone surrogates.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        what = "has a name that is not UTF-8"
+        raise UserError(escape(where), what, "rename it, or mount or unpack it as UTF-8") from error
 
 
 class CaseClashes:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.common.errors import UserError
 from harness.datasets.archives import list_archives, read_tar, unreadable_error
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.names import CaseClashes, is_ignored
+from harness.datasets.names import CaseClashes, check_encoding, is_ignored
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,11 @@ class SourceFile:
 
 
 def find_files(
-    source: Path, wanted: Callable[[str], object], largest: int, mistakes: Mistakes
+    source: Path,
+    folders: Collection[str],
+    wanted: Callable[[str], object],
+    largest: int,
+    mistakes: Mistakes,
 ) -> Iterator[SourceFile]:
     """Yield the wanted files of a source: first of the folder, sorted, then of each archive.
 
@@ -49,17 +53,21 @@ def find_files(
 
     Args:
         source: the folder.
+        folders: names of the folders in it, in lower case, that are read. What else lies beside
+            them is no part of the data: it may hold links, and may be unreadable.
         wanted: whether a file of this name is to be read.
         largest: limit of a file's size in bytes.
-        mistakes: gets files that are refused: links, names that differ in case alone within the
-            folder or within an archive, more bytes than ``largest``; more in ``read_tar``.
+        mistakes: gets files that are refused: links, names that are not UTF-8 or differ in
+            case alone within the folder or within an archive, more bytes than ``largest``; more in
+            ``read_tar``.
 
     Raises:
         UserError: the folder or an archive cannot be read.
     """
     clashes = CaseClashes()
-    for name, path in _walk(source, "", wanted, mistakes):
+    for name, path in _walk(source, "", folders, wanted, mistakes):
         with mistakes.gather():
+            check_encoding(name, str(path))
             clashes.check(name, str(path))
             if (size := path.stat().st_size) > largest:
                 raise UserError(str(path), f"{size:,} bytes", "give small images")
@@ -69,12 +77,17 @@ def find_files(
         for name, blob in read_tar(archive, wanted, largest, mistakes):
             where = f"{archive}: {name}"
             with mistakes.gather():
+                check_encoding(name, where)
                 clashes.check(name, where)
                 yield SourceFile(name, where, archive, blob)
 
 
 def _walk(
-    folder: Path, below: str, wanted: Callable[[str], object], mistakes: Mistakes
+    folder: Path,
+    below: str,
+    folders: Collection[str],
+    wanted: Callable[[str], object],
+    mistakes: Mistakes,
 ) -> Iterator[tuple[str, Path]]:
     """Yield name and path of each wanted file, sorted as the parts of their paths are."""
     try:
@@ -85,11 +98,14 @@ def _walk(
         name, path = f"{below}{entry.name}", folder / entry.name
         if is_ignored(entry.name):
             continue
+        read = bool(below) or entry.name.lower() in folders
         if entry.is_symlink():
-            if wanted(name) or not entry.is_file():  # a folder, or nowhere: what it lacks is unsaid
+            # what is not a file is a folder, or nowhere: what it lacks is unsaid
+            if wanted(name) or (read and not entry.is_file()):
                 what = f"is a link to {os.readlink(path)}"
                 mistakes.add(UserError(str(path), what, "put the files themselves there"))
         elif entry.is_dir():
-            yield from _walk(path, f"{name}/", wanted, mistakes)
+            if read:
+                yield from _walk(path, f"{name}/", folders, wanted, mistakes)
         elif entry.is_file() and wanted(name):
             yield name, path

@@ -124,7 +124,9 @@ class Container:
     @property
     def alive(self) -> bool:
         """Whether an idle container still runs: it sends nothing, but the end of its connection."""
-        return not select.select([self._channel], [], [], 0)[0]
+        poll = select.poll()  # select() takes no descriptor from 1024 on
+        poll.register(self._channel, select.POLLIN)
+        return not poll.poll(0)
 
     # -- one stage ----------------------------------------------------------------------------
 

@@ -94,6 +94,43 @@ def test_at_another_commit_with_other_code_it_names_the_commit(origin, clone):
     assert clone.gauntlet("reproduce", place(origin, "page")).returncode == 0
 
 
+def of_another_environment(origin, clone, **environment):
+    """A record whose key is not today's: other versions of Python or torch are installed here."""
+    record = origin.records()[CELL]
+    other = record.environment.model_copy(update=environment)
+    fields = record.model_copy(update={"key": "0" * 64, "environment": other}).to_json()
+    for name in ("schema", "result", "outcome"):
+        del fields[name]
+    stages = dict.fromkeys(fields["stages"], "0" * 64) | {"slice": record.stages["slice"]}
+    return records.write(clone.root / "there", records.finish(fields | {"stages": stages}))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "what"),
+    [
+        ("attacks/sign/attack.py", SIGN + "# once more\n", "attacks/sign"),
+        ("harness/new.py", "", "the harness or its environment"),
+    ],
+)
+def test_changed_files_are_not_the_record_s_own_commit(origin, clone, file, content, what):
+    path = of_another_environment(origin, clone, torch="0.1")
+    (clone.root / file).parent.mkdir(exist_ok=True)
+    (clone.root / file).write_text(content)
+    done = clone.gauntlet("reproduce", str(path))
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        f"{CELL}: stale: {what} changed since; put this checkout's changes away (git stash -u)"
+    )
+
+
+def test_changed_files_of_a_member_are_not_an_ensemble_s_own_commit(origin, clone):
+    (clone.root / "attacks/sign/attack.py").write_text(SIGN + "# once more\n")
+    page = origin.root / "reports/site/b/m/tiny/none/both.html"
+    done = clone.gauntlet("reproduce", str(page))
+    assert done.returncode == 1
+    assert "put this checkout's changes away (git stash -u)" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("environment", "options"),
     [({"torch": "0.1"}, ()), ({"executor": "docker"}, ("--executor", "local"))],
@@ -101,14 +138,7 @@ def test_at_another_commit_with_other_code_it_names_the_commit(origin, clone):
 def test_a_record_of_another_environment_is_tried_at_its_own_commit(
     origin, clone, environment, options
 ):
-    """Its key is not today's: other versions of Python or torch are installed here."""
-    record = origin.records()[CELL]
-    other = record.environment.model_copy(update=environment)
-    fields = record.model_copy(update={"key": "0" * 64, "environment": other}).to_json()
-    for name in ("schema", "result", "outcome"):
-        del fields[name]
-    stages = dict.fromkeys(fields["stages"], "0" * 64) | {"slice": record.stages["slice"]}
-    path = records.write(clone.root / "there", records.finish(fields | {"stages": stages}))
+    record, path = origin.records()[CELL], of_another_environment(origin, clone, **environment)
     done = clone.gauntlet("reproduce", str(path), *options)
     assert done.returncode == 0, done.stderr
     assert "the harness or its environment changed since, at its own commit" in done.stdout

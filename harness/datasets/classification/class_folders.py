@@ -93,7 +93,7 @@ def _read_images(
     found: dict[tuple[str, Path | None], Images] = {}
     form = PictureForm(layout.channels, ("PNG", "JPEG"), size=(layout.side, layout.side))
     unknown: set[str] = set()
-    for file in find_files(folder, _IMAGE.fullmatch, LARGEST_FILE, mistakes):
+    for file in find_files(folder, ("train", "test"), _IMAGE.fullmatch, LARGEST_FILE, mistakes):
         match = _IMAGE.fullmatch(file.name)
         assert match is not None  # find_files yields matching names only
         if match["label"] in unknown:

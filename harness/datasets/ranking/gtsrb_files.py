@@ -35,6 +35,7 @@ _FILE = re.compile(
     r"(?:Final_Training/Images|Training)/(?P<label>\d{5})/(?P<track>\d{5})_(?P<frame>\d{5})\.ppm|"
     r"Final_Test/Images/(?P<test>\d{5}\.ppm))"
 )
+_FOLDERS = ("gtsrb", "final_training", "training", "final_test")
 ACCEPTED = (
     "GTSRB/Final_Training/Images/*/*.ppm, GTSRB/Final_Test/Images/*.ppm and "
     "GTSRB/Final_Test/GT-final_test.csv (also in .tar.* archives)"
@@ -69,7 +70,7 @@ def _read_files(
         match = _FILE.fullmatch(name)
         return match if match is not None and wanted(match) else None
 
-    for file in find_files(source, match_wanted, LARGEST, mistakes):
+    for file in find_files(source, _FOLDERS, match_wanted, LARGEST, mistakes):
         match = match_wanted(file.name)
         assert match is not None  # find_files yields matching names only
         yield match, file

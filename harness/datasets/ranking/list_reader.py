@@ -113,7 +113,8 @@ def _read_files(source: Path, wanted: set[str]) -> dict[str, SourceFile]:
     """Find those of the wanted files that exist, in the folder or in archives in it."""
     found: dict[str, SourceFile] = {}
     mistakes = Mistakes(str(source))
-    for file in find_files(source, wanted.__contains__, LARGEST, mistakes):
+    folders = {name.partition("/")[0].lower() for name in wanted if "/" in name}
+    for file in find_files(source, folders, wanted.__contains__, LARGEST, mistakes):
         if file.name in found:
             what = f"is also {found[file.name].where}"
             mistakes.add(UserError(file.where, what, "leave one of them"))

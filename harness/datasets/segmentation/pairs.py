@@ -27,8 +27,9 @@ class PairLayout:
 
     Attributes:
         name: of the data set.
-        pattern: of a file's name below the folder, with the groups ``part``, ``name`` (equal for
-            both files of a pair) and ``label`` (matched in class maps alone).
+        folders: names of its folders in the source, in lower case.
+        pattern: of a file's name below the folder, with the groups ``part`` (in any case), ``name``
+            (equal for both files of a pair) and ``label`` (matched in class maps alone).
         accepted: description of the layout for messages.
         parts: official part → number of pairs in the published set.
         source_size: width and height of the files.
@@ -38,6 +39,7 @@ class PairLayout:
     """
 
     name: str
+    folders: tuple[str, ...]
     pattern: re.Pattern[str]
     accepted: str
     parts: Mapping[str, int]
@@ -146,8 +148,8 @@ def walk_files(folder: Path, layout: PairLayout, mistakes: Mistakes) -> Iterator
     """
     # A PNG has no more bytes than its pixels, apart from metadata.
     largest = 3 * layout.source_size[0] * layout.source_size[1] + (1 << 20)
-    for file in find_files(folder, layout.pattern.fullmatch, largest, mistakes):
+    for file in find_files(folder, layout.folders, layout.pattern.fullmatch, largest, mistakes):
         match = layout.pattern.fullmatch(file.name)
         assert match is not None  # find_files yields matching names only
         array = "x" if match["label"] is None else "y"
-        yield PairFile(match["part"], match["name"], array, file)
+        yield PairFile(match["part"].lower(), match["name"], array, file)

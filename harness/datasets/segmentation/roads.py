@@ -45,8 +45,9 @@ def _use_val_as_test(layout: PairLayout, parts: Names) -> Names:
 CAMVID = SegmentationSource(
     layout=PairLayout(
         name="camvid",
+        folders=("camvid", *(part + end for part in SPLITS for end in ("", "annot"))),
         pattern=re.compile(
-            r"(?:\./)?(?:CamVid/)?(?P<part>train|val|test)(?P<label>annot)?/"
+            r"(?:\./)?(?:CamVid/)?(?P<part>(?i:train|val|test))(?P<label>(?i:annot))?/"
             r"(?P<name>[^/.][^/]*)\.(?i:png)"
         ),
         accepted=(
@@ -78,9 +79,12 @@ CAMVID = SegmentationSource(
 CITYSCAPES = SegmentationSource(
     layout=PairLayout(
         name="cityscapes",
+        folders=tuple(
+            tree + end for tree in ("leftimg8bit", "gtfine") for end in ("", "_trainvaltest")
+        ),
         pattern=re.compile(
             r"(?:\./)?(?:(?:leftImg8bit|gtFine)_trainvaltest/)?"
-            r"(?:leftImg8bit|(?P<label>gtFine))/(?P<part>train|val)/[^/]+/"
+            r"(?:leftImg8bit|(?P<label>gtFine))/(?P<part>(?i:train|val))/[^/]+/"
             r"(?P<name>[^/.][^/]*)_(?(label)gtFine_labelIds|leftImg8bit)\.(?i:png)"
         ),
         accepted=(

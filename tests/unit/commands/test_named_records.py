@@ -4,6 +4,8 @@ import html
 import json
 import re
 import shlex
+import socket
+import threading
 from dataclasses import replace
 
 import pytest
@@ -15,7 +17,7 @@ from harness.workspace import Workspace
 from tests.support import synthetic
 from tests.support.errors import raises_error
 from tests.support.leaderboards import SMALL
-from tests.unit.results.test_records import made
+from tests.unit.results.test_records import RECORD, made
 
 CELL = "invented/linf/small-cnn/weak/pgd.html"
 
@@ -65,6 +67,23 @@ def test_a_record_s_file_is_read_with_its_digest(tmp_path):
         read_named(workspace, str(copy))
 
 
+@pytest.mark.parametrize(
+    ("code", "part", "value"),
+    [
+        ("named-odd-commit", "run", {"commit": "--batch"}),
+        ("named-odd-benchmark", "cell", {"benchmark": "../../x"}),
+    ],
+)
+def test_what_git_and_the_checkout_are_asked_for_is_plain(code, part, value, tmp_path):
+    workspace = Workspace(tmp_path, tmp_path / ".gauntlet")
+    record = made(**{part: RECORD[part] | value})
+    for name, fields in (("one", record.to_json()), ("list", [records.to_brief(record)])):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(fields))
+        with raises_error(code, where=path):
+            read_named(workspace, str(path))
+
+
 def test_what_is_a_place_and_what_a_cell_or_a_digest(tmp_path):
     for text in ("a/b.html", "a/b.html#x", "x.json", "https://h/p", "file:///x", "http://h"):
         assert is_place(text), text
@@ -72,10 +91,17 @@ def test_what_is_a_place_and_what_a_cell_or_a_digest(tmp_path):
         assert not is_place(text), text
     (tmp_path / "page").write_text("")
     assert is_place(str(tmp_path / "page"))
+    assert not is_place("a" * 300)  # longer than a file's name may be
+    assert not is_place("a\0b")
 
 
 BAD = {
     "named-no-file": ("gone.html", None),
+    "named-long": (f"{'a' * 300}.html", None),
+    "named-odd-link": (
+        "odd.html",
+        '<link title="Gauntlet records" href="http://[::1"><li id="a" data-result="r">',
+    ),
     "named-no-page": ("other.html", "<html><body>Another site</body></html>"),
     "named-empty": ("empty.html", ""),
     "named-no-list": ("list.json", "[]"),
@@ -116,6 +142,35 @@ def test_a_page_may_not_lead_from_the_web_to_a_file_of_this_machine(workspace, m
     monkeypatch.setattr("harness.commands.named_records._fetch", lambda address, place: page)
     with raises_error("named-leads-away", where="https://host.invalid/a.html"):
         read_named(workspace, "https://host.invalid/a.html")
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        ("named-no-status", b"hello\r\n\r\n"),
+        ("named-cut-answer", b"HTTP/1.1 200\r\nContent-Length: 9\r\n\r\nabc"),
+        ("named-cut-chunk", b"HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc"),
+    ],
+)
+def test_an_answer_that_is_no_answer_is_one_line(workspace, code, answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def say():
+            with server.accept()[0] as client:
+                client.recv(4096)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=say)
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.html"
+        with raises_error(code, where=address):
+            read_named(workspace, address)
+        thread.join()
+
+
+def test_an_address_without_a_port_number_is_one_line(workspace):
+    with raises_error("named-no-port", where="http://localhost:abc/x.html"):
+        read_named(workspace, "http://localhost:abc/x.html")
 
 
 def test_an_address_that_nothing_answers_is_one_line(workspace):

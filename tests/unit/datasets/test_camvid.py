@@ -267,6 +267,13 @@ def test_missing_part_is_named(part, code, tmp_path):
     refused("camvid", tmp_path, files, code)
 
 
+def test_names_of_parts_are_read_in_any_case(camvid_root, tmp_path):
+    files = {name[:1].upper() + name[1:]: blob for name, blob in camvid().items()}
+    files = {name.replace("annot/", "Annot/"): blob for name, blob in files.items()}
+    fetch("camvid", tmp_path / "root", write_folder(tmp_path / "source", files))
+    assert datasets.digest("camvid", tmp_path / "root") == datasets.digest("camvid", camvid_root)
+
+
 def test_other_files_do_not_matter(camvid_root, tmp_path):
     extra = {"train.txt": b"x", "train/._0016E5_00001.png": b"x", "other/0.png": b"x"}
     fetch("camvid", tmp_path / "root", write_folder(tmp_path / "source", camvid() | extra))

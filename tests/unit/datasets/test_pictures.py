@@ -127,6 +127,15 @@ def test_the_size_is_that_of_the_upright_picture():
         read_class_map(grey, "a", None)
 
 
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_an_orientation_that_exif_does_not_know_is_upright(orientation):
+    mapped = PictureForm(3, FORMATS, mapped=True)
+    blob = stored(Image.new("RGB", (4, 6)), exif=exif(orientation))
+    assert read_picture(blob, "a", mapped).pixels.shape == (3, 6, 4)
+    grey = stored(Image.new("L", (4, 6)), exif=exif(orientation))
+    assert read_class_map(grey, "a", None)[0].shape == (6, 4)
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
 def test_transparent_pixels_lie_on_white(mode):
     image = Image.new("RGBA", (4, 1), (0, 0, 0, 255))

@@ -15,11 +15,15 @@ from harness.datasets.source_files import find_files
 from tests.support.errors import raises_error
 from tests.support.sources import Files, write_folder, write_tar
 
+FOLDERS = ("a", "b", "c", "d")
+
 
 def found(source, largest: int = 100) -> Files:
     mistakes = Mistakes(str(source))
     wanted = lambda name: name.lower().endswith(".png")  # noqa: E731
-    files = {file.name: file.read() for file in find_files(source, wanted, largest, mistakes)}
+    files = {
+        file.name: file.read() for file in find_files(source, FOLDERS, wanted, largest, mistakes)
+    }
     mistakes.check()
     return files
 
@@ -62,6 +66,15 @@ def test_links_are_refused_and_never_followed(tmp_path):
         found(source)
 
 
+def test_what_lies_beside_the_data_is_left_alone(tmp_path):
+    """A virtual environment holds ``lib64 -> lib``, the root of a disk ``lost+found``."""
+    source = write_folder(tmp_path / "source", GOOD | {"venv/lib/0.png": b"x"})
+    os.symlink("lib", source / "venv" / "lib64")
+    os.symlink("nowhere", source / "latest")
+    (source / "lost+found").mkdir(mode=0)
+    assert found(source) == GOOD
+
+
 def test_linked_archive_is_refused(tmp_path):
     write_tar(tmp_path / "outside" / "a.tar", GOOD)
     source = write_folder(tmp_path / "source", {})
@@ -85,6 +98,34 @@ def test_names_outside_the_archive_are_refused(name, tmp_path):
     source = write_tar(tmp_path / "source" / "a.tar.gz", GOOD | {name: b"x"}).parent
     code = "archive-outside"
     with raises_error(code, where=f"<tmp>/source/a.tar.gz: {name}"):
+        found(source)
+
+
+BLOCK = tarfile.BLOCKSIZE
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda blob: blob[: 2 * BLOCK],  # where the second header begins
+        lambda blob: blob[: 2 * BLOCK + 100],
+        lambda blob: blob[: 2 * BLOCK + 100] + b"?" + blob[2 * BLOCK + 101 :],
+    ],
+    ids=["cut after a file", "cut in a header", "checksum of a header"],
+)
+def test_a_damaged_header_is_not_the_end_of_the_archive(damage, tmp_path):
+    archive = write_tar(tmp_path / "source" / "a.tar", GOOD)
+    archive.write_bytes(damage(archive.read_bytes()))
+    with raises_error("archive-damaged", where="<tmp>/source/a.tar"):
+        found(archive.parent)
+
+
+@pytest.mark.parametrize("key", ["GNU.sparse.map", "GNU.sparse.size"])
+def test_extended_headers_without_a_number_are_one_line(key, tmp_path):
+    odd = tarfile.TarInfo("b/9.png")
+    odd.pax_headers = {key: "x"}
+    source = write_tar(tmp_path / "source" / "a.tar", GOOD, extra=(odd,)).parent
+    with raises_error("archive-odd-number", where="<tmp>/source/a.tar"):
         found(source)
 
 
@@ -120,6 +161,19 @@ def test_names_that_differ_in_case_alone_are_named(names, code, packed, tmp_path
     first = names[0] if packed else sorted(names)[0]
     first = first.split("/")[0] if names[0][0] != names[1][0] else first
     with raises_error(code, where=last, first=first):
+        found(source)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_names_that_are_not_utf_8_are_named(packed, tmp_path):
+    files = {"a/caf\udce9.png": b"x"}
+    if packed:
+        source = write_tar(tmp_path / "source" / "a.tar", files).parent
+        where = "<tmp>/source/a.tar: a/caf\\udce9.png"
+    else:
+        source = write_folder(tmp_path / "source", files)
+        where = "<tmp>/source/a/caf\\udce9.png"
+    with raises_error("source-not-utf-8", where=where):
         found(source)
 
 

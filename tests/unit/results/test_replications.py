@@ -2,6 +2,8 @@
 
 import pytest
 
+from harness.commands.reproduce import compared
+from harness.results.records import from_brief, to_brief
 from harness.results.replications import TOLERANCE, compare, replications
 from tests.unit.results.test_records import RECORD, made
 
@@ -76,6 +78,39 @@ def test_figures_are_compared_where_outcomes_differ(value, says, within):
 def test_figures_that_are_no_rates_keep_their_unit():
     first, second = (made(metrics={"auc": {"value": v}}) for v in (0.5, 0.625))
     assert str(compare(first, second)).startswith("auc 0.5000 and 0.6250, further apart")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metrics": {"accuracy": {"value": 0.9, "k": 1, "n": 2}}},
+        {"metrics": RECORD["metrics"] | {"accuracy": {"value": 0.5, "k": 1, "n": 3}}},
+        {"parts": {"class 3": {"value": 0.9}}},
+    ],
+)
+def test_a_brief_record_whose_figures_are_not_those_of_its_digest_never_agrees(change):
+    record = made()
+    false = from_brief(to_brief(record) | change, "a page")
+    assert false.result == record.result
+    found = compare(false, record)
+    assert (found.equal, found.within) == (False, False)
+    assert str(found) == "one outcome digest beside different figures"
+    *_, last = compared(false, record)
+    assert last.endswith("OUTSIDE: the recorded figures are not those of its outcome digest")
+    assert compare(from_brief(to_brief(record), "a page"), record).equal
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "within"), [(20.0, 20.1, True), (0.020, 0.030, False), (0.0, 0.0, True)]
+)
+def test_a_figure_without_a_scale_is_compared_as_a_share_of_itself(first, second, within):
+    one, other = (made(**figures(0.5, flip_margin={"value": v})) for v in (first, second))
+    other = other.model_copy(update={"outcome": "another"})
+    found = compare(one, other)
+    assert found.within is within
+    if first != second:
+        beyond = "within" if within else "further apart than"
+        assert str(found).endswith(f", {beyond} 1.5 %")
 
 
 def test_other_statuses_never_agree():
