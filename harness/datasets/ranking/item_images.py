@@ -18,7 +18,6 @@ from harness.datasets.remarks import Remarks
 
 SIZE = (224, 224)
 """Width and height of a stored image; files are resized without cropping."""
-_FORM = PictureForm(3, ("JPEG", "PNG"), resized=SIZE)
 
 
 def write_images(
@@ -49,6 +48,7 @@ def write_images(
     wanted = sorted({file for files in parts.values() for file in files})
     folder = next((name for name in folders if (source / name).is_dir()), "imgs")
     paths = _find_images(source / folder, wanted)
+    form = PictureForm(3, ("JPEG", "PNG"), resized=SIZE)
     digests = []
     mistakes = Mistakes(str(source / folder))
     with ExitStack() as stack, Meter(f"{name}: images") as meter:
@@ -62,7 +62,7 @@ def write_images(
         for done, file in enumerate(wanted, start=1):
             with mistakes.gather():
                 blob = _read(paths[file])
-                picture = read_picture(blob, str(paths[file]), _FORM)
+                picture = read_picture(blob, str(paths[file]), form)
                 remarks.add(picture.remarks)
                 for part, known in row_of.items():
                     if file in known:
