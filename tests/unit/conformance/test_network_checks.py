@@ -112,7 +112,7 @@ MISTAKES = {
     names.FORM: [
         (lambda self, x: (self.logits(x), x), "returned tuple"),
         (lambda self, x: self.logits(x).argmax(1), "shape [12] for 12 inputs"),
-        (lambda self, x: self.logits(x)[:, :2], "[12, 2] for 12 inputs, expected [12, 3]"),
+        (lambda self, x: self.logits(x)[:, :2], "the network has 2 outputs, and the data set 3"),
     ],
     names.FLOAT32: [
         (lambda self, x: self.logits(x).half(), "float16"),
