@@ -139,7 +139,7 @@ def check_answer(out: object, x: Tensor, spec: Spec) -> Tensor:
     rows = out.ndim == len(shapes[0]) and len(out) == len(x)
     if rows and out.shape[1] not in {shape[1] for shape in shapes}:
         raise OutputError(
-            f"the network has {out.shape[1]} outputs, and the data set {spec.outputs}: "
+            f"the network has {out.shape[1]} outputs, and the data set {spec.outputs}; "
             "end it with spec.outputs outputs"
         )
     if tuple(out.shape) not in shapes:

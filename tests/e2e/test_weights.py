@@ -261,7 +261,7 @@ def test_a_network_with_fewer_outputs_than_classes_is_refused_before_training(tm
     checkout.run()
     (record,) = checkout.records().values()
     assert (record.status, record.stage, record.by) == ("blocked", "train", "victim")
-    assert "the network has 5 outputs, and the data set 10: " in record.reason
+    assert "the network has 5 outputs, and the data set 10; " in record.reason
 
 
 def test_imported_weights_with_fewer_outputs_are_refused(checkout, file, tensors):
@@ -279,4 +279,4 @@ def test_imported_weights_with_fewer_outputs_are_refused(checkout, file, tensors
     checkout.run()
     (record,) = checkout.records().values()
     assert (record.status, record.stage) == ("blocked", "import")
-    assert "the network has 5 outputs, and the data set 10: " in record.reason
+    assert "the network has 5 outputs, and the data set 10; " in record.reason

@@ -79,7 +79,7 @@ def test_an_answer_of_another_shape_is_refused(spec, shape, rows):
 def test_another_number_of_outputs_is_named(spec, shape):
     with pytest.raises(OutputError) as caught:
         check_answer(torch.zeros(shape), torch.zeros(3, *spec.shape), spec)
-    said = f"the network has {shape[1]} outputs, and the data set {spec.outputs}: "
+    said = f"the network has {shape[1]} outputs, and the data set {spec.outputs}; "
     assert str(caught.value).startswith(said)
 
 
