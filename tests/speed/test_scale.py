@@ -25,6 +25,8 @@ def large() -> Benchmark:
     attacks = [{"name": "pgd", "params": {"steps": 1 + k}, "as": f"pgd-{k}"} for k in range(25)]
     matrix = {
         "name": "large",
+        "title": "Large",
+        "question": "Is it planned in time?",
         "threat_model": "evasion",
         "data": {"student": "digits"},
         "victims": ["small-cnn"],
