@@ -172,17 +172,18 @@ SIGNS: Mapping[str, Callable[[Case], tuple[str, str] | None] | None] = {
 record is the sign. What they mean stands in ``flag_kinds.FLAG_KINDS``."""
 
 
-def judge_signs(drafts: Sequence[Draft]) -> None:
+def judge_signs(cases: Sequence[Case]) -> None:
     """Find the signs of blinding of each defence, and say which of them keep it from a rank.
 
     A sign is set aside where the strongest case leaves no more than of the same network without
     the guard: then nothing is left to doubt.
     """
+    drafts = [case.draft for case in cases]
     undefended = next((d for d in drafts if d.group[0].defense_control), None)
-    for draft in drafts:
+    for case, draft in zip(cases, drafts, strict=True):
         if not THREATS[draft.group[0].threat_model].borrows or draft.worst is None:
             continue
-        draft.signs = find_signs(draft)
+        draft.signs = find_signs(case)
         same = undefended is not None and _network(undefended) == _network(draft)
         draft.blinded = bool(draft.signs) and not (
             same and undefended is not None and not _better(draft, undefended)
@@ -202,9 +203,8 @@ def _set_aside(draft: Draft) -> None:
         draft.cells[attack] = replace(cell, flags=tuple(map(told, cell.flags)))
 
 
-def find_signs(draft: Draft) -> tuple[TableFlag, ...]:
+def find_signs(case: Case) -> tuple[TableFlag, ...]:
     """Return the signs of blinding of one defence."""
-    case = Case(draft)
     found = [
         TableFlag(name, *seen, direction_of(name))
         for name, look in SIGNS.items()
@@ -212,7 +212,7 @@ def find_signs(draft: Draft) -> tuple[TableFlag, ...]:
     ]
     recorded = {
         flag.name: flag
-        for cell in draft.cells.values()
+        for cell in case.draft.cells.values()
         if not cell.made_against
         for flag in cell.flags
         if flag.name in SIGNS

@@ -66,7 +66,6 @@ class Draft:
         worst: worst case over all runs, or ``None``.
         untargeted: the same in a targeted matrix, by any error; else ``None``.
         gaps: cells of attacks that could have a result and have none.
-        attacks: cells of attacks on this defence, without controls and ensembles.
         complete: whether the defence can be ranked, as far as results go.
         strongest: label of the strongest single attack, or ``None``.
         signs: signs that the defence blinds attacks.
@@ -111,12 +110,16 @@ class Draft:
             for attack, cell in self.cells.items()
             if cell.gap or (self._needs_bits(cell) and len(own[attack]) < cell.ok)
         ]
-        self.attacks = [cell for cell in self.cells.values() if cell.is_attack]
         self.complete = not self.gaps and any(cell.score for cell in self.attacks)
         self.strongest = self._strongest()
         self.seconds = _training_seconds(group)
         self.signs: tuple[TableFlag, ...] = ()
         self.blinded = False
+
+    @property
+    def attacks(self) -> list[TableCell]:
+        """Cells of attacks on this defence, without controls and ensembles."""
+        return [cell for cell in self.cells.values() if cell.is_attack]
 
     @property
     def rankable(self) -> bool:

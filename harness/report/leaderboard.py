@@ -14,7 +14,7 @@ import pandas as pd
 
 from harness.judge.flags import Flag
 from harness.report.aim import misses
-from harness.report.blinding import judge_signs
+from harness.report.blinding import Case, judge_signs
 from harness.report.caveats import with_caveats
 from harness.report.cells import CellRow, cell_rows
 from harness.report.cross_flags import cross_flags
@@ -70,8 +70,9 @@ def _table(
         sources = elsewhere.of(group)
         runs = elsewhere_runs(sources, decoder, decoded)
         drafts.append(Draft(name, group, headline, decoded, more, broken, runs, sources))
-    judge_signs(drafts)
-    flag_noise(drafts)
+    cases = [Case(draft) for draft in drafts]
+    judge_signs(cases)
+    flag_noise(cases)
     attacks = _attacks(planned, drafts, headline, broken)
     places = standings({d.name: d.worst.evidence for d in drafts if d.worst and d.rankable})
     base = next((d.seconds for d in drafts if d.group[0].defense_control and d.seconds), None)

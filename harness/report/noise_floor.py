@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.report.blinding import Case
-from harness.report.drafts import Draft
 from harness.report.flag_kinds import direction_of
 from harness.report.tables import TableFlag
 from harness.report.worst_case import significantly_better
@@ -17,13 +16,13 @@ from harness.report.worst_case import significantly_better
 EQUAL, WORSE = "no_better_than_noise", "worse_than_noise"
 
 
-def flag_noise(drafts: Sequence[Draft]) -> None:
+def flag_noise(cases: Sequence[Case]) -> None:
     """Flag the attacks of each defence that do not do significantly better than a control.
 
     The test is paired, over the examples of the matrix. Without a control nothing is flagged.
     """
-    for draft in drafts:
-        case = Case(draft)
+    for case in cases:
+        draft = case.draft
         for cell in draft.attacks:
             if cell.score is None or cell.broken:
                 continue

@@ -129,6 +129,24 @@ def test_a_sign_is_set_aside_where_nothing_is_left_to_doubt() -> None:
     assert rows(frame(attacks))["guard"].rank is None  # what its own network holds is unknown
 
 
+def test_a_flag_that_is_set_aside_stays_so_beside_one_about_noise() -> None:
+    attacks = {"pgd": (MANY, both(20, 21)), "random_noise": (BLIND, both(20, 21))}
+    found = frame(attacks, networks={"none": "n", "guard": "n"})
+    lost = [{"name": "lost_gradients", "text": "lost"}]
+    guarded = (found.defense == "guard") & (found.attack == "pgd")
+    found["record"] = [
+        synthetic.altered(record, flags=lost) if chosen else record
+        for record, chosen in zip(found.record, guarded, strict=True)
+    ]
+    row = rows(found)["guard"]
+    assert row.rank
+    directions = {(flag.name, flag.direction) for flag in row.flags}
+    assert directions == {
+        ("lost_gradients", Direction.INFORMATION),
+        ("no_better_than_noise", Direction.INFORMATION),
+    }
+
+
 @pytest.mark.parametrize(("left", "ranked"), [(23, True), (24, False)])
 def test_a_sign_is_not_set_aside_where_more_is_left_on_few_examples(left, ranked) -> None:
     """Four of a hundred are not significant, and more than the trick may be worth."""
