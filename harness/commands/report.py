@@ -31,7 +31,6 @@ from harness.results.checks import Checks
 from harness.workspace import Workspace
 
 FIRST_ROWS = 4
-BOUNDS = {"": "", "upper": "≤ ", "lower": "≥ "}
 
 
 def report(
@@ -163,7 +162,7 @@ def format_cell(row: Row, cell: TableCell) -> tuple[str, ...]:
         row.defense,
         format_percent(cell.score),
         format_interval(cell.score),
-        BOUNDS[row.bound] + format_percent(row.score),
+        row.mark + format_percent(row.score),
         format_percent(cell.clean),
         "; ".join(notes),
     )
@@ -211,7 +210,7 @@ def format_row(row: Row, table: Table) -> tuple[str, ...]:
     return (
         row.place,
         row.defense,
-        BOUNDS[row.bound] + format_percent(row.score),
+        row.mark + format_percent(row.score),
         format_interval(row.score),
         *((format_percent(row.untargeted),) if table.headline.targeted else ()),
         format_percent(row.clean),

@@ -213,6 +213,11 @@ class Row:
     cells: tuple[TableCell, ...]
 
     @property
+    def mark(self) -> str:
+        """What stands before a score that is a bound: ``≤`` or ``≥`` and a space, else nothing."""
+        return {"": "", "upper": "≤ ", "lower": "≥ "}[self.bound]
+
+    @property
     def place(self) -> str:
         """The places that the defence may have, as ``1–3``; a dash if it is not ranked."""
         if self.rank is None:
