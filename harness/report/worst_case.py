@@ -207,6 +207,9 @@ def pooled(figures: Sequence[Metric], examples: int | None = None) -> Estimate |
     )
 
 
+_ASKED_OF = {"after": np.all, "success": np.any}
+
+
 def joint(runs: Runs, kept: str = "after") -> Worst | None:
     """Count an example as robust only if *every* attack fails on it.
 
@@ -224,8 +227,9 @@ def joint(runs: Runs, kept: str = "after") -> Worst | None:
     per_seed, counts, spared = [], list[int](), {attack: 0.0 for attack in runs}
     for outcomes in by_seed(runs, kept).values():
         attacks = list(outcomes)
-        # equal for all attacks, but where a random network drew other least likely classes
-        asked = np.any([outcomes[a].bits[COUNTED[kept]] for a in attacks], axis=0)
+        # equal for all attacks, but where a random network drew other least likely classes; where
+        # they differ, neither rule spares the defence an example
+        asked = _ASKED_OF[kept]([outcomes[a].bits[COUNTED[kept]] for a in attacks], axis=0)
         broken = np.stack([_broken(outcomes[a], kept) for a in attacks])
         times = broken.sum(axis=0)
         n = len(asked) if kept == "after" else int(asked.sum())

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from harness.judge import metrics, statistics
-from harness.report.worst_case import Evidence, better, decode, greedy, joint
+from harness.report.worst_case import Evidence, Outcome, better, decode, greedy, joint
 from tests.support import synthetic
 from tests.support.leaderboards import BACKDOOR, MAPS, POISON, SMALL, rows_of
 
@@ -112,3 +112,15 @@ def test_segmentation_is_greedy_and_never_above_the_best_single_attack():
 def test_joint_of_nothing_is_nothing():
     assert joint({}) is None
     assert greedy({}) is None
+
+
+@pytest.mark.parametrize(("kept", "left"), [("after", 1 / 3), ("success", 0.5)])
+def test_an_example_that_counts_for_one_attack_only_is_spared_to_nobody(kept, left):
+    """Right before one attack only: not robust. A target beside one attack only: asked of all."""
+    zeros, ones = np.zeros(3, bool), np.ones(3, bool)
+    counted = ("before", "eligible")
+    first = {**dict.fromkeys(counted, np.array([1, 1, 0], bool)), "after": ones, "success": zeros}
+    second = {**dict.fromkeys(counted, np.array([1, 0, 0], bool)), "after": ones}
+    second["success"] = np.array([0, 1, 0], bool)
+    runs = {"a": {0: Outcome("", first, {})}, "b": {0: Outcome("", second, {})}}
+    assert joint(runs, kept).score.value == pytest.approx(left)
