@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
+from harness.config.dataset import DatasetManifest
 
 Array = NDArray[np.generic]
 Ids = NDArray[np.int64]
@@ -25,20 +25,13 @@ def missing_data_error(name: str, what: str) -> DataMissing:
     return DataMissing(f"data set {name}", what, f"run `gauntlet data fetch {name}`")
 
 
-def manual_download_error(name: str, source: str, accepted: str) -> UserError:
+def manual_download_error(name: str, source: str) -> UserError:
     """Return the error for a set that the harness may not download, without a source folder."""
     return UserError(
         f"data set {name}",
         "cannot be downloaded by the harness: its terms are between you and its authors",
-        f"get it from {source}, then `gauntlet data fetch {name} --from DIR`, "
-        f"where DIR has {accepted}",
+        f"get it ({source}), then `gauntlet data fetch {name} --from DIR`",
     )
-
-
-def check_folder(folder: Path, accepted: str) -> None:
-    """Check that a source is a folder."""
-    if not folder.is_dir():
-        raise UserError(str(folder), "is not a folder", f"give a folder with {accepted}")
 
 
 @dataclass(frozen=True)
@@ -155,19 +148,6 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """The list of comparisons that a ranking set was read from.
-
-    Attributes:
-        read: data root → one line with its end for each row of ``train.y``.
-        flip: line → line of the opposite comparison; its own inverse.
-    """
-
-    read: Callable[[Path], list[str]]
-    flip: Callable[[str], str]
-
-
-@dataclass(frozen=True)
 class Facts:
     """Sizes of a whole published data set, known without loading it.
 
@@ -188,31 +168,25 @@ class Facts:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One row of the table of data sets.
+    """Data set that a benchmark can name.
 
     Attributes:
-        name: key in the table and in benchmarks.
+        name: its name.
         task: ``classification``, ``ranking`` or ``segmentation``.
-        version: raised by hand when the same source gives other arrays than before.
-        card: data card.
-        facts: sizes of the published set; a fetched copy may have fewer examples.
-        load: data root → splits; a bundled set ignores the root. Raises ``DataMissing``.
-        bundled: whether it comes with the harness and needs no fetching.
-        fetch: takes the data root and a source folder (``None``: download); ``None`` if bundled.
-        listing: in ranking, the list that the comparisons were read from, if there is one.
+        card: data card; its size is of what is here, else of the published set.
+        facts: sizes of what is here, else of the published set; ``None``: unknown until it is read.
         inputs: kind of input: ``images``, ``features`` or ``items`` (known by number).
+        bundled: makes the splits of a set that comes with the harness; ``None``: it is stored.
+        manifest: description of a set that is read from a source; ``None``: it is bundled.
     """
 
     name: str
     task: str
-    version: int
     card: Card
-    facts: Facts
-    load: Callable[[Path], Splits]
-    bundled: bool
-    fetch: Callable[[Path, Path | None], None] | None
-    listing: Listing | None = None
+    facts: Facts | None
     inputs: str = "images"
+    bundled: Callable[[], Splits] | None = None
+    manifest: DatasetManifest | None = None
 
 
 @contextmanager

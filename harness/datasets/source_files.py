@@ -41,7 +41,7 @@ class SourceFile:
 
 def find_files(
     source: Path,
-    folders: Collection[str],
+    folders: Collection[str] | None,
     wanted: Callable[[str], object],
     largest: int,
     mistakes: Mistakes,
@@ -53,8 +53,8 @@ def find_files(
 
     Args:
         source: the folder.
-        folders: names of the folders in it, in lower case, that are read. What else lies beside
-            them is no part of the data: it may hold links, and may be unreadable.
+        folders: names of the folders in it, in lower case, that are read; ``None``: all. What else
+            lies beside them is no part of the data: it may hold links, and may be unreadable.
         wanted: whether a file of this name is to be read.
         largest: limit of a file's size in bytes.
         mistakes: gets files that are refused: links, names that are not UTF-8 or differ in
@@ -85,7 +85,7 @@ def find_files(
 def _walk(
     folder: Path,
     below: str,
-    folders: Collection[str],
+    folders: Collection[str] | None,
     wanted: Callable[[str], object],
     mistakes: Mistakes,
 ) -> Iterator[tuple[str, Path]]:
@@ -98,7 +98,7 @@ def _walk(
         name, path = f"{below}{entry.name}", folder / entry.name
         if is_ignored(entry.name):
             continue
-        read = bool(below) or entry.name.lower() in folders
+        read = bool(below) or folders is None or entry.name.lower() in folders
         if entry.is_symlink():
             # what is not a file is a folder, or nowhere: what it lacks is unsaid
             if wanted(name) or (read and not entry.is_file()):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets import digits
 from harness.datasets.base import Card, Dataset, Facts, Ids, Split, Splits, image_spec
+from harness.datasets.bundled import digits
 from harness.datasets.hashing import draws, hash_order
 
 Pixels = NDArray[np.float64]
@@ -53,9 +52,9 @@ PARTS = (
 )
 
 
-def load(root: Path) -> Splits:
+def load() -> Splits:
     """Make the scenes; each split has digits and rows of the photographs of its own."""
-    source = digits.load(root)
+    source = digits.load()
     photographs = _half_size_photographs()
     train, val, test = (
         _make_scenes(part, getattr(source, part.name), photographs) for part in PARTS
@@ -154,7 +153,6 @@ DATASETS = (
     Dataset(
         name="digit-scenes",
         task="segmentation",
-        version=1,
         card=Card(
             title="Scenes of handwritten digits on photographs",
             license="digits CC BY 4.0, photographs CC BY 2.0",
@@ -172,8 +170,6 @@ DATASETS = (
             ),
         ),
         facts=Facts(PARTS[0].scenes, PARTS[1].scenes, PARTS[2].scenes, 11, (3, HEIGHT, WIDTH)),
-        load=load,
-        bundled=True,
-        fetch=None,
+        bundled=load,
     ),
 )

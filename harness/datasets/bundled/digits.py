@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from harness.datasets.base import Card, Dataset, Facts, Split, Splits, image_spec
@@ -18,17 +16,17 @@ CITATION = (
 SOURCE = "scikit-learn, sklearn.datasets.load_digits: the test set of the UCI collection"
 
 
-def load(root: Path) -> Splits:
+def load() -> Splits:
     """Load all ten digits; ids are the row numbers of scikit-learn."""
     return digit_splits(range(10))
 
 
-def load_public(root: Path) -> Splits:
+def load_public() -> Splits:
     """Load digits 0-4 of the same splits."""
     return digit_splits(range(5))
 
 
-def load_student(root: Path) -> Splits:
+def load_student() -> Splits:
     """Load digits 5-9 of the same splits, with labels 0-4."""
     return digit_splits(range(5, 10))
 
@@ -60,43 +58,34 @@ DATASETS = (
     Dataset(
         name="digits",
         task="classification",
-        version=1,
         card=_card(
             "Handwritten digits",
             "1,000 train, 297 validation, 500 test; 8x8 grey, 10 classes",
             "Pixel values 0-16 are stretched to 0-255.",
         ),
         facts=Facts(1000, 297, 500, 10, (1, 8, 8)),
-        load=load,
-        bundled=True,
-        fetch=None,
+        bundled=load,
     ),
     Dataset(
         name="digits-0-4",
         task="classification",
-        version=1,
         card=_card(
             "Handwritten digits 0-4",
             "496 train, 166 validation, 239 test; 8x8 grey, 5 classes",
             "The splits of `digits`, filtered by class.",
         ),
         facts=Facts(496, 166, 239, 5, (1, 8, 8)),
-        load=load_public,
-        bundled=True,
-        fetch=None,
+        bundled=load_public,
     ),
     Dataset(
         name="digits-5-9",
         task="classification",
-        version=1,
         card=_card(
             "Handwritten digits 5-9",
             "504 train, 131 validation, 261 test; 8x8 grey, 5 classes",
             "The splits of `digits`, filtered by class; labels are numbered from 0.",
         ),
         facts=Facts(504, 131, 261, 5, (1, 8, 8)),
-        load=load_student,
-        bundled=True,
-        fetch=None,
+        bundled=load_student,
     ),
 )

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from harness.datasets import digits
 from harness.datasets.base import Card, Dataset, Facts, Split, Splits, comparison_spec
+from harness.datasets.bundled import digits
 from harness.datasets.hashing import unequal_pairs
 
 PAIRS = {"train": 2000, "val": 400, "test": 1000}
 FIRST_ID = {"train": 0, "val": 10_000, "test": 20_000}
 
 
-def load(root: Path) -> Splits:
+def load() -> Splits:
     """Make pairs (i, j, label, attribute 0) of items of a split; +1: i shows the larger number."""
-    source = digits.load(root)
+    source = digits.load()
     return Splits(
         spec=comparison_spec(["number shown"], (1, 8, 8)),
         train=_draw_pairs(source.train, "train"),
@@ -37,7 +35,6 @@ DATASETS = (
     Dataset(
         name="digits-ranking",
         task="ranking",
-        version=1,
         card=Card(
             title="Handwritten digits, ranked by the number they show",
             license=digits.LICENSE,
@@ -47,8 +44,6 @@ DATASETS = (
             note="Items are the splits of `digits`. Equal numbers are never compared.",
         ),
         facts=Facts(PAIRS["train"], PAIRS["val"], PAIRS["test"], 1, (1, 8, 8)),
-        load=load,
-        bundled=True,
-        fetch=None,
+        bundled=load,
     ),
 )

@@ -1,0 +1,96 @@
+"""Rows of the table of data sets, made from YAML files and from what is stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.config.dataset import DatasetManifest
+from harness.config.dataset_layouts import Comparisons, LabelMaps, RankedFeatures
+from harness.datasets import stored
+from harness.datasets.base import Card, DataMissing, Dataset, Facts, input_kind
+
+
+def describe(manifest: DatasetManifest, root: Path) -> Dataset:
+    """Return a set's row: of the copy that is stored, else of the published set."""
+    try:
+        found = stored.read_facts(manifest.name, root)
+    except DataMissing:
+        facts, inputs = published_facts(manifest), _inputs(manifest)
+    else:
+        facts, inputs = stored_facts(found), input_kind(found["spec"])
+    card = Card(
+        title=manifest.title,
+        license=manifest.license,
+        citation=manifest.citation,
+        source=manifest.source,
+        size="unknown until it is read" if facts is None else size_line(facts, manifest.task),
+        note=manifest.note or "",
+    )
+    return Dataset(manifest.name, manifest.task, card, facts, inputs, manifest=manifest)
+
+
+def stored_facts(found: Mapping[str, Any]) -> Facts:
+    """Return the sizes of a stored set."""
+    counts, spec = found["counts"], found["spec"]
+    sizes = (counts[part] for part in stored.PARTS)
+    return Facts(*sizes, spec["outputs"], tuple(spec["shape"]))
+
+
+def published_facts(manifest: DatasetManifest) -> Facts | None:
+    """Return the sizes of the published set as far as its description tells all of them."""
+    published, shape, outputs = manifest.published, _shape(manifest), _outputs(manifest)
+    if published is None or shape is None or outputs is None:
+        return None
+    return Facts(published.train, published.val, published.test, outputs, shape)
+
+
+def size_line(facts: Facts, task: str) -> str:
+    """Return the sizes of a set in one line.
+
+    >>> size_line(Facts(60, 0, 10, 10, (1, 28, 28)), "classification")
+    '60 train, 10 test examples; 28x28 grey, 10 classes'
+    """
+    noun = "comparisons" if task == "ranking" else "examples"
+    sizes = [(facts.train, "train"), (facts.val, "validation"), (facts.test, "test")]
+    counts = ", ".join(f"{count:,} {part}" for count, part in sizes if count)
+    match facts.shape:
+        case (channels, height, width):
+            form = f"{width}x{height} {'RGB' if channels == 3 else 'grey'}"
+        case ():
+            form = "items known by number"
+        case shape:
+            form = f"{math.prod(shape):,} features"
+    what = {"ranking": "outputs"}.get(task, "classes")
+    return f"{counts} {noun}; {form}, {facts.outputs:,} {what}"
+
+
+def _inputs(manifest: DatasetManifest) -> str:
+    """Return the kind of a set's inputs, from its description."""
+    layout = manifest.layouts[0].layout
+    if isinstance(layout, RankedFeatures) or getattr(layout, "order", "") == "nf":
+        return "features"
+    return "items" if isinstance(layout, Comparisons) and layout.items else "images"
+
+
+def _outputs(manifest: DatasetManifest) -> int | None:
+    layout = manifest.layouts[0].layout
+    if isinstance(layout, LabelMaps):
+        return len(set(layout.values.values()))
+    if manifest.compare is not None:
+        return 1
+    if isinstance(layout, Comparisons) and layout.dimensions:
+        return layout.dimensions
+    return len(manifest.classes) or manifest.class_count
+
+
+def _shape(manifest: DatasetManifest) -> tuple[int, ...] | None:
+    layout, picture = manifest.layouts[0].layout, manifest.picture
+    if isinstance(layout, Comparisons) and layout.items:
+        return ()
+    if picture is None or (size := picture.crop or picture.resize or picture.size) is None:
+        return None
+    width, height = (size, size) if isinstance(size, int) else size
+    return picture.channels, height, width

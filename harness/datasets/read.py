@@ -1,0 +1,97 @@
+"""Reading of a data set: from a source folder to what is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from harness.common.errors import UserError
+from harness.common.keys import canonical_json
+from harness.config.dataset import DatasetManifest
+from harness.datasets import stored
+from harness.datasets.base import manual_download_error, wrap_download_errors
+from harness.datasets.examples import Source
+from harness.datasets.layouts import READERS
+from harness.datasets.mistakes import Mistakes
+
+
+def reading_digest(manifest: DatasetManifest) -> str:
+    """Return a digest of all in a manifest, and of its readers, that decides the arrays."""
+    readers = [READERS[entry.kind].version for entry in manifest.layouts]
+    return hashlib.sha256(canonical_json([manifest.reading(), readers])).hexdigest()
+
+
+def fetch(manifest: DatasetManifest, root: Path, from_dir: Path | None) -> None:
+    """Read a set from a folder, or download it, and store it in one step.
+
+    Args:
+        manifest: the set.
+        root: data root.
+        from_dir: folder with the source; ``None``: the manifest's own, or a download.
+
+    Raises:
+        UserError: there is no source, or all that is wrong with it.
+    """
+    folder = from_dir or manifest.source_folder()
+    if folder is None and manifest.download is None:
+        raise manual_download_error(manifest.name, manifest.source)
+    stored.write_entry(manifest.name, root, partial(_write, manifest, folder))
+
+
+def _write(manifest: DatasetManifest, folder: Path | None, out: Path) -> stored.Facts:
+    if folder is not None:
+        if not folder.is_dir():
+            raise UserError(str(folder), "is not a folder", "give the folder with the data")
+        return {"source": str(folder), **_read(manifest, folder, out)}
+    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
+        _download(manifest, Path(scratch))
+        return {"source": "download", **_read(manifest, Path(scratch), out)}
+
+
+def _read(manifest: DatasetManifest, folder: Path, out: Path) -> stored.Facts:
+    """Read the first layout that is there."""
+    for entry in manifest.layouts:
+        source = Source(manifest, folder, Mistakes(str(folder)))
+        facts = READERS[entry.kind].write(entry.layout, source, out)
+        if facts is None:
+            continue
+        _compare_with_published(manifest, facts, source)
+        return {
+            "task": manifest.task,
+            "reading": reading_digest(manifest),
+            "layout": entry.kind,
+            "note": source.remarks.note(),
+            **facts,
+        }
+    kinds = " or ".join(entry.kind for entry in manifest.layouts)
+    fix = f"see what its file says of {kinds}; `gauntlet data` names the source"
+    raise UserError(str(folder), f"nothing in it is {manifest.name}", fix)
+
+
+def _compare_with_published(manifest: DatasetManifest, facts: stored.Facts, source: Source) -> None:
+    """Say that a set is not the published one, by its counts."""
+    counts, published = facts["counts"], manifest.published
+    assert isinstance(counts, dict)
+    if published is None:
+        return
+    other = [
+        f"{counts[part]:,} of {count:,} {part} examples"
+        for part in stored.PARTS
+        if counts[part] != (count := getattr(published, part))
+    ]
+    if other:
+        source.remarks.say(f"not the published set: {', '.join(other)}")
+
+
+def _download(manifest: DatasetManifest, folder: Path) -> None:
+    import torchvision.datasets
+
+    download = manifest.download
+    assert download is not None  # checked by fetch
+    make = getattr(torchvision.datasets, download.torchvision)
+    with wrap_download_errors(manifest.name):
+        for split in download.splits:
+            key = "train" if isinstance(split, bool) else "split"
+            make(folder, download=True, **{key: split})

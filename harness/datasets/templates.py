@@ -1,0 +1,81 @@
+"""Templates of paths: ``{split}/{class}/{name}.png`` as a pattern of names below a source."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from harness.config.dataset_layouts import Layout
+
+ENDINGS = ("png", "jpg", "jpeg", "ppm", "pgm", "bmp", "gif", "webp", "tif", "tiff")
+"""Endings of picture files, without the dot."""
+
+_FIELD = re.compile(r"\{([A-Za-z_]*)\}")
+
+
+@dataclass(frozen=True)
+class Match:
+    """Name that fits a template.
+
+    Attributes:
+        name: below the source, without a folder of ``below``.
+        fields: field → its text.
+    """
+
+    name: str
+    fields: dict[str, str]
+
+
+class Templates:
+    """Templates of one layout; a name is what the first that fits says.
+
+    Args:
+        templates: the templates.
+        layout: what the source calls splits, and the folders around everything.
+        endings: endings that a template without one takes, without the dot; empty: as it says.
+    """
+
+    def __init__(
+        self, templates: Iterable[str], layout: Layout, endings: Collection[str] = ENDINGS
+    ) -> None:
+        texts = list(templates)
+        self._patterns = [re.compile(_pattern(text, layout, endings), re.I) for text in texts]
+        around = "|".join(re.escape(folder) for folder in layout.below)
+        self._around = re.compile(f"(?:{around})/", re.I) if around else None
+
+    def strip(self, name: str) -> str:
+        """Return a name below the source without the folders around everything."""
+        while self._around is not None and (match := self._around.match(name)):
+            name = name[match.end() :]
+        return name
+
+    def match(self, name: str) -> Match | None:
+        """Return what a name below the source says; ``None`` if it fits no template."""
+        name = self.strip(name)
+        for pattern in self._patterns:
+            if found := pattern.fullmatch(name):
+                return Match(name, dict(found.groupdict()))
+        return None
+
+
+def _pattern(template: str, layout: Layout, endings: Collection[str]) -> str:
+    """Return a template as a regular expression; ``split`` takes the layout's words alone."""
+    words = [word for part in layout.part_names().values() for word in part]
+    seen: set[str] = set()
+
+    def field(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in seen:
+            return f"(?P={name})"
+        seen.add(name)
+        kind = "|".join(map(re.escape, words)) if name == "split" else "[^/]+"
+        return f"(?P<{name}>{kind})" if name else "[^/]+"
+
+    parts = _FIELD.split(template)
+    pieces = [
+        re.escape(text) if place % 2 == 0 else field(re.match(_FIELD, f"{{{text}}}"))  # type: ignore[arg-type]
+        for place, text in enumerate(parts)
+    ]
+    ending = f"\\.(?:{'|'.join(endings)})" if endings and template.endswith("}") else ""
+    return "".join(pieces) + ending
