@@ -55,13 +55,15 @@ def picture_fields(template: str) -> list[str]:
 
 
 def _templates(found: object) -> tuple[str, ...]:
-    return tuple(_template(text) for text in _texts(found))
+    texts = _texts(found)
+    if not texts:
+        raise field_error("expected a path below the source, found []", "add one")
+    return tuple(_template(text) for text in texts)
 
 
 def _picture_paths(found: object) -> tuple[str, ...]:
     texts = _texts(found)
-    for text in texts:
-        _template(PICTURE_FIELD.sub(r"{\1}", text))
+    _templates([PICTURE_FIELD.sub(r"{\1}", text) for text in texts])
     return texts
 
 
@@ -238,6 +240,9 @@ class Tables(Layout):
         """Check that rows have what pictures, labels and groups are made from."""
         known = set[str]().union({"folder"}, *(table.fields() for table in self.tables))
         known |= {"id"} if any(table.file[0].endswith(".mat") for table in self.tables) else set()
+        joined = sum("id" in table.fields() for table in self.tables)
+        if self.pictures is None and joined > 1:
+            yield Problem(("tables",), "rows of pixels are joined with others", "leave one id")
         if not known & {"label", "class"}:
             yield Problem(("tables",), "no column has labels", "add label or class")
         if (self.pictures is None) != ("pixels" in known):

@@ -33,13 +33,17 @@ def read_labels(
         mistakes: gets rows without a label and wrong labels.
     """
     numbers, names = rows.texts("label"), rows.texts("class")
-    texts = [name if number is None else number for number, name in zip(numbers, names, strict=True)]
+    texts = [
+        name if number is None else number for number, name in zip(numbers, names, strict=True)
+    ]
     for row, text in enumerate(texts):
         if text is None:
             mistakes.add(UserError(rows.where(row), "has no label", "add one, or remove the row"))
     known = frozenset(manifest.classes)
     decimal = sum(text is not None and text not in known and _is_number(text) for text in texts)
-    beside = any(number is not None is not name for number, name in zip(numbers, names, strict=True))
+    beside = any(
+        number is not None is not name for number, name in zip(numbers, names, strict=True)
+    )
     if beside or 2 * decimal > len(texts):
         return _numbered(rows, texts, label_from, manifest, mistakes)
     if not manifest.classes and decimal:
@@ -57,7 +61,11 @@ def read_labels(
 
 
 def _numbered(
-    rows: Rows, texts: Sequence[str | None], first: int, manifest: DatasetManifest, mistakes: Mistakes
+    rows: Rows,
+    texts: Sequence[str | None],
+    first: int,
+    manifest: DatasetManifest,
+    mistakes: Mistakes,
 ) -> tuple[Labels, tuple[str, ...]]:
     """Return labels that are numbers, and the names of as many classes."""
     given = {name: label for label, name in enumerate(manifest.classes)}
@@ -91,9 +99,7 @@ def _wrong(text: str, first: int, last: int) -> tuple[str, str]:
     return f"label {text} is outside {first} to {last:,}", fix
 
 
-def _names(
-    rows: Rows, labels: Labels, count: int, first: int, mistakes: Mistakes
-) -> list[str]:
+def _names(rows: Rows, labels: Labels, count: int, first: int, mistakes: Mistakes) -> list[str]:
     """Return the names that ``class`` gives to numbers; a number without one is its own."""
     names: dict[int, str] = {}
     label_of_name: dict[str, int] = {}

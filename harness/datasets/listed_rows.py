@@ -85,15 +85,13 @@ def join_rows(parts: Sequence[Rows], mistakes: Mistakes) -> Rows:
                 found.folders.append(part.folders[place])
                 for texts in found.fields.values():
                     texts.append(None)
-        for name, texts in part.fields.items():
+        for name in part.fields:
             _merge(found, rows, name, part, mistakes)
     _check_whole(found, names, mistakes)
     return found
 
 
-def _merge(
-    found: Rows, rows: Collection[int], name: str, part: Rows, mistakes: Mistakes
-) -> None:
+def _merge(found: Rows, rows: Collection[int], name: str, part: Rows, mistakes: Mistakes) -> None:
     """Take a field of a part's rows over."""
     known = found.fields[name]
     for place, (row, text) in enumerate(zip(rows, part.fields[name], strict=True)):

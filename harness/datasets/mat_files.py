@@ -72,7 +72,7 @@ def load_variables(content: Path | bytes, where: str, names: Iterable[str]) -> d
                 what = "is a MATLAB file of version 7.3 (HDF5)"
                 raise UserError(where, what, "save it with `save -v7` in MATLAB or Octave")
             file.seek(0)
-            found = loadmat(file, variable_names=names)
+            found = loadmat(file, variable_names=names)  # type: ignore[arg-type]  # stubs: paths alone
     except (MatReadError, *_DAMAGE) as error:
         reason = one_line(str(error)) or type(error).__name__
         raise UserError(where, f"cannot be read ({reason})", "give the original file") from error

@@ -201,6 +201,7 @@ class RowReader:
             self.constant["split"] = str(layout.split_of(self.constant["split"]))
         if table.split is not None:
             self.constant["split"] = table.split
+        self.list = re.sub(r"\.gz\Z", "", match.name, flags=re.IGNORECASE)
         folder = match.name.rpartition("/")[0]
         self.folder = f"{folder}/" if folder else ""
         self.path = None if table.path is None else Templates([table.path], layout, endings=())
@@ -225,6 +226,8 @@ class RowReader:
             for name, text in row.items():
                 fields[name].append(text)
         count = len(numbers)
+        if self.pixels is not None:
+            fields["row"] = [f"{self.list}/{number}" for number in numbers]
         for name, text in self.constant.items():
             fields.setdefault(name, [text] * count)
         rows = Rows([self.where] * count, numbers, [self.folder] * count, fields)
@@ -288,4 +291,3 @@ def _pixels(texts: Sequence[str]) -> bytes:
 
 def _is_byte(text: str) -> bool:
     return re.fullmatch(r"\s*[0-9]{1,3}\s*", text) is not None and int(text) < 256
-
