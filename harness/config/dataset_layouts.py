@@ -233,7 +233,8 @@ class Tables(Layout):
     absent: Literal["error", "leave_out"] = Field(
         default="error",
         description="What to do about listed pictures that are not there: `leave_out` reads what "
-        "is there, and says how many were not. Default: `error`.",
+        "is there, and says how many were not; classes that are named and have no picture are left "
+        "out too, unless `class_count` or `classes` fixes them. Default: `error`.",
     )
 
     def problems(self) -> Iterator[Problem]:

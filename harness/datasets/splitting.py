@@ -18,8 +18,8 @@ def split_examples(name: str, examples: Sequence[Example], rules: SplitRules) ->
     """Return the examples of each split.
 
     A split that the source does not give is cut from training, in each class alike: a share or a
-    number of its groups, chosen by hash of their names, at least one of two. A group is never in two splits that
-    are cut here. Test is cut before validation.
+    number of its groups, chosen by hash of their names, at least one of two. A group is never in
+    two splits that are cut here. Test is cut before validation.
 
     Args:
         name: of the data set, which the hash depends on.

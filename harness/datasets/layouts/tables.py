@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.common.errors import UserError
@@ -60,7 +60,8 @@ def find(layout: Tables, source: Source) -> Found | None:
     numbers = _find_pictures(layout, rows, lists.names, examples, source)
     pictures = Pictures(source, _AnyName((), layout), numbers, examples.cut)
     pictures.files.update(files)
-    return Found(examples.kept, classes, pictures.read, pictures.files)
+    kept, classes = _present_classes(layout, examples.kept, classes, source)
+    return Found(kept, classes, pictures.read, pictures.files)
 
 
 def _find_lists(layout: Tables, source: Source) -> _Lists:
@@ -251,6 +252,21 @@ def _say_absent(
         for row in absent:
             what = f"names {places.names(row)[0]}, which is not there"
             source.mistakes.add(UserError(places.where(row), what, fix))
+
+
+def _present_classes(
+    layout: Tables, examples: Sequence[Example], classes: tuple[str, ...], source: Source
+) -> tuple[Sequence[Example], tuple[str, ...]]:
+    """Leave out the named classes without a picture that is there, unless their number is fixed."""
+    manifest = source.manifest
+    used = sorted({example.label for example in examples})
+    named = any("class" in table.fields() for table in layout.tables)
+    if manifest.classes or manifest.class_count or not named or len(used) == len(classes):
+        return examples, classes
+    place = {label: number for number, label in enumerate(used)}
+    source.remarks.say(f"{len(classes) - len(used):,} classes of its lists have no picture here")
+    renumbered = [replace(example, label=place[example.label]) for example in examples]
+    return renumbered, tuple(classes[label] for label in used)
 
 
 def _find_pixels(
