@@ -105,8 +105,8 @@ def image_spec(
 
     Raises:
         ValueError: stored pictures are smaller than the inputs, have other channels, or class maps
-            that would have to be cropped with them; or class maps of more than 254 classes: in eight bits, 255 is for pixels without
-            a class, and 254 may be the number of an output for void.
+            that would have to be cropped with them. Or class maps have more than 254 classes: in
+            eight bits, 255 is for pixels without a class, and 254 may be the output for void.
     """
     if task == "segmentation" and len(classes) > MOST_CLASSES:
         raise ValueError(f"{len(classes)} classes; class maps hold at most {MOST_CLASSES}")

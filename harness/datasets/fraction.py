@@ -74,7 +74,7 @@ def shot_rows(name: str, train: Split, classes: Sequence[str], shots: int) -> Ro
     few = np.flatnonzero(counts < shots)
     if len(few):
         what = f"shots: {shots}, but class {classes[few[0]]} has {counts[few[0]]} training examples"
-        more = f", and {len(few) - 1} more have too few" if len(few) > 1 else ""
+        more = f" ({len(few)} of {len(classes)} classes have too few)" if len(few) > 1 else ""
         fix = f"give at most {counts.min()}" if counts.min() else "give train_fraction instead"
         raise UserError(f"data set {name}", what + more, fix)
     chosen = [order[labels == number][:shots] for number in range(len(classes))]

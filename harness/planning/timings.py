@@ -70,7 +70,9 @@ class Timings:
             del sample.seconds[:-MAX_SAMPLES], sample.sizes[:-MAX_SAMPLES]
         for stage in self._stages.values():
             recipe = stage.recipe
-            if isinstance(recipe, DataRecipe) and store.has(stage.key):
+            # with shots, the artefact does not tell how many examples the set has
+            whole = isinstance(recipe, DataRecipe) and recipe.shots is None
+            if isinstance(recipe, DataRecipe) and whole and store.has(stage.key):
                 with suppress(OSError, ValueError, KeyError):  # it failed, or is being cleaned up
                     self._data[recipe.name] = stored_size(store, stage.key, recipe)
         if keys:
@@ -204,7 +206,7 @@ class Timings:
     def _find_work(self, stage: Stage) -> Work | None:
         recipe = stage.recipe
         if isinstance(recipe, DataRecipe):
-            return Work(recipe.name, recipe.train_fraction, "train", None)
+            return training_work(recipe)
         name = next((name for name in READ if name in stage.inputs), None)
         if name is None:
             return None
@@ -213,6 +215,14 @@ class Timings:
             part = stage.inputs["data"].part
             return work._replace(part=part, examples=recipe.examples)
         return work
+
+
+def training_work(recipe: DataRecipe) -> Work:
+    """Return the training examples that a data stage leaves."""
+    if recipe.shots is None:
+        return Work(recipe.name, recipe.train_fraction, "train", None)
+    classes = datasets.get(recipe.name).facts.outputs
+    return Work(recipe.name, 1.0, "train", recipe.shots * classes)
 
 
 _LEFT_OUT = ("modules", "budget", "seed", "digest")

@@ -11,6 +11,7 @@ from harness.planning.cell import CellInfo
 from harness.planning.recipe import (
     AccessOptions,
     AttackOptions,
+    DataRecipe,
     ImportOptions,
     ModuleRef,
     NoOptions,
@@ -44,6 +45,11 @@ def test_all_keys_of_quick(literal, tmp_path):
     plan = workspace.plan(workspace.benchmark("quick"))
     found = [list(plan.graph.stages), [[cell.id, cell.key] for cell in plan.cells.values()]]
     assert digest(found) == QUICK
+
+
+def test_shots_enter_a_data_stage_only_where_there_are_some():
+    assert "shots" not in DataRecipe("digits", "d", 0.5).to_json()
+    assert DataRecipe("digits", "d", 1.0, 5).to_json()["shots"] == 5
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from harness import datasets
 from harness.common import files
-from harness.common.files import load_array, save_array, write_json
+from harness.common.files import load_array, save_array
 from harness.datasets.base import Split, Splits, image_spec
 from harness.datasets.hashing import hash_order
 from harness.planning.recipe import ApplyRecipe, DataRecipe, SubsetRecipe
@@ -65,7 +65,7 @@ def same_file(first, second):
     )
 
 
-# -- data -------------------------------------------------------------------------------------------
+# -- data ----------------------------------------------------------------------------------------
 
 
 def test_whole_splits_are_links_that_nobody_may_write_to(root, tmp_path):
@@ -138,7 +138,7 @@ def test_parts_are_stored_as_a_whole_array_is(tmp_path, shape):
     assert (tmp_path / "parts.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
 
 
-# -- test examples ----------------------------------------------------------------------------------
+# -- test examples -------------------------------------------------------------------------------
 
 
 def cut(out, tmp_path, examples=8, split="test"):
@@ -185,7 +185,7 @@ def test_a_set_without_boxes_has_no_such_parts(root, tmp_path):
     assert {p.name for p in cut(out, tmp_path).iterdir()} == {"x", "y", "spec.json"}
 
 
-# -- changed training sets --------------------------------------------------------------------------
+# -- changed training sets -----------------------------------------------------------------------
 
 
 def edit(out, tmp_path, budget, **arrays):
