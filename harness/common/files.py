@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Rows = NDArray[np.intp]
 
-PART_BYTES = 1 << 25
+PART_BYTES = 1 << 23
 """Bytes of an array that are in memory at once while it is copied."""
 
 
