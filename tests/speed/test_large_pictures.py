@@ -9,7 +9,6 @@ import os
 import pytest
 
 from tests.support.large_pictures import PATCH, THIN, MemoryMeter, make_set, register
-from tests.support.whole_run import find
 from tests.support.workspaces import BACKDOOR, Checkout, matrix
 
 PICTURES = int(os.environ.get("GAUNTLET_PICTURES", "4000"))
@@ -41,21 +40,17 @@ def test_no_process_holds_the_set(benchmark, tmp_path, monkeypatch):
         return meter, done
 
     meter, done = benchmark.pedantic(run, rounds=1)
-    for defense in ("none", "sanitizer"):
-        record = find(checkout, attack="patch", defense=defense)
-        assert record.status == "ok", record.reason
-    assert find(checkout, attack="sign").status == "ok"
-    stages = {
-        role: peak
-        for record in checkout.records().values()
-        for role, peak in record.run.peak_memory.items()
-    }
+    found = checkout.records().values()
+    assert {record.status for record in found} == {"ok"}, [record.reason for record in found]
+    stages = {role: peak for one in found for role, peak in one.run.peak_memory.items()}
     benchmark.extra_info |= {
         "training set, GB": size / GB,
-        "private memory of a process, GB": meter.private / GB,
-        "mapped files of a process, GB": meter.mapped / GB,
-        "resident of a process, GB": meter.resident / GB,
-        "largest stage, GB": max(stages.values()) / GB,
-        "run": str(done.tally),
-    }
-    print(benchmark.extra_info, stages)
+        "private memory of this process, more than before, GB": meter.own / GB,
+        "private memory of any process, GB": meter.private / GB,
+        "mapped files of any process, GB": meter.mapped / GB,
+        "resident memory of any process, GB": meter.resident / GB,
+        "seconds": done.tally.seconds,
+    } | {f"{role}, GB": peak / GB for role, peak in stages.items() if peak}
+    # a probe holds 64 pictures a dozen times, whatever the size of the set
+    assert max(peak for role, peak in stages.items() if role != "probe") < size
+    assert meter.own < size / 3

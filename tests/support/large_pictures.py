@@ -103,6 +103,7 @@ class MemoryMeter:
     """Largest memory of this process and all below it, sampled while a block runs.
 
     Attributes:
+        own: bytes of private memory that this process took beyond what it had before.
         private: bytes of private and shared memory of the largest process (``RssAnon``,
             ``RssShmem``); this is what limits count.
         mapped: bytes of files that the largest process had mapped and touched (``RssFile``), which
@@ -111,7 +112,7 @@ class MemoryMeter:
     """
 
     def __init__(self) -> None:
-        self.private = self.mapped = self.resident = 0
+        self.own = self.private = self.mapped = self.resident = 0
         self._stop = threading.Event()
 
     def __enter__(self) -> MemoryMeter:
@@ -124,12 +125,21 @@ class MemoryMeter:
         self._thread.join()
 
     def _watch(self) -> None:
+        before, _ = resident(os.getpid())
         while not self._stop.is_set():
             for pid in group_members(os.getpid()):
-                status = Path(f"/proc/{pid}/status")
-                own = 1024 * kibibytes(status, "RssAnon:", "RssShmem:")
-                mapped = 1024 * kibibytes(status, "RssFile:")
-                self.private = max(self.private, own)
+                private, mapped = resident(pid)
+                self.private = max(self.private, private)
                 self.mapped = max(self.mapped, mapped)
-                self.resident = max(self.resident, own + mapped)
+                self.resident = max(self.resident, private + mapped)
+                if pid == os.getpid():
+                    self.own = max(self.own, private - before)
             time.sleep(0.02)
+
+
+def resident(pid: int) -> tuple[int, int]:
+    """Bytes of private and shared memory, and of mapped files, that a process has in memory."""
+    status = Path(f"/proc/{pid}/status")
+    names = (("RssAnon:", "RssShmem:"), ("RssFile:",))
+    private, mapped = (1024 * kibibytes(status, *one) for one in names)
+    return private, mapped
