@@ -209,6 +209,9 @@ class DatasetManifest(Strict):
             elif self.task == "ranking" and entry.kind in LABELLED and self.compare is None:
                 what = f"{entry.kind} has labels, and ranking needs comparisons"
                 yield Problem(("compare",), what, "add compare, with the value of each label")
+            elif self.task == "ranking" and entry.kind not in LABELLED and not self.classes:
+                what = "ranking needs the names of its attributes"
+                yield Problem(("classes",), what, "add them in the order of their numbers")
         if self.compare is not None and self.task != "ranking":
             what = f"means nothing for task: {self.task}"
             yield Problem(("compare",), what, "remove it; it is for ranking")

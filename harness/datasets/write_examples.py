@@ -40,7 +40,7 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
     source.mistakes.check()
     found = _only_compared(source, found)
     numbers = split_examples(manifest.name, found.examples, manifest.splits)
-    shape = _write_arrays(source, found, numbers, out)
+    shape = write_arrays(source, found, numbers, out)
     labels = _write_labels(source, found, numbers, out)
     for part, count in shared_groups(found.examples, numbers).items():
         source.remarks.say(f"{count:,} groups are in train and in {part}")
@@ -97,7 +97,7 @@ def _only_compared(source: Source, found: Found) -> Found:
     )
 
 
-def _write_arrays(source: Source, found: Found, numbers: Numbers, out: Path) -> tuple[int, ...]:
+def write_arrays(source: Source, found: Found, numbers: Numbers, out: Path) -> tuple[int, ...]:
     """Store what is read of every example, and return the shape of one input."""
     row_of = {
         number: (part, row) for part, own in numbers.items() for row, number in enumerate(own)
