@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from harness.common.errors import UserErrors
 from harness.config.benchmark import Benchmark, check_benchmarks, load_benchmark
 from harness.config.catalog import Catalog
+from harness.config.dataset import check_datasets
+from harness.datasets import Datasets
 from harness.planning.plan import Only, Plan, make_plan
 from harness.storage.store import Store, default_root
 
@@ -74,6 +77,22 @@ class Workspace:
         """Every module of the checkout."""
         return Catalog.load(self.root)
 
+    @cached_property
+    def datasets(self) -> Datasets:
+        """Every data set of the checkout.
+
+        Raises:
+            UserErrors: all mistakes of their files.
+        """
+        found, errors = check_datasets(self.root)
+        if errors:
+            raise UserErrors(errors)
+        return Datasets(self.data, found)
+
+    def datasets_of(self, benchmarks: Iterable[Benchmark]) -> Datasets:
+        """Return every data set of the checkout, and those that benchmarks name by path."""
+        return self.datasets.including(own for one in benchmarks for own in one.own_data)
+
     def store(self) -> Store:
         """Return the artefact store; create it where it is missing."""
         return Store(self.home / "store")
@@ -103,4 +122,4 @@ class Workspace:
         executor: str = "local",
     ) -> Plan:
         """Plan a benchmark with this checkout's modules and data."""
-        return make_plan(benchmark, self.catalog, self.data, only, device, executor)
+        return make_plan(benchmark, self.catalog, self.datasets, only, device, executor)

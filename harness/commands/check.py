@@ -68,7 +68,7 @@ def check_checkout(workspace: Workspace, console: Console) -> None:
             if readable:
                 warn_of_thin(workspace.plan(benchmark), console)
             else:  # modules that could not be read would count as missing
-                errors += budget_errors(benchmark)
+                errors += budget_errors(benchmark, workspace.datasets)
         except UserError as error:
             errors.append(error)
     found, broken = records.load_all(workspace.local_records, workspace.published_records)

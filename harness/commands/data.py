@@ -7,23 +7,23 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness import datasets
 from harness.common.errors import UserError
 from harness.common.files import read_json
+from harness.config.dataset import load_dataset
+from harness.datasets import Dataset, Datasets, read
 from harness.planning import weights
 from harness.workspace import Workspace
 
 
 def print_cards(workspace: Workspace, console: Console) -> None:
     """Print the card of every data set and of every victim's weights, and whether it is here."""
-    for data in datasets.DATASETS.values():
-        state = "bundled"
-        if not data.bundled:
-            try:
-                datasets.digest(data.name, workspace.data)
-                state = "fetched"
-            except UserError:
-                state = f"not fetched: gauntlet data fetch {data.name}"
+    sets = workspace.datasets_of(workspace.benchmarks())
+    for data in sets:
+        state = "fetched"
+        if data.manifest is None:
+            state = "bundled"
+        elif not sets.is_here(data.name):
+            state = f"not fetched: gauntlet data fetch {data.name}"
         card = data.card
         lines = [f"{data.name} ({data.task}, {state})", f"  {card.title}", f"  {card.size}"]
         lines += [
@@ -32,7 +32,7 @@ def print_cards(workspace: Workspace, console: Console) -> None:
             f"  from: {card.source}",
         ]
         lines += [f"  note: {card.note}"] if card.note else []
-        here = datasets.copy_note(data.name, workspace.data)
+        here = sets.note(data.name)
         lines += [f"  this copy: {here}"] if here else []
         for line in lines:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -64,23 +64,40 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
         path = weights.fetch(workspace.catalog, name, workspace.data, from_dir)
         console.print(f"{name} is in {path}", soft_wrap=True, highlight=False)
         return
-    data = datasets.get(name)
-    if data.fetch is None:
+    sets, data = find_dataset(workspace, name)
+    if data.manifest is None:
         console.print(f"{name} is bundled: nothing to fetch", highlight=False)
         return
-    data.fetch(workspace.data, from_dir)
-    digest = datasets.digest(name, workspace.data)
-    where = f"{name} is in {get_folder(workspace, name)} (digest {digest[:12]})"
-    console.print(where, soft_wrap=True, highlight=False)
-    if note := datasets.copy_note(name, workspace.data):
-        console.print(f"note: {note}", soft_wrap=True, highlight=False, markup=False)
-    for line in duplicate_lines(get_folder(workspace, name)):
+    read.fetch(data.manifest, workspace.data, from_dir)
+    print_stored(sets, data.name, console)
+
+
+def find_dataset(workspace: Workspace, text: str) -> tuple[Datasets, Dataset]:
+    """Return a data set by name or by the path of its file, and all data sets.
+
+    Raises:
+        UserError: there is none.
+    """
+    if text.endswith(".yaml"):
+        manifest = load_dataset(Path(text))
+        sets = workspace.datasets.including([manifest])
+        return sets, sets.get(manifest.name)
+    sets = workspace.datasets
+    if text not in sets:
+        sets = workspace.datasets_of(workspace.benchmarks())
+    return sets, sets.get(text)
+
+
+def print_stored(sets: Datasets, name: str, console: Console) -> None:
+    """Print what a stored data set holds: its size, digest, note and duplicates."""
+    folder = sets.root / name
+    lines = [
+        f"{name} is in {folder} (digest {sets.key_digest(name)[:12]})",
+        f"{name}: {sets.get(name).card.size}",
+    ]
+    lines += [f"note: {note}"] if (note := sets.note(name)) else []
+    for line in (*lines, *duplicate_lines(folder)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def get_folder(workspace: Workspace, name: str) -> Path:
-    """Return the folder of a fetched data set; two data sets may share one."""
-    return workspace.data / datasets.cache_entry(name).name
 
 
 def duplicate_lines(folder: Path) -> Iterator[str]:

@@ -7,27 +7,28 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import datasets
 from harness.common.errors import UserError
+from harness.datasets import Datasets, load
 from harness.datasets.hashing import hash_order
 from harness.report.site.about import DataCard
 from harness.report.site.samples import MOST, Samples
 
 
-def data_cards(root: Path) -> dict[str, DataCard]:
-    """Return name → what pages say of each data set, and of its copy in the data root."""
+def data_cards(sets: Datasets) -> dict[str, DataCard]:
+    """Return name → what pages say of each data set, and of its copy that is here."""
     return {
-        name: DataCard(
+        one.name: DataCard(
             title=one.card.title,
             license=one.card.license,
             source=one.card.source,
-            test=one.facts.test,
-            outputs=one.facts.outputs,
-            shape=one.facts.shape,
+            test=sizes.test,
+            outputs=sizes.outputs,
+            shape=sizes.shape,
             task=one.task,
-            note=datasets.copy_note(name, root),
+            note=sets.note(one.name),
         )
-        for name, one in datasets.DATASETS.items()
+        for one in sets
+        if (sizes := one.here or one.facts) is not None
     }
 
 
@@ -42,13 +43,11 @@ def load_samples(root: Path, name: str) -> Samples | None:
     Returns:
         The examples; ``None`` where the set has no pictures or is not here.
     """
-    if name not in datasets.DATASETS:
-        return None
     try:
-        splits = datasets.load(name, root)
+        splits = load(name, root)
     except UserError:
         return None
-    test, task = splits.test, datasets.get(name).task
+    test, task = splits.test, splits.spec["task"]
     if test.x.ndim != 4:
         return None
     # the order in which every cell's examples are chosen (``running.host_stages.cut``)

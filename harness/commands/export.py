@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from harness import datasets
 from harness.commands.reproduce import open_scheduler
 from harness.commands.show import find_record
 from harness.common.errors import UserError
 from harness.common.files import load_array
 from harness.common.terminal import Terminal
+from harness.datasets import load
+from harness.datasets.listing import comparison_lines, flip_lines
 from harness.judge.metrics import flip_mask
 from harness.report.counting import Counting
 from harness.results.scoring import edited_labels
@@ -56,11 +57,12 @@ def edited_lines(workspace: Workspace, found: Counting, console: Console) -> lis
         plan, cells = found.current().plan, [found.current().cell]
         with open_scheduler(workspace, plan, cells, record, workspace.home, console) as scheduler:
             scheduler.run_stages(wanted)
-    train = datasets.load(name, workspace.data).train
+    train = load(name, workspace.data).train
     before = train.y.astype(np.int64, copy=False)
     after = edited_labels(store.part(stages["edits"], "edits"), train.ids, before)
     flipped = np.flatnonzero(flip_mask(before, after)).tolist()
-    lines = datasets.flip_lines(name, datasets.comparison_lines(name, workspace.data), flipped)
+    lines = comparison_lines(name, workspace.data)
+    lines = flip_lines(name, workspace.data, lines, flipped)
     present = load_array(store.part(stages["rows"], "y") / "ids.npy")
     # a cell may train on a share of the training set: the list holds that share alone
     return [line for line, kept in zip(lines, np.isin(train.ids, present), strict=True) if kept]

@@ -66,7 +66,7 @@ def report(
         version=harness.__version__,
         benchmarks={b.name: heading(b) for b in benchmarks},
         matrices={(b.name, m.name): heading(m) for b in benchmarks for m in b.matrices},
-        cards=data_cards(workspace.data),
+        cards=data_cards(workspace.datasets_of(benchmarks)),
         samples=partial(load_samples, workspace.data),
         summaries={m.ref: m.manifest.summary for m in modules},
         families={m.ref: attack_family(m.manifest) for m in modules if m.manifest.kind == "attack"},

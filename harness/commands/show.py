@@ -26,8 +26,6 @@ EXECUTORS = {"docker": "in containers", "local": "without isolation (self-report
 
 def list_all(workspace: Workspace, console: Console) -> None:
     """Print modules, benchmarks and data sets, one line each."""
-    from harness.datasets import DATASETS
-
     for kind, folder in FOLDERS.items():
         table = Table("name", "tasks", "variants", "what it is", title=folder)
         for module in workspace.catalog.of(kind):
@@ -40,8 +38,9 @@ def list_all(workspace: Workspace, console: Console) -> None:
         table.add_row(benchmark.name, names, benchmark.summary or "")
     console.print(table)
     table = Table("name", "task", "bundled", "size", title="data sets")
-    for data in DATASETS.values():
-        table.add_row(data.name, data.task, "yes" if data.bundled else "fetch", data.card.size)
+    for data in workspace.datasets:
+        bundled = "yes" if data.bundled else "fetch"
+        table.add_row(data.name, data.task, bundled, data.card.size)
     console.print(table)
 
 

@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import (
     AfterValidator,
     Field,
+    PrivateAttr,
 )
 
-from harness.common.errors import UserError
+from harness.common.errors import UserError, UserErrors, split
 from harness.config.budget import BUDGET_FIELDS, BudgetEntry
+from harness.config.dataset import DatasetManifest, load_dataset
 from harness.config.field_types import (
     Count,
     Limits,
@@ -265,6 +267,13 @@ class Benchmark(Strict):
     )
     matrices: NonEmpty[Matrix] = Field(description="Matrices, each with one threat model and task.")
 
+    _own_data: tuple[DatasetManifest, ...] = PrivateAttr(default=())
+
+    @property
+    def own_data(self) -> tuple[DatasetManifest, ...]:
+        """Data sets that it names by path."""
+        return self._own_data
+
     def problems(self) -> Iterator[Problem]:
         """Check that names and titles of matrices are unique."""
         for key in ("name", "title"):
@@ -319,4 +328,33 @@ def find_benchmark(path_or_name: str | Path, root: Path = Path()) -> Path:
 
 
 def _read(path: Path) -> Benchmark:
-    return read_model(Benchmark, path, "benchmark", _folder_problems)
+    return _with_own_data(read_model(Benchmark, path, "benchmark", _folder_problems), path)
+
+
+def _with_own_data(benchmark: Benchmark, path: Path) -> Benchmark:
+    """Return a benchmark whose data sets all have names, with those that it names by path.
+
+    Raises:
+        UserErrors: everything wrong with the files of data sets.
+    """
+    own: dict[Path, DatasetManifest] = {}
+    errors: list[UserError] = []
+    matrices = list(benchmark.matrices)
+    for index, matrix in enumerate(matrices):
+        data = dict(matrix.data)
+        for role, entry in data.items():
+            if not entry.name.endswith(".yaml"):
+                continue
+            file = (path.parent / entry.name).resolve()
+            try:
+                own[file] = own.get(file) or load_dataset(file)
+            except UserError as error:
+                errors += split(error)
+                continue
+            data[role] = entry.model_copy(update={"name": own[file].name})
+        matrices[index] = matrix.model_copy(update={"data": data})
+    if errors:
+        raise UserErrors(errors)
+    named = benchmark.model_copy(update={"matrices": tuple(matrices)})
+    named._own_data = tuple(own.values())
+    return named

@@ -37,6 +37,10 @@ def _name(text: str) -> str:
     return text
 
 
+def _data_name(text: str) -> str:
+    return text if text.endswith(".yaml") else _name(text)
+
+
 def _line(text: str) -> str:
     if not text.strip() or "\n" in text.strip():
         raise field_error(f"expected one line of text, found {quote(text)}", "write one")
@@ -83,6 +87,12 @@ _RATIO_TEXT = {"type": "string", "pattern": r"^[0-9.]+ ?/ ?[0-9.]+$"}
 Name: TypeAlias = Annotated[
     str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})
 ]
+DataName: TypeAlias = Annotated[
+    str,
+    AfterValidator(_data_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{NAME}$|\\.yaml$"}),
+]
+"""Name of a data set, or path of its file."""
 Line: TypeAlias = Annotated[str, AfterValidator(_line)]
 Question: TypeAlias = Annotated[
     str, AfterValidator(_question), WithJsonSchema({"type": "string", "pattern": "\\?$"})

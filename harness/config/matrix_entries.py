@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from harness.config.budget import BudgetEntry
-from harness.config.field_types import Fraction, Name, Values
+from harness.config.field_types import DataName, Fraction, Name, Values
 from harness.config.file_model import Problem, Strict, field_error
 from harness.config.strict_yaml import quote
 from harness.config.threat import CONTROLS
@@ -66,7 +66,10 @@ class Shorthand(Strict):
 class DataEntry(Shorthand):
     """Data set in a role. Short form: its name."""
 
-    name: Name = Field(description="Name of the data set; `gauntlet data` lists them.")
+    name: DataName = Field(
+        description="Name of the data set (`gauntlet data` lists them), or the path of its file, "
+        "seen from this one: `./my-data.yaml`."
+    )
     train_fraction: Fraction = Field(
         default=1.0,
         description="Share of the training set that is used, above 0 and up to 1. Default: 1.",

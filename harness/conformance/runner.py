@@ -98,7 +98,9 @@ class SmokeRunner:
             }
         )
         where = self.executor.name
-        self._plan = plan = make_plan(benchmark, self.catalog, self.workspace.data, executor=where)
+        self._plan = plan = make_plan(
+            benchmark, self.catalog, self.workspace.datasets, executor=where
+        )
         with tempfile.TemporaryDirectory(prefix="gauntlet-check-") as folder:
             recorder = Recorder(self.store, Path(folder), where, "cpu")
             scheduler = self.make_scheduler(plan, recorder)

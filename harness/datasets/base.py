@@ -174,7 +174,8 @@ class Dataset:
         name: its name.
         task: ``classification``, ``ranking`` or ``segmentation``.
         card: data card; its size is of what is here, else of the published set.
-        facts: sizes of what is here, else of the published set; ``None``: unknown until it is read.
+        facts: sizes of the published set, of your own data of what is here; ``None``: unknown.
+        here: sizes of what is here; ``None``: it is not here, or bundled.
         inputs: kind of input: ``images``, ``features`` or ``items`` (known by number).
         bundled: makes the splits of a set that comes with the harness; ``None``: it is stored.
         manifest: description of a set that is read from a source; ``None``: it is bundled.
@@ -185,6 +186,7 @@ class Dataset:
     card: Card
     facts: Facts | None
     inputs: str = "images"
+    here: Facts | None = None
     bundled: Callable[[], Splits] | None = None
     manifest: DatasetManifest | None = None
 

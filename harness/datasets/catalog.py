@@ -33,7 +33,7 @@ class Datasets:
         self._manifests: dict[str, DatasetManifest] = {}
         for manifest in manifests:
             known = self._manifests.get(manifest.name)
-            if manifest.name in BUNDLED or (known is not None and known is not manifest):
+            if manifest.name in BUNDLED or (known is not None and known != manifest):
                 what = f"there is another data set named {manifest.name}"
                 raise UserError(manifest.where(("name",)), what, "rename this one")
             self._manifests[manifest.name] = manifest

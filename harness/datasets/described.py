@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,29 +15,31 @@ from harness.datasets.base import Card, DataMissing, Dataset, Facts, input_kind
 
 
 def describe(manifest: DatasetManifest, root: Path) -> Dataset:
-    """Return a set's row: of the copy that is stored, else of the published set."""
-    try:
+    """Return a set's row, of the published set and of the copy that is stored."""
+    here, inputs = None, _inputs(manifest)
+    with contextlib.suppress(DataMissing):
         found = stored.read_facts(manifest.name, root)
-    except DataMissing:
-        facts, inputs = published_facts(manifest), _inputs(manifest)
-    else:
-        facts, inputs = stored_facts(found), input_kind(found["spec"])
+        here, inputs = stored_facts(found), input_kind(found["spec"])
+    published = published_facts(manifest)
+    shown = here or published
     card = Card(
         title=manifest.title,
         license=manifest.license,
         citation=manifest.citation,
         source=manifest.source,
-        size="unknown until it is read" if facts is None else size_line(facts, manifest.task),
+        size="unknown until it is read" if shown is None else size_line(shown, manifest.task),
         note=manifest.note or "",
     )
-    return Dataset(manifest.name, manifest.task, card, facts, inputs, manifest=manifest)
+    return Dataset(
+        manifest.name, manifest.task, card, published or here, inputs, here, manifest=manifest
+    )
 
 
 def stored_facts(found: Mapping[str, Any]) -> Facts:
     """Return the sizes of a stored set."""
     counts, spec = found["counts"], found["spec"]
-    sizes = (counts[part] for part in stored.PARTS)
-    return Facts(*sizes, spec["outputs"], tuple(spec["shape"]))
+    train, val, test = (counts[part] for part in stored.PARTS)
+    return Facts(train, val, test, spec["outputs"], tuple(spec["shape"]))
 
 
 def published_facts(manifest: DatasetManifest) -> Facts | None:

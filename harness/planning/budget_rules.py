@@ -2,7 +2,8 @@
 
 Types refuse values that are no limits at all (0 queries, a negative eps, 3 edits as a share). The
 rules depend on the data set: its shape, its classes, the size of its splits. Those are the
-published set's, so that a benchmark is right or wrong on all machines alike.
+published set's, so that a benchmark is right or wrong on all machines alike; of your own data, they
+are those of what is here.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness import datasets
 from harness.common.errors import UserError
 from harness.config.benchmark import Benchmark, Matrix
 from harness.config.budget import BudgetEntry, number_text
 from harness.config.file_model import Problem
 from harness.config.strict_yaml import Loc
 from harness.config.threat import THREATS
-from harness.datasets.base import Dataset
+from harness.datasets import Dataset, Datasets
+from harness.datasets.base import Facts
 from harness.judge.budget import TOLERANCE
 
 LEVELS = 255
@@ -44,6 +45,17 @@ class Context:
     test_inputs: bool = True
     labels: tuple[Dataset, ...] = ()
 
+    @property
+    def facts(self) -> Facts:
+        """Sizes of the data set."""
+        return facts_of(self.data)
+
+
+def facts_of(data: Dataset) -> Facts:
+    """Return the sizes of a data set; sets of unknown size have no rules."""
+    assert data.facts is not None
+    return data.facts
+
 
 Finding = tuple[str, str] | None
 """What is wrong and what to do, or nothing."""
@@ -52,7 +64,7 @@ Rule = Callable[[Any, Context], Finding]
 
 def _check_radius(eps: float, at: Context) -> Finding:
     """Refuse a ball around an input that holds the whole cube [0, 1]ⁿ: it limits nothing."""
-    shape = at.data.facts.shape
+    shape = at.facts.shape
     if not shape or at.budget is None:
         return None
     unit = "pixels" if len(shape) == 3 else "features"
@@ -79,7 +91,7 @@ def _check_tolerance(eps: float, at: Context) -> Finding:
 
 def _check_step(eps: float, at: Context) -> Finding:
     """Refuse a radius that rounding undoes: edited pictures are stored in steps of 1/255."""
-    pictures = len(at.data.facts.shape) == 3
+    pictures = len(at.facts.shape) == 3
     if not pictures or at.budget is None or not at.budget.edits or eps >= 0.5 / LEVELS:
         return None
     what = f"eps {number_text(eps)} is less than half a step of a stored pixel, 0.5/{LEVELS}"
@@ -87,7 +99,7 @@ def _check_step(eps: float, at: Context) -> Finding:
 
 
 def _check_patch(side: int, at: Context) -> Finding:
-    shape = at.data.facts.shape
+    shape = at.facts.shape
     if len(shape) != 3:
         return f"a patch on {at.data.name}, which has no pictures", "write norm and eps"
     height, width = shape[1:]
@@ -122,7 +134,7 @@ def _check_target(target: object, at: Context) -> Finding:
     if not isinstance(target, int):
         return None
     for data in at.labels:
-        classes = data.facts.outputs
+        classes = facts_of(data).outputs
         if target >= classes:
             what = f"target {target} is no class of {data.name}, which has {classes}"
             return what, f"write a number from 0 to {classes - 1}"
@@ -131,7 +143,7 @@ def _check_target(target: object, at: Context) -> Finding:
 
 def _check_examples(split: str) -> Rule:
     def rule(count: int | None, at: Context) -> Finding:
-        there = getattr(at.data.facts, split)
+        there = getattr(at.facts, split)
         if count is None or count <= there:
             return None
         name = {"test": "test", "val": "validation"}[split]
@@ -143,7 +155,7 @@ def _check_examples(split: str) -> Rule:
 
 def _check_train_fraction(fraction: float, at: Context) -> Finding:
     """Refuse fewer training examples than classes, which leave a class without any."""
-    facts = at.data.facts
+    facts = at.facts
     least = facts.outputs if at.data.task == "classification" else 1
     count = round(fraction * facts.train)
     if count >= least:
@@ -172,28 +184,30 @@ RULES: dict[str, tuple[Rule, ...]] = {
 """Key → rules on its value; for all other keys their type is rule enough."""
 
 
-def budget_errors(benchmark: Benchmark) -> list[UserError]:
+def budget_errors(benchmark: Benchmark, sets: Datasets) -> list[UserError]:
     """Return every limit of a benchmark that means nothing, with its place in the file."""
     return [
         UserError(benchmark.where(("matrices", index, *loc)), what, fix)
         for index, matrix in enumerate(benchmark.matrices)
-        for loc, what, fix in matrix_problems(matrix)
+        for loc, what, fix in matrix_problems(matrix, sets)
     ]
 
 
-def matrix_problems(matrix: Matrix) -> Iterator[Problem]:
+def matrix_problems(matrix: Matrix, sets: Datasets) -> Iterator[Problem]:
     """Apply the rules to a matrix; data sets that do not exist are reported elsewhere."""
-    for loc, value, at in _values(matrix):
+    for loc, value, at in _values(matrix, sets):
         for rule in RULES.get(str(loc[-1]), ()):
             if found := rule(value, at):
                 yield Problem(loc, *found)
                 break  # one line a value
 
 
-def _values(matrix: Matrix) -> Iterator[tuple[Loc, object, Context]]:
+def _values(matrix: Matrix, sets: Datasets) -> Iterator[tuple[Loc, object, Context]]:
     """Yield every value that a rule may check: its key path, the value, its context."""
-    found = {role: datasets.DATASETS.get(entry.name) for role, entry in matrix.data.items()}
-    known = {str(role): data for role, data in found.items() if data is not None}
+    found = {
+        str(role): sets.get(entry.name) for role, entry in matrix.data.items() if entry.name in sets
+    }
+    known = {role: data for role, data in found.items() if data.facts is not None}
     for role, entry in matrix.data.items():
         if role in known:
             yield ("data", role, "train_fraction"), entry.train_fraction, Context(known[role])
@@ -207,7 +221,7 @@ def _values(matrix: Matrix) -> Iterator[tuple[Loc, object, Context]]:
         labelled.append("attacker" if "attacker" in matrix.data else "public")
     at = Context(
         data=student,
-        train=round(matrix.data[edited].train_fraction * known[edited].facts.train),
+        train=round(matrix.data[edited].train_fraction * facts_of(known[edited]).train),
         test_inputs=threat.at_test is not None,
         labels=tuple(known[role] for role in dict.fromkeys(labelled) if role in known),
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 
-from harness import datasets
 from harness.config.benchmark import Matrix
 from harness.config.budget import BudgetEntry
 from harness.config.field_types import Value
 from harness.config.threat import THREATS, ThreatModel
+from harness.datasets import Dataset, Datasets
 from harness.planning.resolved_entry import ResolvedEntry
 
 DRAWING_HOOKS = ("build", "guard")
@@ -23,7 +23,7 @@ class MatrixContext:
     Attributes:
         matrix: the matrix as it is written.
         threat: its threat model.
-        task: task of the student's data set.
+        student: the student's data set.
         data: role → name of the data set.
         goal: label of the goal.
         knowledge: label of the attacker's knowledge.
@@ -32,19 +32,24 @@ class MatrixContext:
 
     matrix: Matrix
     threat: ThreatModel
-    task: str
+    student: Dataset
     data: Mapping[str, str]
     goal: str
     knowledge: str
     surrogate: ResolvedEntry | None
 
+    @property
+    def task(self) -> str:
+        """Task of the student's data set."""
+        return self.student.task
+
     @classmethod
-    def of(cls, matrix: Matrix, surrogate: ResolvedEntry | None) -> MatrixContext:
+    def of(cls, matrix: Matrix, sets: Datasets, surrogate: ResolvedEntry | None) -> MatrixContext:
         """Return the context of a matrix whose data sets exist."""
         return cls(
             matrix=matrix,
             threat=THREATS[matrix.threat_model],
-            task=datasets.get(matrix.data["student"].name).task,
+            student=sets.get(matrix.data["student"].name),
             data={role: entry.name for role, entry in matrix.data.items()},
             goal=matrix.goal.label,
             knowledge=matrix.knowledge.label,

@@ -7,9 +7,7 @@ import gc
 import itertools
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from harness import datasets
 from harness.common.errors import UserError, UserErrors
 from harness.common.keys import digest, judge_digest
 from harness.common.status import Status
@@ -19,6 +17,7 @@ from harness.config.environments import Environments, find_conflict
 from harness.config.field_types import Value
 from harness.config.manifest_parts import Weights
 from harness.config.threat import CONTROLS, THREATS
+from harness.datasets import DataMissing, Datasets
 from harness.judge import METHOD
 from harness.planning.attack_floor import find_thin
 from harness.planning.borrowed import Batch, batches_of
@@ -69,7 +68,7 @@ class Plan:
 def make_plan(
     benchmark: Benchmark,
     catalog: Catalog,
-    data_root: Path,
+    sets: Datasets,
     only: Only | None = None,
     device: str = "cpu",
     executor: str = "local",
@@ -79,7 +78,7 @@ def make_plan(
     Args:
         benchmark: the benchmark.
         catalog: the modules.
-        data_root: the folder of fetched data.
+        sets: the data sets of the checkout; those that the benchmark names by path are added.
         only: column → labels; only cells with one of the labels in each column are planned.
         device: ``cpu`` or ``cuda``; results differ, so keys do.
         executor: where stages will run; what is installed there is in their keys.
@@ -89,7 +88,8 @@ def make_plan(
         UserError: no planned cell has a label of ``only``.
     """
     environments = Environments(catalog, executor, device)
-    planner = _Planner(benchmark, environments, data_root, only or {})
+    sets = sets.including(benchmark.own_data)
+    planner = _Planner(benchmark, environments, sets, only or {})
     with pause_garbage_collection():
         return planner.plan()
 
@@ -135,14 +135,14 @@ class _Planner:
         self,
         benchmark: Benchmark,
         environments: Environments,
-        data_root: Path,
+        sets: Datasets,
         only: Only,
     ) -> None:
-        self.benchmark, self.only, self.data_root = benchmark, only, data_root
+        self.benchmark, self.only, self.sets = benchmark, only, sets
         self.environments = environments
         self.graph = Graph(environments.device, environments)
-        self.builder = StageBuilder(self.graph, data_root)
-        self.resolver = Resolver(benchmark, environments.catalog)
+        self.builder = StageBuilder(self.graph, sets)
+        self.resolver = Resolver(benchmark, environments.catalog, sets)
         self.cells: dict[str, Cell] = {}
         self.thin: dict[str, tuple[str, ...]] = {}
         self.approximate: set[str] = set()
@@ -153,7 +153,7 @@ class _Planner:
         self._judge = {"judge": judge_digest(), "method": METHOD}
 
     def plan(self) -> Plan:
-        errors = budget_errors(self.benchmark)
+        errors = budget_errors(self.benchmark, self.sets)
         for index, matrix in enumerate(self.benchmark.matrices):
             entries = self.resolver.resolve(index, matrix)
             if not errors and not self.resolver.errors:
@@ -169,7 +169,9 @@ class _Planner:
                     self.cells[cell.id] = cell
                 for cell in self._borrowed_cells(matrix, entries):
                     self.cells[cell.id] = cell
-                if kinds := find_thin(MatrixContext.of(matrix, entries.surrogate), entries):
+                if kinds := find_thin(
+                    MatrixContext.of(matrix, self.sets, entries.surrogate), entries
+                ):
                     self.thin[matrix.name] = kinds
         if errors or self.resolver.errors:
             raise UserErrors([*errors, *self.resolver.errors])
@@ -187,7 +189,7 @@ class _Planner:
     def _cells(self, matrix: Matrix, entries: ResolvedMatrix) -> Iterator[Cell]:
         ensembles = [Ensemble(name, members) for name, members in matrix.ensembles.items()]
         attacks: list[ResolvedEntry | Ensemble] = [*entries.attacks, *ensembles]
-        context = MatrixContext.of(matrix, entries.surrogate)
+        context = MatrixContext.of(matrix, self.sets, entries.surrogate)
         for victim, defense, budget, seed in itertools.product(
             entries.victims, entries.defenses, entries.budgets, matrix.seeds
         ):
@@ -209,7 +211,7 @@ class _Planner:
         """Yield the cells of defences that meet inputs made against another one."""
         if matrix.borrow == "none" or not THREATS[matrix.threat_model].borrows:
             return
-        context = MatrixContext.of(matrix, entries.surrogate)
+        context = MatrixContext.of(matrix, self.sets, entries.surrogate)
         attacks = [one for one in entries.attacks if one.name not in CONTROLS["attack"]]
         for victim, budget, seed in itertools.product(
             entries.victims, entries.budgets, matrix.seeds
@@ -371,9 +373,9 @@ class _Planner:
             self._missing[matrix.name] = None
             try:
                 self.builder.add_data(matrix)
-            except datasets.DataMissing as error:
+            except DataMissing as error:
                 # pages publish the reason: no folder of this machine belongs there
-                text = str(error).replace(str(self.data_root), "the data folder")
+                text = str(error).replace(str(self.sets.root), "the data folder")
                 self._missing[matrix.name] = text
         return self._missing[matrix.name]
 

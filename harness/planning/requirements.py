@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from harness import datasets
 from harness.config.budget import BudgetEntry
 from harness.config.manifest_parts import Requirement, matches
 from harness.planning.cell_setting import CellSetting
@@ -102,7 +101,7 @@ def find_unmet(s: CellSetting) -> str | None:
 
 def cell_facts(s: CellSetting) -> CellFacts:
     """Return the facts of a cell."""
-    data, budget = datasets.get(s.matrix.data["student"].name), s.budget.entry
+    data, budget = s.context.student, s.budget.entry
     oracle = s.threat.access == "oracle"
     return CellFacts(
         tasks=frozenset({data.task}),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from harness import datasets
 from harness.common.errors import UserError, split
 from harness.config.benchmark import Benchmark, Matrix
 from harness.config.budget import BudgetEntry
 from harness.config.catalog import Catalog
 from harness.config.matrix_entries import Adversary, Entry
 from harness.config.strict_yaml import Loc
+from harness.datasets import Datasets
 from harness.planning.cell_setting import CellBudget
 from harness.planning.resolved_entry import ResolvedEntry
 from harness.planning.weights import network_of, weights_recipe
@@ -42,10 +42,11 @@ class Resolver:
     Args:
         benchmark: the benchmark, which knows the places of its keys.
         catalog: the modules.
+        sets: the data sets.
     """
 
-    def __init__(self, benchmark: Benchmark, catalog: Catalog) -> None:
-        self.benchmark, self.catalog = benchmark, catalog
+    def __init__(self, benchmark: Benchmark, catalog: Catalog, sets: Datasets) -> None:
+        self.benchmark, self.catalog, self.sets = benchmark, catalog, sets
         self.errors: list[UserError] = []
 
     def resolve(self, index: int, matrix: Matrix) -> ResolvedMatrix:
@@ -130,7 +131,7 @@ class Resolver:
     def _check_data(self, matrix: Matrix, at: Loc) -> None:
         for role, data in matrix.data.items():
             try:
-                datasets.get(data.name)
+                self.sets.get(data.name)
             except UserError as error:
                 where = self.benchmark.where((*at, "data", role))
                 self.errors.append(UserError(where, error.what, error.fix))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from pathlib import Path
 from typing import TypeVar, cast
 
-from harness import datasets
 from harness.config.benchmark import Matrix
 from harness.config.field_types import Value
+from harness.datasets import Datasets
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
 from harness.planning.recipe import (
@@ -33,11 +32,11 @@ class SharedStages:
 
     Args:
         graph: where the stages go.
-        data_root: the folder of fetched data.
+        sets: the data sets.
     """
 
-    def __init__(self, graph: Graph, data_root: Path) -> None:
-        self.graph, self.data_root = graph, data_root
+    def __init__(self, graph: Graph, sets: Datasets) -> None:
+        self.graph, self.sets = graph, sets
         self._digests: dict[str, str] = {}
         self._known: dict[Hashable, object] = {}
 
@@ -51,7 +50,7 @@ class SharedStages:
         """Add the data stage of a role; the attacker's data are the public ones by default."""
         entry = matrix.data.get(role) or matrix.data["public"]  # type: ignore[call-overload]
         if entry.name not in self._digests:
-            self._digests[entry.name] = datasets.key_digest(entry.name, self.data_root)
+            self._digests[entry.name] = self.sets.key_digest(entry.name)
         recipe = DataRecipe(entry.name, self._digests[entry.name], float(entry.train_fraction))
         return self.once(
             ("data", recipe.name, recipe.train_fraction), lambda: self.graph.add("data", {}, recipe)

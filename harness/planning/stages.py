@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from harness.config.benchmark import Matrix
+from harness.datasets import Datasets
 from harness.planning.attacks import AttackStages
 from harness.planning.borrowed import Batch
 from harness.planning.cell_setting import CellSetting
@@ -47,11 +47,11 @@ class StageBuilder:
 
     Args:
         graph: where the stages go.
-        data_root: the folder of fetched data.
+        sets: the data sets.
     """
 
-    def __init__(self, graph: Graph, data_root: Path) -> None:
-        self.shared = SharedStages(graph, data_root)
+    def __init__(self, graph: Graph, sets: Datasets) -> None:
+        self.shared = SharedStages(graph, sets)
         self.networks = NetworkStages(self.shared)
         self.attacks = AttackStages(self.shared, self.networks)
         self.probes = ProbeStages(self.shared)

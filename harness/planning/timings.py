@@ -7,9 +7,9 @@ from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from harness import datasets
 from harness.common.keys import canonical_json
 from harness.config.field_types import Value
+from harness.datasets import BUNDLED
 from harness.planning.forecast import Forecast, Range
 from harness.planning.graph import Stage
 from harness.planning.plan import Plan
@@ -160,8 +160,9 @@ class Timings:
 
     def _size(self, name: str) -> Size | None:
         """Return a data set's size as runs have seen it; only bundled sets are loaded to count."""
-        if name not in self._data and datasets.get(name).bundled:
-            splits = datasets.load(name, Path())
+        known = BUNDLED.get(name)
+        if name not in self._data and known is not None and known.bundled is not None:
+            splits = known.bundled()
             counts = {p: float(len(getattr(splits, p).ids)) for p in ("train", "val", "test")}
             shape = splits.spec["shape"]
             assert isinstance(shape, list)
