@@ -109,9 +109,9 @@ class Compare(Strict):
     """Pairs drawn from labelled pictures, for ranking."""
 
     attribute: Line = Field(description="What is compared, for example `speed limit`.")
-    values: dict[int, int] = Field(
-        description="Label → value; +1 means that the first picture's is larger. Pictures of other "
-        "labels are left out."
+    values: dict[str, int] = Field(
+        description="Class, as the source or `classes` names it → value; +1 means that the first "
+        "picture's is larger. Pictures of other classes are left out."
     )
     pairs: dict[Part, Count] = Field(description="Split → number of pairs, drawn by hash.")
 

@@ -72,8 +72,8 @@ def _split_rows(layout: Comparisons, source: Source, listed: Rows) -> Rows:
     cut = [part for part in PARTS[1:] if part not in listed and getattr(rules, part)]
     for part in (*listed, *cut):
         if not rows[part]:
-            what = f"{len(flat):,} rows leave none for {part}"
-            raise UserError(str(source.folder), what, "give the whole list")
+            what = f"its lists leave no row for {part}"
+            raise UserError(str(source.folder), what, "give the whole lists")
     if cut:
         source.remarks.say(f"{' and '.join(cut)} cut from the training list")
     return rows
