@@ -400,6 +400,14 @@ class RankedFeatures(Layout):
         "that of the file.",
     )
 
+    def problems(self) -> Iterator[Problem]:
+        """Check that the variables are different ones, and that there are pairs."""
+        names = (self.features, self.labels, self.ranks, self.train)
+        if len(set(names)) < len(names):
+            yield Problem((), "names one variable twice", "name four different ones")
+        if not self.pairs:
+            yield Problem(("pairs",), "expected numbers by split, found {}", "write {train: 300}")
+
 
 class LayoutEntry(Strict):
     """One layout, under its own name."""

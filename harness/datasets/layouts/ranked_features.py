@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +17,7 @@ from harness.datasets.examples import Source
 from harness.datasets.hashing import unequal_pairs
 from harness.datasets.layouts.comparison_arrays import store_comparisons
 from harness.datasets.mat_files import labels_from_one, read_mat
-from harness.datasets.source_files import SourceFile
-from harness.datasets.stored import Facts, file_sha256
+from harness.datasets.stored import Facts
 from harness.datasets.templates import Templates
 from harness.datasets.walk import find_matches
 
@@ -53,9 +50,8 @@ def write(layout: RankedFeatures, source: Source, out: Path) -> Facts | None:
     source.mistakes.check()
     if not found:
         return None
-    with _as_file(found[0], out) as path:
-        items = _read_items(layout, path, found[0].where, len(attributes))
-        digest = file_sha256(path)
+    blob, where = found[0].read(), found[0].where
+    items = _read_items(layout, blob, where, len(attributes))
     train, other = np.flatnonzero(items.train), np.flatnonzero(~items.train)
     rows: dict[Part, NDArray[np.intp]] = {"train": train, "val": train, "test": other}
     x, pairs = _scale(items.x, items.train), _draw_pairs(layout, name, items.rank, rows)
@@ -70,28 +66,14 @@ def write(layout: RankedFeatures, source: Source, out: Path) -> Facts | None:
             source.remarks.say(f"few items, hence {len(y):,} of {wanted:,} {part} pairs")
     facts = store_comparisons(source, pairs, keys, {}, out)
     spec = comparison_spec(attributes, x.shape[1:])
-    return {"spec": spec, "files": {layout.file: digest}, **facts}
+    return {"spec": spec, "files": {layout.file: hashlib.sha256(blob).hexdigest()}, **facts}
 
 
-@contextmanager
-def _as_file(file: SourceFile, out: Path) -> Iterator[Path]:
-    """Give a file of a source a path, also one that is in an archive."""
-    if isinstance(file.content, Path):
-        yield file.content
-        return
-    with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        path = Path(scratch) / Path(file.name).name
-        path.write_bytes(file.read())
-        yield path
-
-
-def _read_items(layout: RankedFeatures, path: Path, where: str, attributes: int) -> _Items:
-    found = read_mat(path, (layout.features, layout.labels, layout.ranks, layout.train))
-    x = found[layout.features].astype(np.float64)
-    ranks, train = found[layout.ranks].astype(np.int64), found[layout.train].ravel() != 0
-    labels = labels_from_one(
-        found[layout.labels].ravel(), ranks.shape[-1], f"{where}: {layout.labels}"
-    )
+def _read_items(layout: RankedFeatures, blob: bytes, where: str, attributes: int) -> _Items:
+    names = (layout.features, layout.labels, layout.ranks, layout.train)
+    features, labels, ranks, used = read_mat(blob, where, names).values()
+    x, train = features.astype(np.float64), used.ravel() != 0
+    labels = labels_from_one(labels.ravel(), ranks.shape[-1], f"{where}: {layout.labels}")
     wanted = {
         layout.features: (len(x), layout.feature_count or x.shape[-1]),
         layout.labels: (len(x),),
@@ -104,10 +86,14 @@ def _read_items(layout: RankedFeatures, path: Path, where: str, attributes: int)
             raise UserError(where, what, "give the original file")
     if not np.isfinite(x).all():
         raise UserError(where, f"its {layout.features} has values that are no numbers", "mend them")
+    if not (np.isfinite(ranks) & (ranks == np.rint(ranks))).all():
+        raise UserError(
+            where, f"its {layout.ranks} has values that are no whole numbers", "round them"
+        )
     if not 0 < train.sum() < len(train):
         what = f"its {layout.train} leaves no items for {'test' if train.any() else 'train'}"
         raise UserError(where, what, "give the original file")
-    return _Items(x, train, ranks[:, labels])
+    return _Items(x, train, ranks.astype(np.int64)[:, labels])
 
 
 def _scale(x: NDArray[np.float64], train: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -31,6 +31,23 @@ def test_a_mistake_of_comparisons_is_one_line(changes, place, words, tmp_path):
     assert words in line, line
 
 
+@pytest.mark.parametrize(
+    ("changes", "place", "words"),
+    [
+        ({"ranks": "x"}, "", "one variable twice"),
+        ({"pairs": {}}, ".pairs", "numbers by split"),
+        ({"pairs": {"all": 3}}, ".pairs.all", "train"),
+        ({"file": "/a.mat"}, ".file", "below the source"),
+    ],
+)
+def test_a_mistake_of_ranked_features_is_one_line(changes, place, words, tmp_path):
+    good = {"file": "a.mat", "features": "x", "labels": "y", "ranks": "r", "train": "t"}
+    layout = {"ranked_features": good | {"pairs": {"train": 3}} | changes}
+    line = refused(tmp_path, layouts=[layout], classes=["taste"])
+    assert f": layouts[0].ranked_features{place}:" in line, line
+    assert words in line, line
+
+
 def test_attributes_need_names(tmp_path):
     line = refused(tmp_path, layouts=[{"comparisons": GOOD}])
     assert ": classes:" in line, line

@@ -124,6 +124,7 @@ MAT_FILES: dict[str, dict[str, object]] = {
     "pubfig-other-items": WHOLE | {"feat": np.zeros((700, 542))},
     "pubfig-other-attributes": WHOLE | {"relative_ordering": np.tile(np.arange(8), (10, 1))},
     "pubfig-not-a-number": WHOLE | {"feat": np.full((772, 542), np.nan)},
+    "pubfig-half-ranks": WHOLE | {"relative_ordering": np.tile(np.arange(8) / 2, (11, 1))},
     "pubfig-no-training": WHOLE | {"used_for_training": np.zeros(772)},
 }
 """Code → variables of a file that is refused."""
@@ -155,7 +156,7 @@ def test_mutated_mat_files_are_read_or_refused(tmp_path):
             blob[at] = chance.integers(0, 256)
         path.write_bytes(blob[: chance.integers(1, len(blob))] if chance.random() < 0.2 else blob)
         try:
-            read_mat(path, ["feat"])
+            read_mat(path, "a.mat", ["feat"])
         except UserError as error:
             refusals.append(str(error))
     assert len(refusals) > 100
