@@ -8,7 +8,8 @@ from pathlib import Path
 
 from harness.common.errors import UserError
 from harness.config.dataset_layouts import PARTS, Comparisons, Part
-from harness.datasets.comparison_lists import Comparison, Grammar, parse_list
+from harness.datasets.comparison_columns import Grammar
+from harness.datasets.comparison_lists import Comparison, parse_list
 from harness.datasets.examples import Example, Found, Source
 from harness.datasets.names import fold
 from harness.datasets.templates import Templates

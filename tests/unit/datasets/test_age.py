@@ -137,15 +137,15 @@ def test_every_form_of_age_gives_the_same_arrays(form, age_root, tmp_path):
 
 
 def test_validation_is_cut_with_all_rows_of_a_pair(tmp_path):
-    rows = "".join(f"001A02.JPG,002A05.JPG,1,{n},1\n003A10.JPG,00{n}A0{n}.JPG,-1,0,1\n"
-                   for n in range(4, 10))  # fmt: skip
+    rows = "".join(f"003A10.JPG,00{n}A0{n}.JPG,{label},0,1\n" for n in range(4, 10)
+                   for label in (1, -1))  # fmt: skip
     images = {f"imgs/00{n}A0{n}.JPG": image(str(n)) for n in range(4, 10)}
     files = {"train/clean_0.txt": rows.encode(), "test.txt": AGE["test_age.txt"]}
     source = write_folder(tmp_path / "source", files | AGE_IMAGES | images)
     splits = fetch("age-unvoted", tmp_path / "root", source)
     assert "val cut from the training list" in manifest(tmp_path / "root", "age-unvoted")["note"]
     own = {part: groups(split) for part, split in parts(splits).items()}
-    assert (len(splits.train.y), len(splits.val.y)) in ((6, 6), (11, 1))  # one of 7 pairs
+    assert (len(splits.train.y), len(splits.val.y)) == (10, 2)  # one of 6 pairs
     assert len(set(own["val"])) == 1
 
 

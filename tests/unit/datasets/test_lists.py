@@ -9,7 +9,8 @@ import pytest
 
 from harness import datasets
 from harness.config.dataset_layouts import Comparisons
-from harness.datasets.comparison_lists import Grammar, flip_line, majority, parse_list
+from harness.datasets.comparison_columns import Grammar
+from harness.datasets.comparison_lists import flip_line, majority, parse_list
 from harness.datasets.listing import comparison_lines, flip_lines, format_rows, row_columns
 from harness.datasets.mistakes import Mistakes
 from harness.judge.metrics import flip_mask
