@@ -14,7 +14,7 @@ from harness.config.dataset import Picture
 from harness.config.dataset_layouts import Table, Tables, template_fields
 from harness.datasets.examples import Box, Example, Found, Pieces, Source
 from harness.datasets.listed_labels import Labels, read_labels
-from harness.datasets.listed_pictures import Places, read_box
+from harness.datasets.listed_pictures import Boxes, Places
 from harness.datasets.listed_rows import Rows, append_rows, join_rows
 from harness.datasets.mat_files import read_mat_table
 from harness.datasets.picture_formats import is_picture
@@ -153,7 +153,7 @@ class _Examples:
     def __init__(self, rows: Rows, labels: Labels, groups: Sequence[str], source: Source) -> None:
         self.rows, self.labels, self.groups, self.source = rows, labels, groups, source
         self.picture = source.manifest.picture or Picture()
-        self.splits = rows.texts("split")
+        self.boxes, self.splits = Boxes(rows, self.picture), rows.texts("split")
         self.kept: list[Example] = []
         self.cut: dict[int, Box] = {}
         """Number of an example → box that is cut out of its picture."""
@@ -167,7 +167,7 @@ class _Examples:
         label = self.labels[row]
         box = None
         with self.source.mistakes.gather():
-            box = read_box(self.rows, row, self.picture)
+            box = self.boxes.read(row)
         if label is None:
             return None
         cut = box if self.picture.boxes else None
