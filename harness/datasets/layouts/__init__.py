@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from harness.config.dataset_layouts import Layout
 from harness.datasets.examples import Found, Source
-from harness.datasets.layouts import class_folders, tables
+from harness.datasets.layouts import class_folders, comparisons, ranked_features, tables
 from harness.datasets.stored import Facts
 from harness.datasets.write_examples import write_examples
 
@@ -47,6 +47,8 @@ def labelled(find: Callable[[L, Source], Found | None]) -> Write:
 
 READERS: dict[str, Reader] = {
     "class_folders": Reader(1, labelled(class_folders.find)),
+    "comparisons": Reader(1, comparisons.write),
+    "ranked_features": Reader(1, ranked_features.write),
     "tables": Reader(1, labelled(tables.find)),
 }
 """Layout in a manifest → its reader."""
