@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from harness.common.errors import UserError
-from harness.config.dataset_layouts import LABELLED, TASKS_OF_LAYOUT, LayoutEntry, Part
+from harness.config.dataset_layouts import LABELLED, TASKS_OF_LAYOUT, LayoutEntry, NumberKey, Part
 from harness.config.field_types import (
     AnyValue,
     Count,
@@ -110,7 +110,7 @@ class Compare(Strict):
     """Pairs drawn from labelled pictures, for ranking."""
 
     attribute: Line = Field(description="What is compared, for example `speed limit`.")
-    values: dict[int, int] = Field(
+    values: dict[NumberKey, int] = Field(
         description="Label → value; +1 means that the first picture's is larger. Pictures of other "
         "labels are left out."
     )

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from harness.config.field_types import Count, List, NonEmpty, Task
 from harness.config.file_model import Problem, Strict, field_error
@@ -47,6 +47,10 @@ def _texts(found: object) -> tuple[str, ...]:
     return tuple(str(one) for one in listed)
 
 
+def _number(found: object) -> object:
+    return int(found) if isinstance(found, str) and re.fullmatch(r"-?[0-9]{1,9}", found) else found
+
+
 def _column(found: object) -> str | int:
     if isinstance(found, str) or (type(found) is int and found >= 1):
         return found
@@ -75,7 +79,9 @@ Texts: TypeAlias = Annotated[
     PlainValidator(_texts),
     WithJsonSchema({"anyOf": [_TEXT_OR_NUMBER, {"type": "array", "items": _TEXT_OR_NUMBER}]}),
 ]
-Byte: TypeAlias = Annotated[int, Field(ge=0, le=255)]
+NumberKey: TypeAlias = Annotated[int, BeforeValidator(_number)]
+"""Whole number as a key, which the YAML reader returns as text."""
+Byte: TypeAlias = Annotated[NumberKey, Field(ge=0, le=255)]
 Column: TypeAlias = Annotated[str | int, PlainValidator(_column), WithJsonSchema(_TEXT_OR_NUMBER)]
 Void: TypeAlias = Annotated[
     tuple[int, ...] | None,

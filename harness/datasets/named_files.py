@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from harness.common.errors import UserError
 from harness.config.dataset_layouts import ArrayPair, Layout, Part
-from harness.datasets.archives import unreadable_error
 from harness.datasets.examples import Source
 from harness.datasets.source_files import SourceFile, find_files
 from harness.datasets.stored import file_sha256
@@ -67,7 +66,7 @@ def find_named(
 
 
 def find_pairs(
-    source: Source, layout: Layout, pairs: dict[Part, ArrayPair]
+    source: Source, layout: Layout, pairs: dict[Part, ArrayPair], *, largest: int = LARGEST
 ) -> dict[Part, FilePair]:
     """Return the files of each split that is in a source; one file without the other is a mistake.
 
@@ -75,8 +74,10 @@ def find_pairs(
         source: the source.
         layout: the layout.
         pairs: split → names of its files.
+        largest: limit of a file's size in bytes.
     """
-    found = find_named(source, layout, {name for one in pairs.values() for name in (one.x, one.y)})
+    names = {name for one in pairs.values() for name in (one.x, one.y)}
+    found = find_named(source, layout, names, largest=largest)
     complete: dict[Part, FilePair] = {}
     for part, pair in pairs.items():
         match [name for name in (pair.x, pair.y) if name not in found]:
@@ -107,7 +108,8 @@ def read_named(file: SourceFile) -> bytes:
     try:
         unpacked = _gunzip(blob)
     except zlib.error as error:
-        raise unreadable_error(file.where, error) from error
+        what = f"cannot be read ({error})"
+        raise UserError(file.where, what, "give a whole, readable file") from error
     if len(unpacked) > LARGEST:
         raise UserError(file.where, f"unpacks to over {LARGEST:,} bytes", "give smaller files")
     return unpacked

@@ -83,7 +83,7 @@ def _one_line(where: str) -> Iterator[None]:
 
 def _on_disk(stream: IO[bytes], where: str) -> IO[bytes]:
     """Copy a stream into a file that goes with its last map, up to the limit."""
-    copy = tempfile.TemporaryFile()
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - its map keeps it
     for _ in range(0, LARGEST + 1, 1 << 20):
         if not (block := stream.read(1 << 20)):
             copy.seek(0)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from harness.config.dataset_layouts import Layout
 from harness.datasets.examples import Found, Source
-from harness.datasets.layouts import class_folders
+from harness.datasets.layouts import arrays, class_folders, idx, label_maps, torchvision_files
 from harness.datasets.stored import Facts
 from harness.datasets.write_examples import write_examples
 
@@ -46,6 +46,10 @@ def labelled(find: Callable[[L, Source], Found | None]) -> Write:
 
 
 READERS: dict[str, Reader] = {
+    "arrays": Reader(1, labelled(arrays.find)),
     "class_folders": Reader(1, labelled(class_folders.find)),
+    "idx": Reader(1, labelled(idx.find)),
+    "label_maps": Reader(1, labelled(label_maps.find)),
+    "torchvision": Reader(1, labelled(torchvision_files.find)),
 }
 """Layout in a manifest → its reader."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
-
 from harness.common.errors import UserError
+from harness.config.dataset import Picture
 from harness.config.dataset_layouts import LabelMaps
 from harness.datasets.class_maps import VOID, class_table, fit_map, to_classes
 from harness.datasets.examples import Example, Found, Source
-from harness.datasets.image_files import read_class_map
+from harness.datasets.image_files import picture_size, read_class_map
 from harness.datasets.source_files import SourceFile
 from harness.datasets.templates import Templates
-from harness.datasets.walk import Pictures, find_matches
+from harness.datasets.walk import Decoded, Pictures, find_matches, picture_form
 
 _WORDS = {"x": "picture", "y": "class map"}
 
@@ -45,10 +43,16 @@ def find(layout: LabelMaps, source: Source) -> Found | None:
     names = sorted(examples)
     numbers = {pairs[name][field][0]: (number,) for number, name in enumerate(names)
                for field in _WORDS}  # fmt: skip
-    maps = {pair["y"][0] for pair in pairs.values()}
-    read = PairFiles(layout, source, both, numbers, maps)
-    return Found([examples[name] for name in names], layout.class_names(), read.read, read.files,
-                 void=VOID)  # fmt: skip
+    maps = frozenset(pair["y"][0] for pair in pairs.values())
+    files = Pictures(source, both, numbers, mapped=True)
+    decode = PairDecoder(layout, source, files, maps)
+    return Found(
+        [examples[name] for name in names],
+        layout.class_names(),
+        lambda wanted: files.read(wanted, decode),
+        files.files,
+        void=VOID,
+    )
 
 
 def _check_complete(
@@ -64,55 +68,42 @@ def _check_complete(
                 source.mistakes.add(UserError(where, f"there is no {word} for it", fix))
 
 
-class PairFiles(Pictures):
-    """Pictures and class maps of a source, read in the order in which they lie there.
+class PairDecoder:
+    """Decoder of pictures and class maps, which arrive in any order, from threads.
 
     Args:
         layout: the layout.
         source: the source.
-        templates: templates of both.
-        numbers: name → number of the pair.
-        maps: names of the class maps.
+        files: the files.
+        maps: names of the class maps among them.
     """
 
     def __init__(
-        self,
-        layout: LabelMaps,
-        source: Source,
-        templates: Templates,
-        numbers: dict[str, tuple[int]],
-        maps: Collection[str],
+        self, layout: LabelMaps, source: Source, files: Pictures, maps: frozenset[str]
     ) -> None:
-        super().__init__(source, templates, numbers, mapped=True)
-        self.maps = maps
+        self.files, self.maps = files, maps
         self.table = class_table(layout)
-        self._sizes: dict[int, tuple[tuple[int, int], str]] = {}
+        self.picture = source.manifest.picture or Picture()
+        self.size = picture_form(source).size
+        self._seen: dict[int, tuple[tuple[int, int], str]] = {}
 
-    def decode(self, blob: bytes, file: SourceFile, number: int) -> tuple[str, Any]:
-        """Decode a picture or a class map to the stored form.
+    def __call__(self, file: SourceFile, blob: bytes, number: int) -> Decoded:
+        """Decode a file to the stored form.
 
         Raises:
             UserError: it is damaged, or of another size than the other of the pair.
         """
-        is_map = self.templates.strip(file.name) in self.maps
-        if not is_map:
-            field, pixels = super().decode(blob, file, number)
+        if self.files.templates.strip(file.name) not in self.maps:
+            decoded, size = self.files.decode(file, blob, number), picture_size(blob)
         else:
-            values, said = read_class_map(blob, file.where, self.form.size)
-            self.source.remarks.add(said)
-            picture = self.source.manifest.picture
+            values, remarks = read_class_map(blob, file.where, self.size)
+            size = values.shape[1], values.shape[0]
             classes = to_classes(values, self.table, file.where)
-            field, pixels = "y", fit_map(classes, picture and picture.resize)
-        self._check_size(blob, file, number)
-        return field, pixels
-
-    def _check_size(self, blob: bytes, file: SourceFile, number: int) -> None:
-        """Compare the size of a file that was read with that of the other of its pair."""
-        size = picture_size(blob)
-        other = self._sizes.pop(number, None)
-        if other is None:
-            self._sizes[number] = size, file.where
-        elif other[0] != size:
-            sizes = [f"{width}x{height}" for width, height in (size, other[0])]
-            what = f"is {sizes[0]} pixels, and {other[1]} is {sizes[1]}"
-            raise UserError(file.where, what, "give both at one size")
+            decoded = Decoded("y", fit_map(classes, self.picture.resize), remarks)
+        # one call, as two threads may have the two files
+        other_size, other = self._seen.setdefault(number, (size, file.where))
+        if other_size != size:
+            sizes = [f"{width}x{height}" for width, height in (size, other_size)]
+            what = f"is {sizes[0]} pixels, and {other} is {sizes[1]}"
+            raise UserError(file.where, what, "give a picture and its class map at one size")
+        return decoded

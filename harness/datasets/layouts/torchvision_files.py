@@ -8,7 +8,7 @@ from __future__ import annotations
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from harness.datasets.archives import BROKEN, refuse_link, unreadable_error
 from harness.datasets.array_rows import Rows, find_rows
 from harness.datasets.examples import Found, Source
 from harness.datasets.stored import file_sha256
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
 
 LARGEST = 1 << 30
 """Limit of what an archive unpacks to, in bytes; that of CIFAR-10 has 186 MB."""
@@ -48,10 +51,12 @@ def find(layout: Torchvision, source: Source) -> Found | None:
     return None
 
 
-def _read(kind: Any, folder: Path, source: Source, files: dict[str, str]) -> Found | None:
+def _read(
+    kind: type[CIFAR10], folder: Path, source: Source, files: dict[str, str]
+) -> Found | None:
     where = str(folder / kind.base_folder)
     try:
-        sets: dict[Part, Any] = {
+        sets: dict[Part, CIFAR10] = {
             "train": kind(folder, train=True), "test": kind(folder, train=False)
         }  # fmt: skip
     except RuntimeError as error:
