@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
+from harness.config.dataset import Picture
 from harness.config.dataset_layouts import Part
 from harness.datasets.class_maps import VOID, fit_map
 from harness.datasets.examples import Found, Source, from_rows
@@ -66,15 +67,16 @@ def find_rows(
             _check_labels(rows.y_where, labels[part], len(classes), label_from)
     if source.mistakes.count:
         return None
+    picture = source.manifest.picture or Picture()
     arrays = {part: (rows.x, labels[part]) for part, rows in parts.items()}
     if source.manifest.task != "segmentation":
         arrays = {part: (x, y - label_from) for part, (x, y) in arrays.items()}
 
     def fit(field: str, values: Values) -> Values:
         if field == "x":
-            return _fit_picture(source, convert(values))
+            return _fit_picture(source, convert(values), picture)
         numbers = np.where(values == VOID, VOID, values - label_from).astype(np.uint8)
-        return fit_map(numbers, source.manifest.picture and source.manifest.picture.resize)
+        return fit_map(numbers, picture.resize)
 
     return from_rows(arrays, classes, files, fit)
 
@@ -147,15 +149,15 @@ def _check_labels(where: str, y: Values, count: int, label_from: int) -> None:
         raise UserError(where, what, fix)
 
 
-def _fit_picture(source: Source, values: Values) -> Values:
-    """Return pixels in the stored form; a picture file of them is read where that is another."""
-    form = picture_form(source)
-    picture = source.manifest.picture
-    resized = picture is not None and picture.resize is not None
-    if values.ndim == 1 or (len(values) == form.channels and not resized):
+def _fit_picture(source: Source, values: Values, picture: Picture) -> Values:
+    """Return pixels in the stored form.
+
+    Where that is another, they are read as a picture file, so that its rules hold.
+    """
+    if values.ndim == 1 or (len(values) == picture.channels and picture.resize is None):
         return values
     channels, height, width = values.shape
     head = f"P{6 if channels == 3 else 5}\n{width} {height}\n255\n".encode()
-    read = read_picture(head + values.transpose(1, 2, 0).tobytes(), "a row", form)
+    read = read_picture(head + values.transpose(1, 2, 0).tobytes(), "a row", picture_form(source))
     source.remarks.add(read.remarks)
     return read.pixels

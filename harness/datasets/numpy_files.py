@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+import mmap
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,8 +119,9 @@ def _map(stream: IO[bytes], where: str) -> NDArray[Any]:
         raise UserError(where, what, "give the whole file: this one is truncated or damaged")
     if not wanted:
         return np.empty(shape, dtype)
-    order = "F" if fortran else "C"
-    return np.memmap(stream, dtype, "r", start, shape, order)
+    order: Literal["F", "C"] = "F" if fortran else "C"
+    whole = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    return np.frombuffer(whole, dtype, offset=start).reshape(shape, order=order)
 
 
 def _pickled(where: str) -> UserError:

@@ -54,9 +54,9 @@ def compare_with_published(
         return
     owners = {digest: one.title for one in known if one.published is not None
               for digest in one.published.sha256.values()}  # fmt: skip
-    for part, digest in contents.items():
-        own = published.sha256.get(part)
-        if digest != own and digest in owners:
+    for part in PARTS:
+        digest = contents.get(part, "")
+        if digest in owners and digest != published.sha256.get(part):
             yield f"its {part} examples are those of {owners[digest]}"
     other = [
         f"{counts[part]:,} of {count:,} {part} examples"

@@ -18,7 +18,6 @@ from harness.datasets.layouts import READERS
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.published import compare_with_published, contents_digests
 
-
 Known = tuple[DatasetManifest, ...]
 
 
@@ -51,9 +50,7 @@ def fetch(
     stored.write_entry(manifest.name, root, partial(_write, manifest, folder, tuple(known)))
 
 
-def _write(
-    manifest: DatasetManifest, folder: Path | None, known: Known, out: Path
-) -> stored.Facts:
+def _write(manifest: DatasetManifest, folder: Path | None, known: Known, out: Path) -> stored.Facts:
     if folder is not None:
         if not folder.is_dir():
             raise UserError(str(folder), "is not a folder", "give the folder with the data")
@@ -82,7 +79,7 @@ def _read(manifest: DatasetManifest, folder: Path, known: Known, out: Path) -> s
             "note": source.remarks.note(),
             **facts,
         }
-    kinds = " or ".join(entry.kind for entry in manifest.layouts)
+    kinds = " or ".join(dict.fromkeys(entry.kind for entry in manifest.layouts))
     fix = f"see what its file says of {kinds}; `gauntlet data` names the source"
     raise UserError(str(folder), f"nothing in it is {manifest.name}", fix)
 

@@ -73,7 +73,7 @@ def _pattern(template: str, layout: Layout, endings: Collection[str]) -> str:
 
     def field(match: re.Match[str]) -> str:
         name = match[1]
-        if name in seen:
+        if name and name in seen:
             return f"(?P={name})"
         seen.add(name)
         kind = "|".join(map(re.escape, words)) if name == "split" else "[^/]+"

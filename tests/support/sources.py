@@ -66,6 +66,11 @@ def all_sets(root: Path) -> Datasets:
     return Datasets(root, found)
 
 
+def key(name: str, root: Path) -> str:
+    """Return the digest of a fetched set of this checkout that stage keys hold."""
+    return Datasets(root, [description(name)]).key_digest(name)
+
+
 def description(name: str) -> DatasetManifest:
     """Return the YAML file of a data set of this checkout."""
     return load_dataset(ROOT / "benchmarks" / "data" / f"{name}.yaml")

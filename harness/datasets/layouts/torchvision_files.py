@@ -51,9 +51,7 @@ def find(layout: Torchvision, source: Source) -> Found | None:
     return None
 
 
-def _read(
-    kind: type[CIFAR10], folder: Path, source: Source, files: dict[str, str]
-) -> Found | None:
+def _read(kind: type[CIFAR10], folder: Path, source: Source, files: dict[str, str]) -> Found | None:
     where = str(folder / kind.base_folder)
     try:
         sets: dict[Part, CIFAR10] = {
