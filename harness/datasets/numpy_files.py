@@ -23,6 +23,7 @@ from harness.datasets.source_files import SourceFile
 
 LARGEST = 1 << 33
 """Limit of an array in bytes."""
+MAGIC = b"\x93NUMPY"
 PICKLE = b"\x80"
 """First byte of a pickle of protocol 2 or later."""
 _DAMAGE = (ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError,
@@ -42,7 +43,7 @@ def read_npy(file: SourceFile) -> NDArray[Any]:
             return _map(stream, file.where)
     blob = read_named(file)
     with _one_line(file.where):
-        return _map(_on_disk(io.BytesIO(blob), file.where), file.where)
+        return _map_copy(io.BytesIO(blob), file.where)
 
 
 def read_npz(file: SourceFile, keys: list[str]) -> dict[str, NDArray[Any]]:
@@ -65,7 +66,7 @@ def read_npz(file: SourceFile, keys: list[str]) -> dict[str, NDArray[Any]]:
                     continue
                 where = f"{file.where}: {key}"
                 with archive.open(names[key]) as member:
-                    arrays[key] = _map(_on_disk(member, where), where)
+                    arrays[key] = _map_copy(member, where)
             if not arrays:
                 fix = suggest(keys[0], list(names), "its keys are")
                 raise UserError(file.where, f"has no {' and no '.join(keys)}", fix)
@@ -82,22 +83,26 @@ def _one_line(where: str) -> Iterator[None]:
         raise UserError(where, what, "write it anew with numpy.save or numpy.savez") from error
 
 
-def _on_disk(stream: IO[bytes], where: str) -> IO[bytes]:
-    """Copy a stream into a file that goes with its last map, up to the limit."""
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - its map keeps it
-    for _ in range(0, LARGEST + 1, 1 << 20):
-        if not (block := stream.read(1 << 20)):
-            copy.seek(0)
-            return copy
-        copy.write(block)
-    copy.close()
-    raise UserError(where, f"unpacks to over {LARGEST:,} bytes", "split it")
+def _map_copy(stream: IO[bytes], where: str) -> NDArray[Any]:
+    """Map a copy of a stream in a temporary file, which goes with its last map."""
+    with tempfile.TemporaryFile() as copy:
+        while block := stream.read(1 << 20):
+            copy.write(block)
+            if copy.tell() > LARGEST:
+                what = f"unpacks to over {LARGEST:,} bytes"
+                raise UserError(where, what, "give smaller arrays")
+        copy.seek(0)
+        return _map(copy, where)
 
 
 def _map(stream: IO[bytes], where: str) -> NDArray[Any]:
     """Map the array in an open file; refuse what NumPy would unpickle."""
-    if stream.read(1) == PICKLE:
+    first = stream.read(len(MAGIC))
+    if first.startswith(PICKLE):
         raise _pickled(where)
+    if first != MAGIC:
+        what = "is not a NumPy file" if first else "is empty"
+        raise UserError(where, what, "write it with numpy.save")
     stream.seek(0)
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
