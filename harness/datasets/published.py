@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from harness.common.files import load_array
 from harness.config.dataset import DatasetManifest
 from harness.config.dataset_layouts import PARTS
+from harness.datasets.stored import read_rows
 
 
 def contents_digests(folder: Path) -> dict[str, str]:
@@ -24,12 +23,13 @@ def contents_digests(folder: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for part in PARTS:
-        x, y = (load_array(folder / f"{part}_{field}.npy") for field in "xy")
+        paths = [folder / f"{part}_{field}.npy" for field in "xy"]
+        x, y = (load_array(path) for path in paths)
         if not len(x) or len(x) != len(y) or x.ndim < 2:
             continue
         rows = sorted(
-            hashlib.sha256(np.ascontiguousarray(inputs).tobytes() + labels.tobytes()).digest()
-            for inputs, labels in zip(x, y, strict=True)
+            hashlib.sha256(inputs + labels).digest()
+            for inputs, labels in zip(*map(read_rows, paths), strict=True)
         )
         found[part] = hashlib.sha256(b"".join(rows)).hexdigest()
     return found
