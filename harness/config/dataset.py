@@ -17,7 +17,6 @@ from harness.config.field_types import (
     Line,
     Name,
     NonEmpty,
-    NonEmptySet,
     Set,
     Task,
 )
@@ -33,6 +32,7 @@ MOST = 4096
 """Largest side of a stored picture."""
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Share: TypeAlias = Annotated[Fraction | Count, Field(union_mode="left_to_right")]
 Side: TypeAlias = Annotated[int, Field(ge=1, le=MOST)]
 
 
@@ -94,14 +94,15 @@ class Picture(Strict):
 class SplitRules(Strict):
     """Splits that the source does not give, cut from training by hash."""
 
-    val: Fraction | None = Field(
+    val: Share | None = Field(
         default=None,
         description="Share of the training examples of each class that becomes validation, where "
-        "the source has none. Default: none.",
+        "the source has none; a whole number: so many of each class. Where examples have groups, "
+        "groups are counted. Default: none.",
     )
-    test: Fraction | None = Field(
+    test: Share | None = Field(
         default=None,
-        description="Share of each class that becomes the test split, where the source has none. "
+        description="Share or number of each class that becomes the test split, likewise. "
         "Default: none.",
     )
 
@@ -134,8 +135,10 @@ class Download(Strict):
     """Download by torchvision, where the terms allow it."""
 
     torchvision: str = Field(description="Class of `torchvision.datasets`, for example `GTSRB`.")
-    splits: NonEmptySet[AnyValue] = Field(
-        description="Values of its argument `split`, or of `train` (`true`, `false`)."
+    splits: Set[AnyValue] = Field(
+        default=(),
+        description="Values of its argument `split`, or of `train` (`true`, `false`). Default: it "
+        "has neither.",
     )
 
 
@@ -218,7 +221,8 @@ class DatasetManifest(Strict):
         if self.compare is not None and self.task != "ranking":
             what = f"means nothing for task: {self.task}"
             yield Problem(("compare",), what, "remove it; it is for ranking")
-        if (self.splits.val or 0) + (self.splits.test or 0) >= 1:
+        shares = [self.splits.val or 0, self.splits.test or 0]
+        if sum(share for share in shares if isinstance(share, float)) >= 1:
             yield Problem(("splits",), "shares leave nothing to train on", "give smaller ones")
 
 

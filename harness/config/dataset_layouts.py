@@ -21,6 +21,11 @@ Part: TypeAlias = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
 _FIELD = re.compile(r"\{([A-Za-z_]*)\}")
+PICTURE_FIELD = re.compile(r"\{([A-Za-z][A-Za-z_0-9]*)(?::0([1-9]))?\}")
+"""Field of a picture's place: its name, and the digits of a number."""
+
+BOX, SIZE = {"x1", "y1", "x2", "y2"}, {"width", "height"}
+"""Columns of a box, and of the picture that it counts in."""
 
 
 def template_fields(template: str) -> list[str]:
@@ -38,6 +43,28 @@ def _template(text: str) -> str:
         what = f"expected a path below the source with fields in braces, found {quote(text)}"
         raise field_error(what, "write for example {split}/{class}/{name}.png")
     return text
+
+
+def picture_fields(template: str) -> list[str]:
+    """Return the names of the fields of a picture's place.
+
+    >>> picture_fields("jpg/image_{id:05}.jpg")
+    ['id']
+    """
+    return [name for name, _ in PICTURE_FIELD.findall(template)]
+
+
+def _templates(found: object) -> tuple[str, ...]:
+    texts = _texts(found)
+    if not texts:
+        raise field_error("expected a path below the source, found []", "add one")
+    return tuple(_template(text) for text in texts)
+
+
+def _picture_paths(found: object) -> tuple[str, ...]:
+    texts = _texts(found)
+    _templates([PICTURE_FIELD.sub(r"{\1}", text) for text in texts])
+    return texts
 
 
 def _texts(found: object) -> tuple[str, ...]:
@@ -82,6 +109,11 @@ Texts: TypeAlias = Annotated[
 NumberKey: TypeAlias = Annotated[int, BeforeValidator(_number)]
 """Whole number as a key, which the YAML reader returns as text."""
 Byte: TypeAlias = Annotated[NumberKey, Field(ge=0, le=255)]
+_TEXTS = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+)
+Templates: TypeAlias = Annotated[tuple[str, ...], PlainValidator(_templates), _TEXTS]
+PicturePaths: TypeAlias = Annotated[tuple[str, ...], PlainValidator(_picture_paths), _TEXTS]
 Column: TypeAlias = Annotated[str | int, PlainValidator(_column), WithJsonSchema(_TEXT_OR_NUMBER)]
 Void: TypeAlias = Annotated[
     tuple[int, ...] | None,
@@ -143,47 +175,101 @@ class ClassFolders(Layout):
 class Table(Strict):
     """List of examples: text in columns, or arrays of a MATLAB file."""
 
-    file: Template = Field(
-        description="The file, for example `images.txt` or `Images/{}/GT-{class}.csv`; fields of "
-        "its name belong to all of its rows."
+    file: Templates = Field(
+        description="Template of the file, for example `images.txt` or `Images/{}/GT-{}.csv`, or "
+        "alternatives, of which the first that is there is read; also gzipped. What its fields say "
+        "belongs to all of its rows."
     )
     columns: dict[str, Column] = Field(
         description="Field → heading of its column, or its number from 1 where the list has no "
-        "headings, or (`.mat`) the name of its variable. Fields: `path`, `label`, `split`, "
-        "`group`, `id` (joins several tables), `x1`, `y1`, `x2`, `y2` (a box in pixels, with its "
-        "last column and row), `pixels` (this and all columns that follow: height, width, channel),"
-        " and others for `pictures` and `group`."
+        "headings, or (`.mat`) the name of its variable. Fields: `path`; `label` (a number or a "
+        "name) and `class` (its name); `split`; `group`; `id`, which joins all tables that have "
+        "it (`.mat` without it: the number of the row from 1); `x1`, `y1`, `x2`, `y2`, a box in "
+        "pixels with its last column and row, and `width`, `height` of the picture that it counts "
+        "in; `pixels`: this and all columns that follow, by row, column and channel. Others are "
+        "for `pictures` and `group`."
     )
-    separator: Literal["comma", "semicolon", "tab", "space"] | None = Field(
-        default=None, description="What is between columns. Default: what the first line shows."
+    path: Template | None = Field(
+        default=None,
+        description="Template that the column `path` fits, whose fields its row gets, for example "
+        "`{class}/{}`. Default: it says nothing.",
+    )
+    separator: Literal["comma", "semicolon", "tab", "space", "line"] | None = Field(
+        default=None,
+        description="What is between columns; `line`: there is one column. Default: what the first "
+        "line has most of.",
     )
     split: Part | None = Field(default=None, description="Split of all rows. Default: not said.")
     skip: int = Field(
         default=0, ge=0, description="Lines before the first that counts. Default: 0."
     )
 
+    def fields(self) -> set[str]:
+        """Return all fields that a row has."""
+        found = {*self.columns, *template_fields(self.path or "")}
+        found.update(*(template_fields(file) for file in self.file))
+        return (found | ({"split"} if self.split else set())) - {""}
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that each field is said once and that a box is whole."""
+        if (box := BOX & set(self.columns)) and box != BOX:
+            yield Problem(("columns",), f"has {', '.join(sorted(box))} of a box", "give all four")
+        if len(SIZE & set(self.columns)) == 1:
+            yield Problem(("columns",), "has one side of the picture", "give width and height")
+        if self.path is not None and "path" not in self.columns:
+            yield Problem(("path",), "there is no column path", "add it to columns, or remove this")
+        if self.split is not None and "split" in self.columns:
+            yield Problem(("split",), "columns has it too", "leave one of them")
+
 
 class Tables(Layout):
     """Pictures that lists name, with a label in a column."""
 
-    tables: NonEmpty[Table] = Field(description="The lists.")
-    pictures: Template | None = Field(
-        default="{path}",
+    tables: NonEmpty[Table] = Field(
+        description="The lists. Those with an `id` must all be there; of others, one is enough."
+    )
+    pictures: PicturePaths | None = Field(
+        default=("{path}",),
         description="Where the picture of a row lies, from its fields; `{folder}` is the list's "
-        "own, `{id:05}` a number with leading zeros. `null`: the list has the pixels. Default: "
-        "`{path}`.",
+        "own, `{id:05}` a number with leading zeros. Of several, the first that is there. `null`: "
+        "the list has the pixels. Default: `{path}`.",
     )
     label_from: int = Field(
-        default=0, description="First label, where labels are numbers: 0 or 1. Default: 0."
+        default=0,
+        ge=0,
+        le=1,
+        description="First label, where labels are numbers: 0 or 1. Default: 0.",
     )
     group: str | None = Field(
-        default=None, description="Group of a row, from its fields. Default: the column `group`."
+        default=None,
+        description="Group of a row, from its fields, for example `{label}/{track}`; rows of "
+        "tables without them have none. Default: the column `group`.",
     )
     absent: Literal["error", "leave_out"] = Field(
         default="error",
         description="What to do about listed pictures that are not there: `leave_out` reads what "
-        "is there, and says how many were not. Default: `error`.",
+        "is there, and says how many were not; classes that are named and have no picture are left "
+        "out too, unless `class_count` or `classes` fixes them. Default: `error`.",
     )
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that rows have what pictures, labels and groups are made from."""
+        known = set[str]().union({"folder"}, *(table.fields() for table in self.tables))
+        known |= {"id"} if any(table.file[0].endswith(".mat") for table in self.tables) else set()
+        joined = sum("id" in table.fields() for table in self.tables)
+        if self.pictures is None and joined > 1:
+            yield Problem(("tables",), "rows of pixels are joined with others", "leave one id")
+        if not known & {"label", "class"}:
+            yield Problem(("tables",), "no column has labels", "add label or class")
+        if (self.pictures is None) != ("pixels" in known):
+            what = "of rows of pixels is null" if self.pictures else "null needs a column pixels"
+            yield Problem(("pictures",), what, "change it, or columns")
+        made = [("pictures", name) for one in self.pictures or () for name in picture_fields(one)]
+        made += [("group", name) for name in template_fields(self.group or "")]
+        for key, name in made:
+            if name not in known:
+                fix = f"use of {', '.join(sorted(known))}"
+                yield Problem((key,), f"no table has {{{name}}}", fix)
 
 
 class LabelMaps(Layout):

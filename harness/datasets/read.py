@@ -91,6 +91,6 @@ def _download(manifest: DatasetManifest, folder: Path) -> None:
     assert download is not None  # checked by fetch
     make = getattr(torchvision.datasets, download.torchvision)
     with wrap_download_errors(manifest.name):
-        for split in download.splits:
+        for split in download.splits or (None,):
             key = "train" if isinstance(split, bool) else "split"
-            make(folder, download=True, **{key: split})
+            make(folder, download=True, **({} if split is None else {key: split}))

@@ -9,7 +9,14 @@ from typing import Any, TypeVar
 
 from harness.config.dataset_layouts import Layout
 from harness.datasets.examples import Found, Source
-from harness.datasets.layouts import arrays, class_folders, idx, label_maps, torchvision_files
+from harness.datasets.layouts import (
+    arrays,
+    class_folders,
+    idx,
+    label_maps,
+    tables,
+    torchvision_files,
+)
 from harness.datasets.stored import Facts
 from harness.datasets.write_examples import write_examples
 
@@ -51,5 +58,6 @@ READERS: dict[str, Reader] = {
     "idx": Reader(1, labelled(idx.find)),
     "label_maps": Reader(1, labelled(label_maps.find)),
     "torchvision": Reader(1, labelled(torchvision_files.find)),
+    "tables": Reader(1, labelled(tables.find)),
 }
 """Layout in a manifest → its reader."""
