@@ -15,6 +15,7 @@ from harness.datasets import stored
 from harness.datasets.base import manual_download_error, wrap_download_errors
 from harness.datasets.examples import Source
 from harness.datasets.layouts import READERS
+from harness.datasets.layouts.expected import expected_files
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.published import compare_with_published, contents_digests
 
@@ -79,9 +80,8 @@ def _read(manifest: DatasetManifest, folder: Path, known: Known, out: Path) -> s
             "note": source.remarks.note(),
             **facts,
         }
-    kinds = " or ".join(dict.fromkeys(entry.kind for entry in manifest.layouts))
-    fix = f"see what its file says of {kinds}; `gauntlet data` names the source"
-    raise UserError(str(folder), f"nothing in it is {manifest.name}", fix)
+    what = f"nothing in it is {manifest.name}"
+    raise UserError(str(folder), what, f"give a folder with {expected_files(manifest)}")
 
 
 def _download(manifest: DatasetManifest, folder: Path) -> None:

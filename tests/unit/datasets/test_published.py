@@ -6,6 +6,7 @@ import json
 
 from harness.config.dataset import load_dataset
 from harness.datasets import read
+from harness.datasets.layouts.expected import expected_files
 from tests.support.own_data import describe, picture
 from tests.support.small_images import idx_files, image_files
 from tests.support.sources import DATA, description, manifest, shared, write_folder
@@ -52,6 +53,12 @@ def test_other_contents_and_another_known_set_are_named(tmp_path):
     assert facts["note"] == "its test examples are those of One"
     _, facts = stored(tmp_path, "own", files_of(0), [one])
     assert facts["note"] == ""
+
+
+def test_every_layout_says_what_it_looks_for():
+    for path in DATA.glob("*.yaml"):
+        said = expected_files(load_dataset(path)).split("; or ")
+        assert all(said), path
 
 
 def test_real_mnist_is_whole_and_known_under_another_name(tmp_path):

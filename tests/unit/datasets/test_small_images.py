@@ -16,10 +16,12 @@ from tests.support.small_images import (
     assert_disjoint,
     assert_true_to_source,
     cifar_batches,
+    encoded,
     idx_bytes,
     idx_files,
     image_files,
     md5,
+    pixels,
 )
 from tests.support.sources import (
     description,
@@ -133,6 +135,41 @@ def test_cifar_batches(form, tmp_path, trusted_cifar):
     else:
         write_tar(source / "cifar-10-python.tar.gz", trusted_cifar)
     assert_true_to_source("cifar10", fetch("cifar10", tmp_path / "root", source), row_key)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_cifar_rows_of_pixels(packed, tmp_path):
+    rows = [
+        ",".join(map(str, [row % 10, *pixels("cifar10", "test", row).ravel().tolist()]))
+        for row in range(10)
+    ]
+    text = "\n".join(rows).encode()
+    files = {"cifar10_test.csv.gz": gzip.compress(text)} if packed else {"cifar10_test.csv": text}
+    splits = fetch("cifar10", tmp_path / "root", write_folder(tmp_path / "source", files))
+    assert splits.test.y.tolist() == [*range(10)]
+    for row, x in enumerate(splits.test.x):
+        assert np.array_equal(x.transpose(1, 2, 0), pixels("cifar10", "test", row))
+    assert "10 of 10,000 test examples" in manifest(tmp_path / "root", "cifar10")["note"]
+
+
+def test_cifar_pictures_with_a_list_of_labels(tmp_path):
+    names = description("cifar10").classes
+    listed = "".join(f"{row + 1},{names[row % 10]}\n" for row in range(25))
+    files = {"trainLabels.csv": f"id,label\n{listed}".encode()}
+    for row in range(20):
+        blob = encoded("cifar10", "train", row, "png")
+        files[f"train_1000samples/{row + 1}.png"] = blob
+    source = tmp_path / "source"
+    write_tar(source / "a.tar.xz", files)
+    splits = fetch("cifar10", tmp_path / "root", source)
+    assert [len(split.y) for split in parts(splits).values()] == [10, 10, 0]
+    for split in (splits.train, splits.val):
+        assert sorted(split.y.tolist()) == [*range(10)]
+        for x, y in zip(split.x, split.y.tolist(), strict=True):
+            made = [pixels("cifar10", "train", row).transpose(2, 0, 1) for row in (y, y + 10)]
+            assert any(np.array_equal(x, one) for one in made)
+    note = manifest(tmp_path / "root", "cifar10")["note"]
+    assert "5 of 25 listed pictures are not there" in note
 
 
 def test_cifar_batches_with_an_unknown_md5_are_not_unpickled(tmp_path):
