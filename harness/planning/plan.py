@@ -49,6 +49,7 @@ class Plan:
         environments: the environment of each stage.
         thin: matrix → kinds of attacks that it lacks (``attack_floor.KINDS``); only thin ones.
         approximate: names of the defences that declare approximate gradients.
+        sets: the data sets that its matrices may name.
         released: ``VICTIM/WEIGHTS`` → what manifests say of it, of the weights that are rows.
     """
 
@@ -58,6 +59,7 @@ class Plan:
     environments: Environments
     thin: Mapping[str, tuple[str, ...]]
     approximate: frozenset[str]
+    sets: Datasets
     released: Mapping[str, Weights] = field(default_factory=dict)
 
     def needed(self, cells: list[Cell]) -> list[str]:
@@ -183,6 +185,7 @@ class _Planner:
             self.environments,
             self.thin,
             frozenset(self.approximate),
+            self.sets,
             self.released,
         )
 
