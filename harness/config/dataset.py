@@ -31,6 +31,7 @@ FOLDER = "benchmarks/data"
 MOST = 4096
 """Largest side of a stored picture."""
 
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share: TypeAlias = Annotated[Fraction | Count, Field(union_mode="left_to_right")]
 Side: TypeAlias = Annotated[int, Field(ge=1, le=MOST)]
 
@@ -131,6 +132,11 @@ class Published(Strict):
     train: int = Field(default=0, ge=0, description="Training examples. Default: 0.")
     val: int = Field(default=0, ge=0, description="Validation examples. Default: 0.")
     test: int = Field(default=0, ge=0, description="Test examples. Default: 0.")
+    sha256: dict[Part, Sha256] = Field(
+        default_factory=dict,
+        description="Split → digest of its stored examples in any order, which `manifest.json` of "
+        "a stored set says under `contents`. Default: counts are compared alone.",
+    )
 
 
 class Download(Strict):
