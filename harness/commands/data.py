@@ -68,7 +68,8 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
     if data.manifest is None:
         console.print(f"{name} is bundled: nothing to fetch", highlight=False)
         return
-    read.fetch(data.manifest, workspace.data, from_dir)
+    known = [one.manifest for one in sets if one.manifest is not None]
+    read.fetch(data.manifest, workspace.data, from_dir, known)
     print_stored(sets, data.name, console)
 
 

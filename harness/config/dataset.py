@@ -31,6 +31,7 @@ FOLDER = "benchmarks/data"
 MOST = 4096
 """Largest side of a stored picture."""
 
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share: TypeAlias = Annotated[Fraction | Count, Field(union_mode="left_to_right")]
 Side: TypeAlias = Annotated[int, Field(ge=1, le=MOST)]
 
@@ -118,9 +119,9 @@ class Compare(Strict):
     """Pairs drawn from labelled pictures, for ranking."""
 
     attribute: Line = Field(description="What is compared, for example `speed limit`.")
-    values: dict[int, int] = Field(
-        description="Label → value; +1 means that the first picture's is larger. Pictures of other "
-        "labels are left out."
+    values: dict[str, int] = Field(
+        description="Class, as the source or `classes` names it → value; +1 means that the first "
+        "picture's is larger. Pictures of other classes are left out."
     )
     pairs: dict[Part, Count] = Field(description="Split → number of pairs, drawn by hash.")
 
@@ -131,6 +132,11 @@ class Published(Strict):
     train: int = Field(default=0, ge=0, description="Training examples. Default: 0.")
     val: int = Field(default=0, ge=0, description="Validation examples. Default: 0.")
     test: int = Field(default=0, ge=0, description="Test examples. Default: 0.")
+    sha256: dict[Part, Sha256] = Field(
+        default_factory=dict,
+        description="Split → digest of its stored examples in any order, which `manifest.json` of "
+        "a stored set says under `contents`. Default: counts are compared alone.",
+    )
 
 
 class Download(Strict):
@@ -220,6 +226,9 @@ class DatasetManifest(Strict):
             elif self.task == "ranking" and entry.kind in LABELLED and self.compare is None:
                 what = f"{entry.kind} has labels, and ranking needs comparisons"
                 yield Problem(("compare",), what, "add compare, with the value of each label")
+            elif self.task == "ranking" and entry.kind not in LABELLED and not self.classes:
+                what = "ranking needs the names of its attributes"
+                yield Problem(("classes",), what, "add them in the order of their numbers")
         if self.compare is not None and self.task != "ranking":
             what = f"means nothing for task: {self.task}"
             yield Problem(("compare",), what, "remove it; it is for ranking")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,11 @@ from harness.datasets import stored
 from harness.datasets.base import manual_download_error, wrap_download_errors
 from harness.datasets.examples import Source
 from harness.datasets.layouts import READERS
+from harness.datasets.layouts.expected import expected_files
 from harness.datasets.mistakes import Mistakes
+from harness.datasets.published import compare_with_published, contents_digests
+
+Known = tuple[DatasetManifest, ...]
 
 
 def reading_digest(manifest: DatasetManifest) -> str:
@@ -23,13 +28,19 @@ def reading_digest(manifest: DatasetManifest) -> str:
     return hashlib.sha256(canonical_json([manifest.reading(), readers])).hexdigest()
 
 
-def fetch(manifest: DatasetManifest, root: Path, from_dir: Path | None) -> None:
+def fetch(
+    manifest: DatasetManifest,
+    root: Path,
+    from_dir: Path | None,
+    known: Iterable[DatasetManifest] = (),
+) -> None:
     """Read a set from a folder, or download it, and store it in one step.
 
     Args:
         manifest: the set.
         root: data root.
         from_dir: folder with the source; ``None``: the manifest's own, or a download.
+        known: descriptions of other sets: a copy of one of them is named as such.
 
     Raises:
         UserError: there is no source, or all that is wrong with it.
@@ -37,52 +48,40 @@ def fetch(manifest: DatasetManifest, root: Path, from_dir: Path | None) -> None:
     folder = from_dir or manifest.source_folder()
     if folder is None and manifest.download is None:
         raise manual_download_error(manifest.name, manifest.source)
-    stored.write_entry(manifest.name, root, partial(_write, manifest, folder))
+    stored.write_entry(manifest.name, root, partial(_write, manifest, folder, tuple(known)))
 
 
-def _write(manifest: DatasetManifest, folder: Path | None, out: Path) -> stored.Facts:
+def _write(manifest: DatasetManifest, folder: Path | None, known: Known, out: Path) -> stored.Facts:
     if folder is not None:
         if not folder.is_dir():
             raise UserError(str(folder), "is not a folder", "give the folder with the data")
-        return {"source": str(folder), **_read(manifest, folder, out)}
+        return {"source": str(folder), **_read(manifest, folder, known, out)}
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         _download(manifest, Path(scratch))
-        return {"source": "download", **_read(manifest, Path(scratch), out)}
+        return {"source": "download", **_read(manifest, Path(scratch), known, out)}
 
 
-def _read(manifest: DatasetManifest, folder: Path, out: Path) -> stored.Facts:
+def _read(manifest: DatasetManifest, folder: Path, known: Known, out: Path) -> stored.Facts:
     """Read the first layout that is there."""
     for entry in manifest.layouts:
         source = Source(manifest, folder, Mistakes(str(folder)))
         facts = READERS[entry.kind].write(entry.layout, source, out)
         if facts is None:
             continue
-        _compare_with_published(manifest, facts, source)
+        counts, contents = facts["counts"], contents_digests(out)
+        assert isinstance(counts, dict)
+        for sentence in compare_with_published(manifest, counts, contents, known):
+            source.remarks.say(sentence)
         return {
             "task": manifest.task,
             "reading": reading_digest(manifest),
             "layout": entry.kind,
+            "contents": contents,
             "note": source.remarks.note(),
             **facts,
         }
-    kinds = " or ".join(entry.kind for entry in manifest.layouts)
-    fix = f"see what its file says of {kinds}; `gauntlet data` names the source"
-    raise UserError(str(folder), f"nothing in it is {manifest.name}", fix)
-
-
-def _compare_with_published(manifest: DatasetManifest, facts: stored.Facts, source: Source) -> None:
-    """Say that a set is not the published one, by its counts."""
-    counts, published = facts["counts"], manifest.published
-    assert isinstance(counts, dict)
-    if published is None:
-        return
-    other = [
-        f"{counts[part]:,} of {count:,} {part} examples"
-        for part in stored.PARTS
-        if counts[part] != (count := getattr(published, part))
-    ]
-    if other:
-        source.remarks.say(f"not the published set: {', '.join(other)}")
+    what = f"nothing in it is {manifest.name}"
+    raise UserError(str(folder), what, f"give a folder with {expected_files(manifest)}")
 
 
 def _download(manifest: DatasetManifest, folder: Path) -> None:
