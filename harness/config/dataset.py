@@ -13,7 +13,6 @@ from harness.config.dataset_layouts import LABELLED, TASKS_OF_LAYOUT, LayoutEntr
 from harness.config.field_types import (
     AnyValue,
     Count,
-    Fraction,
     Line,
     Name,
     NonEmpty,
@@ -32,7 +31,22 @@ MOST = 4096
 """Largest side of a stored picture."""
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Share: TypeAlias = Annotated[Fraction | Count, Field(union_mode="left_to_right")]
+
+
+def _share(found: object) -> float | int:
+    share = isinstance(found, float) and 0 < found < 1
+    if isinstance(found, int | float) and (share or (type(found) is int and found >= 1)):
+        return found
+    what = f"expected a share below 1, or a number of examples, found {quote(found)}"
+    raise field_error(what, "write for example 0.1, or 20")
+
+
+Share: TypeAlias = Annotated[
+    float | int,
+    PlainValidator(_share),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
+]
+"""Share of the examples of each class, below 1; or their number."""
 Side: TypeAlias = Annotated[int, Field(ge=1, le=MOST)]
 
 
