@@ -168,6 +168,8 @@ def refused() -> dict[str, tuple[dict[str, bytes], dict[str, object], str]]:
         "npy-one-hot": ({"y.npy": npy(np.eye(3, dtype=int)[LABELS])}, {}, "y.npy"),
         "npy-float-labels": ({"y.npy": npy(LABELS / 1)}, {}, "y.npy"),
         "npy-negative-label": ({"y.npy": npy(LABELS - 1)}, {}, "y.npy"),
+        "npy-label-of-no-class": ({"y.npy": npy(LABELS + (1 << 60))}, {}, "y.npy"),
+        "npy-bad-header": ({"x.npy": npy(PIXELS).replace(b"(6, 3", b"(6,(3")}, {}, "x.npy"),
         "npy-label-below-first": ({}, {"label_from": 1}, "y.npy"),
         "npy-nan": ({"x.npy": npy(np.full(PIXELS.shape, np.nan))}, {"values": "unit"}, "x.npy"),
         "npy-256": ({"x.npy": npy(PIXELS.astype(int) + 200)}, {}, "x.npy"),
