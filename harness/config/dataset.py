@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from harness.common.errors import UserError
-from harness.config.dataset_layouts import LABELLED, TASKS_OF_LAYOUT, LayoutEntry, NumberKey, Part
+from harness.config.dataset_layouts import LABELLED, TASKS_OF_LAYOUT, LayoutEntry, Part
 from harness.config.field_types import (
     AnyValue,
     Count,
@@ -119,9 +119,9 @@ class Compare(Strict):
     """Pairs drawn from labelled pictures, for ranking."""
 
     attribute: Line = Field(description="What is compared, for example `speed limit`.")
-    values: dict[NumberKey, int] = Field(
-        description="Label → value; +1 means that the first picture's is larger. Pictures of other "
-        "labels are left out."
+    values: dict[str, int] = Field(
+        description="Class, as the source or `classes` names it → value; +1 means that the first "
+        "picture's is larger. Pictures of other classes are left out."
     )
     pairs: dict[Part, Count] = Field(description="Split → number of pairs, drawn by hash.")
 
@@ -226,6 +226,9 @@ class DatasetManifest(Strict):
             elif self.task == "ranking" and entry.kind in LABELLED and self.compare is None:
                 what = f"{entry.kind} has labels, and ranking needs comparisons"
                 yield Problem(("compare",), what, "add compare, with the value of each label")
+            elif self.task == "ranking" and entry.kind not in LABELLED and not self.classes:
+                what = "ranking needs the names of its attributes"
+                yield Problem(("classes",), what, "add them in the order of their numbers")
         if self.compare is not None and self.task != "ranking":
             what = f"means nothing for task: {self.task}"
             yield Problem(("compare",), what, "remove it; it is for ranking")

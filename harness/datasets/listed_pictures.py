@@ -63,7 +63,7 @@ class Places:
         Raises:
             UserError: the row names nothing, or something that is no part of the source.
         """
-        names = [name.removeprefix("./") for fill in self._fills if (name := fill(row))]
+        names = [_plain(name) for fill in self._fills if (name := fill(row))]
         for name in names:
             if re.match(r"/|[A-Za-z]:", name) or "\\" in name or ".." in name.split("/"):
                 what = f"names {name}, which is no path below the source"
@@ -74,6 +74,11 @@ class Places:
         if not names:
             raise UserError(self._rows.where(row), "names no picture", "mend the row")
         return names
+
+
+def _plain(name: str) -> str:
+    """Return a name without parts that mean the folder itself."""
+    return "/".join(part for part in name.split("/") if part != ".") if "./" in name else name
 
 
 def _compile(template: str, rows: Rows) -> Fill:
@@ -97,57 +102,69 @@ def _compile(template: str, rows: Rows) -> Fill:
     return fill
 
 
-def read_box(rows: Rows, row: int, picture: Picture) -> Box | None:
-    """Return the box of a row, in pixels of the file if it is cut out, else of what is stored.
+class Boxes:
+    """Boxes of the rows of lists.
 
-    Raises:
-        UserError: it is no box, or nothing says in what size of the picture it counts.
+    Args:
+        rows: the rows.
+        picture: form in which their pictures are stored.
     """
-    texts = [rows.texts(name)[row] for name in ("x1", "y1", "x2", "y2")]
-    if None in texts:
-        return None
-    left, top, right, bottom = (_whole(text, rows, row) for text in texts)
-    if not (0 <= left <= right and 0 <= top <= bottom):
-        what = f"its box is {left}, {top} to {right}, {bottom}"
-        raise UserError(rows.where(row), what, "give left, top, right and bottom in pixels")
-    box = (left, top, right + 1, bottom + 1)
-    if picture.boxes or (picture.resize is None and picture.size is None):
-        return box
-    sides = [rows.texts(name)[row] for name in ("width", "height")]
-    if None in sides:
-        if picture.resize is None:
+
+    def __init__(self, rows: Rows, picture: Picture) -> None:
+        self._rows, self._picture = rows, picture
+        self._edges, self._sides = (
+            [rows.texts(name) for name in names] if names[0] in rows.fields else []
+            for names in (("x1", "y1", "x2", "y2"), ("width", "height"))
+        )
+
+    def read(self, row: int) -> Box | None:
+        """Return the box of a row, in pixels of the file if it is cut out, else of what is stored.
+
+        Raises:
+            UserError: it is no box, or nothing says in what size of the picture it counts.
+        """
+        texts = [column[row] for column in self._edges]
+        if not texts or None in texts:
+            return None
+        where, picture = self._rows.where(row), self._picture
+        left, top, right, bottom = (_whole(text, where) for text in texts)
+        if not (0 <= left <= right and 0 <= top <= bottom):
+            what = f"its box is {left}, {top} to {right}, {bottom}"
+            raise UserError(where, what, "give left, top, right and bottom in pixels")
+        box = (left, top, right + 1, bottom + 1)
+        if picture.boxes:
             return box
-        what = "has a box, and its picture is resized by an unknown factor"
-        raise UserError(rows.where(row), what, "add columns width and height, or picture.boxes")
-    width, height = (_whole(side, rows, row) for side in sides)
-    if min(width, height) < 1:
-        what = f"its picture is {width}x{height} pixels"
-        raise UserError(rows.where(row), what, "mend the row")
-    return _stored_box(box, (width, height), picture)
+        sides = [column[row] for column in self._sides]
+        if not sides or None in sides:
+            if picture.resize is None:
+                return box
+            what = "has a box, and its picture is resized by an unknown factor"
+            raise UserError(where, what, "add columns width and height, or picture.boxes")
+        width, height = (_whole(side, where) for side in sides)
+        if min(width, height) < 1:
+            raise UserError(where, f"its picture is {width}x{height} pixels", "mend the row")
+        return _stored_box(box, (width, height), picture)
 
 
 def _stored_box(box: Box, size: tuple[int, int], picture: Picture) -> Box:
     """Return a box of a picture of this size as a box of the stored picture."""
-    target = picture.resize or picture.size
-    offsets = (0, 0)
+    sides = picture.resize or picture.size or size
+    limits = (sides, sides) if isinstance(sides, int) else sides
+    target: Sequence[int] = limits
     if isinstance(picture.resize, int):
-        short = min(size)
-        stored = [int(picture.resize * side / short) for side in size]
-        offsets = tuple(round((side - picture.resize) / 2) for side in stored)  # type: ignore[assignment]
-        limits = (picture.resize, picture.resize)
-    else:
-        assert target is not None  # checked by read_box
-        limits = (target, target) if isinstance(target, int) else target
-        stored = list(limits)
-    left, top, right, bottom = (
-        min(max(to_pixel(edge * stored[axis] / size[axis]) - offsets[axis], 0), limits[axis])
+        target = [int(picture.resize * side / min(size)) for side in size]
+    crop = [round((side - limit) / 2) for side, limit in zip(target, limits, strict=True)]
+    edges = [
+        to_pixel(edge * target[axis] / size[axis]) - crop[axis]
         for edge, axis, to_pixel in zip(box, (0, 1, 0, 1), (floor, floor, ceil, ceil), strict=True)
+    ]
+    left, top, right, bottom = (
+        min(max(edge, 0), limits[axis]) for edge, axis in zip(edges, (0, 1, 0, 1), strict=True)
     )
     return left, top, right, bottom
 
 
-def _whole(text: str | None, rows: Rows, row: int) -> int:
+def _whole(text: str | None, where: str) -> int:
     if text is None or not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
-        what = f"{text!r} is not a whole number of pixels"
-        raise UserError(rows.where(row), what, "mend the row")
+        raise UserError(where, f"{text!r} is not a whole number of pixels", "mend the row")
     return int(text)

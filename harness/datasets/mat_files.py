@@ -13,7 +13,6 @@ import numpy as np
 from harness.common.errors import UserError
 from harness.common.text import one_line
 from harness.config.dataset_layouts import Layout, Table
-from harness.datasets.archives import refuse_link
 from harness.datasets.base import Array, Ids
 from harness.datasets.listed_rows import Rows
 from harness.datasets.mistakes import Mistakes
@@ -27,26 +26,24 @@ _DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, Attribu
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def read_mat(path: Path, names: Iterable[str]) -> dict[str, Array]:
+def read_mat(content: Path | bytes, where: str, names: Iterable[str]) -> dict[str, Array]:
     """Read variables of a MATLAB file as arrays of numbers.
 
     Args:
-        path: the file.
+        content: the file, or its bytes.
+        where: name of the file for messages.
         names: variables that it must have.
 
     Raises:
-        UserError: the file is not there, a link, of version 7.3, damaged, or lacks a variable; or a
-            variable is not an array of numbers.
+        UserError: the file is of version 7.3, damaged, or lacks a variable; or a variable is not an
+            array of numbers.
     """
-    if not path.is_file():
-        raise UserError(str(path.parent), f"has no {path.name}", f"give a folder with {path.name}")
-    refuse_link(path)
     names = list(names)
-    found = load_variables(path, str(path), names)
+    found = load_variables(content, where, names)
     for name, value in found.items():
         if value.dtype.kind not in "biuf":
             what = f"its {name} is not an array of numbers"
-            raise UserError(str(path), what, f"give a file with {', '.join(names)}")
+            raise UserError(where, what, f"give a file with {', '.join(names)}")
     return found
 
 

@@ -12,8 +12,10 @@ from harness.datasets.examples import Found, Source
 from harness.datasets.layouts import (
     arrays,
     class_folders,
+    comparisons,
     idx,
     label_maps,
+    ranked_features,
     tables,
     torchvision_files,
 )
@@ -55,6 +57,8 @@ def labelled(find: Callable[[L, Source], Found | None]) -> Write:
 READERS: dict[str, Reader] = {
     "arrays": Reader(1, labelled(arrays.find)),
     "class_folders": Reader(1, labelled(class_folders.find)),
+    "comparisons": Reader(1, comparisons.write),
+    "ranked_features": Reader(1, ranked_features.write),
     "idx": Reader(1, labelled(idx.find)),
     "label_maps": Reader(1, labelled(label_maps.find)),
     "torchvision": Reader(1, labelled(torchvision_files.find)),

@@ -1,50 +1,30 @@
-"""Grammars of comparison lists: the columns of a row, and the values that each may hold."""
+"""Columns of comparison lists, and the values that each may hold."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 ITEMS = ("u", "v", "a", "p", "q")
 """Columns of items: both of a pair, or anchor, nearer and farther item of a triplet."""
-
 NEGATED = {"1": "-1", "-1": "1"}
 """Label in a list → opposite label."""
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """Columns of a list, in order, separated by commas.
+    """Columns of a list, and the values that they may hold.
 
     Attributes:
-        columns: keys of ``FIELDS``.
+        columns: keys of ``FIELDS``, in order.
         attributes: number of attributes.
         items: number of items that are known by number; ``None``: items are file names.
     """
 
-    columns: tuple[str, ...]
+    columns: Sequence[str]
     attributes: int = 1
     items: int | None = None
-
-    @property
-    def arity(self) -> int:
-        """Number of items in a row: 2 or 3."""
-        return sum(column in ITEMS for column in self.columns)
-
-
-GRAMMARS = {
-    "age": Grammar(("u", "v", "label", "pair", "strength")),
-    "lfw10": Grammar(("u", "v", "label", "attribute", "pair", "strength"), attributes=10),
-    "food": Grammar(("a", "p", "q", "weight"), items=100),
-}
-"""Data set → grammar of its authors' lists."""
-
-ROW_GRAMMARS = {
-    2: Grammar(("u", "v", "label", "attribute")),
-    3: Grammar(("a", "p", "q", "label", "attribute")),
-}
-"""Arity → grammar of the lines of sets without a list: rows of ``y``."""
 
 
 def _check_whole_number(text: str, column: str, first: int = 0, stop: int | None = None) -> str:

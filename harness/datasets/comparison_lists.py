@@ -1,4 +1,4 @@
-"""Comparison lists as text: one comparison a line, in the grammar of its data set.
+"""Comparison lists as text: one comparison a line, its columns separated by commas.
 
 The original lines are kept, so that a list with flipped comparisons differs in nothing else.
 """
@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.common.errors import UserError
-from harness.datasets.base import Array
+from harness.datasets.comparison_columns import FIELDS, ITEMS, NEGATED, Grammar
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.ranking.grammars import FIELDS, ITEMS, NEGATED, ROW_GRAMMARS, Grammar
 
+LINES = "train_lines"
+"""Name of the stored array of training lines: bytes ``[n]`` of a fixed width."""
 _OTHER_MARKS = {";": "semicolons", "\t": "tabs", "\r": "line ends of old Macs"}
 """Mark between fields or rows that lists of other programs have → its name."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """One row of a list.
+    """Row of a list.
 
     Attributes:
         items: names of the items; the last two are compared.
@@ -53,30 +55,36 @@ class Comparison:
         return self.label if self.items[-2] <= self.items[-1] else -self.label
 
 
-def parse_list(blob: bytes, where: str, grammar: Grammar) -> list[Comparison]:
+def parse_list(blob: bytes, where: str, grammar: Grammar, mistakes: Mistakes) -> list[Comparison]:
     """Parse the rows of a list, in order.
 
-    Raises:
-        UserError: the list is empty, is not text, or has malformed rows, which are named, all at
-            once. A byte order mark, quotes and other separators are refused and not removed: the
-            lines are kept as they are, so that a list with flipped rows differs in nothing else.
+    A byte order mark, quotes and other separators are refused and not removed: the lines are kept
+    as they are.
+
+    Args:
+        blob: content of the file.
+        where: name of the file for messages.
+        grammar: of the list.
+        mistakes: gets every malformed row; or that the list is empty, or is not text.
     """
+    expected = ",".join(grammar.columns)
     try:
         text = blob.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(where, "is not UTF-8 text", "give the original list") from error
+    except UnicodeDecodeError:
+        mistakes.add(UserError(where, "is not UTF-8 text", "give the original list"))
+        return []
     if text.startswith("\ufeff"):
-        raise UserError(where, "begins with a byte order mark", "save it as UTF-8 without one")
-    rows, mistakes = [], Mistakes(where)
+        fix = "save it as UTF-8 without one"
+        mistakes.add(UserError(where, "begins with a byte order mark", fix))
+        return []
+    if not text:
+        mistakes.add(UserError(where, "holds no row", f"give rows {expected}"))
+    rows = []
     for number, line in enumerate(io.StringIO(text, newline="\n"), start=1):
         try:
             rows.append(_parse_row(line, grammar))
         except ValueError as error:
-            fix = f"expected {','.join(grammar.columns)}"
-            mistakes.add(UserError(f"{where}, row {number}", str(error), fix))
-    mistakes.check()
-    if not rows:
-        raise UserError(where, "holds no row", f"give rows {','.join(grammar.columns)}")
+            mistakes.add(UserError(f"{where}, row {number}", str(error), f"expected {expected}"))
     return rows
 
 
@@ -94,7 +102,7 @@ def _parse_row(line: str, grammar: Grammar) -> Comparison:
     for column, text in found.items():
         if reason := FIELDS[column](text, grammar):
             raise ValueError(reason)
-    items = tuple(found[column] for column in grammar.columns if column in ITEMS)
+    items = tuple(found[column] for column in ITEMS if column in found)
     if len(set(items)) < len(items):
         raise ValueError(f"compares {Counter(items).most_common(1)[0][0]} with itself")
     return Comparison(
@@ -111,41 +119,37 @@ def _strip_end(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def flip_line(line: str, grammar: Grammar) -> str:
+def flip_line(line: str, columns: Sequence[str]) -> str:
     r"""Return the line of the opposite comparison; all other bytes stay, also the line end.
 
-    The label is negated; in a list without labels, nearer and farther item are swapped.
+    The label is negated; in a list without labels, the compared items are swapped.
 
-    >>> from harness.datasets.ranking.grammars import GRAMMARS
-    >>> flip_line("a.jpg,b.jpg,1,7,3\n", GRAMMARS["age"])
+    >>> flip_line("a.jpg,b.jpg,1,7,3\n", ["u", "v", "label", "pair", "strength"])
     'a.jpg,b.jpg,-1,7,3\n'
-    >>> flip_line("25,73,0,1\n", GRAMMARS["food"])
+    >>> flip_line("25,73,0,1\n", ["a", "p", "q", "weight"])
     '25,0,73,1\n'
     """
     fields = _strip_end(line).split(",")
-    if "label" in grammar.columns:
-        column = grammar.columns.index("label")
+    if "label" in columns:
+        column = columns.index("label")
         fields[column] = NEGATED[fields[column]]
     else:
-        near, far = (grammar.columns.index(column) for column in ("p", "q"))
-        fields[near], fields[far] = fields[far], fields[near]
+        first, second = [columns.index(one) for one in ITEMS if one in columns][-2:]
+        fields[first], fields[second] = fields[second], fields[first]
     return ",".join(fields) + line[len(_strip_end(line)) :]
 
 
-def flip_row_line(line: str) -> str:
-    r"""Return the line of the opposite comparison, for a line of ``format_rows``.
+def majority(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Return the first row of each group that agrees with most votes.
 
-    >>> flip_row_line("4,7,-1,0\n"), flip_row_line("1,2,3,1,0\n")
-    ('4,7,1,0\n', '1,2,3,-1,0\n')
+    A group whose votes tie has none. Both directions count: (u, v) labelled +1 is a vote with
+    (v, u) labelled −1.
     """
-    return flip_line(line, ROW_GRAMMARS[line.count(",") - 1])
-
-
-def format_rows(y: Array) -> list[str]:
-    r"""Format rows of ``y`` as lines of ``ROW_GRAMMARS``.
-
-    >>> import numpy as np
-    >>> format_rows(np.array([[4, 7, -1, 0]]))
-    ['4,7,-1,0\n']
-    """
-    return [",".join(map(str, row)) + "\n" for row in y.tolist()]
+    votes: Counter[str] = Counter()
+    for row in rows:
+        votes[row.group] += row.direction * row.strength
+    first: dict[str, Comparison] = {}
+    for row in rows:
+        if row.direction * votes[row.group] > 0:
+            first.setdefault(row.group, row)
+    return list(first.values())
