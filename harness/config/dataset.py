@@ -246,6 +246,9 @@ class DatasetManifest(Strict):
         if self.compare is not None and self.task != "ranking":
             what = f"means nothing for task: {self.task}"
             yield Problem(("compare",), what, "remove it; it is for ranking")
+        if self.picture is not None and self.picture.crop and self.task != "classification":
+            what = f"means nothing for task: {self.task}"
+            yield Problem(("picture", "crop"), what, "remove it, or give resize")
         shares = [self.splits.val or 0, self.splits.test or 0]
         if sum(share for share in shares if isinstance(share, float)) >= 1:
             yield Problem(("splits",), "shares leave nothing to train on", "give smaller ones")
