@@ -1,4 +1,7 @@
-"""Reader of untrusted tar archives: nothing is unpacked to disk, no wanted member skipped."""
+"""Reader of untrusted archives (tar, zip): nothing is unpacked to disk, no wanted member skipped.
+
+``tar_files`` and ``zip_files`` list members; the rules for all of them are here.
+"""
 
 from __future__ import annotations
 
@@ -8,50 +11,50 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
 
 from harness.common.errors import UserError
 from harness.common.text import one_line
+from harness.datasets.archive_members import Member, MemberError
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.names import is_ignored
+from harness.datasets.tar_files import tar_members
+from harness.datasets.zip_files import zip_members
 
 BROKEN = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
 """Exceptions that reading a damaged archive may raise; ValueError: numbers of extended headers."""
 
-_ARCHIVE = re.compile(r".+\.(?:tar(?:\.\w+)*|tgz|tbz2?|txz)", re.IGNORECASE)
+_READERS: tuple[tuple[re.Pattern[str], Callable[[Path], Iterator[Member]]], ...] = (
+    (re.compile(r".+\.zip", re.IGNORECASE), zip_members),
+    (re.compile(r".+\.(?:tar(?:\.\w+)*|tgz|tbz2?|txz)", re.IGNORECASE), tar_members),
+)
+"""Name of an archive → reader of its members; the first that fits."""
 _OUTSIDE = re.compile(r"/|[A-Za-z]:|(?:.*/)?\.\.(?:/|\Z)", re.DOTALL)
 """Start of an absolute name, or a name that climbs out of the folder."""
 
 
-class _StrictHeader(tarfile.TarInfo):
-    """Header whose damage is an error: else tarfile takes it for the end of the archive."""
+def is_archive(name: str) -> bool:
+    """Return whether a file of this name is read as an archive.
 
-    @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
-        """Read the next header.
-
-        Raises:
-            tarfile.EOFHeaderError: the archive ends here, as it should.
-            tarfile.ReadError: the header is damaged or cut.
-        """
-        try:
-            return super().fromtarfile(tarfile_)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise
-        except (tarfile.HeaderError, ValueError) as error:
-            raise tarfile.ReadError(str(error)) from error
+    >>> is_archive("images.tar.gz"), is_archive("a.ZIP"), is_archive("a.npz")
+    (True, True, False)
+    """
+    return any(pattern.fullmatch(name) for pattern, _ in _READERS)
 
 
-def list_archives(folder: Path) -> list[Path]:
-    """Return the tar archives in a folder, sorted by name; hidden ones do not count.
+def list_archives(source: Path) -> list[Path]:
+    """Return the archives in a folder, sorted by name; hidden ones do not count.
+
+    A source that is an archive itself is the only one.
 
     Raises:
         UserError: the folder cannot be read, or an archive is a link.
     """
+    if is_archive(source.name) and source.is_file():
+        return [source]
     try:
-        found = sorted(path for path in folder.iterdir() if _ARCHIVE.fullmatch(path.name))
+        found = sorted(path for path in source.iterdir() if is_archive(path.name))
     except OSError as error:
-        raise unreadable_error(folder, error) from error
+        raise unreadable_error(source, error) from error
     found = [path for path in found if not is_ignored(path.name) and not path.is_dir()]
     for path in found:
         refuse_link(path)
@@ -64,60 +67,69 @@ def refuse_link(path: Path) -> None:
         raise UserError(str(path), f"is a link to {path.readlink()}", "put the file itself there")
 
 
-def read_tar(
+def read_archive(
     archive: Path, wanted: Callable[[str], object], largest: int, mistakes: Mistakes
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the wanted files of an archive, in its order.
 
-    A leading ``./`` is removed from names. Hidden and resource files are left out.
+    A leading ``./`` is removed from names. Hidden and resource files are left out. One member is
+    in memory at a time, and of a wanted one its name for as long as the archive is read.
 
     Args:
-        archive: the tar file, compressed or not.
+        archive: a tar file, compressed or not, or a zip file.
         wanted: whether a file of this name is to be read.
         largest: limit of a file's size in bytes.
         mistakes: gets members that are refused: a name outside the archive's folder; and of the
-            wanted files links, devices, one name for two, more bytes than ``largest``.
+            wanted files links, devices, encrypted ones, one name for two, more bytes than
+            ``largest`` or than declared.
 
     Raises:
         UserError: the archive is broken.
     """
     seen: set[str] = set()
+    members = next(reader for pattern, reader in _READERS if pattern.fullmatch(archive.name))
     try:
-        with tarfile.open(archive, "r|*", tarinfo=_StrictHeader) as tar:
-            for member in tar:
-                # Of a million members, tarfile's list of them would have half a gigabyte.
-                tar.members = []  # type: ignore[attr-defined]
-                name, where = member.name.removeprefix("./"), f"{archive}: {member.name}"
-                if _OUTSIDE.match(member.name):
-                    what = "has a name outside the archive's folder"
-                    mistakes.add(UserError(where, what, "pack the folder anew"))
-                    continue
-                if member.isdir() or is_ignored(name) or not wanted(name):
-                    continue
-                if error := _refuse_member(member, where, name in seen, largest):
-                    mistakes.add(error)
-                    continue
+        for member in members(archive):
+            name, where = member.name.removeprefix("./"), f"{archive}: {member.name}"
+            if _OUTSIDE.match(member.name):
+                what = "has a name outside the archive's folder"
+                mistakes.add(UserError(where, what, "pack the folder anew"))
+                continue
+            if member.folder or is_ignored(name) or not wanted(name):
+                continue
+            try:
+                _check_member(member, where, name in seen, largest)
                 seen.add(name)
-                file = tar.extractfile(member)
-                yield name, file.read() if file is not None else b""
+                blob = _read_member(member, where)
+            except UserError as error:
+                mistakes.add(error)
+            else:
+                yield name, blob
     except BROKEN as error:
         raise unreadable_error(archive, error) from error
 
 
-def _refuse_member(
-    member: tarfile.TarInfo, where: str, repeated: bool, largest: int
-) -> UserError | None:
-    """Return the error for a wanted member that is not a file of its own."""
-    if member.islnk() or member.issym():
-        what = f"is a link to {one_line(member.linkname)}"
-        return UserError(where, what, "pack the files themselves (tar -h --hard-dereference)")
-    if not member.isreg():
-        return UserError(where, "is not a file", "pack files alone")
+def _check_member(member: Member, where: str, repeated: bool, largest: int) -> None:
+    """Raise the error for a wanted member that is not a file of its own."""
+    if member.refusal is not None:
+        raise UserError(where, *member.refusal)
     if repeated:
-        return UserError(where, "is in the archive twice", "leave one of them")
-    if member.size > largest:
-        return UserError(where, f"{member.size:,} bytes", "give small images")
-    return None
+        raise UserError(where, "is in the archive twice", "leave one of them")
+    check_file_size(member.size, where, largest)
+
+
+def _read_member(member: Member, where: str) -> bytes:
+    try:
+        return member.read()
+    except MemberError as error:
+        raise UserError(where, f"is damaged ({one_line(str(error))})", "pack it anew") from error
+
+
+def check_file_size(size: int, where: str, largest: int) -> None:
+    """Raise a ``UserError`` for a file of more bytes than the limit."""
+    if size > largest:
+        what = f"has {size:,} bytes, of at most {largest:,}"
+        raise UserError(where, what, "give smaller files")
 
 
 def unreadable_error(path: Path, error: Exception) -> UserError:

@@ -49,8 +49,8 @@ def describe(
 def stored_facts(found: Mapping[str, Any]) -> Facts:
     """Return the sizes of a stored set."""
     counts, spec = found["counts"], found["spec"]
-    sizes = (counts[part] for part in stored.PARTS)
-    return Facts(*sizes, spec["outputs"], tuple(spec["shape"]))
+    train, val, test = (counts[part] for part in stored.PARTS)
+    return Facts(train, val, test, spec["outputs"], tuple(spec["shape"]))
 
 
 def published_facts(manifest: DatasetManifest) -> Facts | None:

@@ -71,7 +71,9 @@ def inspect_arrays(
     x = {part: array for part, array in x.items() if array.dtype == np.uint8 and array.ndim == 4}
     labels = {part: array for part, array in y.items() if classes and array.ndim == 1}
     duplicates = find_duplicates(x, labels, names)
-    missing = {part: list(_missing(y[part], classes)) for part in y} if classes else {}
+    # a split without any example lacks no class in particular
+    full = {part: array for part, array in y.items() if len(array)}
+    missing = {part: list(_missing(full[part], classes)) for part in full} if classes else {}
     sentences = [one.sentence() for one in duplicates]
     sentences += [f"no {part} example of {_listed(some)}" for part, some in missing.items() if some]
     found = {

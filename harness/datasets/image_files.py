@@ -6,69 +6,70 @@ A picture is upright (EXIF orientation is applied, once), has one frame, 8 bits 
 
 from __future__ import annotations
 
-import io
-import re
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.common.errors import UserError
-from harness.common.text import one_line
-from harness.datasets.picture_modes import MODES, Pixels, read_numbers
+from harness.datasets.image_opening import MEGAPIXELS, TOO_LARGE, open_image
+from harness.datasets.picture_formats import FORMATS
+from harness.datasets.picture_modes import MODES, Pixels, check_depth, read_numbers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MEGAPIXELS = 80
-"""Limit of a picture's size: a smaller file can hold more, and unpack to all of the memory."""
 _ORIENTATION = 0x0112
 """Tag of EXIF: 1 is upright, 2 to 8 are turned or mirrored; cameras also write 0, unknown."""
 _TURNED = range(2, 9)
-_DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
-           MemoryError, struct.error, zlib.error)  # fmt: skip
-"""What Pillow raises for damaged files: SyntaxError for a PNG, the others in metadata."""
 
-_CONVERT, _REPLACE = "give it as {}", "replace it"
-_SIGNATURES = (
-    (rb"\x89PNG", "PNG", _CONVERT),
-    (rb"\xff\xd8\xff", "JPEG", _CONVERT),
-    (rb"P[1-6fFy]\s", "PPM", _CONVERT),
-    (rb"GIF8", "GIF", _CONVERT),
-    (rb"RIFF....WEBP", "WEBP", _CONVERT),
-    (rb"BM", "BMP", _CONVERT),
-    (rb"II\*\0|MM\0\*", "TIFF", _CONVERT),
-    (rb"\0\x05\x16\x07", "resource file of macOS", "remove it"),
-    (rb"version https://git-lfs", "Git LFS pointer without its file", "run `git lfs pull`"),
-    (rb"\s*<(?i:!doctype|html|\?xml|svg)", "web page or SVG", _REPLACE),
-    (rb"[\t\n\r -~]+\Z", "text file", _REPLACE),
-)
-"""First bytes of a file → what it is, and what to do about it."""
+Box = tuple[int, int, int, int]
+"""Part of an upright picture in pixels: left, top, right, bottom; the latter two are outside."""
 
 
 @dataclass(frozen=True)
 class PictureForm:
     """Form in which a data set stores its pictures.
 
+    Of an upright picture the box is cut out first, then it is resized, then cropped.
+
     Attributes:
         channels: 3 for RGB, 1 for grey.
-        formats: accepted formats, by Pillow's names.
+        formats: accepted formats, of ``FORMATS``.
         size: width and height that an upright picture must have; ``None`` for any.
         resized: width and height of the result, bilinear without cropping; ``None``: as it is.
+        short_side: length of the shorter side after resizing, bilinear with antialias; the other
+            keeps the proportion, rounded down, as torchvision's ``Resize`` does.
+        crop: width and height of a square in the middle of the resized picture, placed as
+            torchvision's ``CenterCrop`` does; a smaller picture is refused.
         mapped: whether a class map belongs to the picture; then one that EXIF turns is refused,
             as nothing says whether its map is turned too.
+        largest: limit of a file in bytes, for ``find_files``; a picture without compression has
+            three bytes a pixel.
     """
 
     channels: int
-    formats: tuple[str, ...]
+    formats: tuple[str, ...] = tuple(FORMATS)
     size: tuple[int, int] | None = None
     resized: tuple[int, int] | None = None
+    short_side: int | None = None
+    crop: int | None = None
     mapped: bool = False
+    largest: int = 3 * MEGAPIXELS * 10**6
+
+    def __post_init__(self) -> None:
+        if self.resized is not None and self.short_side is not None:
+            raise ValueError("a picture is resized to both sides or to the shorter one")
+
+    @property
+    def output_size(self) -> tuple[int, int] | None:
+        """Width and height that every picture without a box has; ``None``: they may differ."""
+        if self.crop is not None:
+            return self.crop, self.crop
+        if self.resized is not None:
+            return self.resized
+        return _resized_size(self.size, self) if self.size is not None else None
 
 
 @dataclass(frozen=True)
@@ -79,59 +80,117 @@ class Picture:
         pixels: uint8 ``[C, H, W]``.
         format: of the file, by Pillow's name.
         remarks: what is to be said about pictures like it, to be counted.
+        digest: SHA-256 of the file, in hexadecimal.
+        lossy: whether the file may have lost something of the picture.
     """
 
     pixels: Pixels
     format: str
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[str, ...]
+    digest: str
+    lossy: bool
 
 
-def read_picture(blob: bytes, where: str, form: PictureForm) -> Picture:
-    """Read a picture.
+def read_picture(blob: bytes, where: str, form: PictureForm, box: Box | None = None) -> Picture:
+    """Read a picture. Safe in threads.
 
     Args:
         blob: content of the file.
         where: name of the file for messages.
         form: form of the result.
+        box: the part of it that is wanted; ``None``: all of it.
 
     Raises:
         UserError: none of the formats, damaged, of another size, too large, of several frames,
-            or of a mode that is refused.
+            or of a mode that is refused; a box that is not inside, or too small for the crop.
     """
-    from PIL import Image, ImageOps
-
     remarks: list[str] = []
-    with _open_image(blob, where, form.formats, remarks) as image:
-        row = MODES[image.mode]
-        if row.convert is None:
-            raise UserError(where, f"is {row.name}: {row.reason}", "store it as 8-bit RGB or grey")
-        format_ = str(image.format)
-        upright: Image.Image = image
-        if image.getexif().get(_ORIENTATION) in _TURNED:
-            if form.mapped:
-                raise _turned_error(where)
-            upright = ImageOps.exif_transpose(image)
-        _check_size(upright, where, form.size)
-        remarks += [row.remark] if row.remark else []
-        if image.has_transparency_data:
-            if row.deep:
-                what = f"is {row.name} with a transparent value"
-                raise UserError(where, what, "store it without transparency")
-            upright, transparent = _lay_on_white(upright)
-            remarks += ["partly transparent pictures, laid on white"] if transparent else []
-        flat = MODES[upright.mode].convert
-        assert flat is not None  # laid on white, it is RGB
-        plain, wanted = flat(upright), "RGB" if form.channels == 3 else "L"
-        if plain.mode == "L" and wanted == "RGB":
+    with open_image(blob, where, form.formats, remarks) as image:
+        check_depth(image, where)
+        flat = _flatten(_turn_upright(image, where, form), image, where, remarks)
+        wanted = "RGB" if form.channels == 3 else "L"
+        if flat.mode == "L" and wanted == "RGB":
             remarks.append("grey pictures, repeated in three channels")
-        elif plain.mode == "RGB" and wanted == "L" and not _is_grey(plain):
+        elif flat.mode == "RGB" and wanted == "L" and not _is_grey(flat):
             remarks.append("coloured pictures, reduced to their luma")
-        plain = plain if plain.mode == wanted else plain.convert(wanted)
-        if form.resized is not None:
-            plain = plain.resize(form.resized, Image.Resampling.BILINEAR)
-        pixels = np.array(plain)
+        flat = flat if flat.mode == wanted else flat.convert(wanted)
+        pixels = np.array(_fit(flat, where, form, box))
+        format_ = str(image.format)
+        lossless_webp = format_ == "WEBP" and blob[12:16] == b"VP8L"
     pixels = pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
-    return Picture(pixels.transpose(2, 0, 1), format_, tuple(remarks))
+    return Picture(
+        pixels=pixels.transpose(2, 0, 1),
+        format=format_,
+        remarks=tuple(remarks),
+        digest=hashlib.sha256(blob).hexdigest(),
+        lossy=FORMATS[format_].lossy and not lossless_webp,
+    )
+
+
+def _turn_upright(image: Image, where: str, form: PictureForm) -> Image:
+    """Apply the EXIF orientation, once, and check the size."""
+    from PIL import ImageOps
+
+    upright = image
+    if image.getexif().get(_ORIENTATION) in _TURNED:
+        if form.mapped:
+            raise _turned_error(where)
+        upright = ImageOps.exif_transpose(image)
+    _check_size(upright, where, form.size)
+    return upright
+
+
+def _flatten(upright: Image, image: Image, where: str, remarks: list[str]) -> Image:
+    """Return a picture of mode ``L`` or ``RGB``, by the rows of the table of modes."""
+    row = MODES[image.mode]
+    remarks += [row.remark] if row.remark else []
+    if image.has_transparency_data:
+        if row.deep:
+            what = f"is {row.name} with a transparent value"
+            raise UserError(where, what, "store it without transparency")
+        upright, transparent = _lay_on_white(upright)
+        remarks += ["partly transparent pictures, laid on white"] if transparent else []
+    convert = MODES[upright.mode].convert
+    assert convert is not None  # its mode was checked; laid on white, it is RGB
+    return convert(upright)
+
+
+def _fit(image: Image, where: str, form: PictureForm, box: Box | None) -> Image:
+    """Cut out the box, resize, and crop."""
+    from PIL import Image as pillow
+
+    if box is not None:
+        left, top, right, bottom = box
+        if not (0 <= left < right <= image.width and 0 <= top < bottom <= image.height):
+            what = f"is {image.width}x{image.height} pixels, and the box is {left}, {top} to "
+            what += f"{right}, {bottom}"
+            raise UserError(where, what, "give a box inside the picture")
+        image = image.crop(box)
+    size = _resized_size(image.size, form)
+    if size[0] * size[1] > MEGAPIXELS * 10**6:
+        what = f"is {image.width:,}x{image.height:,} pixels, resized to {size[0]:,}x{size[1]:,}"
+        raise UserError(where, what, TOO_LARGE)
+    if size != image.size:
+        image = image.resize(size, pillow.Resampling.BILINEAR)
+    if form.crop is None:
+        return image
+    if min(image.size) < form.crop:
+        what = f"is {image.width}x{image.height} pixels after resizing"
+        fix = f"give larger images, or crop to less than {form.crop}"
+        raise UserError(where, what, fix)
+    left, top = (round((side - form.crop) / 2) for side in image.size)
+    return image.crop((left, top, left + form.crop, top + form.crop))
+
+
+def _resized_size(size: tuple[int, int], form: PictureForm) -> tuple[int, int]:
+    """Return width and height after resizing."""
+    if form.short_side is None:
+        return form.resized or size
+    short = min(size)
+    width, height = (
+        form.short_side if side == short else int(form.short_side * side / short) for side in size
+    )
+    return width, height
 
 
 def read_class_map(
@@ -151,7 +210,7 @@ def read_class_map(
         UserError: as ``read_picture``; also a mode that stores colors instead of numbers.
     """
     remarks: list[str] = []
-    with _open_image(blob, where, ("PNG",), remarks) as image:
+    with open_image(blob, where, ("PNG",), remarks) as image:
         row = MODES[image.mode]
         if not row.numbers:
             what = f"is {row.name}, not 8-bit grey or a palette"
@@ -165,55 +224,6 @@ def read_class_map(
         if image.mode == "P":
             remarks.append("class maps with a palette, whose indices are the classes")
     return numbers, tuple(remarks)
-
-
-@contextmanager
-def _open_image(
-    blob: bytes, where: str, formats: tuple[str, ...], remarks: list[str]
-) -> Iterator[Image]:
-    """Open an image of one frame for decoding within the block; damage is a ``UserError``.
-
-    Pillow's warnings, of metadata that it skips, become a remark after the block.
-    """
-    from PIL import Image
-
-    too_large = f"give pictures of at most {MEGAPIXELS} megapixels"
-    try:
-        with (
-            warnings.catch_warnings(record=True, action="always") as heard,
-            Image.open(io.BytesIO(blob), formats=formats) as image,
-        ):
-            if image.width * image.height > MEGAPIXELS * 10**6:
-                what = f"is {image.width:,}x{image.height:,} pixels"
-                raise UserError(where, what, too_large)
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1:
-                raise UserError(where, f"holds {frames} frames", "give one picture a file")
-            yield image
-        remarks += ["pictures with damaged metadata, ignored"] if heard else []
-    except Image.DecompressionBombError as error:
-        pixels = re.search(r"\d+", str(error))
-        what = f"unpacks to {int(pixels[0]):,} pixels" if pixels else "unpacks to too much"
-        raise UserError(where, what, too_large) from error
-    except _DAMAGE as error:
-        raise _damage_error(blob, where, formats, error) from error
-
-
-def _damage_error(
-    blob: bytes, where: str, formats: tuple[str, ...], error: BaseException
-) -> UserError:
-    """Return the error for a file that Pillow cannot read; it says what the file is instead."""
-    if not blob:
-        return UserError(where, "is empty", "replace it")
-    rows = (row for row in _SIGNATURES if re.match(row[0], blob, re.DOTALL))
-    _, found, fix = next(rows, (b"", "", _REPLACE))
-    accepted = " or ".join(formats)
-    if found and found not in formats:
-        return UserError(where, f"is a {found}, not {accepted}", fix.format(accepted))
-    # Pillow names the object that it read from, an address in memory
-    reason = re.sub(r" ?<\S+ object at 0x[0-9a-f]+>", "", one_line(str(error)))
-    what = f"is not a whole {found or accepted} ({reason or type(error).__name__})"
-    return UserError(where, what, "replace it")
 
 
 def _turned_error(where: str) -> UserError:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.common.errors import UserError
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -70,6 +72,11 @@ def _refuse(name: str, reason: str, *, deep: bool = False) -> Mode:
 
 
 _UNSTORED = "no accepted format stores it"
+_DEEP_TIFF = ((16,), 1, (1,))
+"""Bits, photometric interpretation (black is 0) and sample format (unsigned) of a TIFF whose values
+of more than 8 bits have the range of 16 bits. Pillow reads others without scaling them."""
+_TIFF_TAGS = ((258, (1,)), (262, None), (339, (1,)))
+"""Tags of these three, with TIFF's defaults."""
 
 MODES: dict[str, Mode] = {
     "1": Mode("black and white", _to_grey, numbers=True),
@@ -90,7 +97,7 @@ MODES: dict[str, Mode] = {
     "I;16B": Mode("16-bit grey, high byte first", _keep_high_byte, deep=True),
     "I;16N": Mode("16-bit grey in the machine's order", _keep_high_byte, deep=True),
     "F": _refuse("floating point", "its values have no fixed range", deep=True),
-    "LAB": _refuse("CIELAB", _UNSTORED),
+    "LAB": _refuse("CIELAB", "its white point is not stored"),
     "HSV": _refuse("HSV", _UNSTORED),
     "La": _refuse("grey with premultiplied alpha", _UNSTORED),
     "RGBa": _refuse("RGB with premultiplied alpha", _UNSTORED),
@@ -99,6 +106,24 @@ MODES: dict[str, Mode] = {
 
 SCALED_DEPTHS = {"L;2": 85, "L;4": 17}
 """Raw mode of a PNG of few bits → factor by which Pillow stretches its values to 0-255."""
+
+
+def check_depth(image: Image, where: str) -> None:
+    """Check that a picture has a mode that is converted, and its full range.
+
+    Raises:
+        UserError: it has not.
+    """
+    row = MODES[image.mode]
+    if row.convert is None:
+        raise UserError(where, f"is {row.name}: {row.reason}", "store it as 8-bit RGB or grey")
+    if row.deep and image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        if tuple(tags.get(tag, default) for tag, default in _TIFF_TAGS) != _DEEP_TIFF:
+            what = (
+                "is a TIFF of other than 16 unsigned bits with black as 0, so its range is unknown"
+            )
+            raise UserError(where, what, "store it as 8-bit RGB or grey")
 
 
 def read_numbers(image: Image, raw_mode: object) -> Pixels:

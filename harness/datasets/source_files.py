@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.common.errors import UserError
-from harness.datasets.archives import list_archives, read_tar, unreadable_error
+from harness.datasets.archives import check_file_size, list_archives, read_archive, unreadable_error
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.names import CaseClashes, check_encoding, is_ignored
 
@@ -22,12 +22,14 @@ class SourceFile:
         where: name for messages.
         archive: the archive that it is in; ``None``: it is in the folder.
         content: bytes from an archive, or the path of a file.
+        size: in bytes.
     """
 
     name: str
     where: str
     archive: Path | None
     content: Path | bytes
+    size: int
 
     def read(self) -> bytes:
         """Return the bytes of the file; a ``UserError`` if it is unreadable."""
@@ -52,34 +54,43 @@ def find_files(
     the source, and may be another thing tomorrow.
 
     Args:
-        source: the folder.
+        source: the folder, or one archive.
         folders: names of the folders in it, in lower case, that are read; ``None``: all. What else
             lies beside them is no part of the data: it may hold links, and may be unreadable.
         wanted: whether a file of this name is to be read.
         largest: limit of a file's size in bytes.
         mistakes: gets files that are refused: links, names that are not UTF-8 or differ in
             case alone within the folder or within an archive, more bytes than ``largest``; more in
-            ``read_tar``.
+            ``read_archive``.
 
     Raises:
         UserError: the folder or an archive cannot be read.
     """
+    archives = list_archives(source)
     clashes = CaseClashes()
-    for name, path in _walk(source, "", folders, wanted, mistakes):
+    in_folder = () if archives == [source] else _walk(source, "", folders, wanted, mistakes)
+    for name, path in in_folder:
         with mistakes.gather():
             check_encoding(name, str(path))
             clashes.check(name, str(path))
-            if (size := path.stat().st_size) > largest:
-                raise UserError(str(path), f"{size:,} bytes", "give small images")
-            yield SourceFile(name, str(path), None, path)
-    for archive in list_archives(source):
+            size = _size(path)
+            check_file_size(size, str(path), largest)
+            yield SourceFile(name, str(path), None, path, size)
+    for archive in archives:
         clashes = CaseClashes()
-        for name, blob in read_tar(archive, wanted, largest, mistakes):
+        for name, blob in read_archive(archive, wanted, largest, mistakes):
             where = f"{archive}: {name}"
             with mistakes.gather():
                 check_encoding(name, where)
                 clashes.check(name, where)
-                yield SourceFile(name, where, archive, blob)
+                yield SourceFile(name, where, archive, blob, len(blob))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise unreadable_error(path, error) from error
 
 
 def _walk(

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from harness.config.dataset_layouts import Layout
+from harness.datasets.picture_formats import FORMATS
 
-ENDINGS = ("png", "jpg", "jpeg", "ppm", "pgm", "bmp", "gif", "webp", "tif", "tiff")
-"""Endings of picture files, without the dot."""
+ENDINGS = tuple(end for row in FORMATS.values() for end in row.suffixes)
+"""Endings of picture files."""
 
 _FIELD = re.compile(r"\{([A-Za-z_]*)\}")
 
@@ -33,7 +34,7 @@ class Templates:
     Args:
         templates: the templates.
         layout: what the source calls splits, and the folders around everything.
-        endings: endings that a template without one takes, without the dot; empty: as it says.
+        endings: endings that a template without one takes; empty: as it says.
     """
 
     def __init__(
@@ -77,5 +78,5 @@ def _pattern(template: str, layout: Layout, endings: Collection[str]) -> str:
         re.escape(text) if place % 2 == 0 else field(re.match(_FIELD, f"{{{text}}}"))  # type: ignore[arg-type]
         for place, text in enumerate(parts)
     ]
-    ending = f"\\.(?:{'|'.join(endings)})" if endings and template.endswith("}") else ""
+    ending = f"(?:{'|'.join(map(re.escape, endings))})" if template.endswith("}") else ""
     return "".join(pieces) + ending

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+from numpy.typing import NDArray
+
 from harness.common.errors import UserError
+from harness.config.dataset import Picture
 from harness.datasets.examples import Pieces, Source
-from harness.datasets.image_files import PictureForm, read_picture
+from harness.datasets.image_files import Box, PictureForm, read_picture
+from harness.datasets.picture_formats import is_picture
+from harness.datasets.pictures import decode_files
 from harness.datasets.source_files import SourceFile, find_files
 from harness.datasets.stored import file_sha256
-from harness.datasets.templates import ENDINGS, Match, Templates
+from harness.datasets.templates import Match, Templates
 
 LARGEST = 1 << 28
 """Limit of one file in bytes."""
-FORMATS = ("PNG", "JPEG", "PPM", "BMP", "GIF", "WEBP", "TIFF")
-"""Formats of pictures, by Pillow's names."""
 
 
 def find_matches(source: Source, templates: Templates) -> Iterator[tuple[SourceFile, Match]]:
@@ -30,7 +35,7 @@ def find_matches(source: Source, templates: Templates) -> Iterator[tuple[SourceF
     def wanted(name: str) -> bool:
         if templates.match(name) is not None:
             return True
-        if name.lower().endswith(tuple(f".{ending}" for ending in ENDINGS)):
+        if is_picture(name):
             odd.append(name)
         return False
 
@@ -48,71 +53,102 @@ def find_matches(source: Source, templates: Templates) -> Iterator[tuple[SourceF
 
 
 def picture_form(source: Source, *, mapped: bool = False) -> PictureForm:
-    """Return the form of a source's pictures."""
-    picture = source.manifest.picture
-    if picture is None:
-        return PictureForm(3, FORMATS, mapped=mapped)
+    """Return the form in which a source's pictures are stored."""
+    picture = source.manifest.picture or Picture()
     size, resize = picture.size, picture.resize
+    square = resize if isinstance(resize, int) else None
     return PictureForm(
         picture.channels,
-        FORMATS,
         size=(size, size) if isinstance(size, int) else size,
         resized=resize if isinstance(resize, tuple) else None,
+        short_side=square,
+        crop=square,
         mapped=mapped,
     )
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What a file gives for one example.
+
+    Attributes:
+        field: ``x`` or ``y``.
+        values: the array.
+        remarks: what is to be said about files like it.
+    """
+
+    field: str
+    values: NDArray[Any]
+    remarks: tuple[str, ...] = ()
+
+
+Decode = Callable[[SourceFile, bytes, int], Decoded]
+"""Decodes the content of a file for the example of a number; it is called from threads."""
+
+
 class Pictures:
-    """Pictures of a source by their name in it, read in the order in which they lie there.
+    """Files of a source by their name in it, decoded in the order in which they lie there.
 
     Args:
         source: the source.
-        templates: templates that name the pictures.
-        numbers: name → numbers of the examples that it is for.
+        templates: templates that name the files.
+        numbers: name → numbers of the examples that the file is for.
+        boxes: number → part of the picture that counts, where ``picture.boxes`` asks for it.
     """
 
     def __init__(
-        self, source: Source, templates: Templates, numbers: Mapping[str, Collection[int]]
-    ) -> None:
-        self.source, self.templates, self.numbers = source, templates, numbers
-        self.files: dict[str, str] = {}
-
-    def read(
         self,
-        wanted: Collection[int],
-        decode: Callable[[bytes, SourceFile, int], tuple[str, Any]] | None = None,
-    ) -> Pieces:
-        """Yield number, field and array of the wanted examples; damage is a mistake."""
-        decode = decode or self.decode
-        chosen = frozenset(wanted)
+        source: Source,
+        templates: Templates,
+        numbers: Mapping[str, Collection[int]],
+        boxes: Mapping[int, Box] = MappingProxyType({}),
+    ) -> None:
+        self.source, self.templates, self.numbers, self.boxes = source, templates, numbers, boxes
+        self.files: dict[str, str] = {}
+        """Archive or folder → SHA-256 of what was read of it, complete once all is read."""
+        self._form = picture_form(source)
+        picture = source.manifest.picture
+        self._lossless = picture is not None and picture.lossless
+
+    def read(self, wanted: Collection[int], decode: Decode | None = None) -> Pieces:
+        """Yield number, field and array of the wanted examples; damage is a mistake.
+
+        Args:
+            wanted: numbers of the examples; other files are not decoded.
+            decode: decodes a file; ``None``: as a picture in the stored form.
+        """
+        decode, chosen = decode or self.decode, frozenset(wanted)
         digests: dict[str, list[str]] = {}
 
-        def named(name: str) -> bool:
+        def numbers_of(name: str) -> list[int]:
             match = self.templates.match(name)
-            return match is not None and match.name in self.numbers
+            found = () if match is None else self.numbers.get(match.name, ())
+            return [number for number in found if number in chosen]
 
-        for file in find_files(self.source.folder, None, named, LARGEST, self.source.mistakes):
-            name = self.templates.strip(file.name)
-            with self.source.mistakes.gather():
-                blob = file.read()
-                digest = hashlib.sha256(blob).hexdigest()
-                digests.setdefault(_origin(file), []).append(f"{file.name} {digest}")
-                for number in self.numbers[name]:
-                    if number in chosen:
-                        yield (number, *decode(blob, file, number))
+        def decode_all(file: SourceFile) -> tuple[str, list[tuple[int, Decoded]]]:
+            blob = file.read()
+            own = [(number, decode(file, blob, number)) for number in numbers_of(file.name)]
+            return hashlib.sha256(blob).hexdigest(), own
+
+        mistakes = self.source.mistakes
+        files = find_files(self.source.folder, None, numbers_of, LARGEST, mistakes)
+        for file, (digest, found) in decode_files(files, decode_all, mistakes):
+            digests.setdefault(_origin(file), []).append(f"{file.name} {digest}")
+            for number, one in found:
+                self.source.remarks.add(one.remarks)
+                yield number, one.field, one.values
         for origin, lines in digests.items():
             whole = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
             path = self.source.folder / origin
             self.files[origin] = whole if origin.endswith("/") else file_sha256(path)
 
-    def decode(self, blob: bytes, file: SourceFile, number: int) -> tuple[str, Any]:
+    def decode(self, file: SourceFile, blob: bytes, number: int) -> Decoded:
         """Decode a picture to the stored form."""
-        picture = read_picture(blob, file.where, picture_form(self.source))
-        self.source.remarks.add(picture.remarks)
-        form = self.source.manifest.picture
-        if form is not None and form.lossless and picture.format == "JPEG":
-            self.source.remarks.add(["pictures from JPEG: do not compare with published figures"])
-        return "x", picture.pixels
+        picture = read_picture(blob, file.where, self._form, self.boxes.get(number))
+        remarks = picture.remarks
+        if self._lossless and picture.lossy:
+            remarks = (*remarks, "pictures stored with loss: not comparable with published figures")
+        return Decoded("x", picture.pixels, remarks)
 
 
 def _origin(file: SourceFile) -> str:

@@ -45,9 +45,13 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
     groups = shared_groups(found.examples, numbers)
     for part, count in groups.items():
         source.remarks.say(f"{count:,} groups are in train and in {part}")
-    names = {part: [found.examples[number].name for number in own] for part, own in numbers.items()}
+    names: dict[str, list[str]] = {
+        part: [found.examples[number].name for number in own] for part, own in numbers.items()
+    }
+    if not found.named:
+        names = {}
     classes = found.classes if manifest.compare is None else ()
-    findings, sentences = inspect_arrays(out, names if found.named else {}, classes)
+    findings, sentences = inspect_arrays(out, names, classes)
     for sentence in sentences:
         source.remarks.say(sentence)
     if manifest.compare is None:

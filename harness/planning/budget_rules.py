@@ -2,8 +2,8 @@
 
 Types refuse values that are no limits at all (0 queries, a negative eps, 3 edits as a share). The
 rules depend on the data set: its shape, its classes, the size of its splits. Those are the
-published set's, so that a benchmark is right or wrong on all machines alike; of your own data, those
-of what is here.
+published set's, so that a benchmark is right or wrong on all machines alike; of your own data, they
+are those of what is here.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from PIL import Image
 
 from harness import datasets
 from harness.common.keys import ROOT
+from harness.config.dataset import DatasetManifest, check_datasets, load_dataset
+from harness.datasets import Datasets, read
 from harness.datasets.base import Split, Splits
 from tests.support.errors import raises_error
 
@@ -52,10 +54,21 @@ def write_tar(path: Path, files: Files, extra: tuple[tarfile.TarInfo, ...] = ())
 
 
 def fetch(name: str, root: Path, source: Path | None) -> Splits:
-    dataset = datasets.get(name)
-    assert dataset.fetch is not None
-    dataset.fetch(root, source)
+    """Read a data set of this checkout from a source, store it, and load it."""
+    read.fetch(description(name), root, source)
     return datasets.load(name, root)
+
+
+def all_sets(root: Path) -> Datasets:
+    """Return every data set of this checkout, with another folder of fetched ones."""
+    found, errors = check_datasets(ROOT)
+    assert errors == []
+    return Datasets(root, found)
+
+
+def description(name: str) -> DatasetManifest:
+    """Return the YAML file of a data set of this checkout."""
+    return load_dataset(ROOT / "benchmarks" / "data" / f"{name}.yaml")
 
 
 def manifest(root: Path, name: str) -> dict:

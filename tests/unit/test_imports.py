@@ -206,7 +206,7 @@ def test_the_house_stays_small():
     share = inside / total
     figures = f"{len(rooms)} rooms, {len(FLOORS)} floors, {len(links)} arrows, {share:.3f} inside"
     assert len(rooms) <= 16, figures
-    assert len(links) <= 60, figures
+    assert len(links) <= 62, figures
     assert share >= 0.5, figures
 
 

@@ -12,6 +12,7 @@ import pytest
 from harness.common.errors import UserError, UserErrors
 from harness.datasets.mistakes import MOST, Mistakes
 from harness.datasets.source_files import find_files
+from tests.support.archives import write_archive, write_zip
 from tests.support.errors import raises_error
 from tests.support.sources import Files, write_folder, write_tar
 
@@ -33,17 +34,29 @@ HIDDEN = ("a/._0.png", ".DS_Store", "__MACOSX/a/0.png", "a/Thumbs.db", ".ipynb_c
 GOOD = {"a/0.png": b"0", "a/1.PNG": b"1", "b/0.png": b"2"}
 
 
-@pytest.mark.parametrize("suffix", ["tar", "tar.gz", "tgz", "TAR.XZ", "tar.bz2"])
+SUFFIXES = {"tar": "tar", "tar.gz": "gz", "tgz": "gz", "TAR.XZ": "xz", "tar.bz2": "bz2",
+            "zip": "zip", "ZIP": "zip"}  # fmt: skip
+"""Suffix of an archive → how it is packed."""
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_hidden_and_resource_files_are_ignored_everywhere(suffix, tmp_path):
     files = GOOD | dict.fromkeys(HIDDEN, b"x")
     assert found(write_folder(tmp_path / "folder", files)) == GOOD
-    kind = {"tar": "tar", "bz2": "bz2", "XZ": "xz"}.get(suffix.rpartition(".")[2], "gz")
-    packed = write_tar(tmp_path / "packed" / f"a.{kind}", files)
+    packed = write_archive(tmp_path / "packed" / f"a.{SUFFIXES[suffix]}", files)
     source = tmp_path / "source"
     source.mkdir()
     packed.rename(source / f"a.{suffix}")
     write_folder(source, {f"._a.{suffix}": b"x", "old.tar/note.txt": b"x"})
     assert found(source) == GOOD
+    assert found(source / f"a.{suffix}") == GOOD  # an archive as the source
+
+
+def test_without_names_of_folders_all_are_read(tmp_path):
+    source = write_folder(tmp_path / "source", GOOD | {"other/0.png": b"3", ".git/0.png": b"x"})
+    mistakes = Mistakes(str(source))
+    names = [file.name for file in find_files(source, None, str, 100, mistakes)]
+    assert names == ["a/0.png", "a/1.PNG", "b/0.png", "other/0.png"]
 
 
 def test_links_are_refused_and_never_followed(tmp_path):
@@ -94,11 +107,13 @@ def test_linked_members_are_named_not_dropped(kind, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../0.png", "/0.png", "a/../../0.txt", "C:/0.png"])
-def test_names_outside_the_archive_are_refused(name, tmp_path):
-    source = write_tar(tmp_path / "source" / "a.tar.gz", GOOD | {name: b"x"}).parent
+@pytest.mark.parametrize("packed", ["tar.gz", "zip"])
+def test_names_outside_the_archive_are_refused(name, packed, tmp_path):
+    source = write_archive(tmp_path / "source" / f"a.{packed}", GOOD | {name: b"x"}).parent
     code = "archive-outside"
-    with raises_error(code, where=f"<tmp>/source/a.tar.gz: {name}"):
+    with raises_error(code, where=f"<tmp>/source/a.{packed}: {name}"):
         found(source)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]  # nothing is unpacked
 
 
 BLOCK = tarfile.BLOCKSIZE
@@ -129,6 +144,16 @@ def test_extended_headers_without_a_number_are_one_line(key, tmp_path):
         found(source)
 
 
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_would_fill_the_memory_is_refused(kind, tmp_path):
+    archive = write_tar(tmp_path / "source" / "a.tar", GOOD)
+    head = tarfile.TarInfo("a/long")
+    head.type, head.size = kind, 1 << 33
+    archive.write_bytes(head.tobuf(tarfile.GNU_FORMAT) + archive.read_bytes())
+    with raises_error("archive-large-header", where="<tmp>/source/a.tar"):
+        found(archive.parent)
+
+
 def test_two_members_of_one_name_are_refused(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
@@ -138,6 +163,10 @@ def test_two_members_of_one_name_are_refused(tmp_path):
             info.size = 1
             tar.addfile(info, io.BytesIO(b"x"))
     with raises_error("archive-twice", where="<tmp>/source/a.tar: ./a/0.png"):
+        found(source)
+    (source / "a.tar").unlink()
+    write_zip(source / "a.zip", {"a/0.png": b"x", "./a/0.png": b"x"})
+    with raises_error("archive-twice", where="<tmp>/source/a.zip: ./a/0.png"):
         found(source)
 
 
@@ -149,12 +178,12 @@ def test_two_members_of_one_name_are_refused(tmp_path):
         (("a/e\u0301.png", "a/\u00e9.png"), "case-of-accents"),
     ],
 )
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", ["", "tar", "zip"])
 def test_names_that_differ_in_case_alone_are_named(names, code, packed, tmp_path):
     files = dict.fromkeys(names, b"x")
     if packed:
-        source = write_tar(tmp_path / "source" / "a.tar", files).parent
-        last = f"<tmp>/source/a.tar: {names[1]}"
+        source = write_archive(tmp_path / "source" / f"a.{packed}", files).parent
+        last = f"<tmp>/source/a.{packed}: {names[1]}"
     else:
         source = write_folder(tmp_path / "source", files)
         last = f"<tmp>/source/{sorted(names)[1]}"
@@ -164,12 +193,12 @@ def test_names_that_differ_in_case_alone_are_named(names, code, packed, tmp_path
         found(source)
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("packed", ["", "tar", "zip"])
 def test_names_that_are_not_utf_8_are_named(packed, tmp_path):
     files = {"a/caf\udce9.png": b"x"}
     if packed:
-        source = write_tar(tmp_path / "source" / "a.tar", files).parent
-        where = "<tmp>/source/a.tar: a/caf\\udce9.png"
+        source = write_archive(tmp_path / "source" / f"a.{packed}", files).parent
+        where = f"<tmp>/source/a.{packed}: a/caf\\udce9.png"
     else:
         source = write_folder(tmp_path / "source", files)
         where = "<tmp>/source/a/caf\\udce9.png"
@@ -181,6 +210,12 @@ def test_large_files_are_refused(tmp_path):
     source = write_folder(tmp_path / "source", {"a.png": bytes(101)})
     with raises_error("source-large-file", where="<tmp>/source/a.png"):
         found(source)
+    (source / "a.png").unlink()
+    for name in ("a.tar", "a.zip"):
+        packed = write_archive(source / name, {"a/0.png": bytes(101)})
+        with raises_error("source-large-file", where=f"<tmp>/source/{name}: a/0.png"):
+            found(source)
+        packed.unlink()
 
 
 def test_all_mistakes_come_at_once_and_many_are_counted():

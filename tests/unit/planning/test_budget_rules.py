@@ -15,6 +15,7 @@ from harness.config.benchmark import check_benchmarks, load_benchmark
 from harness.planning.budget_rules import RULES, budget_errors
 from harness.running.host_stages import StageFailure, cut, targets
 from tests.support.errors import raises_error
+from tests.support.sources import all_sets
 from tests.support.workspaces import (
     BACKDOOR,
     POISONING,
@@ -41,7 +42,7 @@ def errors(tmp_path: Path, **changes: object) -> list[str]:
     root = Checkout(tmp_path).root
     Checkout(tmp_path).benchmark(matrix(**changes))
     try:
-        found = budget_errors(load_benchmark("b", root))
+        found = budget_errors(load_benchmark("b", root), all_sets(tmp_path))
     except UserError as error:
         found = [error]
     return [re.sub(r"^.*benchmark\.yaml:", "", line) for e in found for line in str(e).splitlines()]
@@ -333,10 +334,10 @@ def test_plan_and_check_say_all_at_once(tmp_path):
     assert "no attack named 'sign'" not in str(checked.value)
 
 
-def test_the_bundled_benchmarks_are_right():
+def test_the_bundled_benchmarks_are_right(tmp_path):
     found, wrong = check_benchmarks(sorted((ROOT / "benchmarks").glob("*/benchmark.yaml")))
     assert (len(found) >= 8, wrong) == (True, [])
-    assert [str(error) for one in found for error in budget_errors(one)] == []
+    assert [str(error) for one in found for error in budget_errors(one, all_sets(tmp_path))] == []
 
 
 def test_every_rule_has_a_bad_value_above():
@@ -360,7 +361,7 @@ def test_a_copy_with_fewer_examples_ends_the_stage(tmp_path):
 # What is known of data sets without loading them.
 
 
-@pytest.mark.parametrize("data", datasets.DATASETS.values(), ids=lambda data: data.name)
+@pytest.mark.parametrize("data", datasets.BUNDLED.values(), ids=lambda data: data.name)
 def test_facts_are_those_of_the_card(data):
     facts, size = data.facts, data.card.size
     for count, split in ((facts.train, "train"), (facts.val, "validation"), (facts.test, "test")):
@@ -372,11 +373,9 @@ def test_facts_are_those_of_the_card(data):
         assert facts.outputs == int(found[1])
 
 
-@pytest.mark.parametrize(
-    "data", [d for d in datasets.DATASETS.values() if d.bundled], ids=lambda data: data.name
-)
-def test_facts_are_those_of_the_arrays(data, tmp_path):
-    splits, facts = data.load(tmp_path), data.facts
+@pytest.mark.parametrize("data", datasets.BUNDLED.values(), ids=lambda data: data.name)
+def test_facts_are_those_of_the_arrays(data):
+    splits, facts = data.bundled(), data.facts
     assert [len(split.y) for split in (splits.train, splits.val, splits.test)] == [
         facts.train, facts.val, facts.test,
     ]  # fmt: skip

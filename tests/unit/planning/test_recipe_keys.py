@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness import datasets
 from harness.common.keys import ROOT, canonical_json, digest
 from harness.config.catalog import Module
+from harness.datasets import Datasets
 from harness.planning import plan as planning
 from harness.planning import stage_keys
 from harness.planning.cell import CellInfo
@@ -35,7 +35,7 @@ def literal(monkeypatch):
     monkeypatch.setattr(stage_keys, "runtime_digest", lambda: "runtime")
     monkeypatch.setattr(stage_keys, "code_digest", "+".join)
     monkeypatch.setattr(planning, "judge_digest", lambda: "judge")
-    monkeypatch.setattr(datasets, "key_digest", lambda name, root: f"digest of {name}")
+    monkeypatch.setattr(Datasets, "key_digest", lambda self, name: f"digest of {name}")
     monkeypatch.setattr(Module, "digest", property(lambda self: f"digest of {self.ref}"))
 
 

@@ -13,6 +13,7 @@ from harness.datasets.base import input_kind
 from harness.planning.requirements import CellFacts, check_requirements
 from harness.planning.resolved_entry import ResolvedEntry
 from tests.support.module_sources import ANY_LIMIT, PERTURB
+from tests.support.sources import all_sets
 from tests.support.workspaces import POISONING, QUERY, Checkout, cell, matrix
 
 ROOT = Path(__file__).parents[3]
@@ -200,12 +201,11 @@ def test_a_requirement_that_means_nothing_is_refused(own, kind, fields, line):
     assert any(line in one for one in str(caught.value).splitlines()), str(caught.value)
 
 
-def test_the_kind_of_inputs_is_that_of_the_data():
-    bundled = [d for d in datasets.DATASETS.values() if d.bundled]
-    assert len(bundled) >= 5
-    for dataset in bundled:
-        assert dataset.inputs == input_kind(dataset.load(Path()).spec), dataset.name
-    known = {name: d.inputs for name, d in datasets.DATASETS.items()}
+def test_the_kind_of_inputs_is_that_of_the_data(tmp_path):
+    assert len(datasets.BUNDLED) >= 5
+    for dataset in datasets.BUNDLED.values():
+        assert dataset.inputs == input_kind(dataset.bundled().spec), dataset.name
+    known = {data.name: data.inputs for data in all_sets(tmp_path)}
     assert (known["food"], known["pubfig"], known["camvid"]) == ("items", "features", "images")
 
 
