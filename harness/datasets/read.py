@@ -11,10 +11,11 @@ from harness.common.errors import UserError
 from harness.common.keys import canonical_json
 from harness.config.dataset import DatasetManifest
 from harness.datasets import stored
-from harness.datasets.base import manual_download_error, wrap_download_errors
+from harness.datasets.base import DataMissing, manual_download_error, wrap_download_errors
 from harness.datasets.examples import Source
 from harness.datasets.layouts import READERS
 from harness.datasets.mistakes import Mistakes
+from harness.datasets.source_state import source_state
 
 
 def reading_digest(manifest: DatasetManifest) -> str:
@@ -40,11 +41,37 @@ def fetch(manifest: DatasetManifest, root: Path, from_dir: Path | None) -> None:
     stored.write_entry(manifest.name, root, partial(_write, manifest, folder))
 
 
+def is_current(manifest: DatasetManifest, root: Path, folder: Path) -> bool:
+    """Return whether a set is stored as it would be read from a folder.
+
+    The files' names, sizes and times are compared, not their content.
+    """
+    try:
+        facts = stored.read_facts(manifest.name, root)
+        return (facts["reading"], facts.get("source"), facts.get("state")) == (
+            reading_digest(manifest),
+            str(folder),
+            source_state(folder),
+        )
+    except (DataMissing, OSError):
+        return False
+
+
+def stored_source(name: str, root: Path) -> Path | None:
+    """Return the folder that a stored set was read from, if it is still there."""
+    try:
+        source = stored.read_facts(name, root).get("source")
+    except DataMissing:
+        return None
+    return Path(source) if source and Path(source).exists() else None
+
+
 def _write(manifest: DatasetManifest, folder: Path | None, out: Path) -> stored.Facts:
     if folder is not None:
         if not folder.is_dir():
             raise UserError(str(folder), "is not a folder", "give the folder with the data")
-        return {"source": str(folder), **_read(manifest, folder, out)}
+        state = source_state(folder)  # before it is read: a change meanwhile shows the next time
+        return {"source": str(folder), "state": state, **_read(manifest, folder, out)}
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         _download(manifest, Path(scratch))
         return {"source": "download", **_read(manifest, Path(scratch), out)}
