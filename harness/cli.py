@@ -206,12 +206,20 @@ def check(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="attack, defense or victim")],
-    name: Annotated[str, typer.Argument(help="name of the new folder")],
+    kind: Annotated[str, typer.Argument(help="attack, defense, victim or dataset")],
+    name: Annotated[str, typer.Argument(help="name of the new folder or data set")],
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="dataset: folder with the data")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="dataset: manifest to write")] = None,
 ) -> None:
-    """Write the folder of a new module; it passes check."""
+    """Write the folder of a new module, or a data set's manifest."""
     from harness.commands import new as command
+    from harness.commands.new_dataset import new_dataset
 
+    if kind == "dataset":
+        new_dataset(Workspace.here(), name, from_, out, console)
+        return
     command.new(Workspace.here(), kind, name, console)
 
 
