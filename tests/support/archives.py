@@ -25,14 +25,13 @@ def write_archive(path: Path, files: Files) -> Path:
 def write_zip(path: Path, files: Files, method: int = DEFLATED) -> Path:
     """Write a zip file; a name of lone surrogates is written as the bytes that it stands for."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    stand_ins = {name: name.encode("utf-8", "surrogateescape") for name in files}
+    odd = [name for name in files if _stand_in(name) != name]
     with zipfile.ZipFile(path, "w", method) as archive:
         for name, blob in files.items():
             archive.writestr(zipfile.ZipInfo(_stand_in(name)), blob, method)
-    blob = path.read_bytes()
-    for name, true in stand_ins.items():
-        blob = blob.replace(_stand_in(name).encode(), true)
-    path.write_bytes(blob)
+    for name in odd:
+        true = name.encode("utf-8", "surrogateescape")
+        path.write_bytes(path.read_bytes().replace(_stand_in(name).encode(), true))
     return path
 
 

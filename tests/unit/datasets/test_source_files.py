@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tarfile
 import tracemalloc
@@ -12,7 +11,7 @@ import pytest
 from harness.common.errors import UserError, UserErrors
 from harness.datasets.mistakes import MOST, Mistakes
 from harness.datasets.source_files import find_files
-from tests.support.archives import write_archive, write_zip
+from tests.support.archives import write_archive
 from tests.support.errors import raises_error
 from tests.support.sources import Files, write_folder, write_tar
 
@@ -154,19 +153,11 @@ def test_a_header_that_would_fill_the_memory_is_refused(kind, tmp_path):
         found(archive.parent)
 
 
-def test_two_members_of_one_name_are_refused(tmp_path):
-    source = tmp_path / "source"
-    source.mkdir()
-    with tarfile.open(source / "a.tar", "w") as tar:
-        for name in ("a/0.png", "./a/0.png"):
-            info = tarfile.TarInfo(name)
-            info.size = 1
-            tar.addfile(info, io.BytesIO(b"x"))
-    with raises_error("archive-twice", where="<tmp>/source/a.tar: ./a/0.png"):
-        found(source)
-    (source / "a.tar").unlink()
-    write_zip(source / "a.zip", {"a/0.png": b"x", "./a/0.png": b"x"})
-    with raises_error("archive-twice", where="<tmp>/source/a.zip: ./a/0.png"):
+@pytest.mark.parametrize("packed", ["tar", "zip"])
+def test_two_members_of_one_name_are_refused(packed, tmp_path):
+    files = {"a/0.png": b"x", "./a/0.png": b"x"}
+    source = write_archive(tmp_path / "source" / f"a.{packed}", files).parent
+    with raises_error("archive-twice", where=f"<tmp>/source/a.{packed}: ./a/0.png"):
         found(source)
 
 
@@ -206,16 +197,15 @@ def test_names_that_are_not_utf_8_are_named(packed, tmp_path):
         found(source)
 
 
-def test_large_files_are_refused(tmp_path):
-    source = write_folder(tmp_path / "source", {"a.png": bytes(101)})
-    with raises_error("source-large-file", where="<tmp>/source/a.png"):
+@pytest.mark.parametrize("place", ["a/0.png", "a.tar: a/0.png", "a.zip: a/0.png"])
+def test_large_files_are_refused(place, tmp_path):
+    files = {"a/0.png": bytes(101)}
+    if place == "a/0.png":
+        source = write_folder(tmp_path / "source", files)
+    else:
+        source = write_archive(tmp_path / "source" / place[:5], files).parent
+    with raises_error("source-large-file", where=f"<tmp>/source/{place}"):
         found(source)
-    (source / "a.png").unlink()
-    for name in ("a.tar", "a.zip"):
-        packed = write_archive(source / name, {"a/0.png": bytes(101)})
-        with raises_error("source-large-file", where=f"<tmp>/source/{name}: a/0.png"):
-            found(source)
-        packed.unlink()
 
 
 def test_all_mistakes_come_at_once_and_many_are_counted():

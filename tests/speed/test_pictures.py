@@ -1,0 +1,54 @@
+"""How fast a folder of pictures is read: issue 15 allows 10 s for 10,000 PNGs on two CPUs."""
+
+import io
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.datasets.image_files import PictureForm
+from harness.datasets.mistakes import Mistakes
+from harness.datasets.picture_formats import is_picture
+from harness.datasets.pictures import read_pictures
+from harness.datasets.remarks import Remarks
+from harness.datasets.source_files import find_files
+from tests.support.archives import write_archive
+from tests.support.sources import Files, write_folder
+
+COUNT = 10_000
+FORM = PictureForm(3, size=(32, 32))
+
+
+@pytest.fixture(scope="module")
+def files() -> Files:
+    return dict(made())
+
+
+def made() -> Iterator[tuple[str, bytes]]:
+    """Pictures of 32 x 32 with noise, which PNG cannot pack away: 3 kB each."""
+    chance = np.random.default_rng(0)
+    for number in range(COUNT):
+        buffer = io.BytesIO()
+        pixels = chance.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+        yield f"train/{number % 10}/{number:05d}.png", buffer.getvalue()
+
+
+@pytest.mark.parametrize("packed", ["", "tar", "zip"])
+def test_10_000_pngs(benchmark, tmp_path, files, packed) -> None:
+    """CPU time of all threads, 1.5 to 2.7 s: two CPUs take longer only while others use them."""
+    write = write_archive if packed else write_folder
+    source = write(tmp_path / (f"a.{packed}" if packed else "folder"), files)
+
+    def read() -> int:
+        mistakes = Mistakes(str(source))
+        found = find_files(source, None, is_picture, FORM.largest, mistakes)
+        count = sum(1 for _ in read_pictures(found, FORM, mistakes, Remarks()))
+        mistakes.check()
+        return count
+
+    begun = time.process_time()
+    assert benchmark.pedantic(read, rounds=1) == COUNT
+    assert time.process_time() - begun < 10
