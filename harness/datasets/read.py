@@ -11,6 +11,7 @@ from harness.common.errors import UserError
 from harness.common.keys import canonical_json
 from harness.config.dataset import DatasetManifest
 from harness.datasets import stored
+from harness.datasets.archives import is_archive
 from harness.datasets.base import DataMissing, manual_download_error, wrap_download_errors
 from harness.datasets.examples import Source
 from harness.datasets.layouts import READERS
@@ -68,8 +69,9 @@ def stored_source(name: str, root: Path) -> Path | None:
 
 def _write(manifest: DatasetManifest, folder: Path | None, out: Path) -> stored.Facts:
     if folder is not None:
-        if not folder.is_dir():
-            raise UserError(str(folder), "is not a folder", "give the folder with the data")
+        if not folder.is_dir() and not (folder.is_file() and is_archive(folder.name)):
+            what = "is neither a folder nor an archive"
+            raise UserError(str(folder), what, "give the folder with the data")
         state = source_state(folder)  # before it is read: a change meanwhile shows the next time
         return {"source": str(folder), "state": state, **_read(manifest, folder, out)}
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
