@@ -183,8 +183,8 @@ class DatasetManifest(Strict):
     )
     folder: str | None = Field(
         default=None,
-        description="Folder or archive with the source, seen from this file; `--from` wins. Default: "
-        "none.",
+        description="Folder or archive with the source, seen from this file; `--from` wins. "
+        "Default: none.",
     )
 
     def source_folder(self) -> Path | None:

@@ -125,7 +125,7 @@ class Datasets:
         return join_notes(str(found.get("note", "")), OTHER_COPY if different else "")
 
     def shared(self, name: str) -> str:
-        """Say what a set has in training and in another split; empty: nothing that is known."""
+        """Say what a set has in two splits; empty: nothing that is known."""
         found = self._known(name)
         return str(found["shared"]) if "shared" in found else shared_sentence(found)
 

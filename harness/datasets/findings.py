@@ -122,7 +122,7 @@ def find_duplicates(
 
 
 def shared_sentence(facts: Mapping[str, Any]) -> str:
-    """Say what a set has in training and in another split; empty where nothing is known of it.
+    """Say what a set has in two splits; empty where nothing is known of it.
 
     Args:
         facts: of the stored set.

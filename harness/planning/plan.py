@@ -48,7 +48,7 @@ class Plan:
         cells: id → cell.
         environments: the environment of each stage.
         thin: matrix → kinds of attacks that it lacks (``attack_floor.KINDS``); only thin ones.
-        shared: matrix → what of its data is in training and in another split, as a sentence; only
+        shared: matrix → what of its data is in two splits, as a sentence; only
             those with such data.
         approximate: names of the defences that declare approximate gradients.
         released: ``VICTIM/WEIGHTS`` → what manifests say of it, of the weights that are rows.
@@ -193,7 +193,7 @@ class _Planner:
         )
 
     def _shared(self, matrix: Matrix) -> str:
-        """Return what of a matrix's data is in training and in another split."""
+        """Return what of a matrix's data is in two splits."""
         names = dict.fromkeys(entry.name for entry in matrix.data.values())
         found = {name: said for name in names if (said := self.sets.shared(name))}
         several = len(names) > 1

@@ -103,7 +103,7 @@ CAVEATS: dict[str, Kind] = {
     "self-reported": Kind(_not_contained, True, "Some cells ran outside containers."),
     "thin": Kind(_thin, True, "The matrix lacks a kind of attack."),
     "shared examples": Kind(
-        _shared, True, "The data have pictures, or groups, in training and in another split."
+        _shared, True, "The data have pictures, or groups, that are in two splits."
     ),
     "tie": Kind(_tie, False, "The places of a defence are a range: no test tells these apart."),
 }

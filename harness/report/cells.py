@@ -108,7 +108,7 @@ class CellRow:
         derived: whether the cell is an ensemble, judged from its members.
         approximate: whether the attacker meets an approximate gradient of the defence.
         thin: kinds of attacks that the matrix lacks.
-        shared: what of its data is in training and in another split, as a sentence; or empty.
+        shared: what of its data is in two splits, as a sentence; or empty.
         limits: fields of the budget.
         checks: module → whether it passed ``gauntlet check``, of the record's modules.
         record: the record that counts, if any.

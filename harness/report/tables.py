@@ -290,7 +290,7 @@ class Table:
         examples: number of examples that were judged.
         measured: ISO time of the newest result.
         thin: kinds of attacks that the matrix lacks.
-        shared: what of its data is in training and in another split, as a sentence; or empty.
+        shared: what of its data is in two splits, as a sentence; or empty.
     """
 
     benchmark: str
