@@ -86,12 +86,15 @@ def report(
 
 def heading(words: Benchmark | Matrix) -> Heading:
     """Return what a benchmark or a matrix says of itself."""
+    entries = [] if isinstance(words, Benchmark) else words.data.items()
+    used = {entry.name: entry.amount for _, entry in entries if entry.amount}
     return Heading(
         title=words.title,
         question=words.question,
         out_of_scope=words.out_of_scope or "",
         summary=(words.summary or "") if isinstance(words, Benchmark) else "",
-        data={} if isinstance(words, Benchmark) else {r: d.name for r, d in words.data.items()},
+        data={str(role): entry.name for role, entry in entries},
+        training=", ".join(f"{name}: {amount}" for name, amount in used.items()),
     )
 
 

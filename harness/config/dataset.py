@@ -89,6 +89,14 @@ class Picture(Strict):
         description="`true`: each picture is cut to its row's box first. Default: `false`.",
     )
 
+    def problems(self) -> Iterator[Problem]:
+        """Check that what is cropped is there."""
+        size = self.resize or self.size
+        smallest = min(size) if isinstance(size, tuple) else size
+        if self.crop is not None and smallest is not None and self.crop > smallest:
+            what = f"crop {self.crop} of pictures of {smallest} pixels"
+            yield Problem(("crop",), what, f"give at most {smallest}")
+
 
 class SplitRules(Strict):
     """Splits that the source does not give, cut from training by hash."""

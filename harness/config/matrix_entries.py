@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from harness.config.budget import BudgetEntry
-from harness.config.field_types import DataName, Fraction, Name, Values
+from harness.config.field_types import Count, DataName, Fraction, Name, Values
 from harness.config.file_model import Problem, Strict, field_error
 from harness.config.strict_yaml import quote
 from harness.config.threat import CONTROLS
@@ -74,6 +74,34 @@ class DataEntry(Shorthand):
         default=1.0,
         description="Share of the training set that is used, above 0 and up to 1. Default: 1.",
     )
+    shots: Count | None = Field(
+        default=None,
+        description="Training examples of each class that are used, in place of a share: the first "
+        "by the hash of their ids, so that fewer shots are a part of more. For classification. "
+        "Default: all examples.",
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that the training set is cut once."""
+        if self.shots is not None and self.train_fraction != 1:
+            what = "shots beside train_fraction: both choose training examples"
+            yield Problem(("shots",), what, "keep one of them")
+
+    @property
+    def amount(self) -> str:
+        """The chosen part of the training set in words; empty for all of it."""
+        if self.shots is not None:
+            return f"{self.shots:,} of each class"
+        return "" if self.train_fraction == 1 else f"{self.train_fraction:.4g} of all"
+
+    def count(self, train: int, classes: int) -> int:
+        """Return the number of training examples that are used.
+
+        Args:
+            train: training examples of the data set.
+            classes: its classes.
+        """
+        return round(self.train_fraction * train) if self.shots is None else self.shots * classes
 
 
 class Adversary(Shorthand):

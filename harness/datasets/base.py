@@ -44,11 +44,17 @@ class Split:
         y: labels: int64 ``[N]`` in classification, uint8 ``[N, H, W]`` in segmentation, int64
             ``[n, arity + 2]`` in ranking (item rows, label ±1, attribute).
         ids: int64, one for each row of ``y``: unique across splits, and never reassigned.
+        boxes: int64 ``[N, 4]``, the object's left, top, right and bottom edge in pixels of ``x``,
+            right and bottom excluded; ``None`` where the data set has none. No module sees them.
+        groups: int64 ``[N]``, equal for examples of one object, such as a track of one sign;
+            ``None`` where the data set has none. No module sees them.
     """
 
     x: Array
     y: Array
     ids: Ids
+    boxes: Ids | None = None
+    groups: Ids | None = None
 
 
 @dataclass(frozen=True)
@@ -73,17 +79,31 @@ MOST_CLASSES = 254
 
 
 def image_spec(
-    task: str, classes: Sequence[str], shape: Sequence[int], void: int | None = None
+    task: str,
+    classes: Sequence[str],
+    shape: Sequence[int],
+    void: int | None = None,
+    *,
+    stored: Sequence[int] | None = None,
 ) -> dict[str, object]:
     """Return the spec of labelled images ``[C, H, W]``, with one output for each class.
 
+    Args:
+        task: ``classification`` or ``segmentation``.
+        classes: names of the classes.
+        shape: one input as networks see it.
+        void: label of pixels that do not count, or ``None``.
+        stored: one input as it is stored, where that is larger: networks see its middle, and may
+            train on random crops.
+
     Raises:
-        ValueError: class maps of more than 254 classes: in eight bits, 255 is for pixels without
-            a class, and 254 may be the number of an output for void.
+        ValueError: stored pictures are smaller than the inputs, have other channels, or class maps
+            that would have to be cropped with them. Or class maps have more than 254 classes: in
+            eight bits, 255 is for pixels without a class, and 254 may be the output for void.
     """
     if task == "segmentation" and len(classes) > MOST_CLASSES:
         raise ValueError(f"{len(classes)} classes; class maps hold at most {MOST_CLASSES}")
-    return {
+    spec: dict[str, object] = {
         "task": task,
         "outputs": len(classes),
         "shape": list(shape),
@@ -92,6 +112,12 @@ def image_spec(
         "void": void,
         "classes": list(classes),
     }
+    if stored is None or list(stored) == list(shape):
+        return spec
+    larger = stored[1] >= shape[1] and stored[2] >= shape[2] and stored[0] == shape[0]
+    if task != "classification" or not larger:
+        raise ValueError(f"{task} inputs {list(shape)} cannot be cropped from {list(stored)}")
+    return spec | {"stored": list(stored)}
 
 
 def comparison_spec(

@@ -1,16 +1,48 @@
-"""Fractions of training splits, chosen by hash."""
+"""Parts of training splits, chosen by hash: a fraction, or a number of examples of each class."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
-from harness.datasets.base import Split
+from harness.datasets.base import Split, Splits
 from harness.datasets.hashing import hash_order
 
+Rows = NDArray[np.intp]
 
-def fraction_rows(name: str, train: Split, fraction: float) -> NDArray[np.intp] | None:
+
+def train_rows(
+    name: str, splits: Splits, fraction: float = 1.0, shots: int | None = None
+) -> Rows | None:
+    """Return the training rows that a benchmark uses, in order; ``None`` stands for all rows.
+
+    The choice depends on the ids alone, with ``shots`` on the labels too. Fewer examples are a
+    subset of more.
+
+    Args:
+        name: name of the data set, for errors.
+        splits: the data set.
+        fraction: share of the examples.
+        shots: examples of each class in place of a share, or ``None``.
+
+    Raises:
+        UserError: the fraction is not above 0 and at most 1, or leaves no example; or shots are
+            asked for where no example has one class, or of a class with fewer examples.
+    """
+    if shots is None:
+        return fraction_rows(name, splits.train, fraction)
+    task, classes = splits.spec["task"], splits.spec["classes"]
+    if task != "classification":
+        what = f"shots: {shots}, but in {task} no example has one class"
+        raise UserError(f"data set {name}", what, "give train_fraction instead")
+    assert isinstance(classes, list)
+    return shot_rows(name, splits.train, classes, shots)
+
+
+def fraction_rows(name: str, train: Split, fraction: float) -> Rows | None:
     """Return the training rows of a fraction, in order; ``None`` stands for all rows.
 
     The choice depends on the ids alone. A smaller fraction is a subset of a larger.
@@ -30,7 +62,29 @@ def fraction_rows(name: str, train: Split, fraction: float) -> NDArray[np.intp] 
     return np.sort(hash_order(train.ids, "train_fraction")[:count])
 
 
-def select_rows(task: str, train: Split, rows: NDArray[np.intp]) -> Split:
+def shot_rows(name: str, train: Split, classes: Sequence[str], shots: int) -> Rows:
+    """Return the first ``shots`` training rows of each class by the hash of their ids, in order.
+
+    Raises:
+        UserError: a class has fewer examples; the first is named.
+    """
+    order = hash_order(train.ids, "shots")
+    labels = np.asarray(train.y)[order]
+    counts = np.bincount(labels, minlength=len(classes))
+    few = np.flatnonzero(counts < shots)
+    if len(few):
+        what = f"shots: {shots}, but class {classes[few[0]]} has {counts[few[0]]} training examples"
+        more = f" ({len(few)} of {len(classes)} classes have too few)" if len(few) > 1 else ""
+        fix = f"give at most {counts.min()}" if counts.min() else "give train_fraction instead"
+        raise UserError(f"data set {name}", what + more, fix)
+    chosen = [order[labels == number][:shots] for number in range(len(classes))]
+    return np.sort(np.concatenate(chosen))
+
+
+def select_rows(task: str, train: Split, rows: Rows) -> Split:
     """Return some rows of a training split; in ranking, comparisons are chosen and items stay."""
     x = train.x if task == "ranking" else train.x[rows]
-    return Split(x=x, y=train.y[rows], ids=train.ids[rows])
+    boxes, groups = (
+        None if array is None else array[rows] for array in (train.boxes, train.groups)
+    )
+    return Split(x=x, y=train.y[rows], ids=train.ids[rows], boxes=boxes, groups=groups)

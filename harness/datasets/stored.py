@@ -29,7 +29,7 @@ PARTS = ("train", "val", "test")
 OPTIONAL = ("groups", "boxes")
 """Arrays of a split that not every set has."""
 
-Facts = Mapping[str, object]
+Facts = Mapping[str, Any]
 """Content of a stored set's ``manifest.json``."""
 
 
@@ -144,7 +144,12 @@ def load(name: str, root: Path) -> Splits:
 
 def _load_split(name: str, root: Path, facts: Facts, part: str) -> Split:
     x, y, ids = (load_checked(name, root, facts, f"{part}_{key}") for key in ("x", "y", "ids"))
-    return Split(x=x, y=y, ids=ids.astype(np.int64, copy=False))
+    more = {
+        key: load_checked(name, root, facts, f"{part}_{key}").astype(np.int64, copy=False)
+        for key in OPTIONAL
+        if f"{part}_{key}" in facts["arrays"]
+    }
+    return Split(x=x, y=y, ids=ids.astype(np.int64, copy=False), **more)
 
 
 def load_checked(name: str, root: Path, facts: Facts, array: str) -> Array:
@@ -155,7 +160,6 @@ def load_checked(name: str, root: Path, facts: Facts, array: str) -> Array:
     """
     path = root / name / f"{array}.npy"
     digests = facts["arrays"]
-    assert isinstance(digests, dict)
     if array not in digests or not path.is_file() or file_sha256(path) != digests[array]:
         what = f"{path} is missing or was changed after the fetch"
         raise missing_data_error(name, what)

@@ -55,7 +55,9 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
     for sentence in sentences:
         source.remarks.say(sentence)
     if manifest.compare is None:
-        spec = image_spec(manifest.task, found.classes, shape, found.void)
+        crop = manifest.picture.crop if manifest.picture is not None else None
+        inputs = shape if crop is None else (shape[0], crop, crop)
+        spec = image_spec(manifest.task, found.classes, inputs, found.void, stored=shape)
     else:
         spec = comparison_spec([manifest.compare.attribute], shape)
     return {

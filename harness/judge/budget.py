@@ -88,13 +88,16 @@ def as_seen(stored: Array) -> Array:
     return stored.astype(np.float32) / np.float32(255) if stored.dtype == np.uint8 else stored
 
 
-def measure(clean: Array, attacked: Array, *, ssim: bool = True) -> Distances:
+def measure(
+    clean: Array, attacked: Array, rows: NDArray[np.integer] | None = None, *, ssim: bool = True
+) -> Distances:
     """Measure the distances between stored clean examples and attacked ones.
 
     Args:
         clean: as stored, uint8 ``[N, C, H, W]`` (float32 ``[N, C, H, W]`` or ``[N, F]`` too);
             memory-mapped arrays are read a few rows at a time.
         attacked: float32 of the same shape.
+        rows: row of ``clean`` that each attacked example came from; ``None``: the same row.
         ssim: whether to compute SSIM, which takes longer than all other distances and has no
             limit in any budget.
 
@@ -109,15 +112,17 @@ def measure(clean: Array, attacked: Array, *, ssim: bool = True) -> Distances:
     >>> d.linf.tolist(), d.changed.tolist(), d.box_height.tolist(), d.box_width.tolist()
     ([0.5], [2.0], [2.0], [1.0])
     """
-    if clean.shape != attacked.shape or clean.ndim not in (2, 4):
-        raise ValueError(
-            f"expected [N, C, H, W] or [N, F] twice, got {clean.shape} and {attacked.shape}"
-        )
-    size = max(1, int(np.prod(clean.shape[1:])))
+    shape = clean.shape if rows is None else (len(rows), *clean.shape[1:])
+    if shape != attacked.shape or clean.ndim not in (2, 4):
+        raise ValueError(f"expected [N, C, H, W] or [N, F] twice, got {shape} and {attacked.shape}")
+    size = max(1, int(np.prod(shape[1:])))
     step = max(1, _CHUNK // size)
-    starts = range(0, max(1, len(clean)), step)
-    parts = [_measure(clean[s : s + step], attacked[s : s + step], ssim=ssim) for s in starts]
-    return join(parts)
+    found = []
+    for start in range(0, max(1, len(attacked)), step):
+        part = slice(start, start + step)
+        before = clean[part] if rows is None else clean[rows[part]]
+        found.append(_measure(before, attacked[part], ssim=ssim))
+    return join(found)
 
 
 def _measure(clean: Array, attacked: Array, *, ssim: bool) -> Distances:

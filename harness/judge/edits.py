@@ -63,7 +63,7 @@ def check_edits(
         return "inputs were edited, but a ranking edit may only turn a label or swap two items"
     if x.shape != (len(rows), *train_x.shape[1:]):
         return f"edited inputs have shape {x.shape}, expected {(len(rows), *train_x.shape[1:])}"
-    return _check_inputs(x, train_x[rows], budget)
+    return _check_inputs(x, train_x, rows, budget)
 
 
 def find_rows(ids: Integers, known: Integers) -> Integers:
@@ -94,8 +94,8 @@ def _edited_rows(ids: Integers, train_ids: Integers, limit: int) -> Integers | s
     return rows
 
 
-def _check_inputs(x: Array, original: Array, budget: BudgetFields) -> str | None:
-    distances = measure(original, x, ssim=False)
+def _check_inputs(x: Array, train_x: Array, rows: Integers, budget: BudgetFields) -> str | None:
+    distances = measure(train_x, x, rows, ssim=False)
     limited = any(budget.get(name) is not None for name in ("norm", "patch"))
     fault = check_perturbation(distances, budget if limited else {"unbounded": True})
     if fault:

@@ -34,7 +34,7 @@ class Context:
     Attributes:
         data: the data set that the value is about.
         budget: the budget that the value stands in, or ``None`` for a key of the matrix.
-        train: training examples that can be edited, after ``train_fraction``.
+        train: training examples that can be edited, of those that the entry uses.
         test_inputs: whether the threat model changes test inputs, not only training examples.
         labels: the data sets whose classes a target is one of.
     """
@@ -170,6 +170,21 @@ def _check_train_fraction(fraction: float, at: Context) -> Finding:
     return short, f"write at least {least}/{facts.train}"
 
 
+def _check_shots(shots: int | None, at: Context) -> Finding:
+    """Refuse shots where no example has one class, and more of them than there are examples."""
+    facts = at.data.facts
+    if shots is None:
+        return None
+    if at.data.task != "classification":
+        what = f"shots on {at.data.name}: in {at.data.task} no example has one class"
+        return what, "write train_fraction instead"
+    most = facts.train // facts.outputs
+    if shots <= most:
+        return None
+    what = f"{shots:,} examples of each of {facts.outputs} classes, but {at.data.name} has"
+    return f"{what} {facts.train:,} training examples", f"write at most {most}"
+
+
 RULES: dict[str, tuple[Rule, ...]] = {
     "eps": (
         _check_radius,
@@ -185,6 +200,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "examples": (_check_examples("test"),),
     "clean": (_check_examples("val"),),
     "train_fraction": (_check_train_fraction,),
+    "shots": (_check_shots,),
 }
 """Key → rules on its value; for all other keys their type is rule enough."""
 
@@ -216,6 +232,7 @@ def _values(matrix: Matrix, sets: Datasets) -> Iterator[tuple[Loc, object, Conte
     for role, entry in matrix.data.items():
         if role in known:
             yield ("data", role, "train_fraction"), entry.train_fraction, Context(known[role])
+            yield ("data", role, "shots"), entry.shots, Context(known[role])
     threat = THREATS[matrix.threat_model]
     edited: Literal["public", "student"] = "public" if matrix.poisons == "public" else "student"
     if not {"student", edited} <= known.keys():
@@ -224,9 +241,10 @@ def _values(matrix: Matrix, sets: Datasets) -> Iterator[tuple[Loc, object, Conte
     labelled: list[str] = ["student", edited] if threat.poisons else ["student"]
     if threat.delivers:
         labelled.append("attacker" if "attacker" in matrix.data else "public")
+    facts = facts_of(known[edited])
     at = Context(
         data=student,
-        train=round(matrix.data[edited].train_fraction * facts_of(known[edited]).train),
+        train=matrix.data[edited].count(facts.train, facts.outputs),
         test_inputs=threat.at_test is not None,
         labels=tuple(known[role] for role in dict.fromkeys(labelled) if role in known),
     )

@@ -51,6 +51,7 @@ class Plan:
         shared: matrix → what of its data is in two splits, as a sentence; only
             those with such data.
         approximate: names of the defences that declare approximate gradients.
+        sets: the data sets that its matrices may name.
         released: ``VICTIM/WEIGHTS`` → what manifests say of it, of the weights that are rows.
     """
 
@@ -60,6 +61,7 @@ class Plan:
     environments: Environments
     thin: Mapping[str, tuple[str, ...]]
     approximate: frozenset[str]
+    sets: Datasets
     released: Mapping[str, Weights] = field(default_factory=dict)
     shared: Mapping[str, str] = field(default_factory=dict)
 
@@ -188,6 +190,7 @@ class _Planner:
             self.environments,
             self.thin,
             frozenset(self.approximate),
+            self.sets,
             self.released,
             {one.name: said for one in self.benchmark.matrices if (said := self._shared(one))},
         )

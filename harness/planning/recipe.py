@@ -197,11 +197,20 @@ class DataRecipe(Fields):
         name: the data set.
         digest: digest of what decides its arrays.
         train_fraction: share of the training set that is used.
+        shots: training examples of each class that are used, in place of a share; or ``None``.
     """
 
     name: str
     digest: str
     train_fraction: float
+    shots: int | None = None
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form; ``shots`` is left out where there are none."""
+        found = Fields.to_json(self)
+        if self.shots is None:
+            del found["shots"]
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,10 +51,9 @@ class SharedStages:
         entry = matrix.data.get(role) or matrix.data["public"]  # type: ignore[call-overload]
         if entry.name not in self._digests:
             self._digests[entry.name] = self.sets.key_digest(entry.name)
-        recipe = DataRecipe(entry.name, self._digests[entry.name], float(entry.train_fraction))
-        return self.once(
-            ("data", recipe.name, recipe.train_fraction), lambda: self.graph.add("data", {}, recipe)
-        )
+        digest, fraction = self._digests[entry.name], float(entry.train_fraction)
+        recipe = DataRecipe(entry.name, digest, fraction, entry.shots)
+        return self.once(("data", recipe), lambda: self.graph.add("data", {}, recipe))
 
     def eval_subset(self, matrix: Matrix, data: str) -> str:
         """Add the stage of the test examples that cells are judged on."""

@@ -20,10 +20,16 @@ HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure", "stronge
 
 HOST_CODE: dict[str, tuple[str, ...]] = {
     "data": ("datasets/fraction.py", "datasets/hashing.py"),
-    "slice": ("running/host_stages.py",),
+    "slice": ("running/host_stages.py", "runtime/crops.py"),
     "goal": ("running/host_stages.py",),
-    "clean": ("running/host_stages.py",),
-    "apply": ("running/host_stages.py", "config/budget.py", "judge/budget.py", "judge/edits.py"),
+    "clean": ("running/host_stages.py", "runtime/crops.py"),
+    "apply": (
+        "running/host_stages.py",
+        "runtime/crops.py",
+        "config/budget.py",
+        "judge/budget.py",
+        "judge/edits.py",
+    ),
     "measure": (
         "running/host_stages.py",
         "judge/budget.py",

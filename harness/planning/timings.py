@@ -44,6 +44,7 @@ class Timings:
     def __init__(self, home: Path, plan: Plan) -> None:
         self.path = home / "timings.json"
         self._stages, self._device = plan.graph.stages, plan.environments.device
+        self._sets = plan.sets
         self._works: dict[str, Work | None] = {}
         self._expected: dict[Hashable, tuple[Range, Range] | None] = {}
         try:
@@ -70,7 +71,9 @@ class Timings:
             del sample.seconds[:-MAX_SAMPLES], sample.sizes[:-MAX_SAMPLES]
         for stage in self._stages.values():
             recipe = stage.recipe
-            if isinstance(recipe, DataRecipe) and store.has(stage.key):
+            # with shots, the artefact does not tell how many examples the set has
+            whole = isinstance(recipe, DataRecipe) and recipe.shots is None
+            if isinstance(recipe, DataRecipe) and whole and store.has(stage.key):
                 with suppress(OSError, ValueError, KeyError):  # it failed, or is being cleaned up
                     self._data[recipe.name] = stored_size(store, stage.key, recipe)
         if keys:
@@ -202,10 +205,17 @@ class Timings:
             self._works[stage.key] = self._find_work(stage)
         return self._works[stage.key]
 
+    def _training_work(self, recipe: DataRecipe) -> Work:
+        """Return the training examples that a data stage leaves."""
+        facts = self._sets.get(recipe.name).facts
+        if recipe.shots is None or facts is None:
+            return Work(recipe.name, recipe.train_fraction, "train", None)
+        return Work(recipe.name, 1.0, "train", recipe.shots * facts.outputs)
+
     def _find_work(self, stage: Stage) -> Work | None:
         recipe = stage.recipe
         if isinstance(recipe, DataRecipe):
-            return Work(recipe.name, recipe.train_fraction, "train", None)
+            return self._training_work(recipe)
         name = next((name for name in READ if name in stage.inputs), None)
         if name is None:
             return None

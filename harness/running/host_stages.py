@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import datasets
-from harness.common.files import load_array, read_json, save_array, write_json
+from harness.common.files import (
+    Rows,
+    load_array,
+    read_json,
+    read_parts,
+    save_array,
+    save_parts,
+    store_rows,
+    write_json,
+)
 from harness.common.status import By, Status
 from harness.config.budget import count_edits
+from harness.datasets.fraction import train_rows
 from harness.datasets.hashing import hash_order
 from harness.judge import budget as budgets
 from harness.judge.common import common
@@ -30,9 +40,14 @@ from harness.planning.recipe import (
 )
 from harness.planning.weights import find
 from harness.running.strongest import strongest
+from harness.runtime.crops import centre_crop
 
 Array = NDArray[Any]
 Inputs = Mapping[str, Path]
+
+SPLITS = ("train", "val", "test")
+JUDGED = ("boxes", "groups")
+"""Parts that the judge and pages may read; no stage of a module is granted them."""
 
 
 class StageFailure(Exception):
@@ -50,18 +65,35 @@ class StageFailure(Exception):
 
 
 def data(recipe: DataRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
-    """Store a data set's splits, as parts, and its description."""
-    splits = datasets.load(recipe.name, data_root, recipe.train_fraction)
-    for name in ("train", "val", "test"):
-        split = getattr(splits, name)
-        for field in ("x", "y", "ids"):
-            save_array(out / name / f"{field}.npy", getattr(split, field))
+    """Store a data set's splits, as parts, and its description; a fetched array becomes a link.
+
+    Boxes and groups are parts of their own, so that no grant of a split includes them.
+    """
+    splits = datasets.load(recipe.name, data_root)
+    chosen = train_rows(recipe.name, splits, recipe.train_fraction, recipe.shots)
+    for name in SPLITS:
+        split, rows = getattr(splits, name), chosen if name == "train" else None
+        # in ranking x are items, which comparisons name by row: all of them stay
+        x_rows = None if splits.spec["task"] == "ranking" else rows
+        store_rows(out / name / "x.npy", split.x, data_root, x_rows)
+        for field in ("y", "ids"):
+            store_rows(out / name / f"{field}.npy", getattr(split, field), data_root, rows)
+        for field in JUDGED:
+            if (array := getattr(split, field)) is not None:
+                store_rows(out / field / f"{name}.npy", array, data_root, rows)
     write_json(out / "spec.json", splits.spec)
 
 
 def slice_(recipe: SubsetRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
-    """Store the first examples of the test split by hash; inputs and labels are separate parts."""
-    cut(inputs, recipe.examples, out, x="x", y="y")
+    """Store the first examples of the test split by hash; inputs and labels are separate parts.
+
+    Their boxes and groups are parts, too, if the data set has them.
+    """
+    rows = cut(inputs, recipe.examples, out, x="x", y="y")
+    for field in JUDGED:
+        path = inputs["spec"] / field / f"{inputs['data'].name}.npy"
+        if path.is_file():
+            store_rows(out / field / f"{field}.npy", load_array(path), inputs["spec"], rows)
 
 
 def clean(recipe: SubsetRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
@@ -69,8 +101,8 @@ def clean(recipe: SubsetRecipe, inputs: Inputs, out: Path, data_root: Path) -> N
     cut(inputs, recipe.examples, out, x="clean", y="clean")
 
 
-def cut(inputs: Inputs, examples: int | None, out: Path, *, x: str, y: str) -> None:
-    """Store the first ``examples`` rows by the hash of their ids, in that order."""
+def cut(inputs: Inputs, examples: int | None, out: Path, *, x: str, y: str) -> Rows:
+    """Store the first ``examples`` rows by the hash of their ids, in that order; return them."""
     folder, spec = inputs["data"], read_json(inputs["spec"] / "spec.json")
     arrays = {name: load_array(folder / f"{name}.npy") for name in ("x", "y", "ids")}
     rows = hash_order(arrays["ids"], "slice")[:examples]
@@ -78,13 +110,18 @@ def cut(inputs: Inputs, examples: int | None, out: Path, *, x: str, y: str) -> N
         raise StageFailure(
             "not_applicable", f"asks for {examples} examples, the split has {len(rows)}", "rule"
         )
-    # in ranking x are items, which comparisons name by row: all of them stay
-    chosen = arrays["x"] if spec["task"] == "ranking" else arrays["x"][rows]
-    save_array(out / x / "x.npy", chosen)
-    save_array(out / y / "y.npy", arrays["y"][rows])
+    x_rows = None if spec["task"] == "ranking" else rows
+    store_rows(out / x / "x.npy", as_inputs(arrays["x"], spec), folder, x_rows)
+    store_rows(out / y / "y.npy", arrays["y"], folder, rows)
     for part in {x, y}:
-        save_array(out / part / "ids.npy", arrays["ids"][rows])
+        store_rows(out / part / "ids.npy", arrays["ids"], folder, rows)
     write_json(out / "spec.json", spec)
+    return rows
+
+
+def as_inputs(x: Array, spec: Mapping[str, Any]) -> Array:
+    """Return inputs in the shape that modules see: a view of the middle where stored larger."""
+    return centre_crop(x, spec["shape"]) if spec.get("stored") else x
 
 
 def goal(recipe: GoalRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
@@ -122,33 +159,33 @@ def targets(chosen: str | int, y: Array, ids: Array, spec: Mapping[str, Any]) ->
 def apply(recipe: ApplyRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
     """Apply proposed edits, after a check of their budget, or a sanitizer's choice.
 
-    Later stages receive the changed set alone: the edits would tell a sanitizer the answer.
+    Later stages receive the changed set alone: the edits would tell a sanitizer the answer. An
+    array that stays as it is becomes a link.
     """
-    folder, changes = inputs["train"], inputs["changes"]
-    arrays = {name: np.array(load_array(folder / f"{name}.npy")) for name in ("x", "y", "ids")}
     spec = read_json(inputs["spec"] / "spec.json")
+    folder, changes = inputs["train"], inputs["changes"]
     if recipe.budget is None:
-        apply_choice(arrays, changes, spec)
+        apply_choice(folder, changes, spec, out / "train")
     else:
-        apply_edits(arrays, changes, spec, recipe.budget)
-    for name, array in arrays.items():
-        save_array(out / "train" / f"{name}.npy", array)
+        apply_edits(folder, changes, spec, recipe.budget, out / "train")
 
 
-def apply_choice(arrays: dict[str, Array], changes: Path, spec: Mapping[str, Any]) -> None:
-    """Apply a sanitizer's mask and corrected labels, in place of the dictionary's arrays."""
+def apply_choice(folder: Path, changes: Path, spec: Mapping[str, Any], out: Path) -> None:
+    """Apply a sanitizer's mask and corrected labels."""
     mask = load_array(changes / "mask.npy")
-    if (changes / "y.npy").is_file():
-        arrays["y"] = np.array(load_array(changes / "y.npy"))
-    names = ("y", "ids") if spec["task"] == "ranking" else ("x", "y", "ids")
-    for name in names:
-        arrays[name] = arrays[name][mask]
+    rows = None if mask.all() else np.flatnonzero(mask)
+    corrected = changes if (changes / "y.npy").is_file() else folder
+    store_rows(out / "y.npy", load_array(corrected / "y.npy"), corrected, rows)
+    store_rows(out / "ids.npy", load_array(folder / "ids.npy"), folder, rows)
+    x_rows = None if spec["task"] == "ranking" else rows
+    store_rows(out / "x.npy", load_array(folder / "x.npy"), folder, x_rows)
 
 
 def apply_edits(
-    arrays: dict[str, Array], changes: Path, spec: Mapping[str, Any], budget: Mapping[str, Any]
+    folder: Path, changes: Path, spec: Mapping[str, Any], budget: Mapping[str, Any], out: Path
 ) -> None:
     """Apply an attack's edits after the judge has counted and measured them."""
+    train_x, train_y, train_ids = (load_array(folder / f"{n}.npy") for n in ("x", "y", "ids"))
     ids = np.asarray(load_array(changes / "ids.npy"))
     x, y = (
         load_array(changes / f"{n}.npy") if (changes / f"{n}.npy").is_file() else None
@@ -160,27 +197,46 @@ def apply_edits(
         ids,
         x,
         y,
-        train_ids=arrays["ids"],
-        train_x=arrays["x"],
-        train_y=arrays["y"],
-        budget=count_edits(budget, len(arrays["ids"])),
+        train_ids=train_ids,
+        train_x=as_inputs(train_x, spec),
+        train_y=train_y,
+        budget=count_edits(budget, len(train_ids)),
         spec=dict(spec),
     )
     if reason is not None:
         raise StageFailure("budget_violation", reason, "attack")
-    rows = find_rows(ids, arrays["ids"])
-    if x is not None:
-        arrays["x"][rows] = to_stored_form(x, arrays["x"].dtype)
-    if y is not None:
-        arrays["y"][rows] = y
+    rows = find_rows(ids, train_ids)
+    store_rows(out / "ids.npy", train_ids, folder)
+    for name, stored, edits in (("x", train_x, x), ("y", train_y, y)):
+        if edits is None:
+            store_rows(out / f"{name}.npy", stored, folder)
+        else:
+            parts = edited_parts(stored, rows, edits, spec)
+            save_parts(out / f"{name}.npy", stored.shape, stored.dtype, parts)
 
 
-def to_stored_form(x: Array, dtype: np.dtype[Any]) -> Array:
-    """Return inputs of [0, 1] in the stored form; edits change images before augmentation."""
-    if dtype == np.uint8:
-        rounded: Array = np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
+def edited_parts(
+    stored: Array, rows: Rows, edits: Array, spec: Mapping[str, Any]
+) -> Iterator[Array]:
+    """Yield an array in parts, with some rows replaced; of larger pictures the middle changes."""
+    order = np.argsort(rows)
+    start = 0
+    for part in read_parts(stored):
+        changed = np.array(part)
+        first, last = np.searchsorted(rows[order], (start, start + len(part)))
+        some = order[first:last]
+        target = as_inputs(changed, spec) if edits.ndim == stored.ndim == 4 else changed
+        target[rows[some] - start] = to_stored_form(edits[some], stored.dtype)
+        yield changed
+        start += len(part)
+
+
+def to_stored_form(edits: Array, dtype: np.dtype[Any]) -> Array:
+    """Return inputs of [0, 1], or labels, in the stored form; they change before augmentation."""
+    if dtype == np.uint8 and np.issubdtype(edits.dtype, np.floating):
+        rounded: Array = np.rint(np.clip(edits, 0, 1) * 255).astype(np.uint8)
         return rounded
-    return x.astype(dtype)
+    return edits.astype(dtype)
 
 
 def measure(recipe: MeasureRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:

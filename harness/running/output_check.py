@@ -65,8 +65,13 @@ def check_edits(job: StageJob, out: Path) -> None:
         path = out / "edits" / f"{name}.npy"
         if path.exists():
             like = load_input(job, "train", name)
-            kind = np.float32 if name == "x" else like.dtype
-            check_array(path, kind, (len(ids), *like.shape[1:]))
+            # images may be stored larger than modules see them
+            kind, shape = (
+                (np.float32, job.file.spec["shape"])
+                if name == "x"
+                else (like.dtype, like.shape[1:])
+            )
+            check_array(path, kind, (len(ids), *shape))
 
 
 def check_mask(job: StageJob, out: Path) -> None:

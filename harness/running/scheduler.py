@@ -299,7 +299,9 @@ class Scheduler:
     def _commit(self, stage: Stage, out: Path, result: Result) -> None:
         """Store an ended stage's output and receipt; then start or rule out what reads it."""
         try:
-            receipt = self.store.commit(stage.key, out, self._draft(stage, result))
+            receipt = self.store.commit(
+                stage.key, out, self._draft(stage, result), linked=stage.kind in HOST
+            )
         except ValueError as error:  # the output holds something that is not a plain file
             remove_tree(out)
             out.mkdir()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.common.files import load_array, read_json, save_array
+from harness.common.files import load_array, read_json, read_parts, save_array, save_parts
 from harness.judge.budget import as_seen
 from harness.planning.recipe import StrongestRecipe
 
@@ -37,18 +37,32 @@ def strongest(
         ]
     )
     choice = scores.argmax(axis=0)  # of equals the first attack
-    chosen = np.array(load_array(inputs["attacked_0"] / "x.npy"))
-    for number in numbers[1:]:
-        rows = choice == number
-        chosen[rows] = load_array(inputs[f"attacked_{number}"] / "x.npy")[rows]
+    attacked = [load_array(inputs[f"attacked_{n}"] / "x.npy") for n in numbers]
+    path, shape = out / "attacked" / "x.npy", attacked[0].shape
+    save_parts(path, shape, attacked[0].dtype, choose(attacked, choice))
     if recipe.shrunk:
-        chosen = shrink(np.array(load_array(folder / "x" / "x.npy")), chosen)
-    save_array(out / "attacked" / "x.npy", chosen)
+        chosen = path.with_name("chosen.npy")
+        path.rename(chosen)
+        shrunk = shrink(load_array(folder / "x" / "x.npy"), load_array(chosen))
+        save_parts(path, shape, np.dtype(np.float32), shrunk)
+        chosen.unlink()
     save_array(out / "choice" / "choice.npy", choice)
 
 
-def shrink(clean: Array, attacked: Array) -> Array:
-    """Return the attacked inputs with every change multiplied by a factor in [``LEAST``, 1].
+def choose(attacked: Sequence[Array], choice: Array) -> Iterator[Array]:
+    """Yield, in parts, of each row the input of the attack whose number is chosen for it."""
+    start = 0
+    for part in read_parts(attacked[0]):
+        chosen, rows = np.array(part), choice[start : start + len(part)]
+        for number in np.unique(rows[rows > 0]).tolist():
+            own = np.flatnonzero(rows == number)
+            chosen[own] = attacked[number][start + own]
+        yield chosen
+        start += len(part)
+
+
+def shrink(clean: Array, attacked: Array) -> Iterator[Array]:
+    """Yield the attacked inputs, in parts, with every change multiplied by [``LEAST``, 1].
 
     The factors follow from the attacked inputs, so that no network knows them beforehand.
 
@@ -56,10 +70,15 @@ def shrink(clean: Array, attacked: Array) -> Array:
         clean: ``[N, …]``, uint8 or float32 in [0, 1].
         attacked: float32 in [0, 1], shaped as ``clean``.
     """
-    seed = hashlib.sha256(attacked.tobytes()).digest()
-    factor = np.random.default_rng(list(seed)).uniform(LEAST, 1, clean.shape)
-    seen = as_seen(clean)
-    return (seen + factor * (attacked - seen)).astype(np.float32)
+    seed = hashlib.sha256()
+    for part in read_parts(attacked):
+        seed.update(np.ascontiguousarray(part).data)
+    random, start = np.random.default_rng(list(seed.digest())), 0
+    for part in read_parts(attacked):
+        seen = as_seen(clean[start : start + len(part)])
+        factor = random.uniform(LEAST, 1, part.shape)
+        yield (seen + factor * (part - seen)).astype(np.float32)
+        start += len(part)
 
 
 def strength(outputs: Array, y: Array, goal: Array | None, void: int | None) -> Array:

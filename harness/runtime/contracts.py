@@ -53,6 +53,7 @@ class Spec:
         arity: items per comparison, 2 (pairs) or 3 (triplets); ``None`` outside ranking.
         void: label of pixels that do not count, beyond the classes, or ``None``.
         classes: names of the classes or attributes, for display.
+        stored: one image's shape as it is stored, if that is larger than ``shape``; else ``None``.
     """
 
     task: str
@@ -62,6 +63,7 @@ class Spec:
     arity: int | None = None
     void: int | None = None
     classes: tuple[str, ...] = ()
+    stored: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Data:
         ids: int64 ``[N]``, stable identifiers of the examples (in ranking, of the comparisons).
         spec: description of the data set.
         device: device of ``x``, ``y`` and the batches.
+        uncropped: images ``[N, *spec.stored]`` of which ``raw`` is the middle, or ``None`` where
+            they are stored as networks see them. ``training.fit`` can train on random crops.
     """
 
     raw: Tensor
@@ -85,6 +89,7 @@ class Data:
     ids: Tensor
     spec: Spec
     device: torch.device
+    uncropped: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.y.shape[0])

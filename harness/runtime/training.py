@@ -8,7 +8,8 @@ import json
 import math
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def fit(
     score_every: int = 0,
     score_name: str = "score",
     name: str = "fit",
+    random_crop: bool = False,
 ) -> None:
     """Train ``network`` in place, in train mode, and restore its mode.
 
@@ -90,6 +92,9 @@ def fit(
         score_every: steps between two scores; the last step is scored as well.
         score_name: name of the score's curve.
         name: name of the fit; it distinguishes fits of a stage that differ in ``loss`` only.
+        random_crop: whether each training image is cropped at a place of its own, and half of them
+            are mirrored, drawn anew at each step. Validation sees the middle. It changes nothing
+            where images are stored as networks see them (``train.uncropped`` is ``None``).
 
     Raises:
         ValueError: the training set is empty, or ``score`` is given without ``score_every``.
@@ -101,8 +106,9 @@ def fit(
         raise ValueError(f"score_every is {score_every}: expected at least 1 step")
     opt, best = _make_optimizer(network, optimizer, lr, momentum, weight_decay), _Best()
     known = optimizer if isinstance(optimizer, str) else _optimizer_digest(optimizer)
-    recipe = [name, steps, batch, lr, known, momentum, weight_decay, schedule, decay_every,
-              None if score is None else [score_name, score_every]]  # fmt: skip
+    scored = None if score is None else [score_name, score_every]
+    recipe = [name, steps, batch, lr, known, momentum, weight_decay, schedule, decay_every, scored,
+              *(["random_crop"] if random_crop else [])]  # fmt: skip
     checkpoint = _Checkpoint(ctx.checkpoint, network, opt, best, _digest(recipe, network, train))
     first = checkpoint.resume()
     order = _order(len(train), batch, ctx, name, first)
@@ -114,7 +120,11 @@ def fit(
             if decay_every:
                 group["lr"] *= DECAY ** (step // decay_every)
         seed_globally(ctx.seed("step", name, step), ctx.device)
-        value = loss(network, *train.take(rows)).mean()
+        if random_crop and train.uncropped is not None:
+            x, y = take_crops(train, rows, ctx.generator("crop", name, step))
+        else:
+            x, y = train.take(rows)
+        value = loss(network, x, y).mean()
         opt.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         opt.step()
@@ -131,6 +141,29 @@ def fit(
         checkpoint.save(done, last=done == steps)
     best.restore(network)
     network.train(mode)
+
+
+def take_crops(data: Data, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return what ``Data.take`` does, with each image cropped at random and half of them mirrored.
+
+    Args:
+        data: data set with ``uncropped`` images.
+        rows: int64 ``[B]``, positions in the set.
+        generator: source of the places and of who is mirrored.
+    """
+    assert data.uncropped is not None, "images are stored as networks see them"
+    x, y = replace(data, raw=data.uncropped, uncropped=None).take(rows)
+    height, width = data.spec.shape[-2:]
+    top, left = (
+        torch.randint(have - want + 1, (len(x),), generator=generator).tolist()
+        for have, want in zip(x.shape[-2:], (height, width), strict=True)
+    )
+    mirrored = (torch.rand(len(x), generator=generator) < 0.5).tolist()
+    crops = x.new_empty(len(x), *data.spec.shape)
+    for crop, image, row, column, mirror in zip(crops, x, top, left, mirrored, strict=True):
+        found = image[..., row : row + height, column : column + width]
+        crop.copy_(found.flip(-1) if mirror else found)
+    return crops, y
 
 
 def seed_globally(seed: int, device: torch.device) -> None:
@@ -299,7 +332,7 @@ class _Checkpoint:
         self._saved = time.monotonic()
 
 
-def _digest(recipe: list[object], network: nn.Module, train: Data) -> str:
+def _digest(recipe: Sequence[object], network: nn.Module, train: Data) -> str:
     """Return a digest of the recipe, the initial weights, and the examples with their labels."""
     total = hashlib.sha256(json.dumps(recipe).encode())
     for key, tensor in [*network.state_dict().items(), ("ids", train.ids), ("y", train.y)]:

@@ -101,11 +101,18 @@ class Store:
         self._verified.add(key)
         return True
 
-    def commit(self, key: str, out: Path, draft: ReceiptDraft) -> Receipt:
+    def commit(self, key: str, out: Path, draft: ReceiptDraft, *, linked: bool = False) -> Receipt:
         """Make an entry of a stage's output folder, which is moved.
 
         An existing entry stays, unless it says less than the new one (see ``is_superseded``). If
         an intermediate artefact was removed from it, that part is restored.
+
+        Args:
+            key: key of the stage.
+            out: its output folder.
+            draft: how it ended.
+            linked: whether a file may have a second name elsewhere. Stages of the harness link
+                arrays that they store unchanged; a module's link could be changed from outside.
 
         Returns:
             The receipt of the entry that lies there now, which another harness may have made.
@@ -114,9 +121,8 @@ class Store:
             UserError: the disk is full or not writable.
             ValueError: the output holds a link, a FIFO or a device.
         """
-        receipt = draft.complete(
-            key, {str(p.relative_to(out)): file_digest(p) for p in plain_files(out)}
-        )
+        files = plain_files(out, linked=linked)
+        receipt = draft.complete(key, {str(p.relative_to(out)): file_digest(p) for p in files})
         target = self._own(key)
         aside = self.aside / f"{key[:16]}-{uuid.uuid4().hex[:8]}"
         with report_disk_errors(self.root):
@@ -226,8 +232,12 @@ def report_disk_errors(where: Path) -> Iterator[None]:
         ) from error
 
 
-def plain_files(folder: Path) -> list[Path]:
+def plain_files(folder: Path, *, linked: bool = False) -> list[Path]:
     """Return every file below a folder, in order.
+
+    Args:
+        folder: where to look.
+        linked: whether a file may have two names, as long as nobody may write to it.
 
     Raises:
         ValueError: an entry is not a plain file or folder, or a file has two names.
@@ -241,7 +251,7 @@ def plain_files(folder: Path) -> list[Path]:
             continue
         if not stat.S_ISREG(mode.st_mode):
             raise ValueError(f"the output holds {path.name}, which is not a plain file")
-        if mode.st_nlink > 1:
+        if mode.st_nlink > 1 and not (linked and not mode.st_mode & 0o222):
             raise ValueError(f"the output holds {path.name}, a hard link")
         found.append(path)
     return found

@@ -36,6 +36,7 @@ class Heading:
         out_of_scope: what its figures say nothing about, or empty.
         summary: one sentence, or empty.
         data: role → name of the data set; empty for a benchmark.
+        training: data set and how many of its training examples are used, where not all are.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Heading:
     out_of_scope: str = ""
     summary: str = ""
     data: Mapping[str, str] = field(default_factory=dict)
+    training: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def facts(
     data = heading.data or recorded_data(ran)
     found = [
         Fact("Data", _data(data, tables[0], cards)),
+        Fact("Training examples used", heading.training),
         Fact("This copy of the data", _copies(data, cards), warn=True),
         Fact("Network", _victims(tables, victims)),
         Fact("Attacker", f"{threat.sentence} Limit: {_budgets(tables, heading, cards)}.{aim}"),

@@ -21,7 +21,7 @@ class Access:
         asks: requests that are answered beside those of every model.
         ledger: ledger of its queries, or ``None`` if they are not counted for each example.
         answers: form of the answer to a query, ``scores`` or ``labels``.
-        goal_inputs: clean inputs from which goals are drawn, float32 ``[N, …]``, or ``None``.
+        goal_inputs: stored clean inputs ``[N, …]`` from which goals are drawn, or ``None``.
         batch: largest number of rows in a batch of the stage.
         examples: number of the stage's inputs; 0 where the network is shown none.
         samples: passes of a random network whose mean is an answer; 1 where queries are counted.

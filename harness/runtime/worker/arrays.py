@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,31 @@ def save_array(path: Path, array: Array | Tensor) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     value = array.detach().cpu().numpy() if isinstance(array, Tensor) else array
     np.save(path, np.ascontiguousarray(value), allow_pickle=False)
+
+
+def save_parts(path: Path, parts: Iterable[Tensor], *lengths: int) -> None:
+    """Save tensors as one ``.npy`` file, each as it comes: the whole is never in memory.
+
+    Args:
+        path: file to write; missing parent folders are made.
+        parts: tensors of equal type and shape but for the first dimension; at least one.
+        lengths: leading dimensions of the whole, whose product is the number of all rows.
+
+    Raises:
+        ValueError: there is no tensor, so that nobody knows the shape.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        for part in parts:
+            array = np.ascontiguousarray(part.detach().cpu().numpy())
+            if file.tell() == 0:
+                descr = np.lib.format.dtype_to_descr(array.dtype)
+                shape = (*lengths, *array.shape[1:])
+                header = {"descr": descr, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(array.data)
+        if file.tell() == 0:
+            raise ValueError(f"{path.name}: nothing to save")
 
 
 def load_array(path: Path) -> Array:

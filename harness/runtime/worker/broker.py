@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from harness.runtime.contracts import ContractError, Spec
+from harness.runtime.contracts import ContractError, Spec, as_input
 from harness.runtime.tasks import TASKS
 from harness.runtime.worker.access import Access
 from harness.runtime.worker.failures import NetworkFailed
@@ -184,7 +184,8 @@ class Broker:
     def _drawn_goal(self, inputs: Tensor) -> Tensor:
         """Return the goals of the batch, which are drawn once."""
         if self._goal_of_batch is None:
-            answers = torch.stack(self._ask_as_attack(inputs[self._rows]))
+            x = as_input(inputs[self._rows], inputs.device)
+            answers = torch.stack(self._ask_as_attack(x))
             self._goal_of_batch = answers.mean(dim=0).argmin(dim=1)
         return self._goal_of_batch
 

@@ -7,7 +7,7 @@ All losses are margins in units of a row's spread of logits: no scale of the log
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -222,27 +222,47 @@ def directions(
     Returns:
         As ``alignment``.
     """
-    moves, changes = [], []
-    for move in moves_along(gradient, DIRECTIONS, generator):
-        after, before = (x + RADIUS * move).clamp(0, 1), (x - RADIUS * move).clamp(0, 1)
-        moves.append(after - before)
-        changes.append(value(after) - value(before))
-    return alignment(gradient, torch.stack(moves), torch.stack(changes))
+    changes = []
+
+    def moves() -> Iterator[Tensor]:
+        for move in moves_along(gradient, DIRECTIONS, generator):
+            after, before = (x + RADIUS * move).clamp(0, 1), (x - RADIUS * move).clamp(0, 1)
+            changes.append(value(after) - value(before))
+            yield after - before
+
+    found = [*foretell(gradient, moves())]
+    return alignment(found, torch.stack(changes))
 
 
-def moves_along(gradient: Tensor, count: int, generator: torch.Generator) -> list[Tensor]:
-    """Return a gradient's signs, then random signs, each shaped as ``gradient``."""
-    shape, device = gradient.shape, gradient.device
-    random = [torch.randint(0, 2, shape, generator=generator) * 2 - 1 for _ in range(count)]
-    return [signs(gradient), *(one.to(device, torch.float32) for one in random)]
+def moves_along(gradient: Tensor, count: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield a gradient's signs, then random signs, each shaped as ``gradient``."""
+    yield signs(gradient)
+    for _ in range(count):
+        random = torch.randint(0, 2, gradient.shape, generator=generator) * 2 - 1
+        yield random.to(gradient.device, torch.float32)
 
 
-def alignment(gradient: Tensor, moves: Tensor, changes: Tensor) -> tuple[Tensor, Tensor]:
+def foretell(gradient: Tensor, moves: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what a gradient foretells for each move of the input, and the move's length, ``[B]``.
+
+    Moves are large: each may be forgotten before the next is made.
+
+    Args:
+        gradient: ``[B, …]``; its scale does not matter.
+        moves: changes of the input, each shaped as ``gradient``.
+    """
+    slope = finite(gradient).flatten(1).double()
+    slope = slope / slope.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    for move in moves:
+        flat = move.flatten(1).double()
+        yield (flat * slope).sum(1), flat.norm(dim=1)
+
+
+def alignment(found: Sequence[tuple[Tensor, Tensor]], changes: Tensor) -> tuple[Tensor, Tensor]:
     """Return how well a gradient foretells what a function does.
 
     Args:
-        gradient: ``[B, …]``.
-        moves: changes of the input, the gradient's own direction first, ``[D, B, …]``.
+        found: of each move what ``foretell`` says, the gradient's own direction first.
         changes: what the function did, ``[D, B]``.
 
     Returns:
@@ -252,12 +272,9 @@ def alignment(gradient: Tensor, moves: Tensor, changes: Tensor) -> tuple[Tensor,
         Agreement, ``[B]``: cosine of the changes and those that the gradient foretells, from −1 to
         1. Both are 0 where the gradient is zero or nothing changes.
     """
-    flat = moves.flatten(2).double()
-    slope = finite(gradient).flatten(1).double()
-    slope = slope / slope.abs().amax(1, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
+    foretold, lengths = (torch.stack(one) for one in zip(*found, strict=True))
     changes = finite(changes).double()
-    foretold = (flat * slope).sum(2)
-    rates = changes / flat.norm(dim=2).clamp_min(torch.finfo(torch.float32).tiny)
+    rates = changes / lengths.clamp_min(torch.finfo(torch.float32).tiny)
     random = rates[1:].square().mean(0).sqrt()
     gain = (rates[0] / random).nan_to_num(0.0, MOST_GAIN, -MOST_GAIN).clamp(-MOST_GAIN, MOST_GAIN)
     agreement = (foretold * changes).sum(0) / (foretold.norm(dim=0) * changes.norm(dim=0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from harness.runtime.contracts import ContractError, Data, Edits, Keep, OutputError
 from harness.runtime.worker.job import Job
+from harness.runtime.worker.write_watch import WriteWatch
 
 
 @contextmanager
@@ -37,14 +37,15 @@ def unchanged(*sets: Data) -> Iterator[None]:
     Raises:
         ContractError: a tensor has changed.
     """
-
-    def checksums() -> list[int]:
-        tensors = [tensor for one in sets for tensor in (one.raw, one.y, one.ids)]
-        return [zlib.crc32(t.cpu().contiguous().numpy().data) for t in tensors]
-
-    before = checksums()
+    tensors = [
+        tensor
+        for one in sets
+        for tensor in (one.raw, one.uncropped, one.y, one.ids)
+        if tensor is not None
+    ]
+    watch = WriteWatch(tensors)
     yield
-    if checksums() != before:
+    if watch.written:
         raise ContractError(
             "the hook changed the data it was given in place; work on a copy (tensor.clone())"
         )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.runtime.contracts import ContractError, Data, Loss, NotApplicable, Spec
+from harness.runtime.crops import centre_crop
 from harness.runtime.model import LiveModel
 from harness.runtime.tasks import loss_for
 from harness.runtime.worker import arrays, loader
@@ -167,10 +168,16 @@ class Job:
     # -- inputs -------------------------------------------------------------------------------
 
     def data(self, name: str) -> Data:
-        """Return a granted data set, memory-mapped from ``x.npy``, ``y.npy`` and ``ids.npy``."""
+        """Return a granted data set, memory-mapped from ``x.npy``, ``y.npy`` and ``ids.npy``.
+
+        Of images that are stored larger than networks see them, it holds the middle.
+        """
         folder = self.inputs[name]
+        x = arrays.load_tensor(folder / "x.npy")
+        larger = self.spec.stored is not None and tuple(x.shape[1:]) == self.spec.stored
         return Data(
-            raw=arrays.load_tensor(folder / "x.npy"),
+            raw=centre_crop(x, self.spec.shape) if larger else x,
+            uncropped=x if larger else None,
             y=arrays.load_tensor(folder / "y.npy").to(self.device),
             ids=arrays.load_tensor(folder / "ids.npy"),
             spec=self.spec,

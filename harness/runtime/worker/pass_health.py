@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.runtime.worker import health_names as names
-from harness.runtime.worker.gradient_health import RADIUS, alignment, moves_along
+from harness.runtime.worker.gradient_health import RADIUS, alignment, foretell, moves_along
 
 TRIED = 8
 """Most rows of a batch for which outputs are asked once more."""
@@ -157,7 +157,7 @@ class PassHealth:
         self, kept: Kept, given: Sequence[Tensor | None], gradient: Tensor, some: Tensor
     ) -> Trial:
         part, x = gradient[some].clone(), kept.tensors[0][some]
-        moves = torch.stack(moves_along(part, DIRECTIONS, self._generator))
+        moves = torch.stack([*moves_along(part, DIRECTIONS, self._generator)])
         after, before = ((x + sign * RADIUS * moves).clamp(0, 1) for sign in (1, -1))
         count = 2 * len(moves)
         others = [one[some].repeat(count, *[1] * (one.ndim - 1)) for one in kept.tensors[1:]]
@@ -176,7 +176,7 @@ class PassHealth:
         for given, found in zip(trial.given, outputs, strict=True):
             after, before = found.double().reshape(2, count, *given.shape)
             changes += ((after - before) * given.double()).reshape(count, rows, -1).sum(2)
-        gains, agreements = alignment(trial.gradient, trial.moves, changes)
+        gains, agreements = alignment([*foretell(trial.gradient, trial.moves)], changes)
         self.gains += gains.tolist()
         self.agreements += agreements.tolist()
 

@@ -75,8 +75,8 @@ class QueryLedger:
     def __init__(self, clean: Tensor, budget: Budget) -> None:
         self.counts = np.zeros(len(clean), dtype=np.int64)
         self.refused = 0
-        self._clean, self._budget = clean.cpu(), budget
-        self._flat = self._clean.flatten(1).double()
+        self._clean, self._budget = clean.cpu().double(), budget
+        self._flat = self._clean.flatten(1)
         self._squares = self._flat.square().sum(dim=1)
         self._measure = MEASURES[budget.norm or ("patch" if budget.patch else "l2")]
 
@@ -137,7 +137,7 @@ class QueryLedger:
         return best
 
     def _distances(self, x: Tensor, rows: Tensor) -> Tensor:
-        return self._measure.distance(x.double() - self._clean[rows].double())
+        return self._measure.distance(x.double() - self._clean[rows])
 
     def _radius(self) -> float:
         budget = self._budget

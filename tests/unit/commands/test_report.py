@@ -6,11 +6,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from harness.commands.report import make_attack_grids, make_grids
+from harness.commands.report import heading, make_attack_grids, make_grids
+from harness.config.benchmark import load_benchmark
 from harness.report.leaderboard import tables
 from tests.support import synthetic
 from tests.support.errors import raises_error
 from tests.support.leaderboards import SMALL
+from tests.support.workspaces import Checkout, matrix
 
 SUITE = replace(SMALL, attacks={"pgd/strong": 1.0, "pgd/weak": 0.5, "mine": 0.7, "noop": 0.0})
 
@@ -55,3 +57,18 @@ def test_a_cell_without_a_figure_says_why(found):
 def test_an_attack_of_no_benchmark_is_refused(found):
     with raises_error("report-of-unknown-attack", where="--attack"):
         list(make_attack_grids(found, "mien"))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, ""),
+        ({"train_fraction": 0.5}, "digits: 0.5 of all"),
+        ({"shots": 5}, "digits: 5 of each class"),
+    ],
+)
+def test_a_matrix_says_how_much_of_the_training_set_it_uses(tmp_path, more, words):
+    checkout = Checkout(tmp_path)
+    checkout.benchmark(matrix(data={"student": {"name": "digits", **more}}))
+    (found,) = load_benchmark("b", checkout.root).matrices
+    assert heading(found).training == words

@@ -65,6 +65,10 @@ def l2(eps: float) -> dict:
 
 
 # matrix, the key, what is said
+def shots(count, name="digits", **more):
+    return {"data": {"student": {"name": name, "shots": count, **more}}}
+
+
 WRONG = [
     (
         budget(linf(8)),
@@ -214,6 +218,15 @@ WRONG = [
         "data.student.train_fraction",
         "of 2,000 examples is 0; write at least 1/2000",
     ),
+    (shots(101), "data.student.shots", "but digits has 1,000 training examples; write at most 100"),
+    (shots(0), "data.student.shots", "expected at least 1"),
+    (shots(1, "digits-ranking"), "data.student.shots", "in ranking no example has one class"),
+    (shots(5, train_fraction=0.5), "data.student.shots", "shots beside train_fraction"),
+    (
+        budget({"edits": 0.001, "labels": True}, POISONING | shots(10)),
+        "budgets[0].edits",
+        "0.001 of 100 training examples rounds to 0 examples; write at least 1/100",
+    ),
     ({"seeds": [0, 0]}, "seeds", "duplicate entry 0"),
     ({"seeds": [-1]}, "seeds[0]", "expected at least 0"),
 ]
@@ -266,6 +279,10 @@ RIGHT = [
     {"data": {"student": {"name": "digits", "train_fraction": 0.01}}},
     {"data": {"student": {"name": "digits-ranking", "train_fraction": 0.0005}}},
     {"data": {"student": {"name": "digits", "train_fraction": 1}}},
+    shots(1),
+    shots(100),
+    shots(5, train_fraction=1),
+    budget({"edits": 0.01, "labels": True}, POISONING | shots(10)),
     {"seeds": [0, 999_999_999_999_999_999]},
 ]
 

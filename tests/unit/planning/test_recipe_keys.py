@@ -11,6 +11,7 @@ from harness.planning.cell import CellInfo
 from harness.planning.recipe import (
     AccessOptions,
     AttackOptions,
+    DataRecipe,
     ImportOptions,
     ModuleRef,
     NoOptions,
@@ -20,7 +21,7 @@ from harness.planning.recipe import (
 )
 from harness.workspace import Workspace
 
-QUICK = "8f971ddaec66089a822227cd5612ad2ed5a64f80c863cd9f33bed2cadd72a19d"
+QUICK = "64f93d1b5875f6c8cb8f7b2b1ca3ebb572ed30b84265c06f4e9b42a5d13b698f"
 """Digest of all stage and cell keys of ``quick``, with literal digests of code, data and modules.
 
 It changes with the benchmark and with a manifest's parameters, too: then pin the new one. It must
@@ -44,6 +45,11 @@ def test_all_keys_of_quick(literal, tmp_path):
     plan = workspace.plan(workspace.benchmark("quick"))
     found = [list(plan.graph.stages), [[cell.id, cell.key] for cell in plan.cells.values()]]
     assert digest(found) == QUICK
+
+
+def test_shots_enter_a_data_stage_only_where_there_are_some():
+    assert "shots" not in DataRecipe("digits", "d", 0.5).to_json()
+    assert DataRecipe("digits", "d", 1.0, 5).to_json()["shots"] == 5
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,15 @@ def test_training_is_by_the_share_of_the_training_set(checkout):
     assert seconds(checkout, checkout.plan(matrix(data=half)), "train") == (4.0, 8.0)
 
 
+def test_training_on_shots_is_by_their_number(checkout):
+    learn(checkout, checkout.plan(matrix()), "train", 8.0)
+    shots = {"student": {"name": "digits", "shots": 5}}
+    plan = checkout.plan(matrix(data=shots))
+    assert seconds(checkout, plan, "train") == (0.4, 8.0)
+    learn(checkout, plan, "train", 1.0)
+    assert seconds(checkout, plan, "train") == (1.0, 1.0)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_large_pictures_say_little_of_digits(checkout, monkeypatch, known):
     """After a run on road scenes, a plan of digits expects no 27 s for each of its stages."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from harness.common import files
 from harness.common.files import save_array, write_json
 from harness.planning.recipe import StrongestRecipe
 from harness.running.strongest import LEAST, shrink, strength, strongest
@@ -40,18 +41,44 @@ def test_draws_of_a_random_network_are_averaged() -> None:
     assert strength(maps, maps[0], None, None).tolist() == [0.25]
 
 
+def shrunk(clean, attacked):
+    return np.concatenate([*shrink(clean, attacked)])
+
+
 def test_shrunk_changes_keep_their_sign_and_lie_within_the_radius(tmp_path) -> None:
     stored = np.full((4, 3, 5, 5), 128, np.uint8)
     clean = stored / np.float32(255)
     attacked = clean + np.where(np.arange(5) < 3, 0.125, -0.125).astype(np.float32)
-    factor = (shrink(stored, attacked) - clean) / (attacked - clean)
+    factor = (shrunk(stored, attacked) - clean) / (attacked - clean)
     assert factor.min() >= LEAST
     assert factor.max() <= 1
     assert 0.93 < factor.mean() < 0.97
     assert (factor == 1).mean() < 0.01
-    assert np.array_equal(shrink(clean, attacked), shrink(clean, attacked))
-    other = shrink(clean, attacked + np.float32(1e-3))
+    assert np.array_equal(shrunk(clean, attacked), shrunk(clean, attacked))
+    other = shrunk(clean, attacked + np.float32(1e-3))
     assert not np.allclose((other - clean) / (attacked + 1e-3 - clean), factor, atol=1e-3)
+
+
+@pytest.mark.parametrize("shrunk", [False, True])
+def test_parts_change_no_bit(tmp_path, monkeypatch, shrunk) -> None:
+    random, y = np.random.default_rng(0), np.arange(20) % 3
+    save_array(tmp_path / "slice/x/x.npy", random.integers(0, 256, (20, 1, 4, 4), dtype=np.uint8))
+    save_array(tmp_path / "slice/y/y.npy", y)
+    write_json(tmp_path / "slice/spec.json", {"void": None})
+    inputs = {"slice": tmp_path / "slice"}
+    for n in range(3):
+        save_array(tmp_path / f"{n}/x.npy", random.random((20, 1, 4, 4), dtype=np.float32))
+        save_array(tmp_path / f"{n}/outputs.npy", random.random((20, 3)))
+        inputs |= {f"attacked_{n}": tmp_path / str(n), f"outputs_{n}": tmp_path / str(n)}
+
+    def stored(size):
+        monkeypatch.setattr(files, "PART_BYTES", size)
+        out = tmp_path / f"out-{size}"
+        strongest(StrongestRecipe(3, shrunk=shrunk), inputs, out, tmp_path)
+        assert [path.name for path in (out / "attacked").iterdir()] == ["x.npy"]
+        return (out / "attacked" / "x.npy").read_bytes()
+
+    assert stored(200) == stored(1 << 20)
 
 
 def run(tmp_path, y, outputs, goal, void):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -35,21 +36,24 @@ def attack(job: Job) -> None:
     model = None if options.no_model_access else attacked_model(job)
     y = None if "slice_y" not in job.inputs else job.tensor("slice_y", "y.npy").to(job.device)
     goal = None if "goal" not in job.inputs else job.tensor("goal", "goal.npy").to(job.device)
-    found = []
     torch.manual_seed(job.ctx.seed("attack"))
-    for rows in batches(len(raw), options.batch):
-        x = as_input(raw[rows], job.device)
-        if isinstance(model, NetworkModel):
-            model.begin(rows)
-        batch_y = None if y is None or options.no_model_access else y[rows]
-        batch_goal = None if goal is None else goal[rows]
-        if options.least_likely and isinstance(model, NetworkModel):
-            batch_goal = model.goal()
-        x_adv = call_hook(job, model, rows, x, batch_y, batch_goal)
-        found.append(check_tensor(x_adv, f"{options.hook}()", tuple(x.shape), (torch.float32,)))
-        if isinstance(model, NetworkModel):
-            model.show(found[-1])
-    arrays.save_array(job.out / "attacked" / "x.npy", torch.cat(found))
+
+    def attacked() -> Iterator[Tensor]:
+        for rows in batches(len(raw), options.batch):
+            x = as_input(raw[rows], job.device)
+            if isinstance(model, NetworkModel):
+                model.begin(rows)
+            batch_y = None if y is None or options.no_model_access else y[rows]
+            batch_goal = None if goal is None else goal[rows]
+            if options.least_likely and isinstance(model, NetworkModel):
+                batch_goal = model.goal()
+            x_adv = call_hook(job, model, rows, x, batch_y, batch_goal)
+            found = check_tensor(x_adv, f"{options.hook}()", tuple(x.shape), (torch.float32,))
+            if isinstance(model, NetworkModel):
+                model.show(found)
+            yield found
+
+    arrays.save_parts(job.out / "attacked" / "x.npy", attacked(), len(raw))
     save_passes(job, model)
 
 

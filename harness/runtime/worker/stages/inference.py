@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -36,23 +36,23 @@ def predict(job: Job) -> None:
     raw, store = job.tensor("x", "x.npy"), TASKS[job.spec.task].store
     torch.manual_seed(job.ctx.seed("predict"))
 
-    def outputs(parts: Iterable[Tensor]) -> Tensor:
-        found = []
+    def outputs(parts: Iterable[Tensor]) -> Iterator[Tensor]:
         for rows in parts:
             x = as_input(raw[rows], job.device)
             if job.options.eight_bit:
                 x = (x * 255).round() / 255
-            found.append(store(network.answer(x)).cpu())
-        return torch.cat(found)
+            yield store(network.answer(x))
 
-    whole = [outputs(batches(len(raw), job.options.batch)) for _ in range(job.options.draws)]
-    found = whole[0] if len(whole) == 1 else torch.stack(whole)
-    arrays.save_array(job.out / "outputs" / "outputs.npy", found)
+    draws = job.options.draws
+    whole = (rows for _ in range(draws) for rows in batches(len(raw), job.options.batch))
+    lengths = (len(raw),) if draws == 1 else (draws, len(raw))
+    arrays.save_parts(job.out / "outputs" / "outputs.npy", outputs(whole), *lengths)
     if job.options.rebatch:
         parts = other_batches(len(raw), raw[:1].numel())
         arrays.save_array(job.out / "rebatched" / "rows.npy", torch.cat(parts))
+        count = sum(map(len, parts))
         for name in ("outputs", "repeated"):
-            arrays.save_array(job.out / "rebatched" / f"{name}.npy", outputs(parts))
+            arrays.save_parts(job.out / "rebatched" / f"{name}.npy", outputs(parts), count)
 
 
 def other_batches(examples: int, values: int) -> list[Tensor]:

@@ -31,6 +31,7 @@ GRANTED = {
     "maps": ("maps",),
 }
 """Value of a manifest's ``needs`` → requests that it grants."""
+CPU = torch.device("cpu")
 PR_SET_DUMPABLE = 4
 KILL_SECONDS = 5.0
 
@@ -69,7 +70,7 @@ def access_of(job: Job) -> Access:
     options = job.options
     batch = options.batch or BATCH
     if options.access != "oracle":
-        goals = inputs_of(job) if options.least_likely else None
+        goals = job.tensor("slice_x", "x.npy") if options.least_likely else None
         # every model predicts; only needs grant more
         asks = {ask for need in options.needs for ask in GRANTED.get(need, ())}
         return Access(
@@ -81,17 +82,12 @@ def access_of(job: Job) -> Access:
             kept=options.samples,
         )
     return Access(
-        ledger=QueryLedger(inputs_of(job), options.budget),
+        ledger=QueryLedger(as_input(job.tensor("slice_x", "x.npy"), CPU), options.budget),
         answers=options.budget.answers or "scores",
         batch=batch,
         examples=options.examples,
         kept=options.samples,
     )
-
-
-def inputs_of(job: Job) -> torch.Tensor:
-    """Return the clean test inputs, float32 in [0, 1]."""
-    return as_input(job.tensor("slice_x", "x.npy"), torch.device("cpu"))
 
 
 def kill_children() -> None:

@@ -135,6 +135,13 @@ def test_the_public_data_are_named_beside_the_students():
     assert found["Data"].text.endswith("The public data: Digits 0-4.")
 
 
+def test_a_part_of_the_training_set_is_said():
+    heading = Heading("m", data={"student": "s"}, training="s: 5 of each class")
+    found = all_facts(SMALL, heading=heading)
+    assert found["Training examples used"].text == "s: 5 of each class"
+    assert "Training examples used" not in all_facts(SMALL)
+
+
 def test_a_note_on_the_copy_is_a_warning_of_its_own():
     card = DataCard("Digits 5-9", "CC0", "here", 261, 5, (1, 8, 8), "classification")
     noted = replace(card, note="2 test pictures are also in train")

@@ -13,6 +13,7 @@ from harness.runtime.worker.gradient_health import (
     alignment,
     bad_share,
     climb,
+    foretell,
     gradient_of,
     measure,
 )
@@ -159,7 +160,7 @@ def test_alignment_of_known_changes():
     moves = torch.tensor([[[1.0, 0.0]] * 3, [[1.0, 1.0]] * 3])
     foretold = torch.tensor([[1.0] * 3, [1.0] * 3])
     changes = foretold * torch.tensor([1.0, -2.0, 1.0])
-    gain, agreement = alignment(gradient, moves, changes)
+    gain, agreement = alignment([*foretell(gradient, moves)], changes)
     assert agreement.tolist() == pytest.approx([1, -1, 0])
     assert gain.tolist() == pytest.approx([math.sqrt(2), -math.sqrt(2), math.sqrt(2)])
 

@@ -1,0 +1,56 @@
+"""How much memory a run on large pictures takes: parts of the set, never the set.
+
+``GAUNTLET_PICTURES=40000`` is a set of 6 GB; without it the set is small, but larger than what
+any process may take beyond its libraries.
+"""
+
+import os
+
+import pytest
+
+from tests.support.large_pictures import PATCH, THIN, MemoryMeter, make_set, register
+from tests.support.workspaces import BACKDOOR, Checkout, matrix
+
+PICTURES = int(os.environ.get("GAUNTLET_PICTURES", "4000"))
+TEST = PICTURES // 8
+GB = 1e9
+
+
+@pytest.mark.slow
+def test_no_process_holds_the_set(benchmark, tmp_path, monkeypatch):
+    checkout = Checkout(tmp_path)
+    checkout.module("victim", "thin", THIN, hooks=["build", "fit"], params={}, offers=["loss"])
+    checkout.module(
+        "attack", "patch", PATCH, hooks=["poison", "trigger"], threat_models=["backdoor"]
+    )
+    splits = make_set(checkout.workspace().data, (PICTURES, 200, TEST), 256)
+    register(monkeypatch, splits)
+    size = splits.train.x.nbytes
+    shared = {"data": {"student": "large"}, "victims": ["thin"]}
+    shared |= {"eval_subset": {"examples": TEST, "batch": 25}}
+    checkout.benchmark(
+        matrix("evasion", attacks=["noop", "sign"], **shared),
+        matrix("backdoor", **BACKDOOR | shared | {"defenses": ["none", "sanitizer"]}),
+        minutes=20,
+    )
+
+    def run():
+        with MemoryMeter() as meter:
+            done = checkout.run(jobs=1)
+        return meter, done
+
+    meter, done = benchmark.pedantic(run, rounds=1)
+    found = checkout.records().values()
+    assert {record.status for record in found} == {"ok"}, [record.reason for record in found]
+    stages = {role: peak for one in found for role, peak in one.run.peak_memory.items()}
+    benchmark.extra_info |= {
+        "training set, GB": size / GB,
+        "private memory of this process, more than before, GB": meter.own / GB,
+        "private memory of any process, GB": meter.private / GB,
+        "mapped files of any process, GB": meter.mapped / GB,
+        "resident memory of any process, GB": meter.resident / GB,
+        "seconds": done.tally.seconds,
+    } | {f"{role}, GB": peak / GB for role, peak in stages.items() if peak}
+    # a probe holds 64 pictures a dozen times, whatever the size of the set
+    assert max(peak for role, peak in stages.items() if role != "probe") < size
+    assert meter.own < size / 3
