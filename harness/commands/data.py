@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.commands.data_report import report_lines, unwritten
 from harness.common.errors import UserError
-from harness.config.dataset import MANIFEST, load_dataset
+from harness.config.dataset import MANIFEST, DatasetManifest, load_dataset
 from harness.datasets import Dataset, Datasets, read
 from harness.datasets.digests import write_digest
 from harness.planning import weights
@@ -69,8 +69,13 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
         console.print(f"{name} is bundled: nothing to fetch", highlight=False)
         return
     folder = None if from_dir is None else from_dir.resolve()
-    read.fetch(data.manifest, workspace.data, folder)
+    read.fetch(data.manifest, workspace.data, folder, manifests_of(sets))
     print_report(sets, data.name, console)
+
+
+def manifests_of(sets: Datasets) -> list[DatasetManifest]:
+    """Return the manifests of all sets that are read from a source."""
+    return [one.manifest for one in sets if one.manifest is not None]
 
 
 def is_dataset_path(path: Path) -> bool:
@@ -133,7 +138,7 @@ def check_data(workspace: Workspace, name: str, from_dir: Path | None, console: 
     if folder is not None:
         folder = folder.resolve()
         if not read.is_current(manifest, workspace.data, folder):
-            read.fetch(manifest, workspace.data, folder)
+            read.fetch(manifest, workspace.data, folder, manifests_of(sets))
     elif not sets.is_here(data.name):
         what = "is not here, and its manifest names no folder"
         fix = f"gauntlet check {name} --from DIR"

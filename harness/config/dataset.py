@@ -17,7 +17,6 @@ from harness.config.field_types import (
     Line,
     Name,
     NonEmpty,
-    NonEmptySet,
     Set,
     Task,
 )
@@ -32,6 +31,8 @@ FOLDER = "benchmarks/data"
 MOST = 4096
 """Largest side of a stored picture."""
 
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Share: TypeAlias = Annotated[Fraction | Count, Field(union_mode="left_to_right")]
 Side: TypeAlias = Annotated[int, Field(ge=1, le=MOST)]
 
 
@@ -101,14 +102,15 @@ class Picture(Strict):
 class SplitRules(Strict):
     """Splits that the source does not give, cut from training by hash."""
 
-    val: Fraction | None = Field(
+    val: Share | None = Field(
         default=None,
         description="Share of the training examples of each class that becomes validation, where "
-        "the source has none. Default: none.",
+        "the source has none; a whole number: so many of each class. Where examples have groups, "
+        "groups are counted. Default: none.",
     )
-    test: Fraction | None = Field(
+    test: Share | None = Field(
         default=None,
-        description="Share of each class that becomes the test split, where the source has none. "
+        description="Share or number of each class that becomes the test split, likewise. "
         "Default: none.",
     )
 
@@ -117,9 +119,9 @@ class Compare(Strict):
     """Pairs drawn from labelled pictures, for ranking."""
 
     attribute: Line = Field(description="What is compared, for example `speed limit`.")
-    values: dict[int, int] = Field(
-        description="Label → value; +1 means that the first picture's is larger. Pictures of other "
-        "labels are left out."
+    values: dict[str, int] = Field(
+        description="Class, as the source or `classes` names it → value; +1 means that the first "
+        "picture's is larger. Pictures of other classes are left out."
     )
     pairs: dict[Part, Count] = Field(description="Split → number of pairs, drawn by hash.")
 
@@ -130,14 +132,21 @@ class Published(Strict):
     train: int = Field(default=0, ge=0, description="Training examples. Default: 0.")
     val: int = Field(default=0, ge=0, description="Validation examples. Default: 0.")
     test: int = Field(default=0, ge=0, description="Test examples. Default: 0.")
+    sha256: dict[Part, Sha256] = Field(
+        default_factory=dict,
+        description="Split → digest of its stored examples in any order, which `manifest.json` of "
+        "a stored set says under `contents`. Default: counts are compared alone.",
+    )
 
 
 class Download(Strict):
     """Download by torchvision, where the terms allow it."""
 
     torchvision: str = Field(description="Class of `torchvision.datasets`, for example `GTSRB`.")
-    splits: NonEmptySet[AnyValue] = Field(
-        description="Values of its argument `split`, or of `train` (`true`, `false`)."
+    splits: Set[AnyValue] = Field(
+        default=(),
+        description="Values of its argument `split`, or of `train` (`true`, `false`). Default: it "
+        "has neither.",
     )
 
 
@@ -218,10 +227,14 @@ class DatasetManifest(Strict):
             elif self.task == "ranking" and entry.kind in LABELLED and self.compare is None:
                 what = f"{entry.kind} has labels, and ranking needs comparisons"
                 yield Problem(("compare",), what, "add compare, with the value of each label")
+            elif self.task == "ranking" and entry.kind not in LABELLED and not self.classes:
+                what = "ranking needs the names of its attributes"
+                yield Problem(("classes",), what, "add them in the order of their numbers")
         if self.compare is not None and self.task != "ranking":
             what = f"means nothing for task: {self.task}"
             yield Problem(("compare",), what, "remove it; it is for ranking")
-        if (self.splits.val or 0) + (self.splits.test or 0) >= 1:
+        shares = [self.splits.val or 0, self.splits.test or 0]
+        if sum(share for share in shares if isinstance(share, float)) >= 1:
             yield Problem(("splits",), "shares leave nothing to train on", "give smaller ones")
 
 

@@ -104,6 +104,8 @@ def _shape(manifest: DatasetManifest) -> tuple[int, ...] | None:
     layout, picture = manifest.layouts[0].layout, manifest.picture
     if isinstance(layout, Comparisons) and layout.items:
         return ()
+    if isinstance(layout, RankedFeatures) and layout.feature_count:
+        return (layout.feature_count,)
     if picture is None or (size := picture.crop or picture.resize or picture.size) is None:
         return None
     width, height = (size, size) if isinstance(size, int) else size

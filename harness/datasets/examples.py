@@ -83,13 +83,15 @@ def from_rows(
     arrays: Mapping[Part, tuple[NDArray[Any], NDArray[Any]]],
     classes: tuple[str, ...],
     files: Mapping[str, str],
+    fit: Callable[[str, NDArray[Any]], NDArray[Any]] = lambda field, values: values,
 ) -> Found:
     """Return the examples of arrays that are already there.
 
     Args:
-        arrays: split → inputs ``[N, ...]`` in the stored form, and labels ``[N]`` or class maps.
+        arrays: split → inputs ``[N, ...]``, and labels ``[N]`` or class maps.
         classes: names of the classes.
         files: file → its SHA-256.
+        fit: takes ``x`` or ``y`` and the array of one example, and returns it in the stored form.
     """
     examples: list[Example] = []
     places: list[tuple[Part, int]] = []
@@ -103,9 +105,9 @@ def from_rows(
         for number in wanted:
             part, row = places[number]
             x, y = arrays[part]
-            yield number, "x", x[row]
+            yield number, "x", fit("x", x[row])
             if y.ndim > 1:
-                yield number, "y", y[row]
+                yield number, "y", fit("y", y[row])
 
     maps = any(np.ndim(y) > 1 for _, y in arrays.values())
     return Found(examples, classes, read, files, named=False, void=255 if maps else None)

@@ -7,6 +7,7 @@ A picture is upright (EXIF orientation is applied, once), has one frame, 8 bits 
 from __future__ import annotations
 
 import hashlib
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -191,6 +192,14 @@ def _resized_size(size: tuple[int, int], form: PictureForm) -> tuple[int, int]:
         form.short_side if side == short else int(form.short_side * side / short) for side in size
     )
     return width, height
+
+
+def picture_size(blob: bytes) -> tuple[int, int]:
+    """Return width and height of a picture that was read before, as its file says them."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(blob)) as image:
+        return image.size
 
 
 def read_class_map(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterable
@@ -11,8 +12,13 @@ import numpy as np
 
 from harness.common.errors import UserError
 from harness.common.text import one_line
-from harness.datasets.archives import refuse_link
+from harness.config.dataset_layouts import Layout, Table
 from harness.datasets.base import Array, Ids
+from harness.datasets.listed_rows import Rows
+from harness.datasets.mistakes import Mistakes
+from harness.datasets.source_files import SourceFile
+from harness.datasets.tables import RowReader
+from harness.datasets.templates import Match
 
 _DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, EOFError,
            MemoryError, NotImplementedError, RuntimeError, struct.error, zlib.error)  # fmt: skip
@@ -20,41 +26,120 @@ _DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, Attribu
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def read_mat(path: Path, names: Iterable[str]) -> dict[str, Array]:
+def read_mat(content: Path | bytes, where: str, names: Iterable[str]) -> dict[str, Array]:
     """Read variables of a MATLAB file as arrays of numbers.
 
     Args:
-        path: the file.
+        content: the file, or its bytes.
+        where: name of the file for messages.
         names: variables that it must have.
 
     Raises:
-        UserError: the file is not there, a link, of version 7.3, damaged, or lacks a variable; or a
-            variable is not an array of numbers.
+        UserError: the file is of version 7.3, damaged, or lacks a variable; or a variable is not an
+            array of numbers.
+    """
+    names = list(names)
+    found = load_variables(content, where, names)
+    for name, value in found.items():
+        if value.dtype.kind not in "biuf":
+            what = f"its {name} is not an array of numbers"
+            raise UserError(where, what, f"give a file with {', '.join(names)}")
+    return found
+
+
+def load_variables(content: Path | bytes, where: str, names: Iterable[str]) -> dict[str, Array]:
+    """Read variables of a MATLAB file.
+
+    Args:
+        content: the file, or its bytes.
+        where: name of the file for messages.
+        names: variables that it must have.
+
+    Raises:
+        UserError: the file is of version 7.3, damaged, or lacks a variable.
     """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
     names = list(names)
-    if not path.is_file():
-        raise UserError(str(path.parent), f"has no {path.name}", f"give a folder with {path.name}")
-    refuse_link(path)
-    with path.open("rb") as file:
-        head = file.read(1024)
-    if head.startswith((b"MATLAB 7.3", _HDF5)) or head[512:].startswith(_HDF5):
-        what = "is a MATLAB file of version 7.3 (HDF5)"
-        raise UserError(str(path), what, "save it with `save -v7` in MATLAB or Octave")
     try:
-        found = loadmat(path, variable_names=names)
+        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
+            head = file.read(1024)
+            if head.startswith((b"MATLAB 7.3", _HDF5)) or head[512:].startswith(_HDF5):
+                what = "is a MATLAB file of version 7.3 (HDF5)"
+                raise UserError(where, what, "save it with `save -v7` in MATLAB or Octave")
+            file.seek(0)
+            found = loadmat(file, variable_names=names)  # type: ignore[arg-type]  # stubs: paths alone
     except (MatReadError, *_DAMAGE) as error:
         reason = one_line(str(error)) or type(error).__name__
-        what = f"cannot be read ({reason})"
-        raise UserError(str(path), what, "give the original file") from error
+        raise UserError(where, f"cannot be read ({reason})", "give the original file") from error
     for name in names:
-        value = found.get(name)
-        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
-            what = f"has no {name}" if value is None else f"its {name} is not an array of numbers"
-            raise UserError(str(path), what, f"give a file with {', '.join(names)}")
+        if not isinstance(found.get(name), np.ndarray):
+            raise UserError(where, f"has no {name}", f"give a file with {', '.join(names)}")
     return {name: found[name] for name in names}
+
+
+def variable_texts(value: Array, where: str) -> list[str]:
+    """Return the entries of a variable as texts, by column as MATLAB counts.
+
+    Args:
+        value: whole numbers, or a cell array of strings or of whole numbers.
+        where: name of the file and the variable for messages.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    wrong = UserError(where, "holds more than whole numbers and texts", "give the original file")
+    flat = value.ravel(order="F")
+    if flat.dtype.kind == "U":
+        return [str(text).strip() for text in flat]
+    if flat.dtype.kind in "biuf":
+        if flat.dtype.kind == "f" and not (np.isfinite(flat) & (flat == np.rint(flat))).all():
+            raise wrong
+        return [str(int(number)) for number in flat.tolist()]
+    if flat.dtype.kind != "O":
+        raise wrong
+    texts: list[str] = []
+    for cell in flat:
+        if not isinstance(cell, np.ndarray) or cell.size != 1 or cell.dtype.kind == "O":
+            raise wrong
+        texts += variable_texts(cell, where)
+    return texts
+
+
+def read_mat_table(
+    file: SourceFile, match: Match, table: Table, layout: Layout, mistakes: Mistakes
+) -> Rows | None:
+    """Read the variables of a MATLAB file as a list with one row for each of their entries.
+
+    Args:
+        file: the file.
+        match: what its name says.
+        table: its description, whose columns are variables.
+        layout: what the source calls splits.
+        mistakes: gets everything that is wrong with it.
+
+    Returns:
+        Its rows, with their number from 1 as ``id`` if no variable has ids; ``None`` if it cannot
+        be read at all.
+    """
+    names = {name: str(variable) for name, variable in table.columns.items()}
+    with mistakes.gather():
+        found = load_variables(file.content, file.where, names.values())
+        columns = {
+            name: variable_texts(found[variable], f"{file.where}: {variable}")
+            for name, variable in names.items()
+        }
+        counts = {names[name]: len(texts) for name, texts in columns.items()}
+        if len(set(counts.values())) > 1:
+            listed = ", ".join(f"{count:,} {variable}" for variable, count in counts.items())
+            raise UserError(file.where, f"has {listed}", "give a file with as many of each")
+        count = next(iter(counts.values()))
+        columns.setdefault("id", [str(number) for number in range(1, count + 1)])
+        places = {name: place for place, name in enumerate(columns)}
+        reader = RowReader(places, len(places), file.where, match, table, layout, mistakes)
+        return reader.read(enumerate(zip(*columns.values(), strict=True), start=1))
+    return None
 
 
 def labels_from_one(values: Array, classes: int, where: str) -> Ids:

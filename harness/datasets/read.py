@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from harness.common.errors import UserError
-from harness.common.keys import canonical_json
+from harness.common.keys import canonical_json, digest
 from harness.config.dataset import DatasetManifest
 from harness.datasets import stored
-from harness.datasets.archives import is_archive
+from harness.datasets.archives import is_archive, unreadable_error
 from harness.datasets.base import DataMissing, manual_download_error, wrap_download_errors
 from harness.datasets.examples import Source
 from harness.datasets.layouts import READERS
+from harness.datasets.layouts.expected import expected_files
 from harness.datasets.mistakes import Mistakes
+from harness.datasets.published import compare_with_published, contents_digests
 from harness.datasets.source_state import source_state
+
+Known = tuple[DatasetManifest, ...]
 
 
 def reading_digest(manifest: DatasetManifest) -> str:
@@ -25,13 +30,19 @@ def reading_digest(manifest: DatasetManifest) -> str:
     return hashlib.sha256(canonical_json([manifest.reading(), readers])).hexdigest()
 
 
-def fetch(manifest: DatasetManifest, root: Path, from_dir: Path | None) -> None:
+def fetch(
+    manifest: DatasetManifest,
+    root: Path,
+    from_dir: Path | None,
+    known: Iterable[DatasetManifest] = (),
+) -> None:
     """Read a set from a folder, or download it, and store it in one step.
 
     Args:
         manifest: the set.
         root: data root.
         from_dir: folder with the source; ``None``: the manifest's own, or a download.
+        known: descriptions of other sets: a copy of one of them is named as such.
 
     Raises:
         UserError: there is no source, or all that is wrong with it.
@@ -39,7 +50,7 @@ def fetch(manifest: DatasetManifest, root: Path, from_dir: Path | None) -> None:
     folder = from_dir or manifest.source_folder()
     if folder is None and manifest.download is None:
         raise manual_download_error(manifest.name, manifest.source)
-    stored.write_entry(manifest.name, root, partial(_write, manifest, folder))
+    stored.write_entry(manifest.name, root, partial(_write, manifest, folder, tuple(known)))
 
 
 def is_current(manifest: DatasetManifest, root: Path, folder: Path) -> bool:
@@ -52,10 +63,16 @@ def is_current(manifest: DatasetManifest, root: Path, folder: Path) -> bool:
         return (facts["reading"], facts.get("source"), facts.get("state")) == (
             reading_digest(manifest),
             str(folder),
-            source_state(folder),
+            _state(manifest, folder),
         )
     except (DataMissing, OSError):
         return False
+
+
+def _state(manifest: DatasetManifest, folder: Path) -> str:
+    """Return a digest of the state of a source and of what it is compared with."""
+    published = manifest.model_dump(mode="json", include={"published"}, warnings=False)
+    return digest([source_state(folder), published])
 
 
 def stored_source(name: str, root: Path) -> Path | None:
@@ -67,51 +84,41 @@ def stored_source(name: str, root: Path) -> Path | None:
     return Path(source) if source and Path(source).exists() else None
 
 
-def _write(manifest: DatasetManifest, folder: Path | None, out: Path) -> stored.Facts:
+def _write(manifest: DatasetManifest, folder: Path | None, known: Known, out: Path) -> stored.Facts:
     if folder is not None:
         if not folder.is_dir() and not (folder.is_file() and is_archive(folder.name)):
             what = "is neither a folder nor an archive"
             raise UserError(str(folder), what, "give the folder with the data")
-        state = source_state(folder)  # before it is read: a change meanwhile shows the next time
-        return {"source": str(folder), "state": state, **_read(manifest, folder, out)}
+        state = _state(
+            manifest, folder
+        )  # before it is read: a change meanwhile shows the next time
+        return {"source": str(folder), "state": state, **_read(manifest, folder, known, out)}
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         _download(manifest, Path(scratch))
-        return {"source": "download", **_read(manifest, Path(scratch), out)}
+        return {"source": "download", **_read(manifest, Path(scratch), known, out)}
 
 
-def _read(manifest: DatasetManifest, folder: Path, out: Path) -> stored.Facts:
+def _read(manifest: DatasetManifest, folder: Path, known: Known, out: Path) -> stored.Facts:
     """Read the first layout that is there."""
     for entry in manifest.layouts:
         source = Source(manifest, folder, Mistakes(str(folder)))
         facts = READERS[entry.kind].write(entry.layout, source, out)
         if facts is None:
             continue
-        _compare_with_published(manifest, facts, source)
+        counts, contents = facts["counts"], contents_digests(out)
+        assert isinstance(counts, dict)
+        for sentence in compare_with_published(manifest, counts, contents, known):
+            source.remarks.say(sentence)
         return {
             "task": manifest.task,
             "reading": reading_digest(manifest),
             "layout": entry.kind,
+            "contents": contents,
             "note": source.remarks.note(),
             **facts,
         }
-    kinds = " or ".join(entry.kind for entry in manifest.layouts)
-    fix = f"see what its file says of {kinds}; `gauntlet data` names the source"
-    raise UserError(str(folder), f"nothing in it is {manifest.name}", fix)
-
-
-def _compare_with_published(manifest: DatasetManifest, facts: stored.Facts, source: Source) -> None:
-    """Say that a set is not the published one, by its counts."""
-    counts, published = facts["counts"], manifest.published
-    assert isinstance(counts, dict)
-    if published is None:
-        return
-    other = [
-        f"{counts[part]:,} of {count:,} {part} examples"
-        for part in stored.PARTS
-        if counts[part] != (count := getattr(published, part))
-    ]
-    if other:
-        source.remarks.say(f"not the published set: {', '.join(other)}")
+    what = f"nothing in it is {manifest.name}"
+    raise UserError(str(folder), what, f"give a folder with {expected_files(manifest)}")
 
 
 def _download(manifest: DatasetManifest, folder: Path) -> None:
@@ -121,6 +128,6 @@ def _download(manifest: DatasetManifest, folder: Path) -> None:
     assert download is not None  # checked by fetch
     make = getattr(torchvision.datasets, download.torchvision)
     with wrap_download_errors(manifest.name):
-        for split in download.splits:
+        for split in download.splits or (None,):
             key = "train" if isinstance(split, bool) else "split"
-            make(folder, download=True, **{key: split})
+            make(folder, download=True, **({} if split is None else {key: split}))

@@ -17,9 +17,9 @@ Numbers = dict[Part, list[int]]
 def split_examples(name: str, examples: Sequence[Example], rules: SplitRules) -> Numbers:
     """Return the examples of each split.
 
-    A split that the source does not give is cut from training, in each class alike: a share of its
-    groups, chosen by hash of their names, at least one of two. A group is never in two splits that
-    are cut here. Test is cut before validation.
+    A split that the source does not give is cut from training, in each class alike: a share or a
+    number of its groups, chosen by hash of their names, at least one of two. A group is never in
+    two splits that are cut here. Test is cut before validation.
 
     Args:
         name: of the data set, which the hash depends on.
@@ -38,7 +38,7 @@ def split_examples(name: str, examples: Sequence[Example], rules: SplitRules) ->
 
 
 def _cut(
-    name: str, examples: Sequence[Example], split: Sequence[Part], part: str, share: float
+    name: str, examples: Sequence[Example], split: Sequence[Part], part: str, share: float | int
 ) -> list[int]:
     """Return the numbers of training examples that a split gets."""
     units: dict[str, list[int]] = defaultdict(list)
@@ -52,7 +52,7 @@ def _cut(
     chosen: list[int] = []
     for names in by_class.values():
         names.sort()
-        count = round(share * len(names))
+        count = share if isinstance(share, int) else round(share * len(names))
         count = min(max(1, count), len(names) - 1)
         order = hash_order(name_ids(f"{name}/group", names), f"{name}/{part}")
         chosen += [number for row in order[:count] for number in units[names[row]]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -87,6 +88,16 @@ def open_row_writer(
             file.write(values.astype(kind, copy=False).tobytes())
 
         yield write
+
+
+def read_rows(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of each row of an ``.npy`` file; of a map, all that was read would stay."""
+    array = load_array(path)
+    size = array.dtype.itemsize * math.prod(array.shape[1:])
+    with path.open("rb") as file:
+        file.seek(-size * len(array), os.SEEK_END)
+        for _ in range(len(array)):
+            yield file.read(size)
 
 
 def file_sha256(path: Path) -> str:

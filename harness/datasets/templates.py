@@ -42,6 +42,8 @@ class Templates:
     ) -> None:
         texts = list(templates)
         self._patterns = [re.compile(_pattern(text, layout, endings), re.I) for text in texts]
+        ignored = [_pattern(text, layout, endings) for text in layout.ignore]
+        self._ignored = re.compile("|".join(ignored), re.I) if ignored else None
         around = "|".join(re.escape(folder) for folder in layout.below)
         self._around = re.compile(f"(?:{around})/", re.I) if around else None
 
@@ -50,6 +52,10 @@ class Templates:
         while self._around is not None and (match := self._around.match(name)):
             name = name[match.end() :]
         return name
+
+    def ignores(self, name: str) -> bool:
+        """Return whether a name is that of a picture which is known to be no example."""
+        return self._ignored is not None and bool(self._ignored.fullmatch(self.strip(name)))
 
     def match(self, name: str) -> Match | None:
         """Return what a name below the source says; ``None`` if it fits no template."""
@@ -67,7 +73,7 @@ def _pattern(template: str, layout: Layout, endings: Collection[str]) -> str:
 
     def field(match: re.Match[str]) -> str:
         name = match[1]
-        if name in seen:
+        if name and name in seen:
             return f"(?P={name})"
         seen.add(name)
         kind = "|".join(map(re.escape, words)) if name == "split" else "[^/]+"

@@ -36,7 +36,7 @@ def find_matches(source: Source, templates: Templates) -> Iterator[tuple[SourceF
     def wanted(name: str) -> bool:
         if templates.match(name) is not None:
             return True
-        if is_picture(name):
+        if is_picture(name) and not templates.ignores(name):
             odd.append(name)
         return False
 
@@ -95,6 +95,7 @@ class Pictures:
         templates: templates that name the files.
         numbers: name → numbers of the examples that the file is for.
         boxes: number → part of the picture that counts, where ``picture.boxes`` asks for it.
+        mapped: whether each has a class map; see ``PictureForm``.
     """
 
     def __init__(
@@ -103,11 +104,13 @@ class Pictures:
         templates: Templates,
         numbers: Mapping[str, Collection[int]],
         boxes: Mapping[int, Box] = MappingProxyType({}),
+        *,
+        mapped: bool = False,
     ) -> None:
         self.source, self.templates, self.numbers, self.boxes = source, templates, numbers, boxes
         self.files: dict[str, str] = {}
         """Archive or folder → SHA-256 of what was read of it, complete once all is read."""
-        self._form = picture_form(source)
+        self._form = picture_form(source, mapped=mapped)
         picture = source.manifest.picture
         self._lossless = picture is not None and picture.lossless
 

@@ -40,7 +40,7 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
     source.mistakes.check()
     found = _only_compared(source, found)
     numbers = split_examples(manifest.name, found.examples, manifest.splits)
-    shape = _write_arrays(source, found, numbers, out)
+    shape = write_arrays(source, found, numbers, out)
     labels = _write_labels(source, found, numbers, out)
     groups = shared_groups(found.examples, numbers)
     for part, count in groups.items():
@@ -88,7 +88,11 @@ def _only_compared(source: Source, found: Found) -> Found:
     compare = source.manifest.compare
     if compare is None:
         return found
-    kept = [n for n, example in enumerate(found.examples) if example.label in compare.values]
+    kept = [
+        number
+        for number, example in enumerate(found.examples)
+        if found.classes[example.label] in compare.values
+    ]
     read = found.read
 
     def read_kept(wanted: Collection[int]) -> Pieces:
@@ -105,7 +109,7 @@ def _only_compared(source: Source, found: Found) -> Found:
     )
 
 
-def _write_arrays(source: Source, found: Found, numbers: Numbers, out: Path) -> tuple[int, ...]:
+def write_arrays(source: Source, found: Found, numbers: Numbers, out: Path) -> tuple[int, ...]:
     """Store what is read of every example, and return the shape of one input."""
     row_of = {
         number: (part, row) for part, own in numbers.items() for row, number in enumerate(own)
@@ -163,7 +167,8 @@ def _write_labels(
         stored[part] = ids[own]
         if manifest.compare is not None:
             names = [examples[number].name for number in own]
-            labels, stored[part] = _draw_pairs(source, part, labels, names)
+            values = [manifest.compare.values[found.classes[label]] for label in labels.tolist()]
+            labels, stored[part] = _draw_pairs(source, part, np.array(values, np.int64), names)
         if found.void is None:
             save_array(out / f"{part}_y.npy", labels)
         save_array(out / f"{part}_ids.npy", stored[part])
@@ -179,15 +184,14 @@ def _write_labels(
 
 
 def _draw_pairs(
-    source: Source, part: str, labels: NDArray[Any], names: list[str]
+    source: Source, part: str, values: NDArray[Any], names: list[str]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Draw pairs of pictures of different value; return ``[n, 4]`` and their ids."""
     manifest, compare = source.manifest, source.manifest.compare
     assert compare is not None
-    values = np.array([compare.values[int(label)] for label in labels], dtype=np.int64)
     wanted = compare.pairs.get(part, 0)  # type: ignore[call-overload]
     if wanted and len(np.unique(values)) < 2:
-        what = f"has no two {part} pictures of different {compare.attribute}"
+        what = f"has no two {part} pictures that differ in {compare.attribute}"
         raise UserError(str(source.folder), what, "give more of the set")
     pairs = unequal_pairs(f"{manifest.name}/{part}", values, wanted)
     if len(pairs) < wanted:

@@ -172,7 +172,7 @@ def _check_train_fraction(fraction: float, at: Context) -> Finding:
 
 def _check_shots(shots: int | None, at: Context) -> Finding:
     """Refuse shots where no example has one class, and more of them than there are examples."""
-    facts = at.data.facts
+    facts = at.facts
     if shots is None:
         return None
     if at.data.task != "classification":

@@ -5,9 +5,12 @@ import shutil
 import pytest
 
 from harness import datasets
+from harness.datasets import read
 from harness.datasets.hashing import draws
+from harness.datasets.listing import comparison_lines, flip_lines
 from harness.report.site.flips import decode
 from harness.storage.store import Store
+from tests.support.sources import description
 from tests.support.workspaces import POISONING, Checkout, matrix
 
 pytestmark = pytest.mark.xdist_group("run")
@@ -63,9 +66,7 @@ def done(tmp_path_factory):
     source = checkout.root / "source"
     source.mkdir()
     (source / "clean_0.txt").write_text(triplets())
-    fetch = datasets.get("food").fetch
-    assert fetch is not None
-    fetch(checkout.workspace().data, source)
+    read.fetch(description("food"), checkout.workspace().data, source)
     budgets = {"budgets": [{"edits": 0.45, "labels": True}], "data": {"student": "food"}}
     slice_ = {"examples": 300, "batch": 64}
     checkout.benchmark(
@@ -106,12 +107,13 @@ def test_a_corrupted_list_is_exported_line_for_line(done, name, data, tmp_path):
     out = tmp_path / "flip.txt"
     ran = checkout.gauntlet("export", record.id, "--out", str(out))
     assert ran.returncode == 0, ran.stderr
-    clean = datasets.comparison_lines(data, checkout.workspace().data)
+    root = checkout.workspace().data
+    clean = comparison_lines(data, root)
     lines = out.read_text().splitlines(keepends=True)
     changed = [row for row, (a, b) in enumerate(zip(clean, lines, strict=True)) if a != b]
     assert len(changed) == len(decode(record).rows) > 0
     # flipped again, it is the clean list, byte for byte
-    assert datasets.flip_lines(data, lines, changed) == clean
+    assert flip_lines(data, root, lines, changed) == clean
     printed = checkout.gauntlet("export", record.id)
     assert printed.stdout == out.read_text()
 
@@ -123,9 +125,7 @@ def test_an_exported_list_is_a_training_list_again(done, tmp_path):
     checkout.gauntlet("export", record.id, "--out", str(train / "clean_0.txt"))
     for part in ("val", "test"):
         (train.parent / f"{part}.txt").write_text("1,2,3,1\n")
-    fetch = datasets.get("food").fetch
-    assert fetch is not None
-    fetch(tmp_path / "data", train.parent)
+    read.fetch(description("food"), tmp_path / "data", train.parent)
     before, after = (datasets.load("food", root).train.y
                      for root in (checkout.workspace().data, tmp_path / "data"))  # fmt: skip
     changed = (before != after).any(1)

@@ -8,15 +8,14 @@ import io
 import json
 import pickle
 import struct
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
 from harness.datasets.base import Splits
-from harness.datasets.classification import small_images
-from harness.datasets.classification.source import FIRST_TEST_ID
-from harness.datasets.hashing import draws
-from tests.support.sources import parts
+from harness.datasets.hashing import draws, name_ids
+from tests.support.sources import description, parts
 
 
 def arrays_digest(splits: Splits) -> str:
@@ -67,10 +66,10 @@ def idx_bytes(array: np.ndarray) -> bytes:
     return head + array.astype(np.uint8).tobytes()
 
 
-def idx_files() -> dict[str, bytes]:
-    """Fashion-MNIST's four files, gzipped."""
+def idx_files(name: str = "fashion-mnist") -> dict[str, bytes]:
+    """The four files of MNIST or Fashion-MNIST, gzipped."""
     stacks = {
-        part: np.stack([pixels("fashion-mnist", part, row)[:, :, 0] for row in range(count)])
+        part: np.stack([pixels(name, part, row)[:, :, 0] for row in range(count)])
         for part, count in SMALL.items()
     }
     arrays = {
@@ -79,7 +78,7 @@ def idx_files() -> dict[str, bytes]:
         "t10k-images-idx3-ubyte": stacks["test"],
         "t10k-labels-idx1-ubyte": np.arange(10),
     }
-    return {f"{name}.gz": gzip.compress(idx_bytes(array)) for name, array in arrays.items()}
+    return {f"{file}.gz": gzip.compress(idx_bytes(array)) for file, array in arrays.items()}
 
 
 def cifar_batches() -> dict[str, bytes]:
@@ -93,7 +92,7 @@ def cifar_batches() -> dict[str, bytes]:
     flat = [pixels("cifar10", "test", row).transpose(2, 0, 1).ravel() for row in range(10)]
     entry = {"data": np.stack(flat), "labels": list(range(10))}
     files["cifar-10-batches-py/test_batch"] = pickle.dumps(entry)
-    names = {"label_names": list(small_images.CIFAR10.layout.classes)}
+    names = {"label_names": list(description("cifar10").classes)}
     files["cifar-10-batches-py/batches.meta"] = pickle.dumps(names)
     return files
 
@@ -102,16 +101,27 @@ def md5(blob: bytes) -> str:
     return hashlib.md5(blob, usedforsecurity=False).hexdigest()
 
 
-def assert_true_to_source(name: str, splits: Splits, *, by_class: bool, tolerance: int = 0) -> None:
-    """Every image is the one that was made, with its label; ``by_class``: ordered by class."""
+def assert_true_to_source(
+    name: str, splits: Splits, key: Callable[[str, int], str], *, tolerance: int = 0
+) -> None:
+    """Every image is the one that was made, with its label; of two of a class, one is validation.
+
+    Args:
+        name: of the data set.
+        splits: as they were loaded.
+        key: returns the name of an example, which its id is made from, by its split and row.
+        tolerance: of its values.
+    """
     assert_disjoint(splits)
-    assert [len(split.ids) for split in parts(splits).values()] == [18, 2, 10]
+    assert [len(split.ids) for split in parts(splits).values()] == [10, 10, 10]
+    made = [(part, row) for part, count in SMALL.items() for row in range(count)]
+    place = dict(zip(name_ids(name, (key(*one) for one in made)).tolist(), made, strict=True))
     for part, split in parts(splits).items():
-        source = "test" if part == "test" else "train"
-        order = sorted(range(SMALL[source]), key=lambda row: (row % 10, row))
+        assert sorted(split.y.tolist()) == [*range(10)]
         for x, y, identity in zip(split.x, split.y, split.ids.tolist(), strict=True):
-            place = identity % FIRST_TEST_ID
-            row = order[place] if by_class else place
+            source, row = place.pop(identity)
+            assert (source == "test") == (part == "test")
             assert y == row % 10
             expected = pixels(name, source, row).transpose(2, 0, 1)
             assert np.abs(x.astype(int) - expected).max() <= tolerance
+    assert place == {}

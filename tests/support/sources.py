@@ -18,6 +18,9 @@ from tests.support.errors import raises_error
 
 SHARED = Path(os.environ.get("GAUNTLET_SHARED", ROOT.parent / "shared" / "data"))
 
+DATA = ROOT / "benchmarks" / "data"
+"""YAML files of this checkout's data sets."""
+
 Files = dict[str, bytes]
 """Name below a folder → content."""
 
@@ -66,9 +69,14 @@ def all_sets(root: Path) -> Datasets:
     return Datasets(root, found)
 
 
+def key(name: str, root: Path) -> str:
+    """Return the digest of a fetched set of this checkout that stage keys hold."""
+    return Datasets(root, [description(name)]).key_digest(name)
+
+
 def description(name: str) -> DatasetManifest:
     """Return the YAML file of a data set of this checkout."""
-    return load_dataset(ROOT / "benchmarks" / "data" / f"{name}.yaml")
+    return load_dataset(DATA / f"{name}.yaml")
 
 
 def manifest(root: Path, name: str) -> dict:

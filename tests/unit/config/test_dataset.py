@@ -13,7 +13,8 @@ from tests.support.own_data import CARD, describe
     ("changes", "place", "words"),
     [
         ({"layouts": [{"class_folder": {}}]}, "layouts[0].class_folder", "class_folders"),
-        ({"layouts": [{"class_folders": {}, "idx": {"files": {}}}]}, "layouts[0]", "one layout"),
+        ({"layouts": [{"class_folders": {}, "torchvision": {"class": "CIFAR10"}}]},
+         "layouts[0]", "one layout"),
         ({"layouts": [{}]}, "layouts[0]", "found none"),
         ({"layouts": [{"class_folders": {"files": ["../{class}/{name}"]}}]},
          "layouts[0].class_folders.files[0]", "below the source"),

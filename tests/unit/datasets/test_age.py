@@ -7,18 +7,18 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from harness import datasets
-from harness.commands import data as command
 from harness.datasets.base import DataMissing
-from harness.workspace import Workspace
+from harness.datasets.listing import comparison_lines, flip_lines
 from tests.support.errors import raises_error
 from tests.support.sources import (
     Files,
     color,
     fetch,
+    groups,
     image,
+    manifest,
     parts,
     refused,
     write_folder,
@@ -50,7 +50,9 @@ AGE_IMAGES = {f"imgs/{name}.JPG": image(name) for name in FACES}
 @pytest.fixture(scope="module")
 def age_root(tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
-    fetch("age", root, write_folder(tmp_path_factory.mktemp("age"), AGE | AGE_IMAGES))
+    source = write_folder(tmp_path_factory.mktemp("age"), AGE | AGE_IMAGES)
+    for name in ("age", "age-unvoted"):
+        fetch(name, root, source)
     return root
 
 
@@ -64,7 +66,8 @@ def test_small_age_is_read_as_it_is(age_root):
     assert voted.spec == every.spec
     assert (voted.spec["outputs"], voted.spec["arity"], voted.spec["items"]) == (1, 2, None)
     assert voted.spec["shape"] == [3, 224, 224]
-    assert datasets.digest("age", age_root) != datasets.digest("age-unvoted", age_root)
+    digests = [manifest(age_root, name)["sha256"] for name in ("age", "age-unvoted")]
+    assert digests[0] != digests[1]
 
 
 def test_images_are_resized_without_a_crop(age_root):
@@ -92,27 +95,26 @@ def test_a_resized_image_is_pillows(tmp_path):
 
 def test_lines_stay_beside_their_rows(age_root):
     listed = AGE_TRAIN.splitlines(keepends=True)
-    assert datasets.comparison_lines("age-unvoted", age_root) == listed
-    voted = datasets.comparison_lines("age", age_root)
+    assert comparison_lines("age-unvoted", age_root) == listed
+    voted = comparison_lines("age", age_root)
     assert voted == listed[1:4]
     some = datasets.load("age", age_root, 0.67)
     rows = np.flatnonzero(np.isin(datasets.load("age", age_root).train.ids, some.train.ids))
     assert len(rows) == 2
-    assert datasets.comparison_lines("age", age_root, 0.67) == [voted[row] for row in rows]
-    assert "".join(datasets.flip_lines("age-unvoted", listed, [0])) == AGE_TRAIN.replace(
+    assert comparison_lines("age", age_root, 0.67) == [voted[row] for row in rows]
+    assert "".join(flip_lines("age-unvoted", age_root, listed, [0])) == AGE_TRAIN.replace(
         "2A05.JPG,1,0,2", "2A05.JPG,-1,0,2"
     )
 
 
-def test_a_voted_row_keeps_its_id(age_root):
-    every, voted = (datasets.load(name, age_root) for name in ("age-unvoted", "age"))
-    assert np.array_equal(voted.train.ids, every.train.ids[1:4])
-    ids = np.concatenate([split.ids for split in parts(every).values()])
-    assert len(np.unique(ids)) == len(ids)  # also of the row that val and test both have
+def test_a_row_in_two_splits_has_two_ids(age_root):
+    for name in ("age", "age-unvoted"):
+        ids = np.concatenate([s.ids for s in parts(datasets.load(name, age_root)).values()])
+        assert len(np.unique(ids)) == len(ids)
 
 
 @pytest.mark.parametrize(
-    "form", ["authors", "authors' data folder", "age/data/", "archive", "lower"]
+    "form", ["authors", "authors' data folder", "age/data/", "lists packed", "all packed", "lower"]
 )
 def test_every_form_of_age_gives_the_same_arrays(form, age_root, tmp_path):
     authors = dict(zip(("train/clean_0.txt", "val.txt", "test.txt"), AGE.values(), strict=True))
@@ -121,35 +123,35 @@ def test_every_form_of_age_gives_the_same_arrays(form, age_root, tmp_path):
         write_folder(source, authors | AGE_IMAGES)
     elif form == "lower":
         write_folder(source, AGE | {f"images/{n}.jpg".lower(): image(n) for n in FACES})
-    elif form == "archive":
+    elif form == "lists packed":
         write_tar(source / "a.tar.gz", {f"./age/data/{n}": blob for n, blob in AGE.items()})
         write_folder(source, AGE_IMAGES)
+    elif form == "all packed":
+        write_tar(source / "a.tar.gz", AGE | AGE_IMAGES)
     else:
         below = "age/data/" if form == "age/data/" else "data/age/"
         files = (AGE if form == "age/data/" else authors) | AGE_IMAGES
         write_folder(source, {f"{below}{name}": blob for name, blob in files.items()})
-    fetch("age-unvoted", tmp_path / "root", source)
-    assert datasets.digest("age", tmp_path / "root") == datasets.digest("age", age_root)
+    fetch("age", tmp_path / "root", source)
+    assert manifest(tmp_path / "root", "age")["sha256"] == manifest(age_root, "age")["sha256"]
 
 
-def test_the_command_names_the_place_that_two_sets_share(tmp_path):
-    said = io.StringIO()
-    workspace = Workspace(tmp_path, tmp_path / "home")
-    rows = "".join(f"001A02.JPG,002A05.JPG,1,{n},1\n003A10.JPG,00{n}A0{n}.JPG,-1,0,1\n"
-                   for n in range(4, 10))  # fmt: skip
+def test_validation_is_cut_with_all_rows_of_a_pair(tmp_path):
+    rows = "".join(f"003A10.JPG,00{n}A0{n}.JPG,{label},0,1\n" for n in range(4, 10)
+                   for label in (1, -1))  # fmt: skip
     images = {f"imgs/00{n}A0{n}.JPG": image(str(n)) for n in range(4, 10)}
     files = {"train/clean_0.txt": rows.encode(), "test.txt": AGE["test_age.txt"]}
     source = write_folder(tmp_path / "source", files | AGE_IMAGES | images)
-    command.fetch(workspace, "age-unvoted", source, Console(file=said, width=300))
-    assert f"age-unvoted is in {workspace.data / 'age'} (digest" in said.getvalue()
-    assert "note: val cut from the training list" in said.getvalue()
-    splits = datasets.load("age-unvoted", workspace.data)
-    assert (len(splits.train.y), len(splits.val.y)) == (6, 6)  # one of 7 pairs, all of its rows
+    splits = fetch("age-unvoted", tmp_path / "root", source)
+    assert "val cut from the training list" in manifest(tmp_path / "root", "age-unvoted")["note"]
+    own = {part: groups(split) for part, split in parts(splits).items()}
+    assert (len(splits.train.y), len(splits.val.y)) == (10, 2)  # one of 6 pairs
+    assert len(set(own["val"])) == 1
 
 
 def test_missing_images_are_one_line(tmp_path):
     files = {n: b for n, b in (AGE | AGE_IMAGES).items() if "002A05.J" not in n and "013" not in n}
-    refused("age", tmp_path, files, "age-missing-images", "<tmp>/source/imgs")
+    refused("age", tmp_path, files, "age-missing-images")
 
 
 def broken_age() -> dict[str, tuple[Files, str]]:
@@ -208,21 +210,21 @@ def test_damage_of_lines_is_found(tmp_path):
     fetch("age", tmp_path, write_folder(tmp_path / "source", AGE | AGE_IMAGES))
     path = tmp_path / "age" / "train_lines.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    for act in (datasets.load, datasets.comparison_lines):
-        with raises_error("fetched-lines-damaged", where="data set age") as caught:
-            act("age-unvoted", tmp_path)
-        assert isinstance(caught.value, DataMissing)
+    with raises_error("fetched-lines-damaged", where="data set age") as caught:
+        comparison_lines("age", tmp_path)
+    assert isinstance(caught.value, DataMissing)
 
 
-def test_the_exact_name_is_read_and_never_one_of_other_case(tmp_path):
-    faces = AGE_IMAGES | {"imgs/001a02.jpg": image("another")}
+def test_names_may_differ_in_case_but_not_be_two(tmp_path):
+    faces = dict(AGE_IMAGES)
+    faces["imgs/001a02.jpg"] = faces.pop("imgs/001A02.JPG")
     splits = fetch("age", tmp_path / "root", write_folder(tmp_path / "source", AGE | faces))
     assert splits.train.x[0, :, 0, 0].tolist() == list(color("001A02"))
-    del faces["imgs/001A02.JPG"]
-    faces["imgs/001A02.jpg"] = image("a third")
-    names = "001A02.jpg and 001a02.jpg"
-    refused("age", tmp_path / "b", AGE | faces, "age-two-of-other-case", "<tmp>/b/source/imgs",
-            names=names)  # fmt: skip
+    clash = faces | {"imgs/001A02.jpg": image("another")}
+    refused("age", tmp_path / "b", AGE | clash, "age-two-of-other-case",
+            "<tmp>/b/source/imgs/001a02.jpg")  # fmt: skip
+    twice = faces | {"images/001A02.jpg": image("another")}
+    refused("age", tmp_path / "c", AGE | twice, "age-picture-in-two-folders", "<tmp>/c/source")
 
 
 def test_linked_and_deep_images(tmp_path):

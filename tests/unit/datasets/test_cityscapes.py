@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from harness import datasets
-from harness.datasets.hashing import hash_order
-from harness.datasets.segmentation import pairs, roads
+from harness.datasets.class_maps import class_table
+from harness.datasets.hashing import name_ids
 from tests.support.road_scenes import colors, labels, png
 from tests.support.sources import (
     Files,
+    description,
     fetch,
+    key,
     manifest,
     parts,
     refused,
@@ -88,15 +90,12 @@ def nearest(label: np.ndarray) -> np.ndarray:
     return label[rows][:, columns]
 
 
-def name_of(identity: int) -> str:
-    layout = roads.CITYSCAPES.layout
-    (name,) = (
-        name
-        for names in CITY_NAMES.values()
-        for name in names
-        if pairs.pair_id(layout, name) == identity
-    )
-    return name
+NAME_OF = {
+    identity: name
+    for names in CITY_NAMES.values()
+    for name, identity in zip(names, name_ids("cityscapes", names).tolist(), strict=True)
+}
+"""Id → name: ids are made from names alone, whatever city's folder they are in."""
 
 
 def test_cityscapes_is_remapped_then_made_smaller_by_nearest_neighbour(city_root):
@@ -104,7 +103,7 @@ def test_cityscapes_is_remapped_then_made_smaller_by_nearest_neighbour(city_root
     for split in parts(splits).values():
         assert (split.x.dtype, split.y.dtype) == (np.uint8, np.uint8)
         for x, y, identity in zip(split.x, split.y, split.ids.tolist(), strict=True):
-            name = name_of(identity)
+            name = NAME_OF[identity]
             full = remapped(labels(name, 1024, 2048, CITY_LABELS))
             assert set(np.unique(y)) <= set(np.unique(full))
             assert np.array_equal(y, nearest(full))
@@ -117,18 +116,13 @@ def test_cityscapes_is_remapped_then_made_smaller_by_nearest_neighbour(city_root
 def test_cityscapes_val_is_test_and_val_is_cut_from_train(city_root):
     splits = datasets.load("cityscapes", city_root)
     names = {
-        part: [name_of(i) for i in split.ids.tolist()] for part, split in parts(splits).items()
+        part: [NAME_OF[i] for i in split.ids.tolist()] for part, split in parts(splits).items()
     }
     assert names["test"] == CITY_NAMES["val"]
     assert len(names["val"]) == 1
     assert sorted(names["train"] + names["val"]) == CITY_NAMES["train"]
     assert names["train"] == sorted(names["train"])
-    layout = roads.CITYSCAPES.layout
-    ids = np.array([pairs.pair_id(layout, name) for name in CITY_NAMES["train"]])
-    first = hash_order(ids, "cityscapes/val")[0]
-    assert names["val"] == [CITY_NAMES["train"][first]]
-    note = datasets.get("cityscapes").card.note
-    assert "test is the official validation part" in note
+    assert "test is the official validation part" in str(description("cityscapes").note)
 
 
 def test_cityscapes_spec(city_root):
@@ -136,7 +130,8 @@ def test_cityscapes_spec(city_root):
     assert (spec["outputs"], spec["void"], spec["shape"]) == (19, 255, [3, 360, 480])
     assert spec["classes"] == list(CITY_CLASSES)
     note = manifest(city_root, "cityscapes")["note"]
-    assert "3 of 2,975 train images, 2 of 500 val images" in note
+    assert "2 of 2,677 train examples, 1 of 298 val examples, 2 of 500 test examples" in note
+    assert "does not name" not in note  # colours, instances and the test part are known
 
 
 @pytest.mark.parametrize("form", ["upstream", "archive"])
@@ -147,7 +142,7 @@ def test_every_form_of_cityscapes_gives_the_same_arrays(form, city_files, city_r
     else:
         write_tar(source / "a.tar.gz", city_files)
     fetch("cityscapes", tmp_path / "root", source)
-    digests = [datasets.digest("cityscapes", root) for root in (city_root, tmp_path / "root")]
+    digests = [key("cityscapes", root) for root in (city_root, tmp_path / "root")]
     assert digests[0] == digests[1]
 
 
@@ -157,7 +152,7 @@ def test_every_label_goes_where_the_table_says(city_files, tmp_path):
     name = "frankfurt_000000_000294"
     files = city_files | {city_file(name, "val", "gtFine", False): png(stripes)}
     splits = fetch("cityscapes", tmp_path / "root", write_folder(tmp_path / "source", files))
-    (row,) = np.flatnonzero(splits.test.ids == pairs.pair_id(roads.CITYSCAPES.layout, name))
+    (row,) = np.flatnonzero(splits.test.ids == name_ids("cityscapes", [name]))
     seen = nearest(stripes)[0]
     assert sorted(set(seen.tolist())) == [*range(256)]
     expected = [
@@ -168,11 +163,13 @@ def test_every_label_goes_where_the_table_says(city_files, tmp_path):
 
 
 def test_form_tables_agree_with_the_spec():
-    city = roads.CITYSCAPES.layout.table
+    city, camvid = (
+        class_table(description(name).layouts[0].layout) for name in ("cityscapes", "camvid")
+    )
     assert {label: int(city[label]) for label in range(256) if city[label] != 255} == {
         label: index for index, label in enumerate(CITY_CLASSES.values())
     }
-    assert roads.CAMVID.layout.table[:12].tolist() == [*range(11), 255]
+    assert camvid[:12].tolist() == [*range(11), 255]
 
 
 def broken_cityscapes() -> dict[str, tuple[Files, str]]:
@@ -199,8 +196,9 @@ def test_broken_cityscapes_is_one_clear_line(code, city_files, tmp_path):
     refused("cityscapes", tmp_path, files, code, f"<tmp>/source/{where}")
 
 
-def test_one_train_image_is_too_few_for_validation(city_files, tmp_path):
+def test_one_train_image_is_not_cut(city_files, tmp_path):
     files = {
         name: blob for name, blob in city_files.items() if not re.search("_000001_|bochum", name)
     }
-    refused("cityscapes", tmp_path, files, "cityscapes-one-train-image", "data set cityscapes")
+    splits = fetch("cityscapes", tmp_path / "root", write_folder(tmp_path / "source", files))
+    assert [len(split.ids) for split in parts(splits).values()] == [1, 0, 2]

@@ -10,12 +10,14 @@ import pytest
 
 from harness import datasets
 from harness.common.errors import UserError
+from harness.config.dataset import Compare
 from harness.datasets.mat_files import read_mat
-from harness.datasets.ranking import gtsrb_files, pubfig, signs
+from tests.support.archives import write_zip
 from tests.support.errors import raises_error
 from tests.support.sources import (
     Files,
     color,
+    description,
     fetch,
     groups,
     image,
@@ -29,13 +31,16 @@ from tests.support.sources import (
 
 # PubFig
 
+FILE = "pubfig_data.mat"
+PAIRS = {"train": 300, "val": 60, "test": 300}
+
 
 def test_real_pubfig_is_ranked_as_its_people_are(tmp_path):
     from scipy.io import loadmat
 
     source = shared("ranking")
     splits = fetch("pubfig", tmp_path, source)
-    file = loadmat(source / pubfig.FILE)
+    file = loadmat(source / FILE)
     train = file["used_for_training"].ravel() == 1
     rank = file["relative_ordering"].astype(int)[:, file["class_labels"].ravel() - 1]
     rows = {"train": np.flatnonzero(train), "val": np.flatnonzero(train),
@@ -50,58 +55,92 @@ def test_real_pubfig_is_ranked_as_its_people_are(tmp_path):
         for u, v, label, attribute in split.y.tolist():
             ranks = rank[attribute][rows[part]]
             assert label == np.sign(ranks[u] - ranks[v])
-        assert np.bincount(split.y[:, 3]).tolist() == [pubfig.PAIRS[part]] * 11
+        assert np.bincount(split.y[:, 3]).tolist() == [PAIRS[part]] * 11
         assert len(set(groups(split))) == len(split.y)
     assert not set(groups(splits.train)) & set(groups(splits.val))
     assert [len(split.x) for split in parts(splits).values()] == [241, 241, 531]
+    assert manifest(tmp_path, "pubfig")["per_class"]["val"] == [60] * 11
+
+
+def test_features_in_an_archive_are_the_same(tmp_path):
+    blob = mat_file(WHOLE | {"feat": np.random.default_rng(0).random((772, 542))})
+    fetch("pubfig", tmp_path / "a", write_folder(tmp_path / "source", {FILE: blob}))
+    write_zip(tmp_path / "packed" / "a.zip", {FILE: blob})
+    fetch("pubfig", tmp_path / "b", tmp_path / "packed")
+    assert manifest(tmp_path / "a", "pubfig") == manifest(tmp_path / "b", "pubfig") | {
+        "source": str(tmp_path / "source")
+    }
+
+
+def test_few_items_give_few_pairs_and_that_is_said(tmp_path):
+    """Of one training item of each person in four, eleven times at most 1 pair."""
+    train = np.zeros(772)
+    train[[0, 1]] = 1
+    features = np.random.default_rng(0).random((772, 542))
+    blob = mat_file(WHOLE | {"used_for_training": train, "feat": features})
+    splits = fetch("pubfig", tmp_path / "a", write_folder(tmp_path / "s", {FILE: blob}))
+    assert (len(splits.train.y), len(splits.val.y)) == (11, 0)
+    note = manifest(tmp_path / "a", "pubfig")["note"]
+    assert "few items, hence 11 of 3,300 train pairs" in note
 
 
 @pytest.mark.parametrize(
     ("code", "files", "where"),
     [
-        ("pubfig-missing", {}, ""),
-        ("pubfig-empty", {pubfig.FILE: b""}, f"/{pubfig.FILE}"),
-        ("pubfig-cut", {pubfig.FILE: b"MATLAB 5.0 MAT-file" + bytes(300)}, f"/{pubfig.FILE}"),
+        ("pubfig-missing", {"a.txt": b"a"}, ""),
+        ("pubfig-empty", {FILE: b""}, f"/{FILE}"),
+        ("pubfig-cut", {FILE: b"MATLAB 5.0 MAT-file" + bytes(300)}, f"/{FILE}"),
     ],
 )
 def test_broken_pubfig_is_one_line(code, files, where, tmp_path):
     refused("pubfig", tmp_path, files, code, f"<tmp>/source{where}")
 
 
-def mat_files() -> dict[str, dict[str, object]]:
-    """Code → variables of a file that is refused."""
-    people = np.arange(772) % 8 + 1
-    whole = {
-        "feat": np.zeros((772, 542)),
-        "class_labels": people,
-        "relative_ordering": np.tile(np.arange(8), (11, 1)),
-        "used_for_training": np.arange(772) % 2,
-    }
-    return {
-        "pubfig-labels-from-0": whole | {"class_labels": people - 1},
-        "pubfig-labels-too-many": whole | {"class_labels": people + 1},
-        "pubfig-labels-of-halves": whole | {"class_labels": people + 0.5},
-        "pubfig-labels-as-text": whole | {"class_labels": np.array(["a", "b"])},
-        "pubfig-struct": whole | {"feat": {"a": 1}},
-        "pubfig-no-features": {key: whole[key] for key in whole if key != "feat"},
-    }
+PEOPLE = np.arange(772) % 8 + 1
+WHOLE: dict[str, object] = {
+    "feat": np.zeros((772, 542)),
+    "class_labels": PEOPLE,
+    "relative_ordering": np.tile(np.arange(8), (11, 1)),
+    "used_for_training": np.arange(772) % 2,
+}
 
 
-@pytest.mark.parametrize("code", mat_files())
-def test_variables_that_do_not_fit_are_one_line(code, tmp_path):
+def mat_file(variables: dict[str, object]) -> bytes:
     from scipy.io import savemat
 
     buffer = io.BytesIO()
-    savemat(buffer, mat_files()[code])
+    savemat(buffer, variables)
+    return buffer.getvalue()
+
+
+MAT_FILES: dict[str, dict[str, object]] = {
+    "pubfig-labels-from-0": WHOLE | {"class_labels": PEOPLE - 1},
+    "pubfig-labels-too-many": WHOLE | {"class_labels": PEOPLE + 1},
+    "pubfig-labels-of-halves": WHOLE | {"class_labels": PEOPLE + 0.5},
+    "pubfig-labels-as-text": WHOLE | {"class_labels": np.array(["a", "b"])},
+    "pubfig-struct": WHOLE | {"feat": {"a": 1}},
+    "pubfig-no-features": {key: WHOLE[key] for key in WHOLE if key != "feat"},
+    "pubfig-other-features": WHOLE | {"feat": np.zeros((772, 100))},
+    "pubfig-other-items": WHOLE | {"feat": np.zeros((700, 542))},
+    "pubfig-other-attributes": WHOLE | {"relative_ordering": np.tile(np.arange(8), (10, 1))},
+    "pubfig-not-a-number": WHOLE | {"feat": np.full((772, 542), np.nan)},
+    "pubfig-half-ranks": WHOLE | {"relative_ordering": np.tile(np.arange(8) / 2, (11, 1))},
+    "pubfig-no-training": WHOLE | {"used_for_training": np.zeros(772)},
+}
+"""Code → variables of a file that is refused."""
+
+
+@pytest.mark.parametrize("code", MAT_FILES)
+def test_variables_that_do_not_fit_are_one_line(code, tmp_path):
     labels = ": class_labels" if code.startswith("pubfig-labels") and "text" not in code else ""
-    where = f"<tmp>/source/{pubfig.FILE}{labels}"
-    refused("pubfig", tmp_path, {pubfig.FILE: buffer.getvalue()}, code, where)
+    where = f"<tmp>/source/{FILE}{labels}"
+    refused("pubfig", tmp_path, {FILE: mat_file(MAT_FILES[code])}, code, where)
 
 
 def test_version_7_3_is_named(tmp_path):
     head = b"MATLAB 7.3 MAT-file, Platform: X".ljust(512, b"\0") + b"\x89HDF\r\n\x1a\n" + bytes(99)
-    where = f"<tmp>/source/{pubfig.FILE}"
-    refused("pubfig", tmp_path, {pubfig.FILE: head}, "pubfig-version-7-3", where)
+    where = f"<tmp>/source/{FILE}"
+    refused("pubfig", tmp_path, {FILE: head}, "pubfig-version-7-3", where)
 
 
 def test_mutated_mat_files_are_read_or_refused(tmp_path):
@@ -117,7 +156,7 @@ def test_mutated_mat_files_are_read_or_refused(tmp_path):
             blob[at] = chance.integers(0, 256)
         path.write_bytes(blob[: chance.integers(1, len(blob))] if chance.random() < 0.2 else blob)
         try:
-            read_mat(path, ["feat"])
+            read_mat(path, "a.mat", ["feat"])
         except UserError as error:
             refusals.append(str(error))
     assert len(refusals) > 100
@@ -131,20 +170,35 @@ def sign(limit: int, size: int = 32) -> bytes:
     return image(f"sign {limit}", (size, size), "PPM")
 
 
+LIMITS = {0: 20, 1: 30, 2: 50, 3: 60, 4: 70, 5: 80, 7: 100, 8: 120}
+"""Class of GTSRB → speed limit on the sign in km/h."""
+
+
+def test_the_description_has_the_limits():
+    compare = description("gtsrb-speed").compare
+    assert isinstance(compare, Compare)
+    assert compare.values == {str(label): limit for label, limit in LIMITS.items()}
+
+
 def sign_files(below: str = "GTSRB/") -> Files:
     files = {}
-    for label in gtsrb_files.LIMITS:
+    for label in [*LIMITS, 14]:
+        own = [f"{track:05d}_{frame:05d}.ppm" for track in range(10) for frame in range(3)]
+        rows = ["Filename;ClassId", *(f"{name};{label}" for name in own)]
+        folder = f"{below}Final_Training/Images/{label:05d}"
+        files[f"{folder}/GT-{label:05d}.csv"] = "\n".join(rows).encode()
+        if label == 14:
+            files[f"{folder}/00000_00000.ppm"] = b"never read"
+            continue
         for track in range(10):
             for frame in range(3):
-                name = f"{label:05d}/{track:05d}_{frame:05d}.ppm"
-                files[f"{below}Final_Training/Images/{name}"] = sign(label, 32 + track)
+                files[f"{folder}/{track:05d}_{frame:05d}.ppm"] = sign(label, 32 + track)
     rows = ["Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"]
-    for n, label in enumerate([*gtsrb_files.LIMITS, 14, 9]):
+    for n, label in enumerate([*LIMITS, 14, 9]):
         files[f"{below}Final_Test/Images/{n:05d}.ppm"] = sign(label)
         rows.append(f"{n:05d}.ppm;32;32;0;0;32;32;{label}")
     rows.append("00099.ppm;32;32;0;0;32;32;1")  # listed, but not in this copy
     files[f"{below}Final_Test/GT-final_test.csv"] = "\n".join(rows).encode()
-    files[f"{below}Final_Training/Images/00014/00000_00000.ppm"] = b"never read"
     return files
 
 
@@ -155,21 +209,27 @@ def sign_root(tmp_path_factory):
     return root
 
 
+def digest(root: Path) -> str:
+    return manifest(root, "gtsrb-speed")["sha256"]
+
+
 def test_small_signs_are_ranked_by_their_number(sign_root):
     splits = datasets.load("gtsrb-speed", sign_root)
     assert [s.x.shape for s in parts(splits).values()] == [
         (8 * 9 * 3, 3, 32, 32), (8 * 3, 3, 32, 32), (8, 3, 32, 32),
     ]  # fmt: skip
-    limit_of = {color(f"sign {label}"): limit for label, limit in gtsrb_files.LIMITS.items()}
+    limit_of = {color(f"sign {label}"): limit for label, limit in LIMITS.items()}
     for split in parts(splits).values():
         limits = [limit_of[tuple(item[:, 0, 0].tolist())] for item in split.x]
-        assert set(limits) == set(gtsrb_files.LIMITS.values())
+        assert set(limits) == set(LIMITS.values())
         for u, v, label, attribute in split.y.tolist():
             assert (label, attribute) == (np.sign(limits[u] - limits[v]), 0)
         assert len(set(groups(split))) == len(split.y)
     assert len(splits.train.y) == 4000
     assert len(splits.test.y) == 28  # all of them
-    assert "28 of 2,000 test pairs" in manifest(sign_root, "gtsrb-speed")["note"]
+    note = manifest(sign_root, "gtsrb-speed")["note"]
+    assert "few pictures, hence 28 of 2,000 test pairs" in note
+    assert "30 of 281 listed pictures are not there" in note
 
 
 @pytest.mark.parametrize("form", ["archive", "torchvision", "no top folder"])
@@ -185,23 +245,22 @@ def test_every_form_of_signs_gives_the_same_arrays(form, sign_root, tmp_path):
             files["gtsrb/GT-final_test.csv"] = table
         write_folder(source, files)
     fetch("gtsrb-speed", tmp_path / "root", source)
-    name = "gtsrb-speed"
-    assert datasets.digest(name, tmp_path / "root") == datasets.digest(name, sign_root)
+    assert digest(tmp_path / "root") == digest(sign_root)
 
 
 def test_signs_are_downloaded_by_torchvision(sign_root, tmp_path, monkeypatch):
     import torchvision.datasets
 
-    def download(folder, split, download):
+    def download(folder, *, split, download):
         assert download
         if split == "train":
             write_folder(Path(folder), sign_files("gtsrb/GTSRB/"))
 
     monkeypatch.setattr(torchvision.datasets, "GTSRB", download)
     fetch("gtsrb-speed", tmp_path, None)
-    assert datasets.digest("gtsrb-speed", tmp_path) == datasets.digest("gtsrb-speed", sign_root)
+    assert digest(tmp_path) == digest(sign_root)
 
-    def offline(folder, split, download):
+    def offline(folder, *, split, download):
         raise OSError("no route\nto host")
 
     monkeypatch.setattr(torchvision.datasets, "GTSRB", offline)
@@ -214,50 +273,24 @@ def test_table_with_commas_and_a_byte_order_mark(sign_root, tmp_path):
     files = sign_files()
     files[table] = b"\xef\xbb\xbf" + files[table].replace(b";", b",").replace(b"\n", b"\r\n")
     fetch("gtsrb-speed", tmp_path / "root", write_folder(tmp_path / "source", files))
-    name = "gtsrb-speed"
-    assert datasets.digest(name, tmp_path / "root") == datasets.digest(name, sign_root)
+    assert digest(tmp_path / "root") == digest(sign_root)
 
 
-def broken_signs() -> dict[str, tuple[Files, str]]:
-    """Code → files that replace good ones (``b""``: removed), the place in the source."""
-    table, first = "GTSRB/Final_Test/GT-final_test.csv", "GTSRB/Final_Training/Images/00001/"
-    return {
-        "signs-no-table": ({table: b""}, ""),
-        "signs-table-columns": ({table: b"Filename;Class\n0;1\n"}, f"/{table}"),
-        "signs-two-classes": (
-            {table: b"Filename;ClassId\n00000.ppm;1\n00000.ppm;2\n"},
-            f"/{table}",
-        ),
-        "signs-table-class": ({table: b"Filename;ClassId\n0;one\n"}, f"/{table}"),
-        "signs-no-image": ({f"{first}00000_00000.ppm": b"P6 x"}, f"/{first}00000_00000.ppm"),
-        "signs-twice": (
-            {f"{first}00000_00000.ppm"[6:]: sign(1)},
-            "/GTSRB/Final_Training/Images/00001/00000_00000.ppm",
-        ),
-        "signs-no-test": ({table: b"Filename;ClassId\n00000.ppm;14\n"}, ""),
-    }
-
-
-@pytest.mark.parametrize("code", broken_signs())
-def test_broken_signs_are_one_clear_line(code, tmp_path):
-    changed, where = broken_signs()[code]
-    files = {name: blob for name, blob in (sign_files() | changed).items() if blob}
-    refused("gtsrb-speed", tmp_path, files, code, f"<tmp>/source{where}")
+def test_broken_signs_are_one_clear_line(tmp_path):
+    first = "GTSRB/Final_Training/Images/00001/00000_00000.ppm"
+    refused("gtsrb-speed", tmp_path / "a", sign_files() | {first: b"P6 x"}, "signs-no-image",
+            f"<tmp>/a/source/{first}")  # fmt: skip
+    table = {"GTSRB/Final_Test/GT-final_test.csv": b"Filename;ClassId\n00000.ppm;14\n"}
+    refused("gtsrb-speed", tmp_path / "b", sign_files() | table, "signs-no-test",
+            "<tmp>/b/source")  # fmt: skip
 
 
 def test_real_signs_are_cut_by_track(tmp_path):
-    source = shared("gtsrb")
-    found = list(gtsrb_files.read_signs(source, gtsrb_files.read_test_classes(source)))
-    splits = signs._split_by_track(found)
-    assert {part: len(own) for part, own in splits.items()} == {
-        "train": 718,
-        "val": 82,
-        "test": 981,
-    }
-    tracks = {part: {one.track for one in own} for part, own in splits.items()}
+    splits = fetch("gtsrb-speed", tmp_path, shared("gtsrb"))
+    # a track has several of the 100 pictures of a class; a tenth of each class's tracks is cut
+    assert [len(s.x) for s in parts(splits).values()] == [714, 86, 981]
+    tracks = {part: set(np.load(tmp_path / f"gtsrb-speed/{part}_groups.npy").tolist())
+              for part in ("train", "val")}  # fmt: skip
     assert not tracks["train"] & tracks["val"]
-    for own in splits.values():
-        assert {one.limit for one in own} == set(gtsrb_files.LIMITS.values())
-    stored = fetch("gtsrb-speed", tmp_path, source)
-    assert [len(s.y) for s in parts(stored).values()] == [4000, 400, 2000]
-    assert all(abs(s.y[:, 2].mean()) < 0.1 for s in parts(stored).values())
+    assert [len(s.y) for s in parts(splits).values()] == [4000, 400, 2000]
+    assert all(abs(s.y[:, 2].mean()) < 0.1 for s in parts(splits).values())

@@ -8,13 +8,25 @@ import numpy as np
 import pytest
 
 from harness import datasets
-from harness.datasets.ranking.grammars import GRAMMARS
-from harness.datasets.ranking.lists import flip_line, flip_row_line, format_rows, parse_list
-from harness.datasets.ranking.voting import majority_mask
+from harness.config.dataset_layouts import Comparisons
+from harness.datasets.comparison_columns import Grammar
+from harness.datasets.comparison_lists import flip_line, majority, parse_list
+from harness.datasets.listing import comparison_lines, flip_lines, format_rows, row_columns
+from harness.datasets.mistakes import Mistakes
 from harness.judge.metrics import flip_mask
 from tests.support.errors import raises_error
+from tests.support.sources import description
 
 NOWHERE = Path("/nowhere")
+
+
+def grammar(name: str) -> Grammar:
+    """Of the lists of a set of this checkout."""
+    manifest = description(name)
+    layout = manifest.layouts[0].layout
+    assert isinstance(layout, Comparisons)
+    return Grammar(layout.columns, len(manifest.classes), layout.items)
+
 
 GOOD = {
     "age": "001A02.JPG,008A03.JPG,-1,0,2\n",
@@ -23,8 +35,15 @@ GOOD = {
 }
 
 
-def rows(name: str, text: str):
-    return parse_list(text.encode(), "a.txt", GRAMMARS[name])
+GRAMMARS = {name: grammar(name) for name in GOOD}
+
+
+def rows(name: str, text: str | bytes):
+    mistakes = Mistakes("a.txt")
+    blob = text.encode() if isinstance(text, str) else text
+    found = parse_list(blob, "a.txt", GRAMMARS[name], mistakes)
+    mistakes.check()
+    return found
 
 
 @pytest.mark.parametrize("name", GRAMMARS)
@@ -32,7 +51,7 @@ def test_a_good_row_is_read_and_kept_as_it_is(name):
     for end in ("\n", "\r\n", ""):
         (row,) = rows(name, GOOD[name].removesuffix("\n") + end)
         assert row.line == GOOD[name].removesuffix("\n") + end
-        assert row.items == tuple(GOOD[name].split(",")[: GRAMMARS[name].arity])
+        assert row.items == tuple(GOOD[name].split(",")[: 3 if name == "food" else 2])
     assert row.label == (-1 if name == "age" else 1)
     assert row.attribute == (9 if name == "lfw10" else 0)
     assert row.strength == {"age": 2, "lfw10": 4, "food": 1}[name]
@@ -73,7 +92,7 @@ def test_no_rows_and_no_text_are_refused():
     with raises_error("list-without-rows", where="a.txt"):
         rows("age", "")
     with raises_error("list-not-utf-8", where="a.txt"):
-        parse_list(b"\xff\xfe1,2", "a.txt", GRAMMARS["food"])
+        rows("food", b"\xff\xfe1,2")
 
 
 def test_only_line_feeds_end_a_row():
@@ -85,18 +104,19 @@ def test_only_line_feeds_end_a_row():
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
 def test_flipping_twice_restores_every_byte(name, end):
     line = GOOD[name].removesuffix("\n") + end
-    once = flip_line(line, GRAMMARS[name])
+    once = flip_line(line, GRAMMARS[name].columns)
     assert once != line
-    assert flip_line(once, GRAMMARS[name]) == line
+    assert flip_line(once, GRAMMARS[name].columns) == line
     (before,), (after,) = rows(name, line), rows(name, once)
     assert after.group == before.group
     assert after.direction == -before.direction
 
 
 def test_what_a_flip_changes():
-    assert flip_line(GOOD["age"], GRAMMARS["age"]) == "001A02.JPG,008A03.JPG,1,0,2\n"
-    assert flip_line(GOOD["lfw10"], GRAMMARS["lfw10"]) == "906.jpg,356.jpg,-1,9,1,4\n"
-    assert flip_line(GOOD["food"], GRAMMARS["food"]) == "25,0,73,1\n"
+    assert flip_line(GOOD["age"], GRAMMARS["age"].columns) == "001A02.JPG,008A03.JPG,1,0,2\n"
+    assert flip_line(GOOD["lfw10"], GRAMMARS["lfw10"].columns) == "906.jpg,356.jpg,-1,9,1,4\n"
+    assert flip_line(GOOD["food"], GRAMMARS["food"].columns) == "25,0,73,1\n"
+    assert flip_line("b,7,a\r\n", ["v", "pair", "u"]) == "a,7,b\r\n"
 
 
 # Majorities
@@ -114,7 +134,7 @@ def test_both_directions_vote_with_their_strength():
         "e,f,-1,0,3,1\n"
         "e,f,-1,0,3,1\n",  # the same again: one row stands for both
     )
-    assert majority_mask(found).tolist() == [False, True, False, True, False, False, True, False]
+    assert majority(found) == [found[1], found[3], found[6]]
 
 
 # Differences of labels, and lines of sets that have no list
@@ -128,31 +148,31 @@ def test_a_swap_and_a_sign_cancel():
 
 def test_sets_without_a_list_have_lines_of_item_rows():
     splits = datasets.load("digits-ranking", NOWHERE)
-    lines = datasets.comparison_lines("digits-ranking", NOWHERE)
+    lines = comparison_lines("digits-ranking", NOWHERE)
     found = np.array([line.split(",") for line in lines], dtype=np.int64)
     assert np.array_equal(found, splits.train.y)
-    flipped = datasets.flip_lines("digits-ranking", lines, [0, 7])
+    flipped = flip_lines("digits-ranking", NOWHERE, lines, [0, 7])
     assert [n for n, (a, b) in enumerate(zip(lines, flipped, strict=True)) if a != b] == [0, 7]
     after = np.array([line.split(",") for line in flipped], dtype=np.int64)
     assert np.flatnonzero(flip_mask(splits.train.y, after)).tolist() == [0, 7]
-    assert datasets.flip_lines("digits-ranking", flipped, [0, 7]) == lines
+    assert flip_lines("digits-ranking", NOWHERE, flipped, [0, 7]) == lines
 
 
 def test_lines_of_a_share_belong_to_its_rows():
     some = datasets.load("digits-ranking", NOWHERE, 0.25)
-    assert datasets.comparison_lines("digits-ranking", NOWHERE, 0.25) == format_rows(some.train.y)
+    assert comparison_lines("digits-ranking", NOWHERE, 0.25) == format_rows(some.train.y)
     with raises_error("no-share-of-lines", where="data set digits-ranking"):
-        datasets.comparison_lines("digits-ranking", NOWHERE, 0)
+        comparison_lines("digits-ranking", NOWHERE, 0)
 
 
 def test_lines_of_triplets_turn_their_label():
     (line,) = format_rows(np.array([[3, 1, 2, 1, 0]]))
-    assert (line, flip_row_line(line)) == ("3,1,2,1,0\n", "3,1,2,-1,0\n")
+    assert (line, flip_line(line, row_columns(line))) == ("3,1,2,1,0\n", "3,1,2,-1,0\n")
 
 
 def test_only_comparisons_have_lines():
     with raises_error("no-comparisons", where="data set digits"):
-        datasets.comparison_lines("digits", NOWHERE)
+        comparison_lines("digits", NOWHERE)
 
 
 @pytest.mark.parametrize(

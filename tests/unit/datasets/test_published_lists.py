@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from harness import datasets
-from harness.datasets.ranking import comparisons, item_images
+from harness.config.dataset import Picture
+from harness.datasets import read
+from harness.datasets.listing import comparison_lines, flip_lines
 from harness.judge.metrics import flip_mask
 from harness.planning.recipe import DataRecipe, SubsetRecipe
 from harness.running import host_stages
 from tests.support.sources import (
+    description,
     fetch,
     groups,
     image,
@@ -45,14 +48,20 @@ def lists_with_images(name: str, folder: Path) -> Path:
     return write_folder(source, {f"imgs/{one}": image(one, (4, 4)) for one in names})
 
 
+def fetch_small(name: str, root: Path, source: Path) -> None:
+    """Read a set at 8x8 pixels: what is looked at is the lists."""
+    small = description(name).model_copy(update={"picture": Picture(resize=(8, 8))})
+    read.fetch(small, root, source)
+
+
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
-    """Both sets of faces, at 8x8 pixels: what is looked at is the lists."""
+    """Both sets of faces, as voted and every vote."""
     root = tmp_path_factory.mktemp("root")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(item_images, "SIZE", (8, 8))
-        for name in ("age", "lfw10"):
-            fetch(name, root, lists_with_images(name, tmp_path_factory.mktemp(name)))
+    for name in ("age", "lfw10"):
+        source = lists_with_images(name, tmp_path_factory.mktemp(name))
+        for form in (name, f"{name}-unvoted"):
+            fetch_small(form, root, source)
     return root
 
 
@@ -89,7 +98,7 @@ def test_real_age_labels_mean_younger(real):
             assert row[2] == int(line.split(",")[2]) == (1 if first < second else -1)
     right = {}
     for name in ("age", "age-unvoted"):
-        lines = datasets.comparison_lines(name, real)
+        lines = comparison_lines(name, real)
         label = datasets.load(name, real).train.y[:, 2]
         young = [np.sign(second - first) for first, second in map(ages, lines)]
         right[name] = float(np.mean(label == np.array(young)))
@@ -101,7 +110,8 @@ def test_real_lfw10_has_the_counts_of_its_description(real):
     every, voted = (datasets.load(name, real) for name in ("lfw10-unvoted", "lfw10"))
     assert [len(s.y) for s in parts(every).values()] == [6699, 2343, 2345]
     assert [len(s.y) for s in parts(voted).values()] == [4640 - 539, 2343, 2345]
-    assert [len(s.x) for s in parts(voted).values()] == [1412, 847, 846]
+    assert [len(s.x) for s in parts(every).values()] == [1412, 847, 846]
+    assert len(voted.train.x) == 1361  # the others are in ties alone
     assert every.spec["outputs"] == len(every.spec["classes"]) == 10
     for splits in (every, voted):
         for split in parts(splits).values():
@@ -115,28 +125,33 @@ def test_real_lfw10_has_the_counts_of_its_description(real):
 def test_real_lines_are_the_lists(real):
     for name, path in (("age", "age/train_unvoted_age.txt"), ("lfw10", "lfw10/train_LFW10.txt")):
         listed = list_of(path)
-        assert datasets.comparison_lines(f"{name}-unvoted", real) == listed
+        assert comparison_lines(f"{name}-unvoted", real) == listed
         voted = iter(listed)
-        assert all(line in voted for line in datasets.comparison_lines(name, real))
+        assert all(line in voted for line in comparison_lines(name, real))
 
 
-def test_lfw10_without_a_validation_list_cuts_it_from_train(tmp_path, monkeypatch):
-    monkeypatch.setattr(item_images, "SIZE", (8, 8))
-    source = lists_with_images("lfw10", tmp_path / "source")
+def test_lfw10_without_a_validation_list_cuts_it_from_train(tmp_path):
+    source, root = lists_with_images("lfw10", tmp_path / "source"), tmp_path / "root"
     (source / "val_lfw.txt").unlink()
-    every = fetch("lfw10-unvoted", tmp_path / "root", source)
-    voted = datasets.load("lfw10", tmp_path / "root")
+    fetch_small("lfw10-unvoted", root, source)
+    every = datasets.load("lfw10-unvoted", root)
     assert len(every.test.y) == 4688
     assert len(every.train.y) + len(every.val.y) == 6699
     lines = list_of("lfw10/train_LFW10.txt")
-    train = [tuple(line.split(",")[:2] + line.split(",")[3:4]) for line in
-             datasets.comparison_lines("lfw10-unvoted", tmp_path / "root")]  # fmt: skip
-    rest = Counter(tuple(line.split(",")[:2] + line.split(",")[3:4]) for line in lines)
-    rest -= Counter(train)
-    assert len(rest) == len(set(groups(every.val))) == 464  # a tenth, by what is compared
+    train = [compared(line) for line in comparison_lines("lfw10-unvoted", root)]
+    rest = Counter(map(compared, lines)) - Counter(train)
+    assert len(rest) == len(set(groups(every.val)))
     assert not set(rest) & set(train)
-    assert np.isin(voted.val.ids, every.val.ids).all()
-    assert "val cut from the training list" in manifest(tmp_path / "root", "lfw10")["note"]
+    whole = Counter(attribute for *_, attribute in set(map(compared, lines)))
+    cut = Counter(attribute for *_, attribute in rest)
+    assert all(cut[one] == round(count / 10) for one, count in whole.items())
+    assert "val cut from the training list" in manifest(root, "lfw10-unvoted")["note"]
+
+
+def compared(line: str) -> tuple[str, ...]:
+    """Both faces and the attribute."""
+    first, second, _, attribute, *_ = line.split(",")
+    return first, second, attribute
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +163,7 @@ def food_root(tmp_path_factory):
 
 def test_real_food_is_cut_with_both_directions_on_one_side(food_root):
     splits = datasets.load("food", food_root)
-    assert [len(s.y) for s in parts(splits).values()] == [30_343, 1514, 6061]
+    assert [len(s.y) for s in parts(splits).values()] == [30_260, 1593, 6065]
     assert sum(len(s.y) for s in parts(splits).values()) == 37_918
     own = {part: groups(split) for part, split in parts(splits).items()}
     assert sum(len(found) - len(set(found)) for found in own.values()) == 357
@@ -166,7 +181,7 @@ def test_food_is_of_item_numbers(food_root):
         assert (split.x.dtype, split.x.tolist()) == (np.int64, list(range(100)))
         assert (split.y[:, 3] == 1).all()
         assert not split.y[:, 4].any()
-    lines = datasets.comparison_lines("food", food_root)
+    lines = comparison_lines("food", food_root)
     read = np.array([line.split(",")[:3] for line in lines], dtype=np.int64)
     assert np.array_equal(read, splits.train.y[:, :3])
 
@@ -175,18 +190,18 @@ def test_food_is_of_item_numbers(food_root):
 def test_a_flipped_list_differs_in_the_flipped_rows_and_flips_back(food_root, share):
     train, lines = (
         datasets.load("food", food_root).train,
-        datasets.comparison_lines("food", food_root),
+        comparison_lines("food", food_root),
     )
     rows = np.linspace(0, len(lines) - 1, round(share * len(lines))).astype(int)
     after = train.y.copy()
     after[rows, 3] *= -1
-    flipped = datasets.flip_lines("food", lines, np.flatnonzero(flip_mask(train.y, after)))
+    flipped = flip_lines("food", food_root, lines, np.flatnonzero(flip_mask(train.y, after)))
     differ = [n for n, (a, b) in enumerate(zip(lines, flipped, strict=True)) if a != b]
     assert differ == rows.tolist()
     for row in differ:
         a, p, q, w = lines[row].split(",")
         assert flipped[row] == f"{a},{q},{p},{w}"
-    assert datasets.flip_lines("food", flipped, rows) == lines
+    assert flip_lines("food", food_root, flipped, rows) == lines
 
 
 def test_food_with_a_test_list(tmp_path):
@@ -200,16 +215,14 @@ def test_food_with_a_test_list(tmp_path):
     )
     splits = fetch("food", tmp_path / "root", source)
     assert len(splits.test.y) == 2 * 42
-    assert (len(splits.train.y), len(splits.val.y)) == (252 - 10, 10)  # 5 of 126 groups
+    assert (len(splits.train.y), len(splits.val.y)) == (252 - 12, 12)  # 6 of 126 groups
     assert not set(groups(splits.train)) & set(groups(splits.val))
     note = manifest(tmp_path / "root", "food")["note"]
-    assert note == "val cut from the training list"
+    assert note.startswith("val cut from the training list; not the published set")
 
 
 def test_a_list_too_short_to_be_cut_is_refused(tmp_path):
-    refused(
-        "food", tmp_path, {"clean_0.txt": b"1,2,3,1\n"}, "list-too-short-to-cut", "data set food"
-    )
+    refused("food", tmp_path, {"clean_0.txt": b"1,2,3,1\n"}, "list-too-short-to-cut")
     refused(
         "food",
         tmp_path,
@@ -225,18 +238,15 @@ def test_test_rows_that_train_compares_too_are_told(tmp_path):
              "test.txt": b"0,2,1,1\n80,81,82,1\n"}  # fmt: skip
     fetch("food", tmp_path / "root", write_folder(tmp_path / "source", files))
     note = manifest(tmp_path / "root", "food")["note"]
-    assert note == "1 test rows compare what train compares"
+    assert note.startswith("1 test rows compare what train compares; not the published set")
 
 
-def test_cards_state_the_true_counts(real, food_root):
-    for name, root in [
-        *((n, real) for n in comparisons.CACHE_ENTRIES if n != "food"),
-        ("food", food_root),
-    ]:
-        size = datasets.get(name).card.size.replace(",", "")
-        splits = datasets.load(name, root)
-        for part, word in {"train": "train", "val": "validation", "test": "test"}.items():
-            assert f"{len(parts(splits)[part].y)} {word}" in size
+def test_descriptions_state_the_true_counts(real, food_root):
+    for name in ("age", "age-unvoted", "lfw10", "lfw10-unvoted", "food"):
+        root = food_root if name == "food" else real
+        published = description(name).published
+        assert published is not None
+        assert published.model_dump() == manifest(root, name)["counts"]
 
 
 def test_the_data_stage_copies_items_that_are_numbers(tmp_path):

@@ -1,4 +1,4 @@
-"""CIFAR-10 and Fashion-MNIST: every published layout is read, every download is checked."""
+"""CIFAR-10, MNIST and Fashion-MNIST: every published layout is read, every download is checked."""
 
 from __future__ import annotations
 
@@ -11,18 +11,27 @@ import threading
 import numpy as np
 import pytest
 
-from harness.datasets.classification import small_images
 from tests.support.errors import raises_error
 from tests.support.small_images import (
     assert_disjoint,
     assert_true_to_source,
     cifar_batches,
+    encoded,
     idx_bytes,
     idx_files,
     image_files,
     md5,
+    pixels,
 )
-from tests.support.sources import fetch, manifest, parts, shared, write_folder, write_tar
+from tests.support.sources import (
+    description,
+    fetch,
+    manifest,
+    parts,
+    shared,
+    write_folder,
+    write_tar,
+)
 
 
 @pytest.fixture
@@ -48,18 +57,24 @@ def web(tmp_path):
 FOLDER_FORMS = [
     *(
         (name, form)
-        for name in small_images.SOURCES
+        for name in ("cifar10", "fashion-mnist", "mnist")
         for form in ("numbers", "jpg", "xz", "gz", "two archives")
     ),
     ("cifar10", "names"),
 ]
 
 
+def row_key(part: str, row: int) -> str:
+    """The name of an example of an array."""
+    return f"{part}/{row}"
+
+
 @pytest.mark.parametrize(("name", "form"), FOLDER_FORMS)
 def test_class_folders(name, form, tmp_path):
     suffix = "jpg" if form == "jpg" else "png"
-    names = small_images.SOURCES[name].layout.classes
-    files = image_files(name, suffix, label=names.__getitem__ if form == "names" else str)
+    names = description(name).classes
+    label = names.__getitem__ if form == "names" else str
+    files = image_files(name, suffix, label=label)
     source = tmp_path / "source"
     if form in ("xz", "gz"):
         write_tar(source / f"a.tar.{form}", files)
@@ -70,23 +85,46 @@ def test_class_folders(name, form, tmp_path):
     else:
         write_folder(source, files)
     splits = fetch(name, tmp_path / "root", source)
-    assert_true_to_source(name, splits, by_class=True, tolerance=20 if suffix == "jpg" else 0)
-    assert manifest(tmp_path / "root", name)["lossy"] == (suffix == "jpg")
+
+    def key(part: str, row: int) -> str:
+        return f"{part}/{label(row % 10)}/{row:04d}.{suffix}"
+
+    assert_true_to_source(name, splits, key, tolerance=20 if suffix == "jpg" else 0)
+    assert splits.test.y.tolist() == [*range(10)]
+    assert splits.spec["classes"] == list(names)
+    lossy = "pictures stored with loss: not comparable with published figures: 30"
+    assert (lossy in manifest(tmp_path / "root", name)["note"]) == (suffix == "jpg")
     assert [path.name for path in (tmp_path / "root").iterdir()] == [name]
 
 
-@pytest.mark.parametrize("form", ["flat", "plain", "torchvision"])
-def test_fashion_idx(form, tmp_path):
-    files = idx_files()
-    if form == "plain":
+@pytest.mark.parametrize("name", ["fashion-mnist", "mnist"])
+@pytest.mark.parametrize("form", ["flat", "plain", "torchvision", "both forms", "tar"])
+def test_idx(name, form, tmp_path):
+    files = packed = idx_files(name)
+    source = tmp_path / "source"
+    if form in ("plain", "both forms"):
         files = {name.removesuffix(".gz"): gzip.decompress(blob) for name, blob in files.items()}
+    if form == "both forms":  # as a download by torchvision leaves them
+        files = {f"raw/{name}": blob for name, blob in (files | packed).items()}
     if form == "torchvision":
-        files = {f"FashionMNIST/raw/{name}": blob for name, blob in files.items()}
-    splits = fetch("fashion-mnist", tmp_path / "root", write_folder(tmp_path / "source", files))
-    assert_true_to_source("fashion-mnist", splits, by_class=False)
-    record = manifest(tmp_path / "root", "fashion-mnist")
-    assert record["note"] == ""
-    assert record["files"].keys() == files.keys()
+        folder = description(name).download.torchvision
+        files = {f"{folder}/raw/{name}": blob for name, blob in files.items()}
+    if form == "tar":
+        write_tar(source / "a.tar.gz", files)
+    else:
+        write_folder(source, files)
+    splits = fetch(name, tmp_path / "root", source)
+    assert_true_to_source(name, splits, row_key)
+    record = manifest(tmp_path / "root", name)
+    assert record["layout"] == "idx"
+    read = {"tar": {"a.tar.gz"}, "both forms": {f"raw/{name}" for name in packed}}
+    assert record["files"].keys() == read.get(form, files.keys())
+
+
+def test_a_test_split_alone_is_enough(tmp_path):
+    files = {name: blob for name, blob in idx_files("mnist").items() if name.startswith("t10k")}
+    splits = fetch("mnist", tmp_path / "root", write_folder(tmp_path / "source", files))
+    assert [len(split.y) for split in parts(splits).values()] == [0, 0, 10]
 
 
 @pytest.mark.parametrize("form", ["folder", "archive"])
@@ -96,7 +134,42 @@ def test_cifar_batches(form, tmp_path, trusted_cifar):
         write_folder(source, trusted_cifar)
     else:
         write_tar(source / "cifar-10-python.tar.gz", trusted_cifar)
-    assert_true_to_source("cifar10", fetch("cifar10", tmp_path / "root", source), by_class=False)
+    assert_true_to_source("cifar10", fetch("cifar10", tmp_path / "root", source), row_key)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_cifar_rows_of_pixels(packed, tmp_path):
+    rows = [
+        ",".join(map(str, [row % 10, *pixels("cifar10", "test", row).ravel().tolist()]))
+        for row in range(10)
+    ]
+    text = "\n".join(rows).encode()
+    files = {"cifar10_test.csv.gz": gzip.compress(text)} if packed else {"cifar10_test.csv": text}
+    splits = fetch("cifar10", tmp_path / "root", write_folder(tmp_path / "source", files))
+    assert splits.test.y.tolist() == [*range(10)]
+    for row, x in enumerate(splits.test.x):
+        assert np.array_equal(x.transpose(1, 2, 0), pixels("cifar10", "test", row))
+    assert "10 of 10,000 test examples" in manifest(tmp_path / "root", "cifar10")["note"]
+
+
+def test_cifar_pictures_with_a_list_of_labels(tmp_path):
+    names = description("cifar10").classes
+    listed = "".join(f"{row + 1},{names[row % 10]}\n" for row in range(25))
+    files = {"trainLabels.csv": f"id,label\n{listed}".encode()}
+    for row in range(20):
+        blob = encoded("cifar10", "train", row, "png")
+        files[f"train_1000samples/{row + 1}.png"] = blob
+    source = tmp_path / "source"
+    write_tar(source / "a.tar.xz", files)
+    splits = fetch("cifar10", tmp_path / "root", source)
+    assert [len(split.y) for split in parts(splits).values()] == [10, 10, 0]
+    for split in (splits.train, splits.val):
+        assert sorted(split.y.tolist()) == [*range(10)]
+        for x, y in zip(split.x, split.y.tolist(), strict=True):
+            made = [pixels("cifar10", "train", row).transpose(2, 0, 1) for row in (y, y + 10)]
+            assert any(np.array_equal(x, one) for one in made)
+    note = manifest(tmp_path / "root", "cifar10")["note"]
+    assert "5 of 25 listed pictures are not there" in note
 
 
 def test_cifar_batches_with_an_unknown_md5_are_not_unpickled(tmp_path):
@@ -112,8 +185,8 @@ def test_cifar_download(tmp_path, web, trusted_cifar, monkeypatch):
     archive = write_tar(folder / "cifar-10-python.tar.gz", trusted_cifar)
     monkeypatch.setattr(CIFAR10, "url", f"{address}/{archive.name}")
     monkeypatch.setattr(CIFAR10, "tgz_md5", md5(archive.read_bytes()))
-    assert_true_to_source("cifar10", fetch("cifar10", tmp_path / "root", None), by_class=False)
-    assert manifest(tmp_path / "root", "cifar10")["source"] == "torchvision download"
+    assert_true_to_source("cifar10", fetch("cifar10", tmp_path / "root", None), row_key)
+    assert manifest(tmp_path / "root", "cifar10")["source"] == "download"
     assert [path.name for path in (tmp_path / "root").iterdir()] == ["cifar10"]
 
 
@@ -127,7 +200,7 @@ def test_fashion_download(tmp_path, web, monkeypatch):
     resources = [(name, md5(blob)) for name, blob in files.items()]
     monkeypatch.setattr(FashionMNIST, "resources", resources)
     splits = fetch("fashion-mnist", tmp_path / "root", None)
-    assert_true_to_source("fashion-mnist", splits, by_class=False)
+    assert_true_to_source("fashion-mnist", splits, row_key)
 
 
 @pytest.mark.parametrize(
@@ -173,10 +246,11 @@ def test_real_cifar10_agrees_with_lossless_pixels(tmp_path):
     splits = fetch("cifar10", tmp_path, source)
     assert [len(split.ids) for split in parts(splits).values()] == [45_000, 5000, 10_000]
     assert np.bincount(splits.test.y).tolist() == [1000] * 10
-    assert manifest(tmp_path, "cifar10")["lossy"]
+    assert "stored with loss" in manifest(tmp_path, "cifar10")["note"]
     with gzip.open(source / "cifar10_test_first100_lossless.csv.gz", "rt") as file:
         rows = np.array([[int(value) for value in row] for row in csv.reader(file)])
     truth = rows[:, 1:].reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2)
+    # the files of a class are numbered in the official order, and read in that of their names
     seen = [int((rows[:k, 0] == label).sum()) for k, label in enumerate(rows[:, 0])]
     found = splits.test.x[1000 * rows[:, 0] + np.array(seen)]
     assert np.mean((found.astype(float) - truth) ** 2) == pytest.approx(69, abs=1)

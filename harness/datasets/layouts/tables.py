@@ -1,0 +1,328 @@
+"""Layout ``tables``: lists that name pictures, or hold their pixels, with a label in a column."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.common.errors import UserError
+from harness.config.dataset import Picture
+from harness.config.dataset_layouts import Table, Tables, template_fields
+from harness.datasets.examples import Box, Example, Found, Pieces, Source
+from harness.datasets.listed_labels import Labels, read_labels
+from harness.datasets.listed_pictures import Boxes, Places
+from harness.datasets.listed_rows import Rows, append_rows, join_rows
+from harness.datasets.mat_files import read_mat_table
+from harness.datasets.picture_formats import is_picture
+from harness.datasets.source_files import SourceFile, find_files
+from harness.datasets.stored import file_sha256
+from harness.datasets.tables import LARGEST, read_text_table
+from harness.datasets.templates import Match, Templates
+from harness.datasets.walk import Pictures
+
+
+@dataclass
+class _Lists:
+    """What a source has of a layout's lists.
+
+    Attributes:
+        tables: files of each table, by name.
+        names: name of every other file → how many files have it.
+    """
+
+    tables: list[list[tuple[SourceFile, Match]]]
+    names: Counter[str] = field(default_factory=Counter)
+
+
+class _AnyName(Templates):
+    """Template that fits every name."""
+
+    def match(self, name: str) -> Match:
+        """Return a match without fields."""
+        return Match(self.strip(name), {})
+
+
+def find(layout: Tables, source: Source) -> Found | None:
+    """Return the listed examples, in the order of the lists; ``None`` without a list."""
+    lists = _find_lists(layout, source)
+    rows = _read_lists(layout, lists, source)
+    if not len(rows):
+        return None
+    labels, classes = read_labels(rows, layout.label_from, source.manifest, source.mistakes)
+    examples = _Examples(rows, labels, _groups(layout, rows), source)
+    files = _digests(layout, lists)
+    if layout.pictures is None:
+        return _find_pixels(rows, examples, classes, files, source)
+    numbers = _find_pictures(layout, rows, lists.names, examples, source)
+    pictures = Pictures(source, _AnyName((), layout), numbers, examples.cut)
+    pictures.files.update(files)
+    kept, classes = _present_classes(layout, examples.kept, classes, source)
+    return Found(kept, classes, pictures.read, pictures.files)
+
+
+def _find_lists(layout: Tables, source: Source) -> _Lists:
+    """Find the files of each table, and the names of all others."""
+    templates = [
+        [Templates([file, f"{file}.gz"], layout, endings=()) for file in table.file]
+        for table in layout.tables
+    ]
+    every = [one for alternatives in templates for one in alternatives]
+    names: Counter[str] = Counter()
+
+    def wanted(name: str) -> bool:
+        if any(one.match(name) for one in every):
+            return True
+        names[every[0].strip(name)] += 1
+        return False
+
+    files = list(find_files(source.folder, None, wanted, LARGEST, source.mistakes))
+    tables = []
+    for alternatives in templates:
+        found = [_matches(files, one, source) for one in alternatives]
+        tables.append(next((some for some in found if some), []))
+    joined = [_joins(table) for table in layout.tables]
+    have = [table.file[0] for table, some in zip(layout.tables, tables, strict=True) if some]
+    for table, some, needed in zip(layout.tables, tables, joined, strict=True):
+        if have and needed and not some:
+            what = f"has no {' or '.join(table.file)}"
+            source.mistakes.add(UserError(str(source.folder), what, f"put it beside {have[0]}"))
+    return _Lists(tables, names)
+
+
+def _matches(
+    files: Collection[SourceFile], templates: Templates, source: Source
+) -> list[tuple[SourceFile, Match]]:
+    """Return the files that a template names, sorted by name, each name once."""
+    found: dict[str, tuple[SourceFile, Match]] = {}
+    for file in files:
+        match = templates.match(file.name)
+        if match is None:
+            continue
+        if match.name in found:
+            what = f"is also {found[match.name][0].where}"
+            source.mistakes.add(UserError(file.where, what, "leave one of them"))
+        found[match.name] = file, match
+    return [found[name] for name in sorted(found)]
+
+
+def _joins(table: Table) -> bool:
+    """Return whether the rows of a table are joined with those of others by an id."""
+    return "id" in table.fields() or table.file[0].lower().endswith(".mat")
+
+
+def _read_lists(layout: Tables, lists: _Lists, source: Source) -> Rows:
+    """Read all lists; the joined ones are one."""
+    parts: dict[bool, list[Rows]] = {True: [], False: []}
+    for table, found in zip(layout.tables, lists.tables, strict=True):
+        for file, match in found:
+            is_mat = match.name.lower().endswith(".mat")
+            read = read_mat_table if is_mat else read_text_table
+            rows = read(file, match, table, layout, source.mistakes)
+            if rows is not None and len(rows):
+                parts[_joins(table)].append(rows)
+    joined = [join_rows(parts[True], source.mistakes)] if parts[True] else []
+    return append_rows([*joined, *parts[False]])
+
+
+def _groups(layout: Tables, rows: Rows) -> Sequence[str]:
+    """Return the group of each row; empty: alone."""
+    if layout.group is None:
+        return [text or "" for text in rows.texts("group")]
+    names = template_fields(layout.group)
+    columns = [rows.texts(name) for name in names]
+    return [
+        "" if None in values else layout.group.format(**dict(zip(names, values, strict=True)))
+        for values in zip(*columns, strict=True)
+    ]
+
+
+class _Examples:
+    """Examples of the rows that are right, each name once.
+
+    Args:
+        rows: the rows.
+        labels: label of each.
+        groups: group of each.
+        source: gets mistakes and remarks.
+    """
+
+    def __init__(self, rows: Rows, labels: Labels, groups: Sequence[str], source: Source) -> None:
+        self.rows, self.labels, self.groups, self.source = rows, labels, groups, source
+        self.picture = source.manifest.picture or Picture()
+        self.boxes, self.splits = Boxes(rows, self.picture), rows.texts("split")
+        self.kept: list[Example] = []
+        self.cut: dict[int, Box] = {}
+        """Number of an example → box that is cut out of its picture."""
+        self.row_of: list[int] = []
+        """Row of each example."""
+        self.repeated = 0
+        self._number_of: dict[str, int] = {}
+
+    def add(self, row: int, name: str) -> int | None:
+        """Add the example of a row, and return its number; ``None``: it is a mistake, or known."""
+        label = self.labels[row]
+        box = None
+        with self.source.mistakes.gather():
+            box = self.boxes.read(row)
+        if label is None:
+            return None
+        cut = box if self.picture.boxes else None
+        key = name if cut is None else f"{name}#{','.join(map(str, cut))}"
+        example = Example(
+            key,
+            label,
+            self.splits[row],  # type: ignore[arg-type]  # rows have our splits
+            self.groups[row],
+            None if self.picture.boxes else box,
+        )
+        number = self._number_of.setdefault(key, len(self.kept))
+        if number < len(self.kept):
+            self._compare(row, example, number)
+            return None
+        self.kept.append(example)
+        self.row_of.append(row)
+        if cut is not None:
+            self.cut[number] = cut
+        return number
+
+    def _compare(self, row: int, example: Example, number: int) -> None:
+        """Note that a name is there again: with something else it is a mistake."""
+        known = self.kept[number]
+        if example == known:
+            self.repeated += 1
+            return
+        for name in ("label", "split", "group", "box"):
+            if getattr(example, name) != getattr(known, name):
+                what = f"names {example.name} again, with another {name}"
+                fix = "leave one of the rows"
+                if name == "box":
+                    fix += ", or give picture.boxes: true to cut them out"
+                first = self.rows.where(self.row_of[number])
+                error = UserError(self.rows.where(row), f"{what} than {first}", fix)
+                self.source.mistakes.add(error)
+                return
+
+
+def _find_pictures(
+    layout: Tables, rows: Rows, present: Mapping[str, int], examples: _Examples, source: Source
+) -> Mapping[str, Collection[int]]:
+    """Add the example of every row whose picture is there; return name → numbers."""
+    assert layout.pictures is not None
+    places = Places(layout.pictures, present, rows)
+    numbers: dict[str, list[int]] = defaultdict(list)
+    absent: list[int] = []
+    for row in range(len(rows)):
+        with source.mistakes.gather():
+            name = places.find(row)
+            if name is None:
+                absent.append(row)
+                continue
+            numbers[name]  # named, even if its row is wrong
+            if (number := examples.add(row, name)) is not None:
+                numbers[name].append(number)
+    _say_absent(layout, absent, places, source, len(rows))
+    if examples.repeated:
+        source.remarks.say(f"{examples.repeated:,} rows are there twice")
+    if places.respelled:
+        count = f"{places.respelled:,} pictures"
+        source.remarks.say(f"{count} whose names differ in case or accents from the list's")
+    others = [name for name in present if name not in numbers and is_picture(name)]
+    if others:
+        source.remarks.say(f"{len(others):,} pictures that no list names ({min(others)})")
+    return numbers
+
+
+def _say_absent(
+    layout: Tables, absent: Sequence[int], places: Places, source: Source, count: int
+) -> None:
+    """Say which listed pictures are not there."""
+    if not absent:
+        return
+    first, fix = places.names(absent[0])[0], "put it there, or give absent: leave_out"
+    if len(absent) == count:
+        what = f"has none of the {count:,} listed pictures, {first} first"
+        source.mistakes.add(UserError(str(source.folder), what, "put them there"))
+    elif layout.absent == "leave_out":
+        source.remarks.say(f"{len(absent):,} of {count:,} listed pictures are not there")
+    else:
+        for row in absent:
+            what = f"names {places.names(row)[0]}, which is not there"
+            source.mistakes.add(UserError(places.where(row), what, fix))
+
+
+def _present_classes(
+    layout: Tables, examples: Sequence[Example], classes: tuple[str, ...], source: Source
+) -> tuple[Sequence[Example], tuple[str, ...]]:
+    """Leave out the named classes without a picture that is there, unless their number is fixed."""
+    manifest = source.manifest
+    used = sorted({example.label for example in examples})
+    named = any("class" in table.fields() for table in layout.tables)
+    if manifest.classes or manifest.class_count or not named or len(used) == len(classes):
+        return examples, classes
+    place = {label: number for number, label in enumerate(used)}
+    source.remarks.say(f"{len(classes) - len(used):,} classes of its lists have no picture here")
+    renumbered = [replace(example, label=place[example.label]) for example in examples]
+    return renumbered, tuple(classes[label] for label in used)
+
+
+def _find_pixels(
+    rows: Rows,
+    examples: _Examples,
+    classes: tuple[str, ...],
+    files: Mapping[str, str],
+    source: Source,
+) -> Found | None:
+    """Return the examples of lists that have pixels."""
+    pixels, picture = rows.pixels, examples.picture
+    if pixels is None:
+        what = "has lists with different numbers of pixels"
+        source.mistakes.add(UserError(str(source.folder), what, "give lists of one size"))
+        return None
+    shape = _pixel_shape(pixels.shape[1], picture)
+    if shape is None or picture.resize is not None:
+        what = f"has rows of {pixels.shape[1]:,} pixels, not of {picture.channels} channels"
+        fix = "give picture: channels, size (without resize)"
+        source.mistakes.add(UserError(str(source.folder), what, fix))
+        return None
+    names = rows.texts("id" if "id" in rows.fields else "row")
+    for row in range(len(rows)):
+        examples.add(row, str(names[row]))
+    row_of, (channels, height, width) = examples.row_of, shape
+
+    def read(wanted: Collection[int]) -> Pieces:
+        for number in wanted:
+            row = pixels[row_of[number]].reshape(height, width, channels)
+            yield number, "x", row.transpose(2, 0, 1)
+
+    return Found(examples.kept, classes, read, files, named=False)
+
+
+def _pixel_shape(count: int, picture: Picture) -> tuple[int, int, int] | None:
+    """Return channels, height and width of a row of pixels; ``None`` if it does not fit."""
+    side = math.isqrt(count // picture.channels)
+    size = picture.size or side
+    width, height = (size, size) if isinstance(size, int) else size
+    fits = count == picture.channels * height * width > 0
+    return (picture.channels, height, width) if fits else None
+
+
+def _digests(layout: Tables, lists: _Lists) -> dict[str, str]:
+    """Return list, as its table calls it → SHA-256 of its file, or of those of all its files."""
+    digests: dict[str, str] = {}
+    for table, found in zip(layout.tables, lists.tables, strict=True):
+        lines = [f"{match.name} {_digest(file)}\n" for file, match in found]
+        if lines:
+            whole = hashlib.sha256("".join(lines).encode()).hexdigest()
+            digests[table.file[0]] = whole if len(lines) > 1 else lines[0].split()[-1]
+    return digests
+
+
+def _digest(file: SourceFile) -> str:
+    """Return the SHA-256 of a list."""
+    if isinstance(file.content, Path):
+        return file_sha256(file.content)
+    return hashlib.sha256(file.content).hexdigest()

@@ -1,0 +1,72 @@
+"""Comparison of a copy with the published set, by its counts and its contents."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from harness.common.files import load_array
+from harness.config.dataset import DatasetManifest
+from harness.config.dataset_layouts import PARTS
+from harness.datasets.stored import read_rows
+
+
+def contents_digests(folder: Path) -> dict[str, str]:
+    """Return a digest of the labelled examples of each split in any order, by split.
+
+    The same pictures have the same digest, whatever form and order their files have. Splits without
+    examples, and comparisons of items, have none.
+
+    Args:
+        folder: folder with ``<split>_x.npy`` and ``<split>_y.npy``.
+    """
+    found: dict[str, str] = {}
+    for part in PARTS:
+        paths = [folder / f"{part}_{field}.npy" for field in "xy"]
+        x, y = (load_array(path) for path in paths)
+        if not len(x) or len(x) != len(y) or x.ndim < 2:
+            continue
+        rows = sorted(
+            hashlib.sha256(inputs + labels).digest()
+            for inputs, labels in zip(*map(read_rows, paths), strict=True)
+        )
+        found[part] = hashlib.sha256(b"".join(rows)).hexdigest()
+    return found
+
+
+def compare_with_published(
+    manifest: DatasetManifest,
+    counts: Mapping[str, int],
+    contents: Mapping[str, str],
+    known: Iterable[DatasetManifest],
+) -> Iterator[str]:
+    """Yield what differs from the published set, and the name of the set that it is instead.
+
+    Args:
+        manifest: description of the set.
+        counts: split → number of examples that were read.
+        contents: split → digest of them.
+        known: descriptions of sets that it may be instead.
+    """
+    published = manifest.published
+    if published is None:
+        return
+    owners = {digest: one.title for one in known if one.published is not None
+              for digest in one.published.sha256.values()}  # fmt: skip
+    for part in PARTS:
+        digest = contents.get(part, "")
+        if digest in owners and digest != published.sha256.get(part):
+            yield f"its {part} examples are those of {owners[digest]}"
+    other = [
+        f"{counts[part]:,} of {count:,} {part} examples"
+        for part in PARTS
+        if counts[part] != (count := getattr(published, part))
+    ]
+    other += [
+        f"other {part} examples"
+        for part, digest in published.sha256.items()
+        if counts[part] == getattr(published, part) and contents.get(part) != digest
+    ]
+    if other:
+        yield f"not the published set: {', '.join(other)}"

@@ -1,1 +1,0 @@
-"""Data sets with one label per pixel."""
