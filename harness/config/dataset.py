@@ -63,7 +63,9 @@ Size: TypeAlias = Annotated[
 class Picture(Strict):
     """Form in which pictures are stored."""
 
-    channels: Literal[1, 3] = Field(default=3, description="3 for RGB, 1 for grey. Default: 3.")
+    channels: Literal[1, 3] = Field(
+        default=3, description="Colours: 3 for RGB, 1 for grey. Default: 3."
+    )
     size: Size | None = Field(
         default=None,
         description="Side, or width and height, that every file must have. Default: any; without "

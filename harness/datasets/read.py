@@ -89,9 +89,10 @@ def _write(manifest: DatasetManifest, folder: Path | None, known: Known, out: Pa
         if not folder.is_dir() and not (folder.is_file() and is_archive(folder.name)):
             what = "is neither a folder nor an archive"
             raise UserError(str(folder), what, "give the folder with the data")
-        state = _state(
-            manifest, folder
-        )  # before it is read: a change meanwhile shows the next time
+        try:  # before it is read: a change meanwhile shows the next time
+            state = _state(manifest, folder)
+        except OSError as error:
+            raise unreadable_error(folder, error) from error
         return {"source": str(folder), "state": state, **_read(manifest, folder, known, out)}
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         _download(manifest, Path(scratch))
