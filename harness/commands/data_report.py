@@ -26,7 +26,8 @@ def report_lines(sets: Datasets, name: str) -> Iterator[str]:
     """
     facts = stored.read_facts(name, sets.root)
     yield f"{name}: {sets.get(name).card.size}"
-    yield from class_table(facts["spec"]["classes"], facts.get("per_class", {}))
+    word = "attribute" if facts["spec"]["task"] == "ranking" else "class"
+    yield from class_table(facts["spec"]["classes"], facts.get("per_class", {}), word)
     if not facts["counts"]["train"]:
         yield "  no training examples: for victims with weights of their own"
     for remark in filter(None, sets.note(name).split("; ")):
@@ -38,12 +39,15 @@ def report_lines(sets: Datasets, name: str) -> Iterator[str]:
     yield f"  stored in {sets.root / name}"
 
 
-def class_table(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Iterator[str]:
+def class_table(
+    classes: Sequence[str], counts: Mapping[str, Sequence[int]], word: str = "class"
+) -> Iterator[str]:
     """Yield the number of examples of each class in each split; nothing where none was counted.
 
     Args:
         classes: names of the classes.
         counts: split → count by class.
+        word: heading of the names.
 
     >>> list(class_table(["cat", "dog"], {"train": [9, 10], "val": [0, 0], "test": [3, 0]}))
     ['  class  train  test', '  cat        9     3', '  dog       10     0']
@@ -53,8 +57,8 @@ def class_table(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> 
         return
     rows = sorted(range(len(classes)), key=lambda row: sum(own[row] for own in shown.values()))
     rows = sorted(rows) if len(rows) <= MOST else rows[:FEWEST]
-    width = max(5, *(len(escape(classes[row])) for row in rows))
-    yield f"  {'class':{width}}  {'  '.join(f'{part:>5}' for part in shown)}".rstrip()
+    width = max(len(word), *(len(escape(classes[row])) for row in rows))
+    yield f"  {word:{width}}  {'  '.join(f'{part:>5}' for part in shown)}".rstrip()
     for row in rows:
         numbers = "  ".join(f"{own[row]:5,}" for own in shown.values())
         yield f"  {escape(classes[row]):{width}}  {numbers}"

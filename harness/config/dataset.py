@@ -213,10 +213,13 @@ class DatasetManifest(Strict):
         return (self._document.path.parent / Path(self.folder).expanduser()).resolve()
 
     def reading(self) -> Mapping[str, object]:
-        """Return all that decides the arrays: not the card, nor where the source lies."""
+        """Return all that decides the arrays: not the card, nor where the source lies.
+
+        What is not said is left out, so that a new key of a layout changes no set that lacks it.
+        """
         left_out = {"title", "license", "citation", "source", "note", "published", "download",
                     "folder", "schema_"}  # fmt: skip
-        return self.model_dump(mode="json", exclude=left_out, warnings=False)
+        return self.model_dump(mode="json", exclude=left_out, exclude_defaults=True, warnings=False)
 
     def problems(self) -> Iterator[Problem]:
         """Check that the layout fits the task."""
