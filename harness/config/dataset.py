@@ -77,7 +77,9 @@ Size: TypeAlias = Annotated[
 class Picture(Strict):
     """Form in which pictures are stored."""
 
-    channels: Literal[1, 3] = Field(default=3, description="3 for RGB, 1 for grey. Default: 3.")
+    channels: Literal[1, 3] = Field(
+        default=3, description="Colours: 3 for RGB, 1 for grey. Default: 3."
+    )
     size: Size | None = Field(
         default=None,
         description="Side, or width and height, that every file must have. Default: any; without "
@@ -214,7 +216,8 @@ class DatasetManifest(Strict):
     )
     folder: str | None = Field(
         default=None,
-        description="Folder with the source, seen from this file; `--from` wins. Default: none.",
+        description="Folder or archive with the source, seen from this file; `--from` wins. "
+        "Default: none.",
     )
 
     def source_folder(self) -> Path | None:
@@ -224,10 +227,13 @@ class DatasetManifest(Strict):
         return (self._document.path.parent / Path(self.folder).expanduser()).resolve()
 
     def reading(self) -> Mapping[str, object]:
-        """Return all that decides the arrays: not the card, nor where the source lies."""
+        """Return all that decides the arrays: not the card, nor where the source lies.
+
+        What is not said is left out, so that a new key of a layout changes no set that lacks it.
+        """
         left_out = {"title", "license", "citation", "source", "note", "published", "download",
                     "folder", "schema_"}  # fmt: skip
-        return self.model_dump(mode="json", exclude=left_out, warnings=False)
+        return self.model_dump(mode="json", exclude=left_out, exclude_defaults=True, warnings=False)
 
     def problems(self) -> Iterator[Problem]:
         """Check that the layout fits the task."""

@@ -466,7 +466,7 @@ class RankedFeatures(Layout):
 
 
 class LayoutEntry(Strict):
-    """One layout, under its own name."""
+    """One layout, under its own name; the others are left out."""
 
     class_folders: ClassFolders | None = Field(
         default=None, description="Pictures in one folder for each class."

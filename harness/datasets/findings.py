@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -118,6 +119,29 @@ def find_duplicates(
                     entry.named.append((name(part, row), name(other, first)))
             known.setdefault(part, row)
     return list(found.values())
+
+
+def shared_sentence(facts: Mapping[str, Any]) -> str:
+    """Say what a set has in two splits; empty where nothing is known of it.
+
+    Args:
+        facts: of the stored set.
+
+    >>> found = {"duplicates": [{"part": "test", "also_in": "train", "count": 3}]}
+    >>> shared_sentence({"findings": found})
+    '3 test pictures are also in train'
+    """
+    sentences = [
+        f"{one['count']:,} {one['part']} {'picture is' if one['count'] == 1 else 'pictures are'}"
+        f" also in {one['also_in']}"
+        for one in facts.get("findings", {}).get("duplicates", ())
+        if one["part"] != one["also_in"]
+    ]
+    sentences += [
+        f"{count:,} {'group is' if count == 1 else 'groups are'} in train and in {part}"
+        for part, count in facts.get("shared_groups", {}).items()
+    ]
+    return "; ".join(sentences)
 
 
 def _missing(y: Array, classes: Sequence[str]) -> Iterator[str]:
