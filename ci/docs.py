@@ -22,6 +22,7 @@ if __name__ == "__main__":
 # The path comes first.
 from harness.config.benchmark import benchmark_schema  # noqa: E402
 from harness.config.budget import BUDGET_FIELDS  # noqa: E402
+from harness.config.dataset import dataset_schema  # noqa: E402
 from harness.config.manifest import manifest_schema  # noqa: E402
 from harness.config.threat import THREATS  # noqa: E402
 from harness.report.cells import STATUSES  # noqa: E402
@@ -225,6 +226,18 @@ def benchmark_page() -> str:
     return page(["# Benchmark keys", text, *model_parts(benchmark_schema(), "benchmark.yaml")])
 
 
+def dataset_page() -> str:
+    """Return the page of a data set's manifest."""
+    text = (
+        "A data set that is not made by code has a file `benchmarks/data/NAME.yaml` (or "
+        "`benchmarks/data/NAME/dataset.yaml`) with these keys, read as strictly as "
+        "[manifests](manifest.md). A benchmark may name a file of your own by its path instead: "
+        "`data: {student: ./mine.yaml}`. `gauntlet new dataset NAME --from FOLDER` writes one, and "
+        "`gauntlet check NAME` reads the data: see [Bring your data in ten minutes](../data.md)."
+    )
+    return page(["# Data set keys", text, *model_parts(dataset_schema(), "NAME.yaml")])
+
+
 def model_parts(schema: Schema, file: str) -> Iterator[str]:
     """Yield the Markdown of a file's keys: one section for each model, the file's own first."""
     for name, model in models(schema, file):
@@ -362,6 +375,7 @@ def codes(names: Iterable[str]) -> str:
 
 MADE: dict[str, Callable[[], str]] = {
     "benchmark.md": benchmark_page,
+    "dataset.md": dataset_page,
     "hooks.md": hooks_page,
     "manifest.md": manifest_page,
     "statuses.md": statuses_page,

@@ -188,26 +188,38 @@ def report(
 @app.command()
 def check(
     path: Annotated[
-        Path | None, typer.Argument(help="folder of a module or benchmark; default: all")
+        Path | None,
+        typer.Argument(help="folder of a module or benchmark, or a data set; default: all"),
     ] = None,
     executor: Annotated[
         str, typer.Option(help="where a module's code runs: local, docker or auto")
     ] = "local",
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="read the data set from this folder")
+    ] = None,
 ) -> None:
-    """Test one folder for conformance, or validate all files."""
+    """Test a module or a data set, or validate all files."""
     from harness.commands import check as command
 
-    command.check(Workspace.here(), path, executor, console)
+    command.check(Workspace.here(), path, executor, console, from_)
 
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="attack, defense or victim")],
-    name: Annotated[str, typer.Argument(help="name of the new folder")],
+    kind: Annotated[str, typer.Argument(help="attack, defense, victim or dataset")],
+    name: Annotated[str, typer.Argument(help="name of the new folder or data set")],
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="dataset: folder with the data")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="dataset: manifest to write")] = None,
 ) -> None:
-    """Write the folder of a new module; it passes check."""
+    """Write the folder of a new module, or a data set's manifest."""
     from harness.commands import new as command
+    from harness.commands.new_dataset import new_dataset
 
+    if kind == "dataset":
+        new_dataset(Workspace.here(), name, from_, out, console)
+        return
     command.new(Workspace.here(), kind, name, console)
 
 
@@ -251,6 +263,16 @@ def fetch(
     from harness.commands import data as command
 
     command.fetch(Workspace.here(), name, from_, console)
+
+
+@data_app.command()
+def digests(
+    name: Annotated[str, typer.Argument(help="a data set that is stored here")],
+) -> None:
+    """Write the digest of a data set for machines without it."""
+    from harness.commands import data as command
+
+    command.write_digests(Workspace.here(), name, console)
 
 
 @app.command()

@@ -11,8 +11,9 @@ from pathlib import Path
 from harness.common.errors import UserErrors
 from harness.config.benchmark import Benchmark, check_benchmarks, load_benchmark
 from harness.config.catalog import Catalog
-from harness.config.dataset import check_datasets
+from harness.config.dataset import FOLDER, check_datasets
 from harness.datasets import Datasets
+from harness.datasets.digests import FOLDER as DIGESTS
 from harness.planning.plan import Only, Plan, make_plan
 from harness.storage.store import Store, default_root
 
@@ -53,6 +54,11 @@ class Workspace:
         return self.home / "data"
 
     @property
+    def digests(self) -> Path:
+        """Committed digests of data sets."""
+        return self.root / FOLDER / DIGESTS
+
+    @property
     def local_records(self) -> Path:
         """Records of runs on this machine."""
         return self.home / "records"
@@ -87,7 +93,7 @@ class Workspace:
         found, errors = check_datasets(self.root)
         if errors:
             raise UserErrors(errors)
-        return Datasets(self.data, found)
+        return Datasets(self.data, found, self.digests)
 
     def datasets_of(self, benchmarks: Iterable[Benchmark]) -> Datasets:
         """Return every data set of the checkout, and those that benchmarks name by path."""

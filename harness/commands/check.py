@@ -1,4 +1,4 @@
-"""``gauntlet check``: conformance tests of a folder, or validation of the whole checkout."""
+"""``gauntlet check``: tests of a module or a data set, or validation of the whole checkout."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from harness.commands.data import check_data, is_dataset_path
+from harness.commands.data_report import unwritten
 from harness.commands.lint import check_lint
 from harness.commands.run import (
     build_images,
@@ -21,6 +23,7 @@ from harness.common.errors import UserError, UserErrors
 from harness.common.keys import conformance_digest
 from harness.config.benchmark import check_benchmarks
 from harness.config.catalog import FOLDERS, Catalog, Module
+from harness.config.dataset import check_datasets
 from harness.config.environments import environment_of, problems
 from harness.config.manifest import load_manifest
 from harness.planning.attack_floor import KINDS
@@ -34,14 +37,22 @@ if TYPE_CHECKING:
     from harness.conformance.runner import CheckResult
 
 
-def check(workspace: Workspace, path: Path | None, executor: str, console: Console) -> None:
-    """Check one folder or everything.
+def check(
+    workspace: Workspace,
+    path: Path | None,
+    executor: str,
+    console: Console,
+    from_dir: Path | None = None,
+) -> None:
+    """Check one folder, one data set, or everything.
 
     Args:
         workspace: the checkout.
-        path: a module's or benchmark's folder, or ``None`` for everything.
+        path: a module's or benchmark's folder; a data set's name, file or folder; or ``None`` for
+            everything.
         executor: where a module's code runs.
         console: shows the results.
+        from_dir: folder that a data set is read from.
 
     Raises:
         UserErrors: all mistakes at once.
@@ -51,23 +62,35 @@ def check(workspace: Workspace, path: Path | None, executor: str, console: Conso
     elif (path / "benchmark.yaml").is_file() or path.name == "benchmark.yaml":
         warn_of_thin(workspace.plan(workspace.benchmark(str(path))), console)
         console.print(f"{path}: fine", highlight=False)
+    elif is_dataset(workspace, path):
+        check_data(workspace, str(path), from_dir, console)
     else:
         check_module(workspace, path, executor, console)
 
 
+def is_dataset(workspace: Workspace, path: Path) -> bool:
+    """Return whether an argument is a data set: the path of one, or its name."""
+    if (path / "manifest.yaml").is_file():
+        return False
+    return is_dataset_path(path) or (len(path.parts) == 1 and str(path) in workspace.datasets)
+
+
 def check_checkout(workspace: Workspace, console: Console) -> None:
-    """Validate every manifest, benchmark and record without running module code."""
+    """Validate every manifest, benchmark, data set's file and record; run no module code."""
     catalog, errors = Catalog.load_with_errors(workspace.root)
     errors += [error for module in catalog.modules.values() for error in problems(module)]
+    sets, broken_sets = check_datasets(workspace.root)
+    errors += broken_sets
+    readable = not errors
+    errors += [error for manifest in sets for error in unwritten(manifest)]
     paths = sorted((workspace.root / "benchmarks").glob("*/benchmark.yaml"))
     benchmarks, wrong = check_benchmarks(paths)
-    readable = not errors
     errors += wrong
     for benchmark in benchmarks:
         try:
             if readable:
                 warn_of_thin(workspace.plan(benchmark), console)
-            else:  # modules that could not be read would count as missing
+            elif not broken_sets:  # modules that could not be read would count as missing
                 errors += budget_errors(benchmark, workspace.datasets)
         except UserError as error:
             errors.append(error)
@@ -76,8 +99,8 @@ def check_checkout(workspace: Workspace, console: Console) -> None:
     if errors:
         raise UserErrors(errors)
     console.print(
-        f"{len(catalog.modules)} modules, {len(benchmarks)} benchmarks, {len(found)} records: "
-        "fine. Module code was not run; gauntlet check FOLDER runs it.",
+        f"{len(catalog.modules)} modules, {len(benchmarks)} benchmarks, {len(sets)} data sets, "
+        f"{len(found)} records: fine. Module code was not run; gauntlet check FOLDER runs it.",
         soft_wrap=True,
         highlight=False,
     )

@@ -1,16 +1,16 @@
-"""``gauntlet data``: list data sets and weights, and fetch them."""
+"""``gauntlet data``: list data sets and weights, fetch and check them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
+from harness.commands.data_report import report_lines, unwritten
 from harness.common.errors import UserError
-from harness.common.files import read_json
-from harness.config.dataset import load_dataset
+from harness.config.dataset import MANIFEST, DatasetManifest, load_dataset
 from harness.datasets import Dataset, Datasets, read
+from harness.datasets.digests import write_digest
 from harness.planning import weights
 from harness.workspace import Workspace
 
@@ -68,18 +68,28 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
     if data.manifest is None:
         console.print(f"{name} is bundled: nothing to fetch", highlight=False)
         return
-    known = [one.manifest for one in sets if one.manifest is not None]
-    read.fetch(data.manifest, workspace.data, from_dir, known)
-    print_stored(sets, data.name, console)
+    folder = None if from_dir is None else from_dir.resolve()
+    read.fetch(data.manifest, workspace.data, folder, manifests_of(sets))
+    print_report(sets, data.name, console)
+
+
+def manifests_of(sets: Datasets) -> list[DatasetManifest]:
+    """Return the manifests of all sets that are read from a source."""
+    return [one.manifest for one in sets if one.manifest is not None]
+
+
+def is_dataset_path(path: Path) -> bool:
+    """Return whether a path is that of a data set's file, or of its folder."""
+    return path.suffix == ".yaml" or (path / MANIFEST).is_file()
 
 
 def find_dataset(workspace: Workspace, text: str) -> tuple[Datasets, Dataset]:
-    """Return a data set by name or by the path of its file, and all data sets.
+    """Return a data set by name or by the path of its file or folder, and all data sets.
 
     Raises:
         UserError: there is none.
     """
-    if text.endswith(".yaml"):
+    if is_dataset_path(Path(text)):
         manifest = load_dataset(Path(text))
         sets = workspace.datasets.including([manifest])
         return sets, sets.get(manifest.name)
@@ -89,27 +99,57 @@ def find_dataset(workspace: Workspace, text: str) -> tuple[Datasets, Dataset]:
     return sets, sets.get(text)
 
 
-def print_stored(sets: Datasets, name: str, console: Console) -> None:
-    """Print what a stored data set holds: its size, digest, note and duplicates."""
-    folder = sets.root / name
-    lines = [
-        f"{name} is in {folder} (digest {sets.key_digest(name)[:12]})",
-        f"{name}: {sets.get(name).card.size}",
-    ]
-    lines += [f"note: {note}"] if (note := sets.note(name)) else []
-    for line in (*lines, *duplicate_lines(folder)):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+def write_digests(workspace: Workspace, name: str, console: Console) -> None:
+    """Write the digest of a stored set to the checkout, to be committed.
+
+    Raises:
+        UserError: no such data set, it is bundled, or not stored as it is described.
+    """
+    sets, data = find_dataset(workspace, name)
+    if data.manifest is None:
+        console.print(f"{name} is bundled: its code is its digest", highlight=False)
+        return
+    sets.check_here(data.name)
+    path = write_digest(data.name, workspace.data, workspace.digests)
+    console.print(f"{path}: written", soft_wrap=True, highlight=False)
 
 
-def duplicate_lines(folder: Path) -> Iterator[str]:
-    """Yield a line for each named duplicate of a fetched data set.
+def check_data(workspace: Workspace, name: str, from_dir: Path | None, console: Console) -> None:
+    """Read a data set once, store it, and print what it holds.
+
+    It is read from the given folder, else from its manifest's, else from the folder of the last
+    time; what is stored counts where none of them has changed, or none is there.
 
     Args:
-        folder: of the data set; a copy of an earlier version has no duplicates recorded.
+        workspace: the checkout.
+        name: name of the set, or the path of its file or folder.
+        from_dir: folder with the source.
+        console: shows the report.
+
+    Raises:
+        UserError: there is no such set, or all that is wrong with it.
     """
-    found = read_json(folder / "manifest.json").get("findings", {})
-    for entry in found.get("duplicates", ()):
-        for name, copy in entry["named"]:
-            yield f"  {name} = {copy}"
-        if (more := entry["count"] - len(entry["named"])) > 0:
-            yield f"  and {more:,} more in {entry['part']} and {entry['also_in']}"
+    sets, data = find_dataset(workspace, name)
+    manifest = data.manifest
+    if manifest is None:
+        console.print(f"{data.name} is bundled: {data.card.size}", highlight=False, soft_wrap=True)
+        return
+    folder = from_dir or manifest.source_folder() or read.stored_source(data.name, workspace.data)
+    if folder is not None:
+        folder = folder.resolve()
+        if not read.is_current(manifest, workspace.data, folder):
+            read.fetch(manifest, workspace.data, folder, manifests_of(sets))
+    elif not sets.is_here(data.name):
+        what = "is not here, and its manifest names no folder"
+        fix = f"gauntlet check {name} --from DIR"
+        raise UserError(f"data set {data.name}", what, fix)
+    print_report(sets, data.name, console)
+
+
+def print_report(sets: Datasets, name: str, console: Console) -> None:
+    """Print what a stored data set holds, and what its card lacks."""
+    manifest = sets.get(name).manifest
+    lines = [*report_lines(sets, name)]
+    lines += [f"warning: {error}" for error in unwritten(manifest)] if manifest else []
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""``gauntlet schema``: JSON Schemas of manifests and benchmarks, for editors."""
+"""``gauntlet schema``: JSON Schemas of manifests, benchmarks and data sets, for editors."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from rich.console import Console
 
 from harness.common.files import write_json
 from harness.config.benchmark import benchmark_schema
+from harness.config.dataset import dataset_schema
 from harness.config.manifest import manifest_schema
 
-SCHEMAS = {"manifest": manifest_schema, "benchmark": benchmark_schema}
+SCHEMAS = {
+    "manifest": manifest_schema,
+    "benchmark": benchmark_schema,
+    "dataset": dataset_schema,
+}
+"""Word in a file's ``schema`` → its JSON Schema."""
 
 
 def schema(out: Path | None, console: Console) -> None:
-    """Print both schemas as one JSON object, or write one file each."""
+    """Print all schemas as one JSON object, or write one file each."""
     made = {name: make() for name, make in SCHEMAS.items()}
     if out is None:
         console.print_json(json.dumps(made), ensure_ascii=True)

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from harness.common.errors import UserError
-from harness.config.dataset_layouts import LABELLED, TASKS_OF_LAYOUT, LayoutEntry, Part
+from harness.config.dataset_fields import Part
+from harness.config.dataset_layouts import LABELLED, TASKS_OF_LAYOUT, LayoutEntry
 from harness.config.field_types import (
     AnyValue,
     Count,
-    Fraction,
     Line,
     Name,
     NonEmpty,
@@ -32,7 +32,22 @@ MOST = 4096
 """Largest side of a stored picture."""
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Share: TypeAlias = Annotated[Fraction | Count, Field(union_mode="left_to_right")]
+
+
+def _share(found: object) -> float | int:
+    share = isinstance(found, float) and 0 < found < 1
+    if isinstance(found, int | float) and (share or (type(found) is int and found >= 1)):
+        return found
+    what = f"expected a share below 1, or a number of examples, found {quote(found)}"
+    raise field_error(what, "write for example 0.1, or 20")
+
+
+Share: TypeAlias = Annotated[
+    float | int,
+    PlainValidator(_share),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
+]
+"""Share of the examples of each class, below 1; or their number."""
 Side: TypeAlias = Annotated[int, Field(ge=1, le=MOST)]
 
 
@@ -63,7 +78,9 @@ Size: TypeAlias = Annotated[
 class Picture(Strict):
     """Form in which pictures are stored."""
 
-    channels: Literal[1, 3] = Field(default=3, description="3 for RGB, 1 for grey. Default: 3.")
+    channels: Literal[1, 3] = Field(
+        default=3, description="Colours: 3 for RGB, 1 for grey. Default: 3."
+    )
     size: Size | None = Field(
         default=None,
         description="Side, or width and height, that every file must have. Default: any; without "
@@ -206,7 +223,8 @@ class DatasetManifest(Strict):
     )
     folder: str | None = Field(
         default=None,
-        description="Folder with the source, seen from this file; `--from` wins. Default: none.",
+        description="Folder or archive with the source, seen from this file; `--from` wins. "
+        "Default: none.",
     )
 
     def source_folder(self) -> Path | None:
@@ -216,10 +234,13 @@ class DatasetManifest(Strict):
         return (self._document.path.parent / Path(self.folder).expanduser()).resolve()
 
     def reading(self) -> Mapping[str, object]:
-        """Return all that decides the arrays: not the card, nor where the source lies."""
+        """Return all that decides the arrays: not the card, nor where the source lies.
+
+        What is not said is left out, so that a new key of a layout changes no set that lacks it.
+        """
         left_out = {"title", "license", "citation", "source", "note", "published", "download",
                     "folder", "schema_"}  # fmt: skip
-        return self.model_dump(mode="json", exclude=left_out, warnings=False)
+        return self.model_dump(mode="json", exclude=left_out, exclude_defaults=True, warnings=False)
 
     def problems(self) -> Iterator[Problem]:
         """Check that the layout fits the task."""
@@ -238,6 +259,9 @@ class DatasetManifest(Strict):
         if self.compare is not None and self.task != "ranking":
             what = f"means nothing for task: {self.task}"
             yield Problem(("compare",), what, "remove it; it is for ranking")
+        if self.picture is not None and self.picture.crop and self.task != "classification":
+            what = f"means nothing for task: {self.task}"
+            yield Problem(("picture", "crop"), what, "remove it, or give resize")
         shares = [self.splits.val or 0, self.splits.test or 0]
         if sum(share for share in shares if isinstance(share, float)) >= 1:
             yield Problem(("splits",), "shares leave nothing to train on", "give smaller ones")

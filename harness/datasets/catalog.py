@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from harness.common.errors import UserError
 from harness.common.text import suggest
 from harness.config.dataset import DatasetManifest
 from harness.datasets import stored
-from harness.datasets.base import Dataset, missing_data_error
+from harness.datasets.base import DataMissing, Dataset, missing_data_error
 from harness.datasets.bundled import BUNDLED, code_digest
 from harness.datasets.described import describe
+from harness.datasets.digests import read_digest
+from harness.datasets.findings import shared_sentence
 from harness.datasets.read import reading_digest
+from harness.datasets.remarks import join_notes
+
+OTHER_COPY = "not the copy of the committed digest"
+"""Note beside results on a set that differs from the one that the checkout's keys are of."""
+
+
+def _equal(one: DatasetManifest, other: DatasetManifest) -> bool:
+    """Return whether two descriptions say the same, wherever their files lie."""
+    return one.model_dump(warnings=False) == other.model_dump(warnings=False)
 
 
 class Datasets:
@@ -23,30 +35,36 @@ class Datasets:
     Args:
         root: folder of fetched sets.
         manifests: sets that are read from a source.
+        digests: folder of committed digests, which count where a set is not stored.
 
     Raises:
         UserError: two sets of one name.
     """
 
-    def __init__(self, root: Path, manifests: Iterable[DatasetManifest] = ()) -> None:
-        self.root = root
+    def __init__(
+        self,
+        root: Path,
+        manifests: Iterable[DatasetManifest] = (),
+        digests: Path | None = None,
+    ) -> None:
+        self.root, self.digests = root, digests
         self._manifests: dict[str, DatasetManifest] = {}
         for manifest in manifests:
             known = self._manifests.get(manifest.name)
-            if manifest.name in BUNDLED or (known is not None and known != manifest):
+            if manifest.name in BUNDLED or (known is not None and not _equal(known, manifest)):
                 what = f"there is another data set named {manifest.name}"
                 raise UserError(manifest.where(("name",)), what, "rename this one")
             self._manifests[manifest.name] = manifest
 
     def including(self, manifests: Iterable[DatasetManifest]) -> Datasets:
         """Return these sets and others, which a benchmark names by path."""
-        return Datasets(self.root, [*self._manifests.values(), *manifests])
+        return Datasets(self.root, [*self._manifests.values(), *manifests], self.digests)
 
     def __iter__(self) -> Iterator[Dataset]:
         """Yield every data set, bundled ones first."""
         yield from BUNDLED.values()
         for _, manifest in sorted(self._manifests.items()):
-            yield describe(manifest, self.root)
+            yield describe(manifest, self.root, self.committed(manifest.name))
 
     def __contains__(self, name: object) -> bool:
         """Return whether there is a set of this name."""
@@ -59,13 +77,14 @@ class Datasets:
         if name not in self._manifests:
             fix = suggest(name, [*BUNDLED, *self._manifests], "use one of")
             raise UserError(f"data set {name}", "there is no data set of this name", fix)
-        return describe(self._manifests[name], self.root)
+        return describe(self._manifests[name], self.root, self.committed(name))
 
     def key_digest(self, name: str) -> str:
         """Return a digest of all that decides a set's splits, for stage keys.
 
         Of a bundled set, that is its code; of others their arrays, and what of their YAML file and
-        its reader decides them. No other set is in it.
+        its reader decides them. No other set is in it. Of a set that is not stored here, it is the
+        committed one, so that keys are those of a machine that has it.
 
         Raises:
             DataMissing: the set has to be fetched first, or was read by another description.
@@ -73,19 +92,66 @@ class Datasets:
         manifest = self.get(name).manifest
         if manifest is None:
             return code_digest(name)
-        facts, reading = stored.read_facts(name, self.root), reading_digest(manifest)
-        if facts["reading"] != reading:
-            raise missing_data_error(name, "its description was changed after the fetch")
-        return hashlib.sha256(json.dumps([reading, facts["sha256"]]).encode()).hexdigest()
+        reading, committed = reading_digest(manifest), self.committed(name)
+        try:
+            arrays = self._read(name)["sha256"]
+        except DataMissing:
+            if committed is None:
+                raise
+            arrays = committed["sha256"]
+        return hashlib.sha256(json.dumps([reading, arrays]).encode()).hexdigest()
+
+    def check_here(self, name: str) -> None:
+        """Check that a set can be loaded.
+
+        Raises:
+            DataMissing: it has to be fetched first, or was read by another description.
+        """
+        if self.get(name).manifest is not None:
+            self._read(name)
 
     def is_here(self, name: str) -> bool:
         """Return whether a set can be loaded."""
         try:
-            self.key_digest(name)
+            self.check_here(name)
         except UserError:
             return False
         return True
 
     def note(self, name: str) -> str:
-        """Return what is to be said beside results on the copy of a set that is here."""
-        return "" if name in BUNDLED else stored.note(name, self.root)
+        """Return what is to be said beside results on a set's copy here, else the committed one."""
+        found = self._known(name)
+        different = self.is_here(name) and self._is_other_copy(name)
+        return join_notes(str(found.get("note", "")), OTHER_COPY if different else "")
+
+    def shared(self, name: str) -> str:
+        """Say what a set has in two splits; empty: nothing that is known."""
+        found = self._known(name)
+        return str(found["shared"]) if "shared" in found else shared_sentence(found)
+
+    def committed(self, name: str) -> Mapping[str, Any] | None:
+        """Return the committed digest of a set, if it was made by today's description of it."""
+        found = read_digest(name, self.digests) if name in self._manifests else None
+        if found is None or found["reading"] != reading_digest(self._manifests[name]):
+            return None
+        return found
+
+    def _read(self, name: str) -> Mapping[str, Any]:
+        """Return the stored manifest of a set."""
+        found = stored.read_facts(name, self.root)
+        if found["reading"] != reading_digest(self._manifests[name]):
+            raise missing_data_error(name, "its description was changed after the fetch")
+        return found
+
+    def _known(self, name: str) -> Mapping[str, Any]:
+        """Return what is known of a set's copy here, else of the committed one."""
+        if name not in self._manifests:
+            return {}
+        try:
+            return self._read(name)
+        except DataMissing:
+            return self.committed(name) or {}
+
+    def _is_other_copy(self, name: str) -> bool:
+        committed = self.committed(name)
+        return committed is not None and committed["sha256"] != self._known(name)["sha256"]

@@ -9,19 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.dataset import DatasetManifest
-from harness.config.dataset_layouts import Comparisons, LabelMaps, RankedFeatures
+from harness.config.dataset_comparisons import Comparisons, RankedFeatures
+from harness.config.dataset_layouts import LabelMaps
 from harness.datasets import stored
 from harness.datasets.base import Card, DataMissing, Dataset, Facts, input_kind
 
 
-def describe(manifest: DatasetManifest, root: Path) -> Dataset:
-    """Return a set's row, of the published set and of the copy that is stored."""
-    here, inputs = None, _inputs(manifest)
+def describe(
+    manifest: DatasetManifest, root: Path, committed: Mapping[str, Any] | None = None
+) -> Dataset:
+    """Return a set's row, of the published set and of the copy that is stored.
+
+    Args:
+        manifest: the set.
+        root: data root.
+        committed: its committed digest, if any, which counts where nothing is stored.
+    """
+    here, copy, inputs = None, None, _inputs(manifest)
+    if committed is not None:
+        copy, inputs = stored_facts(committed), input_kind(committed["spec"])
     with contextlib.suppress(DataMissing):
         found = stored.read_facts(manifest.name, root)
-        here, inputs = stored_facts(found), input_kind(found["spec"])
+        copy = here = stored_facts(found)
+        inputs = input_kind(found["spec"])
     published = published_facts(manifest)
-    shown = here or published
+    shown = copy or published
     card = Card(
         title=manifest.title,
         license=manifest.license,
@@ -31,7 +43,7 @@ def describe(manifest: DatasetManifest, root: Path) -> Dataset:
         note=manifest.note or "",
     )
     return Dataset(
-        manifest.name, manifest.task, card, published or here, inputs, here, manifest=manifest
+        manifest.name, manifest.task, card, published or copy, inputs, here, manifest=manifest
     )
 
 

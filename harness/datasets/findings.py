@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from harness.common.files import load_array
 from harness.common.text import escape
 from harness.datasets.base import Array
+from harness.datasets.stored import read_rows
 
 MOST = 20
 """Duplicates that are named; all are counted."""
@@ -67,9 +69,13 @@ def inspect_arrays(
     """
     x, y = ({part: load_array(path) for part in PARTS
              if (path := folder / f"{part}_{key}.npy").is_file()} for key in "xy")  # fmt: skip
-    x = {part: array for part, array in x.items() if array.dtype == np.uint8 and array.ndim == 4}
     labels = {part: array for part, array in y.items() if classes and array.ndim == 1}
-    duplicates = find_duplicates(x, labels, names)
+    pictures = {
+        part: read_rows(folder / f"{part}_x.npy")
+        for part, array in x.items()
+        if array.dtype == np.uint8 and array.ndim == 4
+    }
+    duplicates = find_duplicates(pictures, labels, names)
     # a split without any example lacks no class in particular
     full = {part: array for part, array in y.items() if len(array)}
     missing = {part: list(_missing(full[part], classes)) for part in full} if classes else {}
@@ -87,12 +93,12 @@ def inspect_arrays(
 
 
 def find_duplicates(
-    x: Mapping[str, Array], labels: Mapping[str, Array], names: Names
+    x: Mapping[str, Iterable[Array | bytes]], labels: Mapping[str, Array], names: Names
 ) -> list[Duplicates]:
     """Find equal pictures within splits and across them.
 
     Args:
-        x: split → pictures ``[N, C, H, W]``, in the order train, validation, test.
+        x: split → pictures, as arrays or their bytes, in the order train, validation, test.
         labels: split → labels ``[N]``; may be empty.
         names: names of the pictures; others are named by their row.
 
@@ -107,7 +113,7 @@ def find_duplicates(
 
     for part, pictures in x.items():
         for row, picture in enumerate(pictures):
-            digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+            digest = hashlib.blake2b(bytes(picture), digest_size=16).digest()
             known = owners.setdefault(digest, {})
             for other, first in known.items():
                 entry = found.setdefault((part, other), Duplicates(part, other))
@@ -118,6 +124,29 @@ def find_duplicates(
                     entry.named.append((name(part, row), name(other, first)))
             known.setdefault(part, row)
     return list(found.values())
+
+
+def shared_sentence(facts: Mapping[str, Any]) -> str:
+    """Say what a set has in two splits; empty where nothing is known of it.
+
+    Args:
+        facts: of the stored set.
+
+    >>> found = {"duplicates": [{"part": "test", "also_in": "train", "count": 3}]}
+    >>> shared_sentence({"findings": found})
+    '3 test pictures are also in train'
+    """
+    sentences = [
+        f"{one['count']:,} {one['part']} {'picture is' if one['count'] == 1 else 'pictures are'}"
+        f" also in {one['also_in']}"
+        for one in facts.get("findings", {}).get("duplicates", ())
+        if one["part"] != one["also_in"]
+    ]
+    sentences += [
+        f"{count:,} {'group is' if count == 1 else 'groups are'} in train and in {part}"
+        for part, count in facts.get("shared_groups", {}).items()
+    ]
+    return "; ".join(sentences)
 
 
 def _missing(y: Array, classes: Sequence[str]) -> Iterator[str]:

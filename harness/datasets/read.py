@@ -9,15 +9,17 @@ from functools import partial
 from pathlib import Path
 
 from harness.common.errors import UserError
-from harness.common.keys import canonical_json
+from harness.common.keys import canonical_json, digest
 from harness.config.dataset import DatasetManifest
 from harness.datasets import stored
-from harness.datasets.base import manual_download_error, wrap_download_errors
+from harness.datasets.archives import is_archive, unreadable_error
+from harness.datasets.base import DataMissing, manual_download_error, wrap_download_errors
 from harness.datasets.examples import Source
 from harness.datasets.layouts import READERS
 from harness.datasets.layouts.expected import expected_files
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.published import compare_with_published, contents_digests
+from harness.datasets.source_state import source_state
 
 Known = tuple[DatasetManifest, ...]
 
@@ -51,11 +53,47 @@ def fetch(
     stored.write_entry(manifest.name, root, partial(_write, manifest, folder, tuple(known)))
 
 
+def is_current(manifest: DatasetManifest, root: Path, folder: Path) -> bool:
+    """Return whether a set is stored as it would be read from a folder.
+
+    The files' names, sizes and times are compared, not their content.
+    """
+    try:
+        facts = stored.read_facts(manifest.name, root)
+        return (facts["reading"], facts.get("source"), facts.get("state")) == (
+            reading_digest(manifest),
+            str(folder),
+            _state(manifest, folder),
+        )
+    except (DataMissing, OSError):
+        return False
+
+
+def _state(manifest: DatasetManifest, folder: Path) -> str:
+    """Return a digest of the state of a source and of what it is compared with."""
+    published = manifest.model_dump(mode="json", include={"published"}, warnings=False)
+    return digest([source_state(folder), published])
+
+
+def stored_source(name: str, root: Path) -> Path | None:
+    """Return the folder that a stored set was read from, if it is still there."""
+    try:
+        source = stored.read_facts(name, root).get("source")
+    except DataMissing:
+        return None
+    return Path(source) if source and Path(source).exists() else None
+
+
 def _write(manifest: DatasetManifest, folder: Path | None, known: Known, out: Path) -> stored.Facts:
     if folder is not None:
-        if not folder.is_dir():
-            raise UserError(str(folder), "is not a folder", "give the folder with the data")
-        return {"source": str(folder), **_read(manifest, folder, known, out)}
+        if not folder.is_dir() and not (folder.is_file() and is_archive(folder.name)):
+            what = "is neither a folder nor an archive"
+            raise UserError(str(folder), what, "give the folder with the data")
+        try:  # before it is read: a change meanwhile shows the next time
+            state = _state(manifest, folder)
+        except OSError as error:
+            raise unreadable_error(folder, error) from error
+        return {"source": str(folder), "state": state, **_read(manifest, folder, known, out)}
     with tempfile.TemporaryDirectory(dir=out.parent) as scratch:
         _download(manifest, Path(scratch))
         return {"source": "download", **_read(manifest, Path(scratch), known, out)}

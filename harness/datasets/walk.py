@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -122,6 +123,7 @@ class Pictures:
         """
         decode, chosen = decode or self.decode, frozenset(wanted)
         digests: dict[str, list[str]] = {}
+        archives: dict[str, Path] = {}
 
         def numbers_of(name: str) -> list[int]:
             match = self.templates.match(name)
@@ -137,13 +139,14 @@ class Pictures:
         files = find_files(self.source.folder, None, numbers_of, LARGEST, mistakes)
         for file, (digest, found) in decode_files(files, decode_all, mistakes):
             digests.setdefault(_origin(file), []).append(f"{file.name} {digest}")
+            if file.archive is not None:
+                archives[_origin(file)] = file.archive
             for number, one in found:
                 self.source.remarks.add(one.remarks)
                 yield number, one.field, one.values
         for origin, lines in digests.items():
             whole = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-            path = self.source.folder / origin
-            self.files[origin] = whole if origin.endswith("/") else file_sha256(path)
+            self.files[origin] = file_sha256(archives[origin]) if origin in archives else whole
 
     def decode(self, file: SourceFile, blob: bytes, number: int) -> Decoded:
         """Decode a picture to the stored form."""

@@ -42,7 +42,8 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
     numbers = split_examples(manifest.name, found.examples, manifest.splits)
     shape = write_arrays(source, found, numbers, out)
     labels = _write_labels(source, found, numbers, out)
-    for part, count in shared_groups(found.examples, numbers).items():
+    groups = shared_groups(found.examples, numbers)
+    for part, count in groups.items():
         source.remarks.say(f"{count:,} groups are in train and in {part}")
     names: dict[str, list[str]] = {
         part: [found.examples[number].name for number in own] for part, own in numbers.items()
@@ -55,6 +56,9 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
         source.remarks.say(sentence)
     if manifest.compare is None:
         crop = manifest.picture.crop if manifest.picture is not None else None
+        if crop is not None and (len(shape) < 3 or min(shape[1:]) < crop):
+            what = f"has inputs {list(shape)}, of which no square of {crop} pixels can be cut"
+            raise UserError(str(source.folder), what, "give larger pictures, or a smaller crop")
         inputs = shape if crop is None else (shape[0], crop, crop)
         spec = image_spec(manifest.task, found.classes, inputs, found.void, stored=shape)
     else:
@@ -63,8 +67,9 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
         "spec": spec,
         "files": dict(found.files),
         **findings,
+        "shared_groups": groups,
         "counts": {part: len(labels[part]) for part in PARTS},
-        "per_class": _per_class(found, numbers),
+        "per_class": _per_class(found, numbers) if manifest.compare is None else {},
     }
 
 

@@ -89,7 +89,8 @@ class Cell:
         id: ``benchmark/matrix/victim/defense/attack/budget/seed``, for people and commands.
         info: the record's ``cell`` part.
         key: digest of judge, cell and stages; it names the record.
-        stages: role → key of each stage that the score reads.
+        stages: role → key of each stage that the score reads; also of a cell whose data are on
+            another machine.
         own: keys of the stages that the cell's attack or defence runs. A failure there is the
             cell's own status; elsewhere it blocks the cell.
         reason: why the cell cannot be run, or ``None``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.planning.cell_setting import CellSetting
+from harness.planning.networks import TRAINING_HOOKS
 
 
 def find_exclusion(s: CellSetting) -> str | None:
@@ -74,5 +75,31 @@ def check_weights(s: CellSetting) -> str | None:
     return None
 
 
-RULES = (check_task, check_threat_model, check_access, check_adaptive, check_weights)
+def check_examples(s: CellSetting) -> str | None:
+    """Return what needs training or validation examples that the student's data lack."""
+    data = s.context.student
+    sizes = data.here or data.facts
+    if sizes is None:
+        return None
+    victims = [one for one in (s.victim, s.surrogate) if one is not None and not one.pretrained]
+    defense, attack = s.defense, s.attacker
+    trained = [f"victim {one.name} is trained" for one in victims]
+    trained += [f"defence {defense.name} trains"] * defense.uses(*TRAINING_HOOKS, "sanitize")
+    learns = attack.uses("learn") and "learn" in s.threat.optional
+    trained += [f"attack {attack.name} learns"] * learns
+    if trained and not sizes.train:
+        return f"{data.name} has no training examples, and {trained[0]}"
+    if defense.uses("repair") and not sizes.val:
+        return f"{data.name} has no validation examples, and defence {defense.name} repairs on them"
+    return None
+
+
+RULES = (
+    check_task,
+    check_threat_model,
+    check_access,
+    check_adaptive,
+    check_weights,
+    check_examples,
+)
 """The rules in order; the first reason counts."""

@@ -48,6 +48,8 @@ class Plan:
         cells: id → cell.
         environments: the environment of each stage.
         thin: matrix → kinds of attacks that it lacks (``attack_floor.KINDS``); only thin ones.
+        shared: matrix → what of its data is in two splits, as a sentence; only
+            those with such data.
         approximate: names of the defences that declare approximate gradients.
         sets: the data sets that its matrices may name.
         released: ``VICTIM/WEIGHTS`` → what manifests say of it, of the weights that are rows.
@@ -61,6 +63,7 @@ class Plan:
     approximate: frozenset[str]
     sets: Datasets
     released: Mapping[str, Weights] = field(default_factory=dict)
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     def needed(self, cells: list[Cell]) -> list[str]:
         """Return the keys of the stages that these cells' scores read."""
@@ -118,6 +121,7 @@ class _Combination:
     Attributes:
         reason: why they cannot be run, or ``None``.
         status: status that they end in then.
+        planned: whether their stages are known; also of data that are elsewhere.
         random: whether the network draws as it answers.
         modules: reference → digest of the modules in play.
         params: role → resolved parameters.
@@ -125,6 +129,7 @@ class _Combination:
 
     reason: str | None
     status: Status
+    planned: bool
     random: bool
     modules: Mapping[str, str]
     params: Mapping[str, Mapping[str, Value]]
@@ -151,7 +156,7 @@ class _Planner:
         self.released: dict[str, Weights] = {}
         self._combinations: dict[tuple[str, ...], _Combination] = {}
         self._conflicts: dict[tuple[str, ...], str | None] = {}
-        self._missing: dict[str, str | None] = {}
+        self._data: dict[str, tuple[bool, str | None]] = {}
         self._judge = {"judge": judge_digest(), "method": METHOD}
 
     def plan(self) -> Plan:
@@ -187,7 +192,15 @@ class _Planner:
             frozenset(self.approximate),
             self.sets,
             self.released,
+            {one.name: said for one in self.benchmark.matrices if (said := self._shared(one))},
         )
+
+    def _shared(self, matrix: Matrix) -> str:
+        """Return what of a matrix's data is in two splits."""
+        names = dict.fromkeys(entry.name for entry in matrix.data.values())
+        found = {name: said for name in names if (said := self.sets.shared(name))}
+        several = len(names) > 1
+        return "; ".join(f"{name}: {said}" if several else said for name, said in found.items())
 
     def _cells(self, matrix: Matrix, entries: ResolvedMatrix) -> Iterator[Cell]:
         ensembles = [Ensemble(name, members) for name, members in matrix.ensembles.items()]
@@ -246,7 +259,7 @@ class _Planner:
         lender = batch.lender(s.defense)
         info = replace(self._info(s, batch), attack=f"{batch.label}@{lender}", made_against=lender)
         shared = self._borrowed_combination(s, info, batch)
-        if shared.reason is not None or not self._in_only(info):
+        if not shared.planned or not self._in_only(info):
             return
         stages, own = self.builder.borrow(s, batch)
         yield Cell(
@@ -255,6 +268,8 @@ class _Planner:
             digest([self._judge, info.to_json(), stages]),
             stages,
             own,
+            reason=shared.reason,
+            status=shared.status,
             random=shared.random,
             modules=shared.modules,
             params=shared.params,
@@ -272,6 +287,7 @@ class _Planner:
             self._combinations[identity] = replace(
                 each[0],
                 reason=next((one.reason for one in each if one.reason), None),
+                planned=all(one.planned for one in each),
                 modules={module.ref: module.digest for module in modules},
                 params=params,
             )
@@ -320,12 +336,12 @@ class _Planner:
     def _attack_cell(self, s: CellSetting, info: CellInfo) -> Cell:
         shared = self._combination_of(s)
         stages, own = CellStages({}, frozenset())
-        if shared.reason is None:
+        if shared.planned:
             stages, own = self.builder.build(s)
         return Cell(
             cell_id(info, s.budget),
             info,
-            digest([self._judge, info.to_json(), shared.reason or stages]),
+            digest([self._judge, info.to_json(), stages if shared.planned else shared.reason]),
             stages,
             own,
             reason=shared.reason,
@@ -352,13 +368,16 @@ class _Planner:
         reason = next(filter(None, conflicts), None) or find_exclusion(s) or find_unmet(s)
         modules = involved_modules(s.victim, s.defense, s.attacker, s.surrogate)
         status: Status = "not_applicable"
-        if reason is None and (reason := self._missing_data(s.matrix)):
-            status = "missing"
+        planned = reason is None
+        if planned:
+            planned, reason = self._find_data(s.matrix)
+            status = "missing" if reason else status
         roles = {"victim": s.victim, "defense": s.defense, "attack": s.attacker}
         return _Combination(
             reason=reason,
             status=status,
-            random=reason is None and s.random,
+            planned=planned,
+            random=planned and s.random,
             modules={module.ref: module.digest for module in modules},
             params={role: entry.params for role, entry in roles.items()},
         )
@@ -370,17 +389,24 @@ class _Planner:
             self._conflicts[refs] = find_conflict(modules)
         return self._conflicts[refs]
 
-    def _missing_data(self, matrix: Matrix) -> str | None:
-        """Return why the matrix's data are missing: it cannot run, yet its cells are planned."""
-        if matrix.name not in self._missing:
-            self._missing[matrix.name] = None
+    def _find_data(self, matrix: Matrix) -> tuple[bool, str | None]:
+        """Return whether the keys of a matrix's data are known, and why they are missing, if so.
+
+        Cells are planned without data, and, where their digest is committed, with their stages, so
+        that results of another machine are found.
+        """
+        if matrix.name not in self._data:
+            known, reason = False, None
             try:
                 self.builder.add_data(matrix)
+                known = True
+                for entry in matrix.data.values():
+                    self.sets.check_here(entry.name)
             except DataMissing as error:
                 # pages publish the reason: no folder of this machine belongs there
-                text = str(error).replace(str(self.sets.root), "the data folder")
-                self._missing[matrix.name] = text
-        return self._missing[matrix.name]
+                reason = str(error).replace(str(self.sets.root), "the data folder")
+            self._data[matrix.name] = known, reason
+        return self._data[matrix.name]
 
 
 def cell_id(info: CellInfo, budget: CellBudget) -> str:

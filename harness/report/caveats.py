@@ -68,6 +68,10 @@ def _thin(row: Row, table: Table) -> str:
     return f"the matrix lacks a {' and a '.join(table.thin)}" if table.thin else ""
 
 
+def _shared(row: Row, table: Table) -> str:
+    return table.shared
+
+
 @dataclass(frozen=True)
 class Kind:
     """Row of the table of caveats.
@@ -98,6 +102,9 @@ CAVEATS: dict[str, Kind] = {
     "stale": Kind(_stale, True, "A module, its data or the judge has changed since."),
     "self-reported": Kind(_not_contained, True, "Some cells ran outside containers."),
     "thin": Kind(_thin, True, "The matrix lacks a kind of attack."),
+    "shared examples": Kind(
+        _shared, True, "The data have pictures, or groups, that are in two splits."
+    ),
     "tie": Kind(_tie, False, "The places of a defence are a range: no test tells these apart."),
 }
 """THE table of caveats: name, as pages print it → when it applies, and what it means. Page,

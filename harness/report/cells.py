@@ -108,6 +108,7 @@ class CellRow:
         derived: whether the cell is an ensemble, judged from its members.
         approximate: whether the attacker meets an approximate gradient of the defence.
         thin: kinds of attacks that the matrix lacks.
+        shared: what of its data is in two splits, as a sentence; or empty.
         limits: fields of the budget.
         checks: module → whether it passed ``gauntlet check``, of the record's modules.
         record: the record that counts, if any.
@@ -141,6 +142,7 @@ class CellRow:
     derived: bool
     approximate: bool
     thin: tuple[str, ...]
+    shared: str
     limits: Mapping[str, Any]
     checks: Mapping[str, RecordedCheck]
     record: Record | None
@@ -213,6 +215,7 @@ def _cell_row(row: Mapping[str, Any]) -> CellRow:
         derived=bool(row["ensemble"]),
         approximate=bool(row.get("approximate", False)),
         thin=tuple(row.get("thin") or ()),
+        shared=_optional(row.get("shared")) or "",
         limits=row["budget"] if isinstance(row["budget"], Mapping) else {},
         checks=row.get("checks") or {},
         record=row["record"] if isinstance(row["record"], Record) else None,

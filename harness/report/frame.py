@@ -116,6 +116,7 @@ def row(
         # an attacker without the defended network uses no gradient of the defence
         "approximate": approximate and access == "victim",
         "thin": plan.thin.get(info.matrix, ()) if plan else (),
+        "shared": plan.shared.get(info.matrix, "") if plan else "",
         "checks": {} if record is None else module_checks(record, checks),
         "record": record,
         "replications": replicated,

@@ -98,6 +98,7 @@ def _table(
         examples=next((outcome.size for outcome in decoded.values()), None),
         measured=max((_finished(row) for row in planned), default="") or None,
         thin=first.thin,
+        shared=first.shared,
     )
     return with_caveats(table)
 

@@ -290,6 +290,7 @@ class Table:
         examples: number of examples that were judged.
         measured: ISO time of the newest result.
         thin: kinds of attacks that the matrix lacks.
+        shared: what of its data is in two splits, as a sentence; or empty.
     """
 
     benchmark: str
@@ -311,6 +312,7 @@ class Table:
     examples: int | None
     measured: str | None
     thin: tuple[str, ...]
+    shared: str
 
     @property
     def aimless(self) -> bool:

@@ -204,7 +204,10 @@ class Scheduler:
     def _plan_run(self, cells: list[Cell], wanted: dict[str, Stage]) -> None:
         """Fill the ready set, and rule out the stages that read an earlier run's failure."""
         self._total = len(wanted)
-        waits = {cell.id: {*cell.stages.values(), *cell.members} for cell in cells}
+        waits = {
+            cell.id: {*(() if cell.reason else cell.stages.values()), *cell.members}
+            for cell in cells
+        }
         self._ready = ReadySet(wanted, rank, waits)
         self._readers.update(read for stage in wanted.values() for read in stage.reads())
         stored = {read: self.store.receipt(read) for read in self._readers.keys() - wanted.keys()}
@@ -386,5 +389,11 @@ def rank(stage: Stage) -> tuple[int, str]:
 
 
 def score_inputs(cells: list[Cell]) -> list[str]:
-    """Return the keys of the stages that these cells' scores read."""
-    return [k for cell in cells for role, k in cell.stages.items() if role not in PROVENANCE_ONLY]
+    """Return the keys of the stages that these cells' scores read; what cannot run reads none."""
+    return [
+        key
+        for cell in cells
+        if cell.reason is None
+        for role, key in cell.stages.items()
+        if role not in PROVENANCE_ONLY
+    ]

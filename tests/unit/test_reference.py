@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.config.benchmark import benchmark_schema
+from harness.config.dataset import dataset_schema
 from harness.config.manifest import manifest_schema
 from harness.config.threat import THREATS
 from harness.report.cells import STATUSES
@@ -17,7 +18,11 @@ SPEC = importlib.util.spec_from_file_location("docs", ROOT / "ci" / "docs.py")
 docs = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(docs)
 
-SCHEMAS = {"manifest": manifest_schema(), "benchmark": benchmark_schema()}
+SCHEMAS = {
+    "manifest": manifest_schema(),
+    "benchmark": benchmark_schema(),
+    "dataset": dataset_schema(),
+}
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -90,6 +95,7 @@ def test_a_page_mentions_everything_of_its_kind(name):
     text = docs.MADE[name]()
     known = {
         "benchmark.md": [at.rpartition(".")[2] for at, _, _ in properties(SCHEMAS["benchmark"])],
+        "dataset.md": [at.rpartition(".")[2] for at, _, _ in properties(SCHEMAS["dataset"])],
         "manifest.md": [at.rpartition(".")[2] for at, _, _ in properties(SCHEMAS["manifest"])],
         "hooks.md": [hook for hooks in docs.hooks.argument_names().values() for hook in hooks],
         "statuses.md": list(STATUSES),

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from harness.config.benchmark import benchmark_schema
+from harness.config.dataset import FOLDER, dataset_schema
 from harness.config.manifest import manifest_schema
 from harness.config.strict_yaml import Ratio, parse
 from tests.support.benchmark_files import BUDGETS, DATA, QUICK, matrix_with, write
+
+ROOT = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -20,7 +23,7 @@ def faults(value: object, schema: dict, root: dict, at: str = "$") -> list[str]:
     known = {"$ref", "$defs", "$schema", "anyOf", "const", "enum", "type", "pattern", "required"}
     known |= {"properties", "additionalProperties", "patternProperties", "propertyNames", "items"}
     known |= {"title", "description", "default", "minItems", "minimum", "maximum"}
-    known |= {"exclusiveMinimum"}
+    known |= {"exclusiveMinimum", "maxItems"}
     assert set(schema) <= known, f"{at}: the checker does not know {set(schema) - known}"
     if "$ref" in schema:
         return faults(value, root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root, at)
@@ -44,6 +47,8 @@ def faults(value: object, schema: dict, root: dict, at: str = "$") -> list[str]:
     if isinstance(value, list):
         if len(value) < schema.get("minItems", 0):
             found.append(f"{at}: too few")
+        if len(value) > schema.get("maxItems", len(value)):
+            found.append(f"{at}: too many")
         for i, item in enumerate(value):
             found += faults(item, schema.get("items", {}), root, f"{at}[{i}]")
     if isinstance(value, dict):
@@ -113,6 +118,14 @@ gradients: exact
     data = as_an_editor_sees_it(parse(Path("m.yaml")).document.data)
     schema = manifest_schema()
     assert faults(data, schema, schema) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / FOLDER).glob("*.yaml")), ids=lambda p: p.stem)
+def test_each_data_set_satisfies_the_schema_for_editors(path):
+    data = as_an_editor_sees_it(parse(path).document.data)
+    schema = dataset_schema()
+    assert faults(data, schema, schema) == []
+    assert faults({**data, "split": {}}, schema, schema) == ["$: split is unknown"]
 
 
 def test_the_schema_for_editors():

@@ -13,7 +13,9 @@ Boxes and groups are parts of ``data`` and ``slice`` (``host_stages.JUDGED``).
 """
 
 
-@pytest.mark.parametrize("name", [path.parent.name for path in ROOT.glob("benchmarks/*/*.yaml")])
+@pytest.mark.parametrize(
+    "name", [path.parent.name for path in ROOT.glob("benchmarks/*/benchmark.yaml")]
+)
 def test_no_module_is_granted_boxes_groups_or_a_whole_data_set(name, tmp_path):
     workspace = Workspace(ROOT, tmp_path)
     graph = workspace.plan(workspace.benchmark(name)).graph

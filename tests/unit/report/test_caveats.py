@@ -33,6 +33,11 @@ def test_a_clear_result_in_containers_needs_no_caveat():
         ("stale", replace(CONTAINED, stale=True), "9 stale records"),
         ("thin", with_column("thin", ("query attack",)), "the matrix lacks a query attack"),
         (
+            "shared examples",
+            with_column("shared", "3 test pictures are also in train"),
+            "3 test pictures are also in train",
+        ),
+        (
             "approximate gradient",
             with_column("approximate", True),
             "a better attack may lower this",

@@ -27,6 +27,7 @@ def places(tmp_path_factory):
     """Return place → its text."""
     frame = synthetic.frame(SUITE)
     frame["thin"] = [("query attack",)] * len(frame)
+    frame["shared"] = "3 test pictures are also in train"
     frame["approximate"] = frame.defense.str.startswith("strong")
     (table,) = tables(frame)
     site = build(frame, tmp_path_factory.mktemp("caveats") / "site").parent

@@ -1,0 +1,99 @@
+"""Data that are on another machine: the same keys and cells, which are missing to run here."""
+
+import json
+import shutil
+
+import pytest
+from rich.console import Console
+
+from harness.commands.data import write_digests
+from harness.datasets import read
+from harness.datasets.digests import read_digest
+from tests.support.errors import raises_error
+from tests.support.own_data import class_folders, describe
+from tests.support.sources import write_folder
+from tests.support.workspaces import Checkout, matrix
+
+OWN = matrix(data={"student": "own"}, eval_subset={"examples": 6, "batch": 6}, borrow="all")
+PICTURE = {"channels": 1, "size": 8}
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """Return a checkout with a set of its own, stored and with its digest committed."""
+    found = Checkout(tmp_path / "checkout")
+    describe(found.root / "benchmarks" / "data", picture=PICTURE, splits={"val": 0.2})
+    source = write_folder(tmp_path / "source", class_folders({"train": 10, "test": 4}))
+    fetch(found, source)
+    write_digests(found.workspace(), "own", Console(quiet=True))
+    return found
+
+
+def fetch(checkout, source):
+    manifest = checkout.workspace().datasets.get("own").manifest
+    read.fetch(manifest, checkout.workspace().data, source)
+
+
+def leave(checkout):
+    """Leave the data behind, as a fresh clone does."""
+    shutil.rmtree(checkout.workspace().data)
+
+
+def keys(plan):
+    return {cell.id: (cell.key, dict(cell.stages)) for cell in plan.cells.values()}
+
+
+def test_keys_are_equal_with_and_without_the_data(checkout):
+    here = checkout.plan(OWN)
+    assert {cell.reason for cell in here.cells.values()} == {None}
+    leave(checkout)
+    elsewhere = checkout.plan(OWN)
+    assert keys(elsewhere) == keys(here)
+    assert {cell.status for cell in elsewhere.cells.values()} == {"missing"}
+    (reason,) = {cell.reason for cell in elsewhere.cells.values()}
+    assert "is not in the data folder; run `gauntlet data fetch own`" in reason
+
+
+def test_without_a_digest_cells_have_no_stages(checkout):
+    leave(checkout)
+    shutil.rmtree(checkout.workspace().digests)
+    (cell,) = checkout.plan(OWN).cells.values()
+    assert (cell.status, cell.stages) == ("missing", {})
+
+
+def test_a_run_here_records_them_as_missing_and_a_result_of_elsewhere_counts(checkout):
+    benchmark = checkout.benchmark(OWN)
+    shutil.move(checkout.workspace().data, checkout.root / "aside")
+    assert checkout.run(benchmark).tally.stages == 0
+    (record,) = checkout.records().values()
+    assert (record.status, record.by) == ("missing", "harness")
+    shutil.move(checkout.root / "aside", checkout.workspace().data)
+    assert checkout.run(benchmark).tally.stages > 0
+    leave(checkout)
+    (cell,) = checkout.plan(OWN).cells.values()
+    (record,) = checkout.records().values()
+    assert (record.key, record.status) == (cell.key, "ok")
+    assert "1 of 1 cells recorded, 0 to do" in checkout.gauntlet("plan", "b").stdout
+
+
+def test_another_description_does_not_take_the_digest(checkout):
+    leave(checkout)
+    describe(checkout.root / "benchmarks" / "data", picture=PICTURE, splits={"val": 0.4})
+    assert checkout.workspace().datasets.committed("own") is None
+
+
+def test_another_copy_counts_itself_and_is_named(checkout, tmp_path):
+    here = checkout.plan(OWN)
+    assert checkout.workspace().datasets.note("own") == ""
+    fetch(checkout, write_folder(tmp_path / "other", class_folders({"train": 11, "test": 4})))
+    assert keys(checkout.plan(OWN)) != keys(here)
+    assert checkout.workspace().datasets.note("own") == "not the copy of the committed digest"
+
+
+def test_a_damaged_digest_is_named(tmp_path):
+    (tmp_path / "own.json").write_text("{")
+    with raises_error("data-digest-damaged", where=tmp_path / "own.json"):
+        read_digest("own", tmp_path)
+    (tmp_path / "own.json").write_text(json.dumps({"reading": ""}))
+    with raises_error("data-digest-lacks-fields", where=tmp_path / "own.json"):
+        read_digest("own", tmp_path)
