@@ -13,7 +13,6 @@ from harness.config.dataset_layouts import LABELLED, TASKS_OF_LAYOUT, LayoutEntr
 from harness.config.field_types import (
     AnyValue,
     Count,
-    Fraction,
     Line,
     Name,
     NonEmpty,
@@ -32,7 +31,22 @@ MOST = 4096
 """Largest side of a stored picture."""
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Share: TypeAlias = Annotated[Fraction | Count, Field(union_mode="left_to_right")]
+
+
+def _share(found: object) -> float | int:
+    share = isinstance(found, float) and 0 < found < 1
+    if isinstance(found, int | float) and (share or (type(found) is int and found >= 1)):
+        return found
+    what = f"expected a share below 1, or a number of examples, found {quote(found)}"
+    raise field_error(what, "write for example 0.1, or 20")
+
+
+Share: TypeAlias = Annotated[
+    float | int,
+    PlainValidator(_share),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
+]
+"""Share of the examples of each class, below 1; or their number."""
 Side: TypeAlias = Annotated[int, Field(ge=1, le=MOST)]
 
 
@@ -238,6 +252,9 @@ class DatasetManifest(Strict):
         if self.compare is not None and self.task != "ranking":
             what = f"means nothing for task: {self.task}"
             yield Problem(("compare",), what, "remove it; it is for ranking")
+        if self.picture is not None and self.picture.crop and self.task != "classification":
+            what = f"means nothing for task: {self.task}"
+            yield Problem(("picture", "crop"), what, "remove it, or give resize")
         shares = [self.splits.val or 0, self.splits.test or 0]
         if sum(share for share in shares if isinstance(share, float)) >= 1:
             yield Problem(("splits",), "shares leave nothing to train on", "give smaller ones")

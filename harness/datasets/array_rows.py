@@ -19,6 +19,9 @@ from harness.datasets.walk import picture_form
 
 Values = NDArray[Any]
 
+MOST_CLASSES = 1 << 16
+"""Most classes that are counted by their labels, where the data set's file does not name them."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -127,7 +130,8 @@ def _classes(source: Source, labels: list[Values], label_from: int) -> tuple[str
         return source.manifest.classes
     count = source.manifest.class_count
     if count is None:
-        count = max(_range(y)[1] for y in labels) + 1 - label_from
+        top = max(_range(y)[1] for y in labels) + 1 - label_from
+        count = min(top, MOST_CLASSES)  # a damaged label may be any number: it is refused later
     return tuple(str(label_from + label) for label in range(max(1, count)))
 
 

@@ -36,15 +36,15 @@ def read_labels(
     texts = [
         name if number is None else number for number, name in zip(numbers, names, strict=True)
     ]
-    for row, text in enumerate(texts):
-        if text is None:
+    for row, (text, id_) in enumerate(zip(texts, rows.texts("id"), strict=True)):
+        if text is None and id_ is None:  # ids without a label were found when they were joined
             mistakes.add(UserError(rows.where(row), "has no label", "add one, or remove the row"))
     known = frozenset(manifest.classes)
     decimal = sum(text is not None and text not in known and _is_number(text) for text in texts)
     beside = any(
         number is not None is not name for number, name in zip(numbers, names, strict=True)
     )
-    if beside or 2 * decimal > len(texts):
+    if beside or 2 * decimal > sum(text is not None for text in texts):
         return _numbered(rows, texts, label_from, manifest, mistakes)
     if not manifest.classes and decimal:
         for row, text in enumerate(texts):

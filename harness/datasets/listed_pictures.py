@@ -63,7 +63,7 @@ class Places:
         Raises:
             UserError: the row names nothing, or something that is no part of the source.
         """
-        names = [name.removeprefix("./") for fill in self._fills if (name := fill(row))]
+        names = [_plain(name) for fill in self._fills if (name := fill(row))]
         for name in names:
             if re.match(r"/|[A-Za-z]:", name) or "\\" in name or ".." in name.split("/"):
                 what = f"names {name}, which is no path below the source"
@@ -74,6 +74,11 @@ class Places:
         if not names:
             raise UserError(self._rows.where(row), "names no picture", "mend the row")
         return names
+
+
+def _plain(name: str) -> str:
+    """Return a name without parts that mean the folder itself."""
+    return "/".join(part for part in name.split("/") if part != ".") if "./" in name else name
 
 
 def _compile(template: str, rows: Rows) -> Fill:

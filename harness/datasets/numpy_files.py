@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import math
 import mmap
+import re
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,7 +29,7 @@ MAGIC = b"\x93NUMPY"
 PICKLE = b"\x80"
 """First byte of a pickle of protocol 2 or later."""
 _DAMAGE = (ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError,
-           SyntaxError, TypeError, RecursionError, MemoryError, zlib.error,
+           SyntaxError, TypeError, RecursionError, MemoryError, zlib.error, tokenize.TokenError,
            zipfile.BadZipFile)  # fmt: skip
 """What NumPy and zipfile raise for damaged files; RuntimeError: an encrypted member."""
 
@@ -79,7 +81,9 @@ def _one_line(where: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        what = f"is not a whole NumPy file ({one_line(str(error)) or type(error).__name__})"
+        # the parser of headers names an object by its address in memory
+        reason = re.sub(r":? ?<\S+ object at 0x[0-9a-f]+>", "", one_line(str(error)))
+        what = f"is not a whole NumPy file ({reason or type(error).__name__})"
         raise UserError(where, what, "write it anew with numpy.save or numpy.savez") from error
 
 

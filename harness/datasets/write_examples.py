@@ -56,6 +56,9 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
         source.remarks.say(sentence)
     if manifest.compare is None:
         crop = manifest.picture.crop if manifest.picture is not None else None
+        if crop is not None and (len(shape) < 3 or min(shape[1:]) < crop):
+            what = f"has inputs {list(shape)}, of which no square of {crop} pixels can be cut"
+            raise UserError(str(source.folder), what, "give larger pictures, or a smaller crop")
         inputs = shape if crop is None else (shape[0], crop, crop)
         spec = image_spec(manifest.task, found.classes, inputs, found.void, stored=shape)
     else:

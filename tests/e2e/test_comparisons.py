@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from harness import datasets
+from harness.common.keys import ROOT
 from harness.datasets import read
 from harness.datasets.hashing import draws
 from harness.datasets.listing import comparison_lines, flip_lines
@@ -66,6 +67,9 @@ def done(tmp_path_factory):
     source = checkout.root / "source"
     source.mkdir()
     (source / "clean_0.txt").write_text(triplets())
+    food = checkout.root / "benchmarks" / "data" / "food.yaml"
+    food.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "benchmarks" / "data" / "food.yaml", food)
     read.fetch(description("food"), checkout.workspace().data, source)
     budgets = {"budgets": [{"edits": 0.45, "labels": True}], "data": {"student": "food"}}
     slice_ = {"examples": 300, "batch": 64}

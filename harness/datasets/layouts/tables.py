@@ -49,8 +49,8 @@ class _AnyName(Templates):
 def find(layout: Tables, source: Source) -> Found | None:
     """Return the listed examples, in the order of the lists; ``None`` without a list."""
     lists = _find_lists(layout, source)
-    rows = _read_lists(layout, lists, source)
-    if not len(rows):
+    rows = None if lists is None else _read_lists(layout, lists, source)
+    if lists is None or rows is None or not len(rows):
         return None
     labels, classes = read_labels(rows, layout.label_from, source.manifest, source.mistakes)
     examples = _Examples(rows, labels, _groups(layout, rows), source)
@@ -64,8 +64,8 @@ def find(layout: Tables, source: Source) -> Found | None:
     return Found(kept, classes, pictures.read, pictures.files)
 
 
-def _find_lists(layout: Tables, source: Source) -> _Lists:
-    """Find the files of each table, and the names of all others."""
+def _find_lists(layout: Tables, source: Source) -> _Lists | None:
+    """Find the files of each table, and the names of all others; ``None``: not all are there."""
     templates = [
         [Templates([file, f"{file}.gz"], layout, endings=()) for file in table.file]
         for table in layout.tables
@@ -86,11 +86,13 @@ def _find_lists(layout: Tables, source: Source) -> _Lists:
         tables.append(next((some for some in found if some), []))
     joined = [_joins(table) for table in layout.tables]
     have = [table.file[0] for table, some in zip(layout.tables, tables, strict=True) if some]
+    whole = bool(have)
     for table, some, needed in zip(layout.tables, tables, joined, strict=True):
         if have and needed and not some:
             what = f"has no {' or '.join(table.file)}"
             source.mistakes.add(UserError(str(source.folder), what, f"put it beside {have[0]}"))
-    return _Lists(tables, names)
+            whole = False
+    return _Lists(tables, names) if whole else None
 
 
 def _matches(
@@ -114,16 +116,20 @@ def _joins(table: Table) -> bool:
     return "id" in table.fields() or table.file[0].lower().endswith(".mat")
 
 
-def _read_lists(layout: Tables, lists: _Lists, source: Source) -> Rows:
-    """Read all lists; the joined ones are one."""
+def _read_lists(layout: Tables, lists: _Lists, source: Source) -> Rows | None:
+    """Read all lists; the joined ones are one. ``None``: one cannot be read at all."""
     parts: dict[bool, list[Rows]] = {True: [], False: []}
+    whole = True
     for table, found in zip(layout.tables, lists.tables, strict=True):
         for file, match in found:
             is_mat = match.name.lower().endswith(".mat")
             read = read_mat_table if is_mat else read_text_table
             rows = read(file, match, table, layout, source.mistakes)
+            whole = whole and rows is not None
             if rows is not None and len(rows):
                 parts[_joins(table)].append(rows)
+    if not whole:
+        return None
     joined = [join_rows(parts[True], source.mistakes)] if parts[True] else []
     return append_rows([*joined, *parts[False]])
 
@@ -219,7 +225,8 @@ def _find_pictures(
         with source.mistakes.gather():
             name = places.find(row)
             if name is None:
-                absent.append(row)
+                if examples.labels[row] is not None:  # one mistake a row is enough
+                    absent.append(row)
                 continue
             numbers[name]  # named, even if its row is wrong
             if (number := examples.add(row, name)) is not None:

@@ -27,7 +27,7 @@ from tests.support.own_data import CARD, describe
         ({"picture": {"channels": 4}}, "picture.channels", "one of 1 or 3"),
         ({"classes": ["a", "a"]}, "classes", "duplicate entry"),
         ({"splits": {"val": 0.5, "test": 0.5}}, "splits", "nothing to train on"),
-        ({"splits": {"val": 1.5}}, "splits.val", "at most 1"),
+        ({"splits": {"val": 1.5}}, "splits.val", "a share below 1"),
         ({"title": None}, "title", "missing"),
         ({"schema": "dataset/2"}, "schema", "newer"),
     ],

@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from harness.common.errors import UserError
 from harness.datasets import numpy_files
 from harness.datasets.named_files import read_named
 from harness.datasets.source_files import SourceFile
@@ -168,6 +169,8 @@ def refused() -> dict[str, tuple[dict[str, bytes], dict[str, object], str]]:
         "npy-one-hot": ({"y.npy": npy(np.eye(3, dtype=int)[LABELS])}, {}, "y.npy"),
         "npy-float-labels": ({"y.npy": npy(LABELS / 1)}, {}, "y.npy"),
         "npy-negative-label": ({"y.npy": npy(LABELS - 1)}, {}, "y.npy"),
+        "npy-label-of-no-class": ({"y.npy": npy(LABELS + (1 << 60))}, {}, "y.npy"),
+        "npy-bad-header": ({"x.npy": npy(PIXELS).replace(b"(6, 3", b"(6,(3")}, {}, "x.npy"),
         "npy-label-below-first": ({}, {"label_from": 1}, "y.npy"),
         "npy-nan": ({"x.npy": npy(np.full(PIXELS.shape, np.nan))}, {"values": "unit"}, "x.npy"),
         "npy-256": ({"x.npy": npy(PIXELS.astype(int) + 200)}, {}, "x.npy"),
@@ -218,3 +221,9 @@ def test_what_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
 def test_gzip_of_several_members():
     blob = gzip.compress(b"ab") + gzip.compress(b"c") + bytes(10)
     assert read_named(SourceFile("a.gz", "a", None, blob, len(blob))) == b"abc"
+
+
+@pytest.mark.parametrize(("order", "x"), [("nchw", PIXELS), ("nf", PIXELS.reshape(6, 60))])
+def test_what_is_too_small_for_the_crop_is_one_line(order, x, tmp_path):
+    with pytest.raises(UserError, match="of which no square of 8 pixels can be cut"):
+        own(tmp_path, {"x.npy": npy(x), "y.npy": npy(LABELS)}, {"crop": 8}, order=order)

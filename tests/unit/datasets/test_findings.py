@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from harness import datasets
 from harness.commands import data as command
 from harness.datasets.findings import find_duplicates, inspect_arrays
 from harness.workspace import Workspace
 from tests.support.small_images import idx_files, image_files
-from tests.support.sources import fetch, manifest, write_folder
+from tests.support.sources import DATA, all_sets, fetch, manifest, write_folder
 
 
 def fetched(files, tmp_path, name: str = "cifar10") -> tuple[dict, str]:
@@ -21,6 +21,7 @@ def fetched(files, tmp_path, name: str = "cifar10") -> tuple[dict, str]:
     said = io.StringIO()
     workspace = Workspace(tmp_path, tmp_path / "home")
     source = write_folder(tmp_path / "source", files)
+    shutil.copytree(DATA, tmp_path / "benchmarks" / "data")
     command.fetch(workspace, name, source, Console(file=said, width=400))
     return manifest(workspace.data, name), said.getvalue()
 
@@ -28,9 +29,9 @@ def fetched(files, tmp_path, name: str = "cifar10") -> tuple[dict, str]:
 def test_clean_sets_say_nothing(tmp_path):
     record, said = fetched(image_files("cifar10", "png"), tmp_path)
     assert record["findings"]["duplicates"] == []
-    assert record["findings"]["missing_classes"] == {"train": [], "test": []}
-    assert record["note"] == ""
-    assert "=" not in said
+    assert record["findings"]["missing_classes"] == {"train": [], "val": [], "test": []}
+    assert record["note"].startswith("not the published set: 10 of 45,000 train examples")
+    assert " = " not in said
 
 
 def test_duplicates_within_and_across_splits_are_named(tmp_path):
@@ -54,7 +55,7 @@ def test_a_class_without_test_images_is_named(tmp_path):
     files = image_files("cifar10", "png")
     del files["test/3/0003.png"]
     record, said = fetched(files, tmp_path)
-    assert record["findings"]["missing_classes"] == {"train": [], "test": ["cat"]}
+    assert record["findings"]["missing_classes"] == {"train": [], "val": [], "test": ["cat"]}
     assert "note: no test example of cat" in said
 
 
@@ -83,10 +84,10 @@ def test_class_maps_are_counted_by_pixel(tmp_path):
 def test_findings_do_not_change_the_digest(tmp_path):
     files = image_files("cifar10", "png")
     fetch("cifar10", tmp_path / "a", write_folder(tmp_path / "source", files))
-    before = datasets.digest("cifar10", tmp_path / "a")
+    before = all_sets(tmp_path / "a").key_digest("cifar10")
     path = tmp_path / "a" / "cifar10" / "manifest.json"
     path.write_text(path.read_text().replace('"findings"', '"others"'))
-    assert datasets.digest("cifar10", tmp_path / "a") == before
+    assert all_sets(tmp_path / "a").key_digest("cifar10") == before
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -98,4 +99,4 @@ def test_remarks_on_pictures_reach_the_note(suffix, tmp_path):
     files = image_files("cifar10", suffix) | {"train/cat/x.png": buffer.getvalue()}
     record, _ = fetched(files, tmp_path)
     assert "partly transparent pictures, laid on white: 1" in record["note"]
-    assert ("from JPEG" in record["note"]) == (suffix == "jpg")
+    assert ("stored with loss" in record["note"]) == (suffix == "jpg")

@@ -164,3 +164,8 @@ def test_a_mistake_in_a_layout_of_arrays_is_one_line(layout, place, words, tmp_p
     (line,) = str(caught.value).splitlines()
     assert f": layouts[0].{place}:" in line, line
     assert words in line, line
+
+
+def test_class_maps_cannot_be_cropped(tmp_path):
+    with pytest.raises(UserErrors, match=r"picture\.crop: means nothing for task: segmentation"):
+        describe(tmp_path, task="segmentation", layouts=[{"label_maps": MAPS}], picture={"crop": 8})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,39 +17,41 @@ from tests.support.small_images import (
     idx_files,
     image_files,
 )
-from tests.support.sources import fetch, manifest, write_folder
+from tests.support.sources import all_sets, fetch, manifest, write_folder
 
-FETCHED = [name for name, dataset in datasets.DATASETS.items() if not dataset.bundled]
+FETCHED = [data.name for data in all_sets(Path("/nowhere")) if data.manifest is not None]
 
 
 @pytest.mark.parametrize("name", FETCHED)
 def test_not_fetched_says_how_to_fetch(name, tmp_path):
-    place = datasets.cache_entry(name).name  # of two that lie together, fetching one serves both
-    for act in (datasets.load, datasets.digest):
-        with raises_error("set-not-fetched", where=f"data set {place}", place=place) as caught:
-            act(name, tmp_path)
-        assert isinstance(caught.value, DataMissing)
+    with raises_error("set-not-fetched", where=f"data set {name}", place=name) as caught:
+        datasets.load(name, tmp_path)
+    assert isinstance(caught.value, DataMissing)
+
+
+def digest(root):
+    return all_sets(root).key_digest("fashion-mnist")
 
 
 def test_fetching_again_replaces_and_changes_the_digest(tmp_path):
     root = tmp_path / "root"
     fetch("fashion-mnist", root, write_folder(tmp_path / "a", idx_files()))
-    before = datasets.digest("fashion-mnist", root)
+    before = digest(root)
     files = image_files("fashion-mnist", "png")
     fetch("fashion-mnist", root, write_folder(tmp_path / "b", files))
-    assert datasets.digest("fashion-mnist", root) != before
+    assert digest(root) != before
     fetch("fashion-mnist", root, tmp_path / "a")
-    assert datasets.digest("fashion-mnist", root) == before
+    assert digest(root) == before
 
 
 def test_failed_fetch_keeps_what_was_there(tmp_path):
     root = tmp_path / "root"
     fetch("fashion-mnist", root, write_folder(tmp_path / "a", idx_files()))
-    before = datasets.digest("fashion-mnist", root)
+    before = digest(root)
     (tmp_path / "b").mkdir()
     with raises_error("fashion-nowhere", where="<tmp>/b"):
         fetch("fashion-mnist", root, tmp_path / "b")
-    assert datasets.digest("fashion-mnist", root) == before
+    assert digest(root) == before
 
 
 def test_what_was_fetched_in_the_past_stays_valid(tmp_path):
@@ -56,17 +59,17 @@ def test_what_was_fetched_in_the_past_stays_valid(tmp_path):
     fetch("fashion-mnist", tmp_path, write_folder(tmp_path / "source", idx_files()))
     before = arrays_digest(datasets.load("fashion-mnist", tmp_path))
     folder = tmp_path / "fashion-mnist"
+    spec = manifest(tmp_path, "fashion-mnist")["spec"]
     sums = {}
-    for name in ("train_x", "train_y", "test_x", "test_y"):
-        array = np.load(folder / f"{name}.npy")
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        sums[name] = hashlib.sha256((folder / f"{name}.npy").read_bytes()).hexdigest()
-    whole = hashlib.sha256(json.dumps(sums, sort_keys=True).encode()).hexdigest()
-    record = {"name": "fashion-mnist", "version": 1, "arrays": sums, "sha256": whole}
+    for part in ("train", "val", "test"):
+        for name in ("x", "y", "ids"):
+            path = folder / f"{part}_{name}.npy"
+            np.save(path, np.load(path), allow_pickle=False)
+            sums[path.stem] = hashlib.sha256(path.read_bytes()).hexdigest()
+    whole = hashlib.sha256(json.dumps([spec, sums], sort_keys=True).encode()).hexdigest()
+    record = {"name": "fashion-mnist", "version": 2, "spec": spec, "arrays": sums, "sha256": whole}
     (folder / "manifest.json").write_text(json.dumps(record))
     assert arrays_digest(datasets.load("fashion-mnist", tmp_path)) == before
-    text = json.dumps(["fashion-mnist", 1, whole])
-    assert datasets.digest("fashion-mnist", tmp_path) == hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
