@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from harness.common.errors import UserError
-from harness.config.dataset_layouts import LABELLED, TASKS_OF_LAYOUT, LayoutEntry, Part
+from harness.config.dataset_fields import Part
+from harness.config.dataset_layouts import LABELLED, TASKS_OF_LAYOUT, LayoutEntry
 from harness.config.field_types import (
     AnyValue,
     Count,

@@ -1,159 +1,31 @@
-"""Layouts of data sets: where a source folder has its examples, and what their names say.
-
-A *template* is a path below the source with fields in braces: ``{split}/{class}/{name}.png``. A
-field stands for one folder or a part of a name. ``split``, ``class`` and ``name`` have a meaning;
-others may be used in ``group`` and ``pictures``, and ``{}`` stands for anything.
-"""
+"""Layouts of data sets: where a source folder has its examples, and what their names say."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import Field
 
-from harness.config.field_types import Count, List, NonEmpty, NonEmptySet, Task
-from harness.config.file_model import Problem, Strict, field_error
-from harness.config.strict_yaml import quote
-
-Part: TypeAlias = Literal["train", "val", "test"]
-PARTS: tuple[Part, ...] = ("train", "val", "test")
-
-_FIELD = re.compile(r"\{([A-Za-z_]*)\}")
-PICTURE_FIELD = re.compile(r"\{([A-Za-z][A-Za-z_0-9]*)(?::0([1-9]))?\}")
-"""Field of a picture's place: its name, and the digits of a number."""
-
-BOX, SIZE = {"x1", "y1", "x2", "y2"}, {"width", "height"}
-"""Columns of a box, and of the picture that it counts in."""
-
-
-def template_fields(template: str) -> list[str]:
-    """Return the names of a template's fields; ``""`` stands for ``{}``.
-
-    >>> template_fields("{split}/{class}/{}.png")
-    ['split', 'class', '']
-    """
-    return _FIELD.findall(template)
-
-
-def _template(text: str) -> str:
-    rest = _FIELD.sub("", text)
-    if text.startswith("/") or ".." in text.split("/") or re.search(r"[{}\\]", rest):
-        what = f"expected a path below the source with fields in braces, found {quote(text)}"
-        raise field_error(what, "write for example {split}/{class}/{name}.png")
-    return text
-
-
-def picture_fields(template: str) -> list[str]:
-    """Return the names of the fields of a picture's place.
-
-    >>> picture_fields("jpg/image_{id:05}.jpg")
-    ['id']
-    """
-    return [name for name, _ in PICTURE_FIELD.findall(template)]
-
-
-def _templates(found: object) -> tuple[str, ...]:
-    texts = _texts(found)
-    if not texts:
-        raise field_error("expected a path below the source, found []", "add one")
-    return tuple(_template(text) for text in texts)
-
-
-def _picture_paths(found: object) -> tuple[str, ...]:
-    texts = _texts(found)
-    _templates([PICTURE_FIELD.sub(r"{\1}", text) for text in texts])
-    return texts
-
-
-def _texts(found: object) -> tuple[str, ...]:
-    listed = found if isinstance(found, list | tuple) else [found]
-    if not all(isinstance(one, str | int) and not isinstance(one, bool) for one in listed):
-        raise field_error(f"expected texts, found {quote(found)}", "write a text or a list of them")
-    return tuple(str(one) for one in listed)
-
-
-def _number(found: object) -> object:
-    return int(found) if isinstance(found, str) and re.fullmatch(r"-?[0-9]{1,9}", found) else found
-
-
-def _column(found: object) -> str | int:
-    if isinstance(found, str) or (type(found) is int and found >= 1):
-        return found
-    what = f"expected a heading or the number of a column, found {quote(found)}"
-    raise field_error(what, "count columns from 1")
-
-
-def _void(found: object) -> tuple[int, ...] | None:
-    if found == "others" or found is None:
-        return None
-    if isinstance(found, list | tuple) and all(
-        type(one) is int and 0 <= one < 256 for one in found
-    ):
-        return tuple(found)
-    what = f"expected values of 0 to 255 or others, found {quote(found)}"
-    raise field_error(what, "write for example [11]")
-
-
-MOST_MAP_CLASSES = 254
-"""Most classes of class maps: 255 is for pixels without one, 254 may be an output for void."""
-
-_TEXT_OR_NUMBER = {"type": ["string", "integer"]}
-Template: TypeAlias = Annotated[str, AfterValidator(_template)]
-Texts: TypeAlias = Annotated[
-    tuple[str, ...],
-    PlainValidator(_texts),
-    WithJsonSchema({"anyOf": [_TEXT_OR_NUMBER, {"type": "array", "items": _TEXT_OR_NUMBER}]}),
-]
-NumberKey: TypeAlias = Annotated[int, BeforeValidator(_number)]
-"""Whole number as a key, which the YAML reader returns as text."""
-Byte: TypeAlias = Annotated[NumberKey, Field(ge=0, le=255)]
-_TEXTS = WithJsonSchema(
-    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+from harness.config.dataset_comparisons import Comparisons, RankedFeatures
+from harness.config.dataset_fields import (
+    BOX,
+    MOST_MAP_CLASSES,
+    SIZE,
+    Byte,
+    Column,
+    Layout,
+    Part,
+    PicturePaths,
+    Template,
+    Templates,
+    Void,
+    only_own_splits,
+    picture_fields,
+    template_fields,
 )
-Templates: TypeAlias = Annotated[tuple[str, ...], PlainValidator(_templates), _TEXTS]
-PicturePaths: TypeAlias = Annotated[tuple[str, ...], PlainValidator(_picture_paths), _TEXTS]
-Column: TypeAlias = Annotated[str | int, PlainValidator(_column), WithJsonSchema(_TEXT_OR_NUMBER)]
-Void: TypeAlias = Annotated[
-    tuple[int, ...] | None,
-    PlainValidator(_void),
-    WithJsonSchema(
-        {"anyOf": [{"const": "others"}, {"type": "array", "items": {"type": "integer"}}]}
-    ),
-]
-"""Values without a class; ``None``: all that have no name."""
-
-
-class Layout(Strict):
-    """Part that all layouts share."""
-
-    below: List[str] = Field(
-        default=(),
-        description="Folders that may lie around everything in the source, such as "
-        "`[CUB_200_2011]`: copies differ. Default: none.",
-    )
-    parts: dict[Part, Texts] = Field(
-        default_factory=dict,
-        description="Split → what the source calls it, in `{split}` or a column `split`, for "
-        "example `{train: [Training], test: [Test, Extra]}`. Default: `train`, `val` and `test`.",
-    )
-    ignore: List[Template] = Field(
-        default=(),
-        description="Templates of pictures that belong to the set and are no examples. Of others "
-        "that the layout does not name, a note gives the number. Default: none.",
-    )
-
-    def part_names(self) -> Mapping[Part, tuple[str, ...]]:
-        """Return what the source calls each split."""
-        return self.parts or {part: (part,) for part in PARTS}
-
-    def split_of(self, text: str) -> Part | None:
-        """Return the split that the source calls so, in any case; ``None`` if it names none."""
-        for part, texts in self.part_names().items():
-            if text.lower() in (known.lower() for known in texts):
-                return part
-        return None
+from harness.config.field_types import NonEmpty, Task
+from harness.config.file_model import Problem, Strict
 
 
 class ClassFolders(Layout):
@@ -328,7 +200,7 @@ class ArrayFiles(Layout):
 
     def problems(self) -> Iterator[Problem]:
         """Check that there are files, and that nothing else says what splits are."""
-        yield from _only_own_splits(self)
+        yield from only_own_splits(self)
         if not self.files:
             yield Problem(("files",), "expected the files of a split, found none", "add them")
 
@@ -363,106 +235,7 @@ class Torchvision(Layout):
 
     def problems(self) -> Iterator[Problem]:
         """Check that nothing else says what splits are."""
-        yield from _only_own_splits(self)
-
-
-def _only_own_splits(layout: Layout) -> Iterator[Problem]:
-    for key in ("parts", "ignore"):
-        if getattr(layout, key):
-            yield Problem((key,), "means nothing in this layout", "remove it")
-
-
-PAIR, TRIPLET = {"u", "v"}, {"a", "p", "q"}
-"""Columns of the items of a comparison."""
-
-
-class Comparisons(Layout):
-    """Lists of pairs or triplets, with items as pictures or as numbers."""
-
-    columns: NonEmptySet[
-        Literal["u", "v", "a", "p", "q", "label", "attribute", "pair", "strength", "weight"]
-    ] = Field(
-        description="Columns in order: items `u` and `v` of a pair, or `a`, `p` and `q` of a "
-        "triplet (`a` is nearer to `p` than to `q`); `label` (1: `u` has more, -1: `v`; without "
-        "the column 1), `attribute` (number from 0), `pair` (id), `strength` (votes), `weight` "
-        "(1)."
-    )
-    lists: NonEmpty[dict[Part, Template]] = Field(
-        description="Split → its list; of several alternatives, the first whose files are all "
-        "there is read."
-    )
-    pictures: NonEmpty[Template] = Field(
-        default=("imgs/{item}", "images/{item}"),
-        description="Templates of the items' pictures, where `{item}` is what a list calls it, in "
-        'any case. Default: `["imgs/{item}", "images/{item}"]`.',
-    )
-    items: Count | None = Field(
-        default=None,
-        description="Number of items that are known by number, from 0, without pictures. Default: "
-        "items have pictures.",
-    )
-    dimensions: Count | None = Field(
-        default=None,
-        description="Dimensions of the embedding that triplets ask for. Default: none; pairs ask "
-        "for one score for each attribute.",
-    )
-    vote: bool = Field(
-        default=False,
-        description="`true`: of repeated comparisons, the majority's counts once, and none where "
-        "votes tie. Default: `false`.",
-    )
-
-    @property
-    def arity(self) -> int:
-        """Number of items in a row: 2 or 3."""
-        return 3 if set(self.columns) >= TRIPLET else 2
-
-    def problems(self) -> Iterator[Problem]:
-        """Check that a row compares items, and that there are lists and pictures of them."""
-        if set(self.columns) & (PAIR | TRIPLET) not in (PAIR, TRIPLET):
-            fix = "name u and v for pairs, or a, p and q for triplets"
-            yield Problem(("columns",), "its items are neither a pair nor a triplet", fix)
-        elif (self.dimensions is not None) != (self.arity == 3):
-            what = "triplets need it" if self.arity == 3 else "means nothing for pairs"
-            fix = "add it" if self.arity == 3 else "remove it"
-            yield Problem(("dimensions",), what, fix)
-        for place, files in enumerate(self.lists):
-            if not files or any(template_fields(file) for file in files.values()):
-                what, fix = "expected files by split, without fields", "write {train: train.txt}"
-                yield Problem(("lists", place), what, fix)
-        for place, template in enumerate(self.pictures):
-            if "item" not in template_fields(template):
-                yield Problem(("pictures", place), "has no {item}", "write imgs/{item}")
-
-
-class RankedFeatures(Layout):
-    """Features of items and the ranks of their groups, from which pairs are drawn.
-
-    Attributes are named by ``classes``. Pairs are drawn by hash; validation has other pairs of the
-    same items as training. Features are scaled to [0, 1] by their range in training.
-    """
-
-    file: Template = Field(description="The MATLAB file.")
-    features: str = Field(description="Variable with the features, `[items, features]`.")
-    labels: str = Field(description="Variable with the group of each item, from 1.")
-    ranks: str = Field(
-        description="Variable with whole numbers, `[attributes, groups]`; larger is more."
-    )
-    train: str = Field(description="Variable that is not 0 for items of the training set.")
-    pairs: dict[Part, Count] = Field(description="Split → pairs drawn for each attribute.")
-    feature_count: Count | None = Field(
-        default=None,
-        description="Number of features, to plan without the file; another is refused. Default: "
-        "that of the file.",
-    )
-
-    def problems(self) -> Iterator[Problem]:
-        """Check that the variables are different ones, and that there are pairs."""
-        names = (self.features, self.labels, self.ranks, self.train)
-        if len(set(names)) < len(names):
-            yield Problem((), "names one variable twice", "name four different ones")
-        if not self.pairs:
-            yield Problem(("pairs",), "expected numbers by split, found {}", "write {train: 300}")
+        yield from only_own_splits(self)
 
 
 class LayoutEntry(Strict):

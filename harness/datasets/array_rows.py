@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.common.errors import UserError
 from harness.config.dataset import Picture
-from harness.config.dataset_layouts import Part
+from harness.config.dataset_fields import Part
 from harness.datasets.class_maps import VOID, fit_map
 from harness.datasets.examples import Found, Source, from_rows
 from harness.datasets.image_files import read_picture

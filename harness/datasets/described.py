@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.dataset import DatasetManifest
-from harness.config.dataset_layouts import Comparisons, LabelMaps, RankedFeatures
+from harness.config.dataset_comparisons import Comparisons, RankedFeatures
+from harness.config.dataset_layouts import LabelMaps
 from harness.datasets import stored
 from harness.datasets.base import Card, DataMissing, Dataset, Facts, input_kind
 

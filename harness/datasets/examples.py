@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config.dataset import DatasetManifest
-from harness.config.dataset_layouts import Part
+from harness.config.dataset_fields import Part
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.remarks import Remarks
 

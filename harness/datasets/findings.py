@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 from harness.common.files import load_array
 from harness.common.text import escape
 from harness.datasets.base import Array
+from harness.datasets.stored import read_rows
 
 MOST = 20
 """Duplicates that are named; all are counted."""
@@ -68,9 +69,13 @@ def inspect_arrays(
     """
     x, y = ({part: load_array(path) for part in PARTS
              if (path := folder / f"{part}_{key}.npy").is_file()} for key in "xy")  # fmt: skip
-    x = {part: array for part, array in x.items() if array.dtype == np.uint8 and array.ndim == 4}
     labels = {part: array for part, array in y.items() if classes and array.ndim == 1}
-    duplicates = find_duplicates(x, labels, names)
+    pictures = {
+        part: read_rows(folder / f"{part}_x.npy")
+        for part, array in x.items()
+        if array.dtype == np.uint8 and array.ndim == 4
+    }
+    duplicates = find_duplicates(pictures, labels, names)
     # a split without any example lacks no class in particular
     full = {part: array for part, array in y.items() if len(array)}
     missing = {part: list(_missing(full[part], classes)) for part in full} if classes else {}
@@ -88,12 +93,12 @@ def inspect_arrays(
 
 
 def find_duplicates(
-    x: Mapping[str, Array], labels: Mapping[str, Array], names: Names
+    x: Mapping[str, Iterable[Array | bytes]], labels: Mapping[str, Array], names: Names
 ) -> list[Duplicates]:
     """Find equal pictures within splits and across them.
 
     Args:
-        x: split → pictures ``[N, C, H, W]``, in the order train, validation, test.
+        x: split → pictures, as arrays or their bytes, in the order train, validation, test.
         labels: split → labels ``[N]``; may be empty.
         names: names of the pictures; others are named by their row.
 
@@ -108,7 +113,7 @@ def find_duplicates(
 
     for part, pictures in x.items():
         for row, picture in enumerate(pictures):
-            digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
+            digest = hashlib.blake2b(bytes(picture), digest_size=16).digest()
             known = owners.setdefault(digest, {})
             for other, first in known.items():
                 entry = found.setdefault((part, other), Duplicates(part, other))

@@ -9,7 +9,7 @@ from math import ceil, floor
 
 from harness.common.errors import UserError
 from harness.config.dataset import Picture
-from harness.config.dataset_layouts import PICTURE_FIELD
+from harness.config.dataset_fields import PICTURE_FIELD
 from harness.datasets.examples import Box
 from harness.datasets.listed_rows import Rows, Texts
 from harness.datasets.names import fold, is_ignored

@@ -12,7 +12,8 @@ import numpy as np
 
 from harness.common.errors import UserError
 from harness.common.text import one_line
-from harness.config.dataset_layouts import Layout, Table
+from harness.config.dataset_fields import Layout
+from harness.config.dataset_layouts import Table
 from harness.datasets.base import Array, Ids
 from harness.datasets.listed_rows import Rows
 from harness.datasets.mistakes import Mistakes

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.common.errors import UserError
-from harness.config.dataset_layouts import ArrayPair, Layout, Part
+from harness.config.dataset_fields import Layout, Part
+from harness.config.dataset_layouts import ArrayPair
 from harness.datasets.examples import Source
 from harness.datasets.source_files import SourceFile, find_files
 from harness.datasets.stored import file_sha256

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.common.files import load_array
 from harness.config.dataset import DatasetManifest
-from harness.config.dataset_layouts import PARTS
+from harness.config.dataset_fields import PARTS
 from harness.datasets.stored import read_rows
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from harness.config.dataset import SplitRules
-from harness.config.dataset_layouts import PARTS, Part
+from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.examples import Example
 from harness.datasets.hashing import hash_order, name_ids
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from harness.common.errors import UserError
 from harness.common.text import one_line, suggest
-from harness.config.dataset_layouts import Layout, Table
+from harness.config.dataset_fields import Layout
+from harness.config.dataset_layouts import Table
 from harness.datasets.archives import BROKEN, unreadable_error
 from harness.datasets.listed_rows import Rows, Texts
 from harness.datasets.mistakes import Mistakes

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from harness.config.dataset_layouts import Layout
+from harness.config.dataset_fields import Layout
 from harness.datasets.picture_formats import FORMATS
 
 ENDINGS = tuple(end for row in FORMATS.values() for end in row.suffixes)

@@ -41,7 +41,6 @@ APART = {
 
 INNER = {
     "runtime": ("worker",),
-    "datasets": ("classification", "ranking", "segmentation"),
     "executors": ("selfcheck",),
     "report": ("site",),
 }

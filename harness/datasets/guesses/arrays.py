@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from harness.config.dataset_layouts import Part
+from harness.config.dataset_fields import Part
 from harness.datasets.guesses.survey import Guess, Json, Survey, part_of, split_fields
 
 X = re.compile(r"(?<![a-z])(x|data|images?|inputs?|features?|pictures?)(?![a-z])", re.I)

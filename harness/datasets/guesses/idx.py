@@ -7,7 +7,7 @@ import re
 import struct
 import zlib
 
-from harness.config.dataset_layouts import Part
+from harness.config.dataset_fields import Part
 from harness.datasets.guesses.survey import Guess, Json, Survey, part_of, split_fields
 
 IMAGES = re.compile(r"(.*)images([.-])idx3-ubyte(?:\.gz)?", re.I)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from harness.config.dataset_layouts import Part
+from harness.config.dataset_fields import Part
 from harness.datasets.guesses.survey import (
     Guess,
     Json,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.common.errors import UserError
-from harness.config.dataset_layouts import PARTS, Part
+from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.image_files import PictureForm, read_picture
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.picture_formats import is_picture

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.config.dataset_layouts import PARTS, Part
+from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.guesses.survey import (
     Guess,
     Json,

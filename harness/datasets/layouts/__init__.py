@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.config.dataset_layouts import Layout
+from harness.config.dataset_fields import Layout
 from harness.datasets.examples import Found, Source
 from harness.datasets.layouts import (
     arrays,

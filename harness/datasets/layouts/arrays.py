@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
-from harness.config.dataset_layouts import Arrays, Part
+from harness.config.dataset_fields import Part
+from harness.config.dataset_layouts import Arrays
 from harness.datasets.array_rows import Rows, find_rows
 from harness.datasets.array_values import check_range, to_float, to_pixels
 from harness.datasets.examples import Found, Source

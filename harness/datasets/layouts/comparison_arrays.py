@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.common.files import save_array
-from harness.config.dataset_layouts import PARTS, Part
+from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.base import Ids
 from harness.datasets.examples import Source
 from harness.datasets.findings import inspect_arrays

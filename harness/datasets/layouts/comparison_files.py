@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.common.errors import UserError
-from harness.config.dataset_layouts import PARTS, Comparisons, Part
+from harness.config.dataset_comparisons import Comparisons
+from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.comparison_columns import Grammar
 from harness.datasets.comparison_lists import Comparison, parse_list
 from harness.datasets.examples import Example, Found, Source

@@ -9,7 +9,8 @@ import numpy as np
 
 from harness.common.errors import UserError
 from harness.common.files import save_array
-from harness.config.dataset_layouts import PARTS, Comparisons
+from harness.config.dataset_comparisons import Comparisons
+from harness.config.dataset_fields import PARTS
 from harness.datasets.base import Ids, comparison_spec
 from harness.datasets.comparison_lists import LINES, Comparison, majority
 from harness.datasets.examples import Example, Source

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from harness.config.dataset import DatasetManifest
+from harness.config.dataset_comparisons import Comparisons, RankedFeatures
+from harness.config.dataset_fields import Layout
 from harness.config.dataset_layouts import (
     ArrayFiles,
     Arrays,
     ClassFolders,
-    Comparisons,
     LabelMaps,
-    Layout,
-    RankedFeatures,
     Tables,
     Torchvision,
 )

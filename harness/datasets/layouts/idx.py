@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
-from harness.config.dataset_layouts import Idx, Part
+from harness.config.dataset_fields import Part
+from harness.config.dataset_layouts import Idx
 from harness.datasets.array_rows import Rows, find_rows
 from harness.datasets.examples import Found, Source
 from harness.datasets.named_files import digest_of, find_pairs, read_named

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from harness.common.errors import UserError
 from harness.common.files import save_array
-from harness.config.dataset_layouts import PARTS, Part, RankedFeatures
+from harness.config.dataset_comparisons import RankedFeatures
+from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.base import Array, Ids, comparison_spec
 from harness.datasets.examples import Source
 from harness.datasets.hashing import unequal_pairs

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from harness.common.errors import UserError
 from harness.config.dataset import Picture
-from harness.config.dataset_layouts import Table, Tables, template_fields
+from harness.config.dataset_fields import template_fields
+from harness.config.dataset_layouts import Table, Tables
 from harness.datasets.examples import Box, Example, Found, Pieces, Source
 from harness.datasets.listed_labels import Labels, read_labels
 from harness.datasets.listed_pictures import Boxes, Places

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.common.errors import UserError
-from harness.config.dataset_layouts import Part, Torchvision
+from harness.config.dataset_fields import Part
+from harness.config.dataset_layouts import Torchvision
 from harness.datasets.archives import BROKEN, refuse_link, unreadable_error
 from harness.datasets.array_rows import Rows, find_rows
 from harness.datasets.examples import Found, Source

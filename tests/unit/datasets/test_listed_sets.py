@@ -1,4 +1,4 @@
-"""Sets that lists or class folders describe: a small source of each, and copies of the real ones."""
+"""Sets of lists or class folders: a small source of each, and copies of the real ones."""
 
 import csv
 import io
@@ -193,11 +193,14 @@ def test_each_set_says_its_classes_and_its_form():
         found = description(name)
         assert found.class_count == len(found.classes or range(found.class_count))
         assert (found.picture.crop or found.picture.resize) in (side, (side, side))
-        assert found.title and found.license and found.citation and found.source
+        assert found.title
+        assert found.license
+        assert found.citation
+        assert found.source
 
 
 def test_signs_of_one_track_are_on_one_side_and_boxes_fit(small):
-    name, splits, _, folder = small
+    name, _splits, _, folder = small
     if not name.startswith("gtsrb"):
         assert not (folder / "train_boxes.npy").exists()
         return
@@ -224,7 +227,9 @@ def test_real_signs_have_the_counts_of_their_copy(tmp_path):
     groups = {part: set(np.load(folder / f"{part}_groups.npy")) for part in ("train", "val")}
     assert not groups["train"] & groups["val"]
     boxes = np.load(folder / "train_boxes.npy")
-    assert (boxes[:, :2] < boxes[:, 2:]).all() and boxes.min() >= 0 and boxes.max() <= 32
+    assert (boxes[:, :2] < boxes[:, 2:]).all()
+    assert boxes.min() >= 0
+    assert boxes.max() <= 32
     assert "44,539 of 51,839 listed pictures are not there" in manifest(tmp_path, "gtsrb")["note"]
 
 
@@ -249,7 +254,8 @@ def test_real_birds_are_of_twenty_classes(tmp_path):
     splits = datasets.load("birds", tmp_path)
     assert splits.spec["outputs"] == 20
     assert [len(split.y) for split in parts(splits).values()] == [586, 0, 600]
-    assert (np.bincount(splits.train.y) > 0).all() and (np.bincount(splits.test.y) > 0).all()
+    assert (np.bincount(splits.train.y) > 0).all()
+    assert (np.bincount(splits.test.y) > 0).all()
 
 
 def test_real_flowers_of_another_set_are_of_twelve_classes(tmp_path):

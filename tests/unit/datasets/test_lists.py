@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from harness import datasets
-from harness.config.dataset_layouts import Comparisons
+from harness.config.dataset_comparisons import Comparisons
 from harness.datasets.comparison_columns import Grammar
 from harness.datasets.comparison_lists import flip_line, majority, parse_list
 from harness.datasets.listing import comparison_lines, flip_lines, format_rows, row_columns
