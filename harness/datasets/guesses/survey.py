@@ -122,7 +122,9 @@ def split_fields(found: Collection[Part]) -> tuple[Json, list[str]]:
     shares = {part: share for part, share in lacking.items() if part not in found}
     cut = {"val": "a tenth for validation", "test": "a fifth for test"}
     what = " and ".join(cut[part] for part in shares)
-    said = f"splits: {given}" + (f"; {what} is cut from train" if what else "")
+    said = f"splits: {given}" + (
+        f"; {what} {'are' if len(shares) > 1 else 'is'} cut from train" if what else ""
+    )
     return ({"splits": shares} if shares else {}), [said]
 
 

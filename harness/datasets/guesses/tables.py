@@ -21,6 +21,7 @@ from harness.datasets.guesses.survey import (
 from harness.datasets.guesses.text_lists import TextList, text_lists
 
 LABEL = re.compile(r"label|class|class_?id|category|target|y", re.I)
+HEADING = re.compile(rf"{LABEL.pattern}|id|path|name|file_?(name)?|image|picture", re.I)
 SPLIT = re.compile(r"split|set|usage|subset|partition", re.I)
 MOST_LABELS = 0.5
 """Largest share of distinct values in a column of labels without a heading."""
@@ -55,7 +56,7 @@ def guess(files: Survey) -> Guess | None:
     found = [
         (one, place, label)
         for one in text_lists(files)
-        if (place := _find_place(one, by_end)) is not None
+        if (place := _find_place(one, by_end, len(files.pictures))) is not None
         if (label := _find_label(one, place)) is not None
     ]
     if not found:
@@ -69,6 +70,8 @@ def guess(files: Survey) -> Guess | None:
     labels = [text for _, (rows, place, n) in own for text in rows.column(n, int(place.heading))]
     if all(text.isdecimal() for text in labels) and min(map(int, labels)) == 1:
         layout["label_from"] = 1
+    absent = sum(len(rows.rows) - place.heading - len(place.found) for _, (rows, place, _) in own)
+    layout |= {"absent": "leave_out"} if absent else {}
     parts = _parts(own, layout)
     names = sorted({name for _, (_, place, _) in own for name in place.found})
     classes, said = counted_classes(
@@ -79,6 +82,7 @@ def guess(files: Survey) -> Guess | None:
     listed = f"lists: {', '.join(table['file'] for table in tables[:3])}"
     listed += f" and {len(tables) - 3} more" if len(tables) > 3 else ""
     lines = [listed, said, *seen, *cut]
+    lines += [f"listed pictures that are not there, left out: {absent:,}"] * bool(absent)
     lines += ["labels: count from 1"] if "label_from" in layout else []
     return Guess(
         "classification",
@@ -103,7 +107,7 @@ def _by_end(pictures: Sequence[str]) -> Mapping[str, str]:
     return {end: name for end, name in ends.items() if end not in twice}
 
 
-def _find_place(one: TextList, by_end: Mapping[str, str]) -> _Place | None:
+def _find_place(one: TextList, by_end: Mapping[str, str], pictures: int) -> _Place | None:
     """Return the column that names pictures, in most rows with the same text around."""
     for column in range(len(one.rows[0])):
         texts = [text.removeprefix("./") for text in one.column(column)]
@@ -116,9 +120,13 @@ def _find_place(one: TextList, by_end: Mapping[str, str]) -> _Place | None:
         if not around:
             continue
         (before, after), count = around.most_common(1)[0]
-        if 2 * count > len(texts):
-            found = [name for name in names if name]
-            return _Place(column, before, after, found, names[0] is None and len(texts) > 1)
+        found = [name for name in names if name]
+        # a list may be of the whole set where the folder has a part, or have all of the pictures
+        if 2 * count > min(len(texts), pictures):
+            whole = len(found) >= len(texts) - 1
+            named = any(HEADING.fullmatch(text.strip()) for text in one.rows[0])
+            heading = names[0] is None and len(texts) > 1 and (whole or named)
+            return _Place(column, before, after, found, heading)
     return None
 
 

@@ -167,6 +167,15 @@ def test_a_table_with_headings(tmp_path):
     assert "splits: train, test" in made.said
 
 
+def test_a_list_of_more_than_the_folder_has(tmp_path):
+    files = {f"pics/{n}.png": picture(n) for n in range(20, 32)}
+    rows = [f"{n},{('cat', 'dog')[n % 2]}" for n in range(1, 100)]
+    files["labels.csv"] = "\n".join(["id,label", *rows]).encode()
+    made = written(tmp_path, files)
+    assert "listed pictures that are not there, left out: 87" in made.said
+    assert sizes(made.read()) == [8, 2, 2]
+
+
 def test_rows_of_pixels(tmp_path):
     rows = [",".join(map(str, [n % 3, *range(n, n + 64)])) for n in range(9)]
     made = written(tmp_path, {"test.csv": "\n".join(rows).encode()})

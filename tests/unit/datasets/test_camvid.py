@@ -122,7 +122,7 @@ def test_the_command_says_what_is_missing_of_the_set(camvid_source, tmp_path):
     said = io.StringIO()
     workspace = Workspace(ROOT, tmp_path / "home")
     command.fetch(workspace, "camvid", camvid_source, Console(file=said, width=200))
-    assert "note: not the published set" in said.getvalue()
+    assert "not the published set" in said.getvalue()
     command.print_cards(workspace, Console(file=said, width=200))
     assert "this copy: not the published set" in said.getvalue()
 

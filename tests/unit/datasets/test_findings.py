@@ -56,7 +56,7 @@ def test_a_class_without_test_images_is_named(tmp_path):
     del files["test/3/0003.png"]
     record, said = fetched(files, tmp_path)
     assert record["findings"]["missing_classes"] == {"train": [], "val": [], "test": ["cat"]}
-    assert "note: no test example of cat" in said
+    assert "  no test example of cat" in said
 
 
 def test_pictures_without_names_are_named_by_row(tmp_path):
