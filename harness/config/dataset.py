@@ -149,6 +149,12 @@ class Published(Strict):
     train: int = Field(default=0, ge=0, description="Training examples. Default: 0.")
     val: int = Field(default=0, ge=0, description="Validation examples. Default: 0.")
     test: int = Field(default=0, ge=0, description="Test examples. Default: 0.")
+    total: int = Field(
+        default=0,
+        ge=0,
+        description="Examples of all splits together, where shares are cut by group and nobody "
+        "says how many examples that gives. Default: splits are compared.",
+    )
     sha256: dict[Part, Sha256] = Field(
         default_factory=dict,
         description="Split → digest of its stored examples in any order, which `manifest.json` of "

@@ -136,6 +136,8 @@ class Tables(Layout):
         if (self.pictures is None) != ("pixels" in known):
             what = "of rows of pixels is null" if self.pictures else "null needs a column pixels"
             yield Problem(("pictures",), what, "change it, or columns")
+        if self.group is not None and not template_fields(self.group):
+            yield Problem(("group",), "has no field", "write for example {label}/{track}")
         made = [("pictures", name) for one in self.pictures or () for name in picture_fields(one)]
         made += [("group", name) for name in template_fields(self.group or "")]
         for key, name in made:

@@ -57,7 +57,7 @@ def stored_facts(found: Mapping[str, Any]) -> Facts:
 def published_facts(manifest: DatasetManifest) -> Facts | None:
     """Return the sizes of the published set as far as its description tells all of them."""
     published, shape, outputs = manifest.published, _shape(manifest), _outputs(manifest)
-    if published is None or shape is None or outputs is None:
+    if published is None or published.total or shape is None or outputs is None:
         return None
     return Facts(published.train, published.val, published.test, outputs, shape)
 

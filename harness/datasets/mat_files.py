@@ -1,10 +1,7 @@
-"""Reader of MATLAB files of version 4 to 7; version 7.3 (HDF5) is named as such."""
+"""Reader of MATLAB files of version 5 to 7; version 7.3 (HDF5) is named as such."""
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,14 +13,12 @@ from harness.config.dataset_fields import Layout
 from harness.config.dataset_layouts import Table
 from harness.datasets.base import Array, Ids
 from harness.datasets.listed_rows import Rows
+from harness.datasets.mat_v5 import MatError, parse_mat
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.source_files import SourceFile
 from harness.datasets.tables import RowReader
 from harness.datasets.templates import Match
 
-_DAMAGE = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, EOFError,
-           MemoryError, NotImplementedError, RuntimeError, struct.error, zlib.error)  # fmt: skip
-"""What scipy's parser raises for damaged files (its own ``MatReadError`` is an ``Exception``)."""
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -59,23 +54,18 @@ def load_variables(content: Path | bytes, where: str, names: Iterable[str]) -> d
     Raises:
         UserError: the file is of version 7.3, damaged, or lacks a variable.
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     names = list(names)
     try:
-        with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as file:
-            head = file.read(1024)
-            if head.startswith((b"MATLAB 7.3", _HDF5)) or head[512:].startswith(_HDF5):
-                what = "is a MATLAB file of version 7.3 (HDF5)"
-                raise UserError(where, what, "save it with `save -v7` in MATLAB or Octave")
-            file.seek(0)
-            found = loadmat(file, variable_names=names)  # type: ignore[arg-type]  # stubs: paths alone
-    except (MatReadError, *_DAMAGE) as error:
-        reason = one_line(str(error)) or type(error).__name__
-        raise UserError(where, f"cannot be read ({reason})", "give the original file") from error
+        blob = content if isinstance(content, bytes) else content.read_bytes()
+        if blob.startswith((b"MATLAB 7.3", _HDF5)) or blob[512:].startswith(_HDF5):
+            what = "is a MATLAB file of version 7.3 (HDF5)"
+            raise UserError(where, what, "save it with `save -v7` in MATLAB or Octave")
+        found = parse_mat(blob, names)
+    except (MatError, OSError) as error:
+        what = f"cannot be read ({one_line(str(error))})"
+        raise UserError(where, what, "give the original file") from error
     for name in names:
-        if not isinstance(found.get(name), np.ndarray):
+        if name not in found:
             raise UserError(where, f"has no {name}", f"give a file with {', '.join(names)}")
     return {name: found[name] for name in names}
 

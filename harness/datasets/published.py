@@ -60,9 +60,11 @@ def compare_with_published(
             yield f"its {part} examples are those of {owners[digest]}"
     other = [
         f"{counts[part]:,} of {count:,} {part} examples"
-        for part in PARTS
+        for part in (() if published.total else PARTS)
         if counts[part] != (count := getattr(published, part))
     ]
+    if published.total and (found := sum(counts.values())) != published.total:
+        other.append(f"{found:,} of {published.total:,} examples")
     other += [
         f"other {part} examples"
         for part, digest in published.sha256.items()

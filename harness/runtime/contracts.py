@@ -96,7 +96,10 @@ class Data:
 
     @cached_property
     def x(self) -> Tensor:
-        """Return all inputs, float32 in [0, 1] on ``device``; item numbers stay int64."""
+        """Return all inputs, float32 in [0, 1] on ``device``; item numbers stay int64.
+
+        They are in memory at once, of large pictures many GB: ``take`` and ``batches`` read a part.
+        """
         return as_input(self.raw, self.device)
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 from harness.common.errors import UserError
 from harness.config.dataset import Picture
 from harness.config.dataset_fields import template_fields
-from harness.config.dataset_layouts import Table, Tables
+from harness.config.dataset_layouts import Tables
 from harness.datasets.examples import Box, Example, Found, Pieces, Source
 from harness.datasets.listed_labels import Labels, read_labels
 from harness.datasets.listed_pictures import Boxes, Places
-from harness.datasets.listed_rows import Rows, append_rows, join_rows
-from harness.datasets.mat_files import read_mat_table
+from harness.datasets.listed_rows import Rows
 from harness.datasets.picture_formats import is_picture
-from harness.datasets.source_files import SourceFile, find_files
-from harness.datasets.stored import file_sha256
-from harness.datasets.tables import LARGEST, read_text_table
+from harness.datasets.table_files import find_lists, list_digests, read_lists
 from harness.datasets.templates import Match, Templates
 from harness.datasets.walk import Pictures
-
-
-@dataclass
-class _Lists:
-    """What a source has of a layout's lists.
-
-    Attributes:
-        tables: files of each table, by name.
-        names: name of every other file → how many files have it.
-    """
-
-    tables: list[list[tuple[SourceFile, Match]]]
-    names: Counter[str] = field(default_factory=Counter)
 
 
 class _AnyName(Templates):
@@ -49,13 +31,13 @@ class _AnyName(Templates):
 
 def find(layout: Tables, source: Source) -> Found | None:
     """Return the listed examples, in the order of the lists; ``None`` without a list."""
-    lists = _find_lists(layout, source)
-    rows = None if lists is None else _read_lists(layout, lists, source)
+    lists = find_lists(layout, source)
+    rows = None if lists is None else read_lists(layout, lists, source)
     if lists is None or rows is None or not len(rows):
         return None
     labels, classes = read_labels(rows, layout.label_from, source.manifest, source.mistakes)
     examples = _Examples(rows, labels, _groups(layout, rows), source)
-    files = _digests(layout, lists)
+    files = list_digests(layout, lists)
     if layout.pictures is None:
         return _find_pixels(rows, examples, classes, files, source)
     numbers = _find_pictures(layout, rows, lists.names, examples, source)
@@ -63,76 +45,6 @@ def find(layout: Tables, source: Source) -> Found | None:
     pictures.files.update(files)
     kept, classes = _present_classes(layout, examples.kept, classes, source)
     return Found(kept, classes, pictures.read, pictures.files)
-
-
-def _find_lists(layout: Tables, source: Source) -> _Lists | None:
-    """Find the files of each table, and the names of all others; ``None``: not all are there."""
-    templates = [
-        [Templates([file, f"{file}.gz"], layout, endings=()) for file in table.file]
-        for table in layout.tables
-    ]
-    every = [one for alternatives in templates for one in alternatives]
-    names: Counter[str] = Counter()
-
-    def wanted(name: str) -> bool:
-        if any(one.match(name) for one in every):
-            return True
-        names[every[0].strip(name)] += 1
-        return False
-
-    files = list(find_files(source.folder, None, wanted, LARGEST, source.mistakes))
-    tables = []
-    for alternatives in templates:
-        found = [_matches(files, one, source) for one in alternatives]
-        tables.append(next((some for some in found if some), []))
-    joined = [_joins(table) for table in layout.tables]
-    have = [table.file[0] for table, some in zip(layout.tables, tables, strict=True) if some]
-    whole = bool(have)
-    for table, some, needed in zip(layout.tables, tables, joined, strict=True):
-        if have and needed and not some:
-            what = f"has no {' or '.join(table.file)}"
-            source.mistakes.add(UserError(str(source.folder), what, f"put it beside {have[0]}"))
-            whole = False
-    return _Lists(tables, names) if whole else None
-
-
-def _matches(
-    files: Collection[SourceFile], templates: Templates, source: Source
-) -> list[tuple[SourceFile, Match]]:
-    """Return the files that a template names, sorted by name, each name once."""
-    found: dict[str, tuple[SourceFile, Match]] = {}
-    for file in files:
-        match = templates.match(file.name)
-        if match is None:
-            continue
-        if match.name in found:
-            what = f"is also {found[match.name][0].where}"
-            source.mistakes.add(UserError(file.where, what, "leave one of them"))
-        found[match.name] = file, match
-    return [found[name] for name in sorted(found)]
-
-
-def _joins(table: Table) -> bool:
-    """Return whether the rows of a table are joined with those of others by an id."""
-    return "id" in table.fields() or table.file[0].lower().endswith(".mat")
-
-
-def _read_lists(layout: Tables, lists: _Lists, source: Source) -> Rows | None:
-    """Read all lists; the joined ones are one. ``None``: one cannot be read at all."""
-    parts: dict[bool, list[Rows]] = {True: [], False: []}
-    whole = True
-    for table, found in zip(layout.tables, lists.tables, strict=True):
-        for file, match in found:
-            is_mat = match.name.lower().endswith(".mat")
-            read = read_mat_table if is_mat else read_text_table
-            rows = read(file, match, table, layout, source.mistakes)
-            whole = whole and rows is not None
-            if rows is not None and len(rows):
-                parts[_joins(table)].append(rows)
-    if not whole:
-        return None
-    joined = [join_rows(parts[True], source.mistakes)] if parts[True] else []
-    return append_rows([*joined, *parts[False]])
 
 
 def _groups(layout: Tables, rows: Rows) -> Sequence[str]:
@@ -238,7 +150,10 @@ def _find_pictures(
     if places.respelled:
         count = f"{places.respelled:,} pictures"
         source.remarks.say(f"{count} whose names differ in case or accents from the list's")
-    others = [name for name in present if name not in numbers and is_picture(name)]
+    ignored = Templates((), layout).ignores
+    others = [
+        name for name in present if name not in numbers and is_picture(name) and not ignored(name)
+    ]
     if others:
         source.remarks.say(f"{len(others):,} pictures that no list names ({min(others)})")
     return numbers
@@ -316,21 +231,3 @@ def _pixel_shape(count: int, picture: Picture) -> tuple[int, int, int] | None:
     width, height = (size, size) if isinstance(size, int) else size
     fits = count == picture.channels * height * width > 0
     return (picture.channels, height, width) if fits else None
-
-
-def _digests(layout: Tables, lists: _Lists) -> dict[str, str]:
-    """Return list, as its table calls it → SHA-256 of its file, or of those of all its files."""
-    digests: dict[str, str] = {}
-    for table, found in zip(layout.tables, lists.tables, strict=True):
-        lines = [f"{match.name} {_digest(file)}\n" for file, match in found]
-        if lines:
-            whole = hashlib.sha256("".join(lines).encode()).hexdigest()
-            digests[table.file[0]] = whole if len(lines) > 1 else lines[0].split()[-1]
-    return digests
-
-
-def _digest(file: SourceFile) -> str:
-    """Return the SHA-256 of a list."""
-    if isinstance(file.content, Path):
-        return file_sha256(file.content)
-    return hashlib.sha256(file.content).hexdigest()

@@ -24,6 +24,7 @@ from harness.runtime.contracts import ContractError, Spec, as_input
 from harness.runtime.tasks import TASKS
 from harness.runtime.worker.access import Access
 from harness.runtime.worker.failures import NetworkFailed
+from harness.runtime.worker.kept_parts import keep
 from harness.runtime.worker.network_draws import NetworkDraws
 from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_process import ANSWERS, ASKS
@@ -163,12 +164,13 @@ class Broker:
         if len(x) != len(self._rows):
             raise ContractError(f"a batch of {len(self._rows)} rows ends with {len(x)}")
         if self.access.goal_inputs is not None:
-            self.goals.append(self._drawn_goal(self.access.goal_inputs))
+            keep(self.goals, self._drawn_goal(self.access.goal_inputs), self.access.examples)
         found: list[Tensor] = []
         while len(found) < self.access.kept:
             found += self._ask_as_attack(x)
-        self.shown.append(torch.stack([TASKS[self._spec.task].store(out) for out in found]))
-        text = hashlib.sha256(x.contiguous().numpy().tobytes()).hexdigest()
+        answers = torch.stack([TASKS[self._spec.task].store(out) for out in found])
+        keep(self.shown, answers, self.access.examples, dim=1)
+        text = hashlib.sha256(x.contiguous().numpy().data).hexdigest()
         self.digests.append((int(self._rows[0]), len(x), text))
         self._rows, self._goal_of_batch = self._rows[:0], None
         self._forms.clear()

@@ -95,5 +95,5 @@ class Options:
 
 def spec_from_json(raw: Mapping[str, Any]) -> Spec:
     """Return the description of a data set in ``job.json``."""
-    tuples = {name: tuple(raw[name]) for name in ("shape", "classes", "stored") if raw.get(name)}
-    return Spec(**{**raw, "shape": (), **tuples})
+    tuples = {name: tuple(raw[name]) for name in ("shape", "classes", "stored") if name in raw}
+    return Spec(**{**raw, **tuples})

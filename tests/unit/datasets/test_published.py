@@ -7,6 +7,7 @@ import json
 from harness.config.dataset import load_dataset
 from harness.datasets import read
 from harness.datasets.layouts.expected import expected_files
+from harness.datasets.published import compare_with_published
 from tests.support.own_data import describe, picture
 from tests.support.small_images import idx_files, image_files
 from tests.support.sources import DATA, description, manifest, shared, write_folder
@@ -79,3 +80,12 @@ def test_the_same_pictures_as_idx_and_as_png_have_one_digest(tmp_path):
         read.fetch(description("mnist"), tmp_path / "root", source)
         digests.append(manifest(tmp_path / "root", "mnist")["contents"]["test"])
     assert digests[0] == digests[1]
+
+
+def test_a_total_is_compared_where_shares_are_cut_by_group():
+    found = description("lisa")
+    assert found.published.total == 7855
+    counts = {"train": 6000, "val": 0, "test": 1855}
+    assert list(compare_with_published(found, counts, {}, [])) == []
+    said = list(compare_with_published(found, counts | {"test": 1}, {}, []))
+    assert said == ["not the published set: 6,001 of 7,855 examples"]

@@ -343,6 +343,7 @@ def test_all_mistakes_of_all_lists_at_once(tmp_path):
         ({"tables": [LIST | {"columns": {"path": 1}}]}, "no column has labels"),
         ({"pictures": "img/{name}"}, "no table has {name}"),
         ({"group": "{track}"}, "no table has {track}"),
+        ({"group": "track"}, "has no field"),
         ({"pictures": None}, "null needs a column pixels"),
         ({"pictures": "../{path}"}, "expected a path below the source"),
         ({"tables": [LIST | {"split": "train", "columns": {"split": 1, "label": 2}}]},
