@@ -32,8 +32,8 @@ def print_cards(workspace: Workspace, console: Console) -> None:
             f"  from: {card.source}",
         ]
         lines += [f"  note: {card.note}"] if card.note else []
-        here = sets.note(data.name)
-        lines += [f"  this copy: {here}"] if here else []
+        copy = "this copy" if sets.is_here(data.name) else "the copy of its committed digest"
+        lines += [f"  {copy}: {said}"] if (said := sets.note(data.name)) else []
         for line in lines:
             console.print(line, soft_wrap=True, highlight=False, markup=False)
     for module in workspace.catalog.of("victim"):

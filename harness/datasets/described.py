@@ -13,6 +13,7 @@ from harness.config.dataset_comparisons import Comparisons, RankedFeatures
 from harness.config.dataset_layouts import LabelMaps
 from harness.datasets import stored
 from harness.datasets.base import Card, DataMissing, Dataset, Facts, input_kind
+from harness.datasets.read import reading_digest
 
 
 def describe(
@@ -30,8 +31,9 @@ def describe(
         copy, inputs = stored_facts(committed), input_kind(committed["spec"])
     with contextlib.suppress(DataMissing):
         found = stored.read_facts(manifest.name, root)
-        copy = here = stored_facts(found)
-        inputs = input_kind(found["spec"])
+        if found.get("reading") == reading_digest(manifest):  # another one is to be read again
+            copy = here = stored_facts(found)
+            inputs = input_kind(found["spec"])
     published = published_facts(manifest)
     shown = copy or published
     card = Card(

@@ -82,6 +82,15 @@ def test_another_description_does_not_take_the_digest(checkout):
     assert checkout.workspace().datasets.committed("own") is None
 
 
+def test_a_copy_of_another_description_is_as_good_as_none(checkout):
+    here = checkout.plan(OWN)
+    describe(checkout.root / "benchmarks" / "data", picture=PICTURE, splits={"val": 0.4})
+    sets = checkout.workspace().datasets
+    assert (sets.get("own").here, sets.get("own").facts) == (None, None)
+    describe(checkout.root / "benchmarks" / "data", picture=PICTURE, splits={"val": 0.2})
+    assert keys(checkout.plan(OWN)) == keys(here)
+
+
 def test_another_copy_counts_itself_and_is_named(checkout, tmp_path):
     here = checkout.plan(OWN)
     assert checkout.workspace().datasets.note("own") == ""
