@@ -11,6 +11,7 @@ from pydantic import Field
 from harness.config.budget import BudgetEntry
 from harness.config.field_types import (
     AnyValue,
+    Count,
     Inputs,
     Line,
     List,
@@ -235,12 +236,59 @@ class Requirement(Strict):
     adversary: Literal[True] | None = Field(
         default=None, description="`true`: the entry names an `adversary`. For defences."
     )
+    channels: Set[Count] = Field(
+        default=(), description="The pictures have one of these numbers of channels. For victims."
+    )
+    side: Set[Count] = Field(
+        default=(),
+        description="Height and width of the pictures are each one of these, in pixels. "
+        "`gauntlet check` makes pictures of the smallest that fits all requirements, and tries "
+        "the largest once. For victims.",
+    )
+    side_min: Count | None = Field(
+        default=None,
+        description="Height and width of the pictures are at least this, in pixels. For victims.",
+    )
+    side_multiple: Count | None = Field(
+        default=None,
+        description="Height and width of the pictures are divisible by this. For victims.",
+    )
+    classes: Set[Count] = Field(
+        default=(),
+        description="The data have one of these numbers of classes (in ranking, of outputs): for a "
+        "network whose last layer is fixed. For victims.",
+    )
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether there is a demand on the form of pictures."""
+        return bool(self.channels or self.side or self.side_min or self.side_multiple)
+
+    def takes_side(self, side: int) -> bool:
+        """Return whether a picture may have this height or width, in pixels.
+
+        >>> one = Requirement(side_min=16, side_multiple=8)
+        >>> [side for side in range(40) if one.takes_side(side)], one.side_rule
+        ([16, 24, 32], 'of at least 16 and divisible by 8')
+        """
+        listed = not self.side or side in self.side
+        return listed and side >= (self.side_min or 1) and side % (self.side_multiple or 1) == 0
+
+    @property
+    def side_rule(self) -> str:
+        """Sides that are taken, in words."""
+        parts = (
+            f"of {' or '.join(map(str, self.side))}" if self.side else "",
+            f"of at least {self.side_min}" if self.side_min else "",
+            f"divisible by {self.side_multiple}" if self.side_multiple else "",
+        )
+        return " and ".join(part for part in parts if part)
 
 
 KINDS_OF_REQUIREMENT = {
     "attack": ("tasks", "inputs", "limits", "goals", "answers", "edits", "knowledge"),
     "defense": ("tasks", "inputs", "adversary"),
-    "victim": ("tasks", "inputs"),
+    "victim": ("tasks", "inputs", "channels", "side", "side_min", "side_multiple", "classes"),
 }
 """Kind of module → what it may require. A defence must not choose the attacks that it meets."""
 

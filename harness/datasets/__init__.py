@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.common.errors import UserError
 from harness.common.text import suggest
-from harness.datasets import base, cache, digits
+from harness.datasets import base, cache, digits, fitted
 from harness.datasets.base import Card, DataMissing, Dataset, Split, Splits
 from harness.datasets.cache import CacheEntry
 from harness.datasets.classification import small_images
@@ -52,8 +52,13 @@ DATASETS: dict[str, Dataset] = {
 
 
 def get(name: str) -> Dataset:
-    """Return a data set by name; for an unknown name, the ``UserError`` suggests the nearest."""
+    """Return a data set by name; for an unknown name, the ``UserError`` suggests the nearest.
+
+    Beside those of the table, bundled sets are there in other picture forms (``fitted``).
+    """
     if name not in DATASETS:
+        if parsed := fitted.parse_name(name):
+            return fitted.make(DATASETS[parsed[0]], parsed[1])
         fix = suggest(name, DATASETS, "use one of")
         raise UserError(f"data set {name}", "there is no data set of this name", fix)
     return DATASETS[name]
@@ -95,10 +100,13 @@ def _loader_digest(dataset: Dataset) -> str:
 
 def _loader_code(dataset: Dataset) -> Iterator[str]:
     """Yield the source code that decides a data set's splits, and no code of other families."""
-    family = next(family for family in _FAMILIES if dataset in family.DATASETS)
+    families = [family for family in _FAMILIES if dataset in family.DATASETS]
     loader = inspect.getmodule(getattr(dataset.load, "func", dataset.load))
     # bundled sets are made of the digits
-    for part in dict.fromkeys((family, loader, *((digits,) if dataset.bundled else ()))):
+    made_of = (digits,) if dataset.bundled else ()
+    if not families:
+        made_of = (fitted, digits, digit_pairs, scenes)
+    for part in dict.fromkeys((*families, loader, *made_of)):
         assert part is not None
         yield inspect.getsource(part)
     for function in (base.image_spec, base.comparison_spec):

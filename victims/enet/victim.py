@@ -62,15 +62,9 @@ class ENet:
         self.decay_every, self.validate_every = decay_every, validate_every
 
     def build(self, spec: Spec) -> nn.Module:
-        channels, height, width = spec.shape
-        multiple = FORMS[self.form].multiple
-        if channels > 15 or min(height, width) < 7:
-            raise NotApplicable("ENet takes pictures of at least 7x7 pixels and up to 15 channels")
-        if height % multiple or width % multiple:
-            raise NotApplicable(
-                f"form: {self.form} needs a height and width divisible by {multiple}, found "
-                f"{height}x{width}; form: published takes any"
-            )
+        channels = spec.shape[0]
+        if channels > 15:
+            raise NotApplicable("ENet takes pictures of up to 15 channels")
         network = Network(channels, spec.outputs, FORMS[self.form], void_output=self.void_output)
         network.head.void = spec.void
         return network

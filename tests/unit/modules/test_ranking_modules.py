@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torchvision.models import resnet50
 
 from harness.runtime import ranking
-from harness.runtime.contracts import Data, NotApplicable, Spec
+from harness.runtime.contracts import Data, Spec
 from harness.runtime.model import freeze
 from tests.support.comparisons import CPU, PAIRS, SETS, TRIPLETS, held, pairs, ranker, triplets
 from tests.support.modules import context, module
@@ -100,12 +100,6 @@ def test_another_file_is_refused_in_words(content, tmp_path):
     path.write_bytes(content) if content else torch.save({"conv1.weight": torch.zeros(2)}, path)
     with pytest.raises(ValueError, match=r"no checkpoint of tensors|no ResNet-50"):
         module("victim", "ranker", "resnet-50").import_weights(path)
-
-
-def test_a_resnet_needs_grey_or_rgb():
-    spec = replace(PAIRS, shape=(2, 32, 32))
-    with pytest.raises(NotApplicable, match="grey or RGB"):
-        module("victim", "ranker", "resnet-50").build(spec)
 
 
 def test_validation_scores_every_item_once(tmp_path):
