@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 from harness.common.errors import UserError
 from harness.common.text import suggest
@@ -103,7 +104,7 @@ def _loader_code(dataset: Dataset) -> Iterator[str]:
     families = [family for family in _FAMILIES if dataset in family.DATASETS]
     loader = inspect.getmodule(getattr(dataset.load, "func", dataset.load))
     # bundled sets are made of the digits
-    made_of = (digits,) if dataset.bundled else ()
+    made_of: tuple[ModuleType, ...] = (digits,) if dataset.bundled else ()
     if not families:
         made_of = (fitted, digits, digit_pairs, scenes)
     for part in dict.fromkeys((*families, loader, *made_of)):

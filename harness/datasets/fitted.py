@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.datasets.base import Dataset, Facts, Ids, Split, Splits
+from harness.datasets.base import Array, Dataset, Facts, Ids, Split, Splits
 from harness.datasets.hashing import draws, hash_order
 
 Images = NDArray[np.uint8]
@@ -59,7 +59,8 @@ class Form(NamedTuple):
 
 def own_form(base: Dataset) -> Form:
     """Return the form that a bundled set has as it is."""
-    return Form(*base.facts.shape, base.facts.outputs)
+    channels, height, width = base.facts.shape
+    return Form(channels, height, width, base.facts.outputs)
 
 
 def fitted_name(base: Dataset, form: Form) -> str:
@@ -81,12 +82,12 @@ def parse_name(name: str) -> tuple[str, Form] | None:
 def make(base: Dataset, form: Form) -> Dataset:
     """Return a bundled set in another form, as a row of the table of data sets."""
     splits = _chosen(base, form)
-    sizes = (len(part.y) for part in (splits.train, splits.val, splits.test))
+    train, val, test = (len(part.y) for part in (splits.train, splits.val, splits.test))
     return replace(
         base,
         name=fitted_name(base, form),
         card=replace(base.card, size=f"{form.size}, made of {base.name}"),
-        facts=Facts(*sizes, form.outputs, form[:3]),
+        facts=Facts(train, val, test, form.outputs, form[:3]),
         load=partial(load, base, form),
     )
 
@@ -112,7 +113,9 @@ def load(base: Dataset, form: Form, root: Path) -> Splits:
             y = y[:, rows][:, :, columns]
         return Split(x=x, y=y, ids=split.ids)
 
-    names = [str(name) for name in chosen.spec["classes"]]  # type: ignore[attr-defined]
+    classes = chosen.spec["classes"]
+    assert isinstance(classes, list)
+    names = list(classes)
     names += [f"without examples {n}" for n in range(len(names), form.outputs)]
     spec = chosen.spec | {
         "outputs": form.outputs,
@@ -130,22 +133,23 @@ def _chosen(base: Dataset, form: Form) -> Splits:
     return Splits(splits.spec, *(cut(one) for one in (splits.train, splits.val, splits.test)))
 
 
-def cut_classes(split: Split, outputs: int, most: int, void: object) -> Split:
+def cut_classes(split: Split, outputs: int, most: int, void: int) -> Split:
     """Return the examples of the first classes, at most ``most`` by hash."""
-    known = np.flatnonzero(split.y < outputs)
+    known = np.flatnonzero(np.asarray(split.y, dtype=np.int64) < outputs)
     rows = np.sort(known[hash_order(split.ids[known], "fitted")[:most]])
     return Split(split.x[rows], split.y[rows], split.ids[rows])
 
 
-def cut_maps(split: Split, outputs: int, most: int, void: object) -> Split:
+def cut_maps(split: Split, outputs: int, most: int, void: int) -> Split:
     """Return at most ``most`` scenes; pixels of other classes are void."""
-    y = np.where(split.y < outputs, split.y, void).astype(split.y.dtype)
+    y = np.array(split.y)
+    np.putmask(y, np.asarray(y, dtype=np.int64) >= outputs, void)
     return Split(split.x[:most], y[:most], split.ids[:most])
 
 
-def cut_pairs(split: Split, outputs: int, most: int, void: object) -> Split:
+def cut_pairs(split: Split, outputs: int, most: int, void: int) -> Split:
     """Return the comparisons of the first ``most`` items."""
-    rows = np.flatnonzero((split.y[:, :2] < most).all(axis=1))
+    rows = np.flatnonzero((np.asarray(split.y[:, :2], dtype=np.int64) < most).all(axis=1))
     return Split(split.x[:most], split.y[rows], split.ids[rows])
 
 
@@ -157,7 +161,7 @@ CUTS: dict[str, Callable[..., Split]] = {
 """Task → function that leaves the examples of a split that a form has room for."""
 
 
-def resize(x: NDArray[np.generic], form: Form) -> Images:
+def resize(x: Array, form: Form) -> Images:
     """Return pictures in another form: bilinear sides, channels repeated or their mean.
 
     Args:
@@ -182,7 +186,8 @@ def weights(old: int, new: int) -> NDArray[np.float64]:
     [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
     """
     at = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
-    return np.maximum(0, 1 - np.abs(at[:, None] - np.arange(old)))
+    found: NDArray[np.float64] = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(old)))
+    return found
 
 
 def rows_of(old: int, new: int) -> NDArray[np.intp]:

@@ -10,6 +10,8 @@ from harness.config.manifest import Manifest
 from harness.config.manifest_parts import Requirement, matches
 from harness.datasets.fitted import Form, fitted_name, own_form
 
+__all__ = ["Form", "choose_form", "data_name"]
+
 
 def choose_form(
     manifest: Manifest, params: Mapping[str, object], base: str, *, largest: bool = False
