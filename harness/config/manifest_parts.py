@@ -318,18 +318,37 @@ class Claim(Strict):
     source: Line = Field(description="Publication or address that has the figure.")
 
 
-class Weights(Strict):
-    """File of existing weights, which the victim's `import_weights` reads."""
+FileName: TypeAlias = Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-    file: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")] = Field(
+
+class Weights(Strict):
+    """Existing weights of one network: a file, or several whose tensors are read together.
+
+    A file may be safetensors, `.npz`, `.npy` (one tensor, with the file's name), `.onnx` (the
+    graph's stored tensors) or a PyTorch checkpoint of tensors; no pickled object is ever loaded.
+    Their names are those of the network's state dict, or `import_weights` renames them.
+    """
+
+    file: FileName | None = Field(
+        default=None,
         description="Name of the file. `gauntlet data fetch VICTIM/NAME` puts it into the data "
-        "folder."
+        "folder. Default: `files` names several.",
     )
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
-        description="SHA-256 of the file's bytes, in hexadecimal."
+    sha256: Sha256 | None = Field(
+        default=None,
+        description="SHA-256 of the bytes of `file`, in hexadecimal. Default: as for `file`.",
+    )
+    files: dict[FileName, Sha256] = Field(
+        default_factory=dict,
+        description="Name of each file → SHA-256 of its bytes, in place of `file` and `sha256`, "
+        "for example `{W1.npy: 27ab…, W2.npy: 90cd…}`. Default: one file.",
     )
     license: str = Field(description="License of the weights.")
-    source: str = Field(description="Address that the file is downloaded from.")
+    source: str = Field(
+        description="Address that the file is downloaded from. One that ends in `/` is a folder's: "
+        "the file's name is added."
+    )
     trained_on: Line | None = Field(
         default=None,
         description="Data that the weights were trained on, for example `CIFAR-10 and 500,000 "
@@ -350,8 +369,25 @@ class Weights(Strict):
         "the weights take the place of training.",
     )
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each file, by its name."""
+        return dict(self.files) or {str(self.file): str(self.sha256)}
+
+    def address(self, file: str) -> str:
+        """Return the address of one of the files."""
+        return self.source + file if self.source.endswith("/") else self.source
+
     def problems(self) -> Iterator[Problem]:
-        """Check that no metric is claimed twice."""
+        """Check that files are named in one way, and that no metric is claimed twice."""
+        for name, value in (("file", self.file), ("sha256", self.sha256)):
+            if value is None and not self.files:
+                yield Problem((name,), "missing", f"add {name}")
+            elif value is not None and self.files:
+                yield Problem((name,), "stands beside files", "name every file once, in files")
+        if len(self.files) > 1 and not self.source.endswith("/"):
+            what = "several files and the address of one"
+            yield Problem(("source",), what, "give the address of their folder, with / at its end")
         metrics = [claim.metric for claim in self.claims]
         for i, metric in enumerate(metrics):
             if metric in metrics[:i]:

@@ -200,10 +200,10 @@ def measure(recipe: MeasureRecipe, inputs: Inputs, out: Path, data_root: Path) -
 
 
 def weights(recipe: WeightsRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
-    """Store a file of existing weights, whose digest the victim's manifest names."""
-    file = find(recipe, data_root)
+    """Store the files of existing weights, whose digests the victim's manifest names."""
     (out / "file").mkdir()
-    shutil.copyfile(file, out / "file" / file.name)
+    for file in find(recipe, data_root):
+        shutil.copyfile(file, out / "file" / file.name)
 
 
 HOST_STAGES: dict[str, Callable[[Any, Inputs, Path, Path], None]] = {
