@@ -204,11 +204,15 @@ def check(
 def new(
     kind: Annotated[str, typer.Argument(help="attack, defense or victim")],
     name: Annotated[str, typer.Argument(help="name of the new folder")],
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(help="victim: a file of trained weights; several are several networks"),
+    ] = None,
 ) -> None:
     """Write the folder of a new module; it passes check."""
     from harness.commands import new as command
 
-    command.new(Workspace.here(), kind, name, console)
+    command.new(Workspace.here(), kind, name, console, weights or ())
 
 
 @app.command()

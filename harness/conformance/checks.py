@@ -13,6 +13,7 @@ from typing import NamedTuple
 from harness.config.catalog import Module
 from harness.config.threat import THREATS
 from harness.conformance.aim import check_aim, plays_goals
+from harness.conformance.existing_weights import check_weights
 from harness.conformance.expectations import check_budget_edges, check_expectation
 from harness.conformance.networks import check_networks
 from harness.conformance.plays import check_opponents
@@ -107,6 +108,8 @@ class SettingChecks:
         for task in self.module.manifest.tasks:
             if task not in self._mistaken:
                 yield from check_largest(self.runner, task)
+        if not self._mistaken:
+            yield from check_weights(self.runner)
         if self._played or not self._mistaken:
             skipped = "; ".join(["every variant was skipped: nothing was tested", *self._skipped])
             yield CheckResult("plays", self._played > 0, "" if self._played else skipped)

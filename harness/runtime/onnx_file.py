@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 MODEL_GRAPH = 7
-GRAPH_NODE, GRAPH_INITIALIZER = 1, 5
+GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT = 1, 5, 11
+INPUT_SHAPE, DIMENSION = (2, 1, 2), 1
 NODE_INPUT, NODE_OUTPUT, NODE_TYPE, NODE_ATTRIBUTE = 1, 2, 4, 5
 ATTRIBUTE_NAME, ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_TENSOR, ATTRIBUTE_INTS = 1, 2, 3, 5, 8
 TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_RAW, TENSOR_EXTERNAL = 1, 2, 8, 9, 13
@@ -82,6 +83,24 @@ def read_nodes(content: bytes) -> list[Node]:
         ValueError: the bytes are no ONNX model.
     """
     return [read_node(one.value) for one in _graph(content) if one.number == GRAPH_NODE]
+
+
+def read_input_shape(content: bytes) -> tuple[int, ...]:
+    """Return the shape of a model's first input, ``(N, C, H, W)``; 0 for a size that may vary.
+
+    Raises:
+        ValueError: the bytes are no ONNX model.
+    """
+    for one in _graph(content):
+        if one.number == GRAPH_INPUT:
+            at = one.value
+            for number in INPUT_SHAPE:
+                at = next((field.value for field in fields(at) if field.number == number), b"")
+            sizes = [list(fields(field.value)) for field in fields(at)]
+            return tuple(
+                next((part.value for part in size if part.number == DIMENSION), 0) for size in sizes
+            )
+    return ()
 
 
 def _graph(content: bytes) -> list[Field]:

@@ -55,7 +55,15 @@ def node(op, before, after, weights=(), **attributes):
     return out
 
 
-def model(tensors=(), nodes=()):
+def input_of(name, shape):
+    """A ValueInfoProto; a size of 0 has a name, as it may vary."""
+    sizes = [field(1, size) if size else field(2, b"N") for size in shape]
+    value = field(1, 1) + field(2, b"".join(field(1, size) for size in sizes))
+    return field(1, name.encode()) + field(2, field(1, value))
+
+
+def model(tensors=(), nodes=(), inputs=()):
     """A ModelProto."""
-    graph = b"".join(field(1, one) for one in nodes) + b"".join(field(5, one) for one in tensors)
+    parts = ((1, nodes), (5, tensors), (11, inputs))
+    graph = b"".join(field(number, one) for number, many in parts for one in many)
     return field(1, 8) + field(7, graph)

@@ -1,5 +1,6 @@
 """``gauntlet check`` of whole modules: one honest mistake each, and honest twins."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import torch
+from safetensors.torch import save
 
 from harness.common.keys import ROOT
 from harness.config.catalog import FOLDERS, Catalog, Module
@@ -331,10 +334,11 @@ FIXED = """
 TAKES = {"channels": [1], "side": [24], "classes": [10]}
 
 
-def fixed(root: Path, requires, **built) -> Module:
+def fixed(root: Path, requires, weights=None, **built) -> Module:
     """A network that takes one size, whatever the data are; its manifest says ``requires``."""
     form = {"channels": 1, "side": 24, "classes": 10} | built
     return write(root, "victim", FIXED.format(**form), requires=[requires] if requires else [],
+                 weights=weights or {},
                  smoke={"expect": {"clean_accuracy": {"min": 0.05}}})  # fmt: skip
 
 
@@ -389,3 +393,30 @@ def test_a_victim_that_skips_everything_says_why(tmp_path, workspace, executor):
     assert found[-1].name == "plays"
     assert "nothing was tested; " in found[-1].detail
     assert "the inputs are images, and victim odd needs items" in found[-1].detail
+
+
+def test_existing_weights_are_imported_if_they_are_here(tmp_path, workspace, executor):
+    shapes = {"0.weight": (8, 1, 3, 3), "0.bias": (8,), "4.weight": (10, 512), "4.bias": (10,)}
+    files = {
+        "fits": shapes,
+        "not": shapes | {"4.weight": (7, 512), "4.bias": (7,)},
+        "away": shapes,
+    }
+    folder, entries = workspace.data / "weights" / "odd", {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, sizes in files.items():
+        content = save({one: torch.zeros(size) for one, size in sizes.items()})
+        entries[name] = {"file": f"{name}.safetensors", "license": "MIT", "source": "here",
+                         "sha256": hashlib.sha256(content).hexdigest()}  # fmt: skip
+        if name != "away":
+            (folder / f"{name}.safetensors").write_bytes(content)
+    found = list(run_checks(workspace, fixed(tmp_path, TAKES, weights=entries), executor,
+                            workspace.store()))  # fmt: skip
+    (failed,) = [one for one in found if not one.ok]
+    assert failed.name == "imports weights not"
+    assert "4.bias has shape [7] and not [10]" in failed.detail
+    assert failed.detail.endswith("; built for 1x24x24 pictures and 10 classes")
+    (untried,) = [one for one in found if not one.tried]
+    assert untried.name == "imports weights away"
+    assert "run `gauntlet data fetch odd/away`" in untried.detail
+    assert any(one.name == "imports weights fits" and one.ok for one in found)
