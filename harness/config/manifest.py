@@ -32,10 +32,10 @@ from harness.config.manifest_parts import (
     Reference,
     Requirement,
     Smoke,
-    Weights,
     matches,
     value_problems,
 )
+from harness.config.manifest_weights import Weights
 from harness.config.module_files import MANIFEST, irregular_files
 from harness.config.strict_yaml import Document, Loc, key, nearest, quote
 from harness.config.validation import name_problems, read_all, read_model

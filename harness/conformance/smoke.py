@@ -10,7 +10,7 @@ from harness.config.manifest import Manifest
 from harness.config.strict_yaml import Json
 from harness.config.threat import THREATS
 from harness.conformance.opponents import opponents
-from harness.planning.fitting_data import Form, choose_form, data_name
+from harness.planning.fitting_data import Form, choose_form, data_name, split_sizes
 
 DATA = {
     "classification": "digits",
@@ -34,18 +34,14 @@ VICTIMS = {
 VICTIM_THREATS = ("evasion", "evasion-query", "evasion-transfer", "poisoning")
 """Threat models under which a victim is checked; in the others it plays as in these."""
 
-SUBSETS: dict[str, dict[str, Json]] = {
-    "classification": {"examples": 200, "batch": 40},
-    "ranking": {"examples": 200, "batch": 40},
-    "segmentation": {"examples": 40, "batch": 40},
-}
-"""Task → examples of a smoke run."""
+SUBSETS = {"classification": (200, 40), "ranking": (200, 40), "segmentation": (40, 40)}
+"""Task → examples of a smoke run, and of a batch."""
 
 MOST_PIXELS = 64 * 64
 """Pixels of a picture up to which a smoke run has as many examples as on the bundled set."""
 
-LARGE_SUBSET: dict[str, Json] = {"examples": 16, "batch": 8}
-"""Examples of a smoke run on large pictures, of which a network takes a few a second."""
+LARGE_SUBSET = (16, 8)
+"""The same on large pictures, of which a network takes a few a second."""
 
 BALL: dict[str, Json] = {"norm": "linf", "eps": 32 / 255}
 BUDGETS: dict[str, dict[str, Json]] = {
@@ -148,20 +144,23 @@ def make_matrix(
     }
     around |= SURROUNDINGS[manifest.kind](manifest, entry, threat, task)
     form = smoke_form(module, task, variant, largest=largest)
-    data: dict[str, Json] = {"student": data_name(DATA[task], form)}
+    name = data_name(DATA[task], form)
+    data: dict[str, Json] = {"student": name}
     knowledge: Json = "clean-victim" if needs_clean_victim(manifest, threat) else "none"
     if needs_public(threat) and manifest.kind == "victim":
         knowledge = {"surrogate": entry}  # the same network: nothing more is trained
     elif needs_public(threat):
         data = TRANSFER_DATA
+    examples, batch = LARGE_SUBSET if is_large(form) else SUBSETS[task]
+    val, test = split_sizes(name)  # of few classes there are few examples
     return {
         "threat_model": threat,
         "data": data,
         "knowledge": knowledge,
         **around,
         "budgets": [budget],
-        "eval_subset": LARGE_SUBSET if is_large(form) else SUBSETS[task],
-        "clean": 20 if task == "segmentation" else 100,
+        "eval_subset": {"examples": min(examples, test), "batch": batch},
+        "clean": min(20 if task == "segmentation" else 100, val),
     }
 
 

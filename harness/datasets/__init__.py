@@ -31,6 +31,7 @@ __all__ = [
     "comparison_lines",
     "copy_note",
     "digest",
+    "find",
     "flip_lines",
     "get",
     "key_digest",
@@ -57,12 +58,18 @@ def get(name: str) -> Dataset:
 
     Beside those of the table, bundled sets are there in other picture forms (``fitted``).
     """
-    if name not in DATASETS:
-        if parsed := fitted.parse_name(name):
-            return fitted.make(DATASETS[parsed[0]], parsed[1])
+    found = find(name)
+    if found is None:
         fix = suggest(name, DATASETS, "use one of")
         raise UserError(f"data set {name}", "there is no data set of this name", fix)
-    return DATASETS[name]
+    return found
+
+
+def find(name: str) -> Dataset | None:
+    """Return a data set by name, as ``get``; ``None`` for an unknown name."""
+    if parsed := fitted.parse_name(name):
+        return fitted.make(DATASETS[parsed[0]], parsed[1])
+    return DATASETS.get(name)
 
 
 def digest(name: str, root: Path) -> str:

@@ -192,7 +192,7 @@ def matrix_problems(matrix: Matrix) -> Iterator[Problem]:
 
 def _values(matrix: Matrix) -> Iterator[tuple[Loc, object, Context]]:
     """Yield every value that a rule may check: its key path, the value, its context."""
-    found = {role: datasets.DATASETS.get(entry.name) for role, entry in matrix.data.items()}
+    found = {role: datasets.find(entry.name) for role, entry in matrix.data.items()}
     known = {str(role): data for role, data in found.items() if data is not None}
     for role, entry in matrix.data.items():
         if role in known:

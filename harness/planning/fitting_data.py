@@ -10,7 +10,7 @@ from harness.config.manifest import Manifest
 from harness.config.manifest_parts import Requirement, matches
 from harness.datasets.fitted import Form, fitted_name, own_form
 
-__all__ = ["Form", "choose_form", "data_name"]
+__all__ = ["Form", "choose_form", "data_name", "split_sizes"]
 
 
 def choose_form(
@@ -41,6 +41,12 @@ def choose_form(
 def data_name(base: str, form: Form) -> str:
     """Return the name of a bundled set in a form."""
     return fitted_name(datasets.get(base), form)
+
+
+def split_sizes(name: str) -> tuple[int, int]:
+    """Return the number of validation and of test examples of a data set."""
+    facts = datasets.get(name).facts
+    return facts.val, facts.test
 
 
 def list_sides(needed: Sequence[Requirement], least: int) -> list[int]:

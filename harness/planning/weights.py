@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.common.errors import UserError
 from harness.common.keys import file_digest
 from harness.config.catalog import Catalog, Module
-from harness.config.manifest_parts import Weights
+from harness.config.manifest_weights import Weights
 from harness.config.strict_yaml import nearest, quote
 from harness.planning.recipe import WeightsRecipe
 from harness.planning.resolved_entry import ResolvedEntry
