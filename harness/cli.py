@@ -206,7 +206,7 @@ def new(
     name: Annotated[str, typer.Argument(help="name of the new folder")],
     weights: Annotated[
         list[Path] | None,
-        typer.Option(help="victim: a file of trained weights; several are several networks"),
+        typer.Option(help="victim: file of trained weights; may be repeated"),
     ] = None,
 ) -> None:
     """Write the folder of a new module; it passes check."""
