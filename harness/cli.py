@@ -212,6 +212,10 @@ def new(
         Path | None, typer.Option("--from", help="dataset: folder with the data")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="dataset: manifest to write")] = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(help="victim: file of trained weights; may be repeated"),
+    ] = None,
 ) -> None:
     """Write the folder of a new module, or a data set's manifest."""
     from harness.commands import new as command
@@ -220,7 +224,7 @@ def new(
     if kind == "dataset":
         new_dataset(Workspace.here(), name, from_, out, console)
         return
-    command.new(Workspace.here(), kind, name, console)
+    command.new(Workspace.here(), kind, name, console, weights or ())
 
 
 @app.command()

@@ -61,8 +61,9 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
         UserError: no such data set, nothing to fetch, or unreadable sources.
     """
     if "/" in name:
-        path = weights.fetch(workspace.catalog, name, workspace.data, from_dir)
-        console.print(f"{name} is in {path}", soft_wrap=True, highlight=False)
+        paths = weights.fetch(workspace.catalog, name, workspace.data, from_dir)
+        place = paths[0] if len(paths) == 1 else paths[0].parent
+        console.print(f"{name} is in {place}", soft_wrap=True, highlight=False)
         return
     sets, data = find_dataset(workspace, name)
     if data.manifest is None:

@@ -33,6 +33,7 @@ IN_KEY: Mapping[str, bool] = MappingProxyType(
         "variants": True,
         "weights.*.file": True,
         "weights.*.sha256": True,
+        "weights.*.files": True,
         "weights.*.license": False,
         "weights.*.source": False,  # the digest says which bytes they are
         "weights.*.trained_on": False,

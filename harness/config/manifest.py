@@ -32,10 +32,10 @@ from harness.config.manifest_parts import (
     Reference,
     Requirement,
     Smoke,
-    Weights,
     matches,
     value_problems,
 )
+from harness.config.manifest_weights import Weights
 from harness.config.module_files import MANIFEST, irregular_files
 from harness.config.strict_yaml import Document, Loc, key, nearest, quote
 from harness.config.validation import name_problems, read_all, read_model
@@ -132,8 +132,9 @@ class Manifest(Strict):
     )
     weights: dict[Name, Weights] = Field(
         default_factory=dict,
-        description="Existing weights, by the name that a benchmark gives under `weights`. For "
-        "victims with the hook `import_weights`. Default: none.",
+        description="Existing weights, by the name that a benchmark gives under `weights`. Their "
+        "tensors are named as in the network, or renamed by the hook `import_weights`. For "
+        "victims. Default: none.",
     )
     limits: Limits | None = Field(
         default=None,
@@ -288,9 +289,6 @@ class Manifest(Strict):
             yield Problem(("hooks",), "an attack without a hook", nearest("", known, "add one of"))
 
     def _weights_problems(self) -> Iterator[Problem]:
-        if self.weights and "import_weights" not in self.hooks:
-            what = "weights without the hook import_weights"
-            yield Problem(("weights",), what, "implement import_weights and add it to hooks")
         for name, weights in self.weights.items():
             for loc, what, fix in self.param_problems(weights.variant, {}):
                 yield Problem(("weights", name, *loc), what, fix)

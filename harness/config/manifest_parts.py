@@ -1,4 +1,4 @@
-"""Parts of a module manifest: publication, smoke run, parameters, existing weights."""
+"""Parts of a module manifest: publication, smoke run, parameters, requirements."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pydantic import Field
 from harness.config.budget import BudgetEntry
 from harness.config.field_types import (
     AnyValue,
+    Count,
     Inputs,
-    Line,
     List,
-    Name,
     NonEmptySet,
     Set,
     Task,
@@ -235,77 +234,58 @@ class Requirement(Strict):
     adversary: Literal[True] | None = Field(
         default=None, description="`true`: the entry names an `adversary`. For defences."
     )
+    channels: Set[Count] = Field(
+        default=(), description="The pictures have one of these numbers of channels. For victims."
+    )
+    side: Set[Count] = Field(
+        default=(),
+        description="Height and width of the pictures are each one of these, in pixels. "
+        "`gauntlet check` makes pictures of the smallest that fits all requirements, and tries "
+        "the largest once. For victims.",
+    )
+    side_min: Count | None = Field(
+        default=None,
+        description="Height and width of the pictures are at least this, in pixels. For victims.",
+    )
+    side_multiple: Count | None = Field(
+        default=None,
+        description="Height and width of the pictures are divisible by this. For victims.",
+    )
+    classes: Set[Count] = Field(
+        default=(),
+        description="The data have one of these numbers of classes (in ranking, of outputs): for a "
+        "network whose last layer is fixed. For victims.",
+    )
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether there is a demand on the form of pictures."""
+        return bool(self.channels or self.side or self.side_min or self.side_multiple)
+
+    def takes_side(self, side: int) -> bool:
+        """Return whether a picture may have this height or width, in pixels.
+
+        >>> one = Requirement(side_min=16, side_multiple=8)
+        >>> [side for side in range(40) if one.takes_side(side)], one.side_rule
+        ([16, 24, 32], 'of at least 16 and divisible by 8')
+        """
+        listed = not self.side or side in self.side
+        return listed and side >= (self.side_min or 1) and side % (self.side_multiple or 1) == 0
+
+    @property
+    def side_rule(self) -> str:
+        """Sides that are taken, in words."""
+        parts = (
+            f"of {' or '.join(map(str, self.side))}" if self.side else "",
+            f"of at least {self.side_min}" if self.side_min else "",
+            f"divisible by {self.side_multiple}" if self.side_multiple else "",
+        )
+        return " and ".join(part for part in parts if part)
 
 
 KINDS_OF_REQUIREMENT = {
     "attack": ("tasks", "inputs", "limits", "goals", "answers", "edits", "knowledge"),
     "defense": ("tasks", "inputs", "adversary"),
-    "victim": ("tasks", "inputs"),
+    "victim": ("tasks", "inputs", "channels", "side", "side_min", "side_multiple", "classes"),
 }
 """Kind of module → what it may require. A defence must not choose the attacks that it meets."""
-
-
-class Claim(Strict):
-    """Figure that the authors of weights claim; shown beside ours, never ranked."""
-
-    metric: Literal[
-        "robust_accuracy",
-        "clean_accuracy",
-        "accuracy",
-        "miou",
-        "clean_miou",
-        "attack_success_rate",
-        "targeted_success_rate",
-    ] = Field(
-        description="Metric that the figure is nearest to; it stands beside ours of this metric."
-    )
-    value: Annotated[float, Field(ge=0, le=1)] = Field(
-        description="The figure, as a fraction from 0 to 1."
-    )
-    under: Line | None = Field(
-        default=None,
-        description="Attacks, budget and examples of the claim, for example `AutoAttack, L∞ 8/255, "
-        "10,000 test images`. Default: not said.",
-    )
-    source: Line = Field(description="Publication or address that has the figure.")
-
-
-class Weights(Strict):
-    """File of existing weights, which the victim's `import_weights` reads."""
-
-    file: Annotated[str, Field(pattern=r"^[\w][\w.-]*$")] = Field(
-        description="Name of the file. `gauntlet data fetch VICTIM/NAME` puts it into the data "
-        "folder."
-    )
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
-        description="SHA-256 of the file's bytes, in hexadecimal."
-    )
-    license: str = Field(description="License of the weights.")
-    source: str = Field(description="Address that the file is downloaded from.")
-    trained_on: Line | None = Field(
-        default=None,
-        description="Data that the weights were trained on, for example `CIFAR-10 and 500,000 "
-        "pictures of 80 Million Tiny Images`. Default: not said.",
-    )
-    claims: List[Claim] = Field(
-        default=(),
-        description="Figures that the authors claim, at most one a metric. Default: none.",
-    )
-    variant: Name | None = Field(
-        default=None,
-        description="Variant of the victim that the weights belong to. Default: the module "
-        "without a variant.",
-    )
-    start: bool = Field(
-        default=False,
-        description="`true`: training starts from the weights, with a new last layer. Default: "
-        "the weights take the place of training.",
-    )
-
-    def problems(self) -> Iterator[Problem]:
-        """Check that no metric is claimed twice."""
-        metrics = [claim.metric for claim in self.claims]
-        for i, metric in enumerate(metrics):
-            if metric in metrics[:i]:
-                what = f"duplicate claim of {metric}"
-                yield Problem(("claims", i, "metric"), what, "keep one")

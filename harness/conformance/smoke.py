@@ -10,12 +10,14 @@ from harness.config.manifest import Manifest
 from harness.config.strict_yaml import Json
 from harness.config.threat import THREATS
 from harness.conformance.opponents import opponents
+from harness.planning.fitting_data import Form, choose_form, data_name, split_sizes
 
-DATA: dict[str, dict[str, Json]] = {
-    "classification": {"student": "digits"},
-    "ranking": {"student": "digits-ranking"},
-    "segmentation": {"student": "digit-scenes"},
+DATA = {
+    "classification": "digits",
+    "ranking": "digits-ranking",
+    "segmentation": "digit-scenes",
 }
+"""Task → bundled set; a victim gets it in a form that it takes."""
 TRANSFER_DATA: dict[str, Json] = {
     "student": "digits-5-9",
     "public": "digits-0-4",
@@ -31,6 +33,15 @@ VICTIMS = {
 
 VICTIM_THREATS = ("evasion", "evasion-query", "evasion-transfer", "poisoning")
 """Threat models under which a victim is checked; in the others it plays as in these."""
+
+SUBSETS = {"classification": (200, 40), "ranking": (200, 40), "segmentation": (40, 40)}
+"""Task → examples of a smoke run, and of a batch."""
+
+MOST_PIXELS = 64 * 64
+"""Pixels of a picture up to which a smoke run has as many examples as on the bundled set."""
+
+LARGE_SUBSET = (16, 8)
+"""The same on large pictures, of which a network takes a few a second."""
 
 BALL: dict[str, Json] = {"norm": "linf", "eps": 32 / 255}
 BUDGETS: dict[str, dict[str, Json]] = {
@@ -107,7 +118,13 @@ def choose_budget(module: Module, threat: str) -> dict[str, Json]:
 
 
 def make_matrix(
-    module: Module, threat: str, task: str, variant: str | None, budget: dict[str, Json]
+    module: Module,
+    threat: str,
+    task: str,
+    variant: str | None,
+    budget: dict[str, Json],
+    *,
+    largest: bool = False,
 ) -> dict[str, Json]:
     """Make the smoke matrix of a module: it, its control, and the reference modules around it.
 
@@ -117,6 +134,7 @@ def make_matrix(
         task: task of the matrix.
         variant: the module's variant; ``None`` for its defaults.
         budget: the only budget of the matrix.
+        largest: whether pictures have the largest side that a victim takes, else the smallest.
     """
     manifest, entry = module.manifest, make_entry(module, task, variant)
     around: dict[str, list[Json]] = {
@@ -125,37 +143,56 @@ def make_matrix(
         "attacks": ["noop"],
     }
     around |= SURROUNDINGS[manifest.kind](manifest, entry, threat, task)
-    data = DATA[task]
+    form = smoke_form(module, task, variant, largest=largest)
+    name = data_name(DATA[task], form)
+    data: dict[str, Json] = {"student": name}
     knowledge: Json = "clean-victim" if needs_clean_victim(manifest, threat) else "none"
     if needs_public(threat) and manifest.kind == "victim":
         knowledge = {"surrogate": entry}  # the same network: nothing more is trained
     elif needs_public(threat):
         data = TRANSFER_DATA
+    examples, batch = LARGE_SUBSET if is_large(form) else SUBSETS[task]
+    val, test = split_sizes(name)  # of few classes there are few examples
     return {
         "threat_model": threat,
         "data": data,
         "knowledge": knowledge,
         **around,
         "budgets": [budget],
-        "eval_subset": {"examples": 40 if task == "segmentation" else 200, "batch": 40},
-        "clean": 20 if task == "segmentation" else 100,
+        "eval_subset": {"examples": min(examples, test), "batch": batch},
+        "clean": min(20 if task == "segmentation" else 100, val),
     }
+
+
+def is_large(form: Form) -> bool:
+    """Return whether pictures are so large that few can be tried."""
+    return form.height * form.width > MOST_PIXELS
+
+
+def smoke_form(module: Module, task: str, variant: str | None, *, largest: bool = False) -> Form:
+    """Return the form of pictures in which a module is checked: the bundled set's, if it can be."""
+    params = module.manifest.resolve(variant, make_params(module, variant))
+    return choose_form(module.manifest, params, DATA[task], largest=largest)
 
 
 def make_entry(module: Module, task: str, variant: str | None) -> dict[str, Json]:
     """Return the matrix's entry of a module, with the parameters of its smoke runs."""
     manifest = module.manifest
-    params: dict[str, Json] = {}
-    if manifest.smoke is not None:
-        params = dict(manifest.smoke.quick)
-        params |= manifest.smoke.params if manifest.smoke.variant == variant else {}
-    entry: dict[str, Json] = {"name": manifest.name, "params": params}
+    entry: dict[str, Json] = {"name": manifest.name, "params": make_params(module, variant)}
     if variant is not None:
         entry["variant"] = variant
     if manifest.kind == "defense" and "fit" in manifest.hooks:
         eps = 32 / 255 if task == "classification" else 8 / 255
         entry["adversary"] = {"attack": "fgsm", "budget": {"norm": "linf", "eps": eps}}
     return entry
+
+
+def make_params(module: Module, variant: str | None) -> dict[str, Json]:
+    """Return the parameters of a module's smoke runs that its variant or defaults do not give."""
+    smoke = module.manifest.smoke
+    if smoke is None:
+        return {}
+    return {**smoke.quick, **(smoke.params if smoke.variant == variant else {})}
 
 
 def around_victim(manifest: Manifest, entry: Json, threat: str, task: str) -> dict[str, list[Json]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.datasets import stored
 from harness.datasets.base import Card, DataMissing, Dataset, Split, Splits
-from harness.datasets.bundled import BUNDLED
+from harness.datasets.bundled import BUNDLED, find
 from harness.datasets.catalog import Datasets
 from harness.datasets.fraction import fraction_rows, select_rows
 
@@ -19,6 +19,7 @@ __all__ = [
     "Datasets",
     "Split",
     "Splits",
+    "find",
     "load",
 ]
 
@@ -36,8 +37,9 @@ def load(name: str, root: Path, train_fraction: float = 1.0) -> Splits:
     Raises:
         DataMissing: it is not stored, or was changed.
     """
-    bundled = BUNDLED[name].bundled if name in BUNDLED else None
-    splits = stored.load(name, root) if bundled is None else bundled()
+    found = find(name)
+    make = None if found is None else found.bundled
+    splits = stored.load(name, root) if make is None else make()
     rows = fraction_rows(name, splits.train, train_fraction)
     if rows is None:
         return splits

@@ -13,7 +13,7 @@ from harness.common.text import suggest
 from harness.config.dataset import DatasetManifest
 from harness.datasets import stored
 from harness.datasets.base import DataMissing, Dataset, missing_data_error
-from harness.datasets.bundled import BUNDLED, code_digest
+from harness.datasets.bundled import BUNDLED, code_digest, find
 from harness.datasets.described import describe
 from harness.datasets.digests import read_digest
 from harness.datasets.findings import shared_sentence
@@ -51,7 +51,7 @@ class Datasets:
         self._manifests: dict[str, DatasetManifest] = {}
         for manifest in manifests:
             known = self._manifests.get(manifest.name)
-            if manifest.name in BUNDLED or (known is not None and not _equal(known, manifest)):
+            if find(manifest.name) or (known is not None and not _equal(known, manifest)):
                 what = f"there is another data set named {manifest.name}"
                 raise UserError(manifest.where(("name",)), what, "rename this one")
             self._manifests[manifest.name] = manifest
@@ -68,12 +68,12 @@ class Datasets:
 
     def __contains__(self, name: object) -> bool:
         """Return whether there is a set of this name."""
-        return name in BUNDLED or name in self._manifests
+        return name in self._manifests or (isinstance(name, str) and find(name) is not None)
 
     def get(self, name: str) -> Dataset:
         """Return a data set by name; an unknown one is a ``UserError`` with the nearest."""
-        if name in BUNDLED:
-            return BUNDLED[name]
+        if (bundled := find(name)) is not None:
+            return bundled
         if name not in self._manifests:
             fix = suggest(name, [*BUNDLED, *self._manifests], "use one of")
             raise UserError(f"data set {name}", "there is no data set of this name", fix)

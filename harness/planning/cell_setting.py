@@ -23,7 +23,7 @@ class MatrixContext:
     Attributes:
         matrix: the matrix as it is written.
         threat: its threat model.
-        student: the student's data set.
+        sets: role → data set.
         data: role → name of the data set.
         goal: label of the goal.
         knowledge: label of the attacker's knowledge.
@@ -32,11 +32,16 @@ class MatrixContext:
 
     matrix: Matrix
     threat: ThreatModel
-    student: Dataset
+    sets: Mapping[str, Dataset]
     data: Mapping[str, str]
     goal: str
     knowledge: str
     surrogate: ResolvedEntry | None
+
+    @property
+    def student(self) -> Dataset:
+        """Data set that the victim is trained on and judged by."""
+        return self.sets["student"]
 
     @property
     def task(self) -> str:
@@ -49,7 +54,7 @@ class MatrixContext:
         return cls(
             matrix=matrix,
             threat=THREATS[matrix.threat_model],
-            student=sets.get(matrix.data["student"].name),
+            sets={role: sets.get(entry.name) for role, entry in matrix.data.items()},
             data={role: entry.name for role, entry in matrix.data.items()},
             goal=matrix.goal.label,
             knowledge=matrix.knowledge.label,

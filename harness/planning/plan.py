@@ -15,7 +15,7 @@ from harness.config.benchmark import Benchmark, Matrix
 from harness.config.catalog import Catalog, Module
 from harness.config.environments import Environments, find_conflict
 from harness.config.field_types import Value
-from harness.config.manifest_parts import Weights
+from harness.config.manifest_weights import Weights
 from harness.config.threat import CONTROLS, THREATS
 from harness.datasets import DataMissing, Datasets
 from harness.judge import METHOD

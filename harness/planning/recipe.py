@@ -276,13 +276,11 @@ class WeightsRecipe(Fields):
 
     Attributes:
         name: ``VICTIM/WEIGHTS``.
-        file: name of the file.
-        sha256: digest of its bytes.
+        files: name of each file → SHA-256 of its bytes.
     """
 
     name: str
-    file: str
-    sha256: str
+    files: Mapping[str, str]
 
 
 HostRecipe: TypeAlias = (

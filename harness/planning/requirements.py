@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from harness.config.budget import BudgetEntry
 from harness.config.manifest_parts import Requirement, matches
+from harness.datasets import Dataset
 from harness.planning.cell_setting import CellSetting
 from harness.planning.resolved_entry import ResolvedEntry
 
@@ -24,6 +25,8 @@ class CellFacts:
         edits: what the budget lets edits change.
         knowledge: whether the matrix grants a network beside the data.
         adversary: whether the defence's entry names an adversary.
+        shape: shape of one input, ``(C, H, W)`` for pictures; empty where it is not known.
+        classes: number of classes, in ranking of outputs; ``None`` where it is not known.
     """
 
     tasks: frozenset[str]
@@ -34,6 +37,8 @@ class CellFacts:
     edits: frozenset[str] = field(default=frozenset())
     knowledge: bool = False
     adversary: bool = False
+    shape: tuple[int, ...] = ()
+    classes: int | None = None
 
 
 def perturbation_limits(budget: BudgetEntry) -> frozenset[str]:
@@ -86,12 +91,14 @@ def check_requirements(entry: ResolvedEntry, facts: CellFacts) -> str | None:
 def find_unmet(s: CellSetting) -> str | None:
     """Return the first requirement of a cell's modules that it does not meet, or ``None``.
 
-    A defence's adversary is asked too, under the budget of its training.
+    A defence's adversary is asked too, under the budget of its training. A victim is built for the
+    data of every role.
     """
     entries = (s.victim, s.surrogate, s.defense, s.attacker)
     adversary = s.defense.adversary
     cell = cell_facts(s)
     asked = [(entry, cell) for entry in entries if entry is not None]
+    asked += [(s.victim, _with_data(cell, data)) for data in s.context.sets.values()]
     if adversary is not None:
         limits = perturbation_limits(BudgetEntry.model_validate(adversary.budget))
         asked.append((adversary, CellFacts(cell.tasks, cell.inputs, limits)))
@@ -103,7 +110,7 @@ def cell_facts(s: CellSetting) -> CellFacts:
     """Return the facts of a cell."""
     data, budget = s.context.student, s.budget.entry
     oracle = s.threat.access == "oracle"
-    return CellFacts(
+    found = CellFacts(
         tasks=frozenset({data.task}),
         inputs=frozenset({data.inputs}),
         limits=perturbation_limits(budget),
@@ -113,6 +120,14 @@ def cell_facts(s: CellSetting) -> CellFacts:
         knowledge=s.matrix.knowledge.kind != "none",
         adversary=s.defense.adversary is not None,
     )
+    return _with_data(found, data)
+
+
+def _with_data(facts: CellFacts, data: Dataset) -> CellFacts:
+    """Return the facts of a cell with the shape and the classes of a data set, where known."""
+    if data.facts is None:
+        return facts
+    return replace(facts, shape=data.facts.shape, classes=data.facts.outputs)
 
 
 def _fields(limits: frozenset[str]) -> str:
@@ -135,6 +150,7 @@ def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
     for kind in needed.edits:
         if kind not in facts.edits:
             yield f"the budget allows no edits of {kind}, which {name} needs"
+    yield from _unmet_shape(needed, facts, name)
     if needed.knowledge and not facts.knowledge:
         yield (
             f"the matrix grants no network, and {name} needs one: add knowledge: clean-victim or a "
@@ -142,3 +158,24 @@ def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
         )
     if needed.adversary and not facts.adversary:
         yield f"the entry has no adversary, and {name} needs one"
+
+
+def _unmet_shape(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
+    """Yield a reason for each demand on pictures and classes that data do not meet."""
+    if needed.takes_pictures and facts.inputs != {"images"}:
+        yield f"the inputs are {' and '.join(sorted(facts.inputs))}, and {name} needs images"
+    elif len(facts.shape) == 3:
+        channels, *sides = facts.shape
+        if needed.channels and channels not in needed.channels:
+            allowed = _one_of(needed.channels)
+            yield f"the number of channels is {channels}, and {name} needs {allowed}"
+        if not all(map(needed.takes_side, sides)):
+            found = "x".join(map(str, sides))
+            yield f"the pictures are {found}, and {name} needs a side {needed.side_rule}"
+    if needed.classes and facts.classes not in (None, *needed.classes):
+        allowed = _one_of(needed.classes)
+        yield f"the number of classes is {facts.classes}, and {name} needs {allowed}"
+
+
+def _one_of(values: Sequence[int]) -> str:
+    return " or ".join(map(str, values))

@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.common.errors import UserError
 from harness.common.keys import file_digest
 from harness.config.catalog import Catalog, Module
-from harness.config.manifest_parts import Weights
+from harness.config.manifest_weights import Weights
 from harness.config.strict_yaml import nearest, quote
 from harness.planning.recipe import WeightsRecipe
 from harness.planning.resolved_entry import ResolvedEntry
@@ -41,9 +41,8 @@ def named_weights(module: Module, name: str) -> Weights:
 
 
 def weights_recipe(module: Module, name: str) -> WeightsRecipe:
-    """Return the recipe of a ``weights`` stage: name, file and bytes."""
-    weights = named_weights(module, name)
-    return WeightsRecipe(f"{module.manifest.name}/{name}", weights.file, weights.sha256)
+    """Return the recipe of a ``weights`` stage: name, files and bytes."""
+    return WeightsRecipe(f"{module.manifest.name}/{name}", named_weights(module, name).digests)
 
 
 def network_of(victim: ResolvedEntry, defense: ResolvedEntry) -> ResolvedEntry:
@@ -77,31 +76,37 @@ def network_of(victim: ResolvedEntry, defense: ResolvedEntry) -> ResolvedEntry:
     return replace(victim, weights=recipe, params=params, fine_tunes=False)
 
 
-def find(recipe: WeightsRecipe, data_root: Path) -> Path:
-    """Return the file of a recipe in the data folder.
+def find(recipe: WeightsRecipe, data_root: Path) -> list[Path]:
+    """Return the files of a recipe in the data folder.
 
     Raises:
-        UserError: it is not there, or is another one; says how to get it.
+        UserError: one is not there, or is another one; says how to get it.
     """
     victim, _, _ = recipe.name.partition("/")
-    path = data_root / "weights" / victim / recipe.file
     fix = f"run `gauntlet data fetch {recipe.name}`"
     where = f"weights {recipe.name}"  # no path: records and pages show it
-    if not path.is_file():
-        raise UserError(where, f"{recipe.file} is not in the data folder", fix)
-    if file_digest(path) != recipe.sha256:
-        raise UserError(where, f"{recipe.file} is not the file that the manifest names", fix)
-    return path
+    found = []
+    for file, sha256 in recipe.files.items():
+        path = data_root / "weights" / victim / file
+        if not path.is_file():
+            raise UserError(where, f"{file} is not in the data folder", fix)
+        if file_digest(path) != sha256:
+            raise UserError(where, f"{file} is not the file that the manifest names", fix)
+        found.append(path)
+    return found
 
 
-def fetch(catalog: Catalog, name: str, data_root: Path, source: Path | None) -> Path:
+def fetch(catalog: Catalog, name: str, data_root: Path, source: Path | None) -> list[Path]:
     """Put weights into the data folder, after a check against their manifest.
 
     Args:
         catalog: the modules.
         name: ``VICTIM/WEIGHTS``.
         data_root: the folder of fetched data.
-        source: the file, or a folder that holds it; ``None`` downloads it from its source.
+        source: a folder that holds the files, or the only file; ``None`` downloads them.
+
+    Returns:
+        The files in the data folder.
 
     Raises:
         UserError: unknown, unreadable, or other bytes than the manifest names.
@@ -109,24 +114,37 @@ def fetch(catalog: Catalog, name: str, data_root: Path, source: Path | None) -> 
     victim, _, which = name.partition("/")
     module = catalog.get("victim", victim, f"weights {name}")
     weights = named_weights(module, which)
-    target = data_root / "weights" / victim / weights.file
+    if source is not None and not source.is_dir() and len(weights.digests) > 1:
+        what = f"weights {name} are {len(weights.digests)} files"
+        raise UserError(str(source), what, "give the folder that holds them")
+    found = []
+    for file, sha256 in weights.digests.items():
+        given = source / file if source is not None and source.is_dir() else source
+        target = data_root / "weights" / victim / file
+        _fetch_file(f"weights {name}", target, sha256, given or weights.address(file))
+        found.append(target)
+    return found
+
+
+def _fetch_file(where: str, target: Path, sha256: str, source: Path | str) -> None:
+    """Copy or download a file to its place, if it has a digest."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            aside = Path(scratch) / weights.file
-            if source is None:
-                _download(weights.source, aside)
+            aside = Path(scratch) / target.name
+            if isinstance(source, str):
+                _download(source, aside)
             else:
-                shutil.copyfile(source / weights.file if source.is_dir() else source, aside)
-            if (found := file_digest(aside)) != weights.sha256:
-                what = f"has the digest {found[:12]}…, the manifest names {weights.sha256[:12]}…"
-                raise UserError(str(source or weights.source), what, "give the original file")
+                shutil.copyfile(source, aside)
+            if (found := file_digest(aside)) != sha256:
+                what = f"has the digest {found[:12]}…, the manifest names {sha256[:12]}…"
+                raise UserError(str(source), what, "give the original file")
             aside.replace(target)
     except OSError as error:  # of a download, too
-        what = f"cannot be had ({error})"
-        fix = f"get {weights.source} and run `gauntlet data fetch {name} --from FILE`"
-        raise UserError(f"weights {name}", what, fix) from error
-    return target
+        what = f"{target.name} cannot be had ({error})"
+        label = where.removeprefix("weights ")
+        fix = f"get {source} and run `gauntlet data fetch {label} --from FILE`"
+        raise UserError(where, what, fix) from error
 
 
 def _download(url: str, target: Path) -> None:

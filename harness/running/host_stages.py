@@ -234,8 +234,10 @@ def edited_parts(
 def to_stored_form(edits: Array, dtype: np.dtype[Any]) -> Array:
     """Return inputs of [0, 1], or labels, in the stored form; they change before augmentation."""
     if dtype == np.uint8 and np.issubdtype(edits.dtype, np.floating):
-        rounded: Array = np.rint(np.clip(edits, 0, 1) * 255).astype(np.uint8)
-        return rounded
+        scaled = np.clip(edits, 0, 1)  # one copy of large pictures, not three
+        scaled = scaled.astype(np.result_type(scaled, np.float32), copy=False)
+        scaled *= 255
+        return np.rint(scaled, out=scaled).astype(np.uint8)
     return edits.astype(dtype)
 
 
@@ -256,10 +258,10 @@ def measure(recipe: MeasureRecipe, inputs: Inputs, out: Path, data_root: Path) -
 
 
 def weights(recipe: WeightsRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
-    """Store a file of existing weights, whose digest the victim's manifest names."""
-    file = find(recipe, data_root)
+    """Store the files of existing weights, whose digests the victim's manifest names."""
     (out / "file").mkdir()
-    shutil.copyfile(file, out / "file" / file.name)
+    for file in find(recipe, data_root):
+        shutil.copyfile(file, out / "file" / file.name)
 
 
 HOST_STAGES: dict[str, Callable[[Any, Inputs, Path, Path], None]] = {

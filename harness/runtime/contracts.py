@@ -378,13 +378,13 @@ class Victim(Protocol):
         """Train ``network`` in place; ``steps`` shortens the recipe, ``None`` runs all of it."""
         ...
 
-    def import_weights(self, path: Path) -> dict[str, Tensor]:
-        """Return the state dict that a file of existing weights holds.
+    def import_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the state dict that existing weights make.
 
-        Only a victim whose manifest has ``weights`` has this hook.
+        Only a victim whose manifest has ``weights`` with other names than its network's has it.
 
         Args:
-            path: the file, whose digest was checked.
+            tensors: the tensors of the files, by name.
 
         Returns:
             Tensors by name, with the names and shapes of the network that ``build`` returns.

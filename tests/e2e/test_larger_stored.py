@@ -1,25 +1,23 @@
 """A set that is stored larger than networks see it, and with boxes: from training to records."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from harness.common.files import load_array
 from harness.storage.store import Store
-from tests.support.large_pictures import PATCH, THIN, make_set, register
+from tests.support.large_pictures import PATCH, THIN, describe_set, make_set
 from tests.support.workspaces import BACKDOOR, Checkout, cell, matrix
 
 SIDES = {"data": {"student": "large"}, "victims": ["thin"]}
 
 
-def test_a_backdoor_on_larger_pictures(tmp_path, monkeypatch):
+def test_a_backdoor_on_larger_pictures(tmp_path):
     checkout = Checkout(tmp_path)
     checkout.module("victim", "thin", THIN, hooks=["build", "fit"], params={}, offers=["loss"])
     hooks = ["poison", "trigger"]
     checkout.module("attack", "patch", PATCH, hooks=hooks, threat_models=["backdoor"])
-    splits = make_set(checkout.workspace().data, (60, 20, 20), 256)
     boxes = np.arange(80).reshape(20, 4)
-    register(monkeypatch, replace(splits, test=replace(splits.test, boxes=boxes)))
+    splits = make_set(checkout.workspace().data, (60, 20, 20), 256, boxes)
+    describe_set(checkout.root / "benchmarks" / "data", 256)
     plan = checkout.plan(
         matrix("m", **BACKDOOR | SIDES | {"eval_subset": {"examples": 8, "batch": 4}})
     )

@@ -42,10 +42,6 @@ class Zoo:
     def fit(self, network, train, val, loss, ctx, steps=None):
         fit(network, train, loss, ctx, steps=steps or self.steps, batch=100, lr=0.02,
             optimizer="adam")
-
-    def import_weights(self, path):
-        from safetensors.torch import load_file
-        return load_file(path)
 """
 
 PLAIN = {"name": "none", "weights": "plain"}
@@ -111,7 +107,7 @@ def empty(tmp_path):
     for name, values in FILES.items():
         save_file(values, tmp_path / f"{name}.safetensors")
     made.module(
-        "victim", "zoo", ZOO, hooks=["build", "fit", "import_weights"],
+        "victim", "zoo", ZOO, hooks=["build", "fit"],
         offers=["loss"], entry="victim.py:Zoo",
         params={"width": {"type": "int", "default": 16}, "steps": {"type": "int", "default": 30}},
         variants={"wide": {"width": 48}},

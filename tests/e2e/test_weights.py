@@ -1,20 +1,22 @@
 """Victims that come with weights: fetched, checked, imported once, in place of training."""
 
 import hashlib
+import pickle
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from harness.common.errors import UserError
 from harness.config.manifest import load_manifest
 from tests.support.errors import raises_error
 from tests.support.module_sources import GUARD, VICTIM
 from tests.support.workspaces import POISONING, TRANSFER, Checkout, kinds, matrix
 
 IMPORT = """
-    def import_weights(self, path):
-        from safetensors.torch import load_file
-        return load_file(path)
+    def import_weights(self, tensors):
+        return tensors
 """
 
 STORED = {"name": "stored", "weights": "old"}
@@ -146,6 +148,64 @@ def test_weights_of_another_shape_are_the_victim_s_fault(checkout, tmp_path):
     (record,) = checkout.records().values()
     assert (record.status, record.stage) == ("blocked", "import")
     assert "differ from build()" in record.reason
+
+
+def write_entry(checkout, folder, files, **more):
+    """Give the victim ``stored`` weights of some files, without a hook that renames them."""
+    digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
+    checkout.module(
+        "victim", "stored", VICTIM, hooks=["build", "fit"], offers=["loss"],
+        entry="victim.py:Tiny", params={"steps": {"type": "int", "default": 30, "min": 1}},
+        weights={"old": {"files": digests, "license": "MIT", "source": "https://example.org/"}},
+    )  # fmt: skip
+    return fetch(checkout, folder)
+
+
+def test_several_files_make_one_network_without_a_hook(tmp_path, tensors):
+    checkout, folder = Checkout(tmp_path / "checkout"), tmp_path / "files"
+    folder.mkdir()
+    for name, tensor in tensors.items():
+        np.save(folder / f"{name}.npy", tensor.double().numpy())
+    assert write_entry(checkout, folder, [f"{n}.npy" for n in tensors]).returncode == 0
+    plan = checkout.plan(matrix(victims=[STORED]))
+    checkout.run()
+    (found,) = networks(checkout, plan, "import")
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    done = fetch(checkout, folder / "1.bias.npy")
+    assert "weights stored/old are 4 files; give the folder that holds them" in done.stderr
+
+
+def test_a_file_of_pickled_objects_is_refused_as_the_victim_s(tmp_path):
+    checkout, folder = Checkout(tmp_path / "checkout"), tmp_path / "files"
+    folder.mkdir()
+    (folder / "net.pkl").write_bytes(pickle.dumps({"net": Checkout}))
+    write_entry(checkout, folder, ["net.pkl"])
+    checkout.benchmark(matrix(victims=[STORED]))
+    checkout.run()
+    (record,) = checkout.records().values()
+    assert (record.status, record.stage, record.by) == ("blocked", "import", "victim")
+    assert "net.pkl cannot be read as weights" in record.reason
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        ({"file": "a.pt"}, "weights.old.sha256: missing; add sha256"),
+        ({"sha256": "0" * 64}, "weights.old.file: missing; add file"),
+        ({"files": {"a.npy": "0" * 64}, "file": "a.npy"}, "weights.old.file: stands beside files"),
+        ({"files": {"a.npy": "0" * 64, "b.npy": "1" * 64}},
+         "weights.old.source: several files and the address of one; give the address of their"),
+        ({"files": {"a.npy": "short"}}, "weights.old.files.a.npy"),
+    ],
+)  # fmt: skip
+def test_files_are_named_in_one_way(checkout, entry, line):
+    written = {"license": "MIT", "source": "https://example.org/a"} | entry
+    folder = checkout.module("victim", "odd", VICTIM, hooks=["build", "fit"],
+                             entry="victim.py:Tiny", weights={"old": written})  # fmt: skip
+    with pytest.raises(UserError) as caught:
+        load_manifest(folder)
+    assert line in str(caught.value)
 
 
 def test_data_that_are_not_here_make_their_cells_missing(checkout):

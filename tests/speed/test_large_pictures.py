@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from tests.support.large_pictures import PATCH, THIN, MemoryMeter, make_set, register
+from tests.support.large_pictures import PATCH, THIN, MemoryMeter, describe_set, make_set
 from tests.support.workspaces import BACKDOOR, Checkout, matrix
 
 PICTURES = int(os.environ.get("GAUNTLET_PICTURES", "4000"))
@@ -21,14 +21,14 @@ kept 15 MB of each batch. (A probe holds 64 pictures a dozen times, 1.23 GB, wha
 
 
 @pytest.mark.slow
-def test_no_process_holds_the_set(benchmark, tmp_path, monkeypatch):
+def test_no_process_holds_the_set(benchmark, tmp_path):
     checkout = Checkout(tmp_path)
     checkout.module("victim", "thin", THIN, hooks=["build", "fit"], params={}, offers=["loss"])
     checkout.module(
         "attack", "patch", PATCH, hooks=["poison", "trigger"], threat_models=["backdoor"]
     )
     splits = make_set(checkout.workspace().data, (PICTURES, 200, TEST), 256)
-    register(monkeypatch, splits)
+    describe_set(checkout.root / "benchmarks" / "data", 256)
     size = splits.train.x.nbytes
     shared = {"data": {"student": "large"}, "victims": ["thin"]}
     shared |= {"eval_subset": {"examples": TEST, "batch": 25}}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from harness import datasets
-from harness.common.files import load_array, save_array
-from harness.datasets.base import Dataset, Facts, Split, Splits, image_spec
+from harness.common.files import save_array
+from harness.config.dataset import DatasetManifest
+from harness.datasets import Splits, stored
+from harness.datasets.base import Ids, image_spec
+from harness.datasets.read import reading_digest
 from harness.executors.process_groups import group_members, kibibytes
+from tests.support.own_data import describe
 
 CLASSES = 10
 SIDE = 224
@@ -71,32 +72,36 @@ def write_pictures(path: Path, count: int, side: int) -> None:
             file.write(block[: count - start].tobytes())
 
 
-def make_set(root: Path, counts: tuple[int, int, int], stored: int = SIDE) -> Splits:
-    """Write a set of so many training, validation and test pictures into a data root."""
-    splits: dict[str, Split] = {}
-    first = 0
-    for name, count in zip(("train", "val", "test"), counts, strict=True):
-        folder = root / "large" / name
-        write_pictures(folder / "x.npy", count, stored)
-        ids = np.arange(first, first + count)
-        save_array(folder / "ids.npy", ids)
-        save_array(folder / "y.npy", ids % CLASSES)
-        splits[name] = Split(*(load_array(folder / f"{part}.npy") for part in ("x", "y", "ids")))
-        first += count
-    shape, names = (3, SIDE, SIDE), [f"class {number}" for number in range(CLASSES)]
-    return Splits(image_spec("classification", names, shape, stored=(3, stored, stored)), **splits)
+def describe_set(folder: Path, side: int = SIDE) -> DatasetManifest:
+    """Write the file of the set, ``large.yaml``, and read it."""
+    form = {"resize": side, "crop": SIDE}
+    return describe(folder, name="large", class_count=CLASSES, picture=form)
 
 
-def register(monkeypatch: Any, splits: Splits) -> Dataset:
-    """Make the set one of the harness's, under the name ``large``."""
-    counts = [len(split.ids) for split in (splits.train, splits.val, splits.test)]
-    facts = Facts(*counts, CLASSES, (3, SIDE, SIDE))
-    found = replace(
-        datasets.get("digits"), name="large", facts=facts, load=lambda root: splits, bundled=False
-    )
-    monkeypatch.setitem(datasets.DATASETS, "large", found)
-    monkeypatch.setattr(datasets, "key_digest", lambda name, root: f"digest of {name}")
-    return found
+def make_set(
+    root: Path, counts: tuple[int, int, int], side: int = SIDE, boxes: Ids | None = None
+) -> Splits:
+    """Store a set of so many training, validation and test pictures, with boxes of the latter."""
+    sizes = dict(zip(("train", "val", "test"), counts, strict=True))
+
+    def write_arrays(out: Path) -> dict[str, object]:
+        first = 0
+        for part, count in sizes.items():
+            write_pictures(out / f"{part}_x.npy", count, side)
+            ids = np.arange(first, first + count)
+            save_array(out / f"{part}_ids.npy", ids)
+            save_array(out / f"{part}_y.npy", ids % CLASSES)
+            first += count
+        if boxes is not None:
+            save_array(out / "test_boxes.npy", boxes)
+        names = [f"class {number}" for number in range(CLASSES)]
+        shape = (3, SIDE, SIDE)
+        spec = image_spec("classification", names, shape, stored=(3, side, side))
+        reading = reading_digest(describe_set(root / "described", side))
+        return {"spec": spec, "reading": reading, "counts": sizes}
+
+    stored.write_entry("large", root, write_arrays)
+    return stored.load("large", root)
 
 
 class MemoryMeter:

@@ -27,7 +27,6 @@ class Form:
         relu: whether the decoder has ReLU, else PReLU as the encoder.
         slopes: whether a PReLU after a block has a slope for each channel, else one for all.
         expanded: whether an upsampling block has an activation after its expansion, too.
-        multiple: divisor that height and width must have.
     """
 
     pool: int
@@ -35,12 +34,11 @@ class Form:
     relu: bool
     slopes: bool
     expanded: bool
-    multiple: int
 
 
 FORMS = {
-    "published": Form(pool=2, grow=2, relu=True, slopes=False, expanded=False, multiple=1),
-    "older": Form(pool=3, grow=3, relu=False, slopes=True, expanded=True, multiple=8),
+    "published": Form(pool=2, grow=2, relu=True, slopes=False, expanded=False),
+    "older": Form(pool=3, grow=3, relu=False, slopes=True, expanded=True),
 }
 
 

@@ -1,13 +1,10 @@
-"""Weights released for CamVid in 2018: a foreign checkpoint, whose tensors are renamed."""
+"""Weights released for CamVid in 2018, whose tensors are renamed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import Tensor
-
-from harness.runtime.checkpoints import load_checkpoint
 
 from .network import STAGES
 
@@ -37,29 +34,25 @@ def released_name(name: str) -> str:
     return f"{BLOCKS[block]}.{PARTS.get(part, part)}{dot}{rest}"
 
 
-def read(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the checkpoint's tensors under our names.
+def rename(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the released tensors under our names.
 
     Args:
-        path: the checkpoint.
+        tensors: the tensors of the file.
         state: state dict of a new network, which the tensors must match in name and shape.
 
     Raises:
-        ValueError: the file is no checkpoint, or that of another network.
+        ValueError: they are those of another network.
     """
-    file = load_checkpoint(path)
     names = {name: released_name(name) for name in state
              if not name.endswith(("num_batches_tracked", "class_weights"))}  # fmt: skip
-    found = file if isinstance(file, dict) else {}
-    wrong = sorted(set(names.values()) ^ {str(name) for name in found}) or [
-        theirs
-        for ours, theirs in names.items()
-        if getattr(found[theirs], "shape", None) != state[ours].shape
+    wrong = sorted(set(names.values()) ^ set(tensors)) or [
+        theirs for ours, theirs in names.items() if tensors[theirs].shape != state[ours].shape
     ]
     if wrong:
         raise ValueError(
-            f"{path.name} is not the released ENet: {len(wrong)} tensors are missing, unknown "
-            f"or misshapen, among them {', '.join(wrong[:3])}"
+            f"this is not the released ENet: {len(wrong)} tensors are missing, unknown or "
+            f"misshapen, among them {', '.join(wrong[:3])}"
         )
     # old PyTorch counted no batches, and the loss's weights are not in the file: both stay new
-    return state | {ours: found[theirs].float() for ours, theirs in names.items()}
+    return dict(state) | {ours: tensors[theirs].float() for ours, theirs in names.items()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
 from harness.runtime import dense
@@ -13,7 +11,7 @@ from harness.runtime.miou import pooled_miou
 from harness.runtime.training import fit, steps_per_epoch
 
 from .network import FORMS, Network
-from .released import read
+from .released import rename
 
 
 def head_in(network: nn.Module) -> nn.Module:
@@ -62,15 +60,9 @@ class ENet:
         self.decay_every, self.validate_every = decay_every, validate_every
 
     def build(self, spec: Spec) -> nn.Module:
-        channels, height, width = spec.shape
-        multiple = FORMS[self.form].multiple
-        if channels > 15 or min(height, width) < 7:
-            raise NotApplicable("ENet takes pictures of at least 7x7 pixels and up to 15 channels")
-        if height % multiple or width % multiple:
-            raise NotApplicable(
-                f"form: {self.form} needs a height and width divisible by {multiple}, found "
-                f"{height}x{width}; form: published takes any"
-            )
+        channels = spec.shape[0]
+        if channels > 15:
+            raise NotApplicable("ENet takes pictures of up to 15 channels")
         network = Network(channels, spec.outputs, FORMS[self.form], void_output=self.void_output)
         network.head.void = spec.void
         return network
@@ -113,9 +105,9 @@ class ENet:
             score_name="val_miou",
         )
 
-    def import_weights(self, path: Path) -> dict[str, Tensor]:
-        """Read ``save/ENet_default`` of davidtvs's PyTorch-ENet, trained on CamVid in 2018."""
+    def import_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Rename ``save/ENet_default`` of davidtvs's PyTorch-ENet, trained on CamVid in 2018."""
         if not (self.form == "older" and self.void_output):
             raise ValueError("the released weights need form: older and void_output: true")
         state = Network(3, 11, FORMS[self.form], void_output=self.void_output).state_dict()
-        return read(path, state)
+        return rename(tensors, state)

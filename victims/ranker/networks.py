@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from harness.runtime.contracts import NotApplicable, Spec
+from harness.runtime.contracts import Spec
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's channels."""
@@ -103,8 +103,6 @@ def linear(spec: Spec, width: int, side: int) -> Network:
 
 def resnet(spec: Spec, width: int, side: int) -> Network:
     """Build torchvision's ResNet-50 with a new head."""
-    if spec.shape[0] not in (1, 3):
-        raise NotApplicable("resnet-50 looks at pictures, grey or RGB")
     body = resnet50(weights=None)
     head = new_head(body.fc.in_features, spec.outputs)
     body.fc = nn.Identity()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from harness.runtime.checkpoints import load_checkpoint
 from harness.runtime.contracts import Context, Data, Loss, Spec
 from harness.runtime.ranking import row_losses
 from harness.runtime.tasks import decision_values
@@ -109,31 +105,21 @@ class Ranker:
             **self.rule,
         )
 
-    def import_weights(self, path: Path) -> dict[str, Tensor]:
-        """Read a ResNet-50 with torchvision's names, without its last layer: a head is new."""
+    def import_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Rename a ResNet-50 with torchvision's names, without its last layer: a head is new."""
         if self.name != "resnet-50":
             raise ValueError("these weights need backbone: resnet-50")
-        found = {name.removeprefix("module."): t for name, t in tensors(path).items()}
         known = resnet50(weights=None).state_dict()
         wanted = [name for name in known if not name.startswith("fc.")]
         wrong = [
             name
             for name in wanted
             if not name.endswith("num_batches_tracked")  # what old PyTorch did not count
-            and getattr(found.get(name), "shape", None) != known[name].shape
+            and getattr(tensors.get(name), "shape", None) != known[name].shape
         ]
         if wrong:
             raise ValueError(
-                f"{path.name} is no ResNet-50 with torchvision's names: {len(wrong)} tensors are "
-                f"missing or misshapen, among them {', '.join(wrong[:3])}"
+                f"this is no ResNet-50 with torchvision's names: {len(wrong)} tensors are missing "
+                f"or misshapen, among them {', '.join(wrong[:3])}"
             )
-        return {f"body.1.{name}": found.get(name, known[name]) for name in wanted}
-
-
-def tensors(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file or of a checkpoint that holds tensors only."""
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    found = load_checkpoint(path)
-    found = found.get("state_dict", found) if isinstance(found, dict) else {}
-    return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+        return {f"body.1.{name}": tensors.get(name, known[name]) for name in wanted}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -135,23 +134,27 @@ class VictimFit(Protocol):
 
 
 class VictimImportWeights(Protocol):
-    """Reader of existing weights."""
+    """Names of existing weights."""
 
-    def import_weights(self, path: Path) -> dict[str, Tensor]:
-        """Return the state dict that a file of existing weights holds.
+    def import_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the state dict that existing weights make.
 
-        Required when the manifest has ``weights``.
+        Optional. Without it the tensors must have the names and shapes of the network that
+        ``build`` returns.
 
         Called:
             Stage ``import``, once for each entry of a benchmark with ``weights: NAME``, in place
             of training (or before it, where the weights say ``start: true``).
 
         Args:
-            path: the file, whose SHA-256 was checked against the manifest.
+            tensors: the tensors of the files under ``weights``, by name, on the CPU, whose SHA-256
+                was checked. A ``.npy`` file is one tensor with the file's name. Names of a nested
+                state dict are its own; a prefix ``module.`` of all names is left out.
 
         Returns:
             Tensors by name. Names and shapes must be those of the network that ``build`` returns;
-            with ``start: true`` the last layer's are ignored.
+            with ``start: true`` the last layer's are ignored, and batch norm's counters
+            (``num_batches_tracked``) may always be left out.
 
         Raises:
             NotApplicable: the file holds weights of another variant.
@@ -160,8 +163,8 @@ class VictimImportWeights(Protocol):
             All data.
 
         Example:
-            def import_weights(self, path):
-                stored = load_file(path)
-                return {name.removeprefix("module."): t for name, t in stored.items()}
+            def import_weights(self, tensors):
+                names = {"W1": "1.weight", "B1": "1.bias", "W2": "3.weight", "B2": "3.bias"}
+                return {names[name]: tensor.t() for name, tensor in tensors.items()}
         """
         ...

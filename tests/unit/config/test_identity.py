@@ -49,6 +49,11 @@ VICTIM = {
         "w": {"file": "w.pt", "sha256": "0" * 64, "license": "MIT", "source": "https://a.org"}
     },
 }
+FILES = VICTIM | {
+    "weights": {
+        "w": {"files": {"a.npy": "0" * 64}, "license": "MIT", "source": "https://a.org/"},
+    }
+}
 
 # key path -> (the manifest, the key's new value)
 CHANGES = {
@@ -72,6 +77,7 @@ CHANGES = {
     "variants": (ATTACK, {"long": {"steps": 8}}),
     "weights.w.file": (VICTIM, "v.pt"),
     "weights.w.sha256": (VICTIM, "1" * 64),
+    "weights.w.files": (FILES, {"a.npy": "1" * 64}),
     "weights.w.license": (VICTIM, "BSD-3-Clause"),
     "weights.w.source": (VICTIM, "https://b.org"),
     "weights.w.trained_on": (VICTIM, "digits"),

@@ -209,6 +209,49 @@ def test_the_kind_of_inputs_is_that_of_the_data(tmp_path):
     assert (known["food"], known["pubfig"], known["camvid"]) == ("items", "features", "images")
 
 
+NET = {"hooks": ["build", "fit"], "offers": ["loss", "features", "gradients"]}
+DIGITS = {"requires": [{"channels": [1], "side": [8], "classes": [10]}]}
+FORMS = [
+    ({"channels": [1, 3], "side": [8], "side_multiple": 4, "side_min": 8, "classes": [10]}, None),
+    ({"channels": [3, 4]}, "the number of channels is 1, and victim net needs 3 or 4"),
+    ({"side": [28]}, "the pictures are 8x8, and victim net needs a side of 28"),
+    ({"side_min": 16, "side_multiple": 3},
+     "the pictures are 8x8, and victim net needs a side of at least 16 and divisible by 3"),
+    ({"classes": [5, 20]}, "the number of classes is 10, and victim net needs 5 or 20"),
+]  # fmt: skip
+TRANSFER = {
+    "data": {"student": "digits", "public": "digits-0-4", "attacker": "digits"},
+    "threat_model": "evasion-transfer",
+}
+
+
+@pytest.mark.parametrize(("needed", "reason"), FORMS)
+def test_a_victim_says_what_it_takes(own, needed, reason):
+    own.module("victim", "net", "class Victim: pass", requires=[needed], **NET)
+    only = cell(own.plan(matrix(victims=["net"])))
+    assert only.reason == reason
+    assert bool(only.stages) == (reason is None)
+
+
+def test_a_victim_is_asked_about_the_data_of_every_role(own):
+    own.module("victim", "net", "class Victim: pass", **DIGITS, **NET)
+    only = cell(own.plan(matrix(victims=["net"], **TRANSFER)))
+    assert only.reason == "the number of classes is 5, and victim net needs 10"
+
+
+def test_a_victim_for_pictures_takes_no_features():
+    facts = CellFacts(frozenset({"ranking"}), frozenset({"features"}), shape=(542,), classes=11)
+    found = requirement_of("ranker/resnet-50", facts)
+    assert found == "the inputs are features, and victim ranker/resnet-50 needs images"
+
+
+def requirement_of(label, facts):
+    name, _, variant = label.partition("/")
+    module = CATALOG.modules["victim", name]
+    params = module.manifest.resolve(variant or None)
+    return check_requirements(ResolvedEntry(module, label, params), facts)
+
+
 BALL, SQUARE = frozenset({"linf"}), frozenset({"patch"})
 CELL = CellFacts(frozenset({"classification"}), frozenset({"images"}), BALL)
 RANKED = replace(
@@ -218,6 +261,7 @@ RANKED = replace(
     edits=frozenset({"labels"}),
     knowledge=True,
 )
+SCENES = replace(CELL, tasks=frozenset({"segmentation"}))
 BUNDLED = [
     ("attack", "apgd", CELL, {"limits": SQUARE}),
     ("attack", "apgd/dlr", CELL, {"tasks": frozenset({"segmentation"})}),

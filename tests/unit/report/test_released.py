@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from harness.config.manifest_parts import Claim
+from harness.config.manifest_weights import Claim
 from harness.report.ranking_rules import HEADLINES, headline_of
 from harness.report.released import ClaimedFigure, ReleasedWeights, released_weights
 from harness.report.site.releases import NO_CONTRADICTION, release_facts, release_lines

@@ -26,7 +26,11 @@ PICTURES, TEST = 1200, 240
 splits = make_set(root / "data", (PICTURES, 20, TEST))
 datasets.load = lambda name, root: splits
 write_json(root / "data" / "spec.json", splits.spec)
-spec, train, test = root / "data", root / "data/large/train", root / "data/large/test"
+spec, train, test = root / "data", root / "data/train", root / "data/test"
+for part in (train, test):
+    part.mkdir()
+    for name in ("x", "y", "ids"):
+        (part / f"{name}.npy").hardlink_to(root / "data/large" / f"{part.name}_{name}.npy")
 folder = root / "changes"
 save_array(folder / "mask.npy", np.arange(PICTURES) % 10 > 0)
 save_array(folder / "ids.npy", np.arange(120))

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from harness.runtime.contracts import Data, as_input
+from harness.runtime.contracts import ContractError, Data, as_input
 from harness.runtime.model import eval_mode
 from harness.runtime.tasks import TASKS, check_answer
+from harness.runtime.weight_files import read_tensors
 from harness.runtime.worker import arrays
 from harness.runtime.worker.adversary import JobAdversary
 from harness.runtime.worker.hook_calls import hook_time, unchanged
@@ -19,6 +20,9 @@ from harness.runtime.worker.state_form import StateForm
 
 PROBED = 32
 """Number of inputs on which a finished network is probed."""
+
+COUNTER = "num_batches_tracked"
+"""Name of batch norm's counter of training steps, which plays no part in its answers."""
 
 
 def train(job: Job) -> None:
@@ -43,9 +47,17 @@ def train(job: Job) -> None:
 def import_weights(job: Job) -> None:
     """Convert existing weights to the victim's own form."""
     network = job.build()
-    (path,) = job.inputs["file"].iterdir()
-    with hook_time(job, "victim"):
-        state: object = job.victim.import_weights(path)
+    try:
+        tensors = read_tensors(sorted(job.inputs["file"].iterdir()))
+    except ValueError as error:
+        raise ContractError(f"weights: {error}") from error
+    state: object = tensors
+    if job.has("victim", "import_weights"):
+        with hook_time(job, "victim"):
+            state = job.victim.import_weights(tensors)
+    if isinstance(state, Mapping):  # old PyTorch counted no batches
+        own = network.state_dict().items()
+        state = {name: value for name, value in own if name.endswith(COUNTER)} | dict(state)
     if job.options.start and isinstance(state, Mapping):
         # a new head replaces the imported one later, so it need not fit
         head = job.victim.head + "."
