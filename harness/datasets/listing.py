@@ -9,8 +9,8 @@ from harness.common.errors import UserError
 from harness.datasets import stored
 from harness.datasets.base import Array, Splits
 from harness.datasets.bundled import BUNDLED
-from harness.datasets.comparison_lists import LINES, flip_line
 from harness.datasets.fraction import fraction_rows
+from harness.datasets.lists.comparison_lists import LINES, flip_line
 
 
 def comparison_lines(name: str, root: Path, train_fraction: float = 1.0) -> list[str]:

@@ -12,14 +12,14 @@ from harness.common.errors import UserError
 from harness.common.keys import canonical_json, digest
 from harness.config.dataset import DatasetManifest
 from harness.datasets import stored
-from harness.datasets.archives import is_archive, unreadable_error
 from harness.datasets.base import DataMissing, manual_download_error, wrap_download_errors
 from harness.datasets.examples import Source
+from harness.datasets.files.archives import is_archive, unreadable_error
+from harness.datasets.files.source_state import source_state
 from harness.datasets.layouts import READERS
 from harness.datasets.layouts.expected import expected_files
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.published import compare_with_published, contents_digests
-from harness.datasets.source_state import source_state
 
 Known = tuple[DatasetManifest, ...]
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from harness.config.dataset_fields import Layout
-from harness.datasets.picture_formats import FORMATS
+from harness.datasets.pictures.formats import FORMATS
 
 ENDINGS = tuple(end for row in FORMATS.values() for end in row.suffixes)
 """Endings of picture files."""

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from harness.common.errors import UserError
 from harness.config.dataset import Picture
 from harness.datasets.examples import Pieces, Source
-from harness.datasets.image_files import Box, PictureForm, read_picture
-from harness.datasets.picture_formats import is_picture
-from harness.datasets.pictures import decode_files
-from harness.datasets.source_files import SourceFile, find_files
+from harness.datasets.files.source_files import SourceFile, find_files
+from harness.datasets.pictures.decoding import decode_files
+from harness.datasets.pictures.formats import is_picture
+from harness.datasets.pictures.reader import Box, PictureForm, read_picture
 from harness.datasets.stored import file_sha256
 from harness.datasets.templates import Match, Templates
 

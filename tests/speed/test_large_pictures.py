@@ -1,6 +1,6 @@
 """How much memory a run on large pictures takes: parts of the set, never the set.
 
-``GAUNTLET_PICTURES=40000`` is a set of 6 GB; without it the set is small, but larger than what
+``GAUNTLET_PICTURES=40000`` is a set of 7.9 GB; without it the set is small, but larger than what
 any process may take beyond its libraries.
 """
 
@@ -12,8 +12,12 @@ from tests.support.large_pictures import PATCH, THIN, MemoryMeter, make_set, reg
 from tests.support.workspaces import BACKDOOR, Checkout, matrix
 
 PICTURES = int(os.environ.get("GAUNTLET_PICTURES", "4000"))
-TEST = PICTURES // 8
+TEST = 1000
 GB = 1e9
+ATTACK = 1.2 * GB
+"""Most memory of an attack and the network that answers it, two processes whose common libraries
+count twice. It was 1.05 GB for 200 test pictures and for 1,000; 1.39 for 1,000 while the broker
+kept 15 MB of each batch. (A probe holds 64 pictures a dozen times, 1.23 GB, whatever the set.)"""
 
 
 @pytest.mark.slow
@@ -42,7 +46,10 @@ def test_no_process_holds_the_set(benchmark, tmp_path, monkeypatch):
     meter, done = benchmark.pedantic(run, rounds=1)
     found = checkout.records().values()
     assert {record.status for record in found} == {"ok"}, [record.reason for record in found]
-    stages = {role: peak for one in found for role, peak in one.run.peak_memory.items()}
+    stages: dict[str, int] = {}
+    for record in found:
+        for role, peak in record.run.peak_memory.items():
+            stages[role] = max(peak, stages.get(role, 0))
     benchmark.extra_info |= {
         "training set, GB": size / GB,
         "private memory of this process, more than before, GB": meter.own / GB,
@@ -51,6 +58,7 @@ def test_no_process_holds_the_set(benchmark, tmp_path, monkeypatch):
         "resident memory of any process, GB": meter.resident / GB,
         "seconds": done.tally.seconds,
     } | {f"{role}, GB": peak / GB for role, peak in stages.items() if peak}
-    # a probe holds 64 pictures a dozen times, whatever the size of the set
-    assert max(peak for role, peak in stages.items() if role != "probe") < size
+    pairs = {role: stages.pop(role) for role in ("attack", "probe")}
+    assert max(stages.values()) < size
+    assert pairs["attack"] < ATTACK
     assert meter.own < size / 3

@@ -11,10 +11,10 @@ from typing import Any
 
 from harness.common.errors import UserError
 from harness.config.dataset_fields import PARTS, Part
-from harness.datasets.image_files import PictureForm, read_picture
+from harness.datasets.files.source_files import find_files
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.picture_formats import is_picture
-from harness.datasets.source_files import find_files
+from harness.datasets.pictures.formats import is_picture
+from harness.datasets.pictures.reader import PictureForm, read_picture
 
 Json = dict[str, Any]
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from harness.common.errors import UserError
 from harness.config.dataset_fields import Part
 from harness.config.dataset_layouts import Arrays
-from harness.datasets.array_rows import Rows, find_rows
-from harness.datasets.array_values import check_range, to_float, to_pixels
 from harness.datasets.examples import Found, Source
-from harness.datasets.named_files import digest_of, find_named, find_pairs
-from harness.datasets.numpy_files import LARGEST, read_npy, read_npz
+from harness.datasets.files.named_files import digest_of, find_named, find_pairs
+from harness.datasets.files.numpy_files import LARGEST, read_npy, read_npz
+from harness.datasets.layouts.array_rows import Rows, find_rows
+from harness.datasets.layouts.array_values import check_range, to_float, to_pixels
 
 AXES = {
     "nchw": "[number, channel, height, width]",

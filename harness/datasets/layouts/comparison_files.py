@@ -9,10 +9,10 @@ from pathlib import Path
 from harness.common.errors import UserError
 from harness.config.dataset_comparisons import Comparisons
 from harness.config.dataset_fields import PARTS, Part
-from harness.datasets.comparison_columns import Grammar
-from harness.datasets.comparison_lists import Comparison, parse_list
 from harness.datasets.examples import Example, Found, Source
-from harness.datasets.names import fold
+from harness.datasets.files.names import fold
+from harness.datasets.lists.comparison_columns import Grammar
+from harness.datasets.lists.comparison_lists import Comparison, parse_list
 from harness.datasets.templates import Templates
 from harness.datasets.walk import Pictures, find_matches
 from harness.datasets.write_examples import write_arrays

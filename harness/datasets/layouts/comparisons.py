@@ -12,10 +12,10 @@ from harness.common.files import save_array
 from harness.config.dataset_comparisons import Comparisons
 from harness.config.dataset_fields import PARTS
 from harness.datasets.base import Ids, comparison_spec
-from harness.datasets.comparison_lists import LINES, Comparison, majority
 from harness.datasets.examples import Example, Source
 from harness.datasets.layouts.comparison_arrays import store_comparisons
 from harness.datasets.layouts.comparison_files import ComparisonFiles, Names, Rows
+from harness.datasets.lists.comparison_lists import LINES, Comparison, majority
 from harness.datasets.splitting import split_examples
 from harness.datasets.stored import Facts
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from harness.common.errors import UserError
 from harness.config.dataset_fields import Part
 from harness.config.dataset_layouts import Idx
-from harness.datasets.array_rows import Rows, find_rows
 from harness.datasets.examples import Found, Source
-from harness.datasets.named_files import digest_of, find_pairs, read_named
-from harness.datasets.source_files import SourceFile
+from harness.datasets.files.named_files import digest_of, find_pairs, read_named
+from harness.datasets.files.source_files import SourceFile
+from harness.datasets.layouts.array_rows import Rows, find_rows
 
 BYTES = b"\0\0\x08"
 """Start of a file of bytes."""

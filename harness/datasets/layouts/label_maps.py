@@ -5,10 +5,10 @@ from __future__ import annotations
 from harness.common.errors import UserError
 from harness.config.dataset import Picture
 from harness.config.dataset_layouts import LabelMaps
-from harness.datasets.class_maps import VOID, class_table, fit_map, to_classes
 from harness.datasets.examples import Example, Found, Source
-from harness.datasets.image_files import picture_size, read_class_map
-from harness.datasets.source_files import SourceFile
+from harness.datasets.files.source_files import SourceFile
+from harness.datasets.pictures.class_maps import VOID, class_table, fit_map, to_classes
+from harness.datasets.pictures.reader import picture_size, read_class_map
 from harness.datasets.templates import Templates
 from harness.datasets.walk import Decoded, Pictures, find_matches, picture_form
 

@@ -15,9 +15,9 @@ from harness.config.dataset_comparisons import RankedFeatures
 from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.base import Array, Ids, comparison_spec
 from harness.datasets.examples import Source
+from harness.datasets.files.mat_files import labels_from_one, read_mat
 from harness.datasets.hashing import unequal_pairs
 from harness.datasets.layouts.comparison_arrays import store_comparisons
-from harness.datasets.mat_files import labels_from_one, read_mat
 from harness.datasets.stored import Facts
 from harness.datasets.templates import Templates
 from harness.datasets.walk import find_matches

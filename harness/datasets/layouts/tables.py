@@ -12,11 +12,11 @@ from harness.config.dataset import Picture
 from harness.config.dataset_fields import template_fields
 from harness.config.dataset_layouts import Tables
 from harness.datasets.examples import Box, Example, Found, Pieces, Source
-from harness.datasets.listed_labels import Labels, read_labels
-from harness.datasets.listed_pictures import Boxes, Places
-from harness.datasets.listed_rows import Rows
-from harness.datasets.picture_formats import is_picture
-from harness.datasets.table_files import find_lists, list_digests, read_lists
+from harness.datasets.lists.listed_labels import Labels, read_labels
+from harness.datasets.lists.listed_pictures import Boxes, Places
+from harness.datasets.lists.listed_rows import Rows
+from harness.datasets.lists.table_files import find_lists, list_digests, read_lists
+from harness.datasets.pictures.formats import is_picture
 from harness.datasets.templates import Match, Templates
 from harness.datasets.walk import Pictures
 

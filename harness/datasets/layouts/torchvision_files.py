@@ -15,9 +15,9 @@ import numpy as np
 from harness.common.errors import UserError
 from harness.config.dataset_fields import Part
 from harness.config.dataset_layouts import Torchvision
-from harness.datasets.archives import BROKEN, refuse_link, unreadable_error
-from harness.datasets.array_rows import Rows, find_rows
 from harness.datasets.examples import Found, Source
+from harness.datasets.files.archives import BROKEN, refuse_link, unreadable_error
+from harness.datasets.layouts.array_rows import Rows, find_rows
 from harness.datasets.stored import file_sha256
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from harness.common.errors import UserError
-from harness.datasets import numpy_files
-from harness.datasets.named_files import read_named
-from harness.datasets.source_files import SourceFile
+from harness.datasets.files import numpy_files
+from harness.datasets.files.named_files import read_named
+from harness.datasets.files.source_files import SourceFile
 from tests.support.errors import raises_error
 from tests.support.own_data import read_own
 from tests.support.small_images import idx_bytes
@@ -212,7 +212,7 @@ def test_what_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(numpy_files, "LARGEST", 1 << 20)
     with raises_error("npz-bomb", where="a.npz: x"):
         numpy_files.read_npz(file, ["x"])
-    monkeypatch.setattr("harness.datasets.named_files.LARGEST", 1000)
+    monkeypatch.setattr("harness.datasets.files.named_files.LARGEST", 1000)
     packed = gzip.compress(bytes(2000))
     with raises_error("gzip-bomb", where="a.gz"):
         read_named(SourceFile("a.gz", "a.gz", None, packed, len(packed)))

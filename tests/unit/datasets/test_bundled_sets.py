@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from harness import datasets
-from harness.datasets import BUNDLED, Datasets, image_files, stored
+from harness.datasets import BUNDLED, Datasets, stored
 from harness.datasets.bundled import code_digest, digit_pairs, digits, scenes
 from harness.datasets.hashing import draws, hash_order
+from harness.datasets.pictures import reader as image_files
 from harness.runtime.contracts import Spec
 from tests.support.errors import raises_error
 from tests.support.small_images import arrays_digest, assert_disjoint

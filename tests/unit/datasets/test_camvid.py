@@ -15,8 +15,9 @@ from rich.console import Console
 from harness import datasets
 from harness.commands import data as command
 from harness.common.keys import ROOT
-from harness.datasets import read, source_files, walk
+from harness.datasets import read, walk
 from harness.datasets.base import DataMissing
+from harness.datasets.files import source_files
 from harness.datasets.hashing import hash_order
 from harness.planning.recipe import DataRecipe
 from harness.running import host_stages

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from harness import datasets
-from harness.datasets.class_maps import class_table
 from harness.datasets.hashing import name_ids
+from harness.datasets.pictures.class_maps import class_table
 from tests.support.road_scenes import colors, labels, png
 from tests.support.sources import (
     Files,

@@ -11,7 +11,7 @@ import pytest
 from harness import datasets
 from harness.common.errors import UserError
 from harness.config.dataset import Compare
-from harness.datasets.mat_files import read_mat
+from harness.datasets.files.mat_files import read_mat
 from tests.support.archives import write_zip
 from tests.support.errors import raises_error
 from tests.support.sources import (
@@ -67,8 +67,8 @@ def test_features_in_an_archive_are_the_same(tmp_path):
     fetch("pubfig", tmp_path / "a", write_folder(tmp_path / "source", {FILE: blob}))
     write_zip(tmp_path / "packed" / "a.zip", {FILE: blob})
     fetch("pubfig", tmp_path / "b", tmp_path / "packed")
-    folder, archive = (manifest(tmp_path / name, "pubfig") for name in "ab")
-    assert {key for key in folder if folder[key] != archive[key]} == {"source", "state"}
+    a, b = (manifest(tmp_path / one, "pubfig") for one in "ab")
+    assert {key for key in a if a[key] != b[key]} == {"source", "state"}
 
 
 def test_few_items_give_few_pairs_and_that_is_said(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from harness.common.errors import UserErrors
-from harness.datasets.class_maps import VOID, fit_map
+from harness.datasets.pictures.class_maps import VOID, fit_map
 from tests.support.errors import raises_error
 from tests.support.own_data import describe, read_own
 from tests.support.road_scenes import png

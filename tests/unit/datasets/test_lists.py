@@ -9,9 +9,9 @@ import pytest
 
 from harness import datasets
 from harness.config.dataset_comparisons import Comparisons
-from harness.datasets.comparison_columns import Grammar
-from harness.datasets.comparison_lists import flip_line, majority, parse_list
 from harness.datasets.listing import comparison_lines, flip_lines, format_rows, row_columns
+from harness.datasets.lists.comparison_columns import Grammar
+from harness.datasets.lists.comparison_lists import flip_line, majority, parse_list
 from harness.datasets.mistakes import Mistakes
 from harness.judge.metrics import flip_mask
 from tests.support.errors import raises_error

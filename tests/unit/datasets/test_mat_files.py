@@ -8,7 +8,7 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from harness.common.errors import UserError
-from harness.datasets.mat_files import load_variables, variable_texts
+from harness.datasets.files.mat_files import load_variables, variable_texts
 from tests.support.errors import raises_error
 from tests.support.sources import shared
 

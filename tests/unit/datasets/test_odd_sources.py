@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from harness.common.errors import UserError, split
-from harness.datasets.image_files import PictureForm
+from harness.datasets.files.source_files import find_files
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.picture_formats import is_picture
-from harness.datasets.pictures import read_pictures
+from harness.datasets.pictures.decoding import read_pictures
+from harness.datasets.pictures.formats import is_picture
+from harness.datasets.pictures.reader import PictureForm
 from harness.datasets.remarks import Remarks
-from harness.datasets.source_files import find_files
 from tests.support.archives import write_archive
 from tests.support.sources import write_folder
 

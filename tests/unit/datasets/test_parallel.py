@@ -12,13 +12,13 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from harness.common.errors import UserError
-from harness.datasets.image_files import PictureForm
+from harness.datasets.files.source_files import SourceFile
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.parallel import map_ordered
-from harness.datasets.picture_warnings import hear_warnings
-from harness.datasets.pictures import HEAVY, read_pictures
+from harness.datasets.pictures.decoding import HEAVY, read_pictures
+from harness.datasets.pictures.parallel import map_ordered
+from harness.datasets.pictures.pillow_warnings import hear_warnings
+from harness.datasets.pictures.reader import PictureForm
 from harness.datasets.remarks import Remarks
-from harness.datasets.source_files import SourceFile
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

@@ -10,8 +10,8 @@ from PIL import Image
 from torchvision.transforms import functional
 
 from harness.common.errors import UserError
-from harness.datasets.image_files import PictureForm, read_picture
-from harness.datasets.picture_formats import FORMATS, is_picture
+from harness.datasets.pictures.formats import FORMATS, is_picture
+from harness.datasets.pictures.reader import PictureForm, read_picture
 from tests.support.errors import raises_error
 
 RGB = PictureForm(3)

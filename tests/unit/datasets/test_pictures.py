@@ -12,8 +12,8 @@ import pytest
 from PIL import Image, ImageMode
 
 from harness.common.errors import UserError
-from harness.datasets.image_files import PictureForm, read_class_map, read_picture
-from harness.datasets.picture_modes import MODES
+from harness.datasets.pictures.modes import MODES
+from harness.datasets.pictures.reader import PictureForm, read_class_map, read_picture
 from tests.support.errors import raises_error
 
 FORMATS = ("PNG", "JPEG", "PPM")

@@ -9,8 +9,8 @@ import tracemalloc
 import pytest
 
 from harness.common.errors import UserError, UserErrors
+from harness.datasets.files.source_files import find_files
 from harness.datasets.mistakes import MOST, Mistakes
-from harness.datasets.source_files import find_files
 from tests.support.archives import write_archive
 from tests.support.errors import raises_error
 from tests.support.sources import Files, write_folder, write_tar

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from harness.common.errors import UserError
+from harness.datasets.files.source_files import find_files
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.source_files import find_files
 from tests.support.archives import HEADER, change_entry, write_zip
 from tests.support.errors import raises_error
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from harness.common.errors import UserError
 from harness.common.text import one_line
-from harness.datasets.picture_formats import identify
-from harness.datasets.picture_warnings import hear_warnings
+from harness.datasets.pictures.formats import identify
+from harness.datasets.pictures.pillow_warnings import hear_warnings
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from harness.datasets.archive_members import DamagedError
+from harness.datasets.files.archive_members import DamagedError
 
 _ENTRY = struct.Struct("<4s4B4H3L5H2L")
 _END = struct.Struct("<4s4H2LH")

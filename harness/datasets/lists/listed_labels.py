@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from harness.common.errors import UserError
 from harness.config.dataset import DatasetManifest
 from harness.datasets.class_names import class_names, label_of
-from harness.datasets.listed_rows import Rows
+from harness.datasets.lists.listed_rows import Rows
 from harness.datasets.mistakes import Mistakes
 
 MOST_CLASSES = 100_000

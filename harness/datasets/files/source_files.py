@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.common.errors import UserError
-from harness.datasets.archives import check_file_size, list_archives, read_archive, unreadable_error
+from harness.datasets.files.archives import (
+    check_file_size,
+    list_archives,
+    read_archive,
+    unreadable_error,
+)
+from harness.datasets.files.names import CaseClashes, check_encoding, is_ignored
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.names import CaseClashes, check_encoding, is_ignored
 
 
 @dataclass(frozen=True)

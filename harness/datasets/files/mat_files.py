@@ -12,11 +12,11 @@ from harness.common.text import one_line
 from harness.config.dataset_fields import Layout
 from harness.config.dataset_layouts import Table
 from harness.datasets.base import Array, Ids
-from harness.datasets.listed_rows import Rows
-from harness.datasets.mat_v5 import MatError, parse_mat
+from harness.datasets.files.mat_v5 import MatError, parse_mat
+from harness.datasets.files.source_files import SourceFile
+from harness.datasets.lists.listed_rows import Rows
+from harness.datasets.lists.tables import RowReader
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.source_files import SourceFile
-from harness.datasets.tables import RowReader
 from harness.datasets.templates import Match
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"

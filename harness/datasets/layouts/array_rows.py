@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from harness.common.errors import UserError
 from harness.config.dataset import Picture
 from harness.config.dataset_fields import Part
-from harness.datasets.class_maps import VOID, fit_map
 from harness.datasets.examples import Found, Source, from_rows
-from harness.datasets.image_files import read_picture
+from harness.datasets.pictures.class_maps import VOID, fit_map
+from harness.datasets.pictures.reader import read_picture
 from harness.datasets.walk import picture_form
 
 Values = NDArray[Any]

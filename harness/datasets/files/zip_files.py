@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.datasets.archive_members import DamagedError, Member, MemberError, Refusal
-from harness.datasets.zip_directory import Entry, read_entries
+from harness.datasets.files.archive_members import DamagedError, Member, MemberError, Refusal
+from harness.datasets.files.zip_directory import Entry, read_entries
 
 _HEADER = struct.Struct("<4s5H3L2H")
 _ENCRYPTED, _PATCHED = 1 << 0, 1 << 5

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from harness.common.errors import UserError
 from harness.common.text import one_line, suggest
-from harness.datasets.named_files import is_packed, read_named
-from harness.datasets.source_files import SourceFile
+from harness.datasets.files.named_files import is_packed, read_named
+from harness.datasets.files.source_files import SourceFile
 
 LARGEST = 1 << 33
 """Limit of an array in bytes."""

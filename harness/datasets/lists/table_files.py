@@ -11,11 +11,11 @@ from pathlib import Path
 from harness.common.errors import UserError
 from harness.config.dataset_layouts import Table, Tables
 from harness.datasets.examples import Source
-from harness.datasets.listed_rows import Rows, append_rows, join_rows
-from harness.datasets.mat_files import read_mat_table
-from harness.datasets.source_files import SourceFile, find_files
+from harness.datasets.files.mat_files import read_mat_table
+from harness.datasets.files.source_files import SourceFile, find_files
+from harness.datasets.lists.listed_rows import Rows, append_rows, join_rows
+from harness.datasets.lists.tables import LARGEST, read_text_table
 from harness.datasets.stored import file_sha256
-from harness.datasets.tables import LARGEST, read_text_table
 from harness.datasets.templates import Match, Templates
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from harness.common.text import one_line
-from harness.datasets.archive_members import Member, Refusal
+from harness.datasets.files.archive_members import Member, Refusal
 
 LARGEST_HEADER = 1 << 20
 """Limit of a long name or an extended header in bytes: tarfile holds it in memory."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from harness.common.errors import UserError
 from harness.config.dataset import Size
 from harness.config.dataset_layouts import LabelMaps
-from harness.datasets.picture_modes import Pixels
+from harness.datasets.pictures.modes import Pixels
 
 VOID = 255
 """Stored value of pixels without a class."""

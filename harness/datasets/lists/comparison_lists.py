@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.common.errors import UserError
-from harness.datasets.comparison_columns import FIELDS, ITEMS, NEGATED, Grammar
+from harness.datasets.lists.comparison_columns import FIELDS, ITEMS, NEGATED, Grammar
 from harness.datasets.mistakes import Mistakes
 
 LINES = "train_lines"

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.common.errors import UserError
-from harness.datasets.image_opening import MEGAPIXELS, TOO_LARGE, open_image
-from harness.datasets.picture_formats import FORMATS
-from harness.datasets.picture_modes import MODES, Pixels, check_depth, read_numbers
+from harness.datasets.pictures.formats import FORMATS
+from harness.datasets.pictures.modes import MODES, Pixels, check_depth, read_numbers
+from harness.datasets.pictures.opening import MEGAPIXELS, TOO_LARGE, open_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from harness.common.errors import UserError
-from harness.datasets.image_files import Box, Picture, PictureForm, read_picture
+from harness.datasets.files.source_files import SourceFile
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.parallel import map_ordered
+from harness.datasets.pictures.parallel import map_ordered
+from harness.datasets.pictures.reader import Box, Picture, PictureForm, read_picture
 from harness.datasets.remarks import Remarks
-from harness.datasets.source_files import SourceFile
 
 HEAVY = 10_000
 """Bytes of a file from which a thread helps. On two CPUs, PNGs of 8 kB (64 x 64) took 2.6 s for

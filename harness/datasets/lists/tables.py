@@ -18,10 +18,10 @@ from harness.common.errors import UserError
 from harness.common.text import one_line, suggest
 from harness.config.dataset_fields import Layout
 from harness.config.dataset_layouts import Table
-from harness.datasets.archives import BROKEN, unreadable_error
-from harness.datasets.listed_rows import Rows, Texts
+from harness.datasets.files.archives import BROKEN, unreadable_error
+from harness.datasets.files.source_files import SourceFile
+from harness.datasets.lists.listed_rows import Rows, Texts
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.source_files import SourceFile
 from harness.datasets.templates import Match, Templates
 
 LARGEST = 1 << 30

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from harness.common.errors import UserError
 from harness.common.text import one_line
-from harness.datasets.archive_members import Member, MemberError
+from harness.datasets.files.archive_members import Member, MemberError
+from harness.datasets.files.names import is_ignored
+from harness.datasets.files.tar_files import tar_members
+from harness.datasets.files.zip_files import zip_members
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.names import is_ignored
-from harness.datasets.tar_files import tar_members
-from harness.datasets.zip_files import zip_members
 
 BROKEN = (tarfile.TarError, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
 """Exceptions that reading a damaged archive may raise; ValueError: numbers of extended headers."""

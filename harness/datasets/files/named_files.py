@@ -11,7 +11,7 @@ from harness.common.errors import UserError
 from harness.config.dataset_fields import Layout, Part
 from harness.config.dataset_layouts import ArrayPair
 from harness.datasets.examples import Source
-from harness.datasets.source_files import SourceFile, find_files
+from harness.datasets.files.source_files import SourceFile, find_files
 from harness.datasets.stored import file_sha256
 from harness.datasets.templates import Templates
 

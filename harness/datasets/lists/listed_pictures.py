@@ -11,8 +11,8 @@ from harness.common.errors import UserError
 from harness.config.dataset import Picture
 from harness.config.dataset_fields import PICTURE_FIELD
 from harness.datasets.examples import Box
-from harness.datasets.listed_rows import Rows, Texts
-from harness.datasets.names import fold, is_ignored
+from harness.datasets.files.names import fold, is_ignored
+from harness.datasets.lists.listed_rows import Rows, Texts
 
 _FOLDER = re.compile(r"\{folder\}/")
 Fill = Callable[[int], str | None]

@@ -1,0 +1,1 @@
+"""Files of a data source: folders, archives and the formats that are no pictures."""

@@ -1,0 +1,1 @@
+"""Lists of a data source: tables of labelled pictures, and comparisons."""

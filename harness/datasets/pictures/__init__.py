@@ -1,0 +1,1 @@
+"""Pictures and class maps of a data source, from bytes to arrays."""
