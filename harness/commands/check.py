@@ -12,7 +12,6 @@ from rich.console import Console
 
 from harness.commands.data import check_data, is_dataset_path
 from harness.commands.data_report import unwritten
-from harness.commands.lint import check_lint
 from harness.commands.run import (
     build_images,
     choose_executor,
@@ -145,6 +144,7 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
         UserError: it is no module folder, or a check failed.
         UserErrors: its requirements or its Dockerfile are wrong.
     """
+    from harness.commands.lint import check_lint  # both are slow to import
     from harness.conformance.checks import run_checks
 
     folder = folder.resolve()

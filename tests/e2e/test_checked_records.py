@@ -28,7 +28,7 @@ def checked(checkout, results):
     shown = Console(file=io.StringIO(), width=1000)
     with (
         patch("harness.conformance.checks.run_checks", lambda *_: iter(results)),
-        patch("harness.commands.check.check_lint", lambda _: CheckResult("lint", True)),
+        patch("harness.commands.lint.check_lint", lambda _: CheckResult("lint", True)),
     ):
         try:
             check(checkout.workspace(), checkout.root / "attacks" / "sign", "local", shown)
