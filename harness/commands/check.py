@@ -20,6 +20,7 @@ from harness.commands.run import (
 )
 from harness.common.errors import UserError, UserErrors
 from harness.common.keys import conformance_digest
+from harness.common.text import suggest
 from harness.config.benchmark import check_benchmarks
 from harness.config.catalog import FOLDERS, Catalog, Module
 from harness.config.dataset import check_datasets
@@ -137,6 +138,18 @@ def summarize(module: Module, executor: str, results: Sequence[CheckResult]) -> 
     )
 
 
+def unknown_error(workspace: Workspace, path: Path) -> UserError:
+    """Return the error for a path that is nothing to check."""
+    if path.exists():
+        what = "no manifest.yaml, benchmark.yaml or dataset.yaml is in it"
+        fix = f"name a folder such as {FOLDERS['attack']}/pgd; of data, write a manifest first: "
+        fix += f"gauntlet new dataset NAME --from {path}"
+        return UserError(str(path), what, fix)
+    known = [one.name for one in workspace.datasets]
+    fix = suggest(path.name, known, f"name a folder such as {FOLDERS['attack']}/pgd, or one of")
+    return UserError(str(path), "there is no such folder, and no data set of this name", fix)
+
+
 def check_module(workspace: Workspace, folder: Path, executor: str, console: Console) -> None:
     """Run the conformance tests on a module's folder, which may lie anywhere; keep the result.
 
@@ -149,8 +162,7 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
 
     folder = folder.resolve()
     if not (folder / "manifest.yaml").is_file():
-        fix = f"name a folder such as {FOLDERS['attack']}/pgd"
-        raise UserError(str(folder), "no manifest.yaml in this folder", fix)
+        raise unknown_error(workspace, folder)
     module = Module(folder, load_manifest(folder / "manifest.yaml"))
     if errors := problems(module):
         raise UserErrors(errors)

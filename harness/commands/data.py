@@ -23,7 +23,7 @@ def print_cards(workspace: Workspace, console: Console) -> None:
         if data.manifest is None:
             state = "bundled"
         elif not sets.is_here(data.name):
-            state = f"not fetched: gauntlet data fetch {data.name}"
+            state = f"not fetched: {data.manifest.read_command()}"
         card = data.card
         lines = [f"{data.name} ({data.task}, {state})", f"  {card.title}", f"  {card.size}"]
         lines += [
