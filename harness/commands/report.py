@@ -104,15 +104,23 @@ def make_grids(tables: Sequence[Table]) -> Iterator[Grid]:
 
 
 def print_empty(tables: Sequence[Table], console: Console) -> None:
-    """Print each benchmark's number of cells in tables without a result, and what else to see."""
+    """Print what has no result, and what else to see.
+
+    Of a benchmark that was run in part, that is the number of cells in its other tables; those of
+    which nothing was run are named in one line.
+    """
     empty: Counter[str] = Counter()
     for table in tables:
         if not table.counts.get("ok"):
             empty[table.benchmark] += sum(table.counts.values())
+    begun = {table.benchmark for table in tables if table.counts.get("ok")}
     lines = [
         f"{name}: {count} cells without a result; see gauntlet plan {name}, or the page"
         for name, count in empty.items()
+        if name in begun
     ]
+    if idle := [name for name in empty if name not in begun]:
+        lines.append(f"Without any result: {', '.join(idle)}; see gauntlet plan NAME, or the page")
     for line in (*lines, "One attack against every defence: gauntlet report --attack NAME"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
