@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from harness.commands.data import check_data, is_dataset_path
-from harness.commands.data_report import unwritten
+from harness.commands.placeholders import unwritten
 from harness.commands.run import (
     build_images,
     choose_executor,
@@ -82,7 +82,8 @@ def check_checkout(workspace: Workspace, console: Console) -> None:
     sets, broken_sets = check_datasets(workspace.root)
     errors += broken_sets
     readable = not errors
-    errors += [error for manifest in sets for error in unwritten(manifest)]
+    written = (*sets, *(module.manifest for module in catalog.modules.values()))
+    errors += [error for manifest in written for error in unwritten(manifest)]
     paths = sorted((workspace.root / "benchmarks").glob("*/benchmark.yaml"))
     benchmarks, wrong = check_benchmarks(paths)
     errors += wrong
@@ -180,6 +181,8 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
     if failed := [one for one in (lint, *results) if not one.ok]:
         what = f"{len(failed)} of {1 + len(results)} checks failed"
         raise UserError(module.ref, what, "mend what the FAIL lines above name")
+    for one in unwritten(module.manifest):
+        console.print(f"warning: {one}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"{module.ref}: every check passed", highlight=False)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.commands.data_report import report_lines, unwritten
+from harness.commands.data_report import report_lines
+from harness.commands.placeholders import unwritten
 from harness.common.errors import UserError
 from harness.config.dataset import MANIFEST, DatasetManifest, load_dataset
 from harness.datasets import Dataset, Datasets, read

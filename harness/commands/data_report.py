@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.common.errors import UserError
 from harness.common.text import escape
-from harness.config.dataset import DatasetManifest
 from harness.datasets import Datasets, stored
 from harness.datasets.findings import Duplicates
 
 MOST = 50
 """Classes that are listed one by one; of more, the ten with the fewest examples are."""
 FEWEST = 10
-PLACEHOLDER = "TODO"
-"""What ``gauntlet new dataset`` writes for people to replace."""
-CARD = ("title", "license", "citation", "source")
 
 
 def report_lines(sets: Datasets, name: str) -> Iterator[str]:
@@ -78,12 +73,3 @@ def duplicate_lines(entry: Mapping[str, Any]) -> Iterator[str]:
         yield f"    {name} = {copy}"
     if (more := entry["count"] - len(entry["named"])) > 0:
         yield f"    and {more:,} more in {entry['part']} and {entry['also_in']}"
-
-
-def unwritten(manifest: DatasetManifest) -> list[UserError]:
-    """Return an error for each part of a card that is still a placeholder."""
-    return [
-        UserError(manifest.where((key,)), f"{PLACEHOLDER} stands there", "write it")
-        for key in CARD
-        if PLACEHOLDER in getattr(manifest, key)
-    ]

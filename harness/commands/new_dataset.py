@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.commands.data_report import PLACEHOLDER
+from harness.commands.placeholders import PLACEHOLDER
 from harness.common.errors import UserError, UserErrors
 from harness.common.text import escape
 from harness.config.dataset import FOLDER, load_dataset
