@@ -82,8 +82,8 @@ def check_checkout(workspace: Workspace, console: Console) -> None:
     sets, broken_sets = check_datasets(workspace.root)
     errors += broken_sets
     readable = not errors
-    written = (*sets, *(module.manifest for module in catalog.modules.values()))
-    errors += [error for manifest in written for error in unwritten(manifest)]
+    errors += [error for manifest in sets for error in unwritten(manifest)]
+    errors += [error for one in catalog.modules.values() for error in unwritten(one.manifest)]
     paths = sorted((workspace.root / "benchmarks").glob("*/benchmark.yaml"))
     benchmarks, wrong = check_benchmarks(paths)
     errors += wrong
@@ -181,8 +181,8 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
     if failed := [one for one in (lint, *results) if not one.ok]:
         what = f"{len(failed)} of {1 + len(results)} checks failed"
         raise UserError(module.ref, what, "mend what the FAIL lines above name")
-    for one in unwritten(module.manifest):
-        console.print(f"warning: {one}", soft_wrap=True, highlight=False, markup=False)
+    for error in unwritten(module.manifest):
+        console.print(f"warning: {error}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"{module.ref}: every check passed", highlight=False)
 
 

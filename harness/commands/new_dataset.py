@@ -39,6 +39,29 @@ def new_dataset(
     Raises:
         UserError: no source, no valid name, the file exists, or nothing is recognized.
     """
+    source, path = _check_arguments(workspace, name, source, out)
+    files = survey(source)
+    found = guess(files)
+    if found is None:
+        raise _unknown(files)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(_lines(name, found, source, path)) + "\n", encoding="utf-8")
+    try:
+        load_dataset(path)
+    except UserErrors as error:
+        path.unlink()  # a folder with names that no manifest can hold
+        raise error
+    shown = os.path.relpath(path)
+    argument = name if out is None else shown
+    lines = [*found.said, f"{shown}: written; replace each {PLACEHOLDER} in its card"]
+    for line in (*lines, f"Next: gauntlet check {argument}"):
+        console.print(escape(line), soft_wrap=True, highlight=False, markup=False)
+
+
+def _check_arguments(
+    workspace: Workspace, name: str, source: Path | None, out: Path | None
+) -> tuple[Path, Path]:
+    """Return the source, which is there, and the file to write, which is not."""
     if source is None:
         raise UserError("new dataset", "no folder", "name the one with the data: --from DIR")
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
@@ -56,22 +79,7 @@ def new_dataset(
         raise UserError(str(path), "is not the file of this set", f"write a path to {name}.yaml")
     if path.exists():
         raise UserError(str(path), "exists already", "choose another name, or remove the file")
-    files = survey(source)
-    found = guess(files)
-    if found is None:
-        raise _unknown(files)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(_lines(name, found, source, path)) + "\n", encoding="utf-8")
-    try:
-        load_dataset(path)
-    except UserErrors as error:
-        path.unlink()  # a folder with names that no manifest can hold
-        raise error
-    shown = os.path.relpath(path)
-    argument = name if out is None else shown
-    lines = [*found.said, f"{shown}: written; replace each {PLACEHOLDER} in its card"]
-    for line in (*lines, f"Next: gauntlet check {argument}"):
-        console.print(escape(line), soft_wrap=True, highlight=False, markup=False)
+    return source, path
 
 
 def _unknown(files: Survey) -> UserError:

@@ -15,6 +15,7 @@ PROVENANCE = ("license", "source", "trained_on")
 
 def unwritten(manifest: DatasetManifest | Manifest) -> list[UserError]:
     """Return an error for each placeholder in a data set's card, or in a module's weights."""
+    texts: dict[tuple[str, ...], str]
     if isinstance(manifest, DatasetManifest):
         texts = {(key,): getattr(manifest, key) for key in CARD}
     else:

@@ -60,7 +60,10 @@ def plan(
         parts.append(expected)
         row = (str(count), str(cached[kind]), str(expected.stages), expected.brief())
         table.add_row(kind, *row)
-    console.print(table)
+    if table.rows:
+        console.print(table)
+    else:
+        console.print(table.title, highlight=False)
     ends = Counter(cell.status for cell in planned.cells.values() if cell.reason is not None)
     for reason in {cell.reason for cell in cells if cell.status == "missing"}:
         console.print(f"missing: {reason}", soft_wrap=True, highlight=False, markup=False)
@@ -76,9 +79,10 @@ def plan(
     if borrowed := sum(1 for cell in planned.cells.values() if cell.info.made_against):
         alone = scheduler.missing(own)
         more = timings.forecast([stage for key, stage in missing.items() if key not in alone])
+        cost = f": {more.stages} stages more, expected {more.brief()}" if more.stages else ""
         console.print(
-            f"{borrowed} of the cells are predictions on inputs of other cells: "
-            f"{more.stages} stages more, expected {more.brief()} (borrow: in the benchmark).",
+            f"{borrowed} of the cells are predictions on inputs of other cells{cost} "
+            "(borrow: in the benchmark).",
             soft_wrap=True,
             highlight=False,
         )

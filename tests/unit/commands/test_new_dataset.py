@@ -10,8 +10,8 @@ from PIL import Image
 from rich.console import Console
 
 from harness import datasets
-from harness.commands.placeholders import unwritten
 from harness.commands.new_dataset import new_dataset
+from harness.commands.placeholders import unwritten
 from harness.config.dataset import load_dataset
 from harness.datasets import read
 from harness.workspace import Workspace
