@@ -100,7 +100,7 @@ def reason_lines(planned: Plan) -> Iterator[str]:
         if cell.reason is not None
     ).most_common()
     for (status, reason), count in reasons[:MOST_REASONS]:
-        yield f"{status}: {count} cell{'s' if count > 1 else ''}, {reason}"
+        yield f"{status} ({count} cell{'s' if count > 1 else ''}): {reason}"
     if (more := len(reasons) - MOST_REASONS) > 0:
         yield f"and {more} other reasons: gauntlet plan {planned.benchmark.name} --why CELL"
 
