@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from harness.commands.data import check_data, is_dataset_path
-from harness.commands.data_report import unwritten
+from harness.commands.placeholders import unwritten
 from harness.commands.run import (
     build_images,
     choose_executor,
@@ -20,6 +20,7 @@ from harness.commands.run import (
 )
 from harness.common.errors import UserError, UserErrors
 from harness.common.keys import conformance_digest
+from harness.common.text import suggest
 from harness.config.benchmark import check_benchmarks
 from harness.config.catalog import FOLDERS, Catalog, Module
 from harness.config.dataset import check_datasets
@@ -82,6 +83,7 @@ def check_checkout(workspace: Workspace, console: Console) -> None:
     errors += broken_sets
     readable = not errors
     errors += [error for manifest in sets for error in unwritten(manifest)]
+    errors += [error for one in catalog.modules.values() for error in unwritten(one.manifest)]
     paths = sorted((workspace.root / "benchmarks").glob("*/benchmark.yaml"))
     benchmarks, wrong = check_benchmarks(paths)
     errors += wrong
@@ -137,6 +139,18 @@ def summarize(module: Module, executor: str, results: Sequence[CheckResult]) -> 
     )
 
 
+def unknown_error(workspace: Workspace, path: Path) -> UserError:
+    """Return the error for a path that is nothing to check."""
+    if path.exists():
+        what = "no manifest.yaml, benchmark.yaml or dataset.yaml is in it"
+        fix = f"name a folder such as {FOLDERS['attack']}/pgd; of data, write a manifest first: "
+        fix += f"gauntlet new dataset NAME --from {path}"
+        return UserError(str(path), what, fix)
+    known = [one.name for one in workspace.datasets]
+    fix = suggest(path.name, known, f"name a folder such as {FOLDERS['attack']}/pgd, or one of")
+    return UserError(str(path), "there is no such folder, and no data set of this name", fix)
+
+
 def check_module(workspace: Workspace, folder: Path, executor: str, console: Console) -> None:
     """Run the conformance tests on a module's folder, which may lie anywhere; keep the result.
 
@@ -149,8 +163,7 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
 
     folder = folder.resolve()
     if not (folder / "manifest.yaml").is_file():
-        fix = f"name a folder such as {FOLDERS['attack']}/pgd"
-        raise UserError(str(folder), "no manifest.yaml in this folder", fix)
+        raise unknown_error(workspace, folder)
     module = Module(folder, load_manifest(folder / "manifest.yaml"))
     if errors := problems(module):
         raise UserErrors(errors)
@@ -168,6 +181,8 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
     if failed := [one for one in (lint, *results) if not one.ok]:
         what = f"{len(failed)} of {1 + len(results)} checks failed"
         raise UserError(module.ref, what, "mend what the FAIL lines above name")
+    for error in unwritten(module.manifest):
+        console.print(f"warning: {error}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"{module.ref}: every check passed", highlight=False)
 
 

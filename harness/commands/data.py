@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.commands.data_report import report_lines, unwritten
+from harness.commands.data_report import report_lines
+from harness.commands.placeholders import unwritten
 from harness.common.errors import UserError
 from harness.config.dataset import MANIFEST, DatasetManifest, load_dataset
 from harness.datasets import Dataset, Datasets, read
@@ -23,7 +24,7 @@ def print_cards(workspace: Workspace, console: Console) -> None:
         if data.manifest is None:
             state = "bundled"
         elif not sets.is_here(data.name):
-            state = f"not fetched: gauntlet data fetch {data.name}"
+            state = f"not fetched: {data.manifest.read_command()}"
         card = data.card
         lines = [f"{data.name} ({data.task}, {state})", f"  {card.title}", f"  {card.size}"]
         lines += [

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.common.errors import UserError
 from harness.common.text import escape
-from harness.config.dataset import DatasetManifest
 from harness.datasets import Datasets, stored
+from harness.datasets.findings import Duplicates
 
 MOST = 50
 """Classes that are listed one by one; of more, the ten with the fewest examples are."""
 FEWEST = 10
-PLACEHOLDER = "TODO"
-"""What ``gauntlet new dataset`` writes for people to replace."""
-CARD = ("title", "license", "citation", "source")
 
 
 def report_lines(sets: Datasets, name: str) -> Iterator[str]:
@@ -30,10 +26,12 @@ def report_lines(sets: Datasets, name: str) -> Iterator[str]:
     yield from class_table(facts["spec"]["classes"], facts.get("per_class", {}), word)
     if not facts["counts"]["train"]:
         yield "  no training examples: for victims with weights of their own"
+    entries = facts.get("findings", {}).get("duplicates", ())
+    duplicates = {Duplicates.of(entry).sentence(): entry for entry in entries}
     for remark in filter(None, sets.note(name).split("; ")):
         yield f"  {escape(remark)}"
-    for entry in facts.get("findings", {}).get("duplicates", ()):
-        yield from duplicate_lines(entry)
+        if remark in duplicates:
+            yield from duplicate_lines(duplicates[remark])
     source = facts.get("source", "a folder")
     yield f"  read from {source} ({facts.get('layout')}), digest {sets.key_digest(name)[:12]}"
     yield f"  stored in {sets.root / name}"
@@ -67,17 +65,11 @@ def class_table(
 
 
 def duplicate_lines(entry: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each named duplicate of one split in another."""
-    for name, copy in entry["named"]:
+    """Yield a line for each named duplicate of one split in another, but the first.
+
+    The remark above them has named that one.
+    """
+    for name, copy in entry["named"][1:]:
         yield f"    {name} = {copy}"
     if (more := entry["count"] - len(entry["named"])) > 0:
         yield f"    and {more:,} more in {entry['part']} and {entry['also_in']}"
-
-
-def unwritten(manifest: DatasetManifest) -> list[UserError]:
-    """Return an error for each part of a card that is still a placeholder."""
-    return [
-        UserError(manifest.where((key,)), f"{PLACEHOLDER} stands there", "write it")
-        for key in CARD
-        if PLACEHOLDER in getattr(manifest, key)
-    ]

@@ -11,12 +11,13 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.commands.data_report import PLACEHOLDER
+from harness.commands.placeholders import PLACEHOLDER
 from harness.common.errors import UserError, UserErrors
 from harness.common.text import escape
 from harness.config.dataset import FOLDER, load_dataset
 from harness.config.dataset_layouts import LayoutEntry
-from harness.datasets.guesses import Guess, guess
+from harness.datasets.files.archives import is_archive
+from harness.datasets.guesses import Guess, Survey, guess, survey
 from harness.workspace import Workspace
 
 WIDTH = 88
@@ -38,23 +39,11 @@ def new_dataset(
     Raises:
         UserError: no source, no valid name, the file exists, or nothing is recognized.
     """
-    if source is None:
-        raise UserError("new dataset", "no folder", "name the one with the data: --from DIR")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
-        fix = "use at most 41 of a-z, 0-9, _ and -, beginning with a letter or digit"
-        raise UserError("new dataset", f"{name!r} is not a valid name", fix)
-    if not source.exists():
-        raise UserError(str(source), "there is no such folder", "name the one with the data")
-    if out is None and name in workspace.datasets:
-        raise UserError("new dataset", f"there is a data set {name}", "choose another name")
-    path = out or workspace.root / FOLDER / f"{name}.yaml"
-    if path.suffix != ".yaml" or path.stem != name:
-        raise UserError(str(path), "is not the file of this set", f"write a path to {name}.yaml")
-    if path.exists():
-        raise UserError(str(path), "exists already", "choose another name, or remove the file")
-    found = guess(source)
+    source, path = _check_arguments(workspace, name, source, out)
+    files = survey(source)
+    found = guess(files)
     if found is None:
-        raise _unknown(source)
+        raise _unknown(files)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(_lines(name, found, source, path)) + "\n", encoding="utf-8")
     try:
@@ -64,15 +53,45 @@ def new_dataset(
         raise error
     shown = os.path.relpath(path)
     argument = name if out is None else shown
-    lines = [*found.said, f"{shown}: written; its card says {PLACEHOLDER} where you must"]
+    lines = [*found.said, f"{shown}: written; replace each {PLACEHOLDER} in its card"]
     for line in (*lines, f"Next: gauntlet check {argument}"):
         console.print(escape(line), soft_wrap=True, highlight=False, markup=False)
 
 
-def _unknown(source: Path) -> UserError:
+def _check_arguments(
+    workspace: Workspace, name: str, source: Path | None, out: Path | None
+) -> tuple[Path, Path]:
+    """Return the source, which is there, and the file to write, which is not."""
+    if source is None:
+        raise UserError("new dataset", "no folder", "name the one with the data: --from DIR")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
+        fix = "use at most 41 of a-z, 0-9, _ and -, beginning with a letter or digit"
+        raise UserError("new dataset", f"{name!r} is not a valid name", fix)
+    if not source.exists():
+        raise UserError(str(source), "there is no such folder", "name the one with the data")
+    if source.is_file() and not is_archive(source.name):
+        fix = f"name the folder that it is in: --from {source.parent}"
+        raise UserError(str(source), "is one file, and no archive", fix)
+    if out is None and name in workspace.datasets:
+        raise UserError("new dataset", f"there is a data set {name}", "choose another name")
+    path = out or workspace.root / FOLDER / f"{name}.yaml"
+    if path.suffix != ".yaml" or path.stem != name:
+        raise UserError(str(path), "is not the file of this set", f"write a path to {name}.yaml")
+    if path.exists():
+        raise UserError(str(path), "exists already", "choose another name, or remove the file")
+    return source, path
+
+
+def _unknown(files: Survey) -> UserError:
+    """Return the error for a folder that no guess explains; it says what is there."""
     kinds = ", ".join(LayoutEntry.model_fields)
-    fix = f"write it by hand in one of these layouts, see docs/reference/dataset.md: {kinds}"
-    return UserError(str(source), "nothing in it looks like labelled data", fix)
+    what, fix = "nothing in it looks like labelled data", "name the folder with the data"
+    if files.pictures:
+        what = f"has {len(files.pictures):,} pictures ({files.pictures[0]}), but nothing that tells"
+        what += " their classes apart"
+        fix = "name the folder above it, if its name is a class"
+    by_hand = f"or write the file by hand, see docs/reference/dataset.md: layouts {kinds}"
+    return UserError(str(files.source), what, f"{fix}; {by_hand}")
 
 
 def _lines(name: str, found: Guess, source: Path, path: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from harness.commands.placeholders import PLACEHOLDER
 from harness.commands.victim_files import Given, write_code, write_manifest
 from harness.common.errors import UserError
 from harness.conformance.sketches import Sketch, read_tensors, sketch
@@ -132,6 +133,7 @@ def compare(found: Sketch | None, given: Given) -> Iterator[str]:
 def remarks(trained: Trained) -> Iterator[str]:
     """Yield what is left to do."""
     found = trained.found
+    yield f"manifest.yaml: replace each {PLACEHOLDER}; the weights are in the data folder already."
     if found is None:
         yield f"The network could not be guessed: {trained.why}. Write it in victim.py, in build()."
         yield "Inputs come in [0, 1]: it normalises them itself."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +18,9 @@ from harness.results import records
 from harness.running.recorder import Recorder
 from harness.running.scheduler import Scheduler
 from harness.workspace import Workspace
+
+MOST_REASONS = 8
+"""Reasons why cells will not run that are listed one by one."""
 
 
 def plan(
@@ -60,10 +64,13 @@ def plan(
         parts.append(expected)
         row = (str(count), str(cached[kind]), str(expected.stages), expected.brief())
         table.add_row(kind, *row)
-    console.print(table)
+    if table.rows:
+        console.print(table)
+    else:
+        console.print(table.title, highlight=False)
     ends = Counter(cell.status for cell in planned.cells.values() if cell.reason is not None)
-    for reason in {cell.reason for cell in cells if cell.status == "missing"}:
-        console.print(f"missing: {reason}", soft_wrap=True, highlight=False, markup=False)
+    for line in reason_lines(planned):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     done, ruled_out = len(planned.cells) - len(cells), ends["not_applicable"]
     console.print(
         f"{done} of {len(planned.cells)} cells recorded, {len(cells)} to do"
@@ -76,12 +83,26 @@ def plan(
     if borrowed := sum(1 for cell in planned.cells.values() if cell.info.made_against):
         alone = scheduler.missing(own)
         more = timings.forecast([stage for key, stage in missing.items() if key not in alone])
+        cost = f": {more.stages} stages more, expected {more.brief()}" if more.stages else ""
         console.print(
-            f"{borrowed} of the cells are predictions on inputs of other cells: "
-            f"{more.stages} stages more, expected {more.brief()} (borrow: in the benchmark).",
+            f"{borrowed} of the cells are predictions on inputs of other cells{cost} "
+            "(borrow: in the benchmark).",
             soft_wrap=True,
             highlight=False,
         )
+
+
+def reason_lines(planned: Plan) -> Iterator[str]:
+    """Yield why cells will not run, a line for each reason, the most frequent ones first."""
+    reasons = Counter(
+        (cell.status.replace("_", " "), cell.reason)
+        for cell in planned.cells.values()
+        if cell.reason is not None
+    ).most_common()
+    for (status, reason), count in reasons[:MOST_REASONS]:
+        yield f"{status} ({count} cell{'s' if count > 1 else ''}): {reason}"
+    if (more := len(reasons) - MOST_REASONS) > 0:
+        yield f"and {more} other reasons: gauntlet plan {planned.benchmark.name} --why CELL"
 
 
 def find_cell(planned: Plan, text: str) -> Cell:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,9 +28,11 @@ from harness.report.tables import Row, Table, TableCell
 from harness.report.worst_case import Estimate
 from harness.results import records
 from harness.results.checks import Checks
+from harness.results.records import Record
 from harness.workspace import Workspace
 
 FIRST_ROWS = 4
+HINT = "One attack against every defence: gauntlet report --attack NAME"
 
 
 def report(
@@ -77,7 +79,8 @@ def report(
     for grid in grids:
         console.print(grid)
     if attack is None:
-        print_empty(tables, console)
+        for line in (*empty_lines(tables), *pageless_lines(found, benchmarks), HINT):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(f"Leaderboard: {page}", soft_wrap=True, highlight=False)
     if open_:
         webbrowser.open(page.resolve().as_uri())
@@ -103,18 +106,29 @@ def make_grids(tables: Sequence[Table]) -> Iterator[Grid]:
     return (make_grid(table) for table in tables if table.counts.get("ok"))
 
 
-def print_empty(tables: Sequence[Table], console: Console) -> None:
-    """Print each benchmark's number of cells in tables without a result, and what else to see."""
+def empty_lines(tables: Sequence[Table]) -> Iterator[str]:
+    """Yield what has no result.
+
+    Of a benchmark that was run in part, that is the number of cells in its other tables; those of
+    which nothing was run are named in one line.
+    """
     empty: Counter[str] = Counter()
     for table in tables:
         if not table.counts.get("ok"):
             empty[table.benchmark] += sum(table.counts.values())
-    lines = [
-        f"{name}: {count} cells without a result; see gauntlet plan {name}, or the page"
-        for name, count in empty.items()
-    ]
-    for line in (*lines, "One attack against every defence: gauntlet report --attack NAME"):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    begun = {table.benchmark for table in tables if table.counts.get("ok")}
+    for name, count in empty.items():
+        if name in begun:
+            yield f"{name}: {count} cells without a result; see gauntlet plan {name}, or the page"
+    if idle := [name for name in empty if name not in begun]:
+        yield f"Without any result: {', '.join(idle)}; see gauntlet plan NAME, or the page"
+
+
+def pageless_lines(found: Iterable[Record], benchmarks: Iterable[Benchmark]) -> Iterator[str]:
+    """Yield the benchmarks that have records and no page, as their folder lies elsewhere."""
+    names = {record.cell.benchmark for record in found} - {one.name for one in benchmarks}
+    if names:
+        yield f"Without a page: {', '.join(sorted(names))}; put its folder into benchmarks/"
 
 
 def make_attack_grids(tables: Sequence[Table], attack: str) -> Iterator[Grid]:

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.commands.placeholders import PLACEHOLDER
 from harness.common.keys import file_digest
 from harness.conformance.sketches import Sketch, Tensors, guess_inputs
-
-UNKNOWN = "FILL IN"
-"""Text of what a file does not tell."""
 
 HOOK = '''
     def import_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -67,8 +65,9 @@ def _entries(given: Sequence[Given]) -> Iterator[str]:
         else:
             yield "    files:"
             yield from (f"      {path.name}: {file_digest(path)}" for path in one.files)
-        yield f"    license: {UNKNOWN}"
-        yield f"    source: {UNKNOWN}" + ("/" if len(one.files) > 1 else "")
+        yield f"    license: {PLACEHOLDER}"
+        yield f"    source: {PLACEHOLDER}" + ("/" if len(one.files) > 1 else "")
+        yield f"    trained_on: {PLACEHOLDER}"
 
 
 def needs_hook(found: Sketch) -> bool:

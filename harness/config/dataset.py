@@ -233,6 +233,17 @@ class DatasetManifest(Strict):
             return None
         return (self._document.path.parent / Path(self.folder).expanduser()).resolve()
 
+    def read_command(self) -> str:
+        """Return the command that reads the set into the data folder.
+
+        A set with a folder of its own may lie anywhere, and be unknown by name. Records and pages
+        show the command, so that it has no path of this machine.
+        """
+        if self.folder is None or self._document is None:
+            return f"gauntlet data fetch {self.name}"
+        path = self._document.path
+        return f"gauntlet check PATH/{path.parent.name if path.name == MANIFEST else path.name}"
+
     def reading(self) -> Mapping[str, object]:
         """Return all that decides the arrays: not the card, nor where the source lies.
 

@@ -112,7 +112,8 @@ class SettingChecks:
             yield from check_weights(self.runner)
         if self._played or not self._mistaken:
             skipped = "; ".join(["every variant was skipped: nothing was tested", *self._skipped])
-            yield CheckResult("plays", self._played > 0, "" if self._played else skipped)
+            said = "at least one variant was tested" if self._played else skipped
+            yield CheckResult("plays", self._played > 0, said)
 
     def _is_slow(self, task: str) -> bool:
         """Return whether a victim takes large pictures alone, so that it plays but once."""

@@ -50,7 +50,7 @@ def check_expectation(
         if all(v is None for v in values):
             continue
         reached = all(v is not None and fits(expect, v) for v in values)
-        found = f"found {values}, expected {expect.min}–{expect.max}"
+        found = f"found {_numbers(values)}, expected {_range(expect)}"
         yield CheckResult(f"expects {metric} {threat}/{task}", reached, found)
         if has_control:
             fooled = [v for v in get_values(control, metric) if v is not None and fits(expect, v)]
@@ -62,6 +62,21 @@ def check_expectation(
 def get_values(records: Iterable[Record], metric: str) -> list[float | None]:
     """Get a metric's value of each record; ``None`` where it is undefined."""
     return [record.metric(metric) for record in records]
+
+
+def _numbers(values: Iterable[float | None]) -> str:
+    return ", ".join("no figure" if value is None else f"{value:.4g}" for value in values)
+
+
+def _range(expect: Expect) -> str:
+    """Return an expected range in words.
+
+    >>> _range(Expect(min=0.5)), _range(Expect(min=0, max=0.2))
+    ('at least 0.5', '0 to 0.2')
+    """
+    if expect.min is None or expect.max is None:
+        return f"at most {expect.max:g}" if expect.min is None else f"at least {expect.min:g}"
+    return f"{expect.min:g} to {expect.max:g}"
 
 
 def fits(expect: Expect, value: float) -> bool:

@@ -20,9 +20,16 @@ class DataMissing(UserError):
     """Error for a data set that is not in the data root, or only in part."""
 
 
-def missing_data_error(name: str, what: str) -> DataMissing:
-    """Return the error for a data set that is not there; it names the command that fetches it."""
-    return DataMissing(f"data set {name}", what, f"run `gauntlet data fetch {name}`")
+def missing_data_error(name: str, what: str, command: str | None = None) -> DataMissing:
+    """Return the error for a data set that is not there; it names the command that fetches it.
+
+    Args:
+        name: name of the set.
+        what: what is wrong with the stored copy.
+        command: the command; ``None``: the one of sets that are downloaded.
+    """
+    fix = f"run `{command or f'gauntlet data fetch {name}'}`"
+    return DataMissing(f"data set {name}", what, fix)
 
 
 def manual_download_error(name: str, source: str) -> UserError:

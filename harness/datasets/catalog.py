@@ -138,9 +138,14 @@ class Datasets:
 
     def _read(self, name: str) -> Mapping[str, Any]:
         """Return the stored manifest of a set."""
-        found = stored.read_facts(name, self.root)
-        if found["reading"] != reading_digest(self._manifests[name]):
-            raise missing_data_error(name, "its description was changed after the fetch")
+        manifest = self._manifests[name]
+        try:
+            found = stored.read_facts(name, self.root)
+        except DataMissing as error:
+            raise missing_data_error(name, error.what, manifest.read_command()) from error
+        if found["reading"] != reading_digest(manifest):
+            what = "its description was changed after the fetch"
+            raise missing_data_error(name, what, manifest.read_command())
         return found
 
     def _known(self, name: str) -> Mapping[str, Any]:

@@ -80,7 +80,8 @@ def size_line(facts: Facts, task: str) -> str:
             form = "items known by number"
         case shape:
             form = f"{math.prod(shape):,} features"
-    what = {"ranking": "outputs"}.get(task, "classes")
+    one, many = ("output", "outputs") if task == "ranking" else ("class", "classes")
+    what = one if facts.outputs == 1 else many
     return f"{counts} {noun}; {form}, {facts.outputs:,} {what}"
 
 

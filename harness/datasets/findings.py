@@ -42,6 +42,12 @@ class Duplicates:
     relabelled: int = 0
     named: list[tuple[str, str]] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Duplicates:
+        """Return duplicates from their entry in a stored manifest."""
+        count, relabelled = entry["count"], entry["relabelled"]
+        return cls(entry["part"], entry["also_in"], count, relabelled, list(entry["named"]))
+
     def sentence(self) -> str:
         """Say how many there are, and name the first."""
         verb = "picture is" if self.count == 1 else "pictures are"

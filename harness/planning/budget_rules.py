@@ -182,7 +182,8 @@ def _check_shots(shots: int | None, at: Context) -> Finding:
     if shots <= most:
         return None
     what = f"{shots:,} examples of each of {facts.outputs} classes, but {at.data.name} has"
-    return f"{what} {facts.train:,} training examples", f"write at most {most}"
+    fix = f"write at most {most}" if most else "leave out shots"
+    return f"{what} {facts.train:,} training examples", fix
 
 
 RULES: dict[str, tuple[Rule, ...]] = {

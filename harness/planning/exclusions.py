@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.planning.cell_setting import CellSetting
 from harness.planning.networks import TRAINING_HOOKS
+from harness.planning.resolved_entry import ResolvedEntry
 
 
 def find_exclusion(s: CellSetting) -> str | None:
@@ -75,6 +76,12 @@ def check_weights(s: CellSetting) -> str | None:
     return None
 
 
+def _unnamed_weights(victim: ResolvedEntry) -> str:
+    """Say which weights a victim's entry might name, if there are any."""
+    known = victim.manifest.weights
+    return f", as no entry names its weights ({', '.join(known)})" if known else ""
+
+
 def check_examples(s: CellSetting) -> str | None:
     """Return what needs training or validation examples that the student's data lack."""
     data = s.context.student
@@ -83,7 +90,7 @@ def check_examples(s: CellSetting) -> str | None:
         return None
     victims = [one for one in (s.victim, s.surrogate) if one is not None and not one.pretrained]
     defense, attack = s.defense, s.attacker
-    trained = [f"victim {one.name} is trained" for one in victims]
+    trained = [f"victim {one.name} is trained{_unnamed_weights(one)}" for one in victims]
     trained += [f"defence {defense.name} trains"] * defense.uses(*TRAINING_HOOKS, "sanitize")
     learns = attack.uses("learn") and "learn" in s.threat.optional
     trained += [f"attack {attack.name} learns"] * learns

@@ -149,7 +149,9 @@ class Draft:
     def _strongest(self) -> str | None:
         """Return the strongest single attack; of equals the cheapest, then the first planned.
 
-        Where no target is reached, none is.
+        Inputs that were made before, against this network or another, come after their equals:
+        they cost nothing, but an attack that was planned explains the figure. Where no target is
+        reached, none is.
         """
         tried = [
             cell
@@ -160,7 +162,13 @@ class Draft:
         ]
         sign = self.headline.sign
         best = min(
-            tried, key=lambda c: (sign * c.score.value if c.score else 0.0, c.cost), default=None
+            tried,
+            key=lambda c: (
+                sign * c.score.value if c.score else 0.0,
+                c.made_against is not None,
+                c.cost,
+            ),
+            default=None,
         )
         return best.attack if best else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 from harness.datasets.guesses import arrays, class_folders, idx, label_maps, pixel_rows, tables
 from harness.datasets.guesses.survey import Guess, Survey, survey
@@ -23,23 +23,30 @@ ENOUGH = 0.9
 """Share of the pictures at which no other guess is tried."""
 
 
-def guess(source: Path) -> Guess | None:
+def guess(files: Survey) -> Guess | None:
     """Return the first layout that explains almost all of a folder, else the best one.
 
     ``None``: none explains anything.
 
     Args:
-        source: a folder, with or without archives in it, or one archive.
+        files: names of the files of a source, from ``survey``.
 
     Raises:
-        UserError: the folder or an archive cannot be read.
+        UserError: an archive cannot be read.
     """
-    found = survey(source)
     best: Guess | None = None
     for guesser in GUESSERS:
-        one = guesser(found)
+        one = guesser(files)
         if one is not None and one.share >= ENOUGH:
-            return one
+            return _with_rest(one, files)
         if one is not None and (best is None or one.share > best.share):
             best = one
     return best
+
+
+def _with_rest(found: Guess, files: Survey) -> Guess:
+    """Return a guess of lists or arrays that says which pictures lie beside them."""
+    if found.of_files or not files.pictures:
+        return found
+    said = f"not read: {len(files.pictures):,} pictures beside it ({files.pictures[0]})"
+    return replace(found, said=(*found.said, said))

@@ -82,7 +82,7 @@ def _guess(found: Found, archive: str | None) -> Guess | None:
         fields = {"class_count": most - (least == 1) + 1, **fields}
     said = f"arrays of {' and '.join(pairs)}: {form}, values of 0 to {1 if unit else 255}"
     counted = f"classes: {fields.get('class_count', 'name them')}, from the largest label"
-    return Guess(task, {"arrays": layout}, fields, (said, counted, *cut))
+    return Guess(task, {"arrays": layout}, fields, (said, counted, *cut), of_files=False)
 
 
 def _form(x: NDArray[np.generic]) -> tuple[str, Json, str]:

@@ -41,6 +41,7 @@ def guess(files: Survey) -> Guess | None:
         {"idx": {**layout, "files": pairs}},
         {"picture": picture, **shares},
         (said, "classes: those of the labels; name them in the manifest", *cut),
+        of_files=False,
     )
 
 

@@ -57,7 +57,8 @@ def guess(files: Survey) -> Guess | None:
     shares, cut = split_fields(parts)
     classes = len(layout["values"])
     said = f"classes: {classes}, from the values of the class maps; name them in the manifest"
-    void = [f"pixels without a class: {VOID}"] if VOID in values else []
+    hint = "values: a value that is no class goes to void"
+    void = [f"pixels without a class: {VOID}"] if VOID in values else [hint]
     said_pairs = f"pairs: {len(paired):,}, {pictures} and {maps}"
     return Guess(
         "segmentation",

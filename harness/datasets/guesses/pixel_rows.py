@@ -51,6 +51,7 @@ def guess(files: Survey) -> Guess | None:
         {"tables": {"tables": tables, "pictures": None}},
         {**classes, "picture": picture, **shares},
         (said, form_said, *cut),
+        of_files=False,
     )
 
 

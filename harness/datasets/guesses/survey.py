@@ -40,6 +40,7 @@ class Guess:
         fields: further keys of the manifest.
         said: a line for each thing that was guessed.
         share: share of the pictures that it explains; of arrays 1.
+        of_files: whether it reads files of pictures; else values in lists or arrays.
     """
 
     task: str
@@ -47,6 +48,7 @@ class Guess:
     fields: Json
     said: tuple[str, ...]
     share: float = 1.0
+    of_files: bool = True
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,26 @@ def test_the_report_counts_classes_and_splits(checkout, tmp_path):
         "  1 test picture is also in train, 1 with another label (test/cat/001.png = "
         "train/dog/copy.png first)",
         "  no test example of dog",
-        "    test/cat/001.png = train/dog/copy.png",
     ]
+
+
+def test_copies_are_listed_below_their_remark(checkout, tmp_path):
+    files = class_folders({"train": 5, "test": 2})
+    files["train/dog/copy.png"] = files["test/cat/001.png"]
+    files["train/dog/copy2.png"] = files["test/cat/000.png"]
+    del files["test/dog/000.png"], files["test/dog/001.png"]
+    lines = check(checkout, "own", own(checkout, tmp_path, files)).splitlines()
+    place = next(n for n, line in enumerate(lines) if "2 test pictures are also in train" in line)
+    assert lines[place + 1] == "    test/cat/001.png = train/dog/copy.png"
+    assert lines[place + 2] == "  no test example of dog"
+
+
+def test_what_is_nothing_to_check(checkout, tmp_path):
+    folder = write_folder(tmp_path / "digits", class_folders({"test": 1}))
+    with raises_error("check-no-manifest", where=folder):
+        check(checkout, folder)
+    with raises_error("check-nothing", where=Path("digit").resolve()):
+        check(checkout, "digit")
 
 
 def test_groups_on_both_sides_are_said(checkout, tmp_path):

@@ -10,8 +10,8 @@ from PIL import Image
 from rich.console import Console
 
 from harness import datasets
-from harness.commands.data_report import unwritten
 from harness.commands.new_dataset import new_dataset
+from harness.commands.placeholders import unwritten
 from harness.config.dataset import load_dataset
 from harness.datasets import read
 from harness.workspace import Workspace
@@ -258,6 +258,20 @@ def test_nothing_that_looks_like_data(tmp_path):
     assert not (tmp_path / "mine.yaml").exists()
 
 
+def test_pictures_without_classes(tmp_path):
+    source = write_folder(tmp_path / "3", {f"{n}.png": picture(n) for n in range(4)})
+    with raises_error("new-dataset-no-classes", where=source):
+        Written(tmp_path, source)
+
+
+def test_pictures_beside_rows_of_pixels_are_named(tmp_path):
+    row = ",".join(["1", *["7"] * 64])
+    files = {"test.csv": f"{row}\n{row}\n".encode(), "preview.png": picture(1)}
+    made = written(tmp_path, files)
+    assert made.kind == "tables"
+    assert "not read: 1 pictures beside it (preview.png)" in made.said
+
+
 def test_bad_arguments(tmp_path):
     source = write_folder(tmp_path / "source", class_folders({"test": 1}))
     with raises_error("new-dataset-name", where="new dataset"):
@@ -267,5 +281,7 @@ def test_bad_arguments(tmp_path):
     Written(tmp_path, source)
     with raises_error("new-dataset-exists", where=tmp_path / "mine.yaml"):
         Written(tmp_path, source)
+    with raises_error("new-dataset-one-file", where=source / "test/cat/000.png"):
+        Written(tmp_path, source / "test/cat/000.png", "other")
     with raises_error("new-dataset-no-source", where="new dataset"):
         Written(tmp_path, None, "other")

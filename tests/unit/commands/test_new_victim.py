@@ -12,6 +12,7 @@ from torch import nn
 
 from harness.commands.lint import check_lint
 from harness.commands.new import new
+from harness.commands.placeholders import unwritten
 from harness.common.errors import UserError
 from harness.config.catalog import Module
 from harness.config.manifest import load_manifest
@@ -82,6 +83,17 @@ def test_two_files_are_two_weights_and_another_network_is_said(tmp_path):
     loaded(module, tmp_path, "b")
     assert "c is another network than a" in said
     assert "b is another network" not in said
+
+
+def test_what_nobody_can_guess_is_marked_until_it_is_written(tmp_path):
+    torch.save(conv_net().state_dict(), tmp_path / "a.pth")
+    module, said = make(tmp_path, tmp_path / "a.pth")
+    places = [error.where.rpartition(": ")[2] for error in unwritten(module.manifest)]
+    assert places == ["weights.a.license", "weights.a.source", "weights.a.trained_on"]
+    assert "replace each TODO" in said
+    manifest = module.folder / "manifest.yaml"
+    manifest.write_text(manifest.read_text().replace("TODO", "MIT"))
+    assert unwritten(load_manifest(manifest)) == []
 
 
 @pytest.mark.parametrize("transposed", [True, False])

@@ -6,7 +6,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from harness.commands.report import heading, make_attack_grids, make_grids
+from harness.commands.report import (
+    empty_lines,
+    heading,
+    make_attack_grids,
+    make_grids,
+    pageless_lines,
+)
 from harness.config.benchmark import load_benchmark
 from harness.report.leaderboard import tables
 from tests.support import synthetic
@@ -57,6 +63,23 @@ def test_a_cell_without_a_figure_says_why(found):
 def test_an_attack_of_no_benchmark_is_refused(found):
     with raises_error("report-of-unknown-attack", where="--attack"):
         list(make_attack_grids(found, "mien"))
+
+
+def test_what_was_never_run_takes_one_line(found):
+    idle = [replace(found[0], benchmark=name, counts={"missing": 3}) for name in ("a", "b")]
+    begun = replace(idle[0], benchmark=found[0].benchmark, matrix="other")
+    count, line = empty_lines([*found, *idle, begun])
+    assert count.startswith(f"{found[0].benchmark}: 3 cells without a result")
+    assert line.startswith("Without any result: a, b;")
+
+
+def test_records_of_a_benchmark_elsewhere_have_no_page(tmp_path):
+    checkout = Checkout(tmp_path)
+    checkout.run(checkout.benchmark(matrix()))
+    records = list(checkout.records().values())
+    assert list(pageless_lines(records, checkout.workspace().benchmarks())) == []
+    (line,) = pageless_lines(records, [])
+    assert line.startswith("Without a page: b;")
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_duplicates_within_and_across_splits_are_named(tmp_path):
     assert "2 test pictures are also in train, 1 with another label" in record["note"]
     assert "1 train picture is also elsewhere in train" in record["note"]
     for line in ("test/cat/copy.png = train/3/0003.png", "train/3/twin.png = train/3/0003.png"):
-        assert f"  {line}\n" in said
+        assert line in said
 
 
 def test_a_class_without_test_images_is_named(tmp_path):

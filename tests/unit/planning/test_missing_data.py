@@ -54,6 +54,14 @@ def test_keys_are_equal_with_and_without_the_data(checkout):
     assert "is not in the data folder; run `gauntlet data fetch own`" in reason
 
 
+def test_a_set_with_a_folder_of_its_own_names_its_file(checkout):
+    leave(checkout)
+    data = checkout.root / "benchmarks" / "data"
+    describe(data, picture=PICTURE, splits={"val": 0.2}, folder="../../../source")
+    (reason,) = {cell.reason for cell in checkout.plan(OWN).cells.values()}
+    assert reason.endswith("is not in the data folder; run `gauntlet check PATH/own.yaml`")
+
+
 def test_without_a_digest_cells_have_no_stages(checkout):
     leave(checkout)
     shutil.rmtree(checkout.workspace().digests)

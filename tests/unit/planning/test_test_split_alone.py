@@ -42,6 +42,12 @@ def test_weights_are_enough(checkout):
     assert reasons(checkout, victims=[STORED]) == {("stored/old", "none"): None}
 
 
+def test_weights_that_no_entry_names_are_named(checkout):
+    (reason,) = reasons(checkout, victims=["stored"]).values()
+    said = "victim stored is trained, as no entry names its weights (old)"
+    assert reason == f"own has no training examples, and {said}"
+
+
 def test_what_trains_is_excluded(checkout):
     found = reasons(checkout, victims=[STORED, "tiny"], defenses=["none", "trainer"])
     lacks = "own has no training examples, and"

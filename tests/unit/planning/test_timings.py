@@ -247,6 +247,7 @@ def test_with_nothing_to_run_no_time_is_said(checkout):
     flip = {"attacks": ["flip"]}  # no evasion
     text = said(checkout, matrix(**flip))
     assert "0 of 1 cells recorded, 1 to do; 1 of all not applicable. No stage to run." in text
+    assert "\nnot applicable (1 cell): " in text
     assert "Expected" not in text
 
 

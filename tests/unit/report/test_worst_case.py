@@ -67,6 +67,16 @@ def test_strongest_single_attack_and_of_equals_the_cheapest():
     assert [cell.attack for cell in rows["strong"].cells if cell.strongest] == ["quick"]
 
 
+def test_an_attack_comes_before_borrowed_inputs_that_are_its_equals():
+    frame = synthetic.frame(replace(SMALL, attacks={"slow": 1.0, "noop": 0.0}))
+    twin = frame[frame.attack == "slow"].copy()
+    twin["attack"], twin["made_against"] = "shrunk@itself", "itself"
+    twin["key"] = twin.key.map(lambda key: key[::-1])
+    twin["record"] = twin.record.map(lambda r: synthetic.altered(r, cost={}))
+    rows, _ = rows_of(pd.concat([twin, frame], ignore_index=True))
+    assert rows["strong"].strongest == "slow"
+
+
 def test_only_it_breaks_is_what_would_come_back():
     rows, table = rows_of(SMALL)
     less, _ = rows_of(replace(SMALL, attacks={"fgsm": 0.7, "noop": 0.0}))
