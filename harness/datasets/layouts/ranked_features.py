@@ -15,7 +15,7 @@ from harness.config.dataset_comparisons import RankedFeatures
 from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.base import Array, Ids, comparison_spec
 from harness.datasets.examples import Source
-from harness.datasets.files.mat_files import labels_from_one, read_mat
+from harness.datasets.files.mat_files import labels_from_one, numbers_of, read_mat
 from harness.datasets.hashing import unequal_pairs
 from harness.datasets.layouts.comparison_arrays import store_comparisons
 from harness.datasets.stored import Facts
@@ -72,7 +72,7 @@ def write(layout: RankedFeatures, source: Source, out: Path) -> Facts | None:
 
 def _read_items(layout: RankedFeatures, blob: bytes, where: str, attributes: int) -> _Items:
     names = (layout.features, layout.labels, layout.ranks, layout.train)
-    features, labels, ranks, used = read_mat(blob, where, names).values()
+    features, labels, ranks, used = numbers_of(read_mat(blob, where, names), where)
     x, train = features.astype(np.float64), used.ravel() != 0
     labels = labels_from_one(labels.ravel(), ranks.shape[-1], f"{where}: {layout.labels}")
     wanted = {
