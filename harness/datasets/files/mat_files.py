@@ -13,14 +13,7 @@ import numpy as np
 
 from harness.common.errors import UserError
 from harness.common.text import one_line
-from harness.config.dataset_fields import Layout
-from harness.config.dataset_layouts import Table
 from harness.datasets.base import Array, Ids
-from harness.datasets.files.source_files import SourceFile
-from harness.datasets.lists.listed_rows import Rows
-from harness.datasets.lists.tables import RowReader
-from harness.datasets.mistakes import Mistakes
-from harness.datasets.templates import Match
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PROGRAM = Path(__file__).with_name("mat_process.py")
@@ -52,12 +45,13 @@ def read_mat(blob: bytes, where: str, names: Sequence[str]) -> dict[str, Array]:
             timeout=_SECONDS,
             env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
         )
-        reason = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    except subprocess.TimeoutExpired:
-        done, reason = None, f"it takes more than {_SECONDS} seconds"
-    if done is None or done.returncode:
-        crashed = done is not None and done.returncode < 0
-        what = "is damaged" if crashed else f"cannot be read ({one_line(reason)})"
+    except subprocess.TimeoutExpired as error:
+        what = f"cannot be read in {_SECONDS} seconds"
+        raise UserError(where, what, "give the original file") from error
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        kind, _, text = last.partition(": ")
+        what = "is damaged" if done.returncode < 0 else f"cannot be read ({one_line(text or kind)})"
         raise UserError(where, what, "give the original file")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
         found = {names[int(number)]: array for number, array in arrays.items()}
@@ -93,41 +87,6 @@ def texts_of(value: Array, where: str) -> list[str]:
         what = "holds more than whole numbers and texts"
         raise UserError(where, what, "give the original file")
     return [str(int(number)) for number in flat.tolist()]
-
-
-def read_mat_table(
-    file: SourceFile, match: Match, table: Table, layout: Layout, mistakes: Mistakes
-) -> Rows | None:
-    """Read the variables of a MATLAB file as a list with one row for each of their entries.
-
-    Args:
-        file: the file.
-        match: what its name says.
-        table: its description, whose columns are variables.
-        layout: what the source calls splits.
-        mistakes: gets everything that is wrong with it.
-
-    Returns:
-        Its rows, with their number from 1 as ``id`` if no variable has ids; ``None`` if it cannot
-        be read at all.
-    """
-    names = {name: str(variable) for name, variable in table.columns.items()}
-    with mistakes.gather():
-        found = read_mat(file.read(), file.where, list(names.values()))
-        columns = {
-            name: texts_of(found[variable], f"{file.where}: {variable}")
-            for name, variable in names.items()
-        }
-        counts = {names[name]: len(texts) for name, texts in columns.items()}
-        if len(set(counts.values())) > 1:
-            listed = ", ".join(f"{count:,} {variable}" for variable, count in counts.items())
-            raise UserError(file.where, f"has {listed}", "give a file with as many of each")
-        count = next(iter(counts.values()))
-        columns.setdefault("id", [str(number) for number in range(1, count + 1)])
-        places = {name: place for place, name in enumerate(columns)}
-        reader = RowReader(places, len(places), file.where, match, table, layout, mistakes)
-        return reader.read(enumerate(zip(*columns.values(), strict=True), start=1))
-    return None
 
 
 def labels_from_one(values: Array, classes: int, where: str) -> Ids:

@@ -20,7 +20,7 @@ MEMORY = 1 << 32
 
 
 def main() -> None:
-    """Read the file; what is wrong with it is an exception."""
+    """Read the file; the last line of an exception is the reason that it cannot be read."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     names = sys.argv[1:]
     found = loadmat(io.BytesIO(sys.stdin.buffer.read()), variable_names=names)
@@ -54,7 +54,4 @@ def _text(cell: object) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Exception as error:
-        sys.exit(" ".join(str(error).split()) or type(error).__name__)
+    main()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -11,13 +9,10 @@ from harness.common.errors import UserError
 from harness.config.dataset_fields import Layout, Part
 from harness.config.dataset_layouts import ArrayPair
 from harness.datasets.examples import Source
+from harness.datasets.files.gzipped import LARGEST, PACKED, is_packed
 from harness.datasets.files.source_files import SourceFile, find_files
 from harness.datasets.stored import file_sha256
 from harness.datasets.templates import Templates
-
-LARGEST = 1 << 30
-"""Limit of a file's bytes, also unpacked, where it is read into memory."""
-PACKED = ".gz"
 
 
 @dataclass(frozen=True)
@@ -92,56 +87,11 @@ def find_pairs(
     return complete
 
 
-def is_packed(file: SourceFile) -> bool:
-    """Return whether a file is gzipped, by its name."""
-    return file.name.lower().endswith(PACKED)
-
-
-def read_named(file: SourceFile) -> bytes:
-    """Return the bytes of a file, unpacked.
-
-    Raises:
-        UserError: it is unreadable, not whole, or larger than 1 GiB unpacked.
-    """
-    blob = file.read()
-    if not is_packed(file):
-        return blob
-    try:
-        unpacked = _gunzip(blob)
-    except zlib.error as error:
-        what = f"cannot be read ({error})"
-        raise UserError(file.where, what, "give a whole, readable file") from error
-    if len(unpacked) > LARGEST:
-        raise UserError(file.where, f"unpacks to over {LARGEST:,} bytes", "give smaller files")
-    return unpacked
-
-
-def _gunzip(blob: bytes) -> bytes:
-    """Unpack gzip members, up to a byte over the limit.
-
-    Raises:
-        zlib.error: damage, or the end is missing.
-    """
-    unpacked = bytearray()
-    rest = blob
-    while True:
-        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        unpacked += member.decompress(rest, LARGEST + 1 - len(unpacked))
-        if len(unpacked) > LARGEST:
-            return bytes(unpacked)
-        if not member.eof:
-            raise zlib.error("the file ends too early")
-        rest = member.unused_data.lstrip(b"\0")
-        if not rest:
-            return bytes(unpacked)
-
-
 def digest_of(source: Source, *files: SourceFile) -> dict[str, str]:
     """Return the name of each file, or of the archive that it is in, with its SHA-256."""
-    digests: dict[str, str] = {}
-    for file in files:
-        if file.archive is not None:
-            digests[file.archive.name] = file_sha256(file.archive)
-        else:
-            digests[file.name] = hashlib.sha256(file.read()).hexdigest()
-    return digests
+    return {
+        file.name if file.archive is None else file.archive.name: (
+            file.sha256() if file.archive is None else file_sha256(file.archive)
+        )
+        for file in files
+    }

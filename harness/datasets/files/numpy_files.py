@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from harness.common.errors import UserError
 from harness.common.text import one_line, suggest
-from harness.datasets.files.named_files import is_packed, read_named
+from harness.datasets.files.gzipped import is_packed, read_unpacked
 from harness.datasets.files.source_files import SourceFile
 
 LARGEST = 1 << 33
@@ -43,7 +43,7 @@ def read_npy(file: SourceFile) -> NDArray[Any]:
     if isinstance(file.content, Path) and not is_packed(file):
         with _one_line(file.where), file.content.open("rb") as stream:
             return _map(stream, file.where)
-    blob = read_named(file)
+    blob = read_unpacked(file)
     with _one_line(file.where):
         return _map_copy(io.BytesIO(blob), file.where)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from harness.datasets.files.archives import (
 )
 from harness.datasets.files.names import CaseClashes, check_encoding, is_ignored
 from harness.datasets.mistakes import Mistakes
+from harness.datasets.stored import file_sha256
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,15 @@ class SourceFile:
             return self.content
         try:
             return self.content.read_bytes()
+        except OSError as error:
+            raise unreadable_error(self.content, error) from error
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of its bytes; a ``UserError`` if it is unreadable."""
+        if isinstance(self.content, bytes):
+            return hashlib.sha256(self.content).hexdigest()
+        try:
+            return file_sha256(self.content)
         except OSError as error:
             raise unreadable_error(self.content, error) from error
 

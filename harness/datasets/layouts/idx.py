@@ -15,7 +15,8 @@ from harness.common.errors import UserError
 from harness.config.dataset_fields import Part
 from harness.config.dataset_layouts import Idx
 from harness.datasets.examples import Found, Source
-from harness.datasets.files.named_files import digest_of, find_pairs, read_named
+from harness.datasets.files.gzipped import read_unpacked
+from harness.datasets.files.named_files import digest_of, find_pairs
 from harness.datasets.files.source_files import SourceFile
 from harness.datasets.layouts.array_rows import Rows, find_rows
 
@@ -44,7 +45,7 @@ def read_idx(file: SourceFile) -> NDArray[np.uint8]:
     Raises:
         UserError: it is none, or not whole.
     """
-    raw = read_named(file)
+    raw = read_unpacked(file)
     if len(raw) < 4 or not raw.startswith(BYTES):
         raise UserError(file.where, "is not an IDX file of bytes", "give the original file")
     start = 4 + 4 * raw[3]

@@ -32,12 +32,12 @@ class _AnyName(Templates):
 def find(layout: Tables, source: Source) -> Found | None:
     """Return the listed examples, in the order of the lists; ``None`` without a list."""
     lists = find_lists(layout, source)
-    rows = None if lists is None else read_lists(layout, lists, source)
+    rows = None if lists is None else read_lists(lists, source)
     if lists is None or rows is None or not len(rows):
         return None
     labels, classes = read_labels(rows, layout.label_from, source.manifest, source.mistakes)
     examples = _Examples(rows, labels, _groups(layout, rows), source)
-    files = list_digests(layout, lists)
+    files = list_digests(lists)
     if layout.pictures is None:
         return _find_pixels(rows, examples, classes, files, source)
     numbers = _find_pictures(layout, rows, lists.names, examples, source)

