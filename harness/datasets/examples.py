@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.config.dataset import DatasetManifest
+from harness.config.dataset import DatasetManifest, Picture
 from harness.config.dataset_fields import Part
 from harness.datasets.mistakes import Mistakes
+from harness.datasets.pictures.resizing import Box
 from harness.datasets.remarks import Remarks
 
 Pieces = Iterator[tuple[int, str, NDArray[Any]]]
 """Number of an example, ``x`` or ``y``, and its array."""
-Box = tuple[int, int, int, int]
-"""Left, top, right and bottom in pixels; right and bottom are the first outside."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,11 @@ class Source:
     folder: Path
     mistakes: Mistakes
     remarks: Remarks = field(default_factory=Remarks)
+
+    @property
+    def picture(self) -> Picture:
+        """Form in which its pictures are stored."""
+        return self.manifest.picture or Picture()
 
 
 @dataclass(frozen=True, slots=True)

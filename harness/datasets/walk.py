@@ -12,12 +12,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
-from harness.config.dataset import Picture
 from harness.datasets.examples import Pieces, Source
 from harness.datasets.files.source_files import SourceFile, find_files
-from harness.datasets.pictures.decoding import decode_files
 from harness.datasets.pictures.formats import is_picture
-from harness.datasets.pictures.reader import Box, PictureForm, read_picture
+from harness.datasets.pictures.parallel import decode_files
+from harness.datasets.pictures.reader import read_picture
+from harness.datasets.pictures.resizing import Box
 from harness.datasets.stored import file_sha256
 from harness.datasets.templates import Match, Templates
 
@@ -53,21 +53,6 @@ def find_matches(source: Source, templates: Templates) -> Iterator[tuple[SourceF
         source.remarks.say(f"{len(odd):,} pictures that its layout does not name ({min(odd)})")
 
 
-def picture_form(source: Source, *, mapped: bool = False) -> PictureForm:
-    """Return the form in which a source's pictures are stored."""
-    picture = source.manifest.picture or Picture()
-    size, resize = picture.size, picture.resize
-    square = resize if isinstance(resize, int) else None
-    return PictureForm(
-        picture.channels,
-        size=(size, size) if isinstance(size, int) else size,
-        resized=resize if isinstance(resize, tuple) else None,
-        short_side=square,
-        crop=square,
-        mapped=mapped,
-    )
-
-
 @dataclass(frozen=True)
 class Decoded:
     """What a file gives for one example.
@@ -75,11 +60,13 @@ class Decoded:
     Attributes:
         field: ``x`` or ``y``.
         values: the array.
+        size: width and height in the file, upright.
         remarks: what is to be said about files like it.
     """
 
     field: str
     values: NDArray[Any]
+    size: tuple[int, int]
     remarks: tuple[str, ...] = ()
 
 
@@ -95,7 +82,7 @@ class Pictures:
         templates: templates that name the files.
         numbers: name → numbers of the examples that the file is for.
         boxes: number → part of the picture that counts, where ``picture.boxes`` asks for it.
-        mapped: whether each has a class map; see ``PictureForm``.
+        mapped: whether each has a class map; see ``read_picture``.
     """
 
     def __init__(
@@ -110,9 +97,7 @@ class Pictures:
         self.source, self.templates, self.numbers, self.boxes = source, templates, numbers, boxes
         self.files: dict[str, str] = {}
         """Archive or folder → SHA-256 of what was read of it, complete once all is read."""
-        self._form = picture_form(source, mapped=mapped)
-        picture = source.manifest.picture
-        self._lossless = picture is not None and picture.lossless
+        self._mapped = mapped
 
     def read(self, wanted: Collection[int], decode: Decode | None = None) -> Pieces:
         """Yield number, field and array of the wanted examples; damage is a mistake.
@@ -150,11 +135,12 @@ class Pictures:
 
     def decode(self, file: SourceFile, blob: bytes, number: int) -> Decoded:
         """Decode a picture to the stored form."""
-        picture = read_picture(blob, file.where, self._form, self.boxes.get(number))
+        form, box = self.source.picture, self.boxes.get(number)
+        picture = read_picture(blob, file.where, form, box, mapped=self._mapped)
         remarks = picture.remarks
-        if self._lossless and picture.lossy:
+        if form.lossless and picture.lossy:
             remarks = (*remarks, "pictures stored with loss: not comparable with published figures")
-        return Decoded("x", picture.pixels, remarks)
+        return Decoded("x", picture.pixels, picture.size, remarks)
 
 
 def _origin(file: SourceFile) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,18 @@ from numpy.typing import NDArray
 from harness.common.errors import UserError
 from harness.common.files import save_array
 from harness.common.progress import Meter
+from harness.config.dataset_fields import PARTS
 from harness.datasets.base import comparison_spec, image_spec
 from harness.datasets.examples import Example, Found, Pieces, Source
 from harness.datasets.findings import inspect_arrays
 from harness.datasets.hashing import name_ids, unequal_pairs
 from harness.datasets.splitting import Numbers, shared_groups, split_examples
-from harness.datasets.stored import PARTS, Facts, open_row_writer
+from harness.datasets.stored import StoredFacts, open_row_writer
 
 Write = Callable[[int, NDArray[Any]], None]
 
 
-def write_examples(source: Source, found: Found, out: Path) -> Facts:
+def write_examples(source: Source, found: Found, out: Path) -> StoredFacts:
     """Store the examples of a source as arrays, and return fields of the stored manifest.
 
     Args:
@@ -46,14 +48,12 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
     for part, count in groups.items():
         source.remarks.say(f"{count:,} groups are in train and in {part}")
     names: dict[str, list[str]] = {
-        part: [found.examples[number].name for number in own] for part, own in numbers.items()
+        part: [found.examples[number].name for number in own]
+        for part, own in numbers.items()
+        if found.named
     }
-    if not found.named:
-        names = {}
     classes = found.classes if manifest.compare is None else ()
-    findings, sentences = inspect_arrays(out, names, classes)
-    for sentence in sentences:
-        source.remarks.say(sentence)
+    findings = inspect_arrays(out, names, source.remarks, classes)
     if manifest.compare is None:
         crop = manifest.picture.crop if manifest.picture is not None else None
         if crop is not None and (len(shape) < 3 or min(shape[1:]) < crop):
@@ -102,14 +102,7 @@ def _only_compared(source: Source, found: Found) -> Found:
         place = {kept[number]: number for number in wanted}
         return ((place[number], field, values) for number, field, values in read(list(place)))
 
-    return Found(
-        [found.examples[number] for number in kept],
-        found.classes,
-        read_kept,
-        found.files,
-        found.named,
-        found.void,
-    )
+    return replace(found, examples=[found.examples[n] for n in kept], read=read_kept)
 
 
 def write_arrays(source: Source, found: Found, numbers: Numbers, out: Path) -> tuple[int, ...]:

@@ -23,7 +23,8 @@ def main() -> None:
     """Read the file; the last line of an exception is the reason that it cannot be read."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     names = sys.argv[1:]
-    found = loadmat(io.BytesIO(sys.stdin.buffer.read()), variable_names=names)
+    file: Any = io.BytesIO(sys.stdin.buffer.read())  # its stubs know names of files alone
+    found = loadmat(file, variable_names=names)
     # by number, as a variable may have the name of an argument
     arrays = {str(n): _plain(found[name]) for n, name in enumerate(names) if name in found}
     out = io.BytesIO()

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.common.errors import UserError
+from harness.config.dataset import Picture
 from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.files.source_files import find_files
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.pictures.formats import is_picture
-from harness.datasets.pictures.reader import PictureForm, read_picture
+from harness.datasets.pictures.reader import read_picture
 
 Json = dict[str, Any]
 
@@ -153,7 +154,7 @@ def picture_fields(files: Survey, names: Sequence[str]) -> tuple[Json, list[str]
     blobs = files.sample(names)
     for name, blob in blobs.items():
         try:
-            pixels = read_picture(blob, name, PictureForm(3)).pixels
+            pixels = read_picture(blob, name, Picture(channels=3)).pixels
         except UserError:
             broken += 1
             continue

@@ -18,7 +18,7 @@ from harness.datasets.examples import Source
 from harness.datasets.files.mat_files import labels_from_one, numbers_of, read_mat
 from harness.datasets.hashing import unequal_pairs
 from harness.datasets.layouts.comparison_arrays import store_comparisons
-from harness.datasets.stored import Facts
+from harness.datasets.stored import StoredFacts
 from harness.datasets.templates import Templates
 from harness.datasets.walk import find_matches
 
@@ -37,7 +37,7 @@ class _Items(NamedTuple):
     rank: Ids
 
 
-def write(layout: RankedFeatures, source: Source, out: Path) -> Facts | None:
+def write(layout: RankedFeatures, source: Source, out: Path) -> StoredFacts | None:
     """Scale the features, draw the pairs, store both, and return fields of the stored manifest.
 
     Returns:

@@ -11,12 +11,13 @@ from harness.common.errors import UserError
 from harness.config.dataset import Picture
 from harness.config.dataset_fields import template_fields
 from harness.config.dataset_layouts import Tables
-from harness.datasets.examples import Box, Example, Found, Pieces, Source
+from harness.datasets.examples import Example, Found, Pieces, Source
 from harness.datasets.lists.listed_labels import Labels, read_labels
 from harness.datasets.lists.listed_pictures import Boxes, Places
 from harness.datasets.lists.listed_rows import Rows
 from harness.datasets.lists.table_files import find_lists, list_digests, read_lists
 from harness.datasets.pictures.formats import is_picture
+from harness.datasets.pictures.resizing import Box, both_sides
 from harness.datasets.templates import Match, Templates
 from harness.datasets.walk import Pictures
 
@@ -71,7 +72,7 @@ class _Examples:
 
     def __init__(self, rows: Rows, labels: Labels, groups: Sequence[str], source: Source) -> None:
         self.rows, self.labels, self.groups, self.source = rows, labels, groups, source
-        self.picture = source.manifest.picture or Picture()
+        self.picture = source.picture
         self.boxes, self.splits = Boxes(rows, self.picture), rows.texts("split")
         self.kept: list[Example] = []
         self.cut: dict[int, Box] = {}
@@ -227,7 +228,6 @@ def _find_pixels(
 def _pixel_shape(count: int, picture: Picture) -> tuple[int, int, int] | None:
     """Return channels, height and width of a row of pixels; ``None`` if it does not fit."""
     side = math.isqrt(count // picture.channels)
-    size = picture.size or side
-    width, height = (size, size) if isinstance(size, int) else size
+    width, height = both_sides(picture.size or side)
     fits = count == picture.channels * height * width > 0
     return (picture.channels, height, width) if fits else None
