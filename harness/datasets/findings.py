@@ -70,8 +70,10 @@ def inspect_arrays(
     """
     x, y = ({part: load_array(path) for part in PARTS
              if (path := folder / f"{part}_{key}.npy").is_file()} for key in "xy")  # fmt: skip
-    labels = {part: array for part, array in y.items() if classes and array.ndim == 1}
-    pictures = {
+    labels: dict[str, Array] = {
+        part: array for part, array in y.items() if classes and array.ndim == 1
+    }
+    pictures: dict[str, Iterable[Array | bytes]] = {
         part: read_rows(folder / f"{part}_x.npy")
         for part, array in x.items()
         if array.dtype == np.uint8 and array.ndim == 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -30,7 +30,6 @@ def find_matches(source: Source, templates: Templates) -> Iterator[tuple[SourceF
 
     Pictures that no template names are counted in a remark.
     """
-    seen: dict[str, str] = {}
     odd: list[str] = []
 
     def wanted(name: str) -> bool:
@@ -40,17 +39,27 @@ def find_matches(source: Source, templates: Templates) -> Iterator[tuple[SourceF
             odd.append(name)
         return False
 
-    for file in find_files(source.folder, None, wanted, LARGEST, source.mistakes):
+    files = find_files(source.folder, wanted, LARGEST, source.mistakes)
+    yield from match_once(files, templates, source)
+    if odd:
+        source.remarks.say(f"{len(odd):,} pictures that its layout does not name ({min(odd)})")
+
+
+def match_once(
+    files: Iterable[SourceFile], templates: Templates, source: Source
+) -> Iterator[tuple[SourceFile, Match]]:
+    """Yield the files that a template names; a second one of a name is a mistake."""
+    seen: dict[str, str] = {}
+    for file in files:
         match = templates.match(file.name)
-        assert match is not None  # find_files yields wanted names only
+        if match is None:
+            continue
         if match.name in seen:
             what = f"is also {seen[match.name]}"
             source.mistakes.add(UserError(file.where, what, "leave one of them"))
             continue
         seen[match.name] = file.where
         yield file, match
-    if odd:
-        source.remarks.say(f"{len(odd):,} pictures that its layout does not name ({min(odd)})")
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,7 @@ class Pictures:
             return hashlib.sha256(blob).hexdigest(), own
 
         mistakes = self.source.mistakes
-        files = find_files(self.source.folder, None, numbers_of, LARGEST, mistakes)
+        files = find_files(self.source.folder, numbers_of, LARGEST, mistakes)
         for file, (digest, found) in decode_files(files, decode_all, mistakes):
             digests.setdefault(_origin(file), []).append(f"{file.name} {digest}")
             if file.archive is not None:

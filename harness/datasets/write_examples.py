@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ from harness.common.files import save_array
 from harness.common.progress import Meter
 from harness.config.dataset_fields import PARTS
 from harness.datasets.base import comparison_spec, image_spec
-from harness.datasets.examples import Example, Found, Pieces, Source
+from harness.datasets.compared_pictures import draw_pairs, only_compared
+from harness.datasets.examples import Example, Found, Source
 from harness.datasets.findings import inspect_arrays
-from harness.datasets.hashing import name_ids, unequal_pairs
+from harness.datasets.hashing import name_ids
 from harness.datasets.splitting import Numbers, shared_groups, split_examples
 from harness.datasets.stored import StoredFacts, open_row_writer
 
@@ -40,7 +40,7 @@ def write_examples(source: Source, found: Found, out: Path) -> StoredFacts:
     manifest = source.manifest
     _check(source, found)
     source.mistakes.check()
-    found = _only_compared(source, found)
+    found = only_compared(source, found)
     numbers = split_examples(manifest.name, found.examples, manifest.splits)
     shape = write_arrays(source, found, numbers, out)
     labels = _write_labels(source, found, numbers, out)
@@ -84,25 +84,6 @@ def _check(source: Source, found: Found) -> None:
     if len(np.unique(ids)) < len(ids):
         what = "two names have the same id, which is 48 bits of their hash"
         source.mistakes.add(UserError(str(source.folder), what, "rename one of the files"))
-
-
-def _only_compared(source: Source, found: Found) -> Found:
-    """Leave out the pictures of labels that are not compared."""
-    compare = source.manifest.compare
-    if compare is None:
-        return found
-    kept = [
-        number
-        for number, example in enumerate(found.examples)
-        if found.classes[example.label] in compare.values
-    ]
-    read = found.read
-
-    def read_kept(wanted: Collection[int]) -> Pieces:
-        place = {kept[number]: number for number in wanted}
-        return ((place[number], field, values) for number, field, values in read(list(place)))
-
-    return replace(found, examples=[found.examples[n] for n in kept], read=read_kept)
 
 
 def write_arrays(source: Source, found: Found, numbers: Numbers, out: Path) -> tuple[int, ...]:
@@ -164,7 +145,7 @@ def _write_labels(
         if manifest.compare is not None:
             names = [examples[number].name for number in own]
             values = [manifest.compare.values[found.classes[label]] for label in labels.tolist()]
-            labels, stored[part] = _draw_pairs(source, part, np.array(values, np.int64), names)
+            labels, stored[part] = draw_pairs(source, part, np.array(values, np.int64), names)
         if found.void is None:
             save_array(out / f"{part}_y.npy", labels)
         save_array(out / f"{part}_ids.npy", stored[part])
@@ -177,24 +158,6 @@ def _write_labels(
             boxes = [examples[number].box or (0, 0, 0, 0) for number in own]
             save_array(out / f"{part}_boxes.npy", np.array(boxes, dtype=np.int64).reshape(-1, 4))
     return stored
-
-
-def _draw_pairs(
-    source: Source, part: str, values: NDArray[Any], names: list[str]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Draw pairs of pictures of different value; return ``[n, 4]`` and their ids."""
-    manifest, compare = source.manifest, source.manifest.compare
-    assert compare is not None
-    wanted = compare.pairs.get(part, 0)  # type: ignore[call-overload]
-    if wanted and len(np.unique(values)) < 2:
-        what = f"has no two {part} pictures that differ in {compare.attribute}"
-        raise UserError(str(source.folder), what, "give more of the set")
-    pairs = unequal_pairs(f"{manifest.name}/{part}", values, wanted)
-    if len(pairs) < wanted:
-        source.remarks.say(f"few pictures, hence {len(pairs):,} of {wanted:,} {part} pairs")
-    keys = (f"{names[first]},{names[second]}" for first, second, _ in pairs.tolist())
-    y = np.column_stack([pairs, np.zeros(len(pairs), dtype=np.int64)])
-    return y, name_ids(manifest.name, keys)
 
 
 def _per_class(found: Found, numbers: Numbers) -> dict[str, list[int]]:

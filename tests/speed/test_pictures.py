@@ -44,7 +44,7 @@ def test_10_000_pngs(benchmark, tmp_path, files, packed) -> None:
 
     def read() -> int:
         mistakes = Mistakes(str(source))
-        found = find_files(source, None, is_picture, LARGEST, mistakes)
+        found = find_files(source, is_picture, LARGEST, mistakes)
         count = sum(1 for _ in read_pictures(found, FORM, mistakes, Remarks()))
         mistakes.check()
         return count

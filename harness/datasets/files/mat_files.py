@@ -39,7 +39,7 @@ def read_mat(blob: bytes, where: str, names: Sequence[str]) -> dict[str, Array]:
     try:
         # each thread of OpenBLAS would reserve some of the memory
         done = subprocess.run(
-            [sys.executable, "-I", _PROGRAM, *names],
+            [sys.executable, "-P", _PROGRAM, *names],
             input=blob,
             capture_output=True,
             timeout=_SECONDS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from harness.common.errors import UserError
 from harness.config.dataset_fields import Layout, Part
@@ -13,19 +12,6 @@ from harness.datasets.files.gzipped import LARGEST, PACKED, is_packed
 from harness.datasets.files.source_files import SourceFile, find_files
 from harness.datasets.stored import file_sha256
 from harness.datasets.templates import Templates
-
-
-@dataclass(frozen=True)
-class FilePair:
-    """Files of one split.
-
-    Attributes:
-        x: file of the inputs.
-        y: file of the labels.
-    """
-
-    x: SourceFile
-    y: SourceFile
 
 
 def find_named(
@@ -49,7 +35,7 @@ def find_named(
         return wanted.get(around.strip(name).lower().removesuffix(PACKED))
 
     found: dict[str, SourceFile] = {}
-    for file in find_files(source.folder, None, known, largest, source.mistakes):
+    for file in find_files(source.folder, known, largest, source.mistakes):
         name = known(file.name)
         assert name is not None  # find_files yields wanted names only
         other = found.get(name)
@@ -63,8 +49,8 @@ def find_named(
 
 def find_pairs(
     source: Source, layout: Layout, pairs: dict[Part, ArrayPair], *, largest: int = LARGEST
-) -> dict[Part, FilePair]:
-    """Return the files of each split that is in a source; one file without the other is a mistake.
+) -> dict[Part, tuple[SourceFile, SourceFile]]:
+    """Return inputs and labels of each split that is there; one without the other is a mistake.
 
     Args:
         source: the source.
@@ -74,11 +60,11 @@ def find_pairs(
     """
     names = {name for one in pairs.values() for name in (one.x, one.y)}
     found = find_named(source, layout, names, largest=largest)
-    complete: dict[Part, FilePair] = {}
+    complete: dict[Part, tuple[SourceFile, SourceFile]] = {}
     for part, pair in pairs.items():
         match [name for name in (pair.x, pair.y) if name not in found]:
             case []:
-                complete[part] = FilePair(found[pair.x], found[pair.y])
+                complete[part] = found[pair.x], found[pair.y]
             case [missing]:
                 there = found[pair.x if missing == pair.y else pair.y]
                 fix = "put the missing file beside it"
@@ -87,7 +73,7 @@ def find_pairs(
     return complete
 
 
-def digest_of(source: Source, *files: SourceFile) -> dict[str, str]:
+def digest_of(*files: SourceFile) -> dict[str, str]:
     """Return the name of each file, or of the archive that it is in, with its SHA-256."""
     return {
         file.name if file.archive is None else file.archive.name: (

@@ -63,7 +63,7 @@ def guess(files: Survey) -> Guess | None:
     if not found:
         return None
     made = [(_table(*one), _pictures(*one[:2]), one) for one in found]
-    (pictures, _), _ = Counter((where, "") for _, where, _ in made).most_common(1)[0]
+    pictures = Counter(where for _, where, _ in made).most_common(1)[0][0]
     own = [(table, one) for table, where, one in made if where == pictures]
     tables = [table for table, _ in own]
     layout: Json = {"tables": tables}

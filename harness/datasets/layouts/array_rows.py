@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.common.errors import UserError
 from harness.config.dataset_fields import Part
-from harness.datasets.examples import Found, Source, from_rows
+from harness.datasets.examples import Example, Found, Pieces, Source
 from harness.datasets.pictures.class_maps import VOID, fit_map
 from harness.datasets.pictures.reader import read_picture
 from harness.datasets.pictures.resizing import both_sides
@@ -63,23 +63,29 @@ def find_rows(
             labels[part] = _labels(source, rows)
     if not labels or source.mistakes.count:
         return None
-    classes = _classes(source, list(labels.values()), label_from)
+    names = _classes(source, list(labels.values()), label_from)
     for part, rows in parts.items():
         with source.mistakes.gather():
-            _check_labels(rows.y_where, labels[part], len(classes), label_from)
+            _check_labels(rows.y_where, labels[part], len(names), label_from)
     if source.mistakes.count:
         return None
-    arrays = {part: (rows.x, labels[part]) for part, rows in parts.items()}
-    if source.manifest.task != "segmentation":
-        arrays = {part: (x, y - label_from) for part, (x, y) in arrays.items()}
+    maps = source.manifest.task == "segmentation"
+    places = [(part, row) for part, rows in parts.items() for row in range(len(rows.x))]
+    examples = [
+        Example(f"{part}/{row}", -1 if maps else int(labels[part][row]) - label_from, part)
+        for part, row in places
+    ]
 
-    def fit(field: str, values: Values) -> Values:
-        if field == "x":
-            return _fit_picture(source, convert(values))
-        numbers = np.where(values == VOID, VOID, values - label_from).astype(np.uint8)
-        return fit_map(numbers, source.picture.resize)
+    def read(wanted: Collection[int]) -> Pieces:
+        for number in wanted:
+            part, row = places[number]
+            yield number, "x", _fit_picture(source, convert(parts[part].x[row]))
+            if maps:
+                values = labels[part][row]
+                classes = np.where(values == VOID, VOID, values - label_from).astype(np.uint8)
+                yield number, "y", fit_map(classes, source.picture.resize)
 
-    return from_rows(arrays, classes, files, fit)
+    return Found(examples, names, read, files, named=False, void=VOID if maps else None)
 
 
 def _check_pictures(source: Source, rows: Rows) -> None:

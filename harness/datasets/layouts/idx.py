@@ -28,14 +28,14 @@ def find(layout: Idx, source: Source) -> Found | None:
     """Return the pictures of the splits whose files are there; ``None`` without any."""
     parts: dict[Part, Rows] = {}
     files: dict[str, str] = {}
-    for part, pair in find_pairs(source, layout, layout.files).items():
+    for part, (pictures, labels) in find_pairs(source, layout, layout.files).items():
         with source.mistakes.gather():
-            x, y = read_idx(pair.x), read_idx(pair.y)
+            x, y = read_idx(pictures), read_idx(labels)
             if x.ndim != 3:
                 what = f"has shape {x.shape}, expected pictures [number, height, width]"
-                raise UserError(pair.x.where, what, "give the file of the images")
-            parts[part] = Rows(x[:, np.newaxis], y, pair.x.where, pair.y.where)
-            files |= digest_of(source, pair.x, pair.y)
+                raise UserError(pictures.where, what, "give the file of the images")
+            parts[part] = Rows(x[:, np.newaxis], y, pictures.where, labels.where)
+            files |= digest_of(pictures, labels)
     return find_rows(source, parts, files, label_from=layout.label_from)
 
 

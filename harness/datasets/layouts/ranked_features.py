@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +66,7 @@ def write(layout: RankedFeatures, source: Source, out: Path) -> StoredFacts | No
             source.remarks.say(f"few items, hence {len(y):,} of {wanted:,} {part} pairs")
     facts = store_comparisons(source, pairs, keys, {}, out)
     spec = comparison_spec(attributes, x.shape[1:])
-    return {"spec": spec, "files": {layout.file: hashlib.sha256(blob).hexdigest()}, **facts}
+    return {"spec": spec, "files": {layout.file: found[0].sha256()}, **facts}
 
 
 def _read_items(layout: RankedFeatures, blob: bytes, where: str, attributes: int) -> _Items:

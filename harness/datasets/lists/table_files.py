@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import chain
 
@@ -12,12 +11,13 @@ from harness.common.errors import UserError
 from harness.config.dataset_layouts import Table, Tables
 from harness.datasets.examples import Source
 from harness.datasets.files.gzipped import LARGEST, PACKED
-from harness.datasets.files.source_files import SourceFile, find_files
+from harness.datasets.files.source_files import find_files
 from harness.datasets.lists.listed_rows import Rows, append_rows, join_rows
 from harness.datasets.lists.mat_tables import read_mat_table
 from harness.datasets.lists.row_reader import ListFile
 from harness.datasets.lists.text_tables import read_text_table
 from harness.datasets.templates import Templates
+from harness.datasets.walk import match_once
 
 
 @dataclass
@@ -48,11 +48,16 @@ def find_lists(layout: Tables, source: Source) -> Lists | None:
         names[every[0].strip(name)] += 1
         return False
 
-    files = list(find_files(source.folder, None, wanted, LARGEST, source.mistakes))
+    files = list(find_files(source.folder, wanted, LARGEST, source.mistakes))
     tables = []
     for alternatives in templates:
-        found = [_matches(files, table, one, layout, source) for table, one in alternatives]
-        tables.append(next((some for some in found if some), []))
+        found = (
+            [ListFile(file, match, table, layout, source.mistakes)
+             for file, match in match_once(files, template, source)]
+            for table, template in alternatives
+        )  # fmt: skip
+        some = next(filter(None, found), [])
+        tables.append(sorted(some, key=lambda one: one.match.name))
     have = [table.file[0] for table, some in zip(layout.tables, tables, strict=True) if some]
     whole = bool(have)
     for table, some in zip(layout.tables, tables, strict=True):
@@ -61,26 +66,6 @@ def find_lists(layout: Tables, source: Source) -> Lists | None:
             source.mistakes.add(UserError(str(source.folder), what, f"put it beside {have[0]}"))
             whole = False
     return Lists(tables, names) if whole else None
-
-
-def _matches(
-    files: Collection[SourceFile],
-    table: Table,
-    templates: Templates,
-    layout: Tables,
-    source: Source,
-) -> list[ListFile]:
-    """Return the files that a template names, sorted by name, each name once."""
-    found: dict[str, ListFile] = {}
-    for file in files:
-        match = templates.match(file.name)
-        if match is None:
-            continue
-        if match.name in found:
-            what = f"is also {found[match.name].where}"
-            source.mistakes.add(UserError(file.where, what, "leave one of them"))
-        found[match.name] = ListFile(file, match, table, layout, source.mistakes)
-    return [found[name] for name in sorted(found)]
 
 
 def _joins(table: Table) -> bool:

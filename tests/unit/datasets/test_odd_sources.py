@@ -59,7 +59,7 @@ def test_every_odd_picture_is_a_line_and_the_others_are_read(place, tmp_path):
     else:
         write_folder(source, files)
     mistakes, remarks = Mistakes(str(source)), Remarks()
-    found = find_files(source, None, is_picture, LARGEST, mistakes)
+    found = find_files(source, is_picture, LARGEST, mistakes)
     read = [file.name for file, _ in read_pictures(found, FORM, mistakes, remarks)]
     assert read == sorted(GOOD)
     assert remarks.note() == "pictures with damaged metadata, ignored: 1"
