@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 REASON_LENGTH = 500
@@ -60,6 +60,26 @@ def one_line(text: str) -> str:
     """
     words = " ".join(text[: 4 * REASON_LENGTH].split())
     return "".join(c if c.isprintable() else "\ufffd" for c in words)[:REASON_LENGTH]
+
+
+def error_reason(error: BaseException) -> str:
+    """Return an exception's text in one line, without addresses in memory; else its type.
+
+    >>> error_reason(OSError("no <_io.BytesIO object at 0x7f01>")), error_reason(EOFError())
+    ('no', 'EOFError')
+    """
+    text = re.sub(r":? ?<\S+ object at 0x[0-9a-f]+>", "", one_line(str(error)))
+    return text or type(error).__name__
+
+
+def list_first(names: Sequence[str], most: int) -> str:
+    """Return the first names, and how many more there are.
+
+    >>> list_first(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def suggest(word: str, known: Iterable[str], otherwise: str = "known are") -> str:

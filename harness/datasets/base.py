@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,15 +29,6 @@ def missing_data_error(name: str, what: str, command: str | None = None) -> Data
     """
     fix = f"run `{command or f'gauntlet data fetch {name}'}`"
     return DataMissing(f"data set {name}", what, fix)
-
-
-def manual_download_error(name: str, source: str) -> UserError:
-    """Return the error for a set that the harness may not download, without a source folder."""
-    return UserError(
-        f"data set {name}",
-        "cannot be downloaded by the harness: its terms are between you and its authors",
-        f"get it ({source}), then `gauntlet data fetch {name} --from DIR`",
-    )
 
 
 @dataclass(frozen=True)
@@ -155,19 +145,6 @@ def comparison_spec(
     }
 
 
-def input_kind(spec: Mapping[str, object]) -> str:
-    """Return the kind of a data set's inputs: ``images``, ``features`` or ``items``.
-
-    >>> input_kind(comparison_spec(["taste"], (), items=100))
-    'items'
-    """
-    if spec["items"] is not None:
-        return "items"
-    shape = spec["shape"]
-    assert isinstance(shape, list)
-    return "images" if len(shape) == 3 else "features"
-
-
 @dataclass(frozen=True)
 class Card:
     """Data card: title, licence, citation, source, size (one line) and note."""
@@ -222,18 +199,3 @@ class Dataset:
     here: Facts | None = None
     bundled: Callable[[], Splits] | None = None
     manifest: DatasetManifest | None = None
-
-
-@contextmanager
-def wrap_download_errors(name: str) -> Iterator[None]:
-    """Turn the errors of a failed torchvision download into a ``UserError`` of one line."""
-    try:
-        yield
-    # RuntimeError: the MD5 is wrong, or no mirror answered. URLError is an OSError.
-    except (RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"data set {name}",
-            f"the download failed ({reason})",
-            f"try again, or read a copy with `gauntlet data fetch {name} --from DIR`",
-        ) from error

@@ -24,11 +24,6 @@ OTHER_COPY = "not the copy of the committed digest"
 """Note beside results on a set that differs from the one that the checkout's keys are of."""
 
 
-def _equal(one: DatasetManifest, other: DatasetManifest) -> bool:
-    """Return whether two descriptions say the same, wherever their files lie."""
-    return one.model_dump(warnings=False) == other.model_dump(warnings=False)
-
-
 class Datasets:
     """All data sets of a checkout.
 
@@ -51,7 +46,9 @@ class Datasets:
         self._manifests: dict[str, DatasetManifest] = {}
         for manifest in manifests:
             known = self._manifests.get(manifest.name)
-            if find(manifest.name) or (known is not None and not _equal(known, manifest)):
+            # they may say the same wherever their files lie
+            said = [one and one.model_dump(warnings=False) for one in (known, manifest)]
+            if find(manifest.name) or (known is not None and said[0] != said[1]):
                 what = f"there is another data set named {manifest.name}"
                 raise UserError(manifest.where(("name",)), what, "rename this one")
             self._manifests[manifest.name] = manifest

@@ -10,9 +10,11 @@ from typing import Any
 
 from harness.config.dataset import DatasetManifest
 from harness.config.dataset_comparisons import Comparisons, RankedFeatures
+from harness.config.dataset_fields import PARTS
 from harness.config.dataset_layouts import LabelMaps
 from harness.datasets import stored
-from harness.datasets.base import Card, DataMissing, Dataset, Facts, input_kind
+from harness.datasets.base import Card, DataMissing, Dataset, Facts
+from harness.datasets.pictures.resizing import both_sides
 from harness.datasets.read import reading_digest
 
 
@@ -52,7 +54,7 @@ def describe(
 def stored_facts(found: Mapping[str, Any]) -> Facts:
     """Return the sizes of a stored set."""
     counts, spec = found["counts"], found["spec"]
-    train, val, test = (counts[part] for part in stored.PARTS)
+    train, val, test = (counts[part] for part in PARTS)
     return Facts(train, val, test, spec["outputs"], tuple(spec["shape"]))
 
 
@@ -112,5 +114,18 @@ def _shape(manifest: DatasetManifest) -> tuple[int, ...] | None:
         return (layout.feature_count,)
     if picture is None or (size := picture.crop or picture.resize or picture.size) is None:
         return None
-    width, height = (size, size) if isinstance(size, int) else size
+    width, height = both_sides(size)
     return picture.channels, height, width
+
+
+def input_kind(spec: Mapping[str, object]) -> str:
+    """Return the kind of a data set's inputs: ``images``, ``features`` or ``items``.
+
+    >>> input_kind({"items": 100, "shape": []})
+    'items'
+    """
+    if spec["items"] is not None:
+        return "items"
+    shape = spec["shape"]
+    assert isinstance(shape, list)
+    return "images" if len(shape) == 3 else "features"

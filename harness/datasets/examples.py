@@ -7,18 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from harness.config.dataset import DatasetManifest
+from harness.config.dataset import DatasetManifest, Picture
 from harness.config.dataset_fields import Part
 from harness.datasets.mistakes import Mistakes
+from harness.datasets.pictures.resizing import Box
 from harness.datasets.remarks import Remarks
 
 Pieces = Iterator[tuple[int, str, NDArray[Any]]]
 """Number of an example, ``x`` or ``y``, and its array."""
-Box = tuple[int, int, int, int]
-"""Left, top, right and bottom in pixels; right and bottom are the first outside."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,11 @@ class Source:
     folder: Path
     mistakes: Mistakes
     remarks: Remarks = field(default_factory=Remarks)
+
+    @property
+    def picture(self) -> Picture:
+        """Form in which its pictures are stored."""
+        return self.manifest.picture or Picture()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,37 +80,3 @@ class Found:
     files: Mapping[str, str]
     named: bool = True
     void: int | None = None
-
-
-def from_rows(
-    arrays: Mapping[Part, tuple[NDArray[Any], NDArray[Any]]],
-    classes: tuple[str, ...],
-    files: Mapping[str, str],
-    fit: Callable[[str, NDArray[Any]], NDArray[Any]] = lambda field, values: values,
-) -> Found:
-    """Return the examples of arrays that are already there.
-
-    Args:
-        arrays: split → inputs ``[N, ...]``, and labels ``[N]`` or class maps.
-        classes: names of the classes.
-        files: file → its SHA-256.
-        fit: takes ``x`` or ``y`` and the array of one example, and returns it in the stored form.
-    """
-    examples: list[Example] = []
-    places: list[tuple[Part, int]] = []
-    for part, (x, y) in arrays.items():
-        flat = y.ndim == 1
-        for row in range(len(x)):
-            examples.append(Example(f"{part}/{row}", int(y[row]) if flat else -1, part))
-            places.append((part, row))
-
-    def read(wanted: Collection[int]) -> Pieces:
-        for number in wanted:
-            part, row = places[number]
-            x, y = arrays[part]
-            yield number, "x", fit("x", x[row])
-            if y.ndim > 1:
-                yield number, "y", fit("y", y[row])
-
-    maps = any(np.ndim(y) > 1 for _, y in arrays.values())
-    return Found(examples, classes, read, files, named=False, void=255 if maps else None)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from harness.common.files import load_array
-from harness.common.text import escape
+from harness.common.text import escape, list_first
+from harness.config.dataset_fields import PARTS
 from harness.datasets.base import Array
+from harness.datasets.remarks import Remarks
 from harness.datasets.stored import read_rows
 
 MOST = 20
 """Duplicates that are named; all are counted."""
-PARTS = ("train", "val", "test")
 
 Names = Mapping[str, Sequence[str]]
 """Split → name of each picture; a split whose pictures have none is not there."""
@@ -58,8 +58,8 @@ class Duplicates:
 
 
 def inspect_arrays(
-    folder: Path, names: Names, classes: Sequence[str] = ()
-) -> tuple[dict[str, object], list[str]]:
+    folder: Path, names: Names, remarks: Remarks, classes: Sequence[str] = ()
+) -> dict[str, object]:
     """Find duplicates and missing classes in the arrays of a set of pictures.
 
     Pictures are compared as they are stored, so after a resize. In sets of features or of items
@@ -68,15 +68,18 @@ def inspect_arrays(
     Args:
         folder: folder with ``<split>_x.npy`` and ``<split>_y.npy``.
         names: names of the pictures.
+        remarks: gets a sentence for each finding.
         classes: names of the classes; empty: labels are not looked at.
 
     Returns:
-        Fields of the manifest, and a sentence for each finding.
+        Fields of the stored manifest.
     """
     x, y = ({part: load_array(path) for part in PARTS
              if (path := folder / f"{part}_{key}.npy").is_file()} for key in "xy")  # fmt: skip
-    labels = {part: array for part, array in y.items() if classes and array.ndim == 1}
-    pictures = {
+    labels: dict[str, Array] = {
+        part: array for part, array in y.items() if classes and array.ndim == 1
+    }
+    pictures: dict[str, Iterable[Array | bytes]] = {
         part: read_rows(folder / f"{part}_x.npy")
         for part, array in x.items()
         if array.dtype == np.uint8 and array.ndim == 4
@@ -85,8 +88,10 @@ def inspect_arrays(
     # a split without any example lacks no class in particular
     full = {part: array for part, array in y.items() if len(array)}
     missing = {part: list(_missing(full[part], classes)) for part in full} if classes else {}
-    sentences = [one.sentence() for one in duplicates]
-    sentences += [f"no {part} example of {_listed(some)}" for part, some in missing.items() if some]
+    for one in duplicates:
+        remarks.say(one.sentence())
+    for part, some in missing.items():
+        remarks.say(f"no {part} example of {list_first(some, 5)}" if some else "")
     found = {
         "duplicates": [
             {"part": one.part, "also_in": one.other, "count": one.count,
@@ -95,7 +100,7 @@ def inspect_arrays(
         ],
         "missing_classes": missing,
     }  # fmt: skip
-    return {"findings": found}, sentences
+    return {"findings": found}
 
 
 def find_duplicates(
@@ -161,8 +166,3 @@ def _missing(y: Array, classes: Sequence[str]) -> Iterator[str]:
     for class_map in y if y.ndim > 1 else ():
         seen += np.bincount(class_map.ravel(), minlength=256)
     return (name for name, count in zip(classes, seen.tolist(), strict=False) if not count)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return ", ".join(islice(names, 5)) + more

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.common.errors import UserError
-from harness.datasets import stored
-from harness.datasets.base import Array, Splits
-from harness.datasets.bundled import BUNDLED
+from harness.datasets import find, load, stored
+from harness.datasets.base import Array
 from harness.datasets.fraction import fraction_rows
 from harness.datasets.lists.comparison_lists import LINES, flip_line
 
@@ -28,7 +27,7 @@ def comparison_lines(name: str, root: Path, train_fraction: float = 1.0) -> list
         UserError: it is no ranking set.
         DataMissing: it is not stored, or was changed.
     """
-    splits = _load(name, root)
+    splits = load(name, root)
     if splits.spec["task"] != "ranking":
         what = f"is for {splits.spec['task']}: it has no comparisons"
         raise UserError(f"data set {name}", what, "name a ranking set")
@@ -77,14 +76,9 @@ def row_columns(line: str) -> list[str]:
     return [*items, "label", "attribute"]
 
 
-def _load(name: str, root: Path) -> Splits:
-    make = BUNDLED[name].bundled if name in BUNDLED else None
-    return stored.load(name, root) if make is None else make()
-
-
 def _columns(name: str, root: Path) -> Sequence[str] | None:
     """Return the columns of the list that a set was read from; ``None``: of none."""
-    if name in BUNDLED:
+    if find(name) is not None:
         return None
     columns: Sequence[str] | None = stored.read_facts(name, root).get("columns")
     return columns

@@ -12,7 +12,7 @@ from harness.common.errors import UserError
 from harness.common.keys import canonical_json, digest
 from harness.config.dataset import DatasetManifest
 from harness.datasets import stored
-from harness.datasets.base import DataMissing, manual_download_error, wrap_download_errors
+from harness.datasets.base import DataMissing
 from harness.datasets.examples import Source
 from harness.datasets.files.archives import is_archive, unreadable_error
 from harness.datasets.files.source_state import source_state
@@ -20,6 +20,7 @@ from harness.datasets.layouts import READERS
 from harness.datasets.layouts.expected import expected_files
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.published import compare_with_published, contents_digests
+from harness.datasets.stored import StoredFacts
 
 Known = tuple[DatasetManifest, ...]
 
@@ -49,7 +50,9 @@ def fetch(
     """
     folder = from_dir or manifest.source_folder()
     if folder is None and manifest.download is None:
-        raise manual_download_error(manifest.name, manifest.source)
+        what = "cannot be downloaded by the harness: its terms are between you and its authors"
+        fix = f"get it ({manifest.source}), then `gauntlet data fetch {manifest.name} --from DIR`"
+        raise UserError(f"data set {manifest.name}", what, fix)
     stored.write_entry(manifest.name, root, partial(_write, manifest, folder, tuple(known)))
 
 
@@ -84,7 +87,7 @@ def stored_source(name: str, root: Path) -> Path | None:
     return Path(source) if source and Path(source).exists() else None
 
 
-def _write(manifest: DatasetManifest, folder: Path | None, known: Known, out: Path) -> stored.Facts:
+def _write(manifest: DatasetManifest, folder: Path | None, known: Known, out: Path) -> StoredFacts:
     if folder is not None:
         if not folder.is_dir() and not (folder.is_file() and is_archive(folder.name)):
             what = "is neither a folder nor an archive"
@@ -99,7 +102,7 @@ def _write(manifest: DatasetManifest, folder: Path | None, known: Known, out: Pa
         return {"source": "download", **_read(manifest, Path(scratch), known, out)}
 
 
-def _read(manifest: DatasetManifest, folder: Path, known: Known, out: Path) -> stored.Facts:
+def _read(manifest: DatasetManifest, folder: Path, known: Known, out: Path) -> StoredFacts:
     """Read the first layout that is there."""
     for entry in manifest.layouts:
         source = Source(manifest, folder, Mistakes(str(folder)))
@@ -128,7 +131,13 @@ def _download(manifest: DatasetManifest, folder: Path) -> None:
     download = manifest.download
     assert download is not None  # checked by fetch
     make = getattr(torchvision.datasets, download.torchvision)
-    with wrap_download_errors(manifest.name):
+    try:
         for split in download.splits or (None,):
             key = "train" if isinstance(split, bool) else "split"
             make(folder, download=True, **({} if split is None else {key: split}))
+    # RuntimeError: the MD5 is wrong, or no mirror answered. URLError is an OSError.
+    except (RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        fix = f"try again, or read a copy with `gauntlet data fetch {manifest.name} --from DIR`"
+        what = f"the download failed ({reason})"
+        raise UserError(f"data set {manifest.name}", what, fix) from error

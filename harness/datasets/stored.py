@@ -21,20 +21,20 @@ from numpy.typing import DTypeLike, NDArray
 
 from harness.common.errors import UserError
 from harness.common.files import load_array
-from harness.datasets.base import Array, DataMissing, Split, Splits, missing_data_error
+from harness.config.dataset_fields import PARTS
+from harness.datasets.base import Array, Split, Splits, missing_data_error
 
 MANIFEST = "manifest.json"
 VERSION = 2
 """Version of the form of a stored set."""
-PARTS = ("train", "val", "test")
 OPTIONAL = ("groups", "boxes")
 """Arrays of a split that not every set has."""
 
-Facts = Mapping[str, Any]
+StoredFacts = Mapping[str, Any]
 """Content of a stored set's ``manifest.json``."""
 
 
-def write_entry(name: str, root: Path, write_arrays: Callable[[Path], Facts]) -> None:
+def write_entry(name: str, root: Path, write_arrays: Callable[[Path], StoredFacts]) -> None:
     """Write a set in a new folder that then replaces the old one; a failure keeps the old one.
 
     Args:
@@ -106,14 +106,14 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_manifest(name: str, folder: Path, facts: Facts) -> None:
+def _write_manifest(name: str, folder: Path, facts: StoredFacts) -> None:
     arrays = {path.stem: file_sha256(path) for path in sorted(folder.glob("*.npy"))}
     manifest = {"name": name, "version": VERSION, **facts, "arrays": arrays}
     manifest["sha256"] = _digest(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def _digest(facts: Facts) -> str:
+def _digest(facts: StoredFacts) -> str:
     """Return the digest of what decides the splits: the arrays and their description."""
     content = [facts.get("spec"), facts["arrays"]]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -153,7 +153,7 @@ def load(name: str, root: Path) -> Splits:
     return Splits(spec=facts["spec"], train=train, val=val, test=test)
 
 
-def _load_split(name: str, root: Path, facts: Facts, part: str) -> Split:
+def _load_split(name: str, root: Path, facts: StoredFacts, part: str) -> Split:
     x, y, ids = (load_checked(name, root, facts, f"{part}_{key}") for key in ("x", "y", "ids"))
     more = {
         key: load_checked(name, root, facts, f"{part}_{key}").astype(np.int64, copy=False)
@@ -163,7 +163,7 @@ def _load_split(name: str, root: Path, facts: Facts, part: str) -> Split:
     return Split(x=x, y=y, ids=ids.astype(np.int64, copy=False), **more)
 
 
-def load_checked(name: str, root: Path, facts: Facts, array: str) -> Array:
+def load_checked(name: str, root: Path, facts: StoredFacts, array: str) -> Array:
     """Load one array as a memory map, after checking its bytes.
 
     Raises:
@@ -175,11 +175,3 @@ def load_checked(name: str, root: Path, facts: Facts, array: str) -> Array:
         what = f"{path} is missing or was changed after the fetch"
         raise missing_data_error(name, what)
     return load_array(path)
-
-
-def note(name: str, root: Path) -> str:
-    """Return the note of a stored set; empty where there is no whole one."""
-    try:
-        return str(read_facts(name, root).get("note", ""))
-    except DataMissing:
-        return ""

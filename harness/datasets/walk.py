@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -12,12 +12,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
-from harness.config.dataset import Picture
 from harness.datasets.examples import Pieces, Source
 from harness.datasets.files.source_files import SourceFile, find_files
-from harness.datasets.pictures.decoding import decode_files
 from harness.datasets.pictures.formats import is_picture
-from harness.datasets.pictures.reader import Box, PictureForm, read_picture
+from harness.datasets.pictures.parallel import decode_files
+from harness.datasets.pictures.reader import read_picture
+from harness.datasets.pictures.resizing import Box
 from harness.datasets.stored import file_sha256
 from harness.datasets.templates import Match, Templates
 
@@ -30,7 +30,6 @@ def find_matches(source: Source, templates: Templates) -> Iterator[tuple[SourceF
 
     Pictures that no template names are counted in a remark.
     """
-    seen: dict[str, str] = {}
     odd: list[str] = []
 
     def wanted(name: str) -> bool:
@@ -40,32 +39,27 @@ def find_matches(source: Source, templates: Templates) -> Iterator[tuple[SourceF
             odd.append(name)
         return False
 
-    for file in find_files(source.folder, None, wanted, LARGEST, source.mistakes):
+    files = find_files(source.folder, wanted, LARGEST, source.mistakes)
+    yield from match_once(files, templates, source)
+    if odd:
+        source.remarks.say(f"{len(odd):,} pictures that its layout does not name ({min(odd)})")
+
+
+def match_once(
+    files: Iterable[SourceFile], templates: Templates, source: Source
+) -> Iterator[tuple[SourceFile, Match]]:
+    """Yield the files that a template names; a second one of a name is a mistake."""
+    seen: dict[str, str] = {}
+    for file in files:
         match = templates.match(file.name)
-        assert match is not None  # find_files yields wanted names only
+        if match is None:
+            continue
         if match.name in seen:
             what = f"is also {seen[match.name]}"
             source.mistakes.add(UserError(file.where, what, "leave one of them"))
             continue
         seen[match.name] = file.where
         yield file, match
-    if odd:
-        source.remarks.say(f"{len(odd):,} pictures that its layout does not name ({min(odd)})")
-
-
-def picture_form(source: Source, *, mapped: bool = False) -> PictureForm:
-    """Return the form in which a source's pictures are stored."""
-    picture = source.manifest.picture or Picture()
-    size, resize = picture.size, picture.resize
-    square = resize if isinstance(resize, int) else None
-    return PictureForm(
-        picture.channels,
-        size=(size, size) if isinstance(size, int) else size,
-        resized=resize if isinstance(resize, tuple) else None,
-        short_side=square,
-        crop=square,
-        mapped=mapped,
-    )
 
 
 @dataclass(frozen=True)
@@ -75,11 +69,13 @@ class Decoded:
     Attributes:
         field: ``x`` or ``y``.
         values: the array.
+        size: width and height in the file, upright.
         remarks: what is to be said about files like it.
     """
 
     field: str
     values: NDArray[Any]
+    size: tuple[int, int]
     remarks: tuple[str, ...] = ()
 
 
@@ -95,7 +91,7 @@ class Pictures:
         templates: templates that name the files.
         numbers: name → numbers of the examples that the file is for.
         boxes: number → part of the picture that counts, where ``picture.boxes`` asks for it.
-        mapped: whether each has a class map; see ``PictureForm``.
+        mapped: whether each has a class map; see ``read_picture``.
     """
 
     def __init__(
@@ -110,9 +106,7 @@ class Pictures:
         self.source, self.templates, self.numbers, self.boxes = source, templates, numbers, boxes
         self.files: dict[str, str] = {}
         """Archive or folder → SHA-256 of what was read of it, complete once all is read."""
-        self._form = picture_form(source, mapped=mapped)
-        picture = source.manifest.picture
-        self._lossless = picture is not None and picture.lossless
+        self._mapped = mapped
 
     def read(self, wanted: Collection[int], decode: Decode | None = None) -> Pieces:
         """Yield number, field and array of the wanted examples; damage is a mistake.
@@ -136,7 +130,7 @@ class Pictures:
             return hashlib.sha256(blob).hexdigest(), own
 
         mistakes = self.source.mistakes
-        files = find_files(self.source.folder, None, numbers_of, LARGEST, mistakes)
+        files = find_files(self.source.folder, numbers_of, LARGEST, mistakes)
         for file, (digest, found) in decode_files(files, decode_all, mistakes):
             digests.setdefault(_origin(file), []).append(f"{file.name} {digest}")
             if file.archive is not None:
@@ -150,11 +144,12 @@ class Pictures:
 
     def decode(self, file: SourceFile, blob: bytes, number: int) -> Decoded:
         """Decode a picture to the stored form."""
-        picture = read_picture(blob, file.where, self._form, self.boxes.get(number))
+        form, box = self.source.picture, self.boxes.get(number)
+        picture = read_picture(blob, file.where, form, box, mapped=self._mapped)
         remarks = picture.remarks
-        if self._lossless and picture.lossy:
+        if form.lossless and picture.lossy:
             remarks = (*remarks, "pictures stored with loss: not comparable with published figures")
-        return Decoded("x", picture.pixels, remarks)
+        return Decoded("x", picture.pixels, picture.size, remarks)
 
 
 def _origin(file: SourceFile) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 from harness.common.errors import UserError
 from harness.common.files import save_array
 from harness.common.progress import Meter
+from harness.config.dataset_fields import PARTS
 from harness.datasets.base import comparison_spec, image_spec
-from harness.datasets.examples import Example, Found, Pieces, Source
+from harness.datasets.compared_pictures import draw_pairs, only_compared
+from harness.datasets.examples import Example, Found, Source
 from harness.datasets.findings import inspect_arrays
-from harness.datasets.hashing import name_ids, unequal_pairs
+from harness.datasets.hashing import name_ids
 from harness.datasets.splitting import Numbers, shared_groups, split_examples
-from harness.datasets.stored import PARTS, Facts, open_row_writer
+from harness.datasets.stored import StoredFacts, open_row_writer
 
 Write = Callable[[int, NDArray[Any]], None]
 
 
-def write_examples(source: Source, found: Found, out: Path) -> Facts:
+def write_examples(source: Source, found: Found, out: Path) -> StoredFacts:
     """Store the examples of a source as arrays, and return fields of the stored manifest.
 
     Args:
@@ -38,7 +40,7 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
     manifest = source.manifest
     _check(source, found)
     source.mistakes.check()
-    found = _only_compared(source, found)
+    found = only_compared(source, found)
     numbers = split_examples(manifest.name, found.examples, manifest.splits)
     shape = write_arrays(source, found, numbers, out)
     labels = _write_labels(source, found, numbers, out)
@@ -46,14 +48,12 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
     for part, count in groups.items():
         source.remarks.say(f"{count:,} groups are in train and in {part}")
     names: dict[str, list[str]] = {
-        part: [found.examples[number].name for number in own] for part, own in numbers.items()
+        part: [found.examples[number].name for number in own]
+        for part, own in numbers.items()
+        if found.named
     }
-    if not found.named:
-        names = {}
     classes = found.classes if manifest.compare is None else ()
-    findings, sentences = inspect_arrays(out, names, classes)
-    for sentence in sentences:
-        source.remarks.say(sentence)
+    findings = inspect_arrays(out, names, source.remarks, classes)
     if manifest.compare is None:
         crop = manifest.picture.crop if manifest.picture is not None else None
         if crop is not None and (len(shape) < 3 or min(shape[1:]) < crop):
@@ -84,32 +84,6 @@ def _check(source: Source, found: Found) -> None:
     if len(np.unique(ids)) < len(ids):
         what = "two names have the same id, which is 48 bits of their hash"
         source.mistakes.add(UserError(str(source.folder), what, "rename one of the files"))
-
-
-def _only_compared(source: Source, found: Found) -> Found:
-    """Leave out the pictures of labels that are not compared."""
-    compare = source.manifest.compare
-    if compare is None:
-        return found
-    kept = [
-        number
-        for number, example in enumerate(found.examples)
-        if found.classes[example.label] in compare.values
-    ]
-    read = found.read
-
-    def read_kept(wanted: Collection[int]) -> Pieces:
-        place = {kept[number]: number for number in wanted}
-        return ((place[number], field, values) for number, field, values in read(list(place)))
-
-    return Found(
-        [found.examples[number] for number in kept],
-        found.classes,
-        read_kept,
-        found.files,
-        found.named,
-        found.void,
-    )
 
 
 def write_arrays(source: Source, found: Found, numbers: Numbers, out: Path) -> tuple[int, ...]:
@@ -171,7 +145,7 @@ def _write_labels(
         if manifest.compare is not None:
             names = [examples[number].name for number in own]
             values = [manifest.compare.values[found.classes[label]] for label in labels.tolist()]
-            labels, stored[part] = _draw_pairs(source, part, np.array(values, np.int64), names)
+            labels, stored[part] = draw_pairs(source, part, np.array(values, np.int64), names)
         if found.void is None:
             save_array(out / f"{part}_y.npy", labels)
         save_array(out / f"{part}_ids.npy", stored[part])
@@ -184,24 +158,6 @@ def _write_labels(
             boxes = [examples[number].box or (0, 0, 0, 0) for number in own]
             save_array(out / f"{part}_boxes.npy", np.array(boxes, dtype=np.int64).reshape(-1, 4))
     return stored
-
-
-def _draw_pairs(
-    source: Source, part: str, values: NDArray[Any], names: list[str]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Draw pairs of pictures of different value; return ``[n, 4]`` and their ids."""
-    manifest, compare = source.manifest, source.manifest.compare
-    assert compare is not None
-    wanted = compare.pairs.get(part, 0)  # type: ignore[call-overload]
-    if wanted and len(np.unique(values)) < 2:
-        what = f"has no two {part} pictures that differ in {compare.attribute}"
-        raise UserError(str(source.folder), what, "give more of the set")
-    pairs = unequal_pairs(f"{manifest.name}/{part}", values, wanted)
-    if len(pairs) < wanted:
-        source.remarks.say(f"few pictures, hence {len(pairs):,} of {wanted:,} {part} pairs")
-    keys = (f"{names[first]},{names[second]}" for first, second, _ in pairs.tolist())
-    y = np.column_stack([pairs, np.zeros(len(pairs), dtype=np.int64)])
-    return y, name_ids(manifest.name, keys)
 
 
 def _per_class(found: Found, numbers: Numbers) -> dict[str, list[int]]:

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.config.dataset import Picture
 from harness.datasets.files.source_files import find_files
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.pictures.decoding import read_pictures
 from harness.datasets.pictures.formats import is_picture
-from harness.datasets.pictures.reader import PictureForm
 from harness.datasets.remarks import Remarks
+from harness.datasets.walk import LARGEST
 from tests.support.archives import write_archive
-from tests.support.sources import Files, write_folder
+from tests.support.sources import Files, read_pictures, write_folder
 
 COUNT = 10_000
-FORM = PictureForm(3, size=(32, 32))
+FORM = Picture(channels=3, size=(32, 32))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_10_000_pngs(benchmark, tmp_path, files, packed) -> None:
 
     def read() -> int:
         mistakes = Mistakes(str(source))
-        found = find_files(source, None, is_picture, FORM.largest, mistakes)
+        found = find_files(source, is_picture, LARGEST, mistakes)
         count = sum(1 for _ in read_pictures(found, FORM, mistakes, Remarks()))
         mistakes.check()
         return count

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import tarfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,14 @@ from PIL import Image
 
 from harness import datasets
 from harness.common.keys import ROOT
-from harness.config.dataset import DatasetManifest, check_datasets, load_dataset
+from harness.config.dataset import DatasetManifest, Picture, check_datasets, load_dataset
 from harness.datasets import Datasets, read
 from harness.datasets.base import Split, Splits
+from harness.datasets.files.source_files import SourceFile
+from harness.datasets.mistakes import Mistakes
+from harness.datasets.pictures.parallel import decode_files
+from harness.datasets.pictures.reader import ReadPicture, read_picture
+from harness.datasets.remarks import Remarks
 from tests.support.errors import raises_error
 
 SHARED = Path(os.environ.get("GAUNTLET_SHARED", ROOT.parent / "shared" / "data"))
@@ -114,3 +120,13 @@ def color(name: str) -> tuple[int, int, int]:
 def groups(split: Split) -> list[tuple]:
     """What each row compares, whichever stands first."""
     return [(*row[:-4], *sorted(row[-4:-2]), row[-1]) for row in split.y.tolist()]
+
+
+def read_pictures(
+    files: Iterable[SourceFile], form: Picture, mistakes: Mistakes, remarks: Remarks
+) -> Iterator[tuple[SourceFile, ReadPicture]]:
+    """Each file that can be read, with its picture, as the layouts read them."""
+    read = decode_files(files, lambda file: read_picture(file.read(), file.where, form), mistakes)
+    for file, picture in read:
+        remarks.add(picture.remarks)
+        yield file, picture

@@ -2,135 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from harness.common.errors import UserError
 from harness.common.text import one_line
-from harness.config.dataset_fields import Layout
-from harness.config.dataset_layouts import Table
 from harness.datasets.base import Array, Ids
-from harness.datasets.files.mat_v5 import MatError, parse_mat
-from harness.datasets.files.source_files import SourceFile
-from harness.datasets.lists.listed_rows import Rows
-from harness.datasets.lists.tables import RowReader
-from harness.datasets.mistakes import Mistakes
-from harness.datasets.templates import Match
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_PROGRAM = Path(__file__).with_name("mat_process.py")
+_SECONDS = 600
+"""Limit of reading one file."""
 
 
-def read_mat(content: Path | bytes, where: str, names: Iterable[str]) -> dict[str, Array]:
-    """Read variables of a MATLAB file as arrays of numbers.
+def read_mat(blob: bytes, where: str, names: Sequence[str]) -> dict[str, Array]:
+    """Read variables of a MATLAB file: numbers, or texts (``str``), of which cells become one each.
 
     Args:
-        content: the file, or its bytes.
+        blob: content of the file.
         where: name of the file for messages.
         names: variables that it must have.
 
     Raises:
-        UserError: the file is of version 7.3, damaged, or lacks a variable; or a variable is not an
-            array of numbers.
+        UserError: the file is of version 7.3, damaged, or lacks a variable; or a variable holds
+            something else.
     """
-    names = list(names)
-    found = load_variables(content, where, names)
-    for name, value in found.items():
-        if value.dtype.kind not in "biuf":
-            what = f"its {name} is not an array of numbers"
-            raise UserError(where, what, f"give a file with {', '.join(names)}")
-    return found
-
-
-def load_variables(content: Path | bytes, where: str, names: Iterable[str]) -> dict[str, Array]:
-    """Read variables of a MATLAB file.
-
-    Args:
-        content: the file, or its bytes.
-        where: name of the file for messages.
-        names: variables that it must have.
-
-    Raises:
-        UserError: the file is of version 7.3, damaged, or lacks a variable.
-    """
-    names = list(names)
+    if blob.startswith((b"MATLAB 7.3", _HDF5)) or blob[512:].startswith(_HDF5):
+        what = "is a MATLAB file of version 7.3 (HDF5)"
+        raise UserError(where, what, "save it with `save -v7` in MATLAB or Octave")
     try:
-        blob = content if isinstance(content, bytes) else content.read_bytes()
-        if blob.startswith((b"MATLAB 7.3", _HDF5)) or blob[512:].startswith(_HDF5):
-            what = "is a MATLAB file of version 7.3 (HDF5)"
-            raise UserError(where, what, "save it with `save -v7` in MATLAB or Octave")
-        found = parse_mat(blob, names)
-    except (MatError, OSError) as error:
-        what = f"cannot be read ({one_line(str(error))})"
+        # each thread of OpenBLAS would reserve some of the memory
+        done = subprocess.run(
+            [sys.executable, "-P", _PROGRAM, *names],
+            input=blob,
+            capture_output=True,
+            timeout=_SECONDS,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
+    except subprocess.TimeoutExpired as error:
+        what = f"cannot be read in {_SECONDS} seconds"
         raise UserError(where, what, "give the original file") from error
+    if done.returncode:
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        kind, _, text = last.partition(": ")
+        what = "is damaged" if done.returncode < 0 else f"cannot be read ({one_line(text or kind)})"
+        raise UserError(where, what, "give the original file")
+    with np.load(io.BytesIO(done.stdout), allow_pickle=False) as arrays:
+        found = {names[int(number)]: array for number, array in arrays.items()}
     for name in names:
         if name not in found:
             raise UserError(where, f"has no {name}", f"give a file with {', '.join(names)}")
     return {name: found[name] for name in names}
 
 
-def variable_texts(value: Array, where: str) -> list[str]:
-    """Return the entries of a variable as texts, by column as MATLAB counts.
-
-    Args:
-        value: whole numbers, or a cell array of strings or of whole numbers.
-        where: name of the file and the variable for messages.
+def numbers_of(found: Mapping[str, Array], where: str) -> list[Array]:
+    """Return variables that must be arrays of numbers.
 
     Raises:
-        UserError: it holds something else.
+        UserError: one holds texts.
     """
-    wrong = UserError(where, "holds more than whole numbers and texts", "give the original file")
+    for name, value in found.items():
+        if value.dtype.kind == "U":
+            what = f"its {name} is not an array of numbers"
+            raise UserError(where, what, f"give a file with {', '.join(found)}")
+    return list(found.values())
+
+
+def texts_of(value: Array, where: str) -> list[str]:
+    """Return the entries of a variable as texts, by column as MATLAB counts.
+
+    Raises:
+        UserError: it holds fractions.
+    """
     flat = value.ravel(order="F")
     if flat.dtype.kind == "U":
         return [str(text).strip() for text in flat]
-    if flat.dtype.kind in "biuf":
-        if flat.dtype.kind == "f" and not (np.isfinite(flat) & (flat == np.rint(flat))).all():
-            raise wrong
-        return [str(int(number)) for number in flat.tolist()]
-    if flat.dtype.kind != "O":
-        raise wrong
-    texts: list[str] = []
-    for cell in flat:
-        if not isinstance(cell, np.ndarray) or cell.size != 1 or cell.dtype.kind == "O":
-            raise wrong
-        texts += variable_texts(cell, where)
-    return texts
-
-
-def read_mat_table(
-    file: SourceFile, match: Match, table: Table, layout: Layout, mistakes: Mistakes
-) -> Rows | None:
-    """Read the variables of a MATLAB file as a list with one row for each of their entries.
-
-    Args:
-        file: the file.
-        match: what its name says.
-        table: its description, whose columns are variables.
-        layout: what the source calls splits.
-        mistakes: gets everything that is wrong with it.
-
-    Returns:
-        Its rows, with their number from 1 as ``id`` if no variable has ids; ``None`` if it cannot
-        be read at all.
-    """
-    names = {name: str(variable) for name, variable in table.columns.items()}
-    with mistakes.gather():
-        found = load_variables(file.content, file.where, names.values())
-        columns = {
-            name: variable_texts(found[variable], f"{file.where}: {variable}")
-            for name, variable in names.items()
-        }
-        counts = {names[name]: len(texts) for name, texts in columns.items()}
-        if len(set(counts.values())) > 1:
-            listed = ", ".join(f"{count:,} {variable}" for variable, count in counts.items())
-            raise UserError(file.where, f"has {listed}", "give a file with as many of each")
-        count = next(iter(counts.values()))
-        columns.setdefault("id", [str(number) for number in range(1, count + 1)])
-        places = {name: place for place, name in enumerate(columns)}
-        reader = RowReader(places, len(places), file.where, match, table, layout, mistakes)
-        return reader.read(enumerate(zip(*columns.values(), strict=True), start=1))
-    return None
+    if flat.dtype.kind == "f" and not (np.isfinite(flat) & (flat == np.rint(flat))).all():
+        what = "holds more than whole numbers and texts"
+        raise UserError(where, what, "give the original file")
+    return [str(int(number)) for number in flat.tolist()]
 
 
 def labels_from_one(values: Array, classes: int, where: str) -> Ids:

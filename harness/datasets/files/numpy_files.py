@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import mmap
-import re
 import tempfile
 import tokenize
 import zipfile
@@ -19,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
-from harness.common.text import one_line, suggest
-from harness.datasets.files.named_files import is_packed, read_named
+from harness.common.text import error_reason, suggest
+from harness.datasets.files.gzipped import is_packed, read_unpacked
 from harness.datasets.files.source_files import SourceFile
 
 LARGEST = 1 << 33
@@ -43,7 +42,7 @@ def read_npy(file: SourceFile) -> NDArray[Any]:
     if isinstance(file.content, Path) and not is_packed(file):
         with _one_line(file.where), file.content.open("rb") as stream:
             return _map(stream, file.where)
-    blob = read_named(file)
+    blob = read_unpacked(file)
     with _one_line(file.where):
         return _map_copy(io.BytesIO(blob), file.where)
 
@@ -81,9 +80,7 @@ def _one_line(where: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        # the parser of headers names an object by its address in memory
-        reason = re.sub(r":? ?<\S+ object at 0x[0-9a-f]+>", "", one_line(str(error)))
-        what = f"is not a whole NumPy file ({reason or type(error).__name__})"
+        what = f"is not a whole NumPy file ({error_reason(error)})"
         raise UserError(where, what, "write it anew with numpy.save or numpy.savez") from error
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from harness.datasets.files.archives import (
 )
 from harness.datasets.files.names import CaseClashes, check_encoding, is_ignored
 from harness.datasets.mistakes import Mistakes
+from harness.datasets.stored import file_sha256
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,18 @@ class SourceFile:
         except OSError as error:
             raise unreadable_error(self.content, error) from error
 
+    def sha256(self) -> str:
+        """Return the SHA-256 of its bytes; a ``UserError`` if it is unreadable."""
+        if isinstance(self.content, bytes):
+            return hashlib.sha256(self.content).hexdigest()
+        try:
+            return file_sha256(self.content)
+        except OSError as error:
+            raise unreadable_error(self.content, error) from error
+
 
 def find_files(
-    source: Path,
-    folders: Collection[str] | None,
-    wanted: Callable[[str], object],
-    largest: int,
-    mistakes: Mistakes,
+    source: Path, wanted: Callable[[str], object], largest: int, mistakes: Mistakes
 ) -> Iterator[SourceFile]:
     """Yield the wanted files of a source: first of the folder, sorted, then of each archive.
 
@@ -60,8 +67,6 @@ def find_files(
 
     Args:
         source: the folder, or one archive.
-        folders: names of the folders in it, in lower case, that are read; ``None``: all. What else
-            lies beside them is no part of the data: it may hold links, and may be unreadable.
         wanted: whether a file of this name is to be read.
         largest: limit of a file's size in bytes.
         mistakes: gets files that are refused: links, names that are not UTF-8 or differ in
@@ -73,7 +78,7 @@ def find_files(
     """
     archives = list_archives(source)
     clashes = CaseClashes()
-    in_folder = () if archives == [source] else _walk(source, "", folders, wanted, mistakes)
+    in_folder = () if archives == [source] else _walk(source, "", wanted, mistakes)
     for name, path in in_folder:
         with mistakes.gather():
             check_encoding(name, str(path))
@@ -99,11 +104,7 @@ def _size(path: Path) -> int:
 
 
 def _walk(
-    folder: Path,
-    below: str,
-    folders: Collection[str] | None,
-    wanted: Callable[[str], object],
-    mistakes: Mistakes,
+    folder: Path, below: str, wanted: Callable[[str], object], mistakes: Mistakes
 ) -> Iterator[tuple[str, Path]]:
     """Yield name and path of each wanted file, sorted as the parts of their paths are."""
     try:
@@ -114,14 +115,12 @@ def _walk(
         name, path = f"{below}{entry.name}", folder / entry.name
         if is_ignored(entry.name):
             continue
-        read = bool(below) or folders is None or entry.name.lower() in folders
         if entry.is_symlink():
             # what is not a file is a folder, or nowhere: what it lacks is unsaid
-            if wanted(name) or (read and not entry.is_file()):
+            if wanted(name) or not entry.is_file():
                 what = f"is a link to {os.readlink(path)}"
                 mistakes.add(UserError(str(path), what, "put the files themselves there"))
         elif entry.is_dir():
-            if read:
-                yield from _walk(path, f"{name}/", folders, wanted, mistakes)
+            yield from _walk(path, f"{name}/", wanted, mistakes)
         elif entry.is_file() and wanted(name):
             yield name, path

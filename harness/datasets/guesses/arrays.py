@@ -12,7 +12,14 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from harness.config.dataset_fields import Part
-from harness.datasets.guesses.survey import Guess, Json, Survey, part_of, split_fields
+from harness.datasets.guesses.survey import (
+    Guess,
+    Json,
+    Survey,
+    part_of,
+    sized_picture,
+    split_fields,
+)
 
 X = re.compile(r"(?<![a-z])(x|data|images?|inputs?|features?|pictures?)(?![a-z])", re.I)
 Y = re.compile(r"(?<![a-z])(y|labels?|targets?|class(?:es)?)(?![a-z])", re.I)
@@ -98,6 +105,4 @@ def _form(x: NDArray[np.generic]) -> tuple[str, Json, str]:
             return "nf", {}, f"{features:,} features"
         case _:
             return "", {}, ""
-    form = f"{width}x{height} {'RGB' if channels == 3 else 'grey'}"
-    size = width if width == height else [width, height]
-    return order, {"picture": {"channels": channels, "size": size}}, form
+    return order, *sized_picture(channels, width, height)

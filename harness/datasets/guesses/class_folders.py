@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from harness.common.text import list_first
 from harness.datasets.guesses.survey import (
     Guess,
     Json,
@@ -59,7 +60,8 @@ def guess(files: Survey) -> Guess | None:
         lines.append(f"not read: {odd:,} pictures that lie otherwise ({other})")
     lines += [f"folders around all: {'/'.join(outer)}"] if outer else []
     lists = [name for name in files.names if LIST.search(name)]
-    lines += [f"not used: {_listed(lists)}; if splits stand there, see layout tables"] * bool(lists)
+    unused = f"not used: {list_first(lists, 3)}; if splits stand there, see layout tables"
+    lines += [unused] if lists else []
     return Guess(
         "classification",
         {"class_folders": layout},
@@ -104,8 +106,3 @@ def _tracks(own: Sequence[tuple[Folders, str]]) -> str:
             if 2 * sum(fit) > len(fit):
                 return mark
     return ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

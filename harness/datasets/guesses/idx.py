@@ -8,7 +8,14 @@ import struct
 import zlib
 
 from harness.config.dataset_fields import Part
-from harness.datasets.guesses.survey import Guess, Json, Survey, part_of, split_fields
+from harness.datasets.guesses.survey import (
+    Guess,
+    Json,
+    Survey,
+    part_of,
+    sized_picture,
+    split_fields,
+)
 
 IMAGES = re.compile(r"(.*)images([.-])idx3-ubyte(?:\.gz)?", re.I)
 
@@ -33,13 +40,12 @@ def guess(files: Survey) -> Guess | None:
         return None
     shares, cut = split_fields(pairs)
     layout: Json = {"below": sorted(outer)} if outer else {}
-    width, height = size
-    picture = {"channels": 1, "size": width if width == height else [width, height]}
-    said = f"IDX files of {' and '.join(pairs)}: {width}x{height} grey"
+    picture, form = sized_picture(1, *size)
+    said = f"IDX files of {' and '.join(pairs)}: {form}"
     return Guess(
         "classification",
         {"idx": {**layout, "files": pairs}},
-        {"picture": picture, **shares},
+        {**picture, **shares},
         (said, "classes: those of the labels; name them in the manifest", *cut),
         of_files=False,
     )

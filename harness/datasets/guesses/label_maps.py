@@ -18,7 +18,7 @@ from harness.datasets.guesses.survey import (
     picture_fields,
     split_fields,
 )
-from harness.datasets.pictures.reader import read_class_map
+from harness.datasets.pictures.class_maps import read_class_map
 
 HINT = re.compile(r"annot|mask|label|seg|ground|truth|(?<![a-z])gt(?![a-z])|maps?(?![a-z])", re.I)
 """What folders of class maps are called; equal names alone may be those of two classes."""

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.common.errors import UserError
+from harness.config.dataset import Picture
 from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.files.source_files import find_files
 from harness.datasets.mistakes import Mistakes
 from harness.datasets.pictures.formats import is_picture
-from harness.datasets.pictures.reader import PictureForm, read_picture
+from harness.datasets.pictures.reader import read_picture
 
 Json = dict[str, Any]
 
@@ -72,7 +73,7 @@ class Survey:
     def read(self, names: Collection[str]) -> dict[str, bytes]:
         """Return the content of some files, as far as they can be read, in one pass."""
         if missing := frozenset(names) - self._known.keys():
-            files = find_files(self.source, None, missing.__contains__, LARGEST, _ignored())
+            files = find_files(self.source, missing.__contains__, LARGEST, _ignored())
             self._known.update((file.name, file.read()) for file in files)
         return {name: self._known[name] for name in names if name in self._known}
 
@@ -89,7 +90,7 @@ def survey(source: Path) -> Survey:
         UserError: the folder or an archive cannot be read.
     """
     names: set[str] = set()
-    for _ in find_files(source, None, names.add, LARGEST, _ignored()):
+    for _ in find_files(source, names.add, LARGEST, _ignored()):
         pass  # names.add returns None, so that no file is wanted
     return Survey(source, sorted(names))
 
@@ -155,7 +156,7 @@ def picture_fields(files: Survey, names: Sequence[str]) -> tuple[Json, list[str]
     blobs = files.sample(names)
     for name, blob in blobs.items():
         try:
-            pixels = read_picture(blob, name, PictureForm(3)).pixels
+            pixels = read_picture(blob, name, Picture(channels=3)).pixels
         except UserError:
             broken += 1
             continue
@@ -166,16 +167,22 @@ def picture_fields(files: Survey, names: Sequence[str]) -> tuple[Json, list[str]
     channels, colour = (1, "grey") if grey else (3, "RGB")
     sides = sorted(min(shape) for shape in shapes)
     if len(shapes) == 1:
-        width, height = next(iter(shapes))
-        form: Json = {"size": width if width == height else [width, height]}
-        said = f"pictures: {width}x{height} {colour}"
+        fields, said = sized_picture(channels, *next(iter(shapes)))
     else:
-        form = {"resize": _usual(sides[len(sides) // 2])}
-        said = f"pictures: {colour}, short sides of {sides[0]} to {sides[-1]} pixels, resized to "
-        said += f"{form['resize']} and cropped to the middle square"
+        resize = _usual(sides[len(sides) // 2])
+        fields = {"picture": {"channels": channels, "resize": resize}}
+        said = f"{colour}, short sides of {sides[0]} to {sides[-1]} pixels, resized to {resize} "
+        said += "and cropped to the middle square"
     said += f" ({len(blobs)} of {len(names):,} were looked at"
     said += f", {broken} cannot be read)" if broken else ")"
-    return {"picture": {"channels": channels, **form}}, [said]
+    return fields, [f"pictures: {said}"]
+
+
+def sized_picture(channels: int, width: int, height: int) -> tuple[Json, str]:
+    """Return the key ``picture`` of pictures of one size, and the form in words."""
+    size = width if width == height else [width, height]
+    colour = "RGB" if channels == 3 else "grey"
+    return {"picture": {"channels": channels, "size": size}}, f"{width}x{height} {colour}"
 
 
 def _usual(side: int) -> int:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.common.text import list_first
 from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.guesses.survey import (
     Guess,
@@ -62,7 +63,7 @@ def guess(files: Survey) -> Guess | None:
     if not found:
         return None
     made = [(_table(*one), _pictures(*one[:2]), one) for one in found]
-    (pictures, _), _ = Counter((where, "") for _, where, _ in made).most_common(1)[0]
+    pictures = Counter(where for _, where, _ in made).most_common(1)[0][0]
     own = [(table, one) for table, where, one in made if where == pictures]
     tables = [table for table, _ in own]
     layout: Json = {"tables": tables}
@@ -79,8 +80,7 @@ def guess(files: Survey) -> Guess | None:
     )
     picture, seen = picture_fields(files, names)
     shares, cut = split_fields(parts)
-    listed = f"lists: {', '.join(table['file'] for table in tables[:3])}"
-    listed += f" and {len(tables) - 3} more" if len(tables) > 3 else ""
+    listed = f"lists: {list_first([table['file'] for table in tables], 3)}"
     lines = [listed, said, *seen, *cut]
     lines += [f"listed pictures that are not there, left out: {absent:,}"] * bool(absent)
     lines += ["labels: count from 1"] if "label_from" in layout else []

@@ -19,10 +19,10 @@ from harness.datasets.layouts import (
     tables,
     torchvision_files,
 )
-from harness.datasets.stored import Facts
+from harness.datasets.stored import StoredFacts
 from harness.datasets.write_examples import write_examples
 
-Write = Callable[[Any, Source, Path], Facts | None]
+Write = Callable[[Any, Source, Path], StoredFacts | None]
 L = TypeVar("L", bound=Layout)
 
 
@@ -43,7 +43,7 @@ class Reader:
 def labelled(find: Callable[[L, Source], Found | None]) -> Write:
     """Return the writer of a layout that finds labelled examples."""
 
-    def write(layout: L, source: Source, out: Path) -> Facts | None:
+    def write(layout: L, source: Source, out: Path) -> StoredFacts | None:
         found = find(layout, source)
         if found is None and not source.mistakes.count:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
-from harness.config.dataset import Picture
 from harness.config.dataset_fields import Part
-from harness.datasets.examples import Found, Source, from_rows
+from harness.datasets.examples import Example, Found, Pieces, Source
 from harness.datasets.pictures.class_maps import VOID, fit_map
 from harness.datasets.pictures.reader import read_picture
-from harness.datasets.walk import picture_form
+from harness.datasets.pictures.resizing import both_sides
 
 Values = NDArray[Any]
 
@@ -64,24 +63,29 @@ def find_rows(
             labels[part] = _labels(source, rows)
     if not labels or source.mistakes.count:
         return None
-    classes = _classes(source, list(labels.values()), label_from)
+    names = _classes(source, list(labels.values()), label_from)
     for part, rows in parts.items():
         with source.mistakes.gather():
-            _check_labels(rows.y_where, labels[part], len(classes), label_from)
+            _check_labels(rows.y_where, labels[part], len(names), label_from)
     if source.mistakes.count:
         return None
-    picture = source.manifest.picture or Picture()
-    arrays = {part: (rows.x, labels[part]) for part, rows in parts.items()}
-    if source.manifest.task != "segmentation":
-        arrays = {part: (x, y - label_from) for part, (x, y) in arrays.items()}
+    maps = source.manifest.task == "segmentation"
+    places = [(part, row) for part, rows in parts.items() for row in range(len(rows.x))]
+    examples = [
+        Example(f"{part}/{row}", -1 if maps else int(labels[part][row]) - label_from, part)
+        for part, row in places
+    ]
 
-    def fit(field: str, values: Values) -> Values:
-        if field == "x":
-            return _fit_picture(source, convert(values), picture)
-        numbers = np.where(values == VOID, VOID, values - label_from).astype(np.uint8)
-        return fit_map(numbers, picture.resize)
+    def read(wanted: Collection[int]) -> Pieces:
+        for number in wanted:
+            part, row = places[number]
+            yield number, "x", _fit_picture(source, convert(parts[part].x[row]))
+            if maps:
+                values = labels[part][row]
+                classes = np.where(values == VOID, VOID, values - label_from).astype(np.uint8)
+                yield number, "y", fit_map(classes, source.picture.resize)
 
-    return from_rows(arrays, classes, files, fit)
+    return Found(examples, names, read, files, named=False, void=VOID if maps else None)
 
 
 def _check_pictures(source: Source, rows: Rows) -> None:
@@ -92,8 +96,8 @@ def _check_pictures(source: Source, rows: Rows) -> None:
     if channels not in (1, 3):
         what = f"has {channels} channels"
         raise UserError(rows.x_where, what, "give 1 or 3, or change the order of axes")
-    wanted = picture_form(source).size
-    if wanted is not None and wanted != (width, height):
+    size = source.picture.size
+    if size is not None and (wanted := both_sides(size)) != (width, height):
         what = f"holds pictures of {width}x{height} pixels"
         raise UserError(rows.x_where, what, f"give images of {wanted[0]}x{wanted[1]}")
 
@@ -153,15 +157,16 @@ def _check_labels(where: str, y: Values, count: int, label_from: int) -> None:
         raise UserError(where, what, fix)
 
 
-def _fit_picture(source: Source, values: Values, picture: Picture) -> Values:
+def _fit_picture(source: Source, values: Values) -> Values:
     """Return pixels in the stored form.
 
     Where that is another, they are read as a picture file, so that its rules hold.
     """
+    picture = source.picture
     if values.ndim == 1 or (len(values) == picture.channels and picture.resize is None):
         return values
     channels, height, width = values.shape
     head = f"P{6 if channels == 3 else 5}\n{width} {height}\n255\n".encode()
-    read = read_picture(head + values.transpose(1, 2, 0).tobytes(), "a row", picture_form(source))
+    read = read_picture(head + values.transpose(1, 2, 0).tobytes(), "a row", picture)
     source.remarks.add(read.remarks)
     return read.pixels

@@ -47,11 +47,12 @@ def find(layout: Arrays, source: Source) -> Found | None:
 def _read_files(layout: Arrays, source: Source) -> tuple[dict[Part, Rows], dict[str, str]]:
     parts: dict[Part, Rows] = {}
     files: dict[str, str] = {}
-    for part, pair in find_pairs(source, layout, layout.files, largest=LARGEST).items():
+    pairs = find_pairs(source, layout, layout.files, largest=LARGEST)
+    for part, (inputs, labels) in pairs.items():
         with source.mistakes.gather():
-            x, y = read_npy(pair.x), read_npy(pair.y)
-            parts[part] = Rows(x, y, pair.x.where, pair.y.where)
-            files |= digest_of(source, pair.x, pair.y)
+            x, y = read_npy(inputs), read_npy(labels)
+            parts[part] = Rows(x, y, inputs.where, labels.where)
+            files |= digest_of(inputs, labels)
     return parts, files
 
 
@@ -72,7 +73,7 @@ def _read_archive(layout: Arrays, source: Source) -> tuple[dict[Part, Rows], dic
                 case [missing]:
                     what = f"has no {missing}, which belongs to {part}"
                     source.mistakes.add(UserError(file.where, what, "add it"))
-    return parts, digest_of(source, file)
+    return parts, digest_of(file)
 
 
 def _with_axes(layout: Arrays, rows: Rows) -> NDArray[Any]:

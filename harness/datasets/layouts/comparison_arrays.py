@@ -14,7 +14,7 @@ from harness.datasets.base import Ids
 from harness.datasets.examples import Source
 from harness.datasets.findings import inspect_arrays
 from harness.datasets.hashing import name_ids
-from harness.datasets.stored import Facts
+from harness.datasets.stored import StoredFacts
 
 
 def store_comparisons(
@@ -23,7 +23,7 @@ def store_comparisons(
     keys: Mapping[Part, Sequence[str]],
     names: Mapping[Part, Sequence[str]],
     out: Path,
-) -> Facts:
+) -> StoredFacts:
     """Store comparisons and their ids, and return fields of the stored manifest.
 
     Args:
@@ -46,9 +46,8 @@ def store_comparisons(
         lacking = [name for name, count in zip(attributes, counts, strict=True) if not count]
         if lacking and any(counts):
             source.remarks.say(f"no {part} comparison of {', '.join(lacking)}")
-    findings, sentences = inspect_arrays(out, {str(part): own for part, own in names.items()})
-    for sentence in sentences:
-        source.remarks.say(sentence)
+    own_names = {str(part): own for part, own in names.items()}
+    findings = inspect_arrays(out, own_names, source.remarks)
     return {
         **findings,
         "counts": {part: len(y[part]) for part in PARTS},

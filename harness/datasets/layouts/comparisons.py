@@ -17,10 +17,10 @@ from harness.datasets.layouts.comparison_arrays import store_comparisons
 from harness.datasets.layouts.comparison_files import ComparisonFiles, Names, Rows
 from harness.datasets.lists.comparison_lists import LINES, Comparison, majority
 from harness.datasets.splitting import split_examples
-from harness.datasets.stored import Facts
+from harness.datasets.stored import StoredFacts
 
 
-def write(layout: Comparisons, source: Source, out: Path) -> Facts | None:
+def write(layout: Comparisons, source: Source, out: Path) -> StoredFacts | None:
     """Store the comparisons and their items, and return fields of the stored manifest.
 
     Returns:

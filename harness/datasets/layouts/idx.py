@@ -15,7 +15,8 @@ from harness.common.errors import UserError
 from harness.config.dataset_fields import Part
 from harness.config.dataset_layouts import Idx
 from harness.datasets.examples import Found, Source
-from harness.datasets.files.named_files import digest_of, find_pairs, read_named
+from harness.datasets.files.gzipped import read_unpacked
+from harness.datasets.files.named_files import digest_of, find_pairs
 from harness.datasets.files.source_files import SourceFile
 from harness.datasets.layouts.array_rows import Rows, find_rows
 
@@ -27,14 +28,14 @@ def find(layout: Idx, source: Source) -> Found | None:
     """Return the pictures of the splits whose files are there; ``None`` without any."""
     parts: dict[Part, Rows] = {}
     files: dict[str, str] = {}
-    for part, pair in find_pairs(source, layout, layout.files).items():
+    for part, (pictures, labels) in find_pairs(source, layout, layout.files).items():
         with source.mistakes.gather():
-            x, y = read_idx(pair.x), read_idx(pair.y)
+            x, y = read_idx(pictures), read_idx(labels)
             if x.ndim != 3:
                 what = f"has shape {x.shape}, expected pictures [number, height, width]"
-                raise UserError(pair.x.where, what, "give the file of the images")
-            parts[part] = Rows(x[:, np.newaxis], y, pair.x.where, pair.y.where)
-            files |= digest_of(source, pair.x, pair.y)
+                raise UserError(pictures.where, what, "give the file of the images")
+            parts[part] = Rows(x[:, np.newaxis], y, pictures.where, labels.where)
+            files |= digest_of(pictures, labels)
     return find_rows(source, parts, files, label_from=layout.label_from)
 
 
@@ -44,7 +45,7 @@ def read_idx(file: SourceFile) -> NDArray[np.uint8]:
     Raises:
         UserError: it is none, or not whole.
     """
-    raw = read_named(file)
+    raw = read_unpacked(file)
     if len(raw) < 4 or not raw.startswith(BYTES):
         raise UserError(file.where, "is not an IDX file of bytes", "give the original file")
     start = 4 + 4 * raw[3]

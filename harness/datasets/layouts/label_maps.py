@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from harness.common.errors import UserError
-from harness.config.dataset import Picture
 from harness.config.dataset_layouts import LabelMaps
 from harness.datasets.examples import Example, Found, Source
 from harness.datasets.files.source_files import SourceFile
-from harness.datasets.pictures.class_maps import VOID, class_table, fit_map, to_classes
-from harness.datasets.pictures.reader import picture_size, read_class_map
+from harness.datasets.pictures.class_maps import (
+    VOID,
+    class_table,
+    fit_map,
+    read_class_map,
+    to_classes,
+)
 from harness.datasets.templates import Templates
-from harness.datasets.walk import Decoded, Pictures, find_matches, picture_form
+from harness.datasets.walk import Decoded, Pictures, find_matches
 
 _WORDS = {"x": "picture", "y": "class map"}
 
@@ -83,8 +87,7 @@ class PairDecoder:
     ) -> None:
         self.files, self.maps = files, maps
         self.table = class_table(layout)
-        self.picture = source.manifest.picture or Picture()
-        self.size = picture_form(source).size
+        self.picture = source.picture
         self._seen: dict[int, tuple[tuple[int, int], str]] = {}
 
     def __call__(self, file: SourceFile, blob: bytes, number: int) -> Decoded:
@@ -94,16 +97,16 @@ class PairDecoder:
             UserError: it is damaged, or of another size than the other of the pair.
         """
         if self.files.templates.strip(file.name) not in self.maps:
-            decoded, size = self.files.decode(file, blob, number), picture_size(blob)
+            decoded = self.files.decode(file, blob, number)
         else:
-            values, remarks = read_class_map(blob, file.where, self.size)
+            values, remarks = read_class_map(blob, file.where, self.picture.size)
             size = values.shape[1], values.shape[0]
             classes = to_classes(values, self.table, file.where)
-            decoded = Decoded("y", fit_map(classes, self.picture.resize), remarks)
+            decoded = Decoded("y", fit_map(classes, self.picture.resize), size, remarks)
         # one call, as two threads may have the two files
-        other_size, other = self._seen.setdefault(number, (size, file.where))
-        if other_size != size:
-            sizes = [f"{width}x{height}" for width, height in (size, other_size)]
+        other_size, other = self._seen.setdefault(number, (decoded.size, file.where))
+        if other_size != decoded.size:
+            sizes = [f"{width}x{height}" for width, height in (decoded.size, other_size)]
             what = f"is {sizes[0]} pixels, and {other} is {sizes[1]}"
             raise UserError(file.where, what, "give a picture and its class map at one size")
         return decoded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +14,10 @@ from harness.config.dataset_comparisons import RankedFeatures
 from harness.config.dataset_fields import PARTS, Part
 from harness.datasets.base import Array, Ids, comparison_spec
 from harness.datasets.examples import Source
-from harness.datasets.files.mat_files import labels_from_one, read_mat
+from harness.datasets.files.mat_files import labels_from_one, numbers_of, read_mat
 from harness.datasets.hashing import unequal_pairs
 from harness.datasets.layouts.comparison_arrays import store_comparisons
-from harness.datasets.stored import Facts
+from harness.datasets.stored import StoredFacts
 from harness.datasets.templates import Templates
 from harness.datasets.walk import find_matches
 
@@ -37,7 +36,7 @@ class _Items(NamedTuple):
     rank: Ids
 
 
-def write(layout: RankedFeatures, source: Source, out: Path) -> Facts | None:
+def write(layout: RankedFeatures, source: Source, out: Path) -> StoredFacts | None:
     """Scale the features, draw the pairs, store both, and return fields of the stored manifest.
 
     Returns:
@@ -67,12 +66,12 @@ def write(layout: RankedFeatures, source: Source, out: Path) -> Facts | None:
             source.remarks.say(f"few items, hence {len(y):,} of {wanted:,} {part} pairs")
     facts = store_comparisons(source, pairs, keys, {}, out)
     spec = comparison_spec(attributes, x.shape[1:])
-    return {"spec": spec, "files": {layout.file: hashlib.sha256(blob).hexdigest()}, **facts}
+    return {"spec": spec, "files": {layout.file: found[0].sha256()}, **facts}
 
 
 def _read_items(layout: RankedFeatures, blob: bytes, where: str, attributes: int) -> _Items:
     names = (layout.features, layout.labels, layout.ranks, layout.train)
-    features, labels, ranks, used = read_mat(blob, where, names).values()
+    features, labels, ranks, used = numbers_of(read_mat(blob, where, names), where)
     x, train = features.astype(np.float64), used.ravel() != 0
     labels = labels_from_one(labels.ravel(), ranks.shape[-1], f"{where}: {layout.labels}")
     wanted = {

@@ -11,12 +11,14 @@ from harness.common.errors import UserError
 from harness.config.dataset import Picture
 from harness.config.dataset_fields import template_fields
 from harness.config.dataset_layouts import Tables
-from harness.datasets.examples import Box, Example, Found, Pieces, Source
-from harness.datasets.lists.listed_labels import Labels, read_labels
-from harness.datasets.lists.listed_pictures import Boxes, Places
+from harness.datasets.examples import Example, Found, Pieces, Source
+from harness.datasets.lists.listed_examples import ListedExamples
+from harness.datasets.lists.listed_labels import read_labels
+from harness.datasets.lists.listed_pictures import Places
 from harness.datasets.lists.listed_rows import Rows
 from harness.datasets.lists.table_files import find_lists, list_digests, read_lists
 from harness.datasets.pictures.formats import is_picture
+from harness.datasets.pictures.resizing import both_sides
 from harness.datasets.templates import Match, Templates
 from harness.datasets.walk import Pictures
 
@@ -32,12 +34,12 @@ class _AnyName(Templates):
 def find(layout: Tables, source: Source) -> Found | None:
     """Return the listed examples, in the order of the lists; ``None`` without a list."""
     lists = find_lists(layout, source)
-    rows = None if lists is None else read_lists(layout, lists, source)
+    rows = None if lists is None else read_lists(lists, source)
     if lists is None or rows is None or not len(rows):
         return None
     labels, classes = read_labels(rows, layout.label_from, source.manifest, source.mistakes)
-    examples = _Examples(rows, labels, _groups(layout, rows), source)
-    files = list_digests(layout, lists)
+    examples = ListedExamples(rows, labels, _groups(layout, rows), source)
+    files = list_digests(lists)
     if layout.pictures is None:
         return _find_pixels(rows, examples, classes, files, source)
     numbers = _find_pictures(layout, rows, lists.names, examples, source)
@@ -59,75 +61,8 @@ def _groups(layout: Tables, rows: Rows) -> Sequence[str]:
     ]
 
 
-class _Examples:
-    """Examples of the rows that are right, each name once.
-
-    Args:
-        rows: the rows.
-        labels: label of each.
-        groups: group of each.
-        source: gets mistakes and remarks.
-    """
-
-    def __init__(self, rows: Rows, labels: Labels, groups: Sequence[str], source: Source) -> None:
-        self.rows, self.labels, self.groups, self.source = rows, labels, groups, source
-        self.picture = source.manifest.picture or Picture()
-        self.boxes, self.splits = Boxes(rows, self.picture), rows.texts("split")
-        self.kept: list[Example] = []
-        self.cut: dict[int, Box] = {}
-        """Number of an example → box that is cut out of its picture."""
-        self.row_of: list[int] = []
-        """Row of each example."""
-        self.repeated = 0
-        self._number_of: dict[str, int] = {}
-
-    def add(self, row: int, name: str) -> int | None:
-        """Add the example of a row, and return its number; ``None``: it is a mistake, or known."""
-        label = self.labels[row]
-        box = None
-        with self.source.mistakes.gather():
-            box = self.boxes.read(row)
-        if label is None:
-            return None
-        cut = box if self.picture.boxes else None
-        key = name if cut is None else f"{name}#{','.join(map(str, cut))}"
-        example = Example(
-            key,
-            label,
-            self.splits[row],  # type: ignore[arg-type]  # rows have our splits
-            self.groups[row],
-            None if self.picture.boxes else box,
-        )
-        number = self._number_of.setdefault(key, len(self.kept))
-        if number < len(self.kept):
-            self._compare(row, example, number)
-            return None
-        self.kept.append(example)
-        self.row_of.append(row)
-        if cut is not None:
-            self.cut[number] = cut
-        return number
-
-    def _compare(self, row: int, example: Example, number: int) -> None:
-        """Note that a name is there again: with something else it is a mistake."""
-        known = self.kept[number]
-        if example == known:
-            self.repeated += 1
-            return
-        for name in ("label", "split", "group", "box"):
-            if getattr(example, name) != getattr(known, name):
-                what = f"names {example.name} again, with another {name}"
-                fix = "leave one of the rows"
-                if name == "box":
-                    fix += ", or give picture.boxes: true to cut them out"
-                first = self.rows.where(self.row_of[number])
-                error = UserError(self.rows.where(row), f"{what} than {first}", fix)
-                self.source.mistakes.add(error)
-                return
-
-
 def _find_pictures(
-    layout: Tables, rows: Rows, present: Mapping[str, int], examples: _Examples, source: Source
+    layout: Tables, rows: Rows, present: Mapping[str, int], examples: ListedExamples, source: Source
 ) -> Mapping[str, Collection[int]]:
     """Add the example of every row whose picture is there; return name → numbers."""
     assert layout.pictures is not None
@@ -194,7 +129,7 @@ def _present_classes(
 
 def _find_pixels(
     rows: Rows,
-    examples: _Examples,
+    examples: ListedExamples,
     classes: tuple[str, ...],
     files: Mapping[str, str],
     source: Source,
@@ -227,7 +162,6 @@ def _find_pixels(
 def _pixel_shape(count: int, picture: Picture) -> tuple[int, int, int] | None:
     """Return channels, height and width of a row of pixels; ``None`` if it does not fit."""
     side = math.isqrt(count // picture.channels)
-    size = picture.size or side
-    width, height = (size, size) if isinstance(size, int) else size
+    width, height = both_sides(picture.size or side)
     fits = count == picture.channels * height * width > 0
     return (picture.channels, height, width) if fits else None

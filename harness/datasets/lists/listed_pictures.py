@@ -10,9 +10,9 @@ from math import ceil, floor
 from harness.common.errors import UserError
 from harness.config.dataset import Picture
 from harness.config.dataset_fields import PICTURE_FIELD
-from harness.datasets.examples import Box
 from harness.datasets.files.names import fold, is_ignored
 from harness.datasets.lists.listed_rows import Rows, Texts
+from harness.datasets.pictures.resizing import Box, both_sides, resizing
 
 _FOLDER = re.compile(r"\{folder\}/")
 Fill = Callable[[int], str | None]
@@ -148,18 +148,15 @@ class Boxes:
 
 def _stored_box(box: Box, size: tuple[int, int], picture: Picture) -> Box:
     """Return a box of a picture of this size as a box of the stored picture."""
-    sides = picture.resize or picture.size or size
-    limits = (sides, sides) if isinstance(sides, int) else sides
-    target: Sequence[int] = limits
-    if isinstance(picture.resize, int):
-        target = [int(picture.resize * side / min(size)) for side in size]
-    crop = [round((side - limit) / 2) for side, limit in zip(target, limits, strict=True)]
+    resize = picture.resize or (picture.size and both_sides(picture.size))
+    target, kept = resizing(size, resize)
     edges = [
-        to_pixel(edge * target[axis] / size[axis]) - crop[axis]
+        to_pixel(edge * target[axis] / size[axis])
         for edge, axis, to_pixel in zip(box, (0, 1, 0, 1), (floor, floor, ceil, ceil), strict=True)
     ]
     left, top, right, bottom = (
-        min(max(edge, 0), limits[axis]) for edge, axis in zip(edges, (0, 1, 0, 1), strict=True)
+        min(max(edge, kept[axis]), kept[axis + 2]) - kept[axis]
+        for edge, axis in zip(edges, (0, 1, 0, 1), strict=True)
     )
     return left, top, right, bottom
 

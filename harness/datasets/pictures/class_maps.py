@@ -8,11 +8,44 @@ from numpy.typing import NDArray
 from harness.common.errors import UserError
 from harness.config.dataset import Size
 from harness.config.dataset_layouts import LabelMaps
-from harness.datasets.pictures.modes import Pixels
+from harness.datasets.pictures.modes import MODES, Pixels, read_numbers
+from harness.datasets.pictures.opening import check_size, is_turned, open_image, turned_error
+from harness.datasets.pictures.resizing import resizing
 
 VOID = 255
 """Stored value of pixels without a class."""
 _UNKNOWN = 256
+
+
+def read_class_map(blob: bytes, where: str, size: Size | None) -> tuple[Pixels, tuple[str, ...]]:
+    """Read the class numbers of a PNG.
+
+    Args:
+        blob: content of the file.
+        where: name of the file for messages.
+        size: width and height that it must have; ``None`` for any.
+
+    Returns:
+        uint8 ``[H, W]``, and remarks as in ``ReadPicture``.
+
+    Raises:
+        UserError: as ``read_picture``; also a mode that stores colors instead of numbers.
+    """
+    remarks: list[str] = []
+    with open_image(blob, where, ("PNG",), remarks) as image:
+        row = MODES[image.mode]
+        if not row.numbers:
+            what = f"is {row.name}, not 8-bit grey or a palette"
+            raise UserError(where, what, "give class numbers, not colours")
+        check_size(image, where, size)
+        tiles = getattr(image, "tile", [])  # until the pixels are loaded
+        raw_mode = tiles[0].args if tiles else None
+        numbers = read_numbers(image, raw_mode)
+        if is_turned(image):
+            raise turned_error(where)
+        if image.mode == "P":
+            remarks.append("class maps with a palette, whose indices are the classes")
+    return numbers, tuple(remarks)
 
 
 def class_table(layout: LabelMaps) -> NDArray[np.int64]:
@@ -48,17 +81,8 @@ def fit_map(classes: Pixels, resize: Size | None) -> Pixels:
         classes: uint8 ``[H, W]``.
         resize: width and height; or the short side, of which the middle square is kept.
     """
-    height, width = classes.shape
-    if resize is None:
-        return classes
-    if not isinstance(resize, int):
-        return _nearest(classes, resize)
-    short = min(width, height)
-    size = tuple(resize if side == short else int(resize * side / short)
-                 for side in (width, height))  # fmt: skip
-    left, top = (round((side - resize) / 2) for side in size)
-    whole = _nearest(classes, (size[0], size[1]))
-    return whole[top : top + resize, left : left + resize]
+    size, (left, top, right, bottom) = resizing((classes.shape[1], classes.shape[0]), resize)
+    return _nearest(classes, size)[top:bottom, left:right]
 
 
 def _nearest(classes: Pixels, size: tuple[int, int]) -> Pixels:

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from harness.common.errors import UserError
-from harness.common.text import one_line
+from harness.common.text import error_reason
+from harness.config.dataset import Size
 from harness.datasets.pictures.formats import identify
 from harness.datasets.pictures.pillow_warnings import hear_warnings
+from harness.datasets.pictures.resizing import both_sides
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 MEGAPIXELS = 80
 """Limit of a picture's size: a smaller file can hold more, and unpack to all of the memory."""
 TOO_LARGE = f"give pictures of at most {MEGAPIXELS} megapixels"
+_ORIENTATION = 0x0112
+"""Tag of EXIF: 1 is upright, 2 to 8 are turned or mirrored; cameras also write 0, unknown."""
 _DAMAGE = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, ArithmeticError,
            MemoryError, struct.error, zlib.error)  # fmt: skip
 """What Pillow raises for damaged files: SyntaxError for a PNG, the others in metadata."""
@@ -67,7 +71,23 @@ def _damage_error(
     accepted = " or ".join(filter(None, (", ".join(formats[:-1]), formats[-1])))
     if found and found not in formats:
         return UserError(where, f"is a {found}, not {accepted}", fix.format(accepted))
-    # Pillow names the object that it read from, an address in memory
-    reason = re.sub(r" ?<\S+ object at 0x[0-9a-f]+>", "", one_line(str(error)))
-    what = f"is not a whole {found or accepted} ({reason or type(error).__name__})"
+    what = f"is not a whole {found or accepted} ({error_reason(error)})"
     return UserError(where, what, "replace it")
+
+
+def is_turned(image: Image) -> bool:
+    """Return whether a picture is turned or mirrored by its EXIF orientation."""
+    return image.getexif().get(_ORIENTATION) in range(2, 9)
+
+
+def turned_error(where: str) -> UserError:
+    """Return the error for a turned picture or class map of a pair."""
+    what = "is turned by its EXIF orientation, but it is one of a picture and its class map"
+    return UserError(where, what, "store both upright, without EXIF")
+
+
+def check_size(image: Image, where: str, size: Size | None) -> None:
+    """Raise a ``UserError`` for a picture of another size, unless any will do."""
+    if size is not None and image.size != (wanted := both_sides(size)):
+        what = f"is {image.width}x{image.height} pixels"
+        raise UserError(where, what, f"give images of {wanted[0]}x{wanted[1]}")

@@ -1,114 +1,81 @@
-"""Reader of untrusted image files: a picture or a class map from the bytes of a file.
+"""Reader of untrusted image files: a picture from the bytes of a file.
 
 A picture is upright (EXIF orientation is applied, once), has one frame, 8 bits and no alpha.
-``picture_modes`` says how each mode gets there, or why it is refused.
+``modes`` says how each mode gets there, or why it is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.common.errors import UserError
+from harness.config.dataset import Picture
 from harness.datasets.pictures.formats import FORMATS
-from harness.datasets.pictures.modes import MODES, Pixels, check_depth, read_numbers
-from harness.datasets.pictures.opening import MEGAPIXELS, TOO_LARGE, open_image
+from harness.datasets.pictures.modes import MODES, Pixels, check_depth
+from harness.datasets.pictures.opening import (
+    MEGAPIXELS,
+    TOO_LARGE,
+    check_size,
+    is_turned,
+    open_image,
+    turned_error,
+)
+from harness.datasets.pictures.resizing import Box, resizing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_ORIENTATION = 0x0112
-"""Tag of EXIF: 1 is upright, 2 to 8 are turned or mirrored; cameras also write 0, unknown."""
-_TURNED = range(2, 9)
-
-Box = tuple[int, int, int, int]
-"""Part of an upright picture in pixels: left, top, right, bottom; the latter two are outside."""
-
 
 @dataclass(frozen=True)
-class PictureForm:
-    """Form in which a data set stores its pictures.
-
-    Of an upright picture the box is cut out first, then it is resized, then cropped.
-
-    Attributes:
-        channels: 3 for RGB, 1 for grey.
-        formats: accepted formats, of ``FORMATS``.
-        size: width and height that an upright picture must have; ``None`` for any.
-        resized: width and height of the result, bilinear without cropping; ``None``: as it is.
-        short_side: length of the shorter side after resizing, bilinear with antialias; the other
-            keeps the proportion, rounded down, as torchvision's ``Resize`` does.
-        crop: width and height of a square in the middle of the resized picture, placed as
-            torchvision's ``CenterCrop`` does; a smaller picture is refused.
-        mapped: whether a class map belongs to the picture; then one that EXIF turns is refused,
-            as nothing says whether its map is turned too.
-        largest: limit of a file in bytes, for ``find_files``; a picture without compression has
-            three bytes a pixel.
-    """
-
-    channels: int
-    formats: tuple[str, ...] = tuple(FORMATS)
-    size: tuple[int, int] | None = None
-    resized: tuple[int, int] | None = None
-    short_side: int | None = None
-    crop: int | None = None
-    mapped: bool = False
-    largest: int = 3 * MEGAPIXELS * 10**6
-
-    def __post_init__(self) -> None:
-        if self.resized is not None and self.short_side is not None:
-            raise ValueError("a picture is resized to both sides or to the shorter one")
-
-    @property
-    def output_size(self) -> tuple[int, int] | None:
-        """Width and height that every picture without a box has; ``None``: they may differ."""
-        if self.crop is not None:
-            return self.crop, self.crop
-        if self.resized is not None:
-            return self.resized
-        return _resized_size(self.size, self) if self.size is not None else None
-
-
-@dataclass(frozen=True)
-class Picture:
+class ReadPicture:
     """A picture that was read.
 
     Attributes:
         pixels: uint8 ``[C, H, W]``.
-        format: of the file, by Pillow's name.
+        size: width and height in the file, upright.
         remarks: what is to be said about pictures like it, to be counted.
-        digest: SHA-256 of the file, in hexadecimal.
         lossy: whether the file may have lost something of the picture.
     """
 
     pixels: Pixels
-    format: str
+    size: tuple[int, int]
     remarks: tuple[str, ...]
-    digest: str
     lossy: bool
 
 
-def read_picture(blob: bytes, where: str, form: PictureForm, box: Box | None = None) -> Picture:
+def read_picture(
+    blob: bytes, where: str, form: Picture, box: Box | None = None, *, mapped: bool = False
+) -> ReadPicture:
     """Read a picture. Safe in threads.
+
+    Of an upright picture the box is cut out first, then it is resized, bilinear with antialias.
 
     Args:
         blob: content of the file.
         where: name of the file for messages.
-        form: form of the result.
+        form: form of the result; its ``crop`` is for networks.
         box: the part of it that is wanted; ``None``: all of it.
+        mapped: whether a class map belongs to the picture; then one that EXIF turns is refused, as
+            nothing says whether its map is turned too.
 
     Raises:
         UserError: none of the formats, damaged, of another size, too large, of several frames,
-            or of a mode that is refused; a box that is not inside, or too small for the crop.
+            or of a mode that is refused; or a box is not inside.
     """
+    from PIL import ImageOps
+
     remarks: list[str] = []
-    with open_image(blob, where, form.formats, remarks) as image:
+    with open_image(blob, where, tuple(FORMATS), remarks) as image:
         check_depth(image, where)
-        flat = _flatten(_turn_upright(image, where, form), image, where, remarks)
+        if mapped and is_turned(image):
+            raise turned_error(where)
+        upright = ImageOps.exif_transpose(image) if is_turned(image) else image
+        size = upright.size
+        check_size(upright, where, form.size)
+        flat = _flatten(upright, image, where, remarks)
         wanted = "RGB" if form.channels == 3 else "L"
         if flat.mode == "L" and wanted == "RGB":
             remarks.append("grey pictures, repeated in three channels")
@@ -116,29 +83,10 @@ def read_picture(blob: bytes, where: str, form: PictureForm, box: Box | None = N
             remarks.append("coloured pictures, reduced to their luma")
         flat = flat if flat.mode == wanted else flat.convert(wanted)
         pixels = np.array(_fit(flat, where, form, box))
-        format_ = str(image.format)
-        lossless_webp = format_ == "WEBP" and blob[12:16] == b"VP8L"
+        lossless_webp = image.format == "WEBP" and blob[12:16] == b"VP8L"
+        lossy = FORMATS[str(image.format)].lossy and not lossless_webp
     pixels = pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
-    return Picture(
-        pixels=pixels.transpose(2, 0, 1),
-        format=format_,
-        remarks=tuple(remarks),
-        digest=hashlib.sha256(blob).hexdigest(),
-        lossy=FORMATS[format_].lossy and not lossless_webp,
-    )
-
-
-def _turn_upright(image: Image, where: str, form: PictureForm) -> Image:
-    """Apply the EXIF orientation, once, and check the size."""
-    from PIL import ImageOps
-
-    upright = image
-    if image.getexif().get(_ORIENTATION) in _TURNED:
-        if form.mapped:
-            raise _turned_error(where)
-        upright = ImageOps.exif_transpose(image)
-    _check_size(upright, where, form.size)
-    return upright
+    return ReadPicture(pixels.transpose(2, 0, 1), size, tuple(remarks), lossy)
 
 
 def _flatten(upright: Image, image: Image, where: str, remarks: list[str]) -> Image:
@@ -156,8 +104,8 @@ def _flatten(upright: Image, image: Image, where: str, remarks: list[str]) -> Im
     return convert(upright)
 
 
-def _fit(image: Image, where: str, form: PictureForm, box: Box | None) -> Image:
-    """Cut out the box, resize, and crop."""
+def _fit(image: Image, where: str, form: Picture, box: Box | None) -> Image:
+    """Cut out the box, resize, and keep the middle."""
     from PIL import Image as pillow
 
     if box is not None:
@@ -167,83 +115,13 @@ def _fit(image: Image, where: str, form: PictureForm, box: Box | None) -> Image:
             what += f"{right}, {bottom}"
             raise UserError(where, what, "give a box inside the picture")
         image = image.crop(box)
-    size = _resized_size(image.size, form)
+    size, kept = resizing(image.size, form.resize)
     if size[0] * size[1] > MEGAPIXELS * 10**6:
         what = f"is {image.width:,}x{image.height:,} pixels, resized to {size[0]:,}x{size[1]:,}"
         raise UserError(where, what, TOO_LARGE)
     if size != image.size:
         image = image.resize(size, pillow.Resampling.BILINEAR)
-    if form.crop is None:
-        return image
-    if min(image.size) < form.crop:
-        what = f"is {image.width}x{image.height} pixels after resizing"
-        fix = f"give larger images, or crop to less than {form.crop}"
-        raise UserError(where, what, fix)
-    left, top = (round((side - form.crop) / 2) for side in image.size)
-    return image.crop((left, top, left + form.crop, top + form.crop))
-
-
-def _resized_size(size: tuple[int, int], form: PictureForm) -> tuple[int, int]:
-    """Return width and height after resizing."""
-    if form.short_side is None:
-        return form.resized or size
-    short = min(size)
-    width, height = (
-        form.short_side if side == short else int(form.short_side * side / short) for side in size
-    )
-    return width, height
-
-
-def picture_size(blob: bytes) -> tuple[int, int]:
-    """Return width and height of a picture that was read before, as its file says them."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(blob)) as image:
-        return image.size
-
-
-def read_class_map(
-    blob: bytes, where: str, size: tuple[int, int] | None
-) -> tuple[Pixels, tuple[str, ...]]:
-    """Read the class numbers of a PNG.
-
-    Args:
-        blob: content of the file.
-        where: name of the file for messages.
-        size: width and height that it must have; ``None`` for any.
-
-    Returns:
-        uint8 ``[H, W]``, and remarks as in ``Picture``.
-
-    Raises:
-        UserError: as ``read_picture``; also a mode that stores colors instead of numbers.
-    """
-    remarks: list[str] = []
-    with open_image(blob, where, ("PNG",), remarks) as image:
-        row = MODES[image.mode]
-        if not row.numbers:
-            what = f"is {row.name}, not 8-bit grey or a palette"
-            raise UserError(where, what, "give class numbers, not colours")
-        _check_size(image, where, size)
-        tiles = getattr(image, "tile", [])  # until the pixels are loaded
-        raw_mode = tiles[0].args if tiles else None
-        numbers = read_numbers(image, raw_mode)
-        if image.getexif().get(_ORIENTATION) in _TURNED:
-            raise _turned_error(where)
-        if image.mode == "P":
-            remarks.append("class maps with a palette, whose indices are the classes")
-    return numbers, tuple(remarks)
-
-
-def _turned_error(where: str) -> UserError:
-    what = "is turned by its EXIF orientation, but it is one of a picture and its class map"
-    return UserError(where, what, "store both upright, without EXIF")
-
-
-def _check_size(image: Image, where: str, size: tuple[int, int] | None) -> None:
-    if size is not None and image.size != size:
-        what = f"is {image.width}x{image.height} pixels"
-        raise UserError(where, what, f"give images of {size[0]}x{size[1]}")
+    return image.crop(kept)
 
 
 def _lay_on_white(image: Image) -> tuple[Image, bool]:

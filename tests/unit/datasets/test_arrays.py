@@ -13,7 +13,7 @@ import pytest
 
 from harness.common.errors import UserError
 from harness.datasets.files import numpy_files
-from harness.datasets.files.named_files import read_named
+from harness.datasets.files.gzipped import read_unpacked
 from harness.datasets.files.source_files import SourceFile
 from tests.support.errors import raises_error
 from tests.support.own_data import read_own
@@ -212,15 +212,15 @@ def test_what_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(numpy_files, "LARGEST", 1 << 20)
     with raises_error("npz-bomb", where="a.npz: x"):
         numpy_files.read_npz(file, ["x"])
-    monkeypatch.setattr("harness.datasets.files.named_files.LARGEST", 1000)
+    monkeypatch.setattr("harness.datasets.files.gzipped.LARGEST", 1000)
     packed = gzip.compress(bytes(2000))
     with raises_error("gzip-bomb", where="a.gz"):
-        read_named(SourceFile("a.gz", "a.gz", None, packed, len(packed)))
+        read_unpacked(SourceFile("a.gz", "a.gz", None, packed, len(packed)))
 
 
 def test_gzip_of_several_members():
     blob = gzip.compress(b"ab") + gzip.compress(b"c") + bytes(10)
-    assert read_named(SourceFile("a.gz", "a", None, blob, len(blob))) == b"abc"
+    assert read_unpacked(SourceFile("a.gz", "a", None, blob, len(blob))) == b"abc"
 
 
 @pytest.mark.parametrize(("order", "x"), [("nchw", PIXELS), ("nf", PIXELS.reshape(6, 60))])

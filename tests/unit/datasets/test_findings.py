@@ -11,6 +11,7 @@ from rich.console import Console
 
 from harness.commands import data as command
 from harness.datasets.findings import find_duplicates, inspect_arrays
+from harness.datasets.remarks import Remarks
 from harness.workspace import Workspace
 from tests.support.small_images import idx_files, image_files
 from tests.support.sources import DATA, all_sets, fetch, manifest, write_folder
@@ -76,9 +77,10 @@ def test_twenty_are_named_and_all_are_counted():
 def test_class_maps_are_counted_by_pixel(tmp_path):
     np.save(tmp_path / "test_y.npy", np.array([[[0, 2], [255, 0]]], dtype=np.uint8))
     np.save(tmp_path / "test_x.npy", np.zeros((1, 3, 2, 2), dtype=np.uint8))
-    found, sentences = inspect_arrays(tmp_path, {}, ("sky", "road", "tree"))
+    remarks = Remarks()
+    found = inspect_arrays(tmp_path, {}, remarks, ("sky", "road", "tree"))
     assert found["findings"]["missing_classes"] == {"test": ["road"]}
-    assert sentences == ["no test example of road"]
+    assert remarks.note() == "no test example of road"
 
 
 def test_findings_do_not_change_the_digest(tmp_path):

@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from harness.common.errors import UserError, split
+from harness.config.dataset import Picture
 from harness.datasets.files.source_files import find_files
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.pictures.decoding import read_pictures
 from harness.datasets.pictures.formats import is_picture
-from harness.datasets.pictures.reader import PictureForm
 from harness.datasets.remarks import Remarks
+from harness.datasets.walk import LARGEST
 from tests.support.archives import write_archive
-from tests.support.sources import write_folder
+from tests.support.sources import read_pictures, write_folder
 
-FORM = PictureForm(3, size=(90, 90))
+FORM = Picture(channels=3, size=(90, 90))
 
 
 def stored(side: int = 90, form: str = "PNG", **options) -> bytes:
@@ -59,7 +59,7 @@ def test_every_odd_picture_is_a_line_and_the_others_are_read(place, tmp_path):
     else:
         write_folder(source, files)
     mistakes, remarks = Mistakes(str(source)), Remarks()
-    found = find_files(source, None, is_picture, FORM.largest, mistakes)
+    found = find_files(source, is_picture, LARGEST, mistakes)
     read = [file.name for file, _ in read_pictures(found, FORM, mistakes, remarks)]
     assert read == sorted(GOOD)
     assert remarks.note() == "pictures with damaged metadata, ignored: 1"

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from harness.common.errors import UserError
+from harness.config.dataset import Picture
 from harness.datasets.files.source_files import SourceFile
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.pictures.decoding import HEAVY, read_pictures
-from harness.datasets.pictures.parallel import map_ordered
+from harness.datasets.pictures.parallel import HEAVY, map_ordered
 from harness.datasets.pictures.pillow_warnings import hear_warnings
-from harness.datasets.pictures.reader import PictureForm
 from harness.datasets.remarks import Remarks
+from tests.support.sources import read_pictures
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -75,15 +75,10 @@ def test_pictures_come_in_order_with_their_mistakes_and_remarks():
     sizes = [file.size for file in files if file.size]
     assert min(sizes) < HEAVY < max(sizes)
     mistakes, remarks = Mistakes("source"), Remarks()
-    whole, part = PictureForm(1), PictureForm(1, resized=(4, 4))
-    form = lambda file: part if file.name == "3.png" else whole  # noqa: E731
-    box = lambda file: (1, 2, 4, 6) if file.name == "5.png" else None  # noqa: E731
-    read = list(read_pictures(files, form, mistakes, remarks, box))
+    read = list(read_pictures(files, Picture(channels=1), mistakes, remarks))
     assert [file.name for file, _ in read] == [f"{n}.png" for n in range(40) if n % 10 != 7]
     assert read[2][1].pixels.shape == (1, 8, 8)
-    assert read[3][1].pixels.shape == (1, 4, 4)
-    assert read[5][1].pixels.shape == (1, 4, 3)
-    assert len({picture.digest for _, picture in read}) == 36
+    assert len({picture.pixels.tobytes() for _, picture in read}) == 36
     assert remarks.note() == "coloured pictures, reduced to their luma: 36"
     with pytest.raises(UserError) as caught:
         mistakes.check()

@@ -10,11 +10,13 @@ from PIL import Image
 from torchvision.transforms import functional
 
 from harness.common.errors import UserError
+from harness.config.dataset import Picture
+from harness.datasets.pictures.class_maps import read_class_map
 from harness.datasets.pictures.formats import FORMATS, is_picture
-from harness.datasets.pictures.reader import PictureForm, read_picture
+from harness.datasets.pictures.reader import read_picture
 from tests.support.errors import raises_error
 
-RGB = PictureForm(3)
+RGB = Picture(channels=3)
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -37,12 +39,12 @@ def test_every_format_is_read_as_pillow_reads_it(name):
     blob = stored(picture(12, 9), name)
     read = read_picture(blob, "a", RGB)
     assert np.array_equal(shown(read.pixels), Image.open(io.BytesIO(blob)).convert("RGB"))
-    assert read.format == name
+    assert read.size == (12, 9)
     assert read.lossy == (name in ("JPEG", "GIF", "WEBP"))
     assert is_picture(f"a/0{FORMATS[name].suffixes[-1].upper()}")
     if name != "PNG":
         with raises_error("picture-other-format", where="a", name=name):
-            read_picture(blob, "a", PictureForm(3, ("PNG",)))
+            read_class_map(blob, "a", None)
 
 
 def test_webp_without_loss_is_no_loss():
@@ -64,31 +66,25 @@ def test_several_frames_are_named(name, frames):
 
 
 @pytest.mark.parametrize("size", [(40, 30), (30, 40), (33, 33), (20, 61), (224, 100)])
-@pytest.mark.parametrize(("side", "crop"), [(24, None), (24, 24), (24, 19), (50, 37)])
-def test_short_side_and_crop_are_torchvision_s(size, side, crop):
+@pytest.mark.parametrize("side", [24, 50])
+def test_one_side_is_resized_and_cropped_as_torchvision_does(size, side):
     image = picture(*size)
-    expected = functional.resize(image, side, antialias=True)
-    expected = expected if crop is None else functional.center_crop(expected, crop)
-    form = PictureForm(3, short_side=side, crop=crop)
+    expected = functional.center_crop(functional.resize(image, side, antialias=True), side)
+    form = Picture(channels=3, resize=side)
     assert np.array_equal(shown(read_picture(stored(image), "a", form).pixels), expected)
-    assert form.output_size == (None if crop is None else (crop, crop))
-    assert PictureForm(3, size=size, short_side=side, crop=crop).output_size == expected.size
 
 
 def test_resizing_to_both_sides_does_not_crop():
-    image, form = picture(40, 30), PictureForm(1, resized=(8, 20))
+    image, form = picture(40, 30), Picture(channels=1, resize=(8, 20))
     expected = image.convert("L").resize((8, 20), Image.Resampling.BILINEAR)
     assert np.array_equal(read_picture(stored(image), "a", form).pixels[0], expected)
-    assert form.output_size == (8, 20)
-    with pytest.raises(ValueError, match="shorter"):
-        PictureForm(3, resized=(8, 8), short_side=8)
 
 
 def test_a_box_is_cut_out_of_the_upright_picture_before_it_is_resized():
     image = picture(40, 30)
     exif = Image.Exif()
     exif[0x0112] = 6  # stored on its side: 30 wide, 40 high
-    box, form = (3, 5, 20, 38), PictureForm(3, size=(30, 40), resized=(8, 8))
+    box, form = (3, 5, 20, 38), Picture(channels=3, size=(30, 40), resize=(8, 8))
     upright = image.transpose(Image.Transpose.ROTATE_270)
     expected = upright.crop(box).resize((8, 8), Image.Resampling.BILINEAR)
     read = read_picture(stored(image, exif=exif), "a", form, box)
@@ -106,11 +102,9 @@ def test_a_box_outside_or_empty_is_refused(box):
 def test_what_does_not_fit_is_one_line():
     blob = stored(picture(12, 9))
     with raises_error("picture-size-declared", where="a"):
-        read_picture(blob, "a", PictureForm(3, size=(9, 12)))
-    with raises_error("picture-crop", where="a"):
-        read_picture(blob, "a", PictureForm(3, crop=10))
+        read_picture(blob, "a", Picture(channels=3, size=(9, 12)))
     with raises_error("picture-resize-bomb", where="a"):
-        read_picture(stored(Image.new("L", (100_000, 1))), "a", PictureForm(3, short_side=224))
+        read_picture(stored(Image.new("L", (100_000, 1))), "a", Picture(channels=3, resize=224))
 
 
 # TIFF stores what the other formats do not
@@ -119,7 +113,7 @@ def test_what_does_not_fit_is_one_line():
 def test_16_bits_of_tiff_are_scaled():
     values = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
     for image in (Image.fromarray(values), Image.fromarray(values.astype(">u2"))):
-        read = read_picture(stored(image, "TIFF"), "a", PictureForm(1))
+        read = read_picture(stored(image, "TIFF"), "a", Picture(channels=1))
         assert np.array_equal(read.pixels[0], values >> 8)
 
 

@@ -23,7 +23,7 @@ UNIX = 3
 def found(source, largest: int = 100) -> dict[str, bytes]:
     mistakes = Mistakes(str(source))
     wanted = lambda name: name.endswith(".png")  # noqa: E731
-    files = {file.name: file.read() for file in find_files(source, None, wanted, largest, mistakes)}
+    files = {file.name: file.read() for file in find_files(source, wanted, largest, mistakes)}
     mistakes.check()
     return files
 
@@ -111,7 +111,7 @@ def test_a_member_that_is_no_whole_file_is_named_and_the_others_are_read(
     with raises_error(code, where=f"<tmp>/source/a.zip: {name}"):
         found(archive)
     mistakes = Mistakes("a")
-    others = [file.name for file in find_files(archive, None, str, 100, mistakes)]
+    others = [file.name for file in find_files(archive, str, 100, mistakes)]
     assert others == [other for other in FILES if other != name]
     assert mistakes.count == 1
 
@@ -138,7 +138,7 @@ def test_members_that_overlap_are_refused(archive):
     archive.write_bytes(blob[:offset] + entries + tail)
     mistakes = Mistakes("a")
     with raises_error("zip-overlap", where="<tmp>/source/a.zip"):
-        for _ in find_files(archive, None, str, 100, mistakes):
+        for _ in find_files(archive, str, 100, mistakes):
             pass
 
 

@@ -9,7 +9,7 @@ from harness import datasets
 from harness.common.errors import UserError
 from harness.config.catalog import Catalog
 from harness.config.manifest import load_manifest
-from harness.datasets.base import input_kind
+from harness.datasets.described import input_kind
 from harness.planning.requirements import CellFacts, check_requirements
 from harness.planning.resolved_entry import ResolvedEntry
 from tests.support.module_sources import ANY_LIMIT, PERTURB
