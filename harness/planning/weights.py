@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,6 +147,8 @@ def _fetch_file(where: str, target: Path, sha256: str, source: Path | str) -> No
 
 
 def _download(url: str, target: Path) -> None:
+    import urllib.request  # slow to import, and most commands download nothing
+
     if not url.startswith("https://"):
         raise OSError(f"{url} is no https address")
     with urllib.request.urlopen(url, timeout=SECONDS) as answer, target.open("wb") as file:  # noqa: S310

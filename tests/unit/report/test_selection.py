@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import datasets
+from harness.datasets import DataMissing, Datasets
 from harness.judge import METHOD
 from harness.report import selection
 from harness.report.counting import counting
@@ -70,7 +70,7 @@ def test_changed_data_a_changed_judge_and_a_changed_method_are_told_apart(checko
         "stale: the judge's method"
     )
     with monkeypatch.context() as patch:
-        patch.setattr(datasets, "digest", lambda *_: "new")
+        patch.setattr(Datasets, "key_digest", lambda *_: "new")
         assert (
             stale(checkout, old) == "stale: the data or the choice of test examples changed since"
         )
@@ -99,9 +99,9 @@ def test_where_the_data_are_not_at_hand_nothing_is_called_stale(checkout, monkey
     old = made(checkout)
 
     def absent(*_):
-        raise datasets.DataMissing("data set digits", "is not in /home/me", "fetch it")
+        raise DataMissing("data set digits", "is not in /home/me", "fetch it")
 
-    monkeypatch.setattr(datasets, "digest", absent)
+    monkeypatch.setattr(Datasets, "key_digest", absent)
     found = counting(checkout.workspace(), [old])
     said = "not planned: data set digits: is not in /home/me; fetch it"
     assert found.warning == f"{said}; this is the latest record"
