@@ -42,6 +42,10 @@ class Templates:
     ) -> None:
         texts = list(templates)
         self._patterns = [re.compile(_pattern(text, layout, endings), re.I) for text in texts]
+        self._folders = [
+            [re.compile(_pattern(one, layout, ()), re.I) for one in text.split("/")[:-1]]
+            for text in texts
+        ]
         ignored = [_pattern(text, layout, endings) for text in layout.ignore]
         self._ignored = re.compile("|".join(ignored), re.I) if ignored else None
         around = "|".join(re.escape(folder) for folder in layout.below)
@@ -52,6 +56,16 @@ class Templates:
         while self._around is not None and (match := self._around.match(name)):
             name = name[match.end() :]
         return name
+
+    def reaches(self, folder: str) -> bool:
+        """Return whether a template may name something in a folder below the source."""
+        rest = self.strip(f"{folder}/").rstrip("/")
+        parts = rest.split("/") if rest else []
+        return any(
+            len(parts) <= len(known)
+            and all(one.fullmatch(part) for one, part in zip(known, parts, strict=False))
+            for known in self._folders
+        )
 
     def ignores(self, name: str) -> bool:
         """Return whether a name is that of a picture which is known to be no example."""

@@ -39,7 +39,7 @@ def find_matches(source: Source, templates: Templates) -> Iterator[tuple[SourceF
             odd.append(name)
         return False
 
-    files = find_files(source.folder, wanted, LARGEST, source.mistakes)
+    files = find_files(source.folder, wanted, LARGEST, source.mistakes, templates.reaches)
     yield from match_once(files, templates, source)
     if odd:
         source.remarks.say(f"{len(odd):,} pictures that its layout does not name ({min(odd)})")
@@ -130,7 +130,8 @@ class Pictures:
             return hashlib.sha256(blob).hexdigest(), own
 
         mistakes = self.source.mistakes
-        files = find_files(self.source.folder, numbers_of, LARGEST, mistakes)
+        reaches = self.templates.reaches
+        files = find_files(self.source.folder, numbers_of, LARGEST, mistakes, reaches)
         for file, (digest, found) in decode_files(files, decode_all, mistakes):
             digests.setdefault(_origin(file), []).append(f"{file.name} {digest}")
             if file.archive is not None:

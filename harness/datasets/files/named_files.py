@@ -28,14 +28,14 @@ def find_named(
         names: names of files below the source.
         largest: limit of a file's size in bytes.
     """
-    around = Templates((), layout)
+    around = Templates(names, layout, endings=())
     wanted = {name.lower(): name for name in names}
 
     def known(name: str) -> str | None:
         return wanted.get(around.strip(name).lower().removesuffix(PACKED))
 
     found: dict[str, SourceFile] = {}
-    for file in find_files(source.folder, known, largest, source.mistakes):
+    for file in find_files(source.folder, known, largest, source.mistakes, around.reaches):
         name = known(file.name)
         assert name is not None  # find_files yields wanted names only
         other = found.get(name)

@@ -58,7 +58,11 @@ class SourceFile:
 
 
 def find_files(
-    source: Path, wanted: Callable[[str], object], largest: int, mistakes: Mistakes
+    source: Path,
+    wanted: Callable[[str], object],
+    largest: int,
+    mistakes: Mistakes,
+    reaches: Callable[[str], bool] = lambda folder: True,
 ) -> Iterator[SourceFile]:
     """Yield the wanted files of a source: first of the folder, sorted, then of each archive.
 
@@ -72,13 +76,15 @@ def find_files(
         mistakes: gets files that are refused: links, names that are not UTF-8 or differ in
             case alone within the folder or within an archive, more bytes than ``largest``; more in
             ``read_archive``.
+        reaches: whether a folder of this name may hold wanted files. Links to others, such as those
+            of a virtual environment beside the data, are left alone.
 
     Raises:
         UserError: the folder or an archive cannot be read.
     """
     archives = list_archives(source)
     clashes = CaseClashes()
-    in_folder = () if archives == [source] else _walk(source, "", wanted, mistakes)
+    in_folder = () if archives == [source] else _walk(source, "", wanted, mistakes, reaches)
     for name, path in in_folder:
         with mistakes.gather():
             check_encoding(name, str(path))
@@ -104,7 +110,11 @@ def _size(path: Path) -> int:
 
 
 def _walk(
-    folder: Path, below: str, wanted: Callable[[str], object], mistakes: Mistakes
+    folder: Path,
+    below: str,
+    wanted: Callable[[str], object],
+    mistakes: Mistakes,
+    reaches: Callable[[str], bool],
 ) -> Iterator[tuple[str, Path]]:
     """Yield name and path of each wanted file, sorted as the parts of their paths are."""
     try:
@@ -117,10 +127,10 @@ def _walk(
             continue
         if entry.is_symlink():
             # what is not a file is a folder, or nowhere: what it lacks is unsaid
-            if wanted(name) or not entry.is_file():
+            if wanted(name) or (not entry.is_file() and reaches(name)):
                 what = f"is a link to {os.readlink(path)}"
                 mistakes.add(UserError(str(path), what, "put the files themselves there"))
         elif entry.is_dir():
-            yield from _walk(path, f"{name}/", wanted, mistakes)
+            yield from _walk(path, f"{name}/", wanted, mistakes, reaches)
         elif entry.is_file() and wanted(name):
             yield name, path

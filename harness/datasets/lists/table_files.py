@@ -48,7 +48,10 @@ def find_lists(layout: Tables, source: Source) -> Lists | None:
         names[every[0].strip(name)] += 1
         return False
 
-    files = list(find_files(source.folder, wanted, LARGEST, source.mistakes))
+    def reaches(folder: str) -> bool:
+        return any(one.reaches(folder) for one in every)
+
+    files = list(find_files(source.folder, wanted, LARGEST, source.mistakes, reaches))
     tables = []
     for alternatives in templates:
         found = (

@@ -166,3 +166,14 @@ def test_the_manifests_own_folder_is_read(tmp_path):
     read.fetch(manifest, tmp_path / "root", None)
     assert len(datasets.load("own", tmp_path / "root").test.y) == 4
     assert reading_digest(manifest) == reading_digest(describe(tmp_path / "e", **GREY))
+
+
+def test_links_that_no_template_reaches_are_left_alone(tmp_path):
+    source = write_folder(tmp_path / "source", class_folders({"train": 2}))
+    (source / ".venv").mkdir()
+    (source / "venv" / "lib").mkdir(parents=True)
+    (source / "venv" / "lib64").symlink_to("lib")
+    read_own(tmp_path, {}, **GREY)
+    (source / "train" / "owl").symlink_to("cat")
+    with raises_error("own-linked-class", where="<tmp>/source/train/owl"):
+        read_own(tmp_path, {}, **GREY)
