@@ -5,13 +5,12 @@ import shutil
 import pytest
 
 from harness import datasets
-from harness.common.keys import ROOT
 from harness.datasets import read
 from harness.datasets.hashing import draws
 from harness.datasets.listing import comparison_lines, flip_lines
 from harness.report.site.flips import decode
 from harness.storage.store import Store
-from tests.support.sources import description
+from tests.support.sources import copy_description, description
 from tests.support.workspaces import POISONING, Checkout, matrix
 
 pytestmark = pytest.mark.xdist_group("run")
@@ -67,9 +66,7 @@ def done(tmp_path_factory):
     source = checkout.root / "source"
     source.mkdir()
     (source / "clean_0.txt").write_text(triplets())
-    food = checkout.root / "benchmarks" / "data" / "food.yaml"
-    food.parent.mkdir(parents=True)
-    shutil.copy(ROOT / "benchmarks" / "data" / "food.yaml", food)
+    copy_description("food", checkout.root)
     read.fetch(description("food"), checkout.workspace().data, source)
     budgets = {"budgets": [{"edits": 0.45, "labels": True}], "data": {"student": "food"}}
     slice_ = {"examples": 300, "batch": 64}

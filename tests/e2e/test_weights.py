@@ -12,6 +12,7 @@ from harness.common.errors import UserError
 from harness.config.manifest import load_manifest
 from tests.support.errors import raises_error
 from tests.support.module_sources import GUARD, VICTIM
+from tests.support.sources import copy_description
 from tests.support.workspaces import POISONING, TRANSFER, Checkout, kinds, matrix
 
 IMPORT = """
@@ -209,6 +210,7 @@ def test_files_are_named_in_one_way(checkout, entry, line):
 
 
 def test_data_that_are_not_here_make_their_cells_missing(checkout):
+    copy_description("cifar10", checkout.root)
     plan = checkout.plan(matrix(data={"student": "cifar10"}), matrix("here"))
     by_matrix = {cell.info.matrix: cell for cell in plan.cells.values()}
     assert by_matrix["m"].status == "missing"

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -78,6 +79,13 @@ def all_sets(root: Path) -> Datasets:
 def key(name: str, root: Path) -> str:
     """Return the digest of a fetched set of this checkout that stage keys hold."""
     return Datasets(root, [description(name)]).key_digest(name)
+
+
+def copy_description(name: str, root: Path) -> None:
+    """Copy the YAML file of a data set of this checkout to another one."""
+    folder = root / "benchmarks" / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(DATA / f"{name}.yaml", folder)
 
 
 def description(name: str) -> DatasetManifest:
