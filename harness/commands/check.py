@@ -146,6 +146,10 @@ def unknown_error(workspace: Workspace, path: Path) -> UserError:
         fix = f"name a folder such as {FOLDERS['attack']}/pgd; of data, write a manifest first: "
         fix += f"gauntlet new dataset NAME --from {path}"
         return UserError(str(path), what, fix)
+    if len(path.parts) > 1:
+        beside = sorted(one.name for one in path.parent.glob("*/"))
+        fix = suggest(path.name, beside, "beside it are") if beside else "check the path"
+        return UserError(str(path), "there is no such folder", fix)
     known = [one.name for one in workspace.datasets]
     fix = suggest(path.name, known, f"name a folder such as {FOLDERS['attack']}/pgd, or one of")
     return UserError(str(path), "there is no such folder, and no data set of this name", fix)
@@ -161,9 +165,9 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
     from harness.commands.lint import check_lint  # both are slow to import
     from harness.conformance.checks import run_checks
 
-    folder = folder.resolve()
     if not (folder / "manifest.yaml").is_file():
         raise unknown_error(workspace, folder)
+    folder = folder.resolve()
     module = Module(folder, load_manifest(folder / "manifest.yaml"))
     if errors := problems(module):
         raise UserErrors(errors)

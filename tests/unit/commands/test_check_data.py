@@ -72,8 +72,11 @@ def test_what_is_nothing_to_check(checkout, tmp_path):
     folder = write_folder(tmp_path / "digits", class_folders({"test": 1}))
     with raises_error("check-no-manifest", where=folder):
         check(checkout, folder)
-    with raises_error("check-nothing", where=Path("digit").resolve()):
+    with raises_error("check-nothing", where="digit"):
         check(checkout, "digit")
+    (tmp_path / "victims" / "wong").mkdir(parents=True)
+    with raises_error("check-no-such-folder", where=tmp_path / "victims" / "wnog"):
+        check(checkout, tmp_path / "victims" / "wnog")
 
 
 def test_groups_on_both_sides_are_said(checkout, tmp_path):
