@@ -162,12 +162,12 @@ def test_a_full_disk_in_mid_run_is_one_line_and_nothing_is_lost(checkout, monkey
     shutil.rmtree(checkout.home)
     commit, count = Store.commit, 0
 
-    def full(self, key, out, receipt, linked):
+    def full(self, key, out, receipt, *, linked=False):
         nonlocal count
         count += 1
         if count > 6:
             raise OSError(28, "No space left on device")
-        return commit(self, key, out, receipt, linked)
+        return commit(self, key, out, receipt, linked=linked)
 
     checkout.benchmark(matrix(attacks=["noop", "sign"]))
     monkeypatch.setattr(Store, "commit", full)
