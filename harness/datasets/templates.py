@@ -71,18 +71,19 @@ def _pattern(template: str, layout: Layout, endings: Collection[str]) -> str:
     words = [word for part in layout.part_names().values() for word in part]
     seen: set[str] = set()
 
-    def field(match: re.Match[str]) -> str:
-        name = match[1]
+    def field(name: str) -> str:
         if name and name in seen:
             return f"(?P={name})"
         seen.add(name)
         kind = "|".join(map(re.escape, words)) if name == "split" else "[^/]+"
         return f"(?P<{name}>{kind})" if name else "[^/]+"
 
-    parts = _FIELD.split(template)
-    pieces = [
-        re.escape(text) if place % 2 == 0 else field(re.match(_FIELD, f"{{{text}}}"))  # type: ignore[arg-type]
-        for place, text in enumerate(parts)
-    ]
+    def piece(name: str) -> str:
+        parts = enumerate(_FIELD.split(name))
+        return "".join(field(text) if place % 2 else re.escape(text) for place, text in parts)
+
     ending = f"(?:{'|'.join(map(re.escape, endings))})" if template.endswith("}") else ""
-    return "".join(pieces) + ending
+    names = [piece(name) for name in template.split("/")]
+    names[-1] += ending
+    # each name by itself: one that fits in many ways is not tried again for the sake of the next
+    return "/".join(rf"(?>{name}(?=/|\Z))" for name in names)
