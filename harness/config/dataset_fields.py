@@ -79,7 +79,9 @@ def _picture_paths(found: object) -> tuple[str, ...]:
 
 def _group(text: str) -> str:
     if re.search(r"[{}]", _FIELD.sub("", text)) or not any(template_fields(text)):
-        raise field_error(f"expected fields in braces, found {quote(text)}", "write {class}/{track}")
+        raise field_error(
+            f"expected fields in braces, found {quote(text)}", "write {class}/{track}"
+        )
     return text
 
 

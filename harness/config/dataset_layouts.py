@@ -25,7 +25,7 @@ from harness.config.dataset_fields import (
     picture_fields,
     template_fields,
 )
-from harness.config.field_types import NonEmpty, Task
+from harness.config.field_types import Line, NonEmpty, Task
 from harness.config.file_model import Problem, Strict
 
 
@@ -49,7 +49,9 @@ class ClassFolders(Layout):
         for file in self.files:
             for name in template_fields(self.group or ""):
                 if name not in template_fields(file):
-                    yield Problem(("group",), f"{file} has no {{{name}}}", "add it, or change group")
+                    yield Problem(
+                        ("group",), f"{file} has no {{{name}}}", "add it, or change group"
+                    )
 
 
 class Table(Strict):
@@ -159,7 +161,7 @@ class LabelMaps(Layout):
         description="Template of the pictures, with `{name}` and, if there are some, `{split}`."
     )
     maps: Template = Field(description="Template of the class maps, with the same `{name}`.")
-    values: dict[Byte, str] = Field(
+    values: dict[Byte, Line] = Field(
         description="Value in a map → class; several values may be of one class. Classes are "
         "numbered in this order."
     )

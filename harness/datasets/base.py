@@ -222,8 +222,9 @@ def wrap_download_errors(name: str) -> Iterator[None]:
     """Turn the errors of a failed torchvision download into a ``UserError`` of one line."""
     try:
         yield
-    # RuntimeError: the MD5 is wrong, or no mirror answered. URLError is an OSError.
-    except (RuntimeError, OSError) as error:
+    # RuntimeError: the MD5 is wrong, or no mirror answered. URLError is an OSError. ValueError: the
+    # set has no such split.
+    except (RuntimeError, OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"data set {name}",

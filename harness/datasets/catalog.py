@@ -15,7 +15,7 @@ from harness.datasets import stored
 from harness.datasets.base import DataMissing, Dataset, missing_data_error
 from harness.datasets.bundled import BUNDLED, code_digest, find
 from harness.datasets.described import describe
-from harness.datasets.digests import read_digest
+from harness.datasets.digests import digest_of, read_digest
 from harness.datasets.findings import shared_sentence
 from harness.datasets.read import reading_digest
 from harness.datasets.remarks import join_notes
@@ -154,4 +154,4 @@ class Datasets:
 
     def _is_other_copy(self, name: str) -> bool:
         committed = self.committed(name)
-        return committed is not None and committed["sha256"] != self._known(name)["sha256"]
+        return committed is not None and committed != digest_of(self._known(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import tempfile
 from collections.abc import Iterable
 from functools import partial
@@ -127,7 +128,11 @@ def _download(manifest: DatasetManifest, folder: Path) -> None:
 
     download = manifest.download
     assert download is not None  # checked by fetch
-    make = getattr(torchvision.datasets, download.torchvision)
+    make = getattr(torchvision.datasets, download.torchvision, None)
+    if not callable(make) or "download" not in inspect.signature(make).parameters:
+        what = f"torchvision has nothing to download that is called {download.torchvision}"
+        fix = "mend download.torchvision, or remove it"
+        raise UserError(f"data set {manifest.name}", what, fix)
     with wrap_download_errors(manifest.name):
         for split in download.splits or (None,):
             key = "train" if isinstance(split, bool) else "split"
