@@ -54,17 +54,18 @@ class Duplicates:
 
 
 def inspect_arrays(
-    folder: Path, names: Names, classes: Sequence[str] = ()
+    folder: Path, names: Names, classes: Sequence[str] = (), crop: int | None = None
 ) -> tuple[dict[str, object], list[str]]:
     """Find duplicates and missing classes in the arrays of a set of pictures.
 
-    Pictures are compared as they are stored, so after a resize, and labelled rows of features
-    likewise. Items of comparisons without pictures are not compared.
+    Pictures are compared as networks are tested on them, so after a resize and a crop, and labelled
+    rows of features likewise. Items of comparisons without pictures are not compared.
 
     Args:
         folder: folder with ``<split>_x.npy`` and ``<split>_y.npy``.
         names: names of the pictures.
         classes: names of the classes; empty: labels are not looked at.
+        crop: side of the middle of each picture that networks get; ``None``: all of it.
 
     Returns:
         Fields of the manifest, and a sentence for each finding.
@@ -73,7 +74,11 @@ def inspect_arrays(
              if (path := folder / f"{part}_{key}.npy").is_file()} for key in "xy")  # fmt: skip
     labels = {part: array for part, array in y.items() if classes and array.ndim == 1}
     pictures = any(array.dtype == np.uint8 and array.ndim == 4 for array in x.values())
-    rows = {part: read_rows(folder / f"{part}_x.npy") for part in x if pictures or part in labels}
+    rows = {
+        part: _middles(read_rows(folder / f"{part}_x.npy"), array, crop)
+        for part, array in x.items()
+        if pictures or part in labels
+    }
     noun = "picture" if pictures else "example"
     duplicates = find_duplicates(rows, labels, names, noun)
     # a split without any example lacks no class in particular
@@ -90,6 +95,16 @@ def inspect_arrays(
         "missing_classes": missing,
     }  # fmt: skip
     return {"findings": found}, sentences
+
+
+def _middles(rows: Iterable[bytes], x: Array, crop: int | None) -> Iterable[bytes]:
+    """Return the middle of each picture, of its bytes; without a crop all of it."""
+    if crop is None or x.ndim != 4:
+        return rows
+    # the same middle as of ``runtime.crops``, which data sets must not import
+    top, left = ((side - crop) // 2 for side in x.shape[2:])
+    pictures = (np.frombuffer(row, x.dtype).reshape(x.shape[1:]) for row in rows)
+    return (one[:, top : top + crop, left : left + crop].tobytes() for one in pictures)
 
 
 def find_duplicates(

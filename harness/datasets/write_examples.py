@@ -51,11 +51,11 @@ def write_examples(source: Source, found: Found, out: Path) -> Facts:
     if not found.named:
         names = {}
     classes = found.classes if manifest.compare is None else ()
-    findings, sentences = inspect_arrays(out, names, classes)
+    crop = manifest.picture.crop if manifest.picture is not None else None
+    findings, sentences = inspect_arrays(out, names, classes, crop)
     for sentence in sentences:
         source.remarks.say(sentence)
     if manifest.compare is None:
-        crop = manifest.picture.crop if manifest.picture is not None else None
         if crop is not None and (len(shape) < 3 or min(shape[1:]) < crop):
             what = f"has inputs {list(shape)}, of which no square of {crop} pixels can be cut"
             raise UserError(str(source.folder), what, "give larger pictures, or a smaller crop")
