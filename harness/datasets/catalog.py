@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,7 +97,7 @@ class Datasets:
             if committed is None:
                 raise
             arrays = committed["sha256"]
-        return hashlib.sha256(json.dumps([reading, arrays]).encode()).hexdigest()
+        return stored.key_digest(reading, arrays)
 
     def check_here(self, name: str) -> None:
         """Check that a set can be loaded.
