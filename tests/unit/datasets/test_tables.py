@@ -358,3 +358,9 @@ def test_a_description_that_cannot_be_is_refused(tmp_path, changes, what):
     layout = {"tables": [LIST]} | changes
     with pytest.raises(UserError, match=what.replace("{", r"\{")):
         describe(tmp_path, layouts=[{"tables": layout}])
+
+
+def test_a_number_below_0_is_a_number(tmp_path):
+    files = {"list.txt": "a.png -1\nb.png 1\n", **pictures("a.png", "b.png")}
+    with pytest.raises(UserError, match="row 1: label -1 is outside 0 to 99,999"):
+        read(tmp_path, files)
