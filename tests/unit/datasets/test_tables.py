@@ -364,3 +364,10 @@ def test_a_number_below_0_is_a_number(tmp_path):
     files = {"list.txt": "a.png -1\nb.png 1\n", **pictures("a.png", "b.png")}
     with pytest.raises(UserError, match="row 1: label -1 is outside 0 to 99,999"):
         read(tmp_path, files)
+
+
+def test_of_many_classes_some_are_named(tmp_path):
+    files = {"list.txt": "a.png owl\n", **pictures("a.png")}
+    classes = [f"kind {number}" for number in range(1000)]
+    with pytest.raises(UserError, match="use one of kind 0, .*kind 49 and 950 more$"):
+        read(tmp_path, files, manifest={"classes": classes})
