@@ -369,5 +369,5 @@ def test_a_number_below_0_is_a_number(tmp_path):
 def test_of_many_classes_some_are_named(tmp_path):
     files = {"list.txt": "a.png owl\n", **pictures("a.png")}
     classes = [f"kind {number}" for number in range(1000)]
-    with pytest.raises(UserError, match="use one of kind 0, .*kind 49 and 950 more$"):
+    with pytest.raises(UserError, match=r"use one of kind 0, .*kind 49 and 950 more$"):
         read(tmp_path, files, manifest={"classes": classes})
