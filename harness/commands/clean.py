@@ -55,5 +55,6 @@ def plan_stages(workspace: Workspace) -> dict[str, Stage]:
 
 
 def measure_folder(folder: Path) -> int:
-    """Sum the sizes of all files below a folder, in bytes."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    """Sum the sizes of all files below a folder, in bytes; one of several names counts once."""
+    found = (path.stat() for path in folder.rglob("*") if path.is_file())
+    return sum({(one.st_dev, one.st_ino): one.st_size for one in found}.values())

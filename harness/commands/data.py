@@ -61,7 +61,7 @@ def fetch(workspace: Workspace, name: str, from_dir: Path | None, console: Conso
     Raises:
         UserError: no such data set, nothing to fetch, or unreadable sources.
     """
-    if "/" in name:
+    if "/" in name and not is_dataset_path(Path(name)):
         paths = weights.fetch(workspace.catalog, name, workspace.data, from_dir)
         place = paths[0] if len(paths) == 1 else paths[0].parent
         console.print(f"{name} is in {place}", soft_wrap=True, highlight=False)

@@ -21,7 +21,8 @@ class UserError(Exception):
         self.fix = fix
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}; {self.fix}"
+        # names of files may hold line ends, and a line of their own would pass for ours
+        return "\\n".join(f"{self.where}: {self.what}; {self.fix}".splitlines())
 
 
 class UserErrors(UserError):

@@ -9,6 +9,9 @@ from difflib import get_close_matches
 REASON_LENGTH = 500
 """Characters of a reason that are kept."""
 
+MOST_KNOWN = 50
+"""Known words that a hint lists."""
+
 _HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
@@ -98,4 +101,5 @@ def suggest(word: str, known: Iterable[str], otherwise: str = "known are") -> st
     known = list(known)
     if close := get_close_matches(word, known, n=1, cutoff=0.5):
         return f'did you mean "{close[0]}"?'
-    return f"{otherwise} {', '.join(known)}" if known else "remove it"
+    more = f" and {len(known) - MOST_KNOWN:,} more" if len(known) > MOST_KNOWN else ""
+    return f"{otherwise} {', '.join(known[:MOST_KNOWN])}{more}" if known else "remove it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -12,12 +13,14 @@ from harness.common.errors import UserError
 from harness.config.dataset_fields import Part
 from harness.config.dataset_layouts import LABELLED, TASKS_OF_LAYOUT, LayoutEntry
 from harness.config.field_types import (
+    MOST_SIDE,
     AnyValue,
     Count,
     Line,
     Name,
     NonEmpty,
     Set,
+    Side,
     Task,
 )
 from harness.config.file_model import Problem, Strict, field_error
@@ -27,9 +30,6 @@ from harness.config.validation import name_problems, read_all, read_model
 MANIFEST = "dataset.yaml"
 """File in the folder of a data set that has one; others are ``<name>.yaml``."""
 FOLDER = "benchmarks/data"
-
-MOST = 4096
-"""Largest side of a stored picture."""
 
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -48,18 +48,19 @@ Share: TypeAlias = Annotated[
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0}),
 ]
 """Share of the examples of each class, below 1; or their number."""
-Side: TypeAlias = Annotated[int, Field(ge=1, le=MOST)]
 
 
 def _size(found: object) -> tuple[int, int] | int:
     sides: list[Any] = list(found) if isinstance(found, list | tuple) else [found]
-    if len(sides) not in (1, 2) or not all(type(one) is int and 1 <= one <= MOST for one in sides):
-        what = f"expected pixels of 1 to {MOST}, found {quote(found)}"
+    if len(sides) not in (1, 2) or not all(
+        type(one) is int and 1 <= one <= MOST_SIDE for one in sides
+    ):
+        what = f"expected pixels of 1 to {MOST_SIDE}, found {quote(found)}"
         raise field_error(what, "write one side, or [width, height]")
     return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
-_SIDE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": MOST}
+_SIDE_SCHEMA = {"type": "integer", "minimum": 1, "maximum": MOST_SIDE}
 Size: TypeAlias = Annotated[
     tuple[int, int] | int,
     PlainValidator(_size),
@@ -189,7 +190,7 @@ class DatasetManifest(Strict):
         default=None, description="What a reader of its figures should know. Default: nothing."
     )
     task: Task = Field(description="Task that its labels are for.")
-    classes: Set[str] = Field(
+    classes: Set[Line] = Field(
         default=(),
         description="Names of the classes in the order of their labels (in ranking: of the "
         "attributes). `label_maps` and `compare` name their own. Default: those of the source, "
@@ -231,7 +232,10 @@ class DatasetManifest(Strict):
         """Return the folder with the source, if the manifest names one."""
         if self.folder is None or self._document is None:
             return None
-        return (self._document.path.parent / Path(self.folder).expanduser()).resolve()
+        folder = Path(self.folder)
+        with contextlib.suppress(RuntimeError):  # the home of a user that is not there
+            folder = folder.expanduser()
+        return (self._document.path.parent / folder).resolve()
 
     def read_command(self) -> str:
         """Return the command that reads the set into the data folder.
@@ -282,9 +286,12 @@ def load_dataset(path: Path) -> DatasetManifest:
     """Read a data set's manifest, named by its path or by its folder's.
 
     Raises:
+        UserError: it is a link: errors would quote what it leads to.
         UserErrors: everything wrong with it.
     """
     file = path / MANIFEST if path.is_dir() else path
+    if file.is_symlink():
+        raise UserError(str(file), f"is a link to {file.readlink()}", "put the file itself there")
     return read_model(DatasetManifest, file, "dataset", _name_problems)
 
 

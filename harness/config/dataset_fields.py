@@ -20,6 +20,9 @@ from harness.config.strict_yaml import quote
 Part: TypeAlias = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
+MOST_FIELDS = 3
+"""Most fields of one name: a long name could be split among more of them in millions of ways."""
+
 _FIELD = re.compile(r"\{([A-Za-z_]*)\}")
 PICTURE_FIELD = re.compile(r"\{([A-Za-z][A-Za-z_0-9]*)(?::0([1-9]))?\}")
 """Field of a picture's place: its name, and the digits of a number."""
@@ -38,6 +41,15 @@ def template_fields(template: str) -> list[str]:
 
 
 def _template(text: str) -> str:
+    _path_below(text)
+    for name in text.split("/"):
+        if "}{" in name or len(template_fields(name)) > MOST_FIELDS:
+            what = f"expected at most {MOST_FIELDS} fields in a name, apart, found {quote(name)}"
+            raise field_error(what, "write one {} for what does not matter")
+    return text
+
+
+def _path_below(text: str) -> str:
     rest = _FIELD.sub("", text)
     if text.startswith("/") or ".." in text.split("/") or re.search(r"[{}\\]", rest):
         what = f"expected a path below the source with fields in braces, found {quote(text)}"
@@ -55,15 +67,28 @@ def picture_fields(template: str) -> list[str]:
 
 
 def _templates(found: object) -> tuple[str, ...]:
-    texts = _texts(found)
-    if not texts:
-        raise field_error("expected a path below the source, found []", "add one")
-    return tuple(_template(text) for text in texts)
+    return tuple(_template(text) for text in _some_texts(found))
 
 
 def _picture_paths(found: object) -> tuple[str, ...]:
+    texts = _some_texts(found)
+    for text in texts:
+        _path_below(PICTURE_FIELD.sub(r"{\1}", text))
+    return texts
+
+
+def _group(text: str) -> str:
+    if re.search(r"[{}]", _FIELD.sub("", text)) or not any(template_fields(text)):
+        raise field_error(
+            f"expected fields in braces, found {quote(text)}", "write {class}/{track}"
+        )
+    return text
+
+
+def _some_texts(found: object) -> tuple[str, ...]:
     texts = _texts(found)
-    _templates([PICTURE_FIELD.sub(r"{\1}", text) for text in texts])
+    if not texts:
+        raise field_error("expected a path below the source, found []", "add one")
     return texts
 
 
@@ -101,6 +126,8 @@ MOST_MAP_CLASSES = 254
 
 _TEXT_OR_NUMBER = {"type": ["string", "integer"]}
 Template: TypeAlias = Annotated[str, AfterValidator(_template)]
+Group: TypeAlias = Annotated[str, AfterValidator(_group)]
+"""Text with fields, which become the name of a group."""
 Texts: TypeAlias = Annotated[
     tuple[str, ...],
     PlainValidator(_texts),

@@ -14,6 +14,7 @@ from harness.config.dataset_fields import (
     SIZE,
     Byte,
     Column,
+    Group,
     Layout,
     Part,
     PicturePaths,
@@ -24,7 +25,7 @@ from harness.config.dataset_fields import (
     picture_fields,
     template_fields,
 )
-from harness.config.field_types import NonEmpty, Task
+from harness.config.field_types import Line, NonEmpty, Task
 from harness.config.file_model import Problem, Strict
 
 
@@ -36,12 +37,21 @@ class ClassFolders(Layout):
         description="Templates of the pictures. `{name}` without an ending after it takes those of "
         "PNG, JPEG, PPM, BMP, GIF, WEBP and TIFF. Default: `[{split}/{class}/{name}]`.",
     )
-    group: str | None = Field(
+    group: Group | None = Field(
         default=None,
         description="Group of a picture, from fields of its template, for example "
         "`{class}/{track}`: pictures of a group (a person, a sign) are in one split. Default: "
         "each for itself.",
     )
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that each template has the fields that groups are made from."""
+        for file in self.files:
+            for name in template_fields(self.group or ""):
+                if name not in template_fields(file):
+                    yield Problem(
+                        ("group",), f"{file} has no {{{name}}}", "add it, or change group"
+                    )
 
 
 class Table(Strict):
@@ -112,7 +122,7 @@ class Tables(Layout):
         le=1,
         description="First label, where labels are numbers: 0 or 1. Default: 0.",
     )
-    group: str | None = Field(
+    group: Group | None = Field(
         default=None,
         description="Group of a row, from its fields, for example `{label}/{track}`; rows of "
         "tables without them have none. Default: the column `group`.",
@@ -136,8 +146,6 @@ class Tables(Layout):
         if (self.pictures is None) != ("pixels" in known):
             what = "of rows of pixels is null" if self.pictures else "null needs a column pixels"
             yield Problem(("pictures",), what, "change it, or columns")
-        if self.group is not None and not template_fields(self.group):
-            yield Problem(("group",), "has no field", "write for example {label}/{track}")
         made = [("pictures", name) for one in self.pictures or () for name in picture_fields(one)]
         made += [("group", name) for name in template_fields(self.group or "")]
         for key, name in made:
@@ -153,7 +161,7 @@ class LabelMaps(Layout):
         description="Template of the pictures, with `{name}` and, if there are some, `{split}`."
     )
     maps: Template = Field(description="Template of the class maps, with the same `{name}`.")
-    values: dict[Byte, str] = Field(
+    values: dict[Byte, Line] = Field(
         description="Value in a map → class; several values may be of one class. Classes are "
         "numbered in this order."
     )

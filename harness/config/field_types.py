@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Annotated, Literal, TypeAlias, TypeVar, get_args
 
@@ -56,6 +57,9 @@ def _question(text: str) -> str:
 
 
 def _unique(items: tuple[T, ...]) -> tuple[T, ...]:
+    with contextlib.suppress(TypeError):  # not all can be hashed
+        if len(set(items)) == len(items):
+            return items
     twice = [item for i, item in enumerate(items) if item in items[:i]]
     if twice:
         raise field_error(f"duplicate entry {quote(twice[0])}", "keep one")
@@ -124,6 +128,9 @@ Fraction: TypeAlias = Annotated[
     ),
 ]
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+MOST_SIDE = 4096
+"""Largest side of a picture, in pixels."""
+Side: TypeAlias = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 
 
 class Limits(Strict):

@@ -11,11 +11,11 @@ from pydantic import Field
 from harness.config.budget import BudgetEntry
 from harness.config.field_types import (
     AnyValue,
-    Count,
     Inputs,
     List,
     NonEmptySet,
     Set,
+    Side,
     Task,
     ThreatModel,
     Value,
@@ -234,24 +234,24 @@ class Requirement(Strict):
     adversary: Literal[True] | None = Field(
         default=None, description="`true`: the entry names an `adversary`. For defences."
     )
-    channels: Set[Count] = Field(
+    channels: Set[Annotated[int, Field(ge=1, le=99)]] = Field(
         default=(), description="The pictures have one of these numbers of channels. For victims."
     )
-    side: Set[Count] = Field(
+    side: Set[Side] = Field(
         default=(),
         description="Height and width of the pictures are each one of these, in pixels. "
         "`gauntlet check` makes pictures of the smallest that fits all requirements, and tries "
         "the largest once. For victims.",
     )
-    side_min: Count | None = Field(
+    side_min: Side | None = Field(
         default=None,
         description="Height and width of the pictures are at least this, in pixels. For victims.",
     )
-    side_multiple: Count | None = Field(
+    side_multiple: Side | None = Field(
         default=None,
         description="Height and width of the pictures are divisible by this. For victims.",
     )
-    classes: Set[Count] = Field(
+    classes: Set[Annotated[int, Field(ge=1, le=99_999)]] = Field(
         default=(),
         description="The data have one of these numbers of classes (in ranking, of outputs): for a "
         "network whose last layer is fixed. For victims.",

@@ -95,14 +95,15 @@ class SettingChecks:
         """Yield the results of every setting."""
         played: set[str] = set()
         for threat, task in list_settings(self.module):
-            if task in played and self._is_slow(task):
-                what = "pictures of this size are tried under one threat model alone"
-                yield CheckResult(f"runs {threat}/{task}", True, what, tried=False)
-                continue
+            again = task in played
             played.add(task)
             for variant in (None, *self.module.manifest.variants):
-                if task not in self._mistaken:
-                    yield from self._check(Setting(threat, task, variant))
+                setting = Setting(threat, task, variant)
+                if again and self._is_slow(task, variant):
+                    what = "pictures of this size are tried under one threat model alone"
+                    yield CheckResult(f"runs {setting.name}", True, what, tried=False)
+                elif task not in self._mistaken:
+                    yield from self._check(setting)
             if task not in self._mistaken:
                 yield from check_budget_edges(self.runner, threat, task)
         for task in self.module.manifest.tasks:
@@ -115,9 +116,9 @@ class SettingChecks:
             said = "at least one variant was tested" if self._played else skipped
             yield CheckResult("plays", self._played > 0, said)
 
-    def _is_slow(self, task: str) -> bool:
-        """Return whether a victim takes large pictures alone, so that it plays but once."""
-        return is_large(smoke_form(self.module, task, smoke_variant(self.module)))
+    def _is_slow(self, task: str, variant: str | None) -> bool:
+        """Return whether a variant takes large pictures alone, so that it plays but once."""
+        return is_large(smoke_form(self.module, task, variant))
 
     def _check(self, setting: Setting) -> Iterator[CheckResult]:
         runner, (threat, task, variant) = self.runner, setting

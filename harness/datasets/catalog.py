@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from harness.datasets import stored
 from harness.datasets.base import DataMissing, Dataset, missing_data_error
 from harness.datasets.bundled import BUNDLED, code_digest, find
 from harness.datasets.described import describe
-from harness.datasets.digests import read_digest
+from harness.datasets.digests import digest_of, read_digest
 from harness.datasets.findings import shared_sentence
 from harness.datasets.read import reading_digest
 from harness.datasets.remarks import join_notes
@@ -96,7 +94,7 @@ class Datasets:
             if committed is None:
                 raise
             arrays = committed["sha256"]
-        return hashlib.sha256(json.dumps([reading, arrays]).encode()).hexdigest()
+        return stored.key_digest(reading, arrays)
 
     def check_here(self, name: str) -> None:
         """Check that a set can be loaded.
@@ -156,4 +154,4 @@ class Datasets:
 
     def _is_other_copy(self, name: str) -> bool:
         committed = self.committed(name)
-        return committed is not None and committed["sha256"] != self._known(name)["sha256"]
+        return committed is not None and committed != digest_of(self._known(name))

@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.common.errors import UserError
+from harness.config.dataset_digest import digest_mistakes
 from harness.datasets import stored
 from harness.datasets.findings import shared_sentence
 
 FOLDER = "digests"
 """Folder beside the manifests of data sets, with a file for each set."""
-REQUIRED = ("reading", "sha256", "counts", "spec")
-"""Fields that decide keys and plans; also ``note`` and ``shared``, for pages."""
+
+
+def digest_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the digest of a stored set, of its ``manifest.json``."""
+    kept = {field: found[field] for field in ("reading", "sha256", "counts", "spec")}
+    return kept | {"note": found.get("note", ""), "shared": shared_sentence(found)}
 
 
 def write_digest(name: str, root: Path, folder: Path) -> Path:
@@ -28,9 +33,7 @@ def write_digest(name: str, root: Path, folder: Path) -> Path:
     Raises:
         DataMissing: the set is not stored.
     """
-    found = stored.read_facts(name, root)
-    kept = {field: found[field] for field in REQUIRED}
-    kept |= {"note": found.get("note", ""), "shared": shared_sentence(found)}
+    kept = digest_of(stored.read_facts(name, root))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     path.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -53,9 +56,8 @@ def read_digest(name: str, folder: Path | None) -> Mapping[str, Any] | None:
     fix = f"write it again: gauntlet data digests {name}"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(str(path), f"is damaged ({error})", fix) from error
-    lacking = [field for field in REQUIRED if not isinstance(found, dict) or field not in found]
-    if lacking:
-        raise UserError(str(path), f"has no {', '.join(lacking)}", fix)
+    if mistakes := digest_mistakes(found):
+        raise UserError(str(path), "; ".join(mistakes), fix)
     return {"note": "", "shared": "", **found}

@@ -34,10 +34,12 @@ class Duplicates:
         count: pictures of ``part`` that are in ``other``; within a split, all but the first.
         relabelled: how many of them have another label there, where pictures have labels.
         named: names of the first 20, each with the name of its first copy in ``other``.
+        noun: what they are called.
     """
 
     part: str
     other: str
+    noun: str = "picture"
     count: int = 0
     relabelled: int = 0
     named: list[tuple[str, str]] = field(default_factory=list)
@@ -45,12 +47,13 @@ class Duplicates:
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Duplicates:
         """Return duplicates from their entry in a stored manifest."""
-        count, relabelled = entry["count"], entry["relabelled"]
-        return cls(entry["part"], entry["also_in"], count, relabelled, list(entry["named"]))
+        noun = entry.get("noun", "picture")
+        count, relabelled, named = entry["count"], entry["relabelled"], list(entry["named"])
+        return cls(entry["part"], entry["also_in"], noun, count, relabelled, named)
 
     def sentence(self) -> str:
         """Say how many there are, and name the first."""
-        verb = "picture is" if self.count == 1 else "pictures are"
+        verb = _number(self.count, self.noun)
         place = f"elsewhere in {self.part}" if self.part == self.other else f"in {self.other}"
         first, copy = self.named[0]
         labels = f", {self.relabelled:,} with another label" if self.relabelled else ""
@@ -58,18 +61,23 @@ class Duplicates:
 
 
 def inspect_arrays(
-    folder: Path, names: Names, remarks: Remarks, classes: Sequence[str] = ()
+    folder: Path,
+    names: Names,
+    remarks: Remarks,
+    classes: Sequence[str] = (),
+    crop: int | None = None,
 ) -> dict[str, object]:
     """Find duplicates and missing classes in the arrays of a set of pictures.
 
-    Pictures are compared as they are stored, so after a resize. In sets of features or of items
-    known by number, nothing is compared.
+    Pictures are compared as networks are tested on them, so after a resize and a crop, and labelled
+    rows of features likewise. Items of comparisons without pictures are not compared.
 
     Args:
         folder: folder with ``<split>_x.npy`` and ``<split>_y.npy``.
         names: names of the pictures.
         remarks: gets a sentence for each finding.
         classes: names of the classes; empty: labels are not looked at.
+        crop: side of the middle of each picture that networks get; ``None``: all of it.
 
     Returns:
         Fields of the stored manifest.
@@ -79,12 +87,14 @@ def inspect_arrays(
     labels: dict[str, Array] = {
         part: array for part, array in y.items() if classes and array.ndim == 1
     }
-    pictures: dict[str, Iterable[Array | bytes]] = {
-        part: read_rows(folder / f"{part}_x.npy")
+    pictures = any(array.dtype == np.uint8 and array.ndim == 4 for array in x.values())
+    rows: dict[str, Iterable[Array | bytes]] = {
+        part: _middles(read_rows(folder / f"{part}_x.npy"), array, crop)
         for part, array in x.items()
-        if array.dtype == np.uint8 and array.ndim == 4
+        if pictures or part in labels
     }
-    duplicates = find_duplicates(pictures, labels, names)
+    noun = "picture" if pictures else "example"
+    duplicates = find_duplicates(rows, labels, names, noun)
     # a split without any example lacks no class in particular
     full = {part: array for part, array in y.items() if len(array)}
     missing = {part: list(_missing(full[part], classes)) for part in full} if classes else {}
@@ -95,7 +105,7 @@ def inspect_arrays(
     found = {
         "duplicates": [
             {"part": one.part, "also_in": one.other, "count": one.count,
-             "relabelled": one.relabelled, "named": one.named}
+             "relabelled": one.relabelled, "named": one.named, "noun": one.noun}
             for one in duplicates
         ],
         "missing_classes": missing,
@@ -103,15 +113,29 @@ def inspect_arrays(
     return {"findings": found}
 
 
+def _middles(rows: Iterable[bytes], x: Array, crop: int | None) -> Iterable[bytes]:
+    """Return the middle of each picture, of its bytes; without a crop all of it."""
+    if crop is None or x.ndim != 4:
+        return rows
+    # the same middle as of ``runtime.crops``, which data sets must not import
+    top, left = ((side - crop) // 2 for side in x.shape[2:])
+    pictures = (np.frombuffer(row, x.dtype).reshape(x.shape[1:]) for row in rows)
+    return (one[:, top : top + crop, left : left + crop].tobytes() for one in pictures)
+
+
 def find_duplicates(
-    x: Mapping[str, Iterable[Array | bytes]], labels: Mapping[str, Array], names: Names
+    x: Mapping[str, Iterable[Array | bytes]],
+    labels: Mapping[str, Array],
+    names: Names,
+    noun: str = "picture",
 ) -> list[Duplicates]:
-    """Find equal pictures within splits and across them.
+    """Find equal examples within splits and across them.
 
     Args:
-        x: split → pictures, as arrays or their bytes, in the order train, validation, test.
+        x: split → inputs, as arrays or their bytes, in the order train, validation, test.
         labels: split → labels ``[N]``; may be empty.
-        names: names of the pictures; others are named by their row.
+        names: names of the examples; others are named by their row.
+        noun: what they are called.
 
     Returns:
         One entry for each split, or two of them, that has duplicates.
@@ -127,7 +151,7 @@ def find_duplicates(
             digest = hashlib.blake2b(bytes(picture), digest_size=16).digest()
             known = owners.setdefault(digest, {})
             for other, first in known.items():
-                entry = found.setdefault((part, other), Duplicates(part, other))
+                entry = found.setdefault((part, other), Duplicates(part, other, noun))
                 entry.count += 1
                 if part in labels and other in labels:
                     entry.relabelled += int(labels[part][row] != labels[other][first])
@@ -148,16 +172,20 @@ def shared_sentence(facts: Mapping[str, Any]) -> str:
     '3 test pictures are also in train'
     """
     sentences = [
-        f"{one['count']:,} {one['part']} {'picture is' if one['count'] == 1 else 'pictures are'}"
+        f"{one['count']:,} {one['part']} {_number(one['count'], one.get('noun', 'picture'))}"
         f" also in {one['also_in']}"
         for one in facts.get("findings", {}).get("duplicates", ())
         if one["part"] != one["also_in"]
     ]
     sentences += [
-        f"{count:,} {'group is' if count == 1 else 'groups are'} in train and in {part}"
+        f"{count:,} {_number(count, 'group')} in train and in {part}"
         for part, count in facts.get("shared_groups", {}).items()
     ]
     return "; ".join(sentences)
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{noun} is" if count == 1 else f"{noun}s are"
 
 
 def _missing(y: Array, classes: Sequence[str]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import tempfile
 from collections.abc import Iterable
 from functools import partial
@@ -130,13 +131,18 @@ def _download(manifest: DatasetManifest, folder: Path) -> None:
 
     download = manifest.download
     assert download is not None  # checked by fetch
-    make = getattr(torchvision.datasets, download.torchvision)
+    make = getattr(torchvision.datasets, download.torchvision, None)
+    if not callable(make) or "download" not in inspect.signature(make).parameters:
+        what = f"torchvision has nothing to download that is called {download.torchvision}"
+        fix = "mend download.torchvision, or remove it"
+        raise UserError(f"data set {manifest.name}", what, fix)
     try:
         for split in download.splits or (None,):
             key = "train" if isinstance(split, bool) else "split"
             make(folder, download=True, **({} if split is None else {key: split}))
-    # RuntimeError: the MD5 is wrong, or no mirror answered. URLError is an OSError.
-    except (RuntimeError, OSError) as error:
+    # RuntimeError: the MD5 is wrong, or no mirror answered. URLError is an OSError. ValueError: the
+    # set has no such split.
+    except (RuntimeError, OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         fix = f"try again, or read a copy with `gauntlet data fetch {manifest.name} --from DIR`"
         what = f"the download failed ({reason})"

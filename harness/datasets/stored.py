@@ -119,6 +119,23 @@ def _digest(facts: StoredFacts) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def key_digest(reading: str, arrays: str) -> str:
+    """Return the digest of a set for stage keys, from those of its description and its arrays."""
+    return hashlib.sha256(json.dumps([reading, arrays]).encode()).hexdigest()
+
+
+def check_unreplaced(name: str, root: Path, digest: str) -> None:
+    """Check that a set is the one that a key was made of.
+
+    Raises:
+        UserError: it was fetched again since.
+    """
+    facts = read_facts(name, root)
+    if key_digest(facts["reading"], facts["sha256"]) != digest:
+        what = "was replaced after the plan was made"
+        raise UserError(f"data set {name}", what, "start the command again")
+
+
 def read_facts(name: str, root: Path) -> dict[str, Any]:
     """Return the ``manifest.json`` of a stored set.
 

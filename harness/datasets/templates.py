@@ -92,10 +92,12 @@ def _pattern(template: str, layout: Layout, endings: Collection[str]) -> str:
         kind = "|".join(map(re.escape, words)) if name == "split" else "[^/]+"
         return f"(?P<{name}>{kind})" if name else "[^/]+"
 
-    # literals and names take turns
-    pieces = [
-        field(text) if place % 2 else re.escape(text)
-        for place, text in enumerate(_FIELD.split(template))
-    ]
+    def piece(name: str) -> str:
+        parts = enumerate(_FIELD.split(name))
+        return "".join(field(text) if place % 2 else re.escape(text) for place, text in parts)
+
     ending = f"(?:{'|'.join(map(re.escape, endings))})" if template.endswith("}") else ""
-    return "".join(pieces) + ending
+    names = [piece(name) for name in template.split("/")]
+    names[-1] += ending
+    # each name by itself: one that fits in many ways is not tried again for the sake of the next
+    return "/".join(rf"(?>{name}(?=/|\Z))" for name in names)

@@ -53,9 +53,9 @@ def write_examples(source: Source, found: Found, out: Path) -> StoredFacts:
         if found.named
     }
     classes = found.classes if manifest.compare is None else ()
-    findings = inspect_arrays(out, names, source.remarks, classes)
+    crop = manifest.picture.crop if manifest.picture is not None else None
+    findings = inspect_arrays(out, names, source.remarks, classes, crop)
     if manifest.compare is None:
-        crop = manifest.picture.crop if manifest.picture is not None else None
         if crop is not None and (len(shape) < 3 or min(shape[1:]) < crop):
             what = f"has inputs {list(shape)}, of which no square of {crop} pixels can be cut"
             raise UserError(str(source.folder), what, "give larger pictures, or a smaller crop")

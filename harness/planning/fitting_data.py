@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.config.field_types import MOST_SIDE
 from harness.config.manifest import Manifest
 from harness.config.manifest_parts import Requirement, matches
 from harness.datasets import BUNDLED, find
@@ -66,7 +67,7 @@ def list_sides(needed: Sequence[Requirement], least: int) -> list[int]:
         step = math.lcm(*(one.side_multiple or 1 for one in needed))
         least = max(least, *(one.side_min or 1 for one in needed), 1)
         named = {math.ceil(least / step) * step}
-    return sorted(side for side in named if fits(needed, (side,)))
+    return sorted(side for side in named if side <= MOST_SIDE and fits(needed, (side,)))
 
 
 def fits(needed: Iterable[Requirement], sides: Iterable[int]) -> bool:

@@ -27,6 +27,7 @@ from harness.common.status import By, Status
 from harness.config.budget import count_edits
 from harness.datasets.fraction import train_rows
 from harness.datasets.hashing import hash_order
+from harness.datasets.stored import check_unreplaced
 from harness.judge import budget as budgets
 from harness.judge.common import common
 from harness.judge.edits import check_edits, find_rows
@@ -82,6 +83,16 @@ def data(recipe: DataRecipe, inputs: Inputs, out: Path, data_root: Path) -> None
             if (array := getattr(split, field)) is not None:
                 store_rows(out / field / f"{name}.npy", array, data_root, rows)
     write_json(out / "spec.json", splits.spec)
+
+
+def planned_data(recipe: DataRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
+    """Store a data set's splits, and check that they are of the set that the stage's key names.
+
+    The check comes last: another process may fetch the set at any time, by one rename.
+    """
+    data(recipe, inputs, out, data_root)
+    if datasets.find(recipe.name) is None:
+        check_unreplaced(recipe.name, data_root, recipe.digest)
 
 
 def slice_(recipe: SubsetRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
@@ -265,7 +276,7 @@ def weights(recipe: WeightsRecipe, inputs: Inputs, out: Path, data_root: Path) -
 
 
 HOST_STAGES: dict[str, Callable[[Any, Inputs, Path, Path], None]] = {
-    "data": data,
+    "data": planned_data,
     "slice": slice_,
     "goal": goal,
     "clean": clean,

@@ -23,7 +23,11 @@ Images = NDArray[np.uint8]
 BASES = ("digits", "digits-ranking", "digit-scenes")
 """Names of the sets that are given another form, one for each task."""
 
-NAME = re.compile(rf"({'|'.join(BASES)})-([1-9]\d*)x([1-9]\d*)x([1-9]\d*)-([1-9]\d*)")
+NAME = re.compile(
+    rf"({'|'.join(BASES)})-([1-9]\d?)x([1-9]\d{{,3}})x([1-9]\d{{,3}})-([1-9]\d{{,4}})"
+)
+"""Names of sets: up to 99 channels, sides of 9,999 pixels, 99,999 classes: a name asks for memory
+on the machine that plans, before any limit of a stage counts."""
 MOST_BYTES = 32 * 2**20
 """Bytes of a split's pictures. A split of larger pictures has fewer: at 3x224x224, 222."""
 PHOTOGRAPHIC = 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from harness.common.errors import UserError
@@ -86,7 +87,7 @@ def _numbered(
 
 
 def _is_number(text: str) -> bool:
-    return len(text) < 19 and text.isascii() and text.isdecimal()
+    return re.fullmatch("-?[0-9]{1,18}", text) is not None
 
 
 def _wrong(text: str, first: int, last: int) -> tuple[str, str]:

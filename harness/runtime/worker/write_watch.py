@@ -2,7 +2,11 @@
 
 Data sets are mapped copy-on-write: the kernel gives a process its own copy of each page that it
 writes to, and counts these copies. So a write to a set of many GB is found in milliseconds, where
-checksums would read all of it twice.
+checksums would read all of it twice. Where the system does not count them, checksums are what is
+left.
+
+It finds mistakes, not malice: code in the same process can map other memory in place of the set.
+What a module returns is judged against the harness's own copy of the data, in another process.
 """
 
 from __future__ import annotations
@@ -69,18 +73,19 @@ def copied(tensors: Sequence[Tensor]) -> list[int]:
 
 
 def memory_maps() -> Iterator[tuple[int, int, int]]:
-    """Yield first address, end and written KiB of each map of this process."""
+    """Yield first address, end and written KiB of each map whose written pages are counted."""
     try:
         lines = SMAPS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return
-    start = end = pages = 0
-    for line in lines:
+    start = end = 0
+    pages: list[int] = []
+    for line in [*lines, "0-0"]:
         name, _, rest = line.partition(" ")
         if name in COPIES:
-            pages += int(rest.split()[0])
+            pages.append(int(rest.split()[0]))
         elif not name.endswith(":"):  # a line of addresses begins a map
-            yield start, end, pages
+            if pages:  # else this system does not count them
+                yield start, end, sum(pages)
             start, end = (int(one, 16) for one in name.split("-"))
-            pages = 0
-    yield start, end, pages
+            pages = []

@@ -9,8 +9,10 @@ import pytest
 from rich.console import Console
 
 from harness.commands import check as command
+from harness.commands.clean import measure_folder
+from harness.commands.data import fetch
 from harness.commands.data_report import MOST, class_table
-from harness.common.errors import UserErrors
+from harness.common.errors import UserError, UserErrors
 from harness.config.dataset import FOLDER
 from harness.datasets import read
 from tests.support.errors import raises_error
@@ -154,3 +156,26 @@ def test_the_whole_checkout_has_no_placeholders(checkout):
     where = f"{checkout.root}/{FOLDER}/own.yaml:1:79: license"
     with raises_error("data-card-placeholder", where=where):
         check(checkout)
+
+
+def test_a_line_end_in_a_name_begins_no_line_of_its_own(checkout, tmp_path):
+    describe(checkout.root / "benchmarks" / "data", picture=PICTURE)
+    odd = {"train/cat/x\nown: every check passed.png": b"text"}
+    source = write_folder(tmp_path / "source", class_folders({"train": 2, "test": 1}) | odd)
+    with pytest.raises(UserError) as caught:
+        check(checkout, "own", source)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_of_two_names_are_counted_once(tmp_path):
+    (tmp_path / "one").write_bytes(b"x" * 100)
+    (tmp_path / "two").hardlink_to(tmp_path / "one")
+    assert measure_folder(tmp_path) == 100
+
+
+def test_a_set_is_fetched_by_the_path_of_its_file(checkout, tmp_path):
+    own = tmp_path / "elsewhere"
+    describe(own, picture=PICTURE)
+    source = write_folder(tmp_path / "source", class_folders({"train": 2, "test": 1}))
+    fetch(checkout.workspace(), str(own / "own.yaml"), source, Console(quiet=True))
+    assert (checkout.workspace().data / "own" / "manifest.json").is_file()

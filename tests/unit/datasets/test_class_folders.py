@@ -1,11 +1,13 @@
 """Class folders of one's own: what is read, what is cut, and what is refused."""
 
 import json
+import time
 
 import numpy as np
 import pytest
 
 from harness import datasets
+from harness.common.errors import UserError
 from harness.datasets import Datasets, read
 from harness.datasets.read import reading_digest
 from tests.support.errors import raises_error
@@ -177,3 +179,34 @@ def test_links_that_no_template_reaches_are_left_alone(tmp_path):
     (source / "train" / "owl").symlink_to("cat")
     with raises_error("own-linked-class", where="<tmp>/source/train/owl"):
         read_own(tmp_path, {}, **GREY)
+
+
+@pytest.mark.parametrize(
+    ("layout", "what"),
+    [
+        ({"group": "{track}"}, "has no {track}"),
+        ({"group": "{name.__class__}"}, "expected fields in braces"),
+        ({"files": ["{class}/{a}{b}.png"]}, "expected at most 3 fields in a name, apart"),
+        ({"files": ["{class}/{a}_{b}_{c}_{}.png"]}, "expected at most 3 fields in a name, apart"),
+    ],
+)
+def test_a_template_that_cannot_be_is_refused(tmp_path, layout, what):
+    with pytest.raises(UserError, match=what.replace("{", r"\{")):
+        describe(tmp_path, layouts=[{"class_folders": layout}])
+
+
+def test_a_long_name_that_fits_in_many_ways_takes_no_time(tmp_path):
+    files = ["{split}/{class}_{}_{}/{a}_{b}_{}.png", "{split}/{class}/{name}"]
+    odd = {f"train/{'_' * 200}/{'_' * 200}.txt": b""}
+    source = class_folders({"train": 2, "test": 1}) | odd
+    begun = time.perf_counter()
+    read_own(tmp_path, source, layouts=[{"class_folders": {"files": files}}], **GREY)
+    assert time.perf_counter() - begun < 5
+
+
+def test_a_split_may_begin_as_another(tmp_path):
+    layout = {"parts": {"train": ["t", "training"], "test": ["te", "t2"]}}
+    source = {name.replace("train/", "training/").replace("test/", "t2/"): blob
+              for name, blob in class_folders({"train": 2, "test": 1}).items()}  # fmt: skip
+    splits = read_own(tmp_path, source, layouts=[{"class_folders": layout}], **GREY)
+    assert [len(split.y) for split in parts(splits).values()] == [4, 0, 2]

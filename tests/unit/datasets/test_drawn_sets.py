@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from harness import datasets
+from harness.common.errors import UserError
 from harness.config.dataset import Compare
+from harness.datasets import read
 from tests.support.archives import write_zip
 from tests.support.errors import raises_error
+from tests.support.own_data import describe
 from tests.support.sources import (
     Files,
     color,
@@ -243,6 +246,19 @@ def test_signs_are_downloaded_by_torchvision(sign_root, tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets, "GTSRB", offline)
     with raises_error("signs-download-failed", where="data set gtsrb-speed"):
         fetch("gtsrb-speed", tmp_path, None)
+
+
+@pytest.mark.parametrize("name", ["utils", "ImageFolder", "NoSuchSet", "__doc__"])
+def test_what_torchvision_cannot_download_is_refused(tmp_path, name):
+    own = describe(tmp_path, download={"torchvision": name})
+    with pytest.raises(UserError, match=f"nothing to download that is called {name}"):
+        read.fetch(own, tmp_path / "root", None)
+
+
+def test_a_split_that_torchvision_does_not_know_is_said(tmp_path):
+    own = describe(tmp_path, download={"torchvision": "GTSRB", "splits": ["nope"]})
+    with pytest.raises(UserError, match=r"the download failed .*nope"):
+        read.fetch(own, tmp_path / "root", None)
 
 
 def test_table_with_commas_and_a_byte_order_mark(sign_root, tmp_path):

@@ -7,12 +7,15 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from harness.commands import data as command
-from harness.datasets.findings import find_duplicates, inspect_arrays
+from harness.datasets import read
+from harness.datasets.findings import find_duplicates, inspect_arrays, shared_sentence
 from harness.datasets.remarks import Remarks
 from harness.workspace import Workspace
+from tests.support.own_data import class_folders, describe
 from tests.support.small_images import idx_files, image_files
 from tests.support.sources import DATA, all_sets, fetch, manifest, write_folder
 
@@ -102,3 +105,33 @@ def test_remarks_on_pictures_reach_the_note(suffix, tmp_path):
     record, _ = fetched(files, tmp_path)
     assert "partly transparent pictures, laid on white: 1" in record["note"]
     assert ("stored with loss" in record["note"]) == (suffix == "jpg")
+
+
+def test_rows_of_features_in_two_splits_are_counted(tmp_path):
+    x, y = np.random.default_rng(0).random((6, 5)), np.arange(6) % 2
+    (tmp_path / "source").mkdir()
+    for name, array in {"x": x, "y": y, "tx": x[:4], "ty": y[:4]}.items():
+        np.save(tmp_path / "source" / f"{name}.npy", array)
+    files = {"train": {"x": "x.npy", "y": "y.npy"}, "test": {"x": "tx.npy", "y": "ty.npy"}}
+    layout = [{"arrays": {"order": "nf", "values": "unit", "files": files}}]
+    own = describe(tmp_path, layouts=layout)
+    read.fetch(own, tmp_path / "root", tmp_path / "source")
+    facts = manifest(tmp_path / "root", "own")
+    assert "4 test examples are also in train (test row 0 = train row 0 first)" in facts["note"]
+    assert shared_sentence(facts) == "4 test examples are also in train"
+
+
+def test_pictures_that_differ_outside_of_the_crop_alone_are_one(tmp_path):
+    """Otherwise a changed border would hide that the test set is the training set."""
+    files = class_folders({"train": 2})
+    for name, blob in list(files.items()):
+        with Image.open(io.BytesIO(blob)) as found:
+            found.putpixel((0, 7), 255 - found.getpixel((0, 7)))
+            out = io.BytesIO()
+            found.save(out, "PNG")
+        files[name.replace("train/", "test/")] = out.getvalue()
+    for crop, shared in ((6, "4 test pictures are also in train"), (None, "")):
+        where = tmp_path / str(crop)
+        own = describe(where, picture={"channels": 1, "crop": crop} if crop else {"channels": 1})
+        read.fetch(own, where / "root", write_folder(where / "source", files))
+        assert shared_sentence(manifest(where / "root", "own")) == shared

@@ -57,3 +57,8 @@ def test_other_names_are_unknown_and_forms_have_keys_of_their_own():
             Datasets(Path()).get(name)
     one, two = (Datasets(Path()).key_digest(f"digits-1x28x28-{k}") for k in (9, 10))
     assert one != two
+
+
+@pytest.mark.parametrize("form", ["3x100000x100000-10", "1x8x8-99999999999", "100x8x8-10"])
+def test_a_form_without_measure_is_none(form):
+    assert datasets.find(f"digits-{form}") is None

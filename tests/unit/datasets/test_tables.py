@@ -343,7 +343,8 @@ def test_all_mistakes_of_all_lists_at_once(tmp_path):
         ({"tables": [LIST | {"columns": {"path": 1}}]}, "no column has labels"),
         ({"pictures": "img/{name}"}, "no table has {name}"),
         ({"group": "{track}"}, "no table has {track}"),
-        ({"group": "track"}, "has no field"),
+        ({"group": "track"}, "expected fields in braces"),
+        ({"group": "{label:>999999999}"}, "expected fields in braces"),
         ({"pictures": None}, "null needs a column pixels"),
         ({"pictures": "../{path}"}, "expected a path below the source"),
         ({"tables": [LIST | {"split": "train", "columns": {"split": 1, "label": 2}}]},
@@ -357,3 +358,16 @@ def test_a_description_that_cannot_be_is_refused(tmp_path, changes, what):
     layout = {"tables": [LIST]} | changes
     with pytest.raises(UserError, match=what.replace("{", r"\{")):
         describe(tmp_path, layouts=[{"tables": layout}])
+
+
+def test_a_number_below_0_is_a_number(tmp_path):
+    files = {"list.txt": "a.png -1\nb.png 1\n", **pictures("a.png", "b.png")}
+    with pytest.raises(UserError, match="row 1: label -1 is outside 0 to 99,999"):
+        read(tmp_path, files)
+
+
+def test_of_many_classes_some_are_named(tmp_path):
+    files = {"list.txt": "a.png owl\n", **pictures("a.png")}
+    classes = [f"kind {number}" for number in range(1000)]
+    with pytest.raises(UserError, match=r"use one of kind 0, .*kind 49 and 950 more$"):
+        read(tmp_path, files, manifest={"classes": classes})

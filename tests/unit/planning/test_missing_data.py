@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from harness.commands.data import write_digests
+from harness.common.errors import UserError
 from harness.datasets import read
 from harness.datasets.digests import read_digest
 from tests.support.errors import raises_error
@@ -111,6 +112,36 @@ def test_a_damaged_digest_is_named(tmp_path):
     (tmp_path / "own.json").write_text("{")
     with raises_error("data-digest-damaged", where=tmp_path / "own.json"):
         read_digest("own", tmp_path)
-    (tmp_path / "own.json").write_text(json.dumps({"reading": ""}))
+    (tmp_path / "own.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="is damaged"):
+        read_digest("own", tmp_path)
+    (tmp_path / "own.json").write_text(json.dumps({"reading": "0" * 64}))
     with raises_error("data-digest-lacks-fields", where=tmp_path / "own.json"):
         read_digest("own", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sha256", "none"),
+        ("counts", {}),
+        ("counts", {"train": 1, "val": 0, "test": 10**30}),
+        ("spec", {}),
+        ("note", 3),
+    ],
+)
+def test_a_digest_of_another_form_is_refused(checkout, field, value):
+    path = checkout.workspace().digests / "own.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(UserError, match=f"own.json: {field}"):
+        checkout.workspace().datasets.get("own")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("shared", "nothing"), ("note", "all is well"), ("counts", None)]
+)
+def test_a_digest_that_says_other_things_of_the_same_arrays_is_named(checkout, field, value):
+    path = checkout.workspace().digests / "own.json"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps(found | {field: value or found["counts"] | {"test": 99}}))
+    assert "not the copy of the committed digest" in checkout.workspace().datasets.note("own")

@@ -7,13 +7,18 @@ import pytest
 
 from harness import datasets
 from harness.common import files
+from harness.common.errors import UserError
 from harness.common.files import load_array, save_array
+from harness.datasets import Datasets, read
 from harness.datasets.base import Split, Splits, image_spec
 from harness.datasets.hashing import hash_order
 from harness.planning.recipe import ApplyRecipe, DataRecipe, SubsetRecipe
 from harness.running import host_stages
+from harness.running.host_stages import HOST_STAGES
 from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
+from tests.support.own_data import class_folders, describe
+from tests.support.sources import write_folder
 
 SPLITS = ("train", "val", "test")
 SHAPE, STORED = (1, 4, 4), (1, 6, 7)
@@ -234,3 +239,16 @@ def test_a_sanitizers_choice_is_copied_unless_it_keeps_all(root, tmp_path, kept)
     assert np.array_equal(load_array(applied / "x.npy"), splits.train.x[:kept])
     assert np.array_equal(load_array(applied / "y.npy"), (splits.train.y[:kept] + 1) % 4)
     assert same_file(applied / "x.npy", out / "train" / "x.npy") == (kept == 40)
+
+
+def test_a_set_that_was_fetched_again_after_the_plan_is_not_stored_under_its_key(tmp_path):
+    root, own = tmp_path / "root", describe(tmp_path, picture={"channels": 1})
+    for count in (3, 2):  # the second time, the plan is of the first
+        source = write_folder(tmp_path / str(count), class_folders({"train": count, "test": 2}))
+        read.fetch(own, root, source)
+        recipe = DataRecipe("own", Datasets(root, [own]).key_digest("own"), 1.0)
+        if count == 3:
+            planned = recipe
+        HOST_STAGES["data"](recipe, {}, tmp_path / f"out{count}", root)
+    with pytest.raises(UserError, match="was replaced after the plan was made"):
+        HOST_STAGES["data"](planned, {}, tmp_path / "out", root)

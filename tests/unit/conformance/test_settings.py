@@ -1,0 +1,56 @@
+"""Which settings a module is checked in: large pictures in few, small ones in all."""
+
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from harness.common.keys import ROOT
+from harness.config.catalog import Module
+from harness.config.manifest import load_manifest
+from harness.conformance import checks
+from harness.conformance.checks import SettingChecks
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """Settings that are tried, in order; nothing runs."""
+    found = []
+    monkeypatch.setattr(SettingChecks, "_check", lambda self, one: found.append(one.name) or [])
+    for name in ("check_budget_edges", "check_largest", "check_weights"):
+        monkeypatch.setattr(checks, name, lambda *args: [])
+    return found
+
+
+def victim(folder, requires, **changes):
+    """The small network, with requirements on its pictures."""
+    raw = yaml.safe_load((ROOT / "victims" / "small-cnn" / "manifest.yaml").read_text())
+    folder = folder / "small-cnn"
+    folder.mkdir()
+    (folder / "victim.py").touch()
+    (folder / "manifest.yaml").write_text(yaml.safe_dump(raw | {"requires": requires} | changes))
+    return Module(folder, load_manifest(folder / "manifest.yaml"))
+
+
+def untried(module):
+    runner = SimpleNamespace(module=module)
+    return [one.name for one in SettingChecks(runner).run() if not one.tried]
+
+
+def test_a_network_for_large_pictures_plays_once(tmp_path, tried):
+    left = untried(victim(tmp_path, [{"side": [224]}]))
+    assert len(tried) == 1
+    assert "runs poisoning/classification" in left
+
+
+def test_one_large_variant_spares_the_others_nothing(tmp_path, tried):
+    """Otherwise a variant that is for show would keep the module from most of its checks."""
+    module = victim(
+        tmp_path,
+        [{"side": [224], "when": {"width": [99]}}],
+        variants={"huge": {"width": 99}},
+        smoke={"variant": "huge", "expect": {"clean_accuracy": {"min": 0.9}}},
+    )
+    left = untried(module)
+    assert {"evasion/classification", "poisoning/classification"} <= set(tried)
+    assert "runs poisoning/classification/huge" in left
