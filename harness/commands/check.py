@@ -12,12 +12,6 @@ from rich.console import Console
 
 from harness.commands.data import check_data, is_dataset_path
 from harness.commands.placeholders import unwritten
-from harness.commands.run import (
-    build_images,
-    choose_executor,
-    make_executor,
-    print_ignored_requirements,
-)
 from harness.common.errors import UserError, UserErrors
 from harness.common.keys import conformance_digest
 from harness.common.text import suggest
@@ -162,7 +156,13 @@ def check_module(workspace: Workspace, folder: Path, executor: str, console: Con
         UserError: it is no module folder, or a check failed.
         UserErrors: its requirements or its Dockerfile are wrong.
     """
-    from harness.commands.lint import check_lint  # both are slow to import
+    from harness.commands.lint import check_lint  # all are slow to import
+    from harness.commands.run import (
+        build_images,
+        choose_executor,
+        make_executor,
+        print_ignored_requirements,
+    )
     from harness.conformance.checks import run_checks
 
     if not (folder / "manifest.yaml").is_file():
