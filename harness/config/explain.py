@@ -38,6 +38,12 @@ RENAMED_KEYS = {
 }
 """Former key of a file → its present name, for the error message; old files are not read."""
 
+INNER_KEYS = {
+    "shots": "data: {student: {name: NAME, shots: 5}}",
+    "train_fraction": "data: {student: {name: NAME, train_fraction: 0.1}}",
+}
+"""Key of an entry that people write a level too high → where it belongs."""
+
 
 def explain_all(model: type[Strict], details: Iterable[ErrorDetails]) -> list[Problem]:
     """Return pydantic's findings as problems; a renamed key is not reported as missing, too."""
@@ -68,6 +74,8 @@ def _explain(model: type[Strict], detail: ErrorDetails) -> Problem:
         return Problem(loc, "missing", f"add {loc[-1]}")
     if kind == "extra_forbidden" and (new := _new_name(model, loc)):
         return Problem(loc, f"this key is now called {new}", "rename it")
+    if kind == "extra_forbidden" and loc[-1] in INNER_KEYS and len(loc) == 3:
+        return Problem(loc, "unknown key here", f"write {INNER_KEYS[str(loc[-1])]}")
     if kind == "extra_forbidden":
         return Problem(loc, "unknown key", nearest(str(loc[-1]), _known_keys(model, loc[:-1])))
     if kind == "literal_error":
@@ -75,6 +83,10 @@ def _explain(model: type[Strict], detail: ErrorDetails) -> Problem:
         what = f"expected one of {', '.join(known)}, {found}"
         hint = nearest(str(value), known)
         return Problem(loc, what, hint if hint.endswith("?") else "choose one of them")
+    if kind == "dict_type" and loc and loc[-1] == "data" and isinstance(value, str):
+        return Problem(
+            loc, f"expected a role and its data set, {found}", f"write {{student: {value}}}"
+        )
     if kind in TYPE_NAMES:
         return Problem(loc, f"expected {TYPE_NAMES[kind]}, {found}", _type_fix(kind, value))
     if kind in BOUNDS:

@@ -240,6 +240,12 @@ BAD = [
         ],
     ),
     ("random", "8", [f"24:3: {M}.random: expected keys and values, found 8; "]),
+    ("shots", "5", [f"24:3: {M}.shots: unknown key here; write data: {{student: {{name: NAME"]),
+    (
+        "data",
+        "digits",
+        [f'11:3: {M}.data: expected a role and its data set, found "digits"; write {{student: di'],
+    ),
     ("seed", "[0]", [f'24:3: {M}.seed: unknown key; did you mean "seeds"?']),
 ]
 
