@@ -30,6 +30,10 @@ class _AnyName(Templates):
         """Return a match without fields."""
         return Match(self.strip(name), {})
 
+    def reaches(self, folder: str) -> bool:
+        """Return ``True``: lists may name pictures in any folder."""
+        return True
+
 
 def find(layout: Tables, source: Source) -> Found | None:
     """Return the listed examples, in the order of the lists; ``None`` without a list."""

@@ -49,7 +49,8 @@ def find_lists(layout: Tables, source: Source) -> Lists | None:
         return False
 
     def reaches(folder: str) -> bool:
-        return any(one.reaches(folder) for one in every)
+        # lists may name pictures in any folder
+        return layout.pictures is not None or any(one.reaches(folder) for one in every)
 
     files = list(find_files(source.folder, wanted, LARGEST, source.mistakes, reaches))
     tables = []

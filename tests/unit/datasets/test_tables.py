@@ -11,7 +11,7 @@ from scipy.io import savemat
 from harness.common.errors import UserError
 from tests.support.errors import raises_error
 from tests.support.own_data import describe, picture, read_own
-from tests.support.sources import parts, write_tar
+from tests.support.sources import parts, write_folder, write_tar
 
 GREY = {"channels": 1}
 LIST = {"file": "list.txt", "columns": {"path": 1, "label": 2}}
@@ -371,3 +371,11 @@ def test_of_many_classes_some_are_named(tmp_path):
     classes = [f"kind {number}" for number in range(1000)]
     with pytest.raises(UserError, match=r"use one of kind 0, .*kind 49 and 950 more$"):
         read(tmp_path, files, manifest={"classes": classes})
+
+
+def test_a_linked_folder_of_pictures_is_refused_even_where_some_may_be_absent(tmp_path):
+    files = pictures("a.png") | {"list.txt": b"a.png cat\nb.png dog\n"}
+    elsewhere = write_folder(tmp_path / "elsewhere", {"b.png": picture(7)})
+    (write_folder(tmp_path / "source", files) / "more").symlink_to(elsewhere)
+    with raises_error("listed-linked-folder", where="<tmp>/source/more", to=elsewhere):
+        read(tmp_path, {}, pictures=["img/{path}", "more/{path}"], absent="leave_out")
