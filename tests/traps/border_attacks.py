@@ -97,8 +97,7 @@ ATTACKS: dict[str, BorderTrap] = {
     "shows-clean": BorderTrap(
         "returns other inputs than it has shown",
         attack("""import harness.runtime.worker.arrays as arrays
-        save = arrays.save_array
-        arrays.save_array = lambda path, array: save(path, (array - 1e-3).clamp(0, 1))"""),
+        arrays.np.ascontiguousarray = lambda array: (array - 1e-3).clip(0, 1)"""),
         VIOLATION, "the attack returned other inputs than it showed the network",
     ),
     "shows-nothing": BorderTrap(

@@ -59,8 +59,11 @@ PATCHES = {
 """What a guard replaces in its process → the statement; its attack must not notice."""
 
 OWN_PATCHES = {
-    "saving": ("arrays.save_array = lambda path, array: None", "no outputs/outputs.npy"),
-    "numpy": ("numpy.save = lambda *a, **k: None", "no outputs/outputs.npy"),
+    "saving": ("arrays.save_parts = lambda path, parts, *a: list(parts)", "no outputs/outputs.npy"),
+    "numpy": (
+        "numpy.lib.format.write_array_header_1_0 = lambda *a: None",
+        "the output cannot be used",
+    ),
     "exits": ("os._exit = lambda code: None", "contradicts its outcome"),
 }
 """The same where its own stage fails: what it replaces → the statement, words of the reason."""

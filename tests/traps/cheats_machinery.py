@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from harness.datasets import digits
+from harness.datasets.bundled import digits
 from harness.datasets.hashing import hash_order
 from tests.support.module_sources import UNDER_ATTACK
 from tests.traps.cheat import GAP, LEVEL, MINUS, RANKED, SIGN, Cheat, guard
@@ -27,7 +25,7 @@ def known(examples: int) -> str:
 
     Whoever publishes a defence can look at them: they lie in the data set, chosen by their ids.
     """
-    test = digits.load(Path()).test
+    test = digits.load().test
     levels = test.x[hash_order(test.ids, "slice")[:examples]].reshape(examples, -1)
     return f"""
 KNOWN = torch.frombuffer(bytearray.fromhex("{levels.tobytes().hex()}"), dtype=torch.uint8)

@@ -113,7 +113,7 @@ time.sleep(60)'''
 FORGED_ARRAYS = {
     "pickles": (
         "leaves a pickle in an array file, which runs code when it is read",
-        """(folder / "attacked").mkdir()
+        """(folder / "attacked").mkdir(exist_ok=True)
         class Bomb:
             def __reduce__(self):
                 return os.system, ("touch @CANARY@.pickled",)
@@ -123,14 +123,14 @@ FORGED_ARRAYS = {
     ),
     "zips": (
         "leaves an archive in place of an array",
-        """(folder / "attacked").mkdir()
+        """(folder / "attacked").mkdir(exist_ok=True)
         with open(folder / "attacked" / "x.npy", "wb") as file:
             np.savez_compressed(file, x=np.zeros(1 << 22))""",
         "the output cannot be used",
     ),
     "claims-terabytes": (
         "leaves an array whose header claims terabytes",
-        """(folder / "attacked").mkdir()
+        """(folder / "attacked").mkdir(exist_ok=True)
         header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 1, 8, 8)}
         with open(folder / "attacked" / "x.npy", "wb") as file:
             np.lib.format.write_array_header_1_0(file, header)""",

@@ -33,7 +33,7 @@ LEAVES_OUTCOME = """import json, os
             (folder / "outcome.json").write_text(json.dumps(outcome))
         os._exit(99)"""
 
-SHAPED = '(folder / "attacked").mkdir(); np.save(folder / "attacked" / "x.npy", {0})'
+SHAPED = '(folder / "attacked").mkdir(exist_ok=True); np.save(folder / "attacked" / "x.npy", {0})'
 
 STATEMENTS = {
     "fine": ("return x", "ok", None),
@@ -80,7 +80,7 @@ STATEMENTS = {
         "reported no outcome",
     ),
     "own-outcome": (LEAVES_OUTCOME, "module_error", "exit code 99 and reported no outcome"),
-    "forges": (FORGE.format("", 0), "contract_violation", "no attacked/x.npy"),
+    "forges": (FORGE.format("", 0), "contract_violation", "the output cannot be used"),
     "claims": (FORGE.format("", 11), "contract_violation", "contradicts its outcome"),
     "accuses": (
         FORGE.format(
@@ -113,7 +113,9 @@ STATEMENTS = {
     ),
     "garbles": (
         FORGE.format(
-            '(folder / "attacked").mkdir(); (folder / "attacked" / "x.npy").write_text("?")', 0
+            '(folder / "attacked").mkdir(exist_ok=True); '
+            '(folder / "attacked" / "x.npy").write_text("?")',
+            0,
         ),
         "contract_violation",
         "the output cannot be used",
