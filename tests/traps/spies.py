@@ -93,7 +93,8 @@ SPIES = {
                        os.path.dirname(__file__), os.path.dirname(os.path.dirname(__file__))):
             attempt(Path(folder, "trap.txt").write_text, "trap")
         for path in files("x.npy", "attack.py", "worker.py", "network.safetensors"):
-            attempt(open, path, "r+b")""",
+            if not str(path).startswith(str(ctx.state.parent)):  # what it returns is its own
+                attempt(open, path, "r+b")""",
     ),
     "breaks-out": spy(
         "gains rights, mounts, leaves its name spaces, takes keys, makes devices",

@@ -30,9 +30,8 @@ PLAIN_TRAPS = {
                                 "memory_gb": 1}})
         for name, (tries, body, status, words) in GREEDY.items()
     },
-    # in a container, what the link leads to cannot be written
     "replaces": Trap("puts a link in place of its output folder",
-                     PERTURB.format(STATEMENTS["replaces"][0]), "module_error",
+                     PERTURB.format(STATEMENTS["replaces"][0]), "contract_violation",
                      "contract_violation"),
 }  # fmt: skip
 """Every trap of the white-box matrix, but for the spies."""
