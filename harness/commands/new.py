@@ -11,6 +11,7 @@ from rich.console import Console
 
 from harness.common.errors import UserError
 from harness.config.catalog import FOLDERS
+from harness.config.field_types import NAME
 from harness.workspace import Workspace
 
 SCAFFOLD = Path(__file__).resolve().parents[1] / "scaffold"
@@ -37,7 +38,7 @@ def new(
     """
     if kind not in FOLDERS:
         raise UserError("new", f"no kind {kind!r}", f"use one of {', '.join(FOLDERS)}")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
+    if not re.fullmatch(NAME, name):
         fix = "use at most 41 of a-z, 0-9, _ and -, beginning with a letter or digit"
         raise UserError("new", f"{name!r} is not a valid module name", fix)
     folder = workspace.root / FOLDERS[kind] / name

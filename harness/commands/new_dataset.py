@@ -16,6 +16,7 @@ from harness.common.errors import UserError, UserErrors
 from harness.common.text import escape
 from harness.config.dataset import FOLDER, load_dataset
 from harness.config.dataset_layouts import LayoutEntry
+from harness.config.field_types import NAME
 from harness.datasets.files.archives import is_archive
 from harness.datasets.guesses import Guess, Survey, guess, survey
 from harness.workspace import Workspace
@@ -64,7 +65,7 @@ def _check_arguments(
     """Return the source, which is there, and the file to write, which is not."""
     if source is None:
         raise UserError("new dataset", "no folder", "name the one with the data: --from DIR")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,40}", name):
+    if not re.fullmatch(NAME, name):
         fix = "use at most 41 of a-z, 0-9, _ and -, beginning with a letter or digit"
         raise UserError("new dataset", f"{name!r} is not a valid name", fix)
     if not source.exists():

@@ -84,10 +84,10 @@ class Datasets:
         Raises:
             DataMissing: the set has to be fetched first, or was read by another description.
         """
-        manifest = self.get(name).manifest
-        if manifest is None:
+        if name not in self._manifests:
+            self.get(name)  # an unknown one is an error
             return code_digest(name)
-        reading, committed = reading_digest(manifest), self.committed(name)
+        reading, committed = reading_digest(self._manifests[name]), self.committed(name)
         try:
             arrays = self._read(name)["sha256"]
         except DataMissing:
@@ -102,8 +102,10 @@ class Datasets:
         Raises:
             DataMissing: it has to be fetched first, or was read by another description.
         """
-        if self.get(name).manifest is not None:
+        if name in self._manifests:
             self._read(name)
+        else:
+            self.get(name)  # an unknown one is an error
 
     def is_here(self, name: str) -> bool:
         """Return whether a set can be loaded."""

@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from harness.common.errors import UserError
 from harness.common.files import load_array
+from harness.common.keys import file_digest
 from harness.config.dataset_fields import PARTS
 from harness.datasets.base import Array, Split, Splits, missing_data_error
 
@@ -100,14 +101,8 @@ def read_rows(path: Path) -> Iterator[bytes]:
             yield file.read(size)
 
 
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _write_manifest(name: str, folder: Path, facts: StoredFacts) -> None:
-    arrays = {path.stem: file_sha256(path) for path in sorted(folder.glob("*.npy"))}
+    arrays = {path.stem: file_digest(path) for path in sorted(folder.glob("*.npy"))}
     manifest = {"name": name, "version": VERSION, **facts, "arrays": arrays}
     manifest["sha256"] = _digest(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -188,7 +183,7 @@ def load_checked(name: str, root: Path, facts: StoredFacts, array: str) -> Array
     """
     path = root / name / f"{array}.npy"
     digests = facts["arrays"]
-    if array not in digests or not path.is_file() or file_sha256(path) != digests[array]:
+    if array not in digests or not path.is_file() or file_digest(path) != digests[array]:
         what = f"{path} is missing or was changed after the fetch"
         raise missing_data_error(name, what)
     return load_array(path)

@@ -12,13 +12,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from harness.common.errors import UserError
+from harness.common.keys import file_digest
 from harness.datasets.examples import Pieces, Source
 from harness.datasets.files.source_files import SourceFile, find_files
 from harness.datasets.pictures.formats import is_picture
 from harness.datasets.pictures.parallel import decode_files
 from harness.datasets.pictures.reader import read_picture
 from harness.datasets.pictures.resizing import Box
-from harness.datasets.stored import file_sha256
 from harness.datasets.templates import Match, Templates
 
 LARGEST = 1 << 28
@@ -141,7 +141,7 @@ class Pictures:
                 yield number, one.field, one.values
         for origin, lines in digests.items():
             whole = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-            self.files[origin] = file_sha256(archives[origin]) if origin in archives else whole
+            self.files[origin] = file_digest(archives[origin]) if origin in archives else whole
 
     def decode(self, file: SourceFile, blob: bytes, number: int) -> Decoded:
         """Decode a picture to the stored form."""

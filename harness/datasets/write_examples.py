@@ -138,6 +138,8 @@ def _write_labels(
     """Store labels, ids, groups and boxes; return the ids."""
     manifest, examples = source.manifest, found.examples
     ids = name_ids(manifest.name, (example.name for example in examples))
+    known = sorted({example.group for example in examples})
+    group_ids = dict(zip(known, name_ids(f"{manifest.name}/group", known).tolist(), strict=True))
     stored: dict[str, NDArray[Any]] = {}
     for part, own in numbers.items():
         labels = np.array([examples[number].label for number in own], dtype=np.int64)
@@ -149,11 +151,9 @@ def _write_labels(
         if found.void is None:
             save_array(out / f"{part}_y.npy", labels)
         save_array(out / f"{part}_ids.npy", stored[part])
-        if any(example.group for example in examples):
-            known = sorted({example.group for example in examples})
-            groups = name_ids(f"{manifest.name}/group", known)
-            place = {group: number for number, group in enumerate(known)}
-            save_array(out / f"{part}_groups.npy", groups[[place[examples[n].group] for n in own]])
+        if any(known):
+            groups = [group_ids[examples[number].group] for number in own]
+            save_array(out / f"{part}_groups.npy", np.array(groups, dtype=np.int64))
         if any(example.box for example in examples):
             boxes = [examples[number].box or (0, 0, 0, 0) for number in own]
             save_array(out / f"{part}_boxes.npy", np.array(boxes, dtype=np.int64).reshape(-1, 4))

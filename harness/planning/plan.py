@@ -172,13 +172,12 @@ class _Planner:
                     for victim, one in itertools.product(entries.victims, entries.defenses)
                     if one.released is not None
                 }
-                for cell in self._cells(matrix, entries):
+                context = MatrixContext.of(matrix, self.sets, entries.surrogate)
+                for cell in self._cells(context, entries):
                     self.cells[cell.id] = cell
-                for cell in self._borrowed_cells(matrix, entries):
+                for cell in self._borrowed_cells(context, entries):
                     self.cells[cell.id] = cell
-                if kinds := find_thin(
-                    MatrixContext.of(matrix, self.sets, entries.surrogate), entries
-                ):
+                if kinds := find_thin(context, entries):
                     self.thin[matrix.name] = kinds
         if errors or self.resolver.errors:
             raise UserErrors([*errors, *self.resolver.errors])
@@ -202,10 +201,10 @@ class _Planner:
         several = len(names) > 1
         return "; ".join(f"{name}: {said}" if several else said for name, said in found.items())
 
-    def _cells(self, matrix: Matrix, entries: ResolvedMatrix) -> Iterator[Cell]:
+    def _cells(self, context: MatrixContext, entries: ResolvedMatrix) -> Iterator[Cell]:
+        matrix = context.matrix
         ensembles = [Ensemble(name, members) for name, members in matrix.ensembles.items()]
         attacks: list[ResolvedEntry | Ensemble] = [*entries.attacks, *ensembles]
-        context = MatrixContext.of(matrix, self.sets, entries.surrogate)
         for victim, defense, budget, seed in itertools.product(
             entries.victims, entries.defenses, entries.budgets, matrix.seeds
         ):
@@ -223,11 +222,11 @@ class _Planner:
                 if ensemble.label in planned:
                     yield self._ensemble_cell(infos, ensemble, budget)
 
-    def _borrowed_cells(self, matrix: Matrix, entries: ResolvedMatrix) -> Iterator[Cell]:
+    def _borrowed_cells(self, context: MatrixContext, entries: ResolvedMatrix) -> Iterator[Cell]:
         """Yield the cells of defences that meet inputs made against another one."""
+        matrix = context.matrix
         if matrix.borrow == "none" or not THREATS[matrix.threat_model].borrows:
             return
-        context = MatrixContext.of(matrix, self.sets, entries.surrogate)
         attacks = [one for one in entries.attacks if one.name not in CONTROLS["attack"]]
         for victim, budget, seed in itertools.product(
             entries.victims, entries.budgets, matrix.seeds

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from harness.common.errors import UserError
+from harness.common.keys import file_digest
 from harness.config.dataset_fields import Layout, Part
 from harness.config.dataset_layouts import ArrayPair
 from harness.datasets.examples import Source
 from harness.datasets.files.gzipped import LARGEST, PACKED, is_packed
 from harness.datasets.files.source_files import SourceFile, find_files
-from harness.datasets.stored import file_sha256
 from harness.datasets.templates import Templates
 
 
@@ -77,7 +77,7 @@ def digest_of(*files: SourceFile) -> dict[str, str]:
     """Return the name of each file, or of the archive that it is in, with its SHA-256."""
     return {
         file.name if file.archive is None else file.archive.name: (
-            file.sha256() if file.archive is None else file_sha256(file.archive)
+            file.sha256() if file.archive is None else file_digest(file.archive)
         )
         for file in files
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.common.errors import UserError
+from harness.common.keys import file_digest
 from harness.datasets.files.archives import (
     check_file_size,
     list_archives,
@@ -17,7 +18,6 @@ from harness.datasets.files.archives import (
 )
 from harness.datasets.files.names import CaseClashes, check_encoding, is_ignored
 from harness.datasets.mistakes import Mistakes
-from harness.datasets.stored import file_sha256
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SourceFile:
         if isinstance(self.content, bytes):
             return hashlib.sha256(self.content).hexdigest()
         try:
-            return file_sha256(self.content)
+            return file_digest(self.content)
         except OSError as error:
             raise unreadable_error(self.content, error) from error
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.common.errors import UserError
+from harness.common.keys import file_digest
 from harness.config.dataset_fields import Part
 from harness.config.dataset_layouts import Torchvision
 from harness.datasets.examples import Found, Source
 from harness.datasets.files.archives import BROKEN, refuse_link, unreadable_error
 from harness.datasets.layouts.array_rows import Rows, find_rows
-from harness.datasets.stored import file_sha256
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
@@ -41,13 +41,13 @@ def find(layout: Torchvision, source: Source) -> Found | None:
             files = {}
             for path in sorted(batches.iterdir()):
                 refuse_link(path)
-                files[str(path.relative_to(source.folder))] = file_sha256(path)
+                files[str(path.relative_to(source.folder))] = file_digest(path)
             return _read(kind, place, source, files)
         if archive.is_file():
             refuse_link(archive)
             with tempfile.TemporaryDirectory() as scratch:
                 _extract(archive, Path(scratch))
-                files = {str(archive.relative_to(source.folder)): file_sha256(archive)}
+                files = {str(archive.relative_to(source.folder)): file_digest(archive)}
                 return _read(kind, Path(scratch), source, files)
     return None
 
