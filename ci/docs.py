@@ -12,6 +12,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,39 +204,43 @@ def page(parts: list[str]) -> str:
     return "\n\n".join([parts[0], NOTE, *parts[1:]]) + "\n"
 
 
-def manifest_page() -> str:
-    """Return the page of `manifest.yaml`."""
-    text = (
+KEYS: dict[str, tuple[str, Callable[[], Schema], str, str]] = {
+    "manifest.md": (
+        "# Manifest keys",
+        manifest_schema,
+        "manifest.yaml",
         "Every module folder has a `manifest.yaml` with these keys. It is read strictly: an "
         "unknown key is an error, and all errors of a file are reported at once, each with line "
         "and column. Examples: [`attacks/pgd`](../../attacks/pgd/manifest.yaml), "
         "[`victims/enet`](../../victims/enet/manifest.yaml). `gauntlet schema` prints the same as "
-        "JSON Schema, for editors."
-    )
-    return page(["# Manifest keys", text, *model_parts(manifest_schema(), "manifest.yaml")])
-
-
-def benchmark_page() -> str:
-    """Return the page of `benchmark.yaml`."""
-    text = (
+        "JSON Schema, for editors.",
+    ),
+    "benchmark.md": (
+        "# Benchmark keys",
+        benchmark_schema,
+        "benchmark.yaml",
         "Every benchmark folder has a `benchmark.yaml` with these keys, read as strictly as "
         "[manifests](manifest.md). Example: "
         "[`benchmarks/quick`](../../benchmarks/quick/benchmark.yaml). `gauntlet plan NAME` says "
-        "what a benchmark would run."
-    )
-    return page(["# Benchmark keys", text, *model_parts(benchmark_schema(), "benchmark.yaml")])
-
-
-def dataset_page() -> str:
-    """Return the page of a data set's manifest."""
-    text = (
+        "what a benchmark would run.",
+    ),
+    "dataset.md": (
+        "# Data set keys",
+        dataset_schema,
+        "NAME.yaml",
         "A data set that is not made by code has a file `benchmarks/data/NAME.yaml` (or "
         "`benchmarks/data/NAME/dataset.yaml`) with these keys, read as strictly as "
         "[manifests](manifest.md). A benchmark may name a file of your own by its path instead: "
         "`data: {student: ./mine.yaml}`. `gauntlet new dataset NAME --from FOLDER` writes one, and "
-        "`gauntlet check NAME` reads the data: see [Bring your data in ten minutes](../data.md)."
-    )
-    return page(["# Data set keys", text, *model_parts(dataset_schema(), "NAME.yaml")])
+        "`gauntlet check NAME` reads the data: see [Bring your data in ten minutes](../data.md).",
+    ),
+}
+"""Name of a page of a file's keys → its title, the schema, the file, and what stands first."""
+
+
+def keys_page(title: str, schema: Callable[[], Schema], file: str, text: str) -> str:
+    """Return the page of a file's keys."""
+    return page([title, text, *model_parts(schema(), file)])
 
 
 def model_parts(schema: Schema, file: str) -> Iterator[str]:
@@ -374,10 +379,8 @@ def codes(names: Iterable[str]) -> str:
 
 
 MADE: dict[str, Callable[[], str]] = {
-    "benchmark.md": benchmark_page,
-    "dataset.md": dataset_page,
+    **{name: partial(keys_page, *row) for name, row in KEYS.items()},
     "hooks.md": hooks_page,
-    "manifest.md": manifest_page,
     "statuses.md": statuses_page,
     "threat_models.md": threat_models_page,
     "types.md": types_page,

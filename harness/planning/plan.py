@@ -10,23 +10,20 @@ from dataclasses import dataclass, field, replace
 
 from harness.common.errors import UserError, UserErrors
 from harness.common.keys import digest, judge_digest
-from harness.common.status import Status
 from harness.config.benchmark import Benchmark, Matrix
-from harness.config.catalog import Catalog, Module
-from harness.config.environments import Environments, find_conflict
-from harness.config.field_types import Value
+from harness.config.catalog import Catalog
+from harness.config.environments import Environments
 from harness.config.manifest_weights import Weights
 from harness.config.threat import CONTROLS, THREATS
-from harness.datasets import DataMissing, Datasets
+from harness.datasets import Datasets
 from harness.judge import METHOD
 from harness.planning.attack_floor import find_thin
 from harness.planning.borrowed import Batch, batches_of
 from harness.planning.budget_rules import budget_errors
 from harness.planning.cell import Cell, CellInfo
 from harness.planning.cell_setting import CellBudget, CellSetting, MatrixContext
-from harness.planning.exclusions import find_exclusion
+from harness.planning.combinations import Combinations
 from harness.planning.graph import Graph
-from harness.planning.requirements import find_unmet
 from harness.planning.resolve import ResolvedMatrix, Resolver
 from harness.planning.resolved_entry import Ensemble, ResolvedEntry
 from harness.planning.stages import CellStages, StageBuilder
@@ -114,27 +111,6 @@ def pause_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-@dataclass(frozen=True, slots=True)
-class _Combination:
-    """What cells that differ in the seed alone have in common.
-
-    Attributes:
-        reason: why they cannot be run, or ``None``.
-        status: status that they end in then.
-        planned: whether their stages are known; also of data that are elsewhere.
-        random: whether the network draws as it answers.
-        modules: reference → digest of the modules in play.
-        params: role → resolved parameters.
-    """
-
-    reason: str | None
-    status: Status
-    planned: bool
-    random: bool
-    modules: Mapping[str, str]
-    params: Mapping[str, Mapping[str, Value]]
-
-
 class _Planner:
     """Plans the cells of a benchmark, matrix by matrix."""
 
@@ -154,9 +130,7 @@ class _Planner:
         self.thin: dict[str, tuple[str, ...]] = {}
         self.approximate: set[str] = set()
         self.released: dict[str, Weights] = {}
-        self._combinations: dict[tuple[str, ...], _Combination] = {}
-        self._conflicts: dict[tuple[str, ...], str | None] = {}
-        self._data: dict[str, tuple[bool, str | None]] = {}
+        self._combinations = Combinations(sets, self.builder)
         self._judge = {"judge": judge_digest(), "method": METHOD}
 
     def plan(self) -> Plan:
@@ -257,7 +231,7 @@ class _Planner:
     def _borrowed_cell(self, s: CellSetting, batch: Batch) -> Iterator[Cell]:
         lender = batch.lender(s.defense)
         info = replace(self._info(s, batch), attack=f"{batch.label}@{lender}", made_against=lender)
-        shared = self._borrowed_combination(s, info, batch)
+        shared = self._combinations.of_borrowed(s, info, batch)
         if not shared.planned or not self._in_only(info):
             return
         stages, own = self.builder.borrow(s, batch)
@@ -273,24 +247,6 @@ class _Planner:
             modules=shared.modules,
             params=shared.params,
         )
-
-    def _borrowed_combination(self, s: CellSetting, info: CellInfo, batch: Batch) -> _Combination:
-        """Return what a borrowed cell shares with those of other seeds."""
-        identity = (info.matrix, info.victim, info.defense, info.attack, s.budget.slug)
-        if identity not in self._combinations:
-            each = [self._combination(replace(s, attack=attack)) for attack in batch.attacks]
-            modules = involved_modules(s.victim, s.defense, batch.donor, *batch.attacks)
-            params = each[0].params
-            if batch.chosen:
-                params = {role: each[0].params[role] for role in ("victim", "defense")}
-            self._combinations[identity] = replace(
-                each[0],
-                reason=next((one.reason for one in each if one.reason), None),
-                planned=all(one.planned for one in each),
-                modules={module.ref: module.digest for module in modules},
-                params=params,
-            )
-        return self._combinations[identity]
 
     def _in_only(self, info: CellInfo) -> bool:
         return all(info.text(column) in labels for column, labels in self.only.items())
@@ -333,7 +289,7 @@ class _Planner:
         return Cell(cell_id(info, budget), info, key, {}, members=members)
 
     def _attack_cell(self, s: CellSetting, info: CellInfo) -> Cell:
-        shared = self._combination_of(s)
+        shared = self._combinations.of(s)
         stages, own = CellStages({}, frozenset())
         if shared.planned:
             stages, own = self.builder.build(s)
@@ -350,77 +306,8 @@ class _Planner:
             params=shared.params,
         )
 
-    def _combination_of(self, s: CellSetting) -> _Combination:
-        """Return what a cell shares with those of other seeds."""
-        labels = (s.victim.label, s.defense.label, s.attacker.label)
-        identity = (s.matrix.name, *labels, s.budget.slug)
-        if identity not in self._combinations:
-            self._combinations[identity] = self._combination(s)
-        return self._combinations[identity]
-
-    def _combination(self, s: CellSetting) -> _Combination:
-        # no process runs code of both attack and defence, so that their requirements never meet
-        apart = (
-            involved_modules(s.victim, other, s.surrogate) for other in (s.defense, s.attacker)
-        )
-        conflicts = (self._conflict(modules) for modules in apart)
-        reason = next(filter(None, conflicts), None) or find_exclusion(s) or find_unmet(s)
-        modules = involved_modules(s.victim, s.defense, s.attacker, s.surrogate)
-        status: Status = "not_applicable"
-        planned = reason is None
-        if planned:
-            planned, reason = self._find_data(s.matrix)
-            status = "missing" if reason else status
-        roles = {"victim": s.victim, "defense": s.defense, "attack": s.attacker}
-        return _Combination(
-            reason=reason,
-            status=status,
-            planned=planned,
-            random=planned and s.random,
-            modules={module.ref: module.digest for module in modules},
-            params={role: entry.params for role, entry in roles.items()},
-        )
-
-    def _conflict(self, modules: tuple[Module, ...]) -> str | None:
-        """Return why what the modules need cannot be installed together; most need nothing."""
-        refs = tuple(module.ref for module in modules)
-        if refs not in self._conflicts:
-            self._conflicts[refs] = find_conflict(modules)
-        return self._conflicts[refs]
-
-    def _find_data(self, matrix: Matrix) -> tuple[bool, str | None]:
-        """Return whether the keys of a matrix's data are known, and why they are missing, if so.
-
-        Cells are planned without data, and, where their digest is committed, with their stages, so
-        that results of another machine are found.
-        """
-        if matrix.name not in self._data:
-            known, reason = False, None
-            try:
-                self.builder.add_data(matrix)
-                known = True
-                for entry in matrix.data.values():
-                    self.sets.check_here(entry.name)
-            except DataMissing as error:
-                # pages publish the reason: no folder of this machine belongs there
-                reason = str(error).replace(str(self.sets.root), "the data folder")
-            self._data[matrix.name] = known, reason
-        return self._data[matrix.name]
-
 
 def cell_id(info: CellInfo, budget: CellBudget) -> str:
     """Return a cell's id: ``benchmark/matrix/victim/defense/attack/budget/s0``."""
     labels = (label.replace("/", ".") for label in (info.victim, info.defense, info.attack))
     return "/".join((info.benchmark, info.matrix, *labels, budget.slug, f"s{info.seed}"))
-
-
-def involved_modules(*entries: ResolvedEntry | None) -> tuple[Module, ...]:
-    """Return every module in play, adversaries too, each once."""
-    found = [
-        one.module
-        for entry in entries
-        if entry is not None
-        for one in (entry, entry.adversary)
-        if one is not None
-    ]
-    return tuple({module.ref: module for module in found}.values())

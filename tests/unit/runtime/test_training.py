@@ -3,7 +3,6 @@
 import itertools
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from torch import nn
 from harness.runtime import training
 from harness.runtime.contracts import Data, Spec
 from harness.runtime.tasks import loss_for
-from harness.runtime.training import fit, take_crops
+from harness.runtime.training import fit
 from harness.runtime.worker.context import StageContext
 
 SPEC = Spec("classification", 3, (1, 4, 4))
@@ -352,72 +351,3 @@ def test_a_cheaper_validation_takes_the_place_of_batches(tmp_path):
     train(tmp_path, validate=lambda net: 4.5 + net.training, val=data(9))
     values = [point["value"] for point in curve(tmp_path) if point["name"] == "val_loss"]
     assert values == [4.5]
-
-
-# -- random crops --------------------------------------------------------------------------------
-
-
-def larger(count=50):
-    """Images that are stored as 6 by 7 pixels, each pixel with its own value."""
-    raw = torch.arange(42, dtype=torch.uint8).reshape(1, 1, 6, 7).repeat(count, 1, 1, 1)
-    spec = replace(SPEC, stored=(1, 6, 7))
-    y, ids = torch.arange(count) % 3, torch.arange(count)
-    return Data(raw[..., 1:5, 1:5], y, ids, spec, CPU, raw)
-
-
-def test_crops_are_places_of_the_stored_image_and_half_are_mirrored():
-    x, y = take_crops(larger(), torch.arange(50), torch.Generator().manual_seed(0))
-    assert (x.shape, y.tolist()) == ((50, 1, 4, 4), larger().y.tolist())
-    first = (x * 255).round().long()[:, 0, 0]
-    mirrored = first[:, 0] > first[:, 3]
-    corner = torch.where(mirrored, first[:, 3], first[:, 0])
-    assert {divmod(int(c), 7) for c in corner} == {(r, c) for r in range(3) for c in range(4)}
-    assert 10 < mirrored.sum() < 40
-    rows = torch.arange(4)[:, None] * 7 + torch.arange(4)
-    expected = corner[:, None, None] + torch.where(mirrored[:, None, None], rows.flip(1), rows)
-    assert torch.equal((x * 255).round().long()[:, 0], expected)
-
-
-def test_crops_are_drawn_anew_at_each_step_and_not_in_validation(tmp_path):
-    seen, validated = [], []
-
-    def noted(network, x, y):
-        (seen if network.training else validated).append(x.clone())
-        return loss_for(SPEC)(network, x, y)
-
-    options = {"steps": 4, "batch": 50, "lr": 0.1, "val": larger(), "log_every": 4}
-    fit(network(), larger(), noted, context(tmp_path), random_crop=True, **options)
-    assert len({tuple(x.sum(dim=(1, 2, 3)).tolist()) for x in seen}) == 4
-    assert all(torch.equal(x, larger().x) for x in validated)
-
-
-@pytest.mark.parametrize("stop", [3, 8])
-def test_random_crops_are_resumed_to_the_bit(tmp_path, monkeypatch, stop):
-    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
-    calls = itertools.count()
-
-    def killed(net, x, y):
-        if next(calls) == stop:
-            raise Killed
-        return loss_for(SPEC)(net, x, y)
-
-    def run(folder, loss):
-        net = network()
-        fit(net, larger(), loss, context(folder), steps=10, batch=16, lr=0.1, random_crop=True)
-        return net.state_dict()
-
-    whole = run(tmp_path / "a", loss_for(SPEC))
-    with pytest.raises(Killed):
-        run(tmp_path / "b", killed)
-    resumed = run(tmp_path / "b", loss_for(SPEC))
-    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
-
-
-def test_images_that_are_stored_as_seen_are_not_cropped(tmp_path):
-    states = []
-    for folder, crop in ((tmp_path / "a", True), (tmp_path / "b", False)):
-        net = network()
-        fit(net, data(), loss_for(SPEC), context(folder), steps=5, batch=16, lr=0.1,
-            random_crop=crop)  # fmt: skip
-        states.append(net.state_dict())
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])

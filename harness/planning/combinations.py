@@ -1,0 +1,143 @@
+"""What cells that differ in the seed alone have in common: whether they can run, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness.common.status import Status
+from harness.config.benchmark import Matrix
+from harness.config.catalog import Module
+from harness.config.environments import find_conflict
+from harness.config.field_types import Value
+from harness.datasets import DataMissing, Datasets
+from harness.planning.borrowed import Batch
+from harness.planning.cell import CellInfo
+from harness.planning.cell_setting import CellSetting
+from harness.planning.exclusions import find_exclusion
+from harness.planning.requirements import find_unmet
+from harness.planning.resolved_entry import ResolvedEntry
+from harness.planning.stages import StageBuilder
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """What cells that differ in the seed alone have in common.
+
+    Attributes:
+        reason: why they cannot be run, or ``None``.
+        status: status that they end in then.
+        planned: whether their stages are known; also of data that are elsewhere.
+        random: whether the network draws as it answers.
+        modules: reference → digest of the modules in play.
+        params: role → resolved parameters.
+    """
+
+    reason: str | None
+    status: Status
+    planned: bool
+    random: bool
+    modules: Mapping[str, str]
+    params: Mapping[str, Mapping[str, Value]]
+
+
+class Combinations:
+    """Combinations of a plan's cells, each made once.
+
+    Args:
+        sets: the data sets.
+        builder: adds the data stages of matrices.
+    """
+
+    def __init__(self, sets: Datasets, builder: StageBuilder) -> None:
+        self._sets, self._builder = sets, builder
+        self._known: dict[tuple[str, ...], Combination] = {}
+        self._conflicts: dict[tuple[str, ...], str | None] = {}
+        self._data: dict[str, tuple[bool, str | None]] = {}
+
+    def of(self, s: CellSetting) -> Combination:
+        """Return what a cell shares with those of other seeds."""
+        labels = (s.victim.label, s.defense.label, s.attacker.label)
+        identity = (s.matrix.name, *labels, s.budget.slug)
+        if identity not in self._known:
+            self._known[identity] = self._make(s)
+        return self._known[identity]
+
+    def _make(self, s: CellSetting) -> Combination:
+        # no process runs code of both attack and defence, so that their requirements never meet
+        apart = (
+            involved_modules(s.victim, other, s.surrogate) for other in (s.defense, s.attacker)
+        )
+        conflicts = (self._conflict(modules) for modules in apart)
+        reason = next(filter(None, conflicts), None) or find_exclusion(s) or find_unmet(s)
+        modules = involved_modules(s.victim, s.defense, s.attacker, s.surrogate)
+        status: Status = "not_applicable"
+        planned = reason is None
+        if planned:
+            planned, reason = self._find_data(s.matrix)
+            status = "missing" if reason else status
+        roles = {"victim": s.victim, "defense": s.defense, "attack": s.attacker}
+        return Combination(
+            reason=reason,
+            status=status,
+            planned=planned,
+            random=planned and s.random,
+            modules={module.ref: module.digest for module in modules},
+            params={role: entry.params for role, entry in roles.items()},
+        )
+
+    def _conflict(self, modules: tuple[Module, ...]) -> str | None:
+        """Return why what the modules need cannot be installed together; most need nothing."""
+        refs = tuple(module.ref for module in modules)
+        if refs not in self._conflicts:
+            self._conflicts[refs] = find_conflict(modules)
+        return self._conflicts[refs]
+
+    def _find_data(self, matrix: Matrix) -> tuple[bool, str | None]:
+        """Return whether the keys of a matrix's data are known, and why they are missing, if so.
+
+        Cells are planned without data, and, where their digest is committed, with their stages, so
+        that results of another machine are found.
+        """
+        if matrix.name not in self._data:
+            known, reason = False, None
+            try:
+                self._builder.add_data(matrix)
+                known = True
+                for entry in matrix.data.values():
+                    self._sets.check_here(entry.name)
+            except DataMissing as error:
+                # pages publish the reason: no folder of this machine belongs there
+                reason = str(error).replace(str(self._sets.root), "the data folder")
+            self._data[matrix.name] = known, reason
+        return self._data[matrix.name]
+
+    def of_borrowed(self, s: CellSetting, info: CellInfo, batch: Batch) -> Combination:
+        """Return what a borrowed cell shares with those of other seeds."""
+        identity = (info.matrix, info.victim, info.defense, info.attack, s.budget.slug)
+        if identity not in self._known:
+            each = [self._make(replace(s, attack=attack)) for attack in batch.attacks]
+            modules = involved_modules(s.victim, s.defense, batch.donor, *batch.attacks)
+            params = each[0].params
+            if batch.chosen:
+                params = {role: each[0].params[role] for role in ("victim", "defense")}
+            self._known[identity] = replace(
+                each[0],
+                reason=next((one.reason for one in each if one.reason), None),
+                planned=all(one.planned for one in each),
+                modules={module.ref: module.digest for module in modules},
+                params=params,
+            )
+        return self._known[identity]
+
+
+def involved_modules(*entries: ResolvedEntry | None) -> tuple[Module, ...]:
+    """Return every module in play, adversaries too, each once."""
+    found = [
+        one.module
+        for entry in entries
+        if entry is not None
+        for one in (entry, entry.adversary)
+        if one is not None
+    ]
+    return tuple({module.ref: module for module in found}.values())
