@@ -48,7 +48,7 @@ def class_table(
         word: heading of the names.
 
     >>> list(class_table(["cat", "dog"], {"train": [9, 10], "val": [0, 0], "test": [3, 0]}))
-    ['  class  train  test', '  cat        9     3', '  dog       10     0']
+    ['  class  train   test', '  cat        9      3', '  dog       10      0']
     """
     shown = {part: own for part, own in counts.items() if any(own)}
     if not shown:

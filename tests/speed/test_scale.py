@@ -52,7 +52,7 @@ def test_plan_of_100_000_cells(benchmark, tmp_path) -> None:
     workspace, wanted = Workspace(ROOT, ROOT / ".gauntlet"), large()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     plan = benchmark.pedantic(
-        lambda: make_plan(wanted, workspace.catalog, workspace.data), rounds=1
+        lambda: make_plan(wanted, workspace.catalog, workspace.datasets), rounds=1
     )
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert sum(not one.info.made_against for one in plan.cells.values()) == 100_000
