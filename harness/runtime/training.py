@@ -130,7 +130,9 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         try:
             head = set(network.get_submodule(recipe.head).parameters())
         except AttributeError as error:
-            raise ValueError(f"the network has no layer {recipe.head!r}, the recipe's head") from error
+            raise ValueError(
+                f"the network has no layer {recipe.head!r}, the recipe's head"
+            ) from error
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         factor = recipe.head_lr if parameter in head else 1.0

@@ -92,10 +92,10 @@ class VictimRecipe(Protocol):
     def recipe(self, train: Data) -> Recipe:
         """Return the recipe of a whole training: steps, batch, rates, schedule, augmentation.
 
-        Required.
+        Required. Where the victim has no ``fit``, the harness trains as the recipe says.
 
         Called:
-            Before each training, and by defences and attacks that train by another recipe:
+            Stage ``train``, before each training, and in other stages by defences and attacks that train by another recipe:
             ``dataclasses.replace(victim.recipe(train), steps=100, lr=0.001)``.
 
         Args:
@@ -160,7 +160,7 @@ class VictimFit(Protocol):
 
         Example:
             def fit(self, network, train, val, loss, ctx, recipe=None):
-                network.mean.copy_(train.x.mean(dim=(0, 2, 3)))
+                ctx.log(f"training on {len(train)} examples")
                 training.fit(network, train, loss, ctx, recipe or self.recipe(train), val=val)
         """
         ...
