@@ -72,6 +72,8 @@ def fit(
     first = checkpoint.resume()
     order = _order(len(train), recipe.batch, ctx, name, first)
     measure = validate or (val and partial(_mean_loss, loss, val, recipe.batch))
+    project = recipe.project or _leave
+    project(network, first)
     mode = network.training
     network.train()
     for step, rows in zip(range(first, recipe.steps), order, strict=False):
@@ -84,6 +86,7 @@ def fit(
         value.backward()  # type: ignore[no-untyped-call]
         opt.step()
         done = step + 1
+        project(network, done)
         last = done == recipe.steps
         if done % recipe.log_every == 0 or last:
             where = f"{name}: step {done} of {recipe.steps}"
@@ -101,6 +104,10 @@ def fit(
         mean.restore(network)
         estimate_statistics(network, _pass(train, recipe, ctx, name))
     network.train(mode)
+
+
+def _leave(network: nn.Module, step: int) -> None:
+    """Project onto all networks."""
 
 
 def fit_by_recipe(
