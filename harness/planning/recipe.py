@@ -198,19 +198,18 @@ class DataRecipe(Fields):
         digest: digest of what decides its arrays.
         train_fraction: share of the training set that is used.
         shots: training examples of each class that are used, in place of a share; or ``None``.
+        part: part of the training set from which they are taken, such as ``1/2``, or ``None``.
     """
 
     name: str
     digest: str
     train_fraction: float
     shots: int | None = None
+    part: str | None = None
 
     def to_json(self) -> dict[str, Json]:
-        """Return the JSON form; ``shots`` is left out where there are none."""
-        found = Fields.to_json(self)
-        if self.shots is None:
-            del found["shots"]
-        return found
+        """Return the JSON form; ``shots`` and ``part`` are left out where there are none."""
+        return {name: value for name, value in Fields.to_json(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

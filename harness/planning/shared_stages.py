@@ -52,7 +52,7 @@ class SharedStages:
         if entry.name not in self._digests:
             self._digests[entry.name] = self.sets.key_digest(entry.name)
         digest, fraction = self._digests[entry.name], float(entry.train_fraction)
-        recipe = DataRecipe(entry.name, digest, fraction, entry.shots)
+        recipe = DataRecipe(entry.name, digest, fraction, entry.shots, entry.part)
         return self.once(("data", recipe), lambda: self.graph.add("data", {}, recipe))
 
     def eval_subset(self, matrix: Matrix, data: str) -> str:

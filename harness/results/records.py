@@ -93,7 +93,7 @@ class Record(Strict):
         health: figures on the gradients of a white-box cell's network, by the names of
             ``runtime.worker.health_names``: those of the attack's own passes, and those of the
             network's probe. Absent in other cells, and in records from before the field.
-        cost: stage's role → direction → rows sent through a network.
+        cost: stage's role → direction → rows sent through a network; and training steps.
         flags: what looks wrong.
         notes: sentences that belong beside the figures.
         stages: role → stage key.

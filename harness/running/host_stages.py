@@ -25,6 +25,7 @@ from harness.common.files import (
 )
 from harness.common.status import By, Status
 from harness.config.budget import count_edits
+from harness.config.matrix_entries import part_of
 from harness.datasets.fraction import train_rows
 from harness.datasets.hashing import hash_order
 from harness.datasets.stored import check_unreplaced
@@ -71,7 +72,8 @@ def data(recipe: DataRecipe, inputs: Inputs, out: Path, data_root: Path) -> None
     Boxes and groups are parts of their own, so that no grant of a split includes them.
     """
     splits = datasets.load(recipe.name, data_root)
-    chosen = train_rows(recipe.name, splits, recipe.train_fraction, recipe.shots)
+    part = part_of(recipe.part) if recipe.part else None
+    chosen = train_rows(recipe.name, splits, recipe.train_fraction, recipe.shots, part)
     for name in SPLITS:
         split, rows = getattr(splits, name), chosen if name == "train" else None
         # in ranking x are items, which comparisons name by row: all of them stay

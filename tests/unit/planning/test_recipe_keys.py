@@ -47,9 +47,11 @@ def test_all_keys_of_quick(literal, tmp_path):
     assert digest(found) == QUICK
 
 
-def test_shots_enter_a_data_stage_only_where_there_are_some():
+def test_shots_and_parts_enter_a_data_stage_only_where_there_are_some():
     assert "shots" not in DataRecipe("digits", "d", 0.5).to_json()
     assert DataRecipe("digits", "d", 1.0, 5).to_json()["shots"] == 5
+    assert "part" not in DataRecipe("digits", "d", 0.5).to_json()
+    assert DataRecipe("digits", "d", 1.0, part="1/2").to_json()["part"] == "1/2"
 
 
 @pytest.mark.parametrize(
