@@ -127,6 +127,12 @@ class CellSetting:
         return self.victim.manifest.random or draws
 
     @property
+    def headless(self) -> bool:
+        """Whether the attack holds existing weights without a last layer: the public network."""
+        held = self.threat.access == "source" and self.matrix.needs_public
+        return held and "public" not in self.matrix.data
+
+    @property
     def network(self) -> tuple[Hashable, ...]:
         """What the trained network depends on; most cells share theirs with others."""
         cell = (self.matrix.name, self.victim.label, self.defense.label, self.seed)

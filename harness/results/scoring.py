@@ -186,7 +186,10 @@ def goal_of(
 
 
 def foreign_labels(info: RecordedCell) -> bool:
-    """Return whether the attacker worked with other classes than the student's."""
+    """Return whether the attacker worked with other classes than the student's.
+
+    A public network without public data is existing weights, whose classes play no part.
+    """
     threat, data = THREATS[info.threat_model], info.data
     if threat.delivers:
         return data.get("attacker", data.get("public")) != data["student"]
