@@ -36,7 +36,7 @@ def checkout(tmp_path):
     save_file(body, tmp_path / "body.safetensors")
     made = Checkout(tmp_path / "checkout")
     made.module(
-        "victim", "stored", VICTIM, hooks=["build", "fit"], entry="victim.py:Tiny",
+        "victim", "stored", VICTIM, hooks=["build", "recipe"], entry="victim.py:Tiny",
         offers=["loss", "features", "maps"], params={"steps": {"type": "int", "default": 20}},
         weights={"body": {
             "file": "body.safetensors", "license": "MIT", "start": True,
@@ -67,8 +67,7 @@ def test_a_transfer_attack_reads_features_and_is_refused_outputs(checkout):
 
 def test_a_delivered_network_starts_from_the_weights(checkout, tmp_path):
     checkout.module(
-        "attack", "keeper", TEACHER.replace("victim.fit(network, train, val, victim_loss, ctx, 3)",
-                                            "pass"),
+        "attack", "keeper", TEACHER.replace("victim.fit(", "print("),
         hooks=["deliver", "trigger"], threat_models=["supply-chain"],
     )  # fmt: skip
     data = {"attacker": "digits-0-4", "student": "digits-5-9"}

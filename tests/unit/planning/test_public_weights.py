@@ -21,7 +21,7 @@ def checkout(tmp_path):
     made = Checkout(tmp_path)
     common = {"license": "MIT", "source": "https://example.org/a", "sha256": "0" * 64}
     made.module(
-        "victim", "stored", VICTIM, hooks=["build", "fit"], entry="victim.py:Tiny",
+        "victim", "stored", VICTIM, hooks=["build", "recipe"], entry="victim.py:Tiny",
         offers=["loss", "features", "maps", "gradients", "weights"],
         params={"steps": {"type": "int", "default": 1}},
         weights={"body": common | {"file": "body.npz", "start": True},
