@@ -143,3 +143,13 @@ class CellSetting:
     def control(self) -> CellSetting:
         """Return the setting of the same defence trained without the attack."""
         return replace(self, attack=None)
+
+    def controls(self) -> dict[str, CellSetting]:
+        """Return the settings of the controls, by the names of ``judge.metrics.BACKDOOR_CONTROLS``.
+
+        Beside the defence trained without the attack it is one that starts from the network that
+        the attack delivers in its clean form, if its manifest names one.
+        """
+        found = {"control": self.control()}
+        clean = self.attacker.clean_form if self.threat.delivers else None
+        return found | ({"clean_form": replace(self, attack=clean)} if clean else {})
