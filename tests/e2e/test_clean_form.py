@@ -77,7 +77,7 @@ def test_both_controls_are_on_pages_and_in_tables(checkout):
     site = checkout.root / "reports" / "site"
     pages = {path.name: path.read_text("utf-8") for path in site.rglob("b/m/**/*.html")}
     front = pages["index.html"]
-    assert re.search(r"Control, %</th>\s*<th[^>]*>Clean-form control, %</th>", front)
+    assert re.search(r"Control, %</th>\s*<th[^>]*>Clean-form<br>control, %</th>", front)
     with_form = next(text for name, text in pages.items() if name.startswith("planter"))
     without = next(text for name, text in pages.items() if name.startswith("teacher"))
     assert "On the clean-form control: " in with_form
