@@ -71,6 +71,8 @@ _TABLE = (
     Trait("untargeted_success_rate", "Made wrong in any way", _RIGHT, "%", False,
           _CLASS, "broken"),
     Trait("control_success_rate", "Success on the control", _OTHER, "%", False, _CLASS, "broken"),
+    Trait("clean_form_success_rate", "Success on the clean-form control", _OTHER, "%", False,
+          _CLASS, "broken"),
     Trait("accuracy_drop", "Accuracy drop", _SLICE, "points", False, _RATES),
     Trait("flip_rate", "Predictions that change", f"{_SLICE}, or {_PIXELS}", "%", False, _ALL),
     Trait("draws_differ", "Clean predictions that differ between two draws",

@@ -12,7 +12,7 @@ from harness.planning.graph import Input
 from harness.planning.networks import NetworkStages
 from harness.planning.recipe import AccessOptions, AttackOptions, MeasureRecipe, PredictOptions
 from harness.planning.resolved_entry import ResolvedEntry
-from harness.planning.shared_stages import SharedStages, spec
+from harness.planning.shared_stages import SharedStages, spec, start
 
 SERVED = ("victim", "oracle")
 """Accesses of an attack to the defended network, which answers in a service of its own."""
@@ -60,15 +60,20 @@ class AttackStages:
         return Grant(data, weights, roles)
 
     def source_network(self, s: CellSetting, net: str) -> Grant:
-        """Grant the surrogate; where there is none, the public network."""
+        """Grant the surrogate; where there is none, the public network.
+
+        Existing weights are granted as the start of a training: they have no last layer.
+        """
         data = self.shared.data(s.matrix, "student")
         if s.surrogate is not None:
-            kind, victim = "train", s.surrogate
-        else:
-            kind, victim = "public", s.victim
-            data = self.shared.data(s.matrix, "public")
-        weights = self.networks.clean_network(kind, s, data, victim)
-        return Grant(data, {"weights": Input(weights, "")}, {"victim": victim})
+            weights = self.networks.clean_network("train", s, data, s.surrogate)
+            return Grant(data, {"weights": Input(weights, "")}, {"victim": s.surrogate})
+        public = self.networks.public(s, {})
+        if s.headless:
+            return Grant(data, start(public), {"victim": s.victim})
+        assert public is not None
+        data = self.shared.data(s.matrix, "public")
+        return Grant(data, {"weights": Input(public, "")}, {"victim": s.victim})
 
     def no_network(self, s: CellSetting, net: str) -> Grant:
         """Grant no network: training is over, and the victim is withheld."""
@@ -154,8 +159,8 @@ class AttackStages:
             role = "public" if s.matrix.poisons == "public" else "student"
             return self.networks.poison(s, self.shared.data(s.matrix, role))
         if kind == "deliver" and s.threat.delivers:
-            data = self.shared.data(s.matrix, "public")
-            public = self.networks.clean_network("public", s, data, s.victim)
+            public = self.networks.public(s, {})
+            assert public is not None
             return self.networks.deliver(s, public)
         return None
 

@@ -128,14 +128,13 @@ class StageBuilder:
         }
 
     def compare_both(self, s: CellSetting, net: Network, x: CellInputs) -> dict[str, str]:
-        """Add the predictions of two networks on clean and on triggered inputs: backdoors."""
-        control = s.control()
-        untouched = self.networks.network(control).key
-        return {
-            "control_before": self.attacks.predict_clean(control, untouched, x.clean),
-            "control_after": self.attacks.predict(control, untouched, x.attacked),
-            **self.compare_inputs(s, net, x),
-        }
+        """Add the predictions of each control, too, on clean and on triggered inputs: backdoors."""
+        found: dict[str, str] = {}
+        for name, control in s.controls().items():
+            untouched = self.networks.network(control).key
+            found[f"{name}_before"] = self.attacks.predict_clean(control, untouched, x.clean)
+            found[f"{name}_after"] = self.attacks.predict(control, untouched, x.attacked)
+        return found | self.compare_inputs(s, net, x)
 
     def _training_items(self, s: CellSetting, data: str, net: str) -> dict[str, str]:
         """Add what edited comparisons are judged by: two rankers' outputs on the training items.

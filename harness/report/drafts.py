@@ -206,6 +206,7 @@ class Draft:
             score=self.worst.score if self.worst else None,
             clean=sample.clean,
             control=sample.control,
+            clean_form=sample.clean_form,
             untargeted=self.untargeted.score if self.untargeted else None,
             strongest=self.strongest,
             covered=sum(cell.covered for cell in self.attacks),
@@ -281,6 +282,7 @@ def make_cell(
         score=whole,
         clean=clean,
         control=_figure(records, headline.control) if headline.control else None,
+        clean_form=_figure(records, headline.clean_form) if headline.clean_form else None,
         untargeted=_figure(records, headline.untargeted) if headline.untargeted else None,
         heat=heat_class(headline, first.task, whole.value, clean.value if clean else None)
         if whole
@@ -312,6 +314,7 @@ def _unplanned(column: AttackRow) -> TableCell:
         score=None,
         clean=None,
         control=None,
+        clean_form=None,
         untargeted=None,
         heat=None,
         strongest=False,

@@ -126,9 +126,12 @@ def score(
     subset = stages["slice"]
     y, ids = (np.array(load_array(store.part(subset, "y") / f"{n}.npy")) for n in ("y", "ids"))
     spec = OutputSpec.read(store.part(subset, "spec.json"))
+    controls = [
+        f"{name}_{when}" for name in metrics.BACKDOOR_CONTROLS for when in ("before", "after")
+    ]
     outputs = {
         role: np.array(load_array(store.part(stages[role], "outputs") / "outputs.npy"))
-        for role in ("before", "after", "eight_bit", "control_before", "control_after")
+        for role in ("before", "after", "eight_bit", *controls)
         if role in stages
     }
     goal = goal_of(info, stages, store, outputs)
@@ -186,7 +189,10 @@ def goal_of(
 
 
 def foreign_labels(info: RecordedCell) -> bool:
-    """Return whether the attacker worked with other classes than the student's."""
+    """Return whether the attacker worked with other classes than the student's.
+
+    A public network without public data is existing weights, whose classes play no part.
+    """
     threat, data = THREATS[info.threat_model], info.data
     if threat.delivers:
         return data.get("attacker", data.get("public")) != data["student"]
@@ -209,8 +215,11 @@ def judge_classification(
         outputs["after"],
         y,
         goal=goal,
-        control_before=outputs.get("control_before"),
-        control_after=outputs.get("control_after"),
+        controls={
+            name: (outputs[f"{name}_before"], outputs[f"{name}_after"])
+            for name in metrics.BACKDOOR_CONTROLS
+            if f"{name}_before" in outputs
+        },
     )
 
 

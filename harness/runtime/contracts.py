@@ -267,7 +267,8 @@ class Model(Protocol):
 
     ``loss``, ``features``, ``maps``, ``module`` and ``undefended`` exist only where the threat
     model grants them and the manifest's ``needs`` asks for them; an oracle has ``predict`` and
-    ``left`` only.
+    ``left`` only. A public network that is existing weights has a new last layer: it offers
+    ``features``, ``maps`` and ``fresh`` only.
 
     Attributes:
         module: the guarded network as a module (needs ``gradients``); that of a defended network
@@ -293,6 +294,7 @@ class Model(Protocol):
 
         Raises:
             QueryRefused: an example has no query left.
+            NotApplicable: the last layer is new and untrained, so that outputs mean nothing.
         """
         ...
 

@@ -304,11 +304,11 @@ def test_each_threat_model_has_its_own_budget_fields(threat_model, budget, what)
     [
         (
             {"threat_model": "evasion-transfer"},
-            "a transfer attack with neither public network nor surrogate",
+            "no public network: no public data, and no weights",
         ),
         (
             {"threat_model": "supply-chain", "budgets": "[{patch: 3, target: 0}]"},
-            "a public network without public data",
+            "no public network: no public data, and no weights",
         ),
         (
             {

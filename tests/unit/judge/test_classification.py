@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from harness.judge.metrics import (
+    BACKDOOR_CONTROLS,
     METRICS,
     Absent,
     Judged,
@@ -92,10 +93,14 @@ def test_control_has_its_own_denominator() -> None:
     y = np.array([1, 1, 2, 0])
     judged = classification(
         _logits([1, 1, 2, 0]), _logits([0, 0, 0, 0]), y, goal=np.zeros(4, int),
-        control_before=_logits([1, 2, 2, 0]), control_after=_logits([0, 0, 2, 0]),
+        controls={
+            "control": (_logits([1, 2, 2, 0]), _logits([0, 0, 2, 0])),
+            "clean_form": (_logits([1, 1, 2, 0]), _logits([0, 0, 2, 0])),
+        },
     )  # fmt: skip
     assert _kn(judged, "attack_success_rate") == (3, 3)
     assert _kn(judged, "control_success_rate") == (1, 2)
+    assert _kn(judged, "clean_form_success_rate") == (2, 3)
 
 
 def test_a_target_without_meaning_is_absent() -> None:
@@ -162,7 +167,7 @@ def test_every_metric_has_a_row_in_the_table() -> None:
     y = np.array([1, 2])
     judged = classification(
         _logits([1, 2]), _logits([0, 2]), y, goal=np.array([0, 0]),
-        control_before=_logits([1, 2]), control_after=_logits([1, 2]),
+        controls={name: (_logits([1, 2]), _logits([1, 2])) for name in BACKDOOR_CONTROLS},
     )  # fmt: skip
     for name in judged.metrics:
         assert "classification" in METRICS[name].tasks

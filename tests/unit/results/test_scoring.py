@@ -44,8 +44,10 @@ def test_an_oracle_that_answered_more_than_the_budget_is_a_violation(tmp_path):
         ("evasion", {"student": "a"}, False),
         ("evasion-transfer", {"student": "a", "public": "b"}, True),
         ("evasion-transfer", {"student": "a", "public": "a"}, False),
+        ("evasion-transfer", {"student": "a"}, True),
         ("supply-chain", {"student": "a", "public": "b"}, True),
         ("supply-chain", {"student": "a", "public": "b", "attacker": "a"}, False),
+        ("supply-chain", {"student": "a", "attacker": "a"}, False),
     ],
 )
 def test_a_target_class_means_nothing_across_label_spaces(threat, data, foreign, tmp_path):
