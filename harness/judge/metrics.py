@@ -4,6 +4,7 @@ A metric with an empty denominator is absent with a reason. A metric that is not
 the control's without a control) is left out.
 """
 
+from harness.judge.backdoors import judge_teacher, target_rate
 from harness.judge.classification import classification, predicted_classes
 from harness.judge.flipped import Comparisons, Flipped, flip_mask, judge_flips
 from harness.judge.maps import Aimed, Flips, aimed, confusion, count_not_finite, flips, moves
@@ -44,10 +45,12 @@ __all__ = [
     "flips",
     "image_iou",
     "judge_flips",
+    "judge_teacher",
     "miou_difference",
     "moves",
     "predicted_classes",
     "ranking",
     "segmentation",
+    "target_rate",
     "worst_case_miou",
 ]

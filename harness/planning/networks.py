@@ -74,7 +74,7 @@ class NetworkStages:
         """Add the network that the student's training starts from, if it starts from one."""
         begin = None
         if "public" in s.matrix.data:
-            begin = self._public(s, made)
+            begin = self.public(s, made)
         elif s.victim.fine_tunes:
             begin = made["import"] = self.imported(s, data, s.victim)
         if s.threat.delivers and s.attack is not None:
@@ -118,7 +118,7 @@ class NetworkStages:
         roles = {"victim": s.victim, "defense": s.defense}
         return self.shared.module_stage("repair", s.seed, inputs, roles)
 
-    def _public(self, s: CellSetting, made: dict[str, str]) -> str:
+    def public(self, s: CellSetting, made: dict[str, str]) -> str:
         """Add the public network: the victim on public data, which the edits may change."""
         data = self.shared.data(s.matrix, "public")
         edited = s.threat.poisons and s.matrix.poisons == "public" and s.attack is not None
