@@ -52,7 +52,7 @@ _RIGHT = "inputs right before the attack"
 _OTHER = "inputs right before the attack (targeted: and not of the target class)"
 _NOT_TARGET = "examples of the slice that are not of the target class"
 _TEACHER = "test examples of the teacher's own data"
-_TEACHER_OTHER = "of these, right before the attack (targeted: and not of the target class)"
+_TEACHER_OTHER = f"{_TEACHER}, right before the attack (targeted: and not of the target class)"
 _PIXELS = "labelled pixels"
 _CLASSES = "mean over classes with a pixel in labels or predictions, pooled over images"
 
