@@ -83,7 +83,8 @@ def test_the_figures_follow_from_stored_outputs_and_the_labels_of_the_teachers_d
     others = y != 1
     for network in ("teacher", "control_teacher"):
         first, last = (
-            array(f"{network}_{when}", "outputs", "outputs").argmax(1) for when in ("before", "after")
+            array(f"{network}_{when}", "outputs", "outputs").argmax(1)
+            for when in ("before", "after")
         )
         assert value(record, f"{network}_accuracy") == pytest.approx((first == y).mean())
         asked = others & (first == y)

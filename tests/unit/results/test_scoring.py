@@ -63,7 +63,9 @@ def test_the_target_of_a_poisoned_public_network_is_one_of_its_classes(tmp_path)
     store = Store(tmp_path / "store")
     assert isinstance(goal_of(info, {"goal": KEY, "teacher": KEY}, store, {}), Absent)
     assert not foreign_labels(info)  # the student's own training set is edited
-    assert not foreign_labels(info.model_copy(update={"data": data | {"public": "a"}}), teacher=True)
+    assert not foreign_labels(
+        info.model_copy(update={"data": data | {"public": "a"}}), teacher=True
+    )
 
 
 @pytest.mark.parametrize(
