@@ -21,14 +21,19 @@ CALLED = {"before": "target_rate_clean", "control_before": "control_target_rate_
 """Role of a network's outputs on clean inputs → its figure."""
 
 
-def target_rates(outputs: Mapping[str, Array], y: Array, goal: Array | Absent) -> Metrics:
+def target_rates(
+    info: RecordedCell, outputs: Mapping[str, Array], y: Array, goal: Array | Absent | None
+) -> Metrics:
     """Return how often clean inputs are called the target, by the network and by its control.
 
     Args:
+        info: the cell as its benchmark names it; without one target for all inputs it has no rates.
         outputs: role → logits of the cell.
         y: classes ``[N]``.
         goal: target class of each input, or why it means nothing.
     """
+    if goal is None or not has_one_target(info):
+        return {}
     return {
         name: metrics.target_rate(outputs[role], y, goal)
         for role, name in CALLED.items()
@@ -36,10 +41,16 @@ def target_rates(outputs: Mapping[str, Array], y: Array, goal: Array | Absent) -
     }
 
 
+def has_one_target(info: RecordedCell) -> bool:
+    """Return whether a cell's attacker aims at one class for all inputs."""
+    chosen = info.goal.removeprefix("targeted: ").isdecimal()
+    return info.task == "classification" and (chosen or "target" in info.budget)
+
+
 def teacher_figures(info: RecordedCell, stages: Mapping[str, str], store: Store) -> Metrics:
     """Judge the teacher of a cell, and the network in its place without the attack.
 
-    Triggered inputs over budget leave the cell as it is, which is judged on its own inputs; the
+    Empty where no teacher answers. Triggered inputs over budget leave the cell as it is, which is judged on its own inputs; the
     success on these is absent.
 
     Args:
@@ -47,6 +58,8 @@ def teacher_figures(info: RecordedCell, stages: Mapping[str, str], store: Store)
         stages: role → stage key; all are in the store.
         store: store of the artefacts.
     """
+    if "teacher_before" not in stages:
+        return {}
     outputs = {
         role: np.array(load_array(store.part(key, "outputs") / "outputs.npy"))
         for role, key in stages.items()

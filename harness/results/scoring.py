@@ -141,10 +141,8 @@ def score(
     goal = goal_of(info, stages, store, outputs)
     judged = JUDGES[info.task](outputs, y, spec, goal, result)
     figures = judged.metrics | {name: Absent(reason) for name, reason in absent.items()}
-    if goal is not None and has_one_target(info):
-        figures |= backdoors.target_rates(outputs, y, goal)
-    if "teacher_before" in stages:
-        figures |= backdoors.teacher_figures(info, stages, store)
+    figures |= backdoors.target_rates(info, outputs, y, goal)
+    figures |= backdoors.teacher_figures(info, stages, store)
     if "edits" in stages:
         edited = judge_flips(stages, store, outputs, y)
         figures = figures | edited.metrics
@@ -194,12 +192,6 @@ def goal_of(
     if info.task == "segmentation":
         return Absent("class maps do not say which class the network finds least likely")
     return np.asarray(before.mean(axis=0).argmin(axis=1))
-
-
-def has_one_target(info: RecordedCell) -> bool:
-    """Return whether a cell's attacker aims at one class for all inputs."""
-    chosen = info.goal.removeprefix("targeted: ").isdecimal()
-    return info.task == "classification" and (chosen or "target" in info.budget)
 
 
 def foreign_labels(info: RecordedCell, teacher: bool = False) -> bool:

@@ -8,13 +8,16 @@ import pytest
 from harness.common.files import save_array
 from harness.judge import budget as budgets
 from harness.judge.values import Absent, Rate
-from harness.results.backdoors import target_rates, teacher_figures
+from harness.results.backdoors import has_one_target, target_rates, teacher_figures
 from harness.results.records import RecordedCell
 from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
 
 INFO = RecordedCell.model_construct(
-    task="classification", threat_model="backdoor", budget={"patch": 1, "target": 0}
+    task="classification",
+    threat_model="backdoor",
+    goal="untargeted",
+    budget={"patch": 1, "target": 0},
 )
 Y = np.array([0, 1, 2])
 
@@ -66,5 +69,25 @@ def test_a_trigger_that_is_over_budget_on_the_teachers_data_has_no_success_there
 
 def test_only_networks_that_answered_clean_inputs_have_a_target_rate():
     outputs = {"before": np.eye(3)[[0, 0, 1]], "after": np.eye(3)}
-    found = target_rates(outputs, Y, np.zeros(3, int))
+    found = target_rates(INFO, outputs, Y, np.zeros(3, int))
     assert {name: (rate.k, rate.n) for name, rate in found.items()} == {"target_rate_clean": (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "one"),
+    [
+        ({}, True),
+        ({"goal": "targeted: 3", "budget": {}}, True),
+        ({"goal": "targeted: next", "budget": {}}, False),
+        ({"budget": {}}, False),
+        ({"task": "segmentation"}, False),
+    ],
+)
+def test_one_target_for_all_inputs(fields, one):
+    info = INFO.model_copy(update=fields)
+    assert has_one_target(info) is one
+
+
+def test_without_a_target_or_a_teacher_there_are_no_figures(add):
+    assert target_rates(INFO, {"before": np.eye(3)}, Y, None) == {}
+    assert teacher_figures(INFO, {"teacher": "a network alone"}, add[0]) == {}

@@ -13,7 +13,6 @@ from harness.results.scoring import (
     Score,
     foreign_labels,
     goal_of,
-    has_one_target,
     judge_segmentation,
     score,
 )
@@ -66,21 +65,6 @@ def test_the_target_of_a_poisoned_public_network_is_one_of_its_classes(tmp_path)
     assert not foreign_labels(
         info.model_copy(update={"data": data | {"public": "a"}}), teacher=True
     )
-
-
-@pytest.mark.parametrize(
-    ("fields", "one"),
-    [
-        ({"budget": {"target": 0}}, True),
-        ({"goal": "targeted: 3"}, True),
-        ({"goal": "targeted: next"}, False),
-        ({}, False),
-        ({"budget": {"target": 0}, "task": "segmentation"}, False),
-    ],
-)
-def test_one_target_for_all_inputs(fields, one):
-    info = INFO.model_copy(update={"task": "classification", **fields})
-    assert has_one_target(info) is one
 
 
 def test_a_segmentation_record_keeps_names_and_moves(tmp_path):
