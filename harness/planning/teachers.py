@@ -66,6 +66,7 @@ class TeacherStages:
         role = role_of(s.matrix, "attacker" if s.threat.delivers else "public")
         data, name = self.shared.data(s.matrix, role), s.matrix.data[role].name
         public = self.networks.public(s, {})
+        assert public is not None, "what delivers a teacher replaces a public network"
         teacher = self.networks.deliver(s, public) if s.threat.delivers else public
         roles, absent = {"teacher": teacher}, dict[str, str]()
         examples = _test_examples(s, role)
@@ -82,11 +83,10 @@ class TeacherStages:
         if "attack" in made:
             inputs["after"] = Input(made["attack"], "attacked")
         networks = {"": teacher}
-        if s.matrix.data["public"].name == name:
-            networks[CONTROL] = self.networks.public(s.control(), {})
-        else:
-            reason = f"the public network is not trained on the classes of {name}"
+        if reason := _no_control(s, name):
             absent |= dict.fromkeys((CONTROL + ACCURACY, CONTROL + SUCCESS), reason)
+        else:
+            networks[CONTROL] = self.networks.public(s.control(), {})
         for prefix, network in networks.items():
             for when, x in inputs.items():
                 key = self.attacks.predict(s, network, x, defended=False, data=data)
@@ -95,6 +95,15 @@ class TeacherStages:
                 absent[prefix + SUCCESS] = NO_TRIGGER
         roles |= {f"teacher_{part}": key for part, key in {"slice": subset, **made}.items()}
         return JudgedTeacher(roles, own, absent)
+
+
+def _no_control(s: CellSetting, name: str) -> str | None:
+    """Return why the public network does not answer the teacher's data, if it does not."""
+    if "public" not in s.matrix.data:
+        return "the public network is existing weights, whose last layer is left out"
+    if s.matrix.data["public"].name != name:
+        return f"the public network is not trained on the classes of {name}"
+    return None
 
 
 def _test_examples(s: CellSetting, role: str) -> int:

@@ -140,7 +140,7 @@ def score(
     }
     goal = goal_of(info, stages, store, outputs)
     judged = JUDGES[info.task](outputs, y, spec, goal, result)
-    figures = judged.metrics | {name: Absent(reason) for name, reason in absent.items()}
+    figures = judged.metrics | all_absent(absent)
     figures |= backdoors.target_rates(info, outputs, y, goal)
     figures |= backdoors.teacher_figures(info, stages, store)
     if "edits" in stages:
@@ -170,6 +170,11 @@ def score(
         )
     ]
     return result
+
+
+def all_absent(reasons: Mapping[str, str]) -> Metrics:
+    """Return absent figures: name → reason."""
+    return {name: Absent(reason) for name, reason in reasons.items()}
 
 
 def goal_of(
