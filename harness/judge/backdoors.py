@@ -82,7 +82,8 @@ def judge_teacher(task: str, outputs: Mapping[str, Outputs], y: Integers, goal: 
 
 
 def _judge(task: str, before: Outputs, after: Outputs, y: Integers, goal: Goal) -> Judged:
-    judge = draws if before.ndim == DRAWN else None
+    drawn = before.ndim == DRAWN
     if task == RANKING:
-        return (judge or one_rank).ranking(before, after, y)
-    return (judge or one_class).classification(before, after, y, goal=goal)
+        return (draws.ranking if drawn else one_rank.ranking)(before, after, y)
+    judge = draws.classification if drawn else one_class.classification
+    return judge(before, after, y, goal=goal)

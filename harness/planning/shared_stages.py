@@ -107,7 +107,7 @@ class SharedStages:
 
 def role_of(matrix: Matrix, role: str) -> Literal["public", "attacker", "student"]:
     """Return the role whose data play ``role``: the attacker's are the public ones by default."""
-    return role if role in matrix.data else "public"  # type: ignore[return-value]
+    return role if role in matrix.data else "public"
 
 
 def spec(data: str) -> dict[str, Input]:

@@ -83,8 +83,8 @@ class TeacherStages:
         if "attack" in made:
             inputs["after"] = Input(made["attack"], "attacked")
         networks = {"": teacher}
-        if reason := _no_control(s, name):
-            absent |= dict.fromkeys((CONTROL + ACCURACY, CONTROL + SUCCESS), reason)
+        if why := _no_control(s, name):
+            absent |= dict.fromkeys((CONTROL + ACCURACY, CONTROL + SUCCESS), why)
         else:
             networks[CONTROL] = self.networks.public(s.control(), {})
         for prefix, network in networks.items():

@@ -50,8 +50,8 @@ def has_one_target(info: RecordedCell) -> bool:
 def teacher_figures(info: RecordedCell, stages: Mapping[str, str], store: Store) -> Metrics:
     """Judge the teacher of a cell, and the network in its place without the attack.
 
-    Empty where no teacher answers. Triggered inputs over budget leave the cell as it is, which is judged on its own inputs; the
-    success on these is absent.
+    Empty where no teacher answers. Triggered inputs over budget leave the cell as it is, which is
+    judged on its own inputs; the success on these is absent.
 
     Args:
         info: the cell as its benchmark names it.
