@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from harness.planning.networks import Network, NetworkStages
 from harness.planning.probes import ProbeStages
 from harness.planning.recipe import SubsetRecipe
 from harness.planning.shared_stages import SharedStages, spec
+from harness.planning.teachers import TeacherStages
 
 
 class CellStages(NamedTuple):
@@ -24,10 +25,12 @@ class CellStages(NamedTuple):
     Attributes:
         roles: role → stage key.
         own: keys of the stages that the cell's attack or defence runs.
+        absent: metric → why the plan has no stages for it.
     """
 
     roles: dict[str, str]
     own: frozenset[str]
+    absent: Mapping[str, str] = MappingProxyType({})
 
 
 class CellInputs(NamedTuple):
@@ -55,6 +58,7 @@ class StageBuilder:
         self.networks = NetworkStages(self.shared)
         self.attacks = AttackStages(self.shared, self.networks)
         self.probes = ProbeStages(self.shared)
+        self.teachers = TeacherStages(self.shared, self.networks, self.attacks)
 
     def add_data(self, matrix: Matrix) -> None:
         """Add the data stages of a matrix.
@@ -91,7 +95,9 @@ class StageBuilder:
         if attacked != clean and s.context.task == "segmentation":
             # what is left of an attack in a picture file; maps of pixels are where it matters
             roles["eight_bit"] = self.attacks.predict(s, net.key, attacked, eight_bit=True)
-        return CellStages(roles, own | {roles["after"]})
+        teacher = self.teachers.judge(s)
+        roles |= teacher.roles
+        return CellStages(roles, own | teacher.own | {roles["after"]}, teacher.absent)
 
     def borrow(self, s: CellSetting, batch: Batch) -> CellStages:
         """Add the stages of a cell that is judged on inputs made against another defence.

@@ -140,7 +140,7 @@ class Recorder:
         failure = self._failure(cell, plan)
         if failure is not None:
             return failure, Score()
-        judged = score(info, cell.stages, self.store, random=cell.random)
+        judged = score(info, cell.stages, self.store, random=cell.random, absent=cell.absent)
         stage = None if judged.status == "ok" else "score"
         return Ending(judged.status, stage, judged.reason, judged.by), judged
 

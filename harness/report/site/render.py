@@ -155,6 +155,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "release_lines": release_lines,
         "release_facts": release_facts,
         "figure": figure,
+        "beside_success": beside_success,
         "bar": class_plots.bar,
         "css": css_class,
         "shell": shlex.quote,
@@ -250,6 +251,10 @@ def figure(metric: Metric, trait: Trait | None) -> Markup | str:
     return Markup(f"{shown}<small>{note}</small>")  # noqa: S704
 
 
+COMPARED = ("control_", "target_rate", "teacher_")
+"""Beginnings of the names of what an attack's success is read against."""
+
+
 @dataclass(frozen=True)
 class MetricRow:
     """One metric of a budget's seeds.
@@ -263,6 +268,13 @@ class MetricRow:
     name: str
     trait: Trait | None
     figures: tuple[Markup | str, ...]
+
+
+def beside_success(rows: Sequence[MetricRow]) -> list[MetricRow]:
+    """Return what an attack's success is read against; empty where there is nothing to compare."""
+    compared = any(row.name.startswith(COMPARED) for row in rows)
+    kinds = (*COMPARED, "attack_success_rate", "untargeted_success_rate")
+    return [row for row in rows if compared and row.name.startswith(kinds)]
 
 
 def metric_rows(lines: Sequence[CellRow]) -> list[MetricRow]:
