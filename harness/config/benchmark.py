@@ -52,6 +52,10 @@ class EvalSubset(Strict):
     )
 
 
+AttentionMode: TypeAlias = Literal["activation", "grad-cam"]
+"""How a map is made of the output of a network's last stage."""
+
+
 class Keep(Strict):
     """Artefacts that are kept for the pictures on pages."""
 
@@ -59,10 +63,24 @@ class Keep(Strict):
         default=8,
         description="Number of examples whose clean and attacked inputs are kept. Default: 8.",
     )
-    attention: bool = Field(
+    attention: bool | NonEmptySet[AttentionMode] = Field(
         default=False,
-        description="Reserved for attention maps; nothing depends on it yet. Default: `false`.",
+        description="Maps of where each network looks, on clean and on attacked inputs of the "
+        "whole eval subset: what of them lies on the object and on the trigger is in the records, "
+        "pictures of the first `examples` are on the page. `activation` (which `true` stands for): "
+        "mean over channels of the absolute output of the victim's last stage, without any class. "
+        "`grad-cam`: its positive part after weighting channels by the mean gradient of the class "
+        "that the network itself predicts. A list asks for both: `[activation, grad-cam]`. "
+        "Classification of pictures under a threat model that changes test inputs. "
+        "Default: `false`.",
     )
+
+    @property
+    def modes(self) -> tuple[AttentionMode, ...]:
+        """Modes of the attention maps; empty where none are kept."""
+        if isinstance(self.attention, bool):
+            return ("activation",) if self.attention else ()
+        return self.attention
 
 
 class RandomAnswers(Strict):
@@ -194,6 +212,9 @@ class Matrix(Strict):
         yield from self._budget_problems()
         yield from self._role_problems()
         yield from self._ensemble_problems()
+        if self.keep.modes and THREATS[self.threat_model].at_test is None:
+            what = f"{self.threat_model} changes no test inputs to look at"
+            yield Problem(("keep", "attention"), what, "remove it")
         if self.goal.targeted is not None and not BUDGET_FIELDS[self.threat_model].targeted:
             what = f"{self.threat_model} has no goal per example"
             yield Problem(("goal",), what, "remove it; a backdoor's target is in its budget")
