@@ -88,6 +88,7 @@ An example is a method of a module's class; the end of this page lists what all 
 
 EXAMPLE_IMPORTS = """\
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -98,6 +99,7 @@ from harness.runtime import training
 from harness.runtime.contracts import Edits, Keep
 from harness.runtime.gradients import ball, project, steepest
 from harness.runtime.model import eval_mode
+from harness.runtime.recipe import Recipe
 from harness.runtime.training import loss_of
 """
 

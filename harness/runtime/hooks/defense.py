@@ -109,8 +109,9 @@ class DefenseFit(Protocol):
             network share it.
 
         Args:
-            victim: the network family. ``victim.fit(network, train, val, loss, ctx, steps)`` is
-                its recipe, ``loss_of(victim, spec)`` its loss.
+            victim: the network family. ``victim.fit(network, train, val, loss, ctx, recipe)``
+                trains it, ``victim.recipe(train)`` is its recipe, ``loss_of(victim, spec)`` its
+                loss.
             network: the network to train, from ``build``; its weights are untrained, or come from
                 the public, delivered or imported network.
             train: the training set, edited and sanitized where the threat model has that.
@@ -215,7 +216,8 @@ class DefenseRepair(Protocol):
         Example:
             def repair(self, victim, network, clean, ctx):
                 loss = loss_of(victim, clean.spec)
-                victim.fit(network, clean, clean, loss, ctx, 100)
+                recipe = replace(victim.recipe(clean), steps=100)
+                victim.fit(network, clean, clean, loss, ctx, recipe)
         """
         ...
 

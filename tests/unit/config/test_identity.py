@@ -42,7 +42,7 @@ VICTIM = {
     "license": "MIT",
     "tasks": ["classification"],
     "entry": "victim.py:V",
-    "hooks": ["build", "fit", "import_weights"],
+    "hooks": ["build", "recipe", "import_weights"],
     "params": {"wide": {"type": "str", "default": "no", "choices": ["no", "yes"]}},
     "variants": {"wide": {"wide": "yes"}},
     "weights": {

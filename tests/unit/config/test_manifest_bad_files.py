@@ -353,7 +353,7 @@ def test_a_module_in_the_wrong_folder():
 
 
 def test_a_victim_needs_build_and_fit():
-    path = write(VICTIM.replace("[build, fit]", "[build]"), "victims/pgd")
+    path = write(VICTIM.replace("[build, recipe]", "[build]"), "victims/pgd")
     assert lines_of(path) == ["9:1: hooks: a victim needs fit; implement and add it"]
 
 

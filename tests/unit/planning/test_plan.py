@@ -367,7 +367,7 @@ def test_maps_are_predicted_once_more_after_rounding(tmp_path):
     checkout.module("attack", "still", PERTURB.format("return x"), tasks=["segmentation"])
     maps = {"victims": ["scenes"], "attacks": ["still"], "data": {"student": "digit-scenes"}}
     steps = {"steps": {"type": "int", "default": 1}}
-    checkout.module("victim", "scenes", VICTIM, tasks=["segmentation"], hooks=["build", "fit"],
+    checkout.module("victim", "scenes", VICTIM, tasks=["segmentation"], hooks=["build", "recipe"],
                     entry="victim.py:Tiny", params=steps)  # fmt: skip
     checkout.module("defense", "none", "class Defense: pass", hooks=[],
                     tasks=["classification", "segmentation"])  # fmt: skip

@@ -209,7 +209,7 @@ def test_the_kind_of_inputs_is_that_of_the_data(tmp_path):
     assert (known["food"], known["pubfig"], known["camvid"]) == ("items", "features", "images")
 
 
-NET = {"hooks": ["build", "fit"], "offers": ["loss", "features", "gradients"]}
+NET = {"hooks": ["build", "recipe"], "offers": ["loss", "features", "gradients"]}
 DIGITS = {"requires": [{"channels": [1], "side": [8], "classes": [10]}]}
 FORMS = [
     ({"channels": [1, 3], "side": [8], "side_multiple": 4, "side_min": 8, "classes": [10]}, None),

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from harness.runtime import training
+from harness.runtime import checkpoint
+from harness.runtime.augment import take
 from harness.runtime.contracts import Data
+from harness.runtime.recipe import Recipe
 from harness.runtime.tasks import loss_for
-from harness.runtime.training import fit, take_crops
+from harness.runtime.training import fit
 from tests.unit.runtime.test_training import CPU, SPEC, Killed, context, data, network
 
 
@@ -22,7 +24,7 @@ def larger(count=50):
 
 
 def test_crops_are_places_of_the_stored_image_and_half_are_mirrored():
-    x, y = take_crops(larger(), torch.arange(50), torch.Generator().manual_seed(0))
+    x, y = take(larger(), torch.arange(50), "stored", True, torch.Generator().manual_seed(0))
     assert (x.shape, y.tolist()) == ((50, 1, 4, 4), larger().y.tolist())
     first = (x * 255).round().long()[:, 0, 0]
     mirrored = first[:, 0] > first[:, 3]
@@ -41,15 +43,15 @@ def test_crops_are_drawn_anew_at_each_step_and_not_in_validation(tmp_path):
         (seen if network.training else validated).append(x.clone())
         return loss_for(SPEC)(network, x, y)
 
-    options = {"steps": 4, "batch": 50, "lr": 0.1, "val": larger(), "log_every": 4}
-    fit(network(), larger(), noted, context(tmp_path), random_crop=True, **options)
+    recipe = Recipe(4, 50, 0.1, crop="stored", flip=True, log_every=4)
+    fit(network(), larger(), noted, context(tmp_path), recipe, val=larger())
     assert len({tuple(x.sum(dim=(1, 2, 3)).tolist()) for x in seen}) == 4
     assert all(torch.equal(x, larger().x) for x in validated)
 
 
 @pytest.mark.parametrize("stop", [3, 8])
 def test_random_crops_are_resumed_to_the_bit(tmp_path, monkeypatch, stop):
-    monkeypatch.setattr(training, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0)
     calls = itertools.count()
 
     def killed(net, x, y):
@@ -59,7 +61,8 @@ def test_random_crops_are_resumed_to_the_bit(tmp_path, monkeypatch, stop):
 
     def run(folder, loss):
         net = network()
-        fit(net, larger(), loss, context(folder), steps=10, batch=16, lr=0.1, random_crop=True)
+        recipe = Recipe(10, 16, 0.1, crop="stored", flip=True)
+        fit(net, larger(), loss, context(folder), recipe)
         return net.state_dict()
 
     whole = run(tmp_path / "a", loss_for(SPEC))
@@ -71,9 +74,8 @@ def test_random_crops_are_resumed_to_the_bit(tmp_path, monkeypatch, stop):
 
 def test_images_that_are_stored_as_seen_are_not_cropped(tmp_path):
     states = []
-    for folder, crop in ((tmp_path / "a", True), (tmp_path / "b", False)):
+    for folder, crop in ((tmp_path / "a", "stored"), (tmp_path / "b", "none")):
         net = network()
-        fit(net, data(), loss_for(SPEC), context(folder), steps=5, batch=16, lr=0.1,
-            random_crop=crop)  # fmt: skip
+        fit(net, data(), loss_for(SPEC), context(folder), Recipe(5, 16, 0.1, crop=crop))
         states.append(net.state_dict())
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
