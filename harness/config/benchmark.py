@@ -27,6 +27,7 @@ from harness.config.field_types import (
     ThreatModel,
 )
 from harness.config.file_model import Problem, Strict, field_error
+from harness.config.keep import Keep
 from harness.config.matrix_entries import (
     DataEntry,
     Entry,
@@ -50,37 +51,6 @@ class EvalSubset(Strict):
         description="Examples in one call of `perturb`, `trigger` or the network. It is part of "
         "the result: an attack may treat a batch as a whole."
     )
-
-
-AttentionMode: TypeAlias = Literal["activation", "grad-cam"]
-"""How a map is made of the output of a network's last stage."""
-
-
-class Keep(Strict):
-    """Artefacts that are kept for the pictures on pages."""
-
-    examples: Annotated[int, Field(ge=0)] = Field(
-        default=8,
-        description="Number of examples whose clean and attacked inputs are kept. Default: 8.",
-    )
-    attention: bool | NonEmptySet[AttentionMode] = Field(
-        default=False,
-        description="Maps of where each network looks, on clean and on attacked inputs of the "
-        "whole eval subset: what of them lies on the object and on the trigger is in the records, "
-        "pictures of the first `examples` are on the page. `activation` (which `true` stands for): "
-        "mean over channels of the absolute output of the victim's last stage, without any class. "
-        "`grad-cam`: its positive part after weighting channels by the mean gradient of the class "
-        "that the network itself predicts. A list asks for both: `[activation, grad-cam]`. "
-        "Classification of pictures under a threat model that changes test inputs. "
-        "Default: `false`.",
-    )
-
-    @property
-    def modes(self) -> tuple[AttentionMode, ...]:
-        """Modes of the attention maps; empty where none are kept."""
-        if isinstance(self.attention, bool):
-            return ("activation",) if self.attention else ()
-        return self.attention
 
 
 class RandomAnswers(Strict):
@@ -212,7 +182,7 @@ class Matrix(Strict):
         yield from self._budget_problems()
         yield from self._role_problems()
         yield from self._ensemble_problems()
-        if self.keep.modes and THREATS[self.threat_model].at_test is None:
+        if self.keep.attention and THREATS[self.threat_model].at_test is None:
             what = f"{self.threat_model} changes no test inputs to look at"
             yield Problem(("keep", "attention"), what, "remove it")
         if self.goal.targeted is not None and not BUDGET_FIELDS[self.threat_model].targeted:

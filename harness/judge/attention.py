@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.budget import TOLERANCE, as_seen
 from harness.judge.values import Absent, Metrics, Rate, proportion
 
 Array = NDArray[Any]
@@ -32,28 +31,6 @@ HALF = 0.5
 
 GROWTH = 2.0
 """Least factor by which the trigger raises the mass in its box where a network looks at it."""
-
-
-def changed_boxes(clean: Array, attacked: Array) -> Boxes:
-    """Return the smallest upright box around the changed pixels of each picture.
-
-    Args:
-        clean: as stored, uint8 or float32 ``[N, C, H, W]``.
-        attacked: float32 of the same shape.
-
-    >>> clean = np.zeros((1, 3, 4, 4), np.uint8)
-    >>> attacked = np.zeros((1, 3, 4, 4), np.float32)
-    >>> attacked[0, 1, 1:3, 2] = 0.5
-    >>> changed_boxes(clean, attacked).tolist()
-    [[2, 1, 3, 3]]
-    """
-    boxes = np.zeros((len(clean), 4), np.int64)
-    for box, before, after in zip(boxes, clean, attacked, strict=True):
-        touched = (np.abs(after - as_seen(before)) > TOLERANCE).any(axis=0)
-        lines, columns = (np.flatnonzero(touched.any(axis=axis)) for axis in (1, 0))
-        if len(lines):
-            box[:] = columns[0], lines[0], columns[-1] + 1, lines[-1] + 1
-    return boxes
 
 
 def crop_boxes(boxes: Boxes, stored: Sequence[int], shape: Sequence[int]) -> Boxes:
@@ -159,6 +136,11 @@ class Look:
     near: Bits
 
 
+def is_flat(maps: Array) -> Bits:
+    """Return whether all cells of each map ``[N, h, w]`` are equal, so that it has no peak."""
+    return np.asarray(maps.max(axis=(1, 2)) == maps.min(axis=(1, 2)))
+
+
 def look(maps: Array, boxes: Boxes, shape: tuple[int, int]) -> Look:
     """Compare maps ``[N, h, w]`` with boxes in pictures of a height and width."""
     cells = maps.astype(np.float64)
@@ -170,7 +152,7 @@ def look(maps: Array, boxes: Boxes, shape: tuple[int, int]) -> Look:
         for axis in (0, 1)
     )
     in_box = np.einsum("nij,ni,nj->n", cells, lines, columns)
-    usable = (areas(boxes) > 0) & (total > 0)
+    usable = (areas(boxes) > 0) & ~is_flat(maps)
     mass = np.divide(in_box, total, out=np.full(len(cells), np.nan), where=usable)
     peak = cells.reshape(len(cells), -1).argmax(axis=1)
     place = np.stack(np.unravel_index(peak, cells.shape[1:]), axis=1) * sides + sides / 2

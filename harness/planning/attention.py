@@ -8,9 +8,6 @@ from harness.planning.graph import Input
 from harness.planning.recipe import MapsOptions
 from harness.planning.shared_stages import SharedStages, spec
 
-MAPS = ("maps_before", "maps_after")
-"""Roles of the stages: on clean and on attacked inputs. No score needs them."""
-
 
 class AttentionStages:
     """Adds the stages that map networks.
@@ -34,14 +31,14 @@ class AttentionStages:
         Returns:
             Role → stage key; empty where the matrix keeps none.
         """
-        if not s.matrix.keep.modes or s.context.task != "classification":
+        if not s.matrix.keep.attention or s.context.task != "classification":
             return {}
         before = self.shared.once(("maps", *s.network), lambda: self._add(s, net, clean))
-        return dict(zip(MAPS, (before, self._add(s, net, attacked)), strict=True))
+        return {"maps_before": before, "maps_after": self._add(s, net, attacked)}
 
     def _add(self, s: CellSetting, net: str, x: Input) -> str:
         data = self.shared.data(s.matrix, "student")
         inputs = {"weights": Input(net, ""), "x": x, **spec(data)}
         roles = {"victim": s.victim} | answering_defense(s)
-        options = MapsOptions(s.matrix.eval_subset.batch, s.matrix.keep.modes)
+        options = MapsOptions(s.matrix.eval_subset.batch, s.matrix.keep.attention)
         return self.shared.module_stage("maps", s.seed, inputs, roles, options=options)

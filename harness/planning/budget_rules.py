@@ -259,7 +259,7 @@ def _values(matrix: Matrix, sets: Datasets) -> Iterator[tuple[Loc, object, Conte
     )
     yield ("eval_subset", "examples"), matrix.eval_subset.examples, at
     yield ("clean",), matrix.clean, at
-    yield ("keep", "attention"), matrix.keep.modes, at
+    yield ("keep", "attention"), matrix.keep.attention, at
     yield ("goal", "targeted"), matrix.goal.targeted, at
     for i, budget in enumerate(matrix.budgets):
         yield from _fields(("budgets", i), budget, at)

@@ -32,7 +32,6 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
     ),
     "measure": (
         "running/host_stages.py",
-        "judge/attention.py",
         "judge/budget.py",
         "judge/common.py",
         "judge/similarity.py",

@@ -8,10 +8,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from harness.common.files import load_array, read_json
-from harness.judge.attention import Boxes, Looks, attention_figures, crop_boxes, find_places
+from harness.judge.attention import (
+    Boxes,
+    Looks,
+    attention_figures,
+    crop_boxes,
+    find_places,
+    is_flat,
+)
 from harness.judge.values import Metrics
-from harness.planning.attention import MAPS
 from harness.storage.store import Store
+
+MAPS = ("maps_before", "maps_after")
+"""Roles of the stages that map clean and attacked inputs. No score needs them."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +69,14 @@ def load_attention(stages: Mapping[str, str], store: Store) -> Attention:
         )
         for path in sorted(before.glob("*.npy"))
     }
-    said = f"attention leaves out: {'; '.join(places.dropped)}"
-    return Attention(looks, (said,) if places.dropped else ())
+    flat = (
+        f"{k} of {len(maps)} {mode} maps of {kind} inputs, equal everywhere"
+        for mode, one in looks.items()
+        for kind, maps in (("clean", one.maps_before), ("attacked", one.maps_after))
+        if (k := int(is_flat(maps).sum()))
+    )
+    dropped = "; ".join((*places.dropped, *flat))
+    return Attention(looks, (f"attention leaves out: {dropped}",) if dropped else ())
 
 
 def _objects(stages: Mapping[str, str], store: Store, spec: Mapping[str, object]) -> Boxes | None:

@@ -81,8 +81,7 @@ class Record(Strict):
         status: how the cell ended.
         stage: kind of the stage that failed.
         reason: one sentence, unless the status is ``ok``.
-        by: role that a cell without a result is put down to. Absent where it has a result, and in
-            records from before the field, for which nothing is guessed.
+        by: role that a cell without a result is put down to; absent in others and older records.
         metrics: name → figure.
         parts: name → figure of one class or attribute.
         outcomes: packed outcome of each example (``codec.unpack_outcomes``).

@@ -29,7 +29,6 @@ from harness.datasets.fraction import train_rows
 from harness.datasets.hashing import hash_order
 from harness.datasets.stored import check_unreplaced
 from harness.judge import budget as budgets
-from harness.judge.attention import changed_boxes
 from harness.judge.common import common
 from harness.judge.edits import check_edits, find_rows
 from harness.planning.recipe import (
@@ -271,7 +270,7 @@ def measure(recipe: MeasureRecipe, inputs: Inputs, out: Path, data_root: Path) -
     save_array(out / "common" / "spectrum.npy", shared.spectrum.astype(np.float32))
     save_array(out / "pictures" / "attacked.npy", attacked[: recipe.keep])
     if recipe.boxes:
-        save_array(out / "changed" / "boxes.npy", changed_boxes(original, attacked))
+        save_array(out / "changed" / "boxes.npy", budgets.changed_boxes(original, attacked))
 
 
 def weights(recipe: WeightsRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:

@@ -16,10 +16,10 @@ from harness.common.keys import ROOT, environment_digest
 from harness.common.status import TRANSIENT, By, Status
 from harness.config.environments import Environment, versions
 from harness.judge import METHOD
-from harness.planning.attention import MAPS
 from harness.planning.plan import Cell, Plan
 from harness.planning.recipe import THREADS
 from harness.results import records
+from harness.results.attention import MAPS
 from harness.results.checks import Checks
 from harness.results.ensembles import score_ensemble
 from harness.results.health import load_health

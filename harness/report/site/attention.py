@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from harness.report.cells import CellRow, Metric
 
-MASSES = ("object_mass_clean", "object_mass_attacked", "trigger_mass_clean", "trigger_mass_attacked")
+MASSES = (
+    "object_mass_clean",
+    "object_mass_attacked",
+    "trigger_mass_clean",
+    "trigger_mass_attacked",
+)
 """Figures with quartiles, in the order of the table's columns."""
 
 CONDITIONS = ("at_object_clean", "at_trigger", "at_object_attacked")
@@ -49,6 +54,11 @@ class Attention:
     attack: str
     mode: str
     rows: tuple[AttentionRow, ...]
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Its victim, budget, attack and mode, which no other value of the page has."""
+        return self.victim, self.budget, self.attack, self.mode
 
     @property
     def seed(self) -> int:

@@ -93,7 +93,9 @@ def choose(met: Sequence[tuple[Bits, Bits, Bits]]) -> tuple[list[int], bool]:
         met: of each network, the undefended one first, where the conditions hold.
     """
     everywhere = np.all([first for first, _, _ in met], axis=0)
-    resisted = np.any([third for _, _, third in met[1:]], axis=0) if met[1:] else ~everywhere & False
+    resisted = np.zeros_like(everywhere)
+    for _, _, third in met[1:]:
+        resisted |= third
     rows = np.flatnonzero(everywhere & met[0][1] & resisted)
     if len(rows):
         return rows[:MOST].tolist(), True

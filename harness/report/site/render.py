@@ -116,7 +116,7 @@ def _write(
             "benchmark",
             page=page,
             siblings=siblings,
-            albums={one: looks.of(one) for one in page.attention},
+            albums={one.key: looks.of(one) for one in page.attention},
         )
         if page.samples:
             page.samples.save(out)
