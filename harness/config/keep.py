@@ -45,7 +45,7 @@ class Keep(Strict):
         description="Number of examples whose clean and attacked inputs are kept. Default: 8.",
     )
     attention: ModesField = Field(
-        default=(),
+        default_factory=tuple,
         description="Maps of where each network looks, on clean and on attacked inputs. Of the "
         "whole eval subset, the records hold how much of a map lies on the object and on the "
         "trigger; of the first `examples`, the page shows pictures. `activation`, which `true` "

@@ -47,7 +47,7 @@ def crop_boxes(boxes: Boxes, stored: Sequence[int], shape: Sequence[int]) -> Box
     height, width = shape[-2:]
     top, left = (stored[-2] - height) // 2, (stored[-1] - width) // 2
     moved = boxes - np.array([left, top, left, top])
-    return np.clip(moved, 0, np.array([width, height, width, height]))
+    return np.asarray(np.clip(moved, 0, np.array([width, height, width, height])))
 
 
 def areas(boxes: Boxes) -> Floats:
@@ -168,7 +168,7 @@ def _covered(edges: Boxes, cells: int, side: float) -> Floats:
     """Return the share of each of some cells between two edges, ``[N, cells]``."""
     first = np.arange(cells) * side
     length = np.minimum(edges[:, 1:], first + side) - np.maximum(edges[:, :1], first)
-    return np.clip(length / side, 0.0, 1.0)
+    return np.asarray(np.clip(length / side, 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ NO_TRIGGER = "the attack changed no example in one place"
 
 
 def attention_figures(looks: Looks) -> Metrics:
-    """Return the figures of a whole eval subset: quartiles of masses, shares of conditions.
+    """Return the figures of a whole eval subset: masses, shares of peaks and of conditions.
 
     The value of a mass is its median, and its interval the quartiles of the examples.
     """
@@ -240,8 +240,10 @@ def attention_figures(looks: Looks) -> Metrics:
     for name, empty, boxes, clean, attacked in kinds:
         share = areas(boxes) / sides
         found[f"{name}_area"] = quartiles(share[share > 0], empty)
-        found[f"{name}_mass_clean"] = quartiles(clean.mass, empty)
-        found[f"{name}_mass_attacked"] = quartiles(attacked.mass, empty)
+        for inputs, part in (("clean", clean), ("attacked", attacked)):
+            n = int(np.isfinite(part.mass).sum())
+            found[f"{name}_mass_{inputs}"] = quartiles(part.mass, empty)
+            found[f"{name}_peak_{inputs}"] = proportion(int(part.inside.sum()), n, empty)
     both = looks.trigger_clean.mass + looks.trigger_attacked.mass
     for name, empty, holds, mass in (
         ("at_object_clean", NO_OBJECT, looks.at_object_clean, looks.object_clean.mass),

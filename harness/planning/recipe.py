@@ -277,7 +277,8 @@ class MeasureRecipe(Fields):
 
     def to_json(self) -> dict[str, Json]:
         """Return the JSON form; ``boxes`` is left out where it is false."""
-        return {"keep": self.keep} | ({"boxes": True} if self.boxes else {})
+        found: dict[str, Json] = {"keep": self.keep}
+        return found | {"boxes": True} if self.boxes else found
 
 
 @dataclass(frozen=True, slots=True)

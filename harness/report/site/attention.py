@@ -18,8 +18,8 @@ MASSES = (
 CONDITIONS = ("at_object_clean", "at_trigger", "at_object_attacked")
 """Shares of the examples whose map meets a condition: (i), (ii) and (iii) of the page."""
 
-AREAS = ("object_area", "trigger_area")
-"""Shares of the picture that the boxes cover: the masses of a map that is equal everywhere."""
+AREAS = {"object": "object_area", "trigger": "trigger_area"}
+"""Box → figure: shares of the picture that the boxes cover: the masses of a map that is equal everywhere."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class Attention:
         return tuple(row.line for row in self.rows if row.line.seed == self.seed)
 
     @property
-    def areas(self) -> tuple[Metric, ...]:
-        """Areas of the boxes, which are equal for all networks."""
-        return tuple(self.rows[0].figures[name] for name in AREAS)
+    def areas(self) -> tuple[tuple[str, Metric], ...]:
+        """Boxes with their areas, which are equal for all networks."""
+        return tuple((box, self.rows[0].figures[name]) for box, name in AREAS.items())
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -149,3 +149,5 @@ def test_figures_hold_median_quartiles_and_counts():
     assert masses["n"] == 2
     assert masses["lo"] < masses["value"] < masses["hi"]
     assert figures["object_area"].value == pytest.approx(16 / 64)
+    peaks = {name: figures[f"{name}_attacked"].k for name in ("object_peak", "trigger_peak")}
+    assert peaks == {"object_peak": 1, "trigger_peak": 1}
