@@ -173,7 +173,7 @@ class Matrix(Strict):
         description="How often random networks are asked. Default: `{samples: 8, draws: 5}`.",
     )
     keep: Keep = Field(
-        default=Keep(),
+        default_factory=Keep,
         description="Artefacts that are kept for pictures. Default: `{examples: 8}`.",
     )
 
