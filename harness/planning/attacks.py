@@ -125,7 +125,7 @@ class AttackStages:
         )
         key = self.shared.module_stage("attack", s.seed, inputs, roles, s.budget.values, options)
         measured = {"clean": Input(subset, "x"), "attacked": Input(key, "attacked")}
-        recipe = MeasureRecipe(s.matrix.keep.examples)
+        recipe = MeasureRecipe(s.matrix.keep.examples, boxes=bool(s.matrix.keep.attention))
         measure = self.shared.graph.add("measure", measured, recipe)
         return roles_made | {"attack": key, "measure": measure}, own | {key}
 

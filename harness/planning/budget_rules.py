@@ -194,6 +194,13 @@ def _check_part(part: str | None, at: Context) -> Finding:
     return what, "write train_fraction instead"
 
 
+def _check_attention(kept: object, at: Context) -> Finding:
+    """Refuse maps of where a network looks where no picture has one answer."""
+    if not kept or (at.data.task == "classification" and len(at.facts.shape) == 3):
+        return None
+    return f"attention on {at.data.name}, which has no pictures with one class each", "remove it"
+
+
 RULES: dict[str, tuple[Rule, ...]] = {
     "eps": (
         _check_radius,
@@ -211,6 +218,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "train_fraction": (_check_train_fraction,),
     "shots": (_check_shots,),
     "part": (_check_part,),
+    "attention": (_check_attention,),
 }
 """Key → rules on its value; for all other keys their type is rule enough."""
 
@@ -261,6 +269,7 @@ def _values(matrix: Matrix, sets: Datasets) -> Iterator[tuple[Loc, object, Conte
     )
     yield ("eval_subset", "examples"), matrix.eval_subset.examples, at
     yield ("clean",), matrix.clean, at
+    yield ("keep", "attention"), matrix.keep.attention, at
     yield ("goal", "targeted"), matrix.goal.targeted, at
     for i, budget in enumerate(matrix.budgets):
         yield from _fields(("budgets", i), budget, at)

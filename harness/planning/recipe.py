@@ -150,7 +150,24 @@ class PredictOptions(Fields):
         return found if self.draws == 1 else found | {"draws": self.draws}
 
 
-Options: TypeAlias = NoOptions | ImportOptions | AccessOptions | PredictOptions
+@dataclass(frozen=True, slots=True)
+class MapsOptions(Fields):
+    """Options of ``maps``.
+
+    Attributes:
+        batch: examples in one call of the network.
+        modes: modes of the attention maps.
+    """
+
+    batch: int
+    modes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        return {"batch": self.batch, "modes": list(self.modes)}
+
+
+Options: TypeAlias = NoOptions | ImportOptions | AccessOptions | PredictOptions | MapsOptions
 
 
 # -- recipes --------------------------------------------------------------------------------------
@@ -251,9 +268,16 @@ class MeasureRecipe(Fields):
 
     Attributes:
         keep: number of attacked examples that are kept for pictures.
+        boxes: whether the box of each example's changed pixels is kept.
     """
 
     keep: int
+    boxes: bool = False
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form; ``boxes`` is left out where it is false."""
+        found: dict[str, Json] = {"keep": self.keep}
+        return found | {"boxes": True} if self.boxes else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from harness.config.benchmark import Matrix
 from harness.datasets import Datasets
 from harness.planning.attacks import AttackStages
+from harness.planning.attention import AttentionStages
 from harness.planning.borrowed import Batch
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
@@ -59,6 +60,7 @@ class StageBuilder:
         self.attacks = AttackStages(self.shared, self.networks)
         self.probes = ProbeStages(self.shared)
         self.teachers = TeacherStages(self.shared, self.networks, self.attacks)
+        self.attention = AttentionStages(self.shared)
 
     def add_data(self, matrix: Matrix) -> None:
         """Add the data stages of a matrix.
@@ -92,6 +94,8 @@ class StageBuilder:
         roles |= compare(self, s, net, CellInputs(clean, attacked))
         if s.threat.poisons and s.context.task == "ranking" and s.matrix.poisons == "train":
             roles |= self._training_items(s, data, net.key) | {"edits": net.made["poison"]}
+        if attacked != clean:
+            roles |= self.attention.maps(s, net.key, clean, attacked)
         if attacked != clean and s.context.task == "segmentation":
             # what is left of an attack in a picture file; maps of pixels are where it matters
             roles["eight_bit"] = self.attacks.predict(s, net.key, attacked, eight_bit=True)

@@ -19,6 +19,7 @@ from harness.judge import draws, flags, metrics
 from harness.judge.edits import find_rows
 from harness.judge.values import Absent, Judged, Metrics
 from harness.results import backdoors, codec
+from harness.results.attention import load_attention
 from harness.results.comparisons import dependent, different, lost_gradients, repeated
 from harness.results.records import Metric, RecordedCell, RecordedFlag
 from harness.storage.store import Store
@@ -72,6 +73,7 @@ class Score:
         flips: packed edited comparisons.
         perturbation: sizes of the change.
         queries: queries per example.
+        attention: mode of attention maps → figures of the eval subset.
         flags: what looks wrong.
         notes: sentences that belong beside the figures.
     """
@@ -86,6 +88,7 @@ class Score:
     flips: codec.Packed | None = None
     perturbation: dict[str, float] | None = None
     queries: dict[str, float] | None = None
+    attention: dict[str, dict[str, Metric]] | None = None
     flags: list[RecordedFlag] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -152,6 +155,9 @@ def score(
         result.flips = codec.pack_flips(edited, spec.classes)
     result.metrics, result.parts = recorded(figures), recorded(judged.parts)
     result.notes += judged.notes
+    seen = load_attention(stages, store)
+    result.attention = {mode: recorded(found) for mode, found in seen.figures.items()} or None
+    result.notes += seen.notes
     compared = different(stages, store, outputs["after"], info.task, random=random)
     if random:
         if compared is None and "attack" in stages:
