@@ -19,7 +19,7 @@ CONDITIONS = ("at_object_clean", "at_trigger", "at_object_attacked")
 """Shares of the examples whose map meets a condition: (i), (ii) and (iii) of the page."""
 
 AREAS = {"object": "object_area", "trigger": "trigger_area"}
-"""Box → figure: shares of the picture that the boxes cover: the masses of a map that is equal everywhere."""
+"""Box → figure: share of the picture that it covers, which is the mass of a flat map in it."""
 
 
 @dataclass(frozen=True)

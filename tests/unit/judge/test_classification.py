@@ -111,9 +111,9 @@ def test_a_target_without_meaning_is_absent() -> None:
     assert judged.metrics["attack_success_rate"].to_json() == {"absent": reason}
     assert _kn(judged, "untargeted_success_rate") == (1, 2)
     assert "attack_success_rate_all" not in judged.metrics
-    both = {"control_before": _logits([0, 1]), "control_after": _logits([0, 1])}
+    both = {"control": (_logits([0, 1]), _logits([0, 1]))}
     judged = classification(
-        _logits([0, 1]), _logits([1, 1]), np.array([0, 1]), goal=Absent(reason), **both
+        _logits([0, 1]), _logits([1, 1]), np.array([0, 1]), goal=Absent(reason), controls=both
     )
     assert judged.metrics["control_success_rate"] == Absent(reason)
     assert _kn(judged, "control_untargeted_success_rate") == (0, 2)
