@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from harness.runtime.contracts import Budget, Context, Data, Edits, Model
 from harness.runtime.ranking import count_by_attribute, label_flips, smallest
-from harness.runtime.training import fit, steps_per_epoch
+from harness.runtime.recipe import Recipe, steps_per_epoch
+from harness.runtime.training import fit
 
 from .objective import FlipObjective, gains, objective
 from .threshold import MODES, share_above
@@ -95,8 +96,8 @@ class LearnedFlip:
             by_mask = self.method == "mask" or (alike and done == 1)
             plain = problem.masked(flips) if by_mask else problem.thresholded(threshold.value)
             loss = frozen_statistics(plain) if self.start == "clean" else plain
-            fit(network, problem.data, loss, ctx, steps=steps, batch=self.batch, lr=self.lr,
-                optimizer=optimizer, log_every=steps, name=f"round {done}")  # fmt: skip
+            recipe = Recipe(steps, self.batch, self.lr, log_every=steps)
+            fit(network, problem.data, loss, ctx, recipe, optimizer=optimizer, name=f"round {done}")
             losses = problem.losses(network)
             found = gains(losses, problem.clean)
             threshold.update(found)

@@ -16,6 +16,7 @@ from harness.runtime import dense
 from harness.runtime.contracts import Budget, Context, Data, Model
 from harness.runtime.gradients import ball
 from harness.runtime.miou import pooled_miou
+from harness.runtime.recipe import Recipe
 from harness.runtime.training import fit
 
 from .networks import SIZES, Bounded, Whole
@@ -109,8 +110,8 @@ class MaliciousAutoencoder:
         def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
             return objective(x, network(x), y)
 
-        fit(network, train, loss, ctx, steps=self.steps, batch=self.batch, lr=self.lr,
-            optimizer="adam", schedule="linear", name=name)  # fmt: skip
+        recipe = Recipe(self.steps, self.batch, self.lr, optimizer="adam", schedule="linear")
+        fit(network, train, loss, ctx, recipe, name=name)
 
     def train_with_hinge(
         self,

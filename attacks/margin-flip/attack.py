@@ -20,7 +20,8 @@ from harness.runtime.ranking import (
     shares,
     smallest,
 )
-from harness.runtime.training import fit, steps_per_epoch
+from harness.runtime.recipe import Recipe, steps_per_epoch
+from harness.runtime.training import fit
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class MarginFlip:
             return model.training_loss_of(network(x), y)
 
         steps = self.epochs * steps_per_epoch(len(train), self.batch)
-        fit(network, opposite, loss, ctx, steps=steps, batch=self.batch, lr=self.lr,
-            optimizer="adam", name=self.name)  # fmt: skip
+        recipe = Recipe(steps, self.batch, self.lr, optimizer="adam")
+        fit(network, opposite, loss, ctx, recipe, name=self.name)
         with eval_mode(network):
             return decisions(item_outputs(network, train, self.chunk), train.y)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from harness.runtime import dense
 from harness.runtime.contracts import Budget, Context, Data, Model
 from harness.runtime.gradients import ball, project
+from harness.runtime.recipe import Recipe
 from harness.runtime.training import fit
 
 FILE = "delta.safetensors"
@@ -39,8 +40,8 @@ class Universal:
         def loss(delta: nn.Module, x: Tensor, y: Tensor) -> Tensor:
             return -victim_loss(delta(x), y)
 
-        fit(delta, train, loss, ctx, steps=self.steps, batch=self.batch, lr=self.lr,
-            optimizer="adam", schedule="linear")  # fmt: skip
+        recipe = Recipe(self.steps, self.batch, self.lr, optimizer="adam", schedule="linear")
+        fit(delta, train, loss, ctx, recipe)
         save_file({"delta": delta.value().detach().cpu().contiguous()}, ctx.state / FILE)
 
     def perturb(

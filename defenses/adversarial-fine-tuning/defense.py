@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Adversary, Context, Data, Victim
@@ -39,4 +41,5 @@ class AdversarialFineTuning:
             attacked = own(net, adversary(net, x, y), y)
             return (1 - self.clean) * attacked + self.clean * own(net, x, y)
 
-        victim.fit(network, train, val, loss, ctx, self.steps)
+        recipe = replace(victim.recipe(train), steps=self.steps)
+        victim.fit(network, train, val, loss, ctx, recipe)

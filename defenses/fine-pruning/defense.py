@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +36,8 @@ class FinePruning:
 
         prune(stage, idle)
         if self.steps:
-            victim.fit(network, clean, clean, loss, ctx, steps=self.steps)
+            recipe = replace(victim.recipe(clean), steps=self.steps)
+            victim.fit(network, clean, clean, loss, ctx, recipe)
             prune(stage, idle)
         if float(activity(network.eval(), stage, clean)[idle].sum()) != 0:
             raise NotApplicable("the last stage does not end in its last convolution's channels")

@@ -35,7 +35,10 @@ class Sever:
         rows = torch.arange(min(WATCHED, len(train)))
         watched = replace(train, y=train.y[rows], ids=train.ids[rows])
         loss = loss_of(victim, train.spec)
-        victim.fit(network, train, watched, loss, ctx, self.steps or None)
+        recipe = victim.recipe(train)
+        if self.steps:
+            recipe = replace(recipe, steps=self.steps)
+        victim.fit(network, train, watched, loss, ctx, recipe)
         items = features(victim, network, train, self.batch)
         mask = torch.ones(len(train), dtype=torch.bool, device=items.device)
         for attribute in train.y[:, -1].unique().tolist():

@@ -33,7 +33,10 @@ class SmallLoss:
         rows = torch.arange(min(WATCHED, len(train)))
         raw = train.raw if train.spec.arity else train.raw[rows]
         watched = replace(train, raw=raw, y=train.y[rows], ids=train.ids[rows])
-        victim.fit(network, train, watched, loss, ctx, self.steps or None)
+        recipe = victim.recipe(train)
+        if self.steps:
+            recipe = replace(recipe, steps=self.steps)
+        victim.fit(network, train, watched, loss, ctx, recipe)
         losses = self.losses(network, loss, train)
         kept = len(train) - round(self.share * len(train))
         chosen = smallest(losses, max(1, kept), ctx.generator("ties"))

@@ -40,7 +40,7 @@ def write_manifest(text: str, given: Sequence[Given], found: Sketch | None) -> s
         found: the network's layers, if they could be guessed.
     """
     if found is not None and needs_hook(found):
-        text = text.replace("[build, fit]", "[build, fit, import_weights]")
+        text = text.replace("[build, recipe]", "[build, recipe, import_weights]")
     takes = _inputs(found, given[0].tensors)
     known = [f"{name}: [{value}]" for name, value in takes.items() if value is not None]
     requirement = [f"requires: [{{{', '.join(known)}}}]"] if known else []

@@ -47,12 +47,12 @@ Need: TypeAlias = Literal["loss", "features", "maps", "gradients", "weights"]
 HOOK_NAMES: dict[Kind, tuple[str, ...]] = {
     "attack": ("learn", "perturb", "poison", "trigger", "deliver"),
     "defense": ("build", "sanitize", "fit", "loss", "repair", "guard"),
-    "victim": ("build", "loss", "fit", "import_weights"),
+    "victim": ("build", "loss", "recipe", "fit", "import_weights"),
 }
 REQUIRED_HOOKS: dict[Kind, tuple[str, ...]] = {
     "attack": (),
     "defense": (),
-    "victim": ("build", "fit"),
+    "victim": ("build", "recipe"),
 }
 KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "needs": ("attack", "defense"),
@@ -118,7 +118,7 @@ class Manifest(Strict):
     )
     hooks: Set[str] = Field(
         description="Hooks that the class implements, all of them and no others "
-        "(`docs/reference/hooks.md`). A victim has at least `build` and `fit`."
+        "(`docs/reference/hooks.md`). A victim has at least `build` and `recipe`."
     )
     params: dict[str, Param] = Field(
         default_factory=dict,

@@ -15,6 +15,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from harness.runtime.recipe import Recipe
+
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """``loss(network, x, y) -> [B]``: one value for each example, never reduced."""
 
@@ -81,7 +83,7 @@ class Data:
         spec: description of the data set.
         device: device of ``x``, ``y`` and the batches.
         uncropped: images ``[N, *spec.stored]`` of which ``raw`` is the middle, or ``None`` where
-            they are stored as networks see them. ``training.fit`` can train on random crops.
+            they are stored as networks see them. A recipe's ``crop`` may train on all of them.
     """
 
     raw: Tensor
@@ -366,6 +368,10 @@ class Victim(Protocol):
         """Return an untrained network from inputs in [0, 1] to the task's outputs."""
         ...
 
+    def recipe(self, train: Data) -> Recipe:
+        """Return the recipe of a whole training on a training set."""
+        ...
+
     def fit(
         self,
         network: nn.Module,
@@ -373,9 +379,9 @@ class Victim(Protocol):
         val: Data,
         loss: Loss,
         ctx: Context,
-        steps: int | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
-        """Train ``network`` in place; ``steps`` shortens the recipe, ``None`` runs all of it."""
+        """Train ``network`` in place by a recipe, the victim's own where it is ``None``."""
         ...
 
     def import_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -17,6 +18,9 @@ NEEDS = ("loss", "features", "maps", "gradients", "weights")
 """Values of a manifest's ``needs``."""
 
 _IDENTITY = nn.Identity()
+
+ForwardHook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
+"""Forward hook of a submodule; what it returns, unless ``None``, replaces the output."""
 
 
 @dataclass
@@ -54,19 +58,60 @@ def count_passes(network: nn.Module, passes: Passes) -> RemovableHandle:
 def capture(network: nn.Module, paths: tuple[str, ...], *, inputs: bool) -> Iterator[list[Tensor]]:
     """Collect inputs or outputs of submodules during the forward passes of a block.
 
+    Outputs are collected before other hooks change them, such as those of ``spatial_dropout``.
+
     Args:
         network: network that contains the submodules.
         paths: names of the submodules.
         inputs: whether to collect their first inputs instead of their outputs.
+
+    Yields:
+        List to which each pass adds an entry for each submodule, in the order in which they run;
+        clear it between passes.
     """
     seen: list[Tensor] = []
 
     def hook(_: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
         seen.append(args[0] if inputs else output)
 
-    handles = [network.get_submodule(path).register_forward_hook(hook) for path in paths]
-    try:
+    with hooks(network, paths, hook, prepend=True):
         yield seen
+
+
+@contextmanager
+def spatial_dropout(network: nn.Module, paths: tuple[str, ...], share: float) -> Iterator[None]:
+    """Drop whole channels of submodules' outputs inside a block, in train mode (Tompson 2015).
+
+    Args:
+        network: network that contains the submodules.
+        paths: names of the submodules, whose outputs are maps ``[B, C, H, W]``.
+        share: probability of a channel to be dropped; the others are scaled by 1 / (1 − share).
+    """
+
+    def drop(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return F.dropout2d(output, share, module.training)
+
+    with hooks(network, paths, drop) if share else nullcontext():
+        yield
+
+
+@contextmanager
+def hooks(
+    network: nn.Module, paths: tuple[str, ...], hook: ForwardHook, *, prepend: bool = False
+) -> Iterator[None]:
+    """Register a forward hook with submodules inside a block.
+
+    Args:
+        network: network that contains the submodules.
+        paths: names of the submodules.
+        hook: function of submodule, inputs and output.
+        prepend: whether it runs before the hooks that are there.
+    """
+    handles = [
+        network.get_submodule(path).register_forward_hook(hook, prepend=prepend) for path in paths
+    ]
+    try:
+        yield
     finally:
         for handle in handles:
             handle.remove()

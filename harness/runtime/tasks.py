@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,13 @@ def decision_values(outputs: Tensor, y: Tensor) -> Tensor:
 def classification_loss(outputs: Tensor, y: Tensor, void: int | None = None) -> Tensor:
     """Return the cross entropy, ``[B]``; every label counts."""
     return F.cross_entropy(outputs, y, reduction="none")
+
+
+def smoothed_loss(
+    smoothing: float, outputs: Tensor, y: Tensor, void: int | None = None
+) -> Tensor:
+    """Return the cross entropy with labels of which a share is spread over all classes, ``[B]``."""
+    return F.cross_entropy(outputs, y, reduction="none", label_smoothing=smoothing)
 
 
 def ranking_loss(outputs: Tensor, y: Tensor, void: int | None = None) -> Tensor:
@@ -150,8 +158,16 @@ def check_answer(out: object, x: Tensor, spec: Spec) -> Tensor:
     return out
 
 
-def loss_for(spec: Spec) -> Loss:
+def loss_for(spec: Spec, smoothing: float = 0.0) -> Loss:
     """Return the default ``loss(network, x, y) -> [B]`` of a data set's task.
+
+    Args:
+        spec: description of the data set.
+        smoothing: share of each label that is spread over all classes (Szegedy et al. 2016), in
+            classification only.
+
+    Raises:
+        ValueError: labels of this task cannot be smoothed.
 
     >>> net = torch.nn.Flatten()
     >>> x, y = torch.zeros(2, 1, 1, 4), torch.tensor([0, 3])
@@ -159,6 +175,10 @@ def loss_for(spec: Spec) -> Loss:
     torch.Size([2])
     """
     row = TASKS[spec.task].loss
+    if smoothing:
+        if spec.task != "classification":
+            raise ValueError(f"label smoothing needs classes of whole images, not {spec.task}")
+        row = partial(smoothed_loss, smoothing)
 
     def loss(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return row(network(x), y, spec.void)

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import math
-import pickle
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from harness.runtime.augment import take
+from harness.runtime.averaging import Mean, estimate_statistics
+from harness.runtime.checkpoint import Best, Checkpoint, digest_of, optimizer_digest
 from harness.runtime.contracts import Context, Data, Loss, Spec, Victim
 from harness.runtime.model import eval_mode
+from harness.runtime.recipe import Recipe, Selection, steps_per_epoch
 from harness.runtime.tasks import loss_for
 
-SAVE_SECONDS = 10.0
-"""Shortest time between two checkpoints."""
-
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda part: 1.0,
-    "cosine": lambda part: 0.5 * (1 + math.cos(math.pi * part)),
-    "linear": lambda part: 1.0 - part,
-}
-"""Schedule → factor of the learning rate, as a function of the share of the training done."""
-
-DECAY = 0.1
-"""Factor of the learning rate every ``decay_every`` steps."""
-
 Score = Callable[[nn.Module], float]
-"""``score(network)``, called in eval mode and without gradients; higher is better."""
+"""``score(network)``, called in eval mode."""
 
 
 def fit(
@@ -42,30 +27,19 @@ def fit(
     train: Data,
     loss: Loss,
     ctx: Context,
+    recipe: Recipe,
     *,
-    steps: int,
-    batch: int,
-    lr: float,
-    optimizer: str | torch.optim.Optimizer = "sgd",
-    momentum: float = 0.9,
-    weight_decay: float = 0.0,
-    schedule: str = "constant",
-    decay_every: int = 0,
     val: Data | None = None,
     validate: Score | None = None,
-    log_every: int = 50,
-    score: Score | None = None,
-    score_every: int = 0,
-    score_name: str = "score",
+    optimizer: torch.optim.Optimizer | None = None,
     name: str = "fit",
-    random_crop: bool = False,
 ) -> None:
     """Train ``network`` in place, in train mode, and restore its mode.
 
     The order of an epoch depends on the epoch's number only, and torch's global generator is seeded
     anew at each step. So a run that was killed and resumed ends in the same bits as an undisturbed
-    one, as long as ``loss`` depends on its arguments and torch's global generator only, and
-    ``score`` on its argument only.
+    one, as long as ``loss`` depends on its arguments and torch's global generator only, and the
+    score of a selection on its arguments only.
 
     Args:
         network: network on ``ctx.device``. Parameters that need no gradient do not change.
@@ -73,97 +47,116 @@ def fit(
             left out, because batch norm cannot train on it.
         loss: training loss, one value per row; its mean is minimised.
         ctx: context with the seeds, the log and the folder for checkpoints.
-        steps: gradient steps, over as many epochs as they need.
-        batch: examples (in ranking: comparisons) per step.
-        lr: learning rate at the first step.
-        optimizer: ``sgd``, ``adam``, or an optimiser of the network's parameters; the latter keeps
-            its state from one fit to the next and its own momentum and weight decay.
-        momentum: momentum of SGD.
-        weight_decay: L2 penalty on all parameters.
-        schedule: a row of ``SCHEDULES``.
-        decay_every: steps after which the learning rate falls to a tenth, repeatedly; 0 for never.
-            It multiplies the schedule and does not depend on ``steps``.
-        val: validation set whose mean loss in eval mode is reported, or ``None``.
+        recipe: recipe of the training. Validation sees no augmentation.
+        val: validation set whose mean loss in eval mode is reported and on which a selection
+            scores, or ``None``; without examples it is as ``None``, and nothing is selected.
         validate: function that returns this mean, if there is a faster way than batches of ``val``.
-        log_every: steps between two points of the curve.
-        score: if given, the network ends in the state with the best score (parameters and
-            buffers), the earliest of equal ones. NaN is never the best; if all scores are NaN, the
-            network stays as it is after the last step.
-        score_every: steps between two scores; the last step is scored as well.
-        score_name: name of the score's curve.
+        optimizer: optimiser of the network's parameters in place of the recipe's; it keeps its
+            state from one fit to the next, and its own momentum and weight decay.
         name: name of the fit; it distinguishes fits of a stage that differ in ``loss`` only.
-        random_crop: whether each training image is cropped at a place of its own, and half of them
-            are mirrored, drawn anew at each step. Validation sees the middle. It changes nothing
-            where images are stored as networks see them (``train.uncropped`` is ``None``).
 
     Raises:
-        ValueError: the training set is empty, or ``score`` is given without ``score_every``.
+        ValueError: the training set is empty.
         ArithmeticError: the loss is not finite.
     """
     if len(train) == 0:
         raise ValueError("the training set is empty")
-    if score is not None and score_every < 1:
-        raise ValueError(f"score_every is {score_every}: expected at least 1 step")
-    opt, best = _make_optimizer(network, optimizer, lr, momentum, weight_decay), _Best()
-    known = optimizer if isinstance(optimizer, str) else _optimizer_digest(optimizer)
-    scored = None if score is None else [score_name, score_every]
-    recipe = [name, steps, batch, lr, known, momentum, weight_decay, schedule, decay_every, scored,
-              *(["random_crop"] if random_crop else [])]  # fmt: skip
-    checkpoint = _Checkpoint(ctx.checkpoint, network, opt, best, _digest(recipe, network, train))
+    val = val if val is not None and len(val) else None
+    selection = recipe.selection if val is not None else None
+    opt, best, mean = optimizer or make_optimizer(network, recipe), Best(), Mean()
+    facts = recipe.facts() | {"name": name, "selects": selection is not None}
+    if optimizer is not None:
+        facts["optimizer"] = optimizer_digest(optimizer)
+    digest = digest_of(facts, network, train)
+    checkpoint = Checkpoint(ctx.checkpoint, network, opt, best, mean, digest)
     first = checkpoint.resume()
-    order = _order(len(train), batch, ctx, name, first)
+    order = _order(len(train), recipe.batch, ctx, name, first)
+    measure = validate or (val and partial(_mean_loss, loss, val, recipe.batch))
     mode = network.training
     network.train()
-    for step, rows in zip(range(first, steps), order, strict=False):
+    for step, rows in zip(range(first, recipe.steps), order, strict=False):
         for group in opt.param_groups:
-            group["lr"] = lr * SCHEDULES[schedule](step / steps)
-            if decay_every:
-                group["lr"] *= DECAY ** (step // decay_every)
+            group["lr"] = recipe.rate(step) * group.get("factor", 1.0)
         seed_globally(ctx.seed("step", name, step), ctx.device)
-        if random_crop and train.uncropped is not None:
-            x, y = take_crops(train, rows, ctx.generator("crop", name, step))
-        else:
-            x, y = train.take(rows)
+        x, y = take(train, rows, recipe.crop, recipe.flip, ctx.generator("crop", name, step))
         value = loss(network, x, y).mean()
         opt.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         opt.step()
         done = step + 1
-        if done % log_every == 0 or done == steps:
-            where = f"{name}: step {done} of {steps}"
-            measure = validate or (val and len(val) and partial(_mean_loss, loss, val, batch))
-            _report(network, value.item(), measure or None, ctx, done, where)
-        if score is not None and (done % score_every == 0 or done == steps):
-            best.offer(network, score, done)
-            ctx.metric(score_name, best.last, done)
-            ctx.log(f"{name}: step {done} of {steps}, {score_name} {best.last:.4f}, best "
-                    f"{best.score:.4f} at step {best.step}")  # fmt: skip
-        checkpoint.save(done, last=done == steps)
+        last = done == recipe.steps
+        if done % recipe.log_every == 0 or last:
+            where = f"{name}: step {done} of {recipe.steps}"
+            _report(network, value.item(), measure, ctx, done, where)
+        if selection is not None and (done % selection.every == 0 or last):
+            best.offer(network, partial(_score, selection, val), done)
+            ctx.metric(selection.name, best.last, done)
+            ctx.log(f"{name}: step {done} of {recipe.steps}, {selection.name} {best.last:.4f}, "
+                    f"best {best.score:.4f} at step {best.step}")  # fmt: skip
+        if recipe.average is not None and recipe.average.due(done):
+            mean.add(network)
+        checkpoint.save(done, last=last)
     best.restore(network)
+    if mean.count:
+        mean.restore(network)
+        estimate_statistics(network, _pass(train, recipe, ctx, name))
     network.train(mode)
 
 
-def take_crops(data: Data, rows: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return what ``Data.take`` does, with each image cropped at random and half of them mirrored.
+def fit_by_recipe(
+    victim: Victim,
+    network: nn.Module,
+    train: Data,
+    val: Data,
+    loss: Loss,
+    ctx: Context,
+    recipe: Recipe | None = None,
+) -> None:
+    """Train as a recipe says: ``fit`` of a victim that has no such hook of its own."""
+    fit(network, train, loss, ctx, recipe or victim.recipe(train), val=val)
 
-    Args:
-        data: data set with ``uncropped`` images.
-        rows: int64 ``[B]``, positions in the set.
-        generator: source of the places and of who is mirrored.
+
+def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the optimiser of a recipe, with a group of parameters for each rate and decay.
+
+    A group's ``factor`` multiplies the learning rate of a step.
+
+    Raises:
+        ValueError: there is no such optimiser, or the network has no such head.
     """
-    assert data.uncropped is not None, "images are stored as networks see them"
-    x, y = replace(data, raw=data.uncropped, uncropped=None).take(rows)
-    height, width = data.spec.shape[-2:]
-    top, left = (
-        torch.randint(have - want + 1, (len(x),), generator=generator).tolist()
-        for have, want in zip(x.shape[-2:], (height, width), strict=True)
-    )
-    mirrored = (torch.rand(len(x), generator=generator) < 0.5).tolist()
-    crops = x.new_empty(len(x), *data.spec.shape)
-    for crop, image, row, column, mirror in zip(crops, x, top, left, mirrored, strict=True):
-        found = image[..., row : row + height, column : column + width]
-        crop.copy_(found.flip(-1) if mirror else found)
-    return crops, y
+    linear = {p for m in network.modules() if isinstance(m, nn.Linear) for p in m.parameters()}
+    head: set[nn.Parameter] = set()
+    if recipe.head_lr != 1:
+        try:
+            head = set(network.get_submodule(recipe.head).parameters())
+        except AttributeError as error:
+            raise ValueError(f"the network has no layer {recipe.head!r}, the recipe's head") from error
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        factor = recipe.head_lr if parameter in head else 1.0
+        decay = recipe.weight_decay + (recipe.linear_decay if parameter in linear else 0.0)
+        groups.setdefault((factor, decay), []).append(parameter)
+    options = [
+        {"params": found, "factor": factor, "weight_decay": decay}
+        for (factor, decay), found in groups.items()
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            options, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov
+        )
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(options, lr=recipe.lr)
+    raise ValueError(f"optimizer {recipe.optimizer!r}: expected sgd or adam")
+
+
+def _pass(train: Data, recipe: Recipe, ctx: Context, name: str) -> Iterator[Tensor]:
+    """Return the inputs of one epoch of training, for what is estimated after the last step."""
+    epoch = steps_per_epoch(len(train), recipe.batch)
+    order = _order(len(train), recipe.batch, ctx, f"{name}, statistics", 0)
+    for step, rows in zip(range(epoch), order, strict=False):
+        seed_globally(ctx.seed("statistics", name, step), ctx.device)
+        generator = ctx.generator("statistics", name, step)
+        yield take(train, rows, recipe.crop, recipe.flip, generator)[0]
 
 
 def seed_globally(seed: int, device: torch.device) -> None:
@@ -178,37 +171,24 @@ def seed_globally(seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)
 
 
-def loss_of(victim: Victim, spec: Spec) -> Loss:
-    """Return the victim's own loss, or else its task's, on which a defence can build."""
-    own: Loss | None = getattr(victim, "loss", None)
-    return own or loss_for(spec)
+def loss_of(victim: Victim, spec: Spec, smoothing: float = 0.0) -> Loss:
+    """Return the victim's own loss, or else its task's, on which a defence can build.
 
+    Args:
+        victim: the network family.
+        spec: description of the data set.
+        smoothing: share of each label that is spread over all classes, a recipe's
+            ``label_smoothing``.
 
-def _make_optimizer(
-    network: nn.Module,
-    optimizer: str | torch.optim.Optimizer,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
-) -> torch.optim.Optimizer:
-    if not isinstance(optimizer, str):
-        return optimizer
-    if optimizer == "sgd":
-        return torch.optim.SGD(
-            network.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay
-        )
-    if optimizer == "adam":
-        return torch.optim.Adam(network.parameters(), lr=lr, weight_decay=weight_decay)
-    raise ValueError(f"optimizer {optimizer!r}: expected sgd or adam")
-
-
-def steps_per_epoch(count: int, batch: int) -> int:
-    """Return the steps of ``fit`` per epoch; a last batch of one example is left out.
-
-    >>> steps_per_epoch(50, 8), steps_per_epoch(49, 8), steps_per_epoch(1, 8)
-    (7, 6, 1)
+    Raises:
+        ValueError: labels cannot be smoothed in ranking, nor in a victim's own loss.
     """
-    return max(1, count // batch + (count % batch > 1))
+    own: Loss | None = getattr(victim, "loss", None)
+    if own is None:
+        return loss_for(spec, smoothing)
+    if smoothing:
+        raise ValueError("label_smoothing needs the task's loss; the victim has one of its own")
+    return own
 
 
 def _order(count: int, batch: int, ctx: Context, name: str, first: int) -> Iterator[Tensor]:
@@ -244,114 +224,9 @@ def _report(
     ctx.log(f"{where}, loss {value:.4f}, on validation {mean:.4f}")
 
 
+def _score(selection: Selection, val: Data, network: nn.Module) -> float:
+    return selection.score(network, val)
+
+
 def _mean_loss(loss: Loss, val: Data, batch: int, network: nn.Module) -> float:
     return sum(float(loss(network, x, y).sum()) for x, y in val.batches(batch)) / len(val)
-
-
-class _Best:
-    """Best state so far.
-
-    Attributes:
-        last: latest score.
-        score: best score.
-        step: step of the best score.
-        state: copy of the network's state at that step, or ``None`` before the first score.
-    """
-
-    def __init__(self) -> None:
-        self.last, self.score, self.step = math.nan, -math.inf, 0
-        self.state: dict[str, Tensor] | None = None
-
-    def offer(self, network: nn.Module, score: Score, step: int) -> None:
-        """Score the network; copy its state if the score is better than all before."""
-        with eval_mode(network), torch.no_grad():
-            self.last = float(score(network))
-        if self.last > self.score:
-            self.score, self.step = self.last, step
-            self.state = {key: t.detach().clone() for key, t in network.state_dict().items()}
-
-    def restore(self, network: nn.Module) -> None:
-        """Load the best state into the network, if there is one."""
-        if self.state is not None:
-            network.load_state_dict(self.state)
-
-
-class _Checkpoint:
-    """File with weights, optimiser, step count and best state, written aside and renamed.
-
-    Its name is a digest of all that the result depends on, so that no fit of a stage resumes from
-    the file of another.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        best: _Best,
-        digest: str,
-    ) -> None:
-        self._path = folder / f"{digest[:32]}.pt"
-        self._network, self._optimizer, self._best = network, optimizer, best
-        self._saved = time.monotonic()
-
-    def resume(self) -> int:
-        """Load the checkpoint if there is one; return the number of steps already done."""
-        if not self._path.is_file():
-            return 0
-        try:
-            # the state of an optimiser is nested, which safetensors cannot hold; weights_only
-            # unpickles tensors and plain values only
-            saved = torch.load(self._path, map_location="cpu", weights_only=True)  # noqa: TID251
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
-            return 0  # truncated by a full disk: the fit starts over
-        self._network.load_state_dict(saved["network"])
-        self._optimizer.load_state_dict(saved["rule"])
-        self._best.score, self._best.step, self._best.state = saved["best"]
-        return int(saved["step"])
-
-    def save(self, step: int, *, last: bool) -> None:
-        """Write the checkpoint if ``SAVE_SECONDS`` have passed.
-
-        Args:
-            step: number of steps done.
-            last: whether this is the last step; it is saved only if an earlier one was.
-        """
-        now = time.monotonic()
-        if now - self._saved < SAVE_SECONDS and not (last and self._path.is_file()):
-            return
-        aside = self._path.with_suffix(".aside")
-        state = {
-            "network": self._network.state_dict(),
-            "rule": self._optimizer.state_dict(),
-            "step": step,
-            "best": (self._best.score, self._best.step, self._best.state),
-        }
-        torch.save(state, aside)
-        aside.replace(self._path)
-        self._saved = time.monotonic()
-
-
-def _digest(recipe: Sequence[object], network: nn.Module, train: Data) -> str:
-    """Return a digest of the recipe, the initial weights, and the examples with their labels."""
-    total = hashlib.sha256(json.dumps(recipe).encode())
-    for key, tensor in [*network.state_dict().items(), ("ids", train.ids), ("y", train.y)]:
-        _add(total, key, tensor)
-    return total.hexdigest()
-
-
-def _optimizer_digest(optimizer: torch.optim.Optimizer) -> str:
-    """Return a digest of an optimiser's class, options and state, without the learning rate."""
-    saved = optimizer.state_dict()
-    groups = [[(k, v) for k, v in group.items() if k != "lr"] for group in saved["param_groups"]]
-    total = hashlib.sha256(f"{type(optimizer).__name__} {groups}".encode())
-    for number, state in sorted(saved["state"].items()):
-        for key, value in sorted(state.items()):
-            _add(total, f"{number} {key}", torch.as_tensor(0.0 if value is None else value))
-    return total.hexdigest()
-
-
-def _add(total: hashlib._Hash, key: str, tensor: Tensor) -> None:
-    total.update(f"{key} {tensor.dtype} {list(tensor.shape)}".encode())
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    total.update(flat.view(torch.uint8).numpy().tobytes())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from harness.runtime import dense
 from harness.runtime.class_weights import class_weights
 from harness.runtime.contracts import Context, Data, Loss, NotApplicable, Spec
 from harness.runtime.miou import pooled_miou
-from harness.runtime.training import fit, steps_per_epoch
+from harness.runtime.recipe import Recipe, Selection, every_epochs, steps_per_epoch
+from harness.runtime.training import fit
 
 from .network import FORMS, Network
 from .released import rename
@@ -72,6 +75,21 @@ class ENet:
         pixels = dense.values(dense.cross_entropy, network(x), y, head.void)
         return dense.mean(pixels, y, head.class_weights, head.void)
 
+    def recipe(self, train: Data) -> Recipe:
+        epoch = steps_per_epoch(len(train), self.batch)
+        steps, often = self.epochs * epoch, self.validate_every * epoch
+        return Recipe(
+            steps=steps,
+            batch=self.batch,
+            lr=self.lr,
+            optimizer="adam",
+            weight_decay=self.weight_decay,
+            head=self.head,
+            milestones=every_epochs(self.decay_every, epoch, steps),
+            selection=Selection("val_miou", often, self.miou),
+            log_every=often,
+        )
+
     def fit(
         self,
         network: nn.Module,
@@ -79,31 +97,21 @@ class ENet:
         val: Data,
         loss: Loss,
         ctx: Context,
-        steps: int | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         weights = class_weights(self.class_weights, train.y, train.spec.outputs, train.spec.void)
         head_in(network).class_weights.copy_(weights)
         ctx.log(f"class weights: {[round(w, 4) for w in weights.tolist()]}")
-        epoch = steps_per_epoch(len(train), self.batch)
+        own = self.recipe(train)
+        recipe = recipe or own
         # a defence's own loss may cost clean IoU on purpose, so that must not choose its state
-        chooses = len(val) > 0 and loss == self.loss
-        fit(
-            network,
-            train,
-            loss,
-            ctx,
-            steps=self.epochs * epoch if steps is None else steps,
-            batch=self.batch,
-            lr=self.lr,
-            optimizer="adam",
-            weight_decay=self.weight_decay,
-            decay_every=self.decay_every * epoch,
-            val=val,
-            log_every=self.validate_every * epoch,
-            score=(lambda net: pooled_miou(net, val, self.batch)) if chooses else None,
-            score_every=self.validate_every * epoch,
-            score_name="val_miou",
-        )
+        if loss != self.loss and recipe.selection == own.selection:
+            recipe = replace(recipe, selection=None)
+        fit(network, train, loss, ctx, recipe, val=val)
+
+    def miou(self, network: nn.Module, val: Data) -> float:
+        """Return the mean IoU over all pixels of a validation set."""
+        return pooled_miou(network, val, self.batch)
 
     def import_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Rename ``save/ENet_default`` of davidtvs's PyTorch-ENet, trained on CamVid in 2018."""

@@ -8,8 +8,9 @@ from torchvision.models import resnet50
 
 from harness.runtime.contracts import Context, Data, Loss, Spec
 from harness.runtime.ranking import row_losses
+from harness.runtime.recipe import Recipe, every_epochs, steps_per_epoch
 from harness.runtime.tasks import decision_values
-from harness.runtime.training import fit, steps_per_epoch
+from harness.runtime.training import fit
 
 from .networks import BACKBONES
 
@@ -76,6 +77,18 @@ class Ranker:
         outputs = network(x)
         return self.objective(decision_values(outputs, y), y[:, -2].to(outputs.dtype))
 
+    def recipe(self, train: Data) -> Recipe:
+        epoch = steps_per_epoch(len(train), self.batch)
+        steps = self.epochs * epoch or self.steps
+        return Recipe(
+            steps=steps,
+            batch=self.batch,
+            head=self.head,
+            milestones=every_epochs(self.decay_every, epoch, steps),
+            log_every=max(100, epoch),
+            **self.rule,
+        )
+
     def fit(
         self,
         network: nn.Module,
@@ -83,27 +96,13 @@ class Ranker:
         val: Data,
         loss: Loss,
         ctx: Context,
-        steps: int | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
-        epoch = steps_per_epoch(len(train), self.batch)
-        whole = self.epochs * epoch or self.steps
-        steps = whole if steps is None else steps
-
         def validate(network: nn.Module) -> float:
             return float(row_losses(network, loss, val, self.score_batch).mean())
 
-        fit(
-            network,
-            train,
-            loss,
-            ctx,
-            steps=steps,
-            batch=self.batch,
-            decay_every=self.decay_every * epoch,
-            validate=validate if len(val) else None,
-            log_every=max(100, epoch),
-            **self.rule,
-        )
+        recipe = recipe or self.recipe(train)
+        fit(network, train, loss, ctx, recipe, validate=validate if len(val) else None)
 
     def import_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Rename a ResNet-50 with torchvision's names, without its last layer: a head is new."""

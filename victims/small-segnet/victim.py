@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Context, Data, Loss, Spec
-from harness.runtime.training import fit
+from harness.runtime.contracts import Data, Spec
+from harness.runtime.recipe import Recipe
 
 
 class Network(nn.Module):
@@ -68,25 +68,13 @@ class SmallSegNet:
     def build(self, spec: Spec) -> nn.Module:
         return Network(spec.shape[0], spec.outputs, self.width)
 
-    def fit(
-        self,
-        network: nn.Module,
-        train: Data,
-        val: Data,
-        loss: Loss,
-        ctx: Context,
-        steps: int | None = None,
-    ) -> None:
-        fit(
-            network,
-            train,
-            loss,
-            ctx,
-            steps=self.steps if steps is None else steps,
+    def recipe(self, train: Data) -> Recipe:
+        return Recipe(
+            steps=self.steps,
             batch=self.batch,
             lr=self.lr,
             optimizer="adam",
+            head=self.head,
             schedule="cosine",
-            val=val,
             log_every=100,
         )

@@ -46,6 +46,7 @@ PROTOCOLS: dict[str, tuple[type, ...]] = {
     "victim": (
         victim.VictimBuild,
         victim.VictimLoss,
+        victim.VictimRecipe,
         victim.VictimFit,
         victim.VictimImportWeights,
     ),

@@ -215,7 +215,8 @@ class DefenseRepair(Protocol):
         Example:
             def repair(self, victim, network, clean, ctx):
                 loss = loss_of(victim, clean.spec)
-                victim.fit(network, clean, clean, loss, ctx, 100)
+                recipe = replace(victim.recipe(clean), steps=100)
+                victim.fit(network, clean, clean, loss, ctx, recipe)
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Hooks of victims: architecture, loss, training recipe, existing weights."""
+"""Hooks of victims: architecture, loss, training, existing weights."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Context, Data, Loss, Spec
+from harness.runtime.recipe import Recipe
 
 
 class VictimBuild(Protocol):
@@ -85,8 +86,40 @@ class VictimLoss(Protocol):
         ...
 
 
+class VictimRecipe(Protocol):
+    """Training recipe of a victim, as data."""
+
+    def recipe(self, train: Data) -> Recipe:
+        """Return the recipe of a whole training: steps, batch, rates, schedule, augmentation.
+
+        Required.
+
+        Called:
+            Before each training, and by defences and attacks that train by another recipe:
+            ``dataclasses.replace(victim.recipe(train), steps=100, lr=0.001)``.
+
+        Args:
+            train: the training set, whose size gives the steps of an epoch
+                (``recipe.steps_per_epoch``).
+
+        Returns:
+            A ``harness.runtime.recipe.Recipe``, the same at each call.
+
+        Raises:
+            NotApplicable: the recipe does not exist for these data.
+
+        Withheld:
+            Validation and test data, the defence and the attack.
+
+        Example:
+            def recipe(self, train):
+                return Recipe(steps=300, batch=64, lr=0.1, schedule="cosine")
+        """
+        ...
+
+
 class VictimFit(Protocol):
-    """Training recipe of a victim."""
+    """Training loop of a victim."""
 
     def fit(
         self,
@@ -95,27 +128,26 @@ class VictimFit(Protocol):
         val: Data,
         loss: Loss,
         ctx: Context,
-        steps: int | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         """Train the network in place.
 
-        Required.
+        Optional. Without it ``training.fit`` trains as the recipe says.
 
         Called:
             Stages ``public`` and ``train``, once for each training set and seed, unless the
-            defence has ``fit``. Defences and attacks call it too, with their own loss or fewer
-            steps, also in stages ``sanitize``, ``repair``, ``deliver`` and ``poison``.
+            defence has ``fit``. Defences and attacks call it too, with their own loss or another
+            recipe, also in stages ``sanitize``, ``repair``, ``deliver`` and ``poison``.
 
         Args:
             network: the network to train; untrained, or with weights to start from.
             train: the training set.
             val: the validation set, for curves and for the choice of the best step.
-            loss: ``loss(network, x, y)`` returns one value per example; the recipe minimises its
+            loss: ``loss(network, x, y)`` returns one value per example; training minimises its
                 mean. It is the defence's, the victim's or the task's loss.
             ctx: seeds, the device, ``ctx.checkpoint`` (survives a kill), ``ctx.metric`` for
                 training curves.
-            steps: number of training steps of a shortened run (fine-tuning); ``None`` runs the
-                whole recipe.
+            recipe: recipe of the training; ``None`` for the victim's own.
 
         Returns:
             Nothing. The network's weights are saved after the call.
@@ -127,8 +159,9 @@ class VictimFit(Protocol):
             Test data, which examples were edited, and the attack.
 
         Example:
-            def fit(self, network, train, val, loss, ctx, steps=None):
-                training.fit(network, train, loss, ctx, steps=steps or 300, batch=64, lr=0.1)
+            def fit(self, network, train, val, loss, ctx, recipe=None):
+                network.mean.copy_(train.x.mean(dim=(0, 2, 3)))
+                training.fit(network, train, loss, ctx, recipe or self.recipe(train), val=val)
         """
         ...
 

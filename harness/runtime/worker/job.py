@@ -232,12 +232,16 @@ class Job:
         self.called = "defense"
         return check_network(self.defense.guard(network, self.ctx), "guard")
 
-    def loss(self) -> Loss:
-        """Return the training loss: the defence's, else the victim's, else the task's."""
+    def loss(self, smoothing: float = 0.0) -> Loss:
+        """Return the training loss: the defence's, else the victim's, else the task's.
+
+        Args:
+            smoothing: share of label smoothing in the task's loss.
+        """
         for role in ("defense", "victim"):
             if self.has(role, "loss"):
                 return cast(DefenseModule, self.module(role)).loss
-        return loss_for(self.spec)
+        return loss_for(self.spec, smoothing)
 
     def live(
         self,

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from harness.runtime.contracts import ContractError
 from harness.runtime.hooks import HOOKS
+from harness.runtime.training import fit_by_recipe
 from harness.runtime.worker.packages import add_packages
 
 
@@ -106,6 +107,8 @@ def construct(
     """
     cls = load_entry(folder, entry)
     check_hooks(cls, kind, hooks)
+    if kind == "victim" and "fit" not in hooks:
+        cls.fit = fit_by_recipe  # type: ignore[attr-defined]
     try:
         inspect.signature(cls).bind(**params)
     except TypeError as error:

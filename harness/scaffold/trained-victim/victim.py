@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Context, Data, Loss, Spec
-from harness.runtime.training import fit
+from harness.runtime.contracts import Data, Spec
+from harness.runtime.recipe import Recipe
 
 MEAN, STD = (0.0,), (1.0,)  # of the inputs, a number for each channel; 0 and 1 change nothing
 
@@ -34,14 +34,6 @@ class Victim:
             # LAYERS
         )
 
-    def fit(
-        self,
-        network: nn.Module,
-        train: Data,
-        val: Data,
-        loss: Loss,
-        ctx: Context,
-        steps: int | None = None,
-    ) -> None:
-        """Train the network in place on ``loss(network, x, y)``, which may be a defence's."""
-        fit(network, train, loss, ctx, steps=steps or self.steps, batch=32, lr=0.05)
+    def recipe(self, train: Data) -> Recipe:
+        """Return the training recipe, of which a defence may change fields."""
+        return Recipe(steps=self.steps, batch=32, lr=0.05, head=self.head)

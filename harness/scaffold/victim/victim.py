@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from harness.runtime.contracts import Context, Data, Loss, Spec
-from harness.runtime.training import fit
+from harness.runtime.contracts import Data, Spec
+from harness.runtime.recipe import Recipe
 
 
 class Victim:
@@ -22,14 +22,6 @@ class Victim:
         pixels = spec.shape[0] * spec.shape[1] * spec.shape[2]
         return nn.Sequential(nn.Flatten(), nn.Linear(pixels, spec.outputs))
 
-    def fit(
-        self,
-        network: nn.Module,
-        train: Data,
-        val: Data,
-        loss: Loss,
-        ctx: Context,
-        steps: int | None = None,
-    ) -> None:
-        """Train the network in place on ``loss(network, x, y)``, which may be a defence's."""
-        fit(network, train, loss, ctx, steps=steps or self.steps, batch=64, lr=0.5)
+    def recipe(self, train: Data) -> Recipe:
+        """Return the training recipe, of which a defence may change fields."""
+        return Recipe(steps=self.steps, batch=64, lr=0.5, head=self.head)

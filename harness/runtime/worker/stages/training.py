@@ -38,7 +38,9 @@ def train(job: Job) -> None:
             adversary = JobAdversary(job) if "adversary" in job.modules else None
             job.defense.fit(victim, network, train_set, val, adversary, job.ctx)
         else:
-            victim.fit(network, train_set, val, job.loss(), job.ctx, None)
+            recipe = victim.recipe(train_set)
+            loss = job.loss(recipe.label_smoothing)
+            victim.fit(network, train_set, val, loss, job.ctx, recipe)
     form.check_network(network, "fit")
     arrays.save_weights(job.out / "network.safetensors", network)
     probe(job, network, val)
