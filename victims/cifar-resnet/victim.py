@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from harness.runtime.contracts import Data, Spec
@@ -42,7 +40,7 @@ class CifarResNet:
         epochs: int,
         schedule: str,
         select: bool,
-        **recipe: Any,
+        **recipe: bool | float | str,
     ) -> None:
         self.blocks, self.width, self.shortcut = (depth - 2) // 6, width, shortcut
         self.steps, self.epochs, self.schedule = steps, epochs, schedule

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class Network(nn.Module):
         super().__init__()
         published = mobilenet_v2(weights=None, num_classes=outputs)
         # a slice of a Sequential keeps the numbers of its parts: stages.1.4 is features.4
-        stages = (published.features[a:b] for a, b in zip(CUTS, CUTS[1:], strict=False))
+        stages = (published.features[a:b] for a, b in itertools.pairwise(CUTS))
         self.stages = nn.Sequential(*stages)
         self.classifier = published.classifier
         for name, values in (("mean", MEAN), ("std", STD)):
@@ -50,7 +50,7 @@ class MobileNetV2:
     head = "classifier.1"
     stages = tuple(f"stages.{k}" for k in range(len(CUTS) - 1))
 
-    def __init__(self, **recipe: Any) -> None:
+    def __init__(self, **recipe: bool | float | str) -> None:
         self.training = Recipe(head=self.head, **recipe)
 
     def build(self, spec: Spec) -> nn.Module:

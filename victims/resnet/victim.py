@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
@@ -51,7 +49,7 @@ class ResNet:
     head = "fc"
     stages = ("layer1", "layer2", "layer3", "layer4")
 
-    def __init__(self, *, depth: int, **recipe: Any) -> None:
+    def __init__(self, *, depth: int, **recipe: bool | float | str) -> None:
         self.depth, self.training = depth, Recipe(head=self.head, **recipe)
 
     def build(self, spec: Spec) -> nn.Module:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torchvision.models import squeezenet1_0
@@ -64,7 +62,9 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         maps = self.dropout(self.features(255 * x.flip(1) - self.means))
         logits: Tensor = (
-            self.head(mean(maps) / SCALE) if self.linear else mean(nn.functional.relu(self.head(maps)))
+            self.head(mean(maps) / SCALE)
+            if self.linear
+            else mean(nn.functional.relu(self.head(maps)))
         )
         return logits
 
@@ -85,7 +85,7 @@ class SqueezeNet:
     head = "head"
     stages = ("features.1", "features.5", "features.10", "features.12")
 
-    def __init__(self, *, last_layer: str, **recipe: Any) -> None:
+    def __init__(self, *, last_layer: str, **recipe: bool | float | str) -> None:
         self.linear, self.training = last_layer == "linear", Recipe(head=self.head, **recipe)
 
     def build(self, spec: Spec) -> nn.Module:

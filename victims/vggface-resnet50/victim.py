@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
@@ -46,7 +44,7 @@ class VGGFaceResNet50:
     head = "fc"
     stages = ("layer1", "layer2", "layer3", "layer4")
 
-    def __init__(self, **recipe: Any) -> None:
+    def __init__(self, **recipe: bool | float | str) -> None:
         self.training = Recipe(head=self.head, **recipe)
 
     def build(self, spec: Spec) -> nn.Module:
