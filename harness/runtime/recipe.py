@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from torch import nn
-
-if TYPE_CHECKING:
-    from harness.runtime.contracts import Data
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda part: 1.0,
@@ -31,13 +28,14 @@ class Selection:
         name: name of the score's curve.
         every: steps between two scores, at least 1; the last step is scored as well.
         score: ``score(network, val)``, called in eval mode and without gradients, on a validation
-            set that is not empty; higher is better. NaN is never the best, and the earliest of
-            equal scores wins. If all are NaN, the network stays as it is after the last step.
+            set (``contracts.Data``) that is not empty; higher is better. NaN is never the best, and
+            the earliest of equal scores wins. If all are NaN, the network stays as it is after the
+            last step.
     """
 
     name: str
     every: int
-    score: Callable[[nn.Module, Data], float]
+    score: Callable[[nn.Module, Any], float]
 
     def __post_init__(self) -> None:
         if self.every < 1:

@@ -43,9 +43,7 @@ def classification_loss(outputs: Tensor, y: Tensor, void: int | None = None) -> 
     return F.cross_entropy(outputs, y, reduction="none")
 
 
-def smoothed_loss(
-    smoothing: float, outputs: Tensor, y: Tensor, void: int | None = None
-) -> Tensor:
+def smoothed_loss(smoothing: float, outputs: Tensor, y: Tensor, void: int | None = None) -> Tensor:
     """Return the cross entropy with labels of which a share is spread over all classes, ``[B]``."""
     return F.cross_entropy(outputs, y, reduction="none", label_smoothing=smoothing)
 

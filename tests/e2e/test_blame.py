@@ -119,11 +119,11 @@ def checkout(tmp_path_factory):
     checkout.module("defense", "rank-sanitizer", SANITIZER, hooks=["sanitize"], **ranking)
     decline = SANITIZER.replace("mask =", f"{DECLINES}\n        mask =")
     checkout.module("defense", "declining-sanitizer", decline, hooks=["sanitize"])
-    victim = {"hooks": ["build", "fit"], "offers": ["loss"], "entry": "victim.py:Tiny"}
+    victim = {"hooks": ["build", "recipe"], "offers": ["loss"], "entry": "victim.py:Tiny"}
     steps = {"params": {"steps": {"type": "int", "default": 3}}}
     checkout.module("victim", "sloppy", SLOPPY, **victim, **steps)
     checkout.module("victim", "picky", PICKY, **victim, **steps, tasks=["ranking"])
-    untrained = VICTIM.replace("fit(network,", "raise ValueError('no')\n        fit(network,")
+    untrained = VICTIM.replace("return Recipe(", "raise ValueError('no')\n        return Recipe(")
     checkout.module("victim", "untrained", untrained, **victim, **steps)
     defenses = ["none", "builder", "rank-sanitizer"]
     checkout.benchmark(

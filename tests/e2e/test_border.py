@@ -88,7 +88,7 @@ class Defense:
 SCENES = """
 from torch import nn
 
-from harness.runtime.training import fit
+from harness.runtime.recipe import Recipe
 
 
 class Tiny:
@@ -97,8 +97,8 @@ class Tiny:
     def build(self, spec):
         return nn.Sequential(nn.Conv2d(spec.shape[0], spec.outputs, 3, padding=1))
 
-    def fit(self, network, train, val, loss, ctx, steps=None):
-        fit(network, train, loss, ctx, steps=5, batch=16, lr=0.02)
+    def recipe(self, train):
+        return Recipe(steps=5, batch=16, lr=0.02)
 """
 NAN = {
     "blanks": "return self.network(x) * torch.nan",
@@ -128,7 +128,7 @@ def checkout(tmp_path_factory):
         checkout.module("defense", f"repair-{name}", REPAIR.format(repair), hooks=["repair"])
     checkout.module("defense", "swaps", FIT, hooks=["fit"])
     checkout.module("attack", "noop", PERTURB.format("return x"), **both)
-    victim = {"hooks": ["build", "fit"], "offers": ["loss"], "entry": "victim.py:Tiny"}
+    victim = {"hooks": ["build", "recipe"], "offers": ["loss"], "entry": "victim.py:Tiny"}
     steps = {"params": {"steps": {"type": "int", "default": 30, "min": 1}}}
     for name, (after, _) in VICTIMS.items():
         checkout.module("victim", name, ODD.format("x", after), **victim, **steps)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("run")
 EMBEDDING = """
 from torch import nn
 
-from harness.runtime.training import fit
+from harness.runtime.recipe import Recipe
 
 
 class Table(nn.Module):
@@ -39,9 +39,8 @@ class Embedding:
     def build(self, spec):
         return Table(spec.items, spec.outputs)
 
-    def fit(self, network, train, val, loss, ctx, steps=None):
-        fit(network, train, loss, ctx, steps=steps or 300, batch=200, lr=0.05, optimizer="adam",
-            val=val, log_every=100)
+    def recipe(self, train):
+        return Recipe(steps=300, batch=200, lr=0.05, optimizer="adam", log_every=100)
 """
 
 
@@ -60,7 +59,7 @@ def triplets() -> str:
 def done(tmp_path_factory):
     checkout = Checkout(tmp_path_factory.mktemp("items"))
     checkout.module(
-        "victim", "embedding", EMBEDDING, hooks=["build", "fit"], tasks=["ranking"],
+        "victim", "embedding", EMBEDDING, hooks=["build", "recipe"], tasks=["ranking"],
         offers=["loss"], entry="victim.py:Embedding",
     )  # fmt: skip
     source = checkout.root / "source"

@@ -12,7 +12,7 @@ SIDES = {"data": {"student": "large"}, "victims": ["thin"]}
 
 def test_a_backdoor_on_larger_pictures(tmp_path):
     checkout = Checkout(tmp_path)
-    checkout.module("victim", "thin", THIN, hooks=["build", "fit"], params={}, offers=["loss"])
+    checkout.module("victim", "thin", THIN, hooks=["build", "recipe"], params={}, offers=["loss"])
     hooks = ["poison", "trigger"]
     checkout.module("attack", "patch", PATCH, hooks=hooks, threat_models=["backdoor"])
     boxes = np.arange(80).reshape(20, 4)

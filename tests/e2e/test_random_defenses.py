@@ -29,7 +29,7 @@ HONEST, DISHONEST = ("little", "much", "still", "wild"), ("ten-times", "under-at
 SCENES = """
 from torch import nn
 
-from harness.runtime.training import fit
+from harness.runtime.recipe import Recipe
 
 
 class Tiny:
@@ -41,8 +41,8 @@ class Tiny:
     def build(self, spec):
         return nn.Sequential(nn.Conv2d(spec.shape[0], spec.outputs, 3, padding=1))
 
-    def fit(self, network, train, val, loss, ctx, steps=None):
-        fit(network, train, loss, ctx, steps=5, batch=16, lr=0.02)
+    def recipe(self, train):
+        return Recipe(steps=5, batch=16, lr=0.02)
 """
 NOISY_VICTIM = VICTIM.replace("return nn.Sequential(", "return Drawing(").replace(
     "class Tiny", """import torch
@@ -72,7 +72,7 @@ def checkout(tmp_path_factory):
         checkout.module("defense", name, code, hooks=["guard"], random=True, **both)
     undeclared = guarded(ATTACKED + DEFENSES["little"])
     checkout.module("defense", "undeclared", undeclared, hooks=["guard"])
-    victim = {"hooks": ["build", "fit"], "offers": ["loss"], "entry": "victim.py:Tiny"}
+    victim = {"hooks": ["build", "recipe"], "offers": ["loss"], "entry": "victim.py:Tiny"}
     steps = {"params": {"steps": {"type": "int", "default": 30, "min": 1}}}
     ranking = {"tasks": ["classification", "ranking"]}
     checkout.module("victim", "drawing", NOISY_VICTIM, random=True, **victim, **steps, **ranking)

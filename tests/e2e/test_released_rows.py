@@ -24,7 +24,7 @@ from math import prod
 
 from torch import nn
 
-from harness.runtime.training import fit
+from harness.runtime.recipe import Recipe
 
 
 class Zoo:
@@ -39,9 +39,8 @@ class Zoo:
             nn.Linear(self.width, spec.outputs),
         )
 
-    def fit(self, network, train, val, loss, ctx, steps=None):
-        fit(network, train, loss, ctx, steps=steps or self.steps, batch=100, lr=0.02,
-            optimizer="adam")
+    def recipe(self, train):
+        return Recipe(steps=self.steps, batch=100, lr=0.02, optimizer="adam")
 """
 
 PLAIN = {"name": "none", "weights": "plain"}
@@ -107,7 +106,7 @@ def empty(tmp_path):
     for name, values in FILES.items():
         save_file(values, tmp_path / f"{name}.safetensors")
     made.module(
-        "victim", "zoo", ZOO, hooks=["build", "fit"],
+        "victim", "zoo", ZOO, hooks=["build", "recipe"],
         offers=["loss"], entry="victim.py:Zoo",
         params={"width": {"type": "int", "default": 16}, "steps": {"type": "int", "default": 30}},
         variants={"wide": {"width": 48}},

@@ -208,6 +208,8 @@ from pathlib import Path
 
 from torch import nn
 
+from harness.runtime.recipe import Recipe
+
 
 class Moody:
     head, stages = "1", ()
@@ -215,11 +217,16 @@ class Moody:
     def build(self, spec):
         return nn.Sequential(nn.Flatten(), nn.Linear(64, spec.outputs))
 
-    def fit(self, network, train, val, loss, ctx, steps=None):
+    def recipe(self, train):
+        return Recipe(steps=1, batch=1, lr=0)
+
+    def fit(self, network, train, val, loss, ctx, recipe=None):
         if Path({str(flag)!r}).exists():
             raise ValueError("not today")
 """
-    checkout.module("victim", "moody", code, hooks=["build", "fit"], entry="victim.py:Moody")
+    checkout.module(
+        "victim", "moody", code, hooks=["build", "recipe", "fit"], entry="victim.py:Moody"
+    )
     checkout.benchmark(matrix(victims=["moody"]))
     assert checkout.run().tally.failed == 1
     assert find(checkout).status == "blocked"

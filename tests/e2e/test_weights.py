@@ -42,7 +42,7 @@ def checkout(tmp_path, file):
     made = Checkout(tmp_path / "checkout")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     made.module(
-        "victim", "stored", VICTIM + IMPORT, hooks=["build", "fit", "import_weights"],
+        "victim", "stored", VICTIM + IMPORT, hooks=["build", "recipe", "import_weights"],
         offers=["loss"], entry="victim.py:Tiny",
         params={"steps": {"type": "int", "default": 30, "min": 1}},
         variants={"long": {"steps": 60}},
@@ -155,7 +155,7 @@ def write_entry(checkout, folder, files, **more):
     """Give the victim ``stored`` weights of some files, without a hook that renames them."""
     digests = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
     checkout.module(
-        "victim", "stored", VICTIM, hooks=["build", "fit"], offers=["loss"],
+        "victim", "stored", VICTIM, hooks=["build", "recipe"], offers=["loss"],
         entry="victim.py:Tiny", params={"steps": {"type": "int", "default": 30, "min": 1}},
         weights={"old": {"files": digests, "license": "MIT", "source": "https://example.org/"}},
     )  # fmt: skip
@@ -202,7 +202,7 @@ def test_a_file_of_pickled_objects_is_refused_as_the_victim_s(tmp_path):
 )  # fmt: skip
 def test_files_are_named_in_one_way(checkout, entry, line):
     written = {"license": "MIT", "source": "https://example.org/a"} | entry
-    folder = checkout.module("victim", "odd", VICTIM, hooks=["build", "fit"],
+    folder = checkout.module("victim", "odd", VICTIM, hooks=["build", "recipe"],
                              entry="victim.py:Tiny", weights={"old": written})  # fmt: skip
     with pytest.raises(UserError) as caught:
         load_manifest(folder)
@@ -261,7 +261,7 @@ def starting(tmp_path, tensors):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     still = VICTIM.replace("lr=0.02", "lr=0.0") + IMPORT
     made.module(
-        "victim", "stored", still, hooks=["build", "fit", "import_weights"],
+        "victim", "stored", still, hooks=["build", "recipe", "import_weights"],
         offers=["loss"], entry="victim.py:Tiny", params={"steps": {"type": "int", "default": 1}},
         weights={"old": {"file": path.name, "sha256": digest, "license": "MIT",
                          "source": "https://example.org/body.safetensors", "start": True}},
@@ -316,7 +316,7 @@ def test_a_network_with_fewer_outputs_than_classes_is_refused_before_training(tm
     trains = NARROW.replace("        fit(net", "        raise RuntimeError\n        fit(net")
     assert trains != NARROW
     checkout.module(
-        "victim", "narrow", trains, hooks=["build", "fit"], offers=["loss"],
+        "victim", "narrow", trains, hooks=["build", "recipe"], offers=["loss"],
         entry="victim.py:Tiny", params={"steps": {"type": "int", "default": 1}},
     )  # fmt: skip
     checkout.benchmark(matrix(victims=["narrow"]))

@@ -23,7 +23,7 @@ kept 15 MB of each batch. (A probe holds 64 pictures a dozen times, 1.23 GB, wha
 @pytest.mark.slow
 def test_no_process_holds_the_set(benchmark, tmp_path):
     checkout = Checkout(tmp_path)
-    checkout.module("victim", "thin", THIN, hooks=["build", "fit"], params={}, offers=["loss"])
+    checkout.module("victim", "thin", THIN, hooks=["build", "recipe"], params={}, offers=["loss"])
     checkout.module(
         "attack", "patch", PATCH, hooks=["poison", "trigger"], threat_models=["backdoor"]
     )

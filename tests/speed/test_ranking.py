@@ -9,7 +9,8 @@ import torch
 from harness.runtime import ranking
 from harness.runtime.contracts import Data, Spec
 from harness.runtime.model import LiveModel
-from harness.runtime.training import fit, steps_per_epoch
+from harness.runtime.recipe import Recipe, steps_per_epoch
+from harness.runtime.training import fit
 from tests.support.modules import context, module
 
 ROWS, ITEMS, OUTER, INNER, BATCH = 37_918, 100, 4, 3, 512
@@ -43,8 +44,9 @@ def epochs(model, data, loss, folder):
     rule = torch.optim.Adam(network.parameters(), 0.01)
     steps = INNER * steps_per_epoch(ROWS, BATCH)
     for done in range(OUTER):
-        fit(network, data, loss, context(folder, SPEC), steps=steps, batch=BATCH, lr=0.01,
-            optimizer=rule, log_every=steps, name=f"round {done}")  # fmt: skip
+        recipe = Recipe(steps, BATCH, 0.01, log_every=steps)
+        fit(network, data, loss, context(folder, SPEC), recipe, optimizer=rule,
+            name=f"round {done}")  # fmt: skip
         ranking.item_outputs(network, data, 4096)
 
 
@@ -90,7 +92,7 @@ def test_the_two_train_alike(subject, tmp_path):
     ends = []
     for loss, part in ((victim.loss, few), (problem.thresholded(1e9), problem.data)):
         network = model.fresh()
-        fit(network, part, loss, context(tmp_path, SPEC), steps=8, batch=BATCH, lr=0.01,
-            optimizer="adam")  # fmt: skip
+        recipe = Recipe(8, BATCH, 0.01, optimizer="adam")
+        fit(network, part, loss, context(tmp_path, SPEC), recipe)
         ends.append(network.head.places.weight.detach())
     assert torch.allclose(*ends, atol=1e-5)

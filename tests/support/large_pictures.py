@@ -23,7 +23,7 @@ SIDE = 224
 THIN = """
 from torch import nn
 
-from harness.runtime.training import fit
+from harness.runtime.recipe import Recipe
 
 
 class Victim:
@@ -35,8 +35,8 @@ class Victim:
             nn.Flatten(), nn.Linear(128, spec.outputs),
         )
 
-    def fit(self, network, train, val, loss, ctx, steps=None):
-        fit(network, train, loss, ctx, steps=steps or 20, batch=32, lr=0.01, random_crop=True)
+    def recipe(self, train):
+        return Recipe(steps=20, batch=32, lr=0.01, crop="stored", flip=True)
 """
 """A network of one convolution, which trains for 20 steps on random crops."""
 

@@ -38,7 +38,7 @@ license: MIT
 tasks: [classification]
 offers: [loss, features]
 entry: victim.py:Net
-hooks: [build, fit]
+hooks: [build, recipe]
 """
 
 

@@ -11,7 +11,7 @@ from math import prod
 
 from torch import nn
 
-from harness.runtime.training import fit
+from harness.runtime.recipe import Recipe
 
 
 class Tiny:
@@ -26,9 +26,8 @@ class Tiny:
             nn.Linear(16, spec.outputs),
         )
 
-    def fit(self, network, train, val, loss, ctx, steps=None):
-        fit(network, train, loss, ctx, steps=steps or self.steps, batch=100, lr=0.02,
-            optimizer="adam")
+    def recipe(self, train):
+        return Recipe(steps=self.steps, batch=100, lr=0.02, optimizer="adam")
 """
 
 PERTURB = """
@@ -88,9 +87,13 @@ class Attack:
 """
 
 TEACHER = """
+from dataclasses import replace
+
+
 class Attack:
     def deliver(self, victim, network, train, val, budget, ctx):
-        victim.fit(network, train, val, victim_loss, ctx, 3)
+        recipe = replace(victim.recipe(train), steps=3)
+        victim.fit(network, train, val, victim_loss, ctx, recipe)
         return network
 
     def trigger(self, x, budget, ctx):
@@ -170,6 +173,8 @@ def guarded(forward: str = "return self.network(x)", setup: str = "pass") -> str
 
 
 TRAINER = """
+from dataclasses import replace
+
 from harness.runtime.tasks import loss_for
 
 
@@ -180,7 +185,8 @@ class Defense:
         def loss(net, x, y):
             return plain(net, x if adversary is None else adversary(net, x, y), y)
 
-        victim.fit(network, train, val, loss, ctx, 4)
+        recipe = replace(victim.recipe(train), steps=4)
+        victim.fit(network, train, val, loss, ctx, recipe)
 """
 
 SANITIZER = """
@@ -197,12 +203,15 @@ class Defense:
 """
 
 REPAIRER = """
+from dataclasses import replace
+
 from harness.runtime.tasks import loss_for
 
 
 class Defense:
     def repair(self, victim, network, clean, ctx):
-        victim.fit(network, clean, clean, loss_for(clean.spec), ctx, 2)
+        recipe = replace(victim.recipe(clean), steps=2)
+        victim.fit(network, clean, clean, loss_for(clean.spec), ctx, recipe)
 """
 
 ALL_THREATS = [
@@ -219,7 +228,7 @@ ANY_LIMIT = {"limits": ["linf", "l2", "patch", "unbounded"]}
 
 MODULES: tuple[tuple[str, str, str, Json], ...] = (
     ("victim", "tiny", VICTIM, {
-        "hooks": ["build", "fit"], "offers": ["loss", "weights"],
+        "hooks": ["build", "recipe"], "offers": ["loss", "weights"],
         "tasks": ["classification", "ranking"],
         "entry": "victim.py:Tiny",
         "params": {"steps": {"type": "int", "default": 30, "min": 1}},

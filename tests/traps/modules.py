@@ -13,7 +13,7 @@ class Victim:
         import torch
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
 
-    def fit(self, network, train, val, loss, ctx, steps=None):
+    def recipe(self, train):
         raise ValueError("cannot be trained")
 """
 BROKEN_GUARD = """

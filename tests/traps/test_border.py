@@ -27,7 +27,7 @@ DOCKER = pytest.param("docker", marks=pytest.mark.engine)
 WHITE_BOX = {"needs": ["loss", "gradients"], "threat_models": ["evasion"]}
 LABELS = {"threat_models": ["evasion-query"]}
 VICTIM = {
-    "hooks": ["build", "fit"],
+    "hooks": ["build", "recipe"],
     "offers": ["loss", "gradients"],
     "entry": "victim.py:Tiny",
     "params": {"steps": {"type": "int", "default": 30, "min": 1}},

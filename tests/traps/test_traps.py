@@ -68,7 +68,7 @@ def ran(tmp_path_factory, executor, host):
         code = TRAPS[name].code.replace("@PORT@", str(port)).replace("@SECRET@", SECRET)
         code = code.replace("@CANARY@", str(folder / "canary"))
         checkout.module("attack", name, code, **TRAPS[name].fields)
-    checkout.module("victim", "broken", BROKEN_VICTIM, hooks=["build", "fit"],
+    checkout.module("victim", "broken", BROKEN_VICTIM, hooks=["build", "recipe"],
                     entry="victim.py:Victim")  # fmt: skip
     checkout.module("defense", "broken", BROKEN_GUARD, hooks=["guard"])
     checkout.module("defense", "untrained", TRAINER.replace("4)", "'many')"), hooks=["fit"])

@@ -109,8 +109,9 @@ class DefenseFit(Protocol):
             network share it.
 
         Args:
-            victim: the network family. ``victim.fit(network, train, val, loss, ctx, steps)`` is
-                its recipe, ``loss_of(victim, spec)`` its loss.
+            victim: the network family. ``victim.fit(network, train, val, loss, ctx, recipe)``
+                trains it, ``victim.recipe(train)`` is its recipe, ``loss_of(victim, spec)`` its
+                loss.
             network: the network to train, from ``build``; its weights are untrained, or come from
                 the public, delivered or imported network.
             train: the training set, edited and sanitized where the threat model has that.

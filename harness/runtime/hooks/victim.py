@@ -92,11 +92,11 @@ class VictimRecipe(Protocol):
     def recipe(self, train: Data) -> Recipe:
         """Return the recipe of a whole training: steps, batch, rates, schedule, augmentation.
 
-        Required.
+        Required. Where the victim has no ``fit``, the harness trains as the recipe says.
 
         Called:
-            Before each training, and by defences and attacks that train by another recipe:
-            ``dataclasses.replace(victim.recipe(train), steps=100, lr=0.001)``.
+            Stage ``train``, before each training, and in all stages by defences and attacks that
+            train by another recipe: ``replace(victim.recipe(train), steps=100, lr=0.001)``.
 
         Args:
             train: the training set, whose size gives the steps of an epoch
@@ -160,7 +160,7 @@ class VictimFit(Protocol):
 
         Example:
             def fit(self, network, train, val, loss, ctx, recipe=None):
-                network.mean.copy_(train.x.mean(dim=(0, 2, 3)))
+                ctx.log(f"training on {len(train)} examples")
                 training.fit(network, train, loss, ctx, recipe or self.recipe(train), val=val)
         """
         ...

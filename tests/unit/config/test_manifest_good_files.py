@@ -33,7 +33,7 @@ def test_a_victim_that_names_no_threat_model_plays_all():
 
 def test_a_defence_without_hooks_is_the_control():
     text = VICTIM.replace("victim\n", "defense\n").replace("name: pgd", "name: none")
-    text = text.replace("[build, fit]", "[]").replace("offers: [loss, features]\n", "")
+    text = text.replace("[build, recipe]", "[]").replace("offers: [loss, features]\n", "")
     path = write(text + "threat_models: [evasion]\n", "defenses/none")
     assert load_manifest(path).hooks == ()
 

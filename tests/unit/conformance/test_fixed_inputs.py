@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 FIXED = """
     from torch import nn
-    from harness.runtime.training import fit
+    from harness.runtime.recipe import Recipe
 
     class Victim:
         head, stages = "4", ("0",)
@@ -27,8 +27,8 @@ FIXED = """
                 nn.Conv2d({channels}, 8, {side} // 8, {side} // 8), nn.ReLU(), nn.Flatten(),
                 nn.Identity(), nn.Linear(512, {classes}))
 
-        def fit(self, network, train, val, loss, ctx, steps=None):
-            fit(network, train, loss, ctx, steps=steps or 60, batch=32, lr=0.005)
+        def recipe(self, train):
+            return Recipe(steps=60, batch=32, lr=0.005)
 """
 TAKES = {"channels": [1], "side": [24], "classes": [10]}
 

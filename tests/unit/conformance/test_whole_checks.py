@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slow
 NET = """
     import torch
     from torch import nn
+    from harness.runtime.recipe import Recipe
     from harness.runtime.training import fit
 
     class Net(nn.Module):
@@ -46,8 +47,11 @@ NET = """
         def build(self, spec):
             return Net(spec)
 
-        def fit(self, network, train, val, loss, ctx, steps=None):
-            fit(network, train, loss, ctx, steps=80 if steps is None else steps, batch=64, lr=0.05)
+        def recipe(self, train):
+            return Recipe(steps=80, batch=64, lr=0.05)
+
+        def fit(self, network, train, val, loss, ctx, recipe=None):
+            fit(network, train, loss, ctx, recipe or self.recipe(train))
             {fitted}
 """
 GUARD = """
@@ -105,7 +109,7 @@ def write(root: Path, kind: str, code: str, name: str = "odd", **fields: object)
     folder.mkdir(parents=True)
     (folder / f"{kind}.py").write_text(dedent(code))
     more: dict[str, dict[str, object]] = {
-        "victim": {"hooks": ["build", "fit"], "offers": ["loss", "features", "gradients"],
+        "victim": {"hooks": ["build", "recipe", "fit"], "offers": ["loss", "features", "gradients"],
                    "smoke": {"expect": {"clean_accuracy": {"min": 0.5}}}},
         "defense": {"hooks": ["guard"], "threat_models": ["evasion"],
                     "smoke": {"expect": {"robust_accuracy": {"max": 1}}}},

@@ -191,6 +191,17 @@ def test_learn_is_planned_where_it_does_something(own):
             "no limits, and every budget of supply-chain sets one",
         ),
         ("attack", {"params": FORM, "learn_when": {"form": ["s"]}}, "learn_when: there is no hook"),
+        (
+            "attack",
+            {"params": FORM, "clean_form": {"form": "s"}},
+            "clean_form: there is no hook de",
+        ),
+        ("defense", {"clean_form": {}}, "clean_form: means nothing for kind: defense"),
+        (
+            "attack",
+            {"params": FORM, "clean_form": {"fom": "s"}},
+            "clean_form.fom: attacks/it has no",
+        ),
         ("defense", {"learn_when": {}}, "learn_when: means nothing for kind: defense"),
     ],
 )
@@ -209,7 +220,7 @@ def test_the_kind_of_inputs_is_that_of_the_data(tmp_path):
     assert (known["food"], known["pubfig"], known["camvid"]) == ("items", "features", "images")
 
 
-NET = {"hooks": ["build", "fit"], "offers": ["loss", "features", "gradients"]}
+NET = {"hooks": ["build", "recipe"], "offers": ["loss", "features", "gradients"]}
 DIGITS = {"requires": [{"channels": [1], "side": [8], "classes": [10]}]}
 FORMS = [
     ({"channels": [1, 3], "side": [8], "side_multiple": 4, "side_min": 8, "classes": [10]}, None),

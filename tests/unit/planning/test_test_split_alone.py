@@ -21,7 +21,7 @@ def checkout(tmp_path_factory):
     root = tmp_path_factory.mktemp("alone")
     made = Checkout(root / "checkout")
     made.module(
-        "victim", "stored", VICTIM + IMPORT, hooks=["build", "fit", "import_weights"],
+        "victim", "stored", VICTIM + IMPORT, hooks=["build", "recipe", "import_weights"],
         offers=["loss"], entry="victim.py:Tiny",
         params={"steps": {"type": "int", "default": 30, "min": 1}},
         weights={"old": {"file": "old.safetensors", "sha256": "0" * 64, "license": "MIT",

@@ -81,7 +81,7 @@ def test_a_stage_that_failed_gives_its_gpu_back(tmp_path, monkeypatch):
     monkeypatch.setattr(GpuPool, "release", lambda self, key: given.append(key))
     monkeypatch.setattr(GpuPool, "acquire", lambda self, key: None)
     checkout = Checkout(tmp_path)
-    checkout.module("victim", "broken", "raise RuntimeError", hooks=["build", "fit"])
+    checkout.module("victim", "broken", "raise RuntimeError", hooks=["build", "recipe"])
     checkout.benchmark(matrix(victims=["broken"]))
     checkout.run()
     assert len(given) == 1

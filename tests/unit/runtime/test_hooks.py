@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ from harness.config.manifest import Need
 from harness.runtime.contracts import Budget, Data, Keep, Spec, Victim
 from harness.runtime.hooks import HOOKS, PROTOCOLS, hook_of
 from harness.runtime.model import NEEDS, LiveModel
+from harness.runtime.recipe import Recipe
 from harness.runtime.tasks import loss_for
 from harness.runtime.worker.context import StageContext
 from harness.runtime.worker.hook_calls import check_edits, check_tensor
@@ -32,10 +34,10 @@ EVERY = {
 def test_the_table_of_the_loader_is_that_of_the_protocols():
     assert [f"{kind}-{hook}" for kind, hooks in HOOKS.items() for hook in hooks] == list(EVERY)
     assert HOOKS["attack"]["perturb"] == ("model", "x", "y", "goal", "budget", "ctx")
-    assert HOOKS["victim"]["fit"] == ("network", "train", "val", "loss", "ctx", "steps")
+    assert HOOKS["victim"]["fit"] == ("network", "train", "val", "loss", "ctx", "recipe")
 
 
-@pytest.mark.parametrize("hook", ["build", "fit", "import_weights"])
+@pytest.mark.parametrize("hook", ["build", "recipe", "fit", "import_weights"])
 def test_the_victim_of_the_contract_has_the_hooks_of_the_table(hook):
     described = getattr(EVERY[f"victim-{hook}"], hook)
     assert inspect.signature(getattr(Victim, hook)) == inspect.signature(described)
@@ -85,8 +87,11 @@ def values(tmp_path):
         def build(self, spec):
             return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, spec.outputs))
 
-        def fit(self, network, train, val, loss, ctx, steps=None):
-            made("victim").fit(network, train, val, loss, ctx, steps or 5)
+        def recipe(self, train):
+            return replace(made("victim").recipe(train), steps=5)
+
+        def fit(self, network, train, val, loss, ctx, recipe=None):
+            made("victim").fit(network, train, val, loss, ctx, recipe or self.recipe(train))
 
     victim = Small()
     network = victim.build(spec)
@@ -98,7 +103,8 @@ def values(tmp_path):
     return {
         "model": LiveModel(frozen, frozen, victim, spec, build, loss, needs),
         "victim": victim, "network": network, "spec": spec, "loss": loss, "ctx": ctx,
-        "train": data, "val": data, "clean": data, "x": x, "y": y, "goal": None, "steps": 3,
+        "train": data, "val": data, "clean": data, "x": x, "y": y, "goal": None,
+        "recipe": Recipe(3, 10, 0.1),
         "budget": Budget(norm="linf", eps=0.1, edits=5, labels=True, patch=2, target=1),
         "adversary": lambda network, x, y: x + 0.1,
         "tensors": {"W1": torch.ones(3, 2), "B1": torch.ones(2)},
@@ -153,6 +159,7 @@ CHECKS = {
     "defense-guard": answers,
     "victim-build": answers,
     "victim-loss": one_a_row,
+    "victim-recipe": lambda found, v: isinstance(found, Recipe),
     "victim-fit": lambda found, v: trained(v["network"], v),
     "victim-import_weights": lambda found, v: found["1.weight"].shape == (2, 3),
 }

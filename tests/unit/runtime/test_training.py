@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from harness.runtime import training
+from harness.runtime import checkpoint
 from harness.runtime.contracts import Data, Spec
+from harness.runtime.recipe import Recipe, Selection
 from harness.runtime.tasks import loss_for
 from harness.runtime.training import fit
 from harness.runtime.worker.context import StageContext
@@ -49,6 +50,18 @@ def curve(folder):
     return [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
 
 
+def run(net, loss, folder, *, seed=0, score=None, score_every=1, score_name="score", **options):
+    """Fit a network on the data set by a recipe; options of ``fit`` are told from its fields."""
+    keys = {"val", "validate", "optimizer", "name"}
+    if isinstance(options.get("optimizer"), str):
+        keys.remove("optimizer")
+    own = {key: options.pop(key) for key in keys & set(options)}
+    if score is not None:
+        own.setdefault("val", data(9))
+        options["selection"] = Selection(score_name, score_every, lambda net, val: score(net))
+    fit(net, data(), loss, context(folder, seed), Recipe(**options), **own)
+
+
 def train(folder, *, stop=None, seed=0, loss=None, **options):
     """Train; ``stop`` kills it in that step. Returns the state, and how many steps it took."""
     net, plain, steps = network(), loss or loss_for(SPEC), 0
@@ -57,11 +70,11 @@ def train(folder, *, stop=None, seed=0, loss=None, **options):
         nonlocal steps
         if steps == stop:
             raise Killed
-        steps += 1
+        steps += network.training  # validation calls it, too
         return plain(network, x, y)
 
     options = {"steps": 12, "batch": 8, "lr": 0.05, "schedule": "cosine"} | options
-    fit(net, data(), counted, context(folder, seed), **options)
+    run(net, counted, folder, seed=seed, **options)
     return net.state_dict(), steps
 
 
@@ -72,7 +85,7 @@ def equal(one, other):
 @pytest.fixture(autouse=True)
 def often(monkeypatch):
     """A checkpoint after every step."""
-    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
@@ -137,7 +150,7 @@ def rates(folder, steps, **options):
 
     torch.nn.init.zeros_(net.weight)
     options = {"steps": steps, "batch": 8, "lr": 1.0, "momentum": 0.0} | options
-    fit(net, data(), loss, context(folder), **options)
+    run(net, loss, folder, **options)
     seen.append(net.weight.item())
     return [before - after for before, after in itertools.pairwise(seen)]
 
@@ -147,21 +160,21 @@ def test_linear_ends_at_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("steps", "every", "expected"),
+    ("steps", "milestones", "expected"),
     [
-        (6, 2, [1, 1, 0.1, 0.1, 0.01, 0.01]),
-        (4, 3, [1, 1, 1, 0.1]),  # a shorter training has its drop at the same step
-        (3, 9, [1, 1, 1]),
-        (3, 0, [1, 1, 1]),
+        (6, (2, 4), [1, 1, 0.1, 0.1, 0.01, 0.01]),
+        (4, (3, 6), [1, 1, 1, 0.1]),  # a shorter training has its drop at the same step
+        (3, (9,), [1, 1, 1]),
+        (3, (), [1, 1, 1]),
     ],
 )
-def test_the_rate_falls_in_steps(tmp_path, steps, every, expected):
-    found = rates(tmp_path, steps, decay_every=every)
+def test_the_rate_falls_at_milestones(tmp_path, steps, milestones, expected):
+    found = rates(tmp_path, steps, milestones=milestones)
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-def test_steps_multiply_the_schedule(tmp_path):
-    found = rates(tmp_path, 4, schedule="linear", decay_every=2)
+def test_milestones_multiply_the_schedule(tmp_path):
+    found = rates(tmp_path, 4, schedule="linear", milestones=(2,))
     assert found == pytest.approx([1, 0.75, 0.05, 0.025], rel=1e-4)
 
 
@@ -198,8 +211,7 @@ def test_the_best_state_is_restored_and_equals_keep_the_earlier(tmp_path, values
     """Steps 4, 8, 12 and 14: the last one is scored wherever it lies."""
     score = Scores(*values)
     net = network()
-    fit(net, data(), loss_for(SPEC), context(tmp_path), steps=14, batch=8, lr=0.05,
-        score=score, score_every=4)  # fmt: skip
+    run(net, loss_for(SPEC), tmp_path, steps=14, batch=8, lr=0.05, score=score, score_every=4)
     assert len(score.states) == 4
     assert equal(net.state_dict(), score.states[best])
     assert all(module.training for module in net.modules())
@@ -264,7 +276,7 @@ def test_a_finished_training_is_not_done_again(tmp_path):
     assert equal(again, score.states[1])
 
 
-@pytest.mark.parametrize("change", [{"decay_every": 5}, {"score_every": 5}, {"score": None}])
+@pytest.mark.parametrize("change", [{"milestones": (5,)}, {"score_every": 5}, {"score": None}])
 def test_another_choice_does_not_resume_from_this_one(tmp_path, change):
     options = {"score": odd, "score_every": 3}
     with pytest.raises(Killed):
@@ -283,12 +295,12 @@ def test_scores_are_told(tmp_path, capsys):
 
 
 def test_a_score_needs_its_steps(tmp_path):
-    with pytest.raises(ValueError, match="score_every is 0: expected at least 1 step"):
-        train(tmp_path, score=odd)
+    with pytest.raises(ValueError, match="selection every 0: expected at least 1 step"):
+        train(tmp_path, score=odd, score_every=0)
 
 
 def test_quick_trainings_write_no_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SAVE_SECONDS", 100.0)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 100.0)
     train(tmp_path)
     assert list((tmp_path / "checkpoint").iterdir()) == []
     shutil.rmtree(tmp_path / "checkpoint")
@@ -310,8 +322,7 @@ def twice(folder, *, stop=None):
         return plain(network, x, y)
 
     for name in ("first", "second"):
-        fit(net, data(), counted, context(folder), steps=8, batch=8, lr=0.05, optimizer=rule,
-            name=name)  # fmt: skip
+        run(net, counted, folder, steps=8, batch=8, lr=0.05, optimizer=rule, name=name)
     return net.state_dict(), steps
 
 
@@ -319,8 +330,8 @@ def test_an_optimiser_s_state_lasts_from_fit_to_fit(tmp_path):
     calm, _ = twice(tmp_path / "calm")
     net = network()
     for name in ("first", "second"):
-        fit(net, data(), loss_for(SPEC), context(tmp_path / "new"), steps=8, batch=8,
-            lr=0.05, optimizer="adam", name=name)  # fmt: skip
+        run(net, loss_for(SPEC), tmp_path / "new", steps=8, batch=8, lr=0.05, optimizer="adam",
+            name=name)  # fmt: skip
     assert not equal(calm, net.state_dict())
 
 
@@ -342,8 +353,8 @@ def test_a_fit_does_not_resume_with_another_optimiser_s_state(tmp_path):
         for _ in range(steps):
             net(torch.rand(4, 1, 4, 4)).sum().backward()
             rule.step()
-        marks.add(training._optimizer_digest(rule))
-    marks.add(training._optimizer_digest(torch.optim.SGD(network().parameters(), 0.05)))
+        marks.add(checkpoint.optimizer_digest(rule))
+    marks.add(checkpoint.optimizer_digest(torch.optim.SGD(network().parameters(), 0.05)))
     assert len(marks) == 4
 
 
