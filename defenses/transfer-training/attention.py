@@ -23,7 +23,7 @@ TEMPERATURE = 5.0
 
 def attention(
     victim: Victim, network: nn.Module, train: Data, loss: Loss, ctx: Context
-) -> tuple[list[str], list[Tensor]]:
+) -> tuple[tuple[str, ...], list[Tensor]]:
     """Return the last convolution of each stage, and a weight of each of its channels, ``[C]``.
 
     The head is trained on the frozen trunk first. A channel's score is then the rise of the loss
@@ -44,7 +44,7 @@ def attention(
     network = copy.deepcopy(network)
     order = torch.randperm(len(train), generator=ctx.generator("attention"))
     batches = [train.take(rows) for rows in order.split(BATCH)[:BATCHES]]
-    paths = [last_convolution(network, stage, batches[0][0]) for stage in victim.stages]
+    paths = tuple(last_convolution(network, stage, batches[0][0]) for stage in victim.stages)
     fit_head(victim, network, train, loss, ctx)
     with eval_mode(network), torch.no_grad():
         found = [scores(network, path, loss, batches) for path in paths]

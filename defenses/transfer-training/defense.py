@@ -99,8 +99,6 @@ class TransferTraining:
         )
         if self.reset:
             reset(network, victim, train.spec, ctx)
-        if teacher is not None:
-            teacher.compare(network, train.take(torch.arange(min(PROBED, len(train))))[0])
         paths = teacher.paths if teacher is not None else ()
 
         def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -154,6 +152,8 @@ class TransferTraining:
         """Return a copy of the network as it arrived, where there is distillation."""
         if self.distill == "none":
             return None
-        if self.distill == "equal":
-            return Teacher(copy.deepcopy(network), victim.stages)
-        return Teacher(copy.deepcopy(network), *attention(victim, network, train, own, ctx))
+        teacher = Teacher(copy.deepcopy(network), victim.stages)
+        teacher.compare(network, train.take(torch.arange(min(PROBED, len(train))))[0])
+        if self.distill == "attention":
+            teacher.paths, teacher.weights = attention(victim, network, train, own, ctx)
+        return teacher

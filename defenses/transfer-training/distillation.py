@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,16 +14,17 @@ class Teacher:
     """Frozen network whose feature maps a student is trained to have, too.
 
     Args:
-        network: network; the caller gives it away.
+        network: network of its own, which it freezes.
         paths: names of the submodules whose outputs are compared, ``[B, C, H, W]`` each.
+
+    Attributes:
         weights: weight of each channel of each map, ``[C]``; ``None`` for equal weights 1 / C.
+        bridges: modules between a student's maps and the teacher's; ``None`` where they fit.
     """
 
-    def __init__(
-        self, network: nn.Module, paths: Sequence[str], weights: Sequence[Tensor] | None = None
-    ) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.paths, self.weights = tuple(paths), weights
+    def __init__(self, network: nn.Module, paths: tuple[str, ...]) -> None:
+        self.network, self.paths = network.eval().requires_grad_(False), paths
+        self.weights: list[Tensor] | None = None
         self.bridges: nn.ModuleList | None = None
 
     @torch.no_grad()
