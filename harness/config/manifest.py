@@ -62,6 +62,7 @@ KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "gradients": ("defense",),
     "against": ("attack",),
     "learn_when": ("attack",),
+    "clean_form": ("attack",),
     "scale_invariant_when": ("attack",),
     "weights": ("victim",),
 }
@@ -181,6 +182,14 @@ class Manifest(Strict):
         description="Parameter → values with which the hook `learn` does something, for example "
         "`{balanced: [true]}`. With others no stage `learn` is planned. For attacks. Default: "
         "always.",
+    )
+    clean_form: Values = Field(
+        default_factory=dict,
+        description="Parameters with which the attack delivers a network that it trained in the "
+        "same way, but without a backdoor, for example `{poison_share: 0}`. In `supply-chain` a "
+        "second control starts from that network: it shows what the attacker's training does on "
+        "clean data. For attacks with the hook `deliver`. Default: none; the only control starts "
+        "from the public network.",
     )
     scale_invariant_when: Choices | None = Field(
         default=None,
@@ -305,8 +314,11 @@ class Manifest(Strict):
         yield from self._limits_problems()
         yield from self._choice_problems(self.learn_when, ("learn_when",))
         yield from self._choice_problems(self.scale_invariant_when or {}, ("scale_invariant_when",))
-        if self.learn_when and "learn" not in self.hooks:
-            yield Problem(("learn_when",), "there is no hook learn", "remove it")
+        for name, hook in (("learn_when", "learn"), ("clean_form", "deliver")):
+            if getattr(self, name) and hook not in self.hooks:
+                yield Problem((name,), f"there is no hook {hook}", "remove it")
+        for loc, what, fix in self.param_problems(None, self.clean_form):
+            yield Problem(("clean_form", *loc[1:]), what, fix)
 
     def _limits_problems(self) -> Iterator[Problem]:
         """Check that an attack names the limits that it keeps, where every budget sets some."""

@@ -83,8 +83,9 @@ class Weights(Strict):
     )
     start: bool = Field(
         default=False,
-        description="`true`: training starts from the weights, with a new last layer. Default: "
-        "the weights take the place of training.",
+        description="`true`: training starts from the weights, with a new last layer. Where a "
+        "matrix names no public data, they are the public network, which offers an attack "
+        "`features` and `maps` alone. Default: the weights take the place of training.",
     )
 
     @property

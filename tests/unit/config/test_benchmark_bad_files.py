@@ -223,8 +223,20 @@ BAD = [
     (
         "keep",
         "{examples: 8, attention: no}",
-        [f'23:23: {M}.keep.attention: expected true or false, found "no"; write true or false'],
+        [
+            f"23:23: {M}.keep.attention: expected true, false or a list of activation and "
+            'grad-cam, found "no"; write true'
+        ],
     ),
+    (
+        "keep",
+        "{attention: [activation, saliency]}",
+        [
+            f"23:10: {M}.keep.attention: expected true, false or a list of activation and "
+            'grad-cam, found ["activation", "saliency"]; write true'
+        ],
+    ),
+    ("keep", "{attention: []}", [f"23:10: {M}.keep.attention: expected true, false or a list"]),
     (
         "strikes",
         "train",
@@ -304,11 +316,11 @@ def test_each_threat_model_has_its_own_budget_fields(threat_model, budget, what)
     [
         (
             {"threat_model": "evasion-transfer"},
-            "a transfer attack with neither public network nor surrogate",
+            "no public network: no public data, and no weights",
         ),
         (
             {"threat_model": "supply-chain", "budgets": "[{patch: 3, target: 0}]"},
-            "a public network without public data",
+            "no public network: no public data, and no weights",
         ),
         (
             {

@@ -203,6 +203,17 @@ def test_learn_is_planned_where_it_does_something(own):
             "no limits, and every budget of supply-chain sets one",
         ),
         ("attack", {"params": FORM, "learn_when": {"form": ["s"]}}, "learn_when: there is no hook"),
+        (
+            "attack",
+            {"params": FORM, "clean_form": {"form": "s"}},
+            "clean_form: there is no hook de",
+        ),
+        ("defense", {"clean_form": {}}, "clean_form: means nothing for kind: defense"),
+        (
+            "attack",
+            {"params": FORM, "clean_form": {"fom": "s"}},
+            "clean_form.fom: attacks/it has no",
+        ),
         ("defense", {"learn_when": {}}, "learn_when: means nothing for kind: defense"),
     ],
 )

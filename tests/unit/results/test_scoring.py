@@ -44,8 +44,10 @@ def test_an_oracle_that_answered_more_than_the_budget_is_a_violation(tmp_path):
         ("evasion", {"student": "a"}, False),
         ("evasion-transfer", {"student": "a", "public": "b"}, True),
         ("evasion-transfer", {"student": "a", "public": "a"}, False),
+        ("evasion-transfer", {"student": "a"}, True),
         ("supply-chain", {"student": "a", "public": "b"}, True),
         ("supply-chain", {"student": "a", "public": "b", "attacker": "a"}, False),
+        ("supply-chain", {"student": "a", "attacker": "a"}, False),
     ],
 )
 def test_a_target_class_means_nothing_across_label_spaces(threat, data, foreign, tmp_path):
@@ -54,6 +56,17 @@ def test_a_target_class_means_nothing_across_label_spaces(threat, data, foreign,
     if foreign:
         store = Store(tmp_path / "store")
         assert isinstance(goal_of(info, {"goal": KEY}, store, {}), Absent)
+
+
+def test_the_target_of_a_poisoned_public_network_is_one_of_its_classes(tmp_path):
+    data = {"student": "a", "public": "b"}
+    info = INFO.model_copy(update={"threat_model": "backdoor", "data": data})
+    store = Store(tmp_path / "store")
+    assert isinstance(goal_of(info, {"goal": KEY, "teacher": KEY}, store, {}), Absent)
+    assert not foreign_labels(info)  # the student's own training set is edited
+    assert not foreign_labels(
+        info.model_copy(update={"data": data | {"public": "a"}}), teacher=True
+    )
 
 
 def test_a_segmentation_record_keeps_names_and_moves(tmp_path):
