@@ -13,6 +13,7 @@ from harness.config.field_types import (
     AnyValue,
     Inputs,
     List,
+    Need,
     NonEmptySet,
     Set,
     Side,
@@ -234,6 +235,9 @@ class Requirement(Strict):
     adversary: Literal[True] | None = Field(
         default=None, description="`true`: the entry names an `adversary`. For defences."
     )
+    offers: Set[Need] = Field(
+        default=(), description="The victim offers all of these, for example `maps`. For defences."
+    )
     channels: Set[Annotated[int, Field(ge=1, le=99)]] = Field(
         default=(), description="The pictures have one of these numbers of channels. For victims."
     )
@@ -285,7 +289,7 @@ class Requirement(Strict):
 
 KINDS_OF_REQUIREMENT = {
     "attack": ("tasks", "inputs", "limits", "goals", "answers", "edits", "knowledge"),
-    "defense": ("tasks", "inputs", "adversary"),
+    "defense": ("tasks", "inputs", "adversary", "offers"),
     "victim": ("tasks", "inputs", "channels", "side", "side_min", "side_multiple", "classes"),
 }
 """Kind of module → what it may require. A defence must not choose the attacks that it meets."""
