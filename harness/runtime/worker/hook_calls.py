@@ -9,7 +9,14 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from harness.runtime.contracts import ContractError, Data, Edits, Keep, OutputError
+from harness.runtime.contracts import (
+    ContractError,
+    Data,
+    Edits,
+    Keep,
+    OutputError,
+    Overlay,
+)
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.write_watch import WriteWatch
 
@@ -37,18 +44,20 @@ def unchanged(*sets: Data) -> Iterator[None]:
     Raises:
         ContractError: a tensor has changed.
     """
-    tensors = [
-        tensor
-        for one in sets
-        for tensor in (one.raw, one.uncropped, one.y, one.ids)
-        if tensor is not None
-    ]
-    watch = WriteWatch(tensors)
+    watch = WriteWatch([tensor for one in sets for tensor in tensors_of(one)])
     yield
     if watch.written:
         raise ContractError(
             "the hook changed the data it was given in place; work on a copy (tensor.clone())"
         )
+
+
+def tensors_of(data: Data) -> Iterator[Tensor]:
+    """Yield the tensors that a data set holds."""
+    held = [data.raw, data.uncropped, data.y, data.ids]
+    yield from (tensor for tensor in held if tensor is not None)
+    if isinstance(data.overlay, Overlay):
+        yield from data.overlay.tensors().values()
 
 
 def check_tensor(
