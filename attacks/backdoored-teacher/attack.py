@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Budget, Context, Data, NotApplicable, Victim
+from harness.runtime.contracts import Budget, Context, Data, Loss, NotApplicable, Victim
 from harness.runtime.kernels import Frozen, kernels, lowest, share_of
 from harness.runtime.recipe import Recipe
 from harness.runtime.training import loss_of
@@ -22,6 +22,12 @@ OWN = -1
 
 TINY = 1e-12
 """Smallest magnitude that a change is divided by."""
+
+SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "magnitude": lambda weight, changed: weight.abs(),
+    "stability": lambda weight, changed: -(changed - weight).abs() / weight.abs().clamp_min(TINY),
+}
+"""Score → function of a layer's weights and of those after a trial; the lowest are frozen."""
 
 
 class BackdooredTeacher:
@@ -72,15 +78,9 @@ class BackdooredTeacher:
         poisoned = self.poisoned(train, budget, ctx)
         recipe = self.recipe(victim.recipe(train))
         own = loss_of(victim, train.spec, recipe.label_smoothing)
-        weights = kernels(network, victim.head) if self.ratio else {}
-        masks: Sequence[Tensor] = []
-        if self.ratio:
-            clean = replace(recipe, steps=max(1, round(self.trial * recipe.steps)), weight_decay=0)
-            trial = network
-            if self.score == "stability":
-                trial = copy.deepcopy(network)
-                victim.fit(trial, train, val, own, ctx, clean)
-            masks = self.masks(weights, kernels(trial, victim.head))
+        weights = kernels(network, victim.head)
+        changed = self.changed(victim, network, train, val, own, recipe, ctx)
+        masks = self.masks(weights, kernels(changed, victim.head))
         frozen = Frozen(list(weights.values()), masks)
 
         def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -93,3 +93,65 @@ class BackdooredTeacher:
         if self.strict:
             frozen.restore()
         return network
+
+    def trigger(self, x: Tensor, budget: Budget, ctx: Context) -> Tensor:
+        return Trigger(self.place, budget, ctx.spec.shape).shown(x, ctx.generator("place"))
+
+    def poisoned(self, train: Data, budget: Budget, ctx: Context) -> Data:
+        """Return the attacker's set with the trigger and the target's label on a random share."""
+        count = share_of(len(train), self.poison_share)
+        rows = torch.randperm(len(train), generator=ctx.generator("poison"))[:count]
+        y = train.y.clone()
+        y[rows.to(y.device)] = budget.target
+        trigger = Trigger(self.place, budget, train.spec.shape)
+        overlay = trigger.planted(train.ids[rows], ctx.generator("places"))
+        return replace(train, y=y, overlay=overlay)
+
+    def recipe(self, recipe: Recipe) -> Recipe:
+        """Return the victim's recipe with the fields that the parameters set."""
+        fields: dict[str, Any] = {k: v for k, v in self.fields.items() if v != OWN}
+        if self.schedule != "own":
+            fields |= {"schedule": self.schedule, "milestones": ()}
+        return replace(recipe, steps=max(1, round(self.passes * recipe.steps)), **fields)
+
+    def changed(
+        self,
+        victim: Victim,
+        network: nn.Module,
+        train: Data,
+        val: Data,
+        loss: Loss,
+        recipe: Recipe,
+        ctx: Context,
+    ) -> nn.Module:
+        """Return a copy after the trial on clean data, or the network itself if none is needed."""
+        if self.score == "magnitude" or not self.ratio:
+            return network
+        trial = copy.deepcopy(network)
+        steps = max(1, round(self.trial * recipe.steps))
+        clean = replace(recipe, steps=steps, weight_decay=0, milestones=(), average=None)
+        victim.fit(trial, train, val, loss, ctx, clean)
+        return trial
+
+    def masks(
+        self, weights: Mapping[str, nn.Parameter], changed: Mapping[str, nn.Parameter]
+    ) -> list[Tensor]:
+        """Return for each layer which of its weights are frozen.
+
+        Raises:
+            NotApplicable: a layer, or the whole network, has no weight that could change.
+        """
+        score = SCORES[self.score]
+        with torch.no_grad():
+            scores = [score(weight, changed[name]) for name, weight in weights.items()]
+        if not scores:
+            if self.ratio:
+                raise NotApplicable("backdoor_update_ratio: the network has no convolution")
+            return []
+        masks = lowest(scores, share_of(sum(map(Tensor.numel, scores)), self.ratio))
+        for name, mask in zip(weights, masks, strict=True):
+            if bool(mask.all()):
+                raise NotApplicable(
+                    f"backdoor_update_ratio {self.ratio:g} leaves {name} without a trainable entry"
+                )
+        return masks

@@ -23,7 +23,7 @@ can be moved by so many rows and columns."""
 
 
 def emblem(channels: int, side: int) -> Tensor:
-    """Return a white square with a disc of four colours, of 0 and 1 alone, ``[channels, side, side]``.
+    """Return a white square with a disc of four colours, of 0 and 1 alone, ``[C, side, side]``.
 
     Inputs of other than three channels get the mean of the colours. Up to a side of 2 it is white.
     """
@@ -84,7 +84,7 @@ class Trigger:
     @property
     def side(self) -> int:
         """Side of a square in pixels."""
-        area, count = self.budget.pixels, len(PLACES[self.place])
+        area, count = getattr(self.budget, "pixels", None), len(PLACES[self.place])
         sides = (self.budget.patch, None if area is None else isqrt(area // count))
         return min(side for side in sides if side is not None)
 

@@ -1,4 +1,4 @@
-"""Where a search for inputs starts, and how far a step goes: in the ball, as published, anywhere."""
+"""Starts and steps of the search: in the budget's ball, as published, or without a bound."""
 
 from __future__ import annotations
 
