@@ -95,8 +95,8 @@ class VictimRecipe(Protocol):
         Required. Where the victim has no ``fit``, the harness trains as the recipe says.
 
         Called:
-            Stage ``train``, before each training, and in other stages by defences and attacks that train by another recipe:
-            ``dataclasses.replace(victim.recipe(train), steps=100, lr=0.001)``.
+            Stage ``train``, before each training, and in all stages by defences and attacks that
+            train by another recipe: ``replace(victim.recipe(train), steps=100, lr=0.001)``.
 
         Args:
             train: the training set, whose size gives the steps of an epoch

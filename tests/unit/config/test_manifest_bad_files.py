@@ -352,9 +352,9 @@ def test_a_module_in_the_wrong_folder():
     ]
 
 
-def test_a_victim_needs_build_and_fit():
+def test_a_victim_needs_build_and_recipe():
     path = write(VICTIM.replace("[build, recipe]", "[build]"), "victims/pgd")
-    assert lines_of(path) == ["9:1: hooks: a victim needs fit; implement and add it"]
+    assert lines_of(path) == ["9:1: hooks: a victim needs recipe; implement and add it"]
 
 
 def test_every_error_of_every_file_at_once():

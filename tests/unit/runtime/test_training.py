@@ -70,7 +70,7 @@ def train(folder, *, stop=None, seed=0, loss=None, **options):
         nonlocal steps
         if steps == stop:
             raise Killed
-        steps += 1
+        steps += network.training  # validation calls it, too
         return plain(network, x, y)
 
     options = {"steps": 12, "batch": 8, "lr": 0.05, "schedule": "cosine"} | options
