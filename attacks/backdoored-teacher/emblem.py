@@ -84,7 +84,7 @@ class Trigger:
     @property
     def side(self) -> int:
         """Side of a square in pixels."""
-        area, count = getattr(self.budget, "pixels", None), len(PLACES[self.place])
+        area, count = self.budget.pixels, len(PLACES[self.place])
         sides = (self.budget.patch, None if area is None else isqrt(area // count))
         return min(side for side in sides if side is not None)
 

@@ -122,8 +122,7 @@ def trigger_side(budget: Budget, shape: tuple[int, ...]) -> int:
     Raises:
         NotApplicable: it does not fit into the pictures.
     """
-    area = getattr(budget, "pixels", None)
-    sides = (budget.patch, None if area is None else isqrt(area))
+    sides = (budget.patch, None if budget.pixels is None else isqrt(budget.pixels))
     side = min(one for one in sides if one is not None)
     if len(shape) != 3 or not 0 < side <= min(shape[1:]):
         raise NotApplicable(f"a trigger of {side} × {side} pixels on inputs {list(shape)}")

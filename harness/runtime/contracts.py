@@ -87,6 +87,7 @@ class Budget:
         norm: norm of the perturbation, ``linf`` or ``l2``.
         eps: largest norm of the perturbation, in units of [0, 1] pixels.
         patch: side in pixels of the square that may change.
+        pixels: number of pixels that may change, each counted once for all its channels.
         edits: number of training examples that may change (a count; the benchmark gives a share).
         labels: whether edits may change labels.
         features: whether edits may change inputs.
@@ -99,6 +100,7 @@ class Budget:
     norm: str | None = None
     eps: float | None = None
     patch: int | None = None
+    pixels: int | None = None
     edits: int | None = None
     labels: bool | None = None
     features: bool | None = None

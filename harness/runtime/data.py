@@ -112,7 +112,7 @@ class Overlay:
         x, places = x.clone(), self.places[order[at[rows]]]
         patch, mask = self.patch.to(x.device), self.mask.to(x.device)
         height, width = patch.shape[1:]
-        for place in places.unique(dim=0):  # few, unless each picture has its own
+        for place in torch.unique(places, dim=0):  # few, unless each picture has its own
             top, left = place.tolist()
             some = rows[(places == place).all(dim=1)].to(x.device)
             area = (some, slice(None), slice(top, top + height), slice(left, left + width))
