@@ -44,14 +44,13 @@ class CellFacts:
 
 
 def perturbation_limits(budget: BudgetEntry) -> frozenset[str]:
-    """Return the ways in which a budget limits perturbations: a norm, a patch, or nothing.
+    """Return the ways in which a budget limits perturbations: norm, patch, pixels, or not.
 
     >>> sorted(perturbation_limits(BudgetEntry(norm="l2", eps=0.5, patch=3)))
     ['l2', 'patch']
     """
-    found = {budget.norm, "patch" if budget.patch else None}
-    found.add("unbounded" if budget.unbounded else None)
-    return frozenset(name for name in found if name)
+    places = [name for name in ("patch", "pixels", "unbounded") if getattr(budget, name)]
+    return frozenset([*places, budget.norm] if budget.norm else places)
 
 
 def allowed_edits(budget: BudgetEntry) -> frozenset[str]:

@@ -44,6 +44,7 @@ SMALL = Suite(
         ),
         ({"unbounded": True}, "anything may change"),
         ({"patch": 3}, "a square of 3 × 3 pixels, at will"),
+        ({"pixels": 1600}, "pixels of a picture: at most 1,600, at will"),
         ({"edits": 0.1, "labels": True}, "the labels of 10 % of the training examples"),
         (
             {"edits": 0.005, "features": True},
