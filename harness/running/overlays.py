@@ -31,7 +31,7 @@ def load_overlay(folder: Path) -> Overlay | None:
 
 
 def save_overlay(folder: Path, overlay: Overlay | None, ids: Array | None = None) -> None:
-    """Store the overlay of a training set, if it has one.
+    """Store the overlay of a training set, if it has one on any of its pictures.
 
     Args:
         folder: folder of the set.
@@ -40,7 +40,9 @@ def save_overlay(folder: Path, overlay: Overlay | None, ids: Array | None = None
     """
     if overlay is None:
         return
-    kept = slice(None) if ids is None else np.isin(overlay.ids, ids)
+    kept = np.ones(len(overlay.ids), bool) if ids is None else np.isin(overlay.ids, ids)
+    if not kept.any():
+        return
     for name, array in vars(overlay).items():
         part = array[kept] if name in ("ids", "places") else array
         save_array(folder / FOLDER / f"{name}.npy", part)

@@ -159,8 +159,8 @@ BAD = [
         "budgets",
         "[{}]",
         [
-            f"15:13: {M}.budgets[0]: evasion needs norm or patch or pixels or unbounded in its budget; "
-            "add one of them"
+            f"15:13: {M}.budgets[0]: evasion needs norm or patch or pixels or unbounded in its "
+            "budget; add one of them"
         ],
     ),
     (
@@ -302,7 +302,7 @@ def test_an_old_name_means_nothing_where_the_new_one_is_no_key():
         (
             "backdoor",
             "{edits: 0.1, target: 0}",
-            "backdoor needs patch or pixels or norm in its budget",
+            "backdoor needs patch or pixels or norm",
         ),
         ("supply-chain", "{patch: 3}", "supply-chain needs target in its budget"),
         ("supply-chain", "{patch: 3, target: 0, edits: 0.1}", "supply-chain has no budget field e"),
