@@ -27,6 +27,7 @@ from harness.config.field_types import (
     ThreatModel,
 )
 from harness.config.file_model import Problem, Strict, field_error
+from harness.config.keep import Keep
 from harness.config.matrix_entries import (
     DataEntry,
     Entry,
@@ -49,19 +50,6 @@ class EvalSubset(Strict):
     batch: Count = Field(
         description="Examples in one call of `perturb`, `trigger` or the network. It is part of "
         "the result: an attack may treat a batch as a whole."
-    )
-
-
-class Keep(Strict):
-    """Artefacts that are kept for the pictures on pages."""
-
-    examples: Annotated[int, Field(ge=0)] = Field(
-        default=8,
-        description="Number of examples whose clean and attacked inputs are kept. Default: 8.",
-    )
-    attention: bool = Field(
-        default=False,
-        description="Reserved for attention maps; nothing depends on it yet. Default: `false`.",
     )
 
 
@@ -186,7 +174,7 @@ class Matrix(Strict):
         description="How often random networks are asked. Default: `{samples: 8, draws: 5}`.",
     )
     keep: Keep = Field(
-        default=Keep(),
+        default_factory=Keep,
         description="Artefacts that are kept for pictures. Default: `{examples: 8}`.",
     )
 
@@ -202,6 +190,9 @@ class Matrix(Strict):
         yield from self._budget_problems()
         yield from self._role_problems()
         yield from self._ensemble_problems()
+        if self.keep.attention and THREATS[self.threat_model].at_test is None:
+            what = f"{self.threat_model} changes no test inputs to look at"
+            yield Problem(("keep", "attention"), what, "remove it")
         if self.goal.targeted is not None and not BUDGET_FIELDS[self.threat_model].targeted:
             what = f"{self.threat_model} has no goal per example"
             yield Problem(("goal",), what, "remove it; a backdoor's target is in its budget")

@@ -17,7 +17,7 @@ from harness.judge.outcomes import (
     share,
     share_of_right,
 )
-from harness.judge.values import Absent, Judged, Rate, proportion
+from harness.judge.values import Absent, Judged, Metrics, proportion
 
 Integers = NDArray[np.int64]
 Outputs = NDArray[np.floating]
@@ -72,7 +72,9 @@ def classification(
         controls: name, as in ``BACKDOOR_CONTROLS`` → as ``before`` and ``after``, of that control.
 
     Returns:
-        Figures and outcome bits. With a goal, the figures include ``untargeted_success_rate``.
+        Figures and outcome bits. With a goal, the figures include ``untargeted_success_rate``, and
+        ``attack_success_rate_all``, where inputs of the target class count, too. Those of the
+        control are named ``control_…`` in place of ``attack_…``.
 
     >>> eye = np.eye(2)
     >>> judged = classification(eye[[0, 1, 1]], eye[[1, 1, 1]], np.array([0, 1, 0]))
@@ -90,16 +92,12 @@ def classification(
         metrics["flip_rate"] = share(first != last)
         success, eligible = _success(right, last, y, goal)
         outcomes |= {"success": success, "eligible": eligible}
-        metrics["attack_success_rate"] = _success_rate(success, eligible, goal)
-        if goal is not None:
-            metrics["untargeted_success_rate"] = share_of_right(last != y, right)
-        if isinstance(goal, np.ndarray):
-            metrics["attack_success_rate_all"] = share_of_right(last == goal, right)
+        metrics |= _success_rates(right, last, y, goal)
     for name, (untouched, triggered) in controls.items():
-        success, eligible = _success(
+        found = _success_rates(
             predicted_classes(untouched) == y, predicted_classes(triggered), y, goal
         )
-        metrics[f"{name}_success_rate"] = _success_rate(success, eligible, goal)
+        metrics |= {f"{name}_{rate.removeprefix('attack_')}": found[rate] for rate in found}
     return Judged(
         metrics=metrics,
         outcomes=outcomes,
@@ -119,11 +117,19 @@ def _success(
     return eligible & (last == goal), eligible
 
 
-def _success_rate(success: Bits, eligible: Bits, goal: Integers | Absent | None) -> Rate | Absent:
-    if isinstance(goal, Absent):
-        return goal
+def _success_rates(
+    right: Bits, last: Integers, y: Integers, goal: Integers | Absent | None
+) -> Metrics:
+    """Return the success of one network's attacked inputs, in each form that the goal has."""
+    success, eligible = _success(right, last, y, goal)
     empty = NONE_RIGHT if goal is None else f"{NONE_RIGHT} and not of the target class"
-    return proportion(int(success.sum()), int(eligible.sum()), empty)
+    rate = proportion(int(success.sum()), int(eligible.sum()), empty)
+    found: Metrics = {"attack_success_rate": goal if isinstance(goal, Absent) else rate}
+    if goal is not None:
+        found["untargeted_success_rate"] = share_of_right(last != y, right)
+    if isinstance(goal, np.ndarray):
+        found["attack_success_rate_all"] = share_of_right(last == goal, right)
+    return found
 
 
 def _check_inputs(

@@ -4,6 +4,7 @@ A metric with an empty denominator is absent with a reason. A metric that is not
 the control's without a control) is left out.
 """
 
+from harness.judge.backdoors import judge_teacher, target_rate
 from harness.judge.classification import (
     BACKDOOR_CONTROLS,
     classification,
@@ -49,10 +50,12 @@ __all__ = [
     "flips",
     "image_iou",
     "judge_flips",
+    "judge_teacher",
     "miou_difference",
     "moves",
     "predicted_classes",
     "ranking",
     "segmentation",
+    "target_rate",
     "worst_case_miou",
 ]

@@ -50,6 +50,9 @@ _ALL = (CLASSIFICATION, RANKING, SEGMENTATION)
 _SLICE = "examples of the slice"
 _RIGHT = "inputs right before the attack"
 _OTHER = "inputs right before the attack (targeted: and not of the target class)"
+_NOT_TARGET = "examples of the slice that are not of the target class"
+_TEACHER = "test examples of the teacher's own data"
+_TEACHER_OTHER = f"{_TEACHER}, right before the attack (targeted: and not of the target class)"
 _PIXELS = "labelled pixels"
 _CLASSES = "mean over classes with a pixel in labels or predictions, pooled over images"
 
@@ -73,6 +76,25 @@ _TABLE = (
     Trait("control_success_rate", "Success on the control", _OTHER, "%", False, _CLASS, "broken"),
     Trait("clean_form_success_rate", "Success on the clean-form control", _OTHER, "%", False,
           _CLASS, "broken"),
+    Trait("control_success_rate_all", "Success on the control, target class kept", _RIGHT, "%",
+          False, _CLASS, "broken"),
+    Trait("clean_form_success_rate_all", "Success on the clean-form control, target class kept",
+          _RIGHT, "%", False, _CLASS, "broken"),
+    Trait("control_untargeted_success_rate", "Made wrong in any way on the control", _RIGHT, "%",
+          False, _CLASS, "broken"),
+    Trait("clean_form_untargeted_success_rate", "Made wrong in any way on the clean-form control",
+          _RIGHT, "%", False, _CLASS, "broken"),
+    Trait("target_rate_clean", "Clean inputs called the target class", _NOT_TARGET, "%", False,
+          _CLASS),
+    Trait("control_target_rate_clean", "Clean inputs that the control calls the target class",
+          _NOT_TARGET, "%", False, _CLASS),
+    Trait("teacher_accuracy", "Accuracy of the teacher", _TEACHER, "%", True, _RATES),
+    Trait("teacher_success_rate", "Success on the teacher", _TEACHER_OTHER, "%", False, _CLASS,
+          "broken"),
+    Trait("control_teacher_accuracy", "Accuracy of the teacher without the attack", _TEACHER, "%",
+          True, _RATES),
+    Trait("control_teacher_success_rate", "Success on the teacher without the attack",
+          _TEACHER_OTHER, "%", False, _CLASS, "broken"),
     Trait("accuracy_drop", "Accuracy drop", _SLICE, "points", False, _RATES),
     Trait("flip_rate", "Predictions that change", f"{_SLICE}, or {_PIXELS}", "%", False, _ALL),
     Trait("draws_differ", "Clean predictions that differ between two draws",

@@ -82,7 +82,7 @@ class AttackStages:
     # -- attacks ------------------------------------------------------------------------------
 
     def attack(
-        self, s: CellSetting, net: str, subset: str
+        self, s: CellSetting, net: str, subset: str, data: str | None = None
     ) -> tuple[dict[str, str], frozenset[str]]:
         """Add the stages that make and measure attacked inputs.
 
@@ -90,6 +90,7 @@ class AttackStages:
             s: a cell whose threat model changes test inputs.
             net: stage of the defended network.
             subset: stage of the test examples.
+            data: data stage of the test examples where they are not the student's.
 
         Returns:
             Role → stage key, and the keys of the stages that the attack itself runs.
@@ -108,7 +109,7 @@ class AttackStages:
             grant = self.no_network(s, net)
             access = replace(access, access="none", samples=1)
         roles = {"attack": s.attacker} | grant.roles
-        inputs = grant.weights | spec(grant.data) | state
+        inputs = grant.weights | spec(data or grant.data) | state
         inputs["slice_x"] = Input(subset, "x")
         if s.threat.labels and not no_model_access:
             inputs["slice_y"] = Input(subset, "y")
@@ -124,7 +125,7 @@ class AttackStages:
         )
         key = self.shared.module_stage("attack", s.seed, inputs, roles, s.budget.values, options)
         measured = {"clean": Input(subset, "x"), "attacked": Input(key, "attacked")}
-        recipe = MeasureRecipe(s.matrix.keep.examples)
+        recipe = MeasureRecipe(s.matrix.keep.examples, boxes=bool(s.matrix.keep.attention))
         measure = self.shared.graph.add("measure", measured, recipe)
         return roles_made | {"attack": key, "measure": measure}, own | {key}
 
@@ -174,6 +175,7 @@ class AttackStages:
         *,
         eight_bit: bool = False,
         defended: bool = True,
+        data: str | None = None,
     ) -> str:
         """Add the outputs on inputs without labels.
 
@@ -183,15 +185,16 @@ class AttackStages:
             x: the inputs.
             eight_bit: whether inputs are rounded to the 256 levels of a picture file first.
             defended: whether the defence answers in the network's place.
+            data: data stage of the network where it is not the student's.
         """
-        data = self.shared.data(s.matrix, "student")
-        subset = self.shared.eval_subset(s.matrix, data)
-        inputs = {"weights": Input(net, ""), "x": x, **spec(data)}
+        student = self.shared.data(s.matrix, "student")
+        subset = self.shared.eval_subset(s.matrix, student)
+        inputs = {"weights": Input(net, ""), "x": x, **spec(data or student)}
         roles = {"victim": s.victim} | (answering_defense(s) if defended else {})
         # on the clean test inputs, where a network's answers must not depend on the batch
         random = s.random if defended else s.victim.manifest.random
         draws = s.matrix.random.draws if random else 1
-        rebatch = x == Input(subset, "x") and draws == 1
+        rebatch = x == Input(subset, "x") and draws == 1 and data is None
         options = PredictOptions(s.matrix.eval_subset.batch, eight_bit, rebatch, draws)
         return self.shared.module_stage("predict", s.seed, inputs, roles, options=options)
 

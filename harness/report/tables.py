@@ -177,6 +177,7 @@ class Row:
         stale: number of stale cells.
         contained: whether all records were made in containers.
         seconds: training time, mean over records.
+        steps: gradient steps of training, as stages counted them, mean over records.
         times: training time as a multiple of the undefended control's.
         beaten_by: defences that are significantly better.
         approximate: whether the defence's gradient is approximate, where the attacker uses it.
@@ -210,6 +211,7 @@ class Row:
     stale: int
     contained: bool
     seconds: float | None
+    steps: float | None
     times: float | None
     beaten_by: tuple[str, ...]
     approximate: bool

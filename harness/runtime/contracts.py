@@ -246,6 +246,13 @@ class Context(Protocol):
         """Write a line to the stage's log."""
         ...
 
+    def count_steps(self, number: int) -> None:
+        """Add gradient steps to the stage's number, which is shown as self-reported.
+
+        ``training.fit`` calls it; a module with a training loop of its own can.
+        """
+        ...
+
     def metric(self, name: str, value: float, step: int) -> None:
         """Add a point to a training curve, which is shown as self-reported and never scored."""
         ...

@@ -65,6 +65,7 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     "stale": row.stale,
                     "contained": row.contained,
                     "training_seconds": row.seconds,
+                    "training_steps": row.steps,
                     **_released(row, table),
                 }
             )

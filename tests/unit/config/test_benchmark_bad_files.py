@@ -223,8 +223,20 @@ BAD = [
     (
         "keep",
         "{examples: 8, attention: no}",
-        [f'23:23: {M}.keep.attention: expected true or false, found "no"; write true or false'],
+        [
+            f"23:23: {M}.keep.attention: expected true, false or a list of activation and "
+            'grad-cam, found "no"; write true'
+        ],
     ),
+    (
+        "keep",
+        "{attention: [activation, saliency]}",
+        [
+            f"23:10: {M}.keep.attention: expected true, false or a list of activation and "
+            'grad-cam, found ["activation", "saliency"]; write true'
+        ],
+    ),
+    ("keep", "{attention: []}", [f"23:10: {M}.keep.attention: expected true, false or a list"]),
     (
         "strikes",
         "train",

@@ -101,6 +101,8 @@ def test_control_has_its_own_denominator() -> None:
     assert _kn(judged, "attack_success_rate") == (3, 3)
     assert _kn(judged, "control_success_rate") == (1, 2)
     assert _kn(judged, "clean_form_success_rate") == (2, 3)
+    assert _kn(judged, "control_success_rate_all") == (2, 3)
+    assert _kn(judged, "control_untargeted_success_rate") == (1, 3)
 
 
 def test_a_target_without_meaning_is_absent() -> None:
@@ -109,6 +111,12 @@ def test_a_target_without_meaning_is_absent() -> None:
     assert judged.metrics["attack_success_rate"].to_json() == {"absent": reason}
     assert _kn(judged, "untargeted_success_rate") == (1, 2)
     assert "attack_success_rate_all" not in judged.metrics
+    both = {"control": (_logits([0, 1]), _logits([0, 1]))}
+    judged = classification(
+        _logits([0, 1]), _logits([1, 1]), np.array([0, 1]), goal=Absent(reason), controls=both
+    )
+    assert judged.metrics["control_success_rate"] == Absent(reason)
+    assert _kn(judged, "control_untargeted_success_rate") == (0, 2)
     assert not judged.outcomes["eligible"].any()
 
 

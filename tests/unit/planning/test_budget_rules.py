@@ -69,6 +69,10 @@ def shots(count, name="digits", **more):
     return {"data": {"student": {"name": name, "shots": count, **more}}}
 
 
+def part(text, name="digits", **more):
+    return {"data": {"student": {"name": name, "part": text, **more}}}
+
+
 WRONG = [
     (
         budget(linf(8)),
@@ -221,6 +225,10 @@ WRONG = [
     (shots(101), "data.student.shots", "but digits has 1,000 training examples; write at most 100"),
     (shots(0), "data.student.shots", "expected at least 1"),
     (shots(1, "digits-ranking"), "data.student.shots", "in ranking no example has one class"),
+    (part("1/1"), "data.student.part", 'of at least 2, found "1/1"'),
+    (part("3/2"), "data.student.part", 'of at least 2, found "3/2"'),
+    (part(0.5), "data.student.part", "expected a part of at least 2, found 0.5"),
+    (part("1/2", "digit-scenes"), "data.student.part", "in segmentation no example has one class"),
     (shots(5, train_fraction=0.5), "data.student.shots", "shots beside train_fraction"),
     (
         budget({"edits": 0.001, "labels": True}, POISONING | shots(10)),
@@ -282,6 +290,7 @@ RIGHT = [
     shots(1),
     shots(100),
     shots(5, train_fraction=1),
+    part("2/2", shots=5),
     budget({"edits": 0.01, "labels": True}, POISONING | shots(10)),
     {"seeds": [0, 999_999_999_999_999_999]},
 ]

@@ -21,7 +21,7 @@ from harness.planning.recipe import (
 )
 from harness.workspace import Workspace
 
-QUICK = "30bfbed852ade61c2d00c62d40b54ea6e1b5c6fc4428d8d1fe923c490c3c05e8"
+QUICK = "3fce4d192ba16af74ac1e40c14deea49016517cc3369eb0b093b17c5427f448c"
 """Digest of all stage and cell keys of ``quick``, with literal digests of code, data and modules.
 
 It changes with the benchmark and with a manifest's parameters, too: then pin the new one. It must
@@ -47,9 +47,11 @@ def test_all_keys_of_quick(literal, tmp_path):
     assert digest(found) == QUICK
 
 
-def test_shots_enter_a_data_stage_only_where_there_are_some():
+def test_shots_and_parts_enter_a_data_stage_only_where_there_are_some():
     assert "shots" not in DataRecipe("digits", "d", 0.5).to_json()
     assert DataRecipe("digits", "d", 1.0, 5).to_json()["shots"] == 5
+    assert "part" not in DataRecipe("digits", "d", 0.5).to_json()
+    assert DataRecipe("digits", "d", 1.0, part="1/2").to_json()["part"] == "1/2"
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,17 @@ def test_a_target_class_means_nothing_across_label_spaces(threat, data, foreign,
         assert isinstance(goal_of(info, {"goal": KEY}, store, {}), Absent)
 
 
+def test_the_target_of_a_poisoned_public_network_is_one_of_its_classes(tmp_path):
+    data = {"student": "a", "public": "b"}
+    info = INFO.model_copy(update={"threat_model": "backdoor", "data": data})
+    store = Store(tmp_path / "store")
+    assert isinstance(goal_of(info, {"goal": KEY, "teacher": KEY}, store, {}), Absent)
+    assert not foreign_labels(info)  # the student's own training set is edited
+    assert not foreign_labels(
+        info.model_copy(update={"data": data | {"public": "a"}}), teacher=True
+    )
+
+
 def test_a_segmentation_record_keeps_names_and_moves(tmp_path):
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, (4, 8, 8)).astype(np.uint8)

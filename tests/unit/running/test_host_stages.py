@@ -187,7 +187,7 @@ def test_boxes_and_groups_are_parts_that_no_split_holds(root, tmp_path):
 def test_a_set_without_boxes_has_no_such_parts(root, tmp_path):
     _, out = root()
     assert {p.name for p in out.iterdir()} == {*SPLITS, "spec.json"}
-    assert {p.name for p in cut(out, tmp_path).iterdir()} == {"x", "y", "spec.json"}
+    assert {p.name for p in cut(out, tmp_path).iterdir()} == {"x", "y", "rows", "spec.json"}
 
 
 # -- changed training sets -----------------------------------------------------------------------
