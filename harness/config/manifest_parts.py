@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from harness.config.budget import BudgetEntry
 from harness.config.field_types import (
@@ -22,7 +23,7 @@ from harness.config.field_types import (
     Value,
     Values,
 )
-from harness.config.file_model import Problem, Strict
+from harness.config.file_model import Problem, Strict, field_error
 from harness.config.strict_yaml import Loc, nearest, quote
 
 TYPES: dict[str, tuple[type, str]] = {
@@ -31,6 +32,16 @@ TYPES: dict[str, tuple[type, str]] = {
     "bool": (bool, "true or false"),
     "str": (str, "text"),
 }
+
+
+def _entry_point(text: str) -> str:
+    if not re.fullmatch(r"[\w-]+(/[\w-]+)*\.py:[A-Za-z_]\w*", text, re.ASCII):
+        what = f"expected file.py:Class inside the module's folder, found {quote(text)}"
+        raise field_error(what, "write for example attack.py:PGD")
+    return text
+
+
+EntryPoint: TypeAlias = Annotated[str, AfterValidator(_entry_point)]
 
 
 class Reference(Strict):

@@ -85,8 +85,8 @@ class TeacherStages:
         networks = {"": teacher}
         if why := _no_control(s, name):
             absent |= dict.fromkeys((CONTROL + ACCURACY, CONTROL + SUCCESS), why)
-        else:
-            networks[CONTROL] = self.networks.public(s.control(), {})
+        elif control := self.networks.public(s.control(), {}):
+            networks[CONTROL] = control
         for prefix, network in networks.items():
             for when, x in inputs.items():
                 key = self.attacks.predict(s, network, x, defended=False, data=data)
