@@ -80,18 +80,11 @@ class TeacherStages:
         if "attack" in made:
             inputs["after"] = Input(made["attack"], "attacked")
         networks = {"": teacher}
-<<<<<<< HEAD
-        if why := _no_control(s, name):
-            absent |= dict.fromkeys((CONTROL + ACCURACY, CONTROL + SUCCESS), why)
-        elif control := self.networks.public(s.control(), {}):
-            networks[CONTROL] = control
-=======
         for prefix, control in controls.items():
             if why := _why_no_answers(control, name):
                 absent |= {prefix + figure: why for figure in (ACCURACY, SUCCESS)}
             else:
                 networks[prefix] = self._teacher(control)
->>>>>>> 330f820d2d80a195755352ee92b6063acf520330
         for prefix, network in networks.items():
             for when, x in inputs.items():
                 key = self.attacks.predict(s, network, x, defended=False, data=data)
