@@ -17,7 +17,7 @@ from tests.support.modules import context, module
 
 SPEC = Spec("classification", 10, (3, 32, 32))
 STAGES, HEAD = ("5", "8", "11"), "14"
-STEPS, BATCH, LR = 15, 64, 0.01
+STEPS, BATCH, LR = 20, 64, 0.01
 RECIPE = Recipe(steps=STEPS, batch=BATCH, lr=LR, momentum=0.9)
 
 
