@@ -26,6 +26,7 @@ LIMITS = {
     "linf": {"norm": "linf", "eps": 0.1},
     "l2": {"norm": "l2", "eps": 1.0},
     "patch": {"patch": 3},
+    "pixels": {"pixels": 3},
     "unbounded": {"unbounded": True},
 }
 QUICK = {"steps": 4, "iterations": 5, "restarts": 2, "batch": 12, "outer": 1, "inner": 1,
