@@ -54,6 +54,6 @@ def overlaid_parts(
     """Yield stored pictures in parts, as networks see them without augmentation."""
     start = 0
     for part in read_parts(stored):
-        seen = as_seen(centre_crop(part, spec["shape"])).astype(np.float32, copy=False)
+        seen = as_seen(centre_crop(part, spec["shape"])).astype(np.float32)
         yield np.rint(overlay.put_on(seen, ids[start : start + len(part)]) * 255)
         start += len(part)

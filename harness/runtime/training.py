@@ -74,6 +74,8 @@ def fit(
     checkpoint = Checkpoint(ctx.checkpoint, network, opt, best, mean, digest)
     first = checkpoint.resume()
     order = _order(len(train), recipe.batch, ctx, name, first)
+    project = recipe.project or _leave
+    project(network, first)
     mode = network.training
     network.train()
     for step, rows in zip(range(first, recipe.steps), order, strict=False):
@@ -86,6 +88,7 @@ def fit(
         value.backward()  # type: ignore[no-untyped-call]
         opt.step()
         done = step + 1
+        project(network, done)
         last = done == recipe.steps
         if done % recipe.log_every == 0 or last:
             where = f"{name}: step {done} of {recipe.steps}"
@@ -104,6 +107,10 @@ def fit(
         estimate_statistics(network, _pass(train, recipe, ctx, name))
     ctx.count_steps(recipe.steps)
     network.train(mode)
+
+
+def _leave(network: nn.Module, step: int) -> None:
+    """Project onto all networks."""
 
 
 def fit_by_recipe(

@@ -93,6 +93,7 @@ def test_bundled_attacks_have_the_family_that_a_reader_expects():
         "badnets": "trigger in training data",
         "feature-attack": "inner features",
         "fgsm": "gradient search",
+        "latent-backdoor": "delivered network",
         "label-flip": "edits without a model",
         "learned-flip": "edits chosen by a model",
         "malicious-autoencoder": "learned perturbation",
