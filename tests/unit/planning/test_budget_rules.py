@@ -108,6 +108,11 @@ WRONG = [
         "patch 9 is larger than a picture of digits, 8×8; write at most 8",
     ),
     (budget({"patch": 49}, SCENES), "budgets[0].patch", "48×64; write at most 48"),
+    (
+        FEATURES | {"keep": {"attention": True}},
+        "keep.attention",
+        "which has no pictures with one class each; remove it",
+    ),
     (budget({"pixels": 0}), "budgets[0].pixels", "expected at least 1, found 0"),
     (
         budget({"pixels": 64}),
