@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Data, NotApplicable
+from harness.runtime.kernels import share_of
 from harness.runtime.model import eval_mode, hooks
 
 
@@ -95,7 +96,7 @@ def mark_lowest(scores: Sequence[Tensor], share: float, spared: float = 0.0) -> 
         return [torch.zeros_like(score, dtype=torch.bool) for score in scores]
 
     def limit(part: float) -> Tensor:
-        return flat.kthvalue(int(part * len(flat)) + 1).values
+        return flat.kthvalue(share_of(len(flat), part) + 1).values
 
     high = limit(spared + share)
     if spared == 0:

@@ -53,7 +53,8 @@ def fit(
         validate: function that returns this mean, if there is a faster way than batches of ``val``.
         optimizer: optimiser of the network's parameters in place of the recipe's; it keeps its
             state from one fit to the next, and its own momentum and weight decay.
-        name: name of the fit; it distinguishes fits of a stage that differ in ``loss`` only.
+        name: name of the fit; it distinguishes fits of a stage that differ only in ``loss``, or in
+            a function as the training set's overlay.
 
     Raises:
         ValueError: the training set is empty.
