@@ -24,13 +24,16 @@ class ReMoS:
 
     Args:
         share: share of the convolution weights that is erased.
+        passes: steps, as a multiple of the victim's.
         batch: images of a pass while the network is profiled.
         label_smoothing: share of a label that is spread over all classes in fine-tuning.
         dropout: probability with which a channel of a stage is dropped in fine-tuning.
     """
 
-    def __init__(self, *, share: float, batch: int, label_smoothing: float, dropout: float) -> None:
-        self.share, self.batch = share, batch
+    def __init__(
+        self, *, share: float, passes: float, batch: int, label_smoothing: float, dropout: float
+    ) -> None:
+        self.share, self.passes, self.batch = share, passes, batch
         self.label_smoothing, self.dropout = label_smoothing, dropout
 
     def fit(
@@ -45,7 +48,9 @@ class ReMoS:
         units = find_units(network, victim.head)
         scores = rank_difference(list(units.values()), profile(network, units, train, self.batch))
         erase(units, mark_lowest(scores, self.share), ctx.log)
-        recipe = replace(victim.recipe(train), label_smoothing=self.label_smoothing)
+        recipe = victim.recipe(train)
+        steps = max(1, round(self.passes * recipe.steps))
+        recipe = replace(recipe, steps=steps, label_smoothing=self.label_smoothing)
         loss = loss_of(victim, train.spec, self.label_smoothing)
         with spatial_dropout(network, tuple(victim.stages), self.dropout):
             victim.fit(network, train, val, loss, ctx, recipe)

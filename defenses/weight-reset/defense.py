@@ -28,7 +28,8 @@ class WeightReset:
         descending: whether the highest scores go first.
         scope: weights that are ranked together: ``network``, each ``layer``, or those of the
             ``last`` convolution, which is then the only one that is pruned.
-        trial: length of the trial training, as a share of the victim's steps.
+        passes: steps, as a multiple of the victim's.
+        trial: length of the trial training, as a share of these steps.
         restore: whether the weights go back to those before the trial.
         sparse: whether erased weights stay at zero.
         interval: steps between two rounds of erasure; 0 is one round, before training.
@@ -45,6 +46,7 @@ class WeightReset:
         spared: float,
         descending: bool,
         scope: str,
+        passes: float,
         trial: float,
         restore: bool,
         sparse: bool,
@@ -57,6 +59,7 @@ class WeightReset:
             raise ValueError("spared and share, or total, together: expected less than 1")
         self.score, self.share, self.spared, self.descending = score, share, spared, descending
         self.scope, self.trial, self.restore, self.sparse = scope, trial, restore, sparse
+        self.passes = passes
         self.interval, self.growth, self.total, self.dropout = interval, growth, total, dropout
 
     def fit(
@@ -69,6 +72,7 @@ class WeightReset:
         ctx: Context,
     ) -> None:
         recipe = victim.recipe(train)
+        recipe = replace(recipe, steps=max(1, round(self.passes * recipe.steps)))
         loss = loss_of(victim, train.spec, recipe.label_smoothing)
         units = find_units(network, victim.head)
         if self.scope == "last":
