@@ -149,6 +149,7 @@ def score(
     figures = judged.metrics | all_absent(absent)
     figures |= backdoors.target_rates(info, outputs, y, goal)
     figures |= backdoors.teacher_figures(info, stages, store)
+    figures |= unbounded_figures(info, outputs, spec)
     if "edits" in stages:
         edited = judge_flips(stages, store, outputs, y)
         figures = figures | edited.metrics
@@ -179,6 +180,16 @@ def score(
         )
     ]
     return result
+
+
+def unbounded_figures(
+    info: RecordedCell, outputs: Mapping[str, Array], spec: OutputSpec
+) -> Metrics:
+    """Return what is judged only where test inputs of a classifier may change without a bound."""
+    at_test = THREATS[info.threat_model].at_test is not None
+    if info.task != "classification" or not at_test or not info.budget.get("unbounded"):
+        return {}
+    return metrics.confidence_figures(outputs["after"], spec.classes)
 
 
 def all_absent(reasons: Mapping[str, str]) -> Metrics:
