@@ -16,6 +16,7 @@ from harness.config.field_types import (
     Limits,
     List,
     Name,
+    Need,
     NonEmptySet,
     Set,
     Task,
@@ -41,7 +42,6 @@ from harness.config.strict_yaml import Document, Loc, key, nearest, quote
 from harness.config.validation import name_problems, read_all, read_model
 
 Kind: TypeAlias = Literal["attack", "defense", "victim"]
-Need: TypeAlias = Literal["loss", "features", "maps", "gradients", "weights"]
 
 # Equal to runtime.hooks.HOOKS, which config does not import; a test compares the two.
 HOOK_NAMES: dict[Kind, tuple[str, ...]] = {

@@ -145,7 +145,7 @@ def score(
         if role in stages
     }
     goal = goal_of(info, stages, store, outputs)
-    judged = JUDGES[info.task](outputs, y, spec, goal, result)
+    judged = JUDGES[info.task](outputs, y, spec, counted_goal(goal, info, result), result)
     figures = judged.metrics | all_absent(absent)
     figures |= backdoors.target_rates(info, outputs, y, goal)
     figures |= backdoors.teacher_figures(info, stages, store)
@@ -206,6 +206,14 @@ def goal_of(
     if info.task == "segmentation":
         return Absent("class maps do not say which class the network finds least likely")
     return np.asarray(before.mean(axis=0).argmin(axis=1))
+
+
+def counted_goal(goal: Goal, info: RecordedCell, result: Score) -> Goal:
+    """Return the goal by which success counts: of a trigger without a meaningful target, none."""
+    if not isinstance(goal, Absent) or THREATS[info.threat_model].at_test != "trigger":
+        return goal
+    result.notes.append(f"{goal.reason}, so any wrong answer counts as success")
+    return None
 
 
 def foreign_labels(info: RecordedCell, teacher: bool = False) -> bool:
