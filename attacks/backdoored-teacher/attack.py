@@ -133,9 +133,7 @@ class BackdooredTeacher:
         victim.fit(trial, train, val, loss, ctx, clean)
         return trial
 
-    def masks(
-        self, weights: Mapping[str, nn.Parameter], changed: Mapping[str, nn.Parameter]
-    ) -> list[Tensor]:
+    def masks(self, weights: Mapping[str, Tensor], changed: Mapping[str, Tensor]) -> list[Tensor]:
         """Return for each layer which of its weights are frozen.
 
         Raises:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 
-def kernels(network: nn.Module, head: str = "") -> dict[str, nn.Parameter]:
+def kernels(network: nn.Module, head: str = "") -> dict[str, Tensor]:
     """Return the weights of all two-dimensional convolutions, by their names.
 
     Args:
@@ -46,7 +47,7 @@ def lowest(scores: Sequence[Tensor], count: int) -> list[Tensor]:
     flat = torch.cat([score.flatten() for score in scores])
     chosen = torch.zeros_like(flat, dtype=torch.bool)
     chosen[flat.argsort(stable=True)[:count]] = True
-    parts = chosen.split([score.numel() for score in scores])
+    parts = torch.split(chosen, [score.numel() for score in scores])
     return [part.view_as(score) for part, score in zip(parts, scores, strict=True)]
 
 
@@ -58,7 +59,7 @@ class Frozen:
         masks: bool tensor for each, true for frozen entries.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], masks: Sequence[Tensor]) -> None:
+    def __init__(self, parameters: Sequence[Tensor], masks: Sequence[Tensor]) -> None:
         self.entries = [
             (parameter, parameter.detach().clone(), mask)
             for parameter, mask in zip(parameters, masks, strict=True)
@@ -71,7 +72,7 @@ class Frozen:
         They still move by weight decay, and by the momentum of that; ``restore`` undoes it.
         """
         handles = [
-            parameter.register_hook(lambda gradient, mask=mask: gradient.masked_fill(mask, 0))
+            parameter.register_hook(partial(_masked, mask))  # type: ignore[no-untyped-call]
             for parameter, _, mask in self.entries
         ]
         try:
@@ -85,3 +86,7 @@ class Frozen:
         with torch.no_grad():
             for parameter, kept, mask in self.entries:
                 parameter.copy_(torch.where(mask, kept, parameter))
+
+
+def _masked(mask: Tensor, gradient: Tensor) -> Tensor:
+    return gradient.masked_fill(mask, 0)
