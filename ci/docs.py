@@ -25,7 +25,7 @@ from harness.config.benchmark import benchmark_schema  # noqa: E402
 from harness.config.budget import BUDGET_FIELDS  # noqa: E402
 from harness.config.dataset import dataset_schema  # noqa: E402
 from harness.config.manifest import manifest_schema  # noqa: E402
-from harness.config.threat import THREATS  # noqa: E402
+from harness.config.threat import THREATS, ThreatModel  # noqa: E402
 from harness.report.cells import STATUSES  # noqa: E402
 from harness.runtime import hooks  # noqa: E402
 
@@ -375,13 +375,21 @@ def threat_models_page() -> str:
             "required in a budget": codes(rule.required),
             "at least one of": codes(rule.one_of),
             "measured by the judge": ", ".join(threat.judged),
-            "control": "the same defence trained without the attack" if threat.control else "none",
+            "control": _control(threat),
             "borrowed inputs": threat.borrowing,
         }
         rows = [f"| {what} | {text or 'none'} |" for what, text in facts.items()]
         parts += [f"## {name}", f"**{threat.title}.** {threat.sentence}"]
         parts.append("\n".join(["| | |", "|---|---|", *rows]))
     return page(parts)
+
+
+def _control(threat: ThreatModel) -> str:
+    """Return the controls of a threat model in words."""
+    if not threat.control:
+        return "none"
+    text = "the same defence trained without the attack"
+    return f"{text}; one that starts from the attack's `clean_form`" if threat.delivers else text
 
 
 def codes(names: Iterable[str]) -> str:

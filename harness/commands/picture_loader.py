@@ -16,15 +16,21 @@ from harness.storage.store import Store
 from harness.workspace import Workspace
 
 
-def make_loader(workspace: Workspace) -> Loader | None:
-    """Make a reader of frames in this machine's store; ``None`` where there is no store."""
+def find_store(workspace: Workspace) -> Store | None:
+    """Return this machine's store; ``None`` where there is none."""
     # A report must not create a store, nor fail where none can be created.
     if not (workspace.home / "store").is_dir():
         return None
     try:
-        return partial(load_frames, workspace.store())
+        return workspace.store()
     except UserError:
         return None
+
+
+def make_loader(workspace: Workspace) -> Loader | None:
+    """Make a reader of frames in this machine's store; ``None`` where there is no store."""
+    store = find_store(workspace)
+    return None if store is None else partial(load_frames, store)
 
 
 def load_frames(store: Store, record: Record) -> Frames | None:

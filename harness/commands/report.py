@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 import harness
+from harness.commands.attention_loader import make_attention_loader
 from harness.commands.data_samples import data_cards, load_samples
 from harness.commands.picture_loader import make_loader
 from harness.commands.run import print_ignored
@@ -40,7 +41,7 @@ def report(
 ) -> Path:
     """Build ``reports/site`` from all plans and records and this machine's store.
 
-    Only the pictures of segmentation cells come from the store; it may be missing.
+    Only the pictures of segmentation cells and of attention come from the store; it may be missing.
 
     Args:
         workspace: the checkout.
@@ -75,7 +76,9 @@ def report(
     )
     tables = leaderboard.tables(rows)  # first, as an unknown attack must not wait for the pages
     grids = list(make_grids(tables) if attack is None else make_attack_grids(tables, attack))
-    page = render.build(rows, workspace.site, meta, make_loader(workspace))
+    page = render.build(
+        rows, workspace.site, meta, make_loader(workspace), make_attention_loader(workspace)
+    )
     for grid in grids:
         console.print(grid)
     if attack is None:

@@ -74,7 +74,7 @@ def runtime_digest() -> str:
 @functools.cache
 def judge_digest() -> str:
     """Return the digest of the code that computes results; part of the score key only."""
-    files = ("scoring", "comparisons", "codec")
+    files = ("scoring", "comparisons", "codec", "attention")
     return code_digest(["judge", *(f"results/{name}.py" for name in files)])
 
 

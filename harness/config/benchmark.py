@@ -27,6 +27,7 @@ from harness.config.field_types import (
     ThreatModel,
 )
 from harness.config.file_model import Problem, Strict, field_error
+from harness.config.keep import Keep
 from harness.config.matrix_entries import (
     DataEntry,
     Entry,
@@ -49,19 +50,6 @@ class EvalSubset(Strict):
     batch: Count = Field(
         description="Examples in one call of `perturb`, `trigger` or the network. It is part of "
         "the result: an attack may treat a batch as a whole."
-    )
-
-
-class Keep(Strict):
-    """Artefacts that are kept for the pictures on pages."""
-
-    examples: Annotated[int, Field(ge=0)] = Field(
-        default=8,
-        description="Number of examples whose clean and attacked inputs are kept. Default: 8.",
-    )
-    attention: bool = Field(
-        default=False,
-        description="Reserved for attention maps; nothing depends on it yet. Default: `false`.",
     )
 
 
@@ -120,8 +108,9 @@ class Matrix(Strict):
     )
     data: dict[Literal["public", "attacker", "student"], DataEntry] = Field(
         description="Role → data set. `student` trains and tests the victim and is required; "
-        "`public` trains the public network that the student starts from; `attacker` is the "
-        "attacker's own in `supply-chain` (default: the public data)."
+        "`public` trains the public network that the student starts from. Without it, weights "
+        "that the victim starts from (`start: true` in its manifest) are the public network. "
+        "`attacker` is the attacker's own in `supply-chain` (default: the public data)."
     )
     victims: Entries = Field(description="Victims, each a module name or an entry.")
     defenses: Entries = Field(
@@ -185,15 +174,25 @@ class Matrix(Strict):
         description="How often random networks are asked. Default: `{samples: 8, draws: 5}`.",
     )
     keep: Keep = Field(
-        default=Keep(),
+        default_factory=Keep,
         description="Artefacts that are kept for pictures. Default: `{examples: 8}`.",
     )
+
+    @property
+    def needs_public(self) -> bool:
+        """Whether there must be a public network: attacks hold it, edit its data or replace it."""
+        threat = THREATS[self.threat_model]
+        held = threat.access == "source" and self.knowledge.surrogate is None
+        return threat.delivers or held or self.poisons == "public"
 
     def problems(self) -> Iterator[Problem]:
         """Check budgets, goal, roles and ensembles against the threat model and each other."""
         yield from self._budget_problems()
         yield from self._role_problems()
         yield from self._ensemble_problems()
+        if self.keep.attention and THREATS[self.threat_model].at_test is None:
+            what = f"{self.threat_model} changes no test inputs to look at"
+            yield Problem(("keep", "attention"), what, "remove it")
         if self.goal.targeted is not None and not BUDGET_FIELDS[self.threat_model].targeted:
             what = f"{self.threat_model} has no goal per example"
             yield Problem(("goal",), what, "remove it; a backdoor's target is in its budget")
@@ -206,9 +205,10 @@ class Matrix(Strict):
                     what = "only a defence trains against an adversary"
                     yield Problem((name, i, "adversary"), what, "remove it")
         for i, entry in enumerate(self.defenses):
-            if entry.weights is not None and "public" in self.data:
+            if entry.weights is not None and ("public" in self.data or self.needs_public):
                 what = "the student is trained from the public network, so no weights replace it"
-                yield Problem(("defenses", i, "weights"), what, "remove it, or the public data")
+                fix = "remove it" if self.needs_public else "remove it, or the public data"
+                yield Problem(("defenses", i, "weights"), what, fix)
 
     def _budget_problems(self) -> Iterator[Problem]:
         for i, budget in enumerate(self.budgets):
@@ -220,14 +220,19 @@ class Matrix(Strict):
     def _role_problems(self) -> Iterator[Problem]:
         if "student" not in self.data:
             yield Problem(("data",), "no student's data", "add student: NAME")
-        if "public" in self.data:
+        if "public" in self.data or not self.needs_public:
             return
-        if self.threat_model == "supply-chain" or self.poisons == "public":
+        if self.poisons == "public":
             yield Problem(("data",), "a public network without public data", "add public: NAME")
-        if self.threat_model == "evasion-transfer" and self.knowledge.surrogate is None:
-            what = "a transfer attack with neither public network nor surrogate"
-            fix = "add public: NAME to data, or knowledge: {surrogate: NAME}"
-            yield Problem(("data",), what, fix)
+        elif not any(victim.weights for victim in self.victims):
+            # whether training starts from them is in the victims' manifests (planning.resolve)
+            surrogate = THREATS[self.threat_model].access == "source"
+            fix = "add public: NAME to data, or weights: NAME to each victim"
+            fix += ", or knowledge: {surrogate: NAME}" if surrogate else ""
+            yield Problem(("data",), "no public network: no public data, and no weights", fix)
+        elif THREATS[self.threat_model].delivers and "attacker" not in self.data:
+            what = "no attacker's data, and no public ones in their place"
+            yield Problem(("data",), what, "add attacker: NAME")
 
     def _ensemble_problems(self) -> Iterator[Problem]:
         labels = [attack.label for attack in self.attacks]

@@ -49,6 +49,7 @@ IN_KEY: Mapping[str, bool] = MappingProxyType(
         "against": True,
         "requires": False,  # decides which cells are planned, not what a stage does
         "learn_when": False,  # a stage `learn` more or less is in the keys of what reads it
+        "clean_form": False,  # the parameters of a stage, in its key
         "scale_invariant_when": False,  # says which matrices are thin
     }
 )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import keyword
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from harness.common.errors import UserError, UserErrors, split
 from harness.config.budget import limits_inputs
@@ -17,6 +16,7 @@ from harness.config.field_types import (
     Limits,
     List,
     Name,
+    Need,
     NonEmptySet,
     Set,
     Task,
@@ -24,10 +24,11 @@ from harness.config.field_types import (
     Value,
     Values,
 )
-from harness.config.file_model import Problem, Strict, field_error
+from harness.config.file_model import Problem, Strict
 from harness.config.manifest_parts import (
     KINDS_OF_REQUIREMENT,
     Choices,
+    EntryPoint,
     Param,
     Reference,
     Requirement,
@@ -41,7 +42,6 @@ from harness.config.strict_yaml import Document, Loc, key, nearest, quote
 from harness.config.validation import name_problems, read_all, read_model
 
 Kind: TypeAlias = Literal["attack", "defense", "victim"]
-Need: TypeAlias = Literal["loss", "features", "maps", "gradients", "weights"]
 
 # Equal to runtime.hooks.HOOKS, which config does not import; a test compares the two.
 HOOK_NAMES: dict[Kind, tuple[str, ...]] = {
@@ -62,17 +62,11 @@ KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "gradients": ("defense",),
     "against": ("attack",),
     "learn_when": ("attack",),
+    "clean_form": ("attack",),
     "scale_invariant_when": ("attack",),
     "weights": ("victim",),
 }
 LIMITED = ("eps", "epsilon", "poison_fraction", "queries", "target", "seed")
-
-
-def _entry_point(text: str) -> str:
-    if not re.fullmatch(r"[\w-]+(/[\w-]+)*\.py:[A-Za-z_]\w*", text, re.ASCII):
-        what = f"expected file.py:Class inside the module's folder, found {quote(text)}"
-        raise field_error(what, "write for example attack.py:PGD")
-    return text
 
 
 class Manifest(Strict):
@@ -113,7 +107,7 @@ class Manifest(Strict):
         description="What the victim grants of the same five: an attack that needs more does not "
         "apply to it. For victims. Default: nothing.",
     )
-    entry: Annotated[str, AfterValidator(_entry_point)] = Field(
+    entry: EntryPoint = Field(
         description="File inside the folder and the class in it, for example `attack.py:PGD`."
     )
     hooks: Set[str] = Field(
@@ -181,6 +175,14 @@ class Manifest(Strict):
         description="Parameter → values with which the hook `learn` does something, for example "
         "`{balanced: [true]}`. With others no stage `learn` is planned. For attacks. Default: "
         "always.",
+    )
+    clean_form: Values = Field(
+        default_factory=dict,
+        description="Parameters with which the attack delivers a network that it trained in the "
+        "same way, but without a backdoor, for example `{poison_share: 0}`. In `supply-chain` a "
+        "second control starts from that network: it shows what the attacker's training does on "
+        "clean data. For attacks with the hook `deliver`. Default: none; the only control starts "
+        "from the public network.",
     )
     scale_invariant_when: Choices | None = Field(
         default=None,
@@ -305,8 +307,11 @@ class Manifest(Strict):
         yield from self._limits_problems()
         yield from self._choice_problems(self.learn_when, ("learn_when",))
         yield from self._choice_problems(self.scale_invariant_when or {}, ("scale_invariant_when",))
-        if self.learn_when and "learn" not in self.hooks:
-            yield Problem(("learn_when",), "there is no hook learn", "remove it")
+        for name, hook in (("learn_when", "learn"), ("clean_form", "deliver")):
+            if getattr(self, name) and hook not in self.hooks:
+                yield Problem((name,), f"there is no hook {hook}", "remove it")
+        for loc, what, fix in self.param_problems(None, self.clean_form):
+            yield Problem(("clean_form", *loc[1:]), what, fix)
 
     def _limits_problems(self) -> Iterator[Problem]:
         """Check that an attack names the limits that it keeps, where every budget sets some."""

@@ -44,7 +44,8 @@ class Weights(Strict):
     """Existing weights of one network: a file, or several whose tensors are read together.
 
     A file may be safetensors, `.npz`, `.npy` (one tensor, with the file's name), `.onnx` (the
-    graph's stored tensors) or a PyTorch checkpoint of tensors; no pickled object is ever loaded.
+    graph's stored tensors), a PyTorch checkpoint of tensors or a pickled dictionary of NumPy
+    arrays, also of Python 2; no pickle's code ever runs, and other objects in it are refused.
     Their names are those of the network's state dict, or `import_weights` renames them.
     """
 
@@ -83,8 +84,9 @@ class Weights(Strict):
     )
     start: bool = Field(
         default=False,
-        description="`true`: training starts from the weights, with a new last layer. Default: "
-        "the weights take the place of training.",
+        description="`true`: training starts from the weights, with a new last layer. Where a "
+        "matrix names no public data, they are the public network, which offers an attack "
+        "`features` and `maps` alone. Default: the weights take the place of training.",
     )
 
     @property

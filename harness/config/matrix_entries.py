@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
@@ -63,6 +64,23 @@ class Shorthand(Strict):
         return schema
 
 
+def _part(found: object) -> str:
+    text = getattr(found, "text", found)  # YAML's fractions are numbers
+    match = re.fullmatch(r"([1-9]\d?)/([1-9]\d?)", text) if isinstance(text, str) else None
+    if match is None or not int(match[1]) <= int(match[2]) >= 2:
+        what = f"expected a part of at least 2, found {quote(found)}"
+        raise field_error(what, "write 1/2 for the first of two parts")
+    return match[0]
+
+
+Part: TypeAlias = Annotated[
+    str,
+    PlainValidator(_part),
+    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]?/[1-9][0-9]?$"}),
+]
+"""Number of a part and count of parts, such as ``1/2``."""
+
+
 class DataEntry(Shorthand):
     """Data set in a role. Short form: its name."""
 
@@ -81,6 +99,14 @@ class DataEntry(Shorthand):
         "Default: all examples.",
     )
 
+    part: Part | None = Field(
+        default=None,
+        description="`1/2`: the first of two disjoint parts of the training set, `2/2` the second; "
+        "likewise for more. Each class is cut alike, by the hash of its groups, such as the tracks "
+        "of a video, so that two roles can share a data set and no group. `train_fraction` and "
+        "`shots` count within the part. For classification. Default: the whole set.",
+    )
+
     def problems(self) -> Iterator[Problem]:
         """Check that the training set is cut once."""
         if self.shots is not None and self.train_fraction != 1:
@@ -90,9 +116,11 @@ class DataEntry(Shorthand):
     @property
     def amount(self) -> str:
         """The chosen part of the training set in words; empty for all of it."""
+        part = f"part {self.part}" if self.part else ""
         if self.shots is not None:
-            return f"{self.shots:,} of each class"
-        return "" if self.train_fraction == 1 else f"{self.train_fraction:.4g} of all"
+            return ", ".join(filter(None, [part, f"{self.shots:,} of each class"]))
+        share = "" if self.train_fraction == 1 else f"{self.train_fraction:.4g} of all"
+        return ", ".join(filter(None, [part, share]))
 
     def count(self, train: int, classes: int) -> int:
         """Return the number of training examples that are used.
@@ -101,7 +129,15 @@ class DataEntry(Shorthand):
             train: training examples of the data set.
             classes: its classes.
         """
-        return round(self.train_fraction * train) if self.shots is None else self.shots * classes
+        if self.shots is not None:
+            return self.shots * classes
+        return round(self.train_fraction * train / part_of(self.part)[1])
+
+
+def part_of(text: str | None) -> tuple[int, int]:
+    """Return number and count of a part such as ``1/2``; of the whole set 1 and 1."""
+    number, count = (text or "1/1").split("/")
+    return int(number), int(count)
 
 
 class Adversary(Shorthand):

@@ -25,7 +25,6 @@ class ThreatModel:
         labels: whether the at-test hook sees labels.
         poisons: whether the attack edits a training set.
         delivers: whether the attack delivers a teacher.
-        needs_public: whether a public network must be in the benchmark's data roles.
         probed: whether the gradients of every defended network are probed.
         control: whether the same defence trained without the attack is planned, too.
         defense_hooks: hooks of a defence that apply.
@@ -50,7 +49,6 @@ class ThreatModel:
     labels: bool = False
     poisons: bool = False
     delivers: bool = False
-    needs_public: bool = False
     probed: bool = False
     control: bool = False
     borrows: bool = False
@@ -154,7 +152,6 @@ THREATS: dict[str, ThreatModel] = {
             optional=("trigger",),
             at_test="trigger",
             delivers=True,
-            needs_public=True,
             control=True,
             defense_hooks=("build", "fit", "loss", "repair", "guard"),
             judged=("perturbation",),

@@ -94,7 +94,7 @@ def has_data(threat: str, task: str) -> bool:
 
 def needs_public(threat: str) -> bool:
     """Return whether a smoke run needs a public network."""
-    return THREATS[threat].needs_public or THREATS[threat].access == "source"
+    return THREATS[threat].delivers or THREATS[threat].access == "source"
 
 
 def needs_clean_victim(manifest: Manifest, threat: str) -> bool:

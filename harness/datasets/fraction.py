@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,11 @@ Rows = NDArray[np.intp]
 
 
 def train_rows(
-    name: str, splits: Splits, fraction: float = 1.0, shots: int | None = None
+    name: str,
+    splits: Splits,
+    fraction: float = 1.0,
+    shots: int | None = None,
+    part: tuple[int, int] | None = None,
 ) -> Rows | None:
     """Return the training rows that a benchmark uses, in order; ``None`` stands for all rows.
 
@@ -27,19 +32,58 @@ def train_rows(
         splits: the data set.
         fraction: share of the examples.
         shots: examples of each class in place of a share, or ``None``.
+        part: number, from 1, and count of disjoint parts of which one is used, or ``None``.
 
     Raises:
-        UserError: the fraction is not above 0 and at most 1, or leaves no example; or shots are
-            asked for where no example has one class, or of a class with fewer examples.
+        UserError: the fraction is not above 0 and at most 1, or leaves no example; or shots or
+            parts are asked for where no example has one class, or of a class with fewer examples.
     """
-    if shots is None:
-        return fraction_rows(name, splits.train, fraction)
-    task, classes = splits.spec["task"], splits.spec["classes"]
+    task, classes, train = splits.spec["task"], splits.spec["classes"], splits.train
+    if shots is None and part is None:
+        return fraction_rows(name, train, fraction)
     if task != "classification":
-        what = f"shots: {shots}, but in {task} no example has one class"
+        asked = f"shots: {shots}" if part is None else "part: {}/{}".format(*part)
+        what = f"{asked}, but in {task} no example has one class"
         raise UserError(f"data set {name}", what, "give train_fraction instead")
     assert isinstance(classes, list)
-    return shot_rows(name, splits.train, classes, shots)
+    if part is None:
+        assert shots is not None
+        return shot_rows(name, train, classes, shots)
+    rows = part_rows(name, train, classes, *part)
+    own = replace(train, x=train.x[:0], y=train.y[rows], ids=train.ids[rows])
+    if shots is not None:
+        return rows[shot_rows(name, own, classes, shots)]
+    chosen = fraction_rows(name, own, fraction)
+    return rows if chosen is None else rows[chosen]
+
+
+def part_rows(name: str, train: Split, classes: Sequence[str], number: int, count: int) -> Rows:
+    """Return the training rows of one of several disjoint parts, in order.
+
+    In each class, groups are dealt out in the order of their hashes; an example without a group is
+    one of its own.
+
+    Args:
+        name: name of the data set, for errors.
+        train: the training split.
+        classes: names of the classes.
+        number: number of the part, from 1.
+        count: number of parts.
+
+    Raises:
+        UserError: a class has fewer groups than there are parts.
+    """
+    groups = np.asarray(train.ids if train.groups is None else train.groups)
+    labels, chosen = np.asarray(train.y), []
+    for label, title in enumerate(classes):
+        rows = np.flatnonzero(labels == label)
+        units = np.unique(groups[rows])
+        if len(units) < count:
+            what = f"part: class {title} has {len(units)} of {count} groups of training examples"
+            raise UserError(f"data set {name}", what, "give fewer parts")
+        own = units[hash_order(units, "part")[number - 1 :: count]]
+        chosen.append(rows[np.isin(groups[rows], own)])
+    return np.sort(np.concatenate(chosen))
 
 
 def fraction_rows(name: str, train: Split, fraction: float) -> Rows | None:

@@ -158,6 +158,30 @@ def _extent(touched: Bits) -> Floats:
     return np.where(touched.any(axis=1), last - first + 1, 0).astype(np.float64)
 
 
+def changed_boxes(clean: Array, attacked: Array) -> NDArray[np.int64]:
+    """Return the smallest upright box around the changed pixels of each picture, ``[N, 4]``.
+
+    It is the left, top, right and bottom edge, right and bottom excluded; 0 where nothing changes.
+
+    Args:
+        clean: as stored, uint8 or float32 ``[N, C, H, W]``.
+        attacked: float32 of the same shape.
+
+    >>> clean = np.zeros((1, 3, 4, 4), np.uint8)
+    >>> attacked = np.zeros((1, 3, 4, 4), np.float32)
+    >>> attacked[0, 1, 1:3, 2] = 0.5
+    >>> changed_boxes(clean, attacked).tolist()
+    [[2, 1, 3, 3]]
+    """
+    boxes = np.zeros((len(clean), 4), np.int64)
+    for box, before, after in zip(boxes, clean, attacked, strict=True):
+        touched = (np.abs(after - as_seen(before)) > TOLERANCE).any(axis=0)
+        lines, columns = (np.flatnonzero(touched.any(axis=axis)) for axis in (1, 0))
+        if len(lines):
+            box[:] = columns[0], lines[0], columns[-1] + 1, lines[-1] + 1
+    return boxes
+
+
 @dataclass(frozen=True)
 class _Rule:
     """Limit of one figure of an example.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,10 +17,20 @@ from harness.judge.outcomes import (
     share,
     share_of_right,
 )
-from harness.judge.values import Absent, Judged, Rate, proportion
+from harness.judge.values import Absent, Judged, Metrics, proportion
 
 Integers = NDArray[np.int64]
 Outputs = NDArray[np.floating]
+Controls = Mapping[str, tuple[Outputs, Outputs]]
+
+BACKDOOR_CONTROLS = {
+    "control": "the same inputs against a network trained without the attack",
+    "clean_form": "the same inputs against a network that starts from what the attack delivers in "
+    "its clean form",
+}
+"""Control of a backdoor, whose predictions and figure have its name in theirs → what it is."""
+
+NO_CONTROLS: Controls = MappingProxyType({})
 
 
 def predicted_classes(logits: Outputs) -> Integers:
@@ -41,8 +55,7 @@ def classification(
     y: Integers,
     *,
     goal: Integers | Absent | None = None,
-    control_before: Outputs | None = None,
-    control_after: Outputs | None = None,
+    controls: Controls = NO_CONTROLS,
 ) -> Judged:
     """Judge a classifier over the eval subset.
 
@@ -56,11 +69,12 @@ def classification(
         y: classes ``[N]``, 0..K−1.
         goal: target class ``[N]`` of each input; ``None`` for untargeted attacks; ``Absent`` where
             a target is planned but meaningless (label spaces differ).
-        control_before: as ``before``, of the network trained without the attack.
-        control_after: as ``after``, of that network.
+        controls: name, as in ``BACKDOOR_CONTROLS`` → as ``before`` and ``after``, of that control.
 
     Returns:
-        Figures and outcome bits. With a goal, the figures include ``untargeted_success_rate``.
+        Figures and outcome bits. With a goal, the figures include ``untargeted_success_rate``, and
+        ``attack_success_rate_all``, where inputs of the target class count, too. Those of the
+        control are named ``control_…`` in place of ``attack_…``.
 
     >>> eye = np.eye(2)
     >>> judged = classification(eye[[0, 1, 1]], eye[[1, 1, 1]], np.array([0, 1, 0]))
@@ -69,7 +83,7 @@ def classification(
     >>> judged.metrics["attack_success_rate"].to_json()["n"]
     2
     """
-    _check_inputs(before, after, y, goal, control_before, control_after)
+    _check_inputs(before, after, y, goal, *itertools.chain(*controls.values()))
     first = predicted_classes(before)
     last = None if after is None else predicted_classes(after)
     right = first == y
@@ -78,16 +92,12 @@ def classification(
         metrics["flip_rate"] = share(first != last)
         success, eligible = _success(right, last, y, goal)
         outcomes |= {"success": success, "eligible": eligible}
-        metrics["attack_success_rate"] = _success_rate(success, eligible, goal)
-        if goal is not None:
-            metrics["untargeted_success_rate"] = share_of_right(last != y, right)
-        if isinstance(goal, np.ndarray):
-            metrics["attack_success_rate_all"] = share_of_right(last == goal, right)
-    if control_before is not None and control_after is not None:
-        success, eligible = _success(
-            predicted_classes(control_before) == y, predicted_classes(control_after), y, goal
+        metrics |= _success_rates(right, last, y, goal)
+    for name, (untouched, triggered) in controls.items():
+        found = _success_rates(
+            predicted_classes(untouched) == y, predicted_classes(triggered), y, goal
         )
-        metrics["control_success_rate"] = _success_rate(success, eligible, goal)
+        metrics |= {f"{name}_{rate.removeprefix('attack_')}": found[rate] for rate in found}
     return Judged(
         metrics=metrics,
         outcomes=outcomes,
@@ -107,11 +117,19 @@ def _success(
     return eligible & (last == goal), eligible
 
 
-def _success_rate(success: Bits, eligible: Bits, goal: Integers | Absent | None) -> Rate | Absent:
-    if isinstance(goal, Absent):
-        return goal
+def _success_rates(
+    right: Bits, last: Integers, y: Integers, goal: Integers | Absent | None
+) -> Metrics:
+    """Return the success of one network's attacked inputs, in each form that the goal has."""
+    success, eligible = _success(right, last, y, goal)
     empty = NONE_RIGHT if goal is None else f"{NONE_RIGHT} and not of the target class"
-    return proportion(int(success.sum()), int(eligible.sum()), empty)
+    rate = proportion(int(success.sum()), int(eligible.sum()), empty)
+    found: Metrics = {"attack_success_rate": goal if isinstance(goal, Absent) else rate}
+    if goal is not None:
+        found["untargeted_success_rate"] = share_of_right(last != y, right)
+    if isinstance(goal, np.ndarray):
+        found["attack_success_rate_all"] = share_of_right(last == goal, right)
+    return found
 
 
 def _check_inputs(
@@ -119,7 +137,7 @@ def _check_inputs(
     after: Outputs | None,
     y: Integers,
     goal: Integers | Absent | None,
-    *controls: Outputs | None,
+    *controls: Outputs,
 ) -> None:
     """Check the shapes of the arguments; a fault here is the harness's, so it is an exception."""
     for array in (after, y, goal, *controls):

@@ -41,8 +41,7 @@ def classification(
     y: Integers,
     *,
     goal: Integers | Absent | None = None,
-    control_before: Outputs | None = None,
-    control_after: Outputs | None = None,
+    controls: one_class.Controls = one_class.NO_CONTROLS,
 ) -> Judged:
     """Judge a random classifier; see ``classification.classification`` for figures and arguments.
 
@@ -51,8 +50,7 @@ def classification(
         after: under attack, as many draws. An attack succeeds where it does in any draw.
         y: classes ``[N]``.
         goal: target class ``[N]`` of each input.
-        control_before: as ``before``, of the network trained without the attack.
-        control_after: as ``after``, of that network.
+        controls: name → as ``before`` and ``after``, of that control.
 
     Returns:
         Figures and bits of the worst draws, but for ``clean_accuracy``, which is the mean over
@@ -64,15 +62,15 @@ def classification(
     >>> found["clean_accuracy"].value, found["robust_accuracy"].value
     (0.75, 0.5)
     """
-    control_first = None if control_before is None else worst_draws(control_before, y)
-    control_last = None if control_after is None else worst_draws(control_after, y, goal)
     judged = one_class.classification(
         worst_draws(before, y),
         worst_draws(after, y, goal),
         y,
         goal=goal,
-        control_before=control_first,
-        control_after=control_last,
+        controls={
+            name: (worst_draws(untouched, y), worst_draws(triggered, y, goal))
+            for name, (untouched, triggered) in controls.items()
+        },
     )
     return with_means(judged, classes_of(before), classes_of(after), lambda found: found == y)
 

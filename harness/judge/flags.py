@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.judge.classification import BACKDOOR_CONTROLS
 from harness.judge.draw_comparison import LEVEL, DrawDifference, describe_difference
 from harness.judge.draws import DRAWS_DIFFER
 from harness.judge.traits import CLASSIFICATION, CLEAN, RANKING, SEGMENTATION
@@ -253,19 +254,25 @@ def _noop_differs(judged: Judged, attack: str) -> Flag | None:
 
 def _control_same(judged: Judged, attack: str) -> Flag | None:
     success = judged.metrics.get("attack_success_rate")
-    control = judged.metrics.get("control_success_rate")
-    if attack in CONTROLS or not isinstance(success, Rate) or not isinstance(control, Rate):
+    # Where nothing succeeded there is no success to doubt.
+    if attack in CONTROLS or not isinstance(success, Rate) or success.value == 0:
         return None
+    for name, what in BACKDOOR_CONTROLS.items():
+        control = judged.metrics.get(f"{name}_success_rate")
+        if isinstance(control, Rate) and _no_more(success, control):
+            return Flag(
+                "control_same",
+                f"success is {success.value:.1%}, and {control.value:.1%} for {what}: it cannot be "
+                "credited to the attack",
+            )
+    return None
+
+
+def _no_more(success: Rate, control: Rate) -> bool:
+    """Return whether a success is not clearly above that on a control."""
     near = control.value + POINTS + _SLACK >= success.value
     overlap = control.hi is not None and success.lo is not None and control.hi >= success.lo
-    # Where nothing succeeded there is no success to doubt.
-    if success.value == 0 or not (near or overlap):
-        return None
-    return Flag(
-        "control_same",
-        f"success is {success.value:.1%}, and {control.value:.1%} for the same inputs against a "
-        "network trained without the attack: it cannot be credited to the attack",
-    )
+    return near or overlap
 
 
 def _nonfinite_outputs(judged: Judged, task: str) -> Flag | None:

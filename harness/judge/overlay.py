@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.budget import Array, BudgetFields, Distances, check_perturbation, measure
+from harness.judge.budget import BudgetFields, Distances, check_perturbation, measure
 
 Integers = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Overlay:
     """
 
     ids: Integers
-    patch: Array
-    mask: Array
+    patch: Floats
+    mask: Floats
     places: Integers
 
-    def put_on(self, x: Array, ids: Integers) -> Array:
+    def put_on(self, x: Floats, ids: Integers) -> Floats:
         """Return pictures as networks see them, with the trigger.
 
         Args:

@@ -12,7 +12,7 @@ from harness.planning.graph import Input
 from harness.planning.networks import NetworkStages
 from harness.planning.recipe import AccessOptions, AttackOptions, MeasureRecipe, PredictOptions
 from harness.planning.resolved_entry import ResolvedEntry
-from harness.planning.shared_stages import SharedStages, spec
+from harness.planning.shared_stages import SharedStages, spec, start
 
 SERVED = ("victim", "oracle")
 """Accesses of an attack to the defended network, which answers in a service of its own."""
@@ -60,15 +60,20 @@ class AttackStages:
         return Grant(data, weights, roles)
 
     def source_network(self, s: CellSetting, net: str) -> Grant:
-        """Grant the surrogate; where there is none, the public network."""
+        """Grant the surrogate; where there is none, the public network.
+
+        Existing weights are granted as the start of a training: they have no last layer.
+        """
         data = self.shared.data(s.matrix, "student")
         if s.surrogate is not None:
-            kind, victim = "train", s.surrogate
-        else:
-            kind, victim = "public", s.victim
-            data = self.shared.data(s.matrix, "public")
-        weights = self.networks.clean_network(kind, s, data, victim)
-        return Grant(data, {"weights": Input(weights, "")}, {"victim": victim})
+            weights = self.networks.clean_network("train", s, data, s.surrogate)
+            return Grant(data, {"weights": Input(weights, "")}, {"victim": s.surrogate})
+        public = self.networks.public(s, {})
+        if s.headless:
+            return Grant(data, start(public), {"victim": s.victim})
+        assert public is not None
+        data = self.shared.data(s.matrix, "public")
+        return Grant(data, {"weights": Input(public, "")}, {"victim": s.victim})
 
     def no_network(self, s: CellSetting, net: str) -> Grant:
         """Grant no network: training is over, and the victim is withheld."""
@@ -77,7 +82,7 @@ class AttackStages:
     # -- attacks ------------------------------------------------------------------------------
 
     def attack(
-        self, s: CellSetting, net: str, subset: str
+        self, s: CellSetting, net: str, subset: str, data: str | None = None
     ) -> tuple[dict[str, str], frozenset[str]]:
         """Add the stages that make and measure attacked inputs.
 
@@ -85,6 +90,7 @@ class AttackStages:
             s: a cell whose threat model changes test inputs.
             net: stage of the defended network.
             subset: stage of the test examples.
+            data: data stage of the test examples where they are not the student's.
 
         Returns:
             Role → stage key, and the keys of the stages that the attack itself runs.
@@ -103,7 +109,7 @@ class AttackStages:
             grant = self.no_network(s, net)
             access = replace(access, access="none", samples=1)
         roles = {"attack": s.attacker} | grant.roles
-        inputs = grant.weights | spec(grant.data) | state
+        inputs = grant.weights | spec(data or grant.data) | state
         inputs["slice_x"] = Input(subset, "x")
         if s.threat.labels and not no_model_access:
             inputs["slice_y"] = Input(subset, "y")
@@ -119,7 +125,7 @@ class AttackStages:
         )
         key = self.shared.module_stage("attack", s.seed, inputs, roles, s.budget.values, options)
         measured = {"clean": Input(subset, "x"), "attacked": Input(key, "attacked")}
-        recipe = MeasureRecipe(s.matrix.keep.examples)
+        recipe = MeasureRecipe(s.matrix.keep.examples, boxes=bool(s.matrix.keep.attention))
         measure = self.shared.graph.add("measure", measured, recipe)
         return roles_made | {"attack": key, "measure": measure}, own | {key}
 
@@ -154,8 +160,8 @@ class AttackStages:
             role = "public" if s.matrix.poisons == "public" else "student"
             return self.networks.poison(s, self.shared.data(s.matrix, role))
         if kind == "deliver" and s.threat.delivers:
-            data = self.shared.data(s.matrix, "public")
-            public = self.networks.clean_network("public", s, data, s.victim)
+            public = self.networks.public(s, {})
+            assert public is not None
             return self.networks.deliver(s, public)
         return None
 
@@ -169,6 +175,7 @@ class AttackStages:
         *,
         eight_bit: bool = False,
         defended: bool = True,
+        data: str | None = None,
     ) -> str:
         """Add the outputs on inputs without labels.
 
@@ -178,15 +185,16 @@ class AttackStages:
             x: the inputs.
             eight_bit: whether inputs are rounded to the 256 levels of a picture file first.
             defended: whether the defence answers in the network's place.
+            data: data stage of the network where it is not the student's.
         """
-        data = self.shared.data(s.matrix, "student")
-        subset = self.shared.eval_subset(s.matrix, data)
-        inputs = {"weights": Input(net, ""), "x": x, **spec(data)}
+        student = self.shared.data(s.matrix, "student")
+        subset = self.shared.eval_subset(s.matrix, student)
+        inputs = {"weights": Input(net, ""), "x": x, **spec(data or student)}
         roles = {"victim": s.victim} | (answering_defense(s) if defended else {})
         # on the clean test inputs, where a network's answers must not depend on the batch
         random = s.random if defended else s.victim.manifest.random
         draws = s.matrix.random.draws if random else 1
-        rebatch = x == Input(subset, "x") and draws == 1
+        rebatch = x == Input(subset, "x") and draws == 1 and data is None
         options = PredictOptions(s.matrix.eval_subset.batch, eight_bit, rebatch, draws)
         return self.shared.module_stage("predict", s.seed, inputs, roles, options=options)
 

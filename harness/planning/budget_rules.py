@@ -198,6 +198,21 @@ def _check_shots(shots: int | None, at: Context) -> Finding:
     return f"{what} {facts.train:,} training examples", fix
 
 
+def _check_part(part: str | None, at: Context) -> Finding:
+    """Refuse parts where no example has one class, by which they are cut."""
+    if part is None or at.data.task == "classification":
+        return None
+    what = f"part on {at.data.name}: in {at.data.task} no example has one class"
+    return what, "write train_fraction instead"
+
+
+def _check_attention(kept: object, at: Context) -> Finding:
+    """Refuse maps of where a network looks where no picture has one answer."""
+    if not kept or (at.data.task == "classification" and len(at.facts.shape) == 3):
+        return None
+    return f"attention on {at.data.name}, which has no pictures with one class each", "remove it"
+
+
 RULES: dict[str, tuple[Rule, ...]] = {
     "eps": (
         _check_radius,
@@ -215,6 +230,8 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "clean": (_check_examples("val"),),
     "train_fraction": (_check_train_fraction,),
     "shots": (_check_shots,),
+    "part": (_check_part,),
+    "attention": (_check_attention,),
 }
 """Key → rules on its value; for all other keys their type is rule enough."""
 
@@ -247,6 +264,7 @@ def _values(matrix: Matrix, sets: Datasets) -> Iterator[tuple[Loc, object, Conte
         if role in known:
             yield ("data", role, "train_fraction"), entry.train_fraction, Context(known[role])
             yield ("data", role, "shots"), entry.shots, Context(known[role])
+            yield ("data", role, "part"), entry.part, Context(known[role])
     threat = THREATS[matrix.threat_model]
     edited: Literal["public", "student"] = "public" if matrix.poisons == "public" else "student"
     if not {"student", edited} <= known.keys():
@@ -264,6 +282,7 @@ def _values(matrix: Matrix, sets: Datasets) -> Iterator[tuple[Loc, object, Conte
     )
     yield ("eval_subset", "examples"), matrix.eval_subset.examples, at
     yield ("clean",), matrix.clean, at
+    yield ("keep", "attention"), matrix.keep.attention, at
     yield ("goal", "targeted"), matrix.goal.targeted, at
     for i, budget in enumerate(matrix.budgets):
         yield from _fields(("budgets", i), budget, at)

@@ -99,6 +99,7 @@ class Cell:
         random: whether the network draws as it answers, so that predictions are of several draws.
         modules: reference → digest of the modules in play.
         params: role → resolved parameters.
+        absent: metric → why the plan has no stages for it.
     """
 
     id: str
@@ -112,6 +113,7 @@ class Cell:
     random: bool = False
     modules: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def by(self) -> By | None:

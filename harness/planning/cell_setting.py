@@ -127,6 +127,12 @@ class CellSetting:
         return self.victim.manifest.random or draws
 
     @property
+    def headless(self) -> bool:
+        """Whether the attack holds existing weights without a last layer: the public network."""
+        held = self.threat.access == "source" and self.matrix.needs_public
+        return held and "public" not in self.matrix.data
+
+    @property
     def network(self) -> tuple[Hashable, ...]:
         """What the trained network depends on; most cells share theirs with others."""
         cell = (self.matrix.name, self.victim.label, self.defense.label, self.seed)
@@ -137,3 +143,13 @@ class CellSetting:
     def control(self) -> CellSetting:
         """Return the setting of the same defence trained without the attack."""
         return replace(self, attack=None)
+
+    def controls(self) -> dict[str, CellSetting]:
+        """Return the settings of the controls, by the names of ``judge.metrics.BACKDOOR_CONTROLS``.
+
+        Beside the defence trained without the attack it is one that starts from the network that
+        the attack delivers in its clean form, if its manifest names one.
+        """
+        found = {"control": self.control()}
+        clean = self.attacker.clean_form if self.threat.delivers else None
+        return found | ({"clean_form": replace(self, attack=clean)} if clean else {})

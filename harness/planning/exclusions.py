@@ -6,6 +6,9 @@ from harness.planning.cell_setting import CellSetting
 from harness.planning.networks import TRAINING_HOOKS
 from harness.planning.resolved_entry import ResolvedEntry
 
+HEADLESS = ("features", "maps")
+"""What a network offers whose last layer is new: nothing that depends on its outputs."""
+
 
 def find_exclusion(s: CellSetting) -> str | None:
     """Return the reason of the first rule that excludes a cell, or ``None``."""
@@ -61,6 +64,25 @@ def check_access(s: CellSetting) -> str | None:
     return None
 
 
+def check_public_weights(s: CellSetting) -> str | None:
+    """Return what the attack needs that existing weights do not offer as the public network."""
+    if not s.headless:
+        return None
+    attack = s.attacker.manifest
+    needs = () if attack.no_model_access else attack.needs
+    if absent := sorted(set(needs) - set(HEADLESS)):
+        return (
+            f"attack {attack.name} needs {', '.join(absent)}; the public network is existing "
+            f"weights with a new last layer, which offer {' and '.join(HEADLESS)} alone"
+        )
+    if s.attacker.uses("learn"):
+        return (
+            f"attack {attack.name} learns from the public network's training data, and existing "
+            "weights come without any"
+        )
+    return None
+
+
 def check_adaptive(s: CellSetting) -> str | None:
     """Return which defences an adaptive attack is written against, if this is another one."""
     attack = s.attacker.manifest
@@ -105,6 +127,7 @@ RULES = (
     check_task,
     check_threat_model,
     check_access,
+    check_public_weights,
     check_adaptive,
     check_weights,
     check_examples,

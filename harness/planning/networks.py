@@ -47,7 +47,7 @@ class NetworkStages:
     def _network(self, s: CellSetting) -> Network:
         data = self.shared.data(s.matrix, "student")
         made: dict[str, str] = {}
-        begin = self._start_weights(s, data, made)
+        begin = self._start_weights(s, made)
         train = self._training_set(s, data, begin, made)
         trains = s.defense.uses(*TRAINING_HOOKS)
         initial: dict[str, Input] = {}
@@ -70,13 +70,9 @@ class NetworkStages:
         own = frozenset(key for kind, key in made.items() if kind not in undefended)
         return Network(net, own, made)
 
-    def _start_weights(self, s: CellSetting, data: str, made: dict[str, str]) -> str | None:
+    def _start_weights(self, s: CellSetting, made: dict[str, str]) -> str | None:
         """Add the network that the student's training starts from, if it starts from one."""
-        begin = None
-        if "public" in s.matrix.data:
-            begin = self._public(s, made)
-        elif s.victim.fine_tunes:
-            begin = made["import"] = self.imported(s, data, s.victim)
+        begin = self.public(s, made)
         if s.threat.delivers and s.attack is not None:
             assert begin is not None
             begin = made["deliver"] = self.deliver(s, begin)
@@ -124,8 +120,17 @@ class NetworkStages:
         roles = {"victim": s.victim, "defense": s.defense}
         return self.shared.module_stage("repair", s.seed, inputs, roles)
 
-    def _public(self, s: CellSetting, made: dict[str, str]) -> str:
-        """Add the public network: the victim on public data, which the edits may change."""
+    def public(self, s: CellSetting, made: dict[str, str]) -> str | None:
+        """Add the public network, if there is one, and note the attack's edits in ``made``.
+
+        It is the victim, trained on public data, which the edits may change. Without such data it
+        is the existing weights that the victim's training starts from.
+        """
+        if "public" not in s.matrix.data:
+            if not s.victim.fine_tunes:
+                return None
+            made["import"] = self.imported(s, self.shared.data(s.matrix, "student"), s.victim)
+            return made["import"]
         data = self.shared.data(s.matrix, "public")
         edited = s.threat.poisons and s.matrix.poisons == "public" and s.attack is not None
         train = self._poisoned(s, data, made) if edited else None

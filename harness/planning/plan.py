@@ -234,7 +234,7 @@ class _Planner:
         shared = self._combinations.of_borrowed(s, info, batch)
         if not shared.planned or not self._in_only(info):
             return
-        stages, own = self.builder.borrow(s, batch)
+        stages, own, _ = self.builder.borrow(s, batch)
         yield Cell(
             cell_id(info, s.budget),
             info,
@@ -290,9 +290,9 @@ class _Planner:
 
     def _attack_cell(self, s: CellSetting, info: CellInfo) -> Cell:
         shared = self._combinations.of(s)
-        stages, own = CellStages({}, frozenset())
+        stages, own, absent = CellStages({}, frozenset())
         if shared.planned:
-            stages, own = self.builder.build(s)
+            stages, own, absent = self.builder.build(s)
         return Cell(
             cell_id(info, s.budget),
             info,
@@ -304,6 +304,7 @@ class _Planner:
             random=shared.random,
             modules=shared.modules,
             params=shared.params,
+            absent=absent,
         )
 
 

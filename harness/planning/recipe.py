@@ -150,7 +150,24 @@ class PredictOptions(Fields):
         return found if self.draws == 1 else found | {"draws": self.draws}
 
 
-Options: TypeAlias = NoOptions | ImportOptions | AccessOptions | PredictOptions
+@dataclass(frozen=True, slots=True)
+class MapsOptions(Fields):
+    """Options of ``maps``.
+
+    Attributes:
+        batch: examples in one call of the network.
+        modes: modes of the attention maps.
+    """
+
+    batch: int
+    modes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form."""
+        return {"batch": self.batch, "modes": list(self.modes)}
+
+
+Options: TypeAlias = NoOptions | ImportOptions | AccessOptions | PredictOptions | MapsOptions
 
 
 # -- recipes --------------------------------------------------------------------------------------
@@ -198,19 +215,18 @@ class DataRecipe(Fields):
         digest: digest of what decides its arrays.
         train_fraction: share of the training set that is used.
         shots: training examples of each class that are used, in place of a share; or ``None``.
+        part: part of the training set from which they are taken, such as ``1/2``, or ``None``.
     """
 
     name: str
     digest: str
     train_fraction: float
     shots: int | None = None
+    part: str | None = None
 
     def to_json(self) -> dict[str, Json]:
-        """Return the JSON form; ``shots`` is left out where there are none."""
-        found = Fields.to_json(self)
-        if self.shots is None:
-            del found["shots"]
-        return found
+        """Return the JSON form; ``shots`` and ``part`` are left out where there are none."""
+        return {name: value for name, value in Fields.to_json(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +268,16 @@ class MeasureRecipe(Fields):
 
     Attributes:
         keep: number of attacked examples that are kept for pictures.
+        boxes: whether the box of each example's changed pixels is kept.
     """
 
     keep: int
+    boxes: bool = False
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form; ``boxes`` is left out where it is false."""
+        found: dict[str, Json] = {"keep": self.keep}
+        return found | {"boxes": True} if self.boxes else found
 
 
 @dataclass(frozen=True, slots=True)

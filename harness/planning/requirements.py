@@ -25,6 +25,7 @@ class CellFacts:
         edits: what the budget lets edits change.
         knowledge: whether the matrix grants a network beside the data.
         adversary: whether the defence's entry names an adversary.
+        offers: what the victim offers beyond its outputs.
         shape: shape of one input, ``(C, H, W)`` for pictures; empty where it is not known.
         classes: number of classes, in ranking of outputs; ``None`` where it is not known.
     """
@@ -37,6 +38,7 @@ class CellFacts:
     edits: frozenset[str] = field(default=frozenset())
     knowledge: bool = False
     adversary: bool = False
+    offers: frozenset[str] = field(default=frozenset())
     shape: tuple[int, ...] = ()
     classes: int | None = None
 
@@ -118,6 +120,7 @@ def cell_facts(s: CellSetting) -> CellFacts:
         edits=allowed_edits(budget),
         knowledge=s.matrix.knowledge.kind != "none",
         adversary=s.defense.adversary is not None,
+        offers=frozenset(s.victim.manifest.offers),
     )
     return _with_data(found, data)
 
@@ -155,6 +158,8 @@ def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
             f"the matrix grants no network, and {name} needs one: add knowledge: clean-victim or a "
             "surrogate"
         )
+    if absent := sorted(set(needed.offers) - facts.offers):
+        yield f"the victim offers no {', no '.join(absent)}, and {name} needs that"
     if needed.adversary and not facts.adversary:
         yield f"the entry has no adversary, and {name} needs one"
 

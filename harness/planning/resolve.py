@@ -60,6 +60,7 @@ class Resolver:
             surrogate = self._entry("victim", matrix.knowledge.surrogate, (*at, "knowledge"))
         budgets = self._budgets(matrix, at)
         self._check_released(matrix, victims, defenses, at)
+        self._check_public(matrix, victims, at)
         self._check_data(matrix, at)
         return ResolvedMatrix(victims, defenses, attacks, budgets, surrogate)
 
@@ -127,6 +128,18 @@ class Resolver:
                 except UserError as error:
                     self.errors.append(_placed(error, where))
                     break
+
+    def _check_public(self, matrix: Matrix, victims: list[ResolvedEntry], at: Loc) -> None:
+        """Check that each victim starts from weights where they are the public network."""
+        if "public" in matrix.data or not matrix.needs_public:
+            return
+        resolved = {victim.label: victim for victim in victims}
+        for place, entry in enumerate(matrix.victims):
+            if entry.label in resolved and not resolved[entry.label].fine_tunes:
+                where = self.benchmark.where((*at, "victims", place))
+                what = "no public network: no public data, and no weights that training starts from"
+                fix = "add public: NAME to data, or weights whose manifest says start: true"
+                self.errors.append(UserError(where, what, fix))
 
     def _check_data(self, matrix: Matrix, at: Loc) -> None:
         for role, data in matrix.data.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.config.catalog import Module
@@ -56,6 +56,15 @@ class ResolvedEntry:
     def pretrained(self) -> bool:
         """Whether existing weights take the place of the victim's training."""
         return self.weights is not None and not self.fine_tunes
+
+    @property
+    def clean_form(self) -> ResolvedEntry | None:
+        """The attack with the parameters that its manifest calls clean, if it names some."""
+        form = self.manifest.clean_form
+        if not form:
+            return None
+        params = self.manifest.resolve(None, {**self.params, **form})
+        return replace(self, label=f"{self.label} (clean form)", params=params)
 
     def uses(self, *hooks: str) -> bool:
         """Return whether the module has one of the hooks and uses it with these parameters."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 from harness.config.benchmark import Matrix
 from harness.config.field_types import Value
@@ -47,19 +47,23 @@ class SharedStages:
         return cast(T, self._known[identity])
 
     def data(self, matrix: Matrix, role: str) -> str:
-        """Add the data stage of a role; the attacker's data are the public ones by default."""
-        entry = matrix.data.get(role) or matrix.data["public"]  # type: ignore[call-overload]
+        """Add the data stage of a role."""
+        entry = matrix.data[role_of(matrix, role)]
         if entry.name not in self._digests:
             self._digests[entry.name] = self.sets.key_digest(entry.name)
         digest, fraction = self._digests[entry.name], float(entry.train_fraction)
-        recipe = DataRecipe(entry.name, digest, fraction, entry.shots)
+        recipe = DataRecipe(entry.name, digest, fraction, entry.shots, entry.part)
         return self.once(("data", recipe), lambda: self.graph.add("data", {}, recipe))
 
     def eval_subset(self, matrix: Matrix, data: str) -> str:
         """Add the stage of the test examples that cells are judged on."""
+        examples = matrix.eval_subset.examples
+        return self.once(("slice", matrix.name), lambda: self.test_examples(data, examples))
+
+    def test_examples(self, data: str, examples: int) -> str:
+        """Add the stage of the first test examples of a data stage."""
         inputs = {"data": Input(data, "test"), "spec": Input(data, "")}
-        recipe = SubsetRecipe(matrix.eval_subset.examples)
-        return self.once(("slice", matrix.name), lambda: self.graph.add("slice", inputs, recipe))
+        return self.graph.add("slice", inputs, SubsetRecipe(examples))
 
     def goal(self, s: CellSetting, subset: str) -> str | None:
         """Add the stage of targets per example; untargeted attacks have none.
@@ -99,6 +103,11 @@ class SharedStages:
                     modules["adversary"] = entry.adversary.ref
         recipe = StageRecipe(modules, seed, THREADS, budget, options)
         return self.graph.add(kind, inputs, recipe)
+
+
+def role_of(matrix: Matrix, role: str) -> Literal["public", "attacker", "student"]:
+    """Return the role whose data play ``role``: the attacker's are the public ones by default."""
+    return role if role in matrix.data else "public"
 
 
 def spec(data: str) -> dict[str, Input]:

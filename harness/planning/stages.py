@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
 from harness.config.benchmark import Matrix
 from harness.datasets import Datasets
 from harness.planning.attacks import AttackStages
+from harness.planning.attention import AttentionStages
 from harness.planning.borrowed import Batch
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
@@ -16,6 +17,7 @@ from harness.planning.networks import Network, NetworkStages
 from harness.planning.probes import ProbeStages
 from harness.planning.recipe import SubsetRecipe
 from harness.planning.shared_stages import SharedStages, spec
+from harness.planning.teachers import TeacherStages
 
 
 class CellStages(NamedTuple):
@@ -24,10 +26,12 @@ class CellStages(NamedTuple):
     Attributes:
         roles: role → stage key.
         own: keys of the stages that the cell's attack or defence runs.
+        absent: metric → why the plan has no stages for it.
     """
 
     roles: dict[str, str]
     own: frozenset[str]
+    absent: Mapping[str, str] = MappingProxyType({})
 
 
 class CellInputs(NamedTuple):
@@ -55,6 +59,8 @@ class StageBuilder:
         self.networks = NetworkStages(self.shared)
         self.attacks = AttackStages(self.shared, self.networks)
         self.probes = ProbeStages(self.shared)
+        self.teachers = TeacherStages(self.shared, self.networks, self.attacks)
+        self.attention = AttentionStages(self.shared)
 
     def add_data(self, matrix: Matrix) -> None:
         """Add the data stages of a matrix.
@@ -88,10 +94,14 @@ class StageBuilder:
         roles |= compare(self, s, net, CellInputs(clean, attacked))
         if s.threat.poisons and s.context.task == "ranking" and s.matrix.poisons == "train":
             roles |= self._training_items(s, data, net.key) | {"edits": net.made["poison"]}
+        if attacked != clean:
+            roles |= self.attention.maps(s, net.key, clean, attacked)
         if attacked != clean and s.context.task == "segmentation":
             # what is left of an attack in a picture file; maps of pixels are where it matters
             roles["eight_bit"] = self.attacks.predict(s, net.key, attacked, eight_bit=True)
-        return CellStages(roles, own | {roles["after"]})
+        teacher = self.teachers.judge(s)
+        roles |= teacher.roles
+        return CellStages(roles, own | teacher.own | {roles["after"]}, teacher.absent)
 
     def borrow(self, s: CellSetting, batch: Batch) -> CellStages:
         """Add the stages of a cell that is judged on inputs made against another defence.
@@ -128,14 +138,13 @@ class StageBuilder:
         }
 
     def compare_both(self, s: CellSetting, net: Network, x: CellInputs) -> dict[str, str]:
-        """Add the predictions of two networks on clean and on triggered inputs: backdoors."""
-        control = s.control()
-        untouched = self.networks.network(control).key
-        return {
-            "control_before": self.attacks.predict_clean(control, untouched, x.clean),
-            "control_after": self.attacks.predict(control, untouched, x.attacked),
-            **self.compare_inputs(s, net, x),
-        }
+        """Add the predictions of each control, too, on clean and on triggered inputs: backdoors."""
+        found: dict[str, str] = {}
+        for name, control in s.controls().items():
+            untouched = self.networks.network(control).key
+            found[f"{name}_before"] = self.attacks.predict_clean(control, untouched, x.clean)
+            found[f"{name}_after"] = self.attacks.predict(control, untouched, x.attacked)
+        return found | self.compare_inputs(s, net, x)
 
     def _training_items(self, s: CellSetting, data: str, net: str) -> dict[str, str]:
         """Add what edited comparisons are judged by: two rankers' outputs on the training items.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.common.keys import canonical_json
 from harness.config.field_types import Value
+from harness.config.matrix_entries import part_of
 from harness.datasets import BUNDLED
 from harness.planning.forecast import Forecast, Range
 from harness.planning.graph import Stage
@@ -71,8 +72,8 @@ class Timings:
             del sample.seconds[:-MAX_SAMPLES], sample.sizes[:-MAX_SAMPLES]
         for stage in self._stages.values():
             recipe = stage.recipe
-            # with shots, the artefact does not tell how many examples the set has
-            whole = isinstance(recipe, DataRecipe) and recipe.shots is None
+            # with shots or parts, the artefact does not tell how many examples the set has
+            whole = isinstance(recipe, DataRecipe) and (recipe.shots, recipe.part) == (None, None)
             if isinstance(recipe, DataRecipe) and whole and store.has(stage.key):
                 with suppress(OSError, ValueError, KeyError):  # it failed, or is being cleaned up
                     self._data[recipe.name] = stored_size(store, stage.key, recipe)
@@ -209,7 +210,8 @@ class Timings:
         """Return the training examples that a data stage leaves."""
         facts = self._sets.get(recipe.name).facts
         if recipe.shots is None or facts is None:
-            return Work(recipe.name, recipe.train_fraction, "train", None)
+            share = recipe.train_fraction / part_of(recipe.part)[1]
+            return Work(recipe.name, share, "train", None)
         return Work(recipe.name, 1.0, "train", recipe.shots * facts.outputs)
 
     def _find_work(self, stage: Stage) -> Work | None:

@@ -26,6 +26,7 @@ from harness.report.worst_case import (
     pooled,
     single,
 )
+from harness.results.record_parts import STEPS
 from harness.results.records import Record
 
 _TRAINING = ("sanitize", "train", "repair")
@@ -112,7 +113,7 @@ class Draft:
         ]
         self.complete = not self.gaps and any(cell.score for cell in self.attacks)
         self.strongest = self._strongest()
-        self.seconds = _training_seconds(group)
+        self.seconds, self.steps = _training_seconds(group), _training_steps(group)
         self.signs: tuple[TableFlag, ...] = ()
         self.blinded = False
 
@@ -205,6 +206,7 @@ class Draft:
             score=self.worst.score if self.worst else None,
             clean=sample.clean,
             control=sample.control,
+            clean_form=sample.clean_form,
             untargeted=self.untargeted.score if self.untargeted else None,
             strongest=self.strongest,
             covered=sum(cell.covered for cell in self.attacks),
@@ -221,6 +223,7 @@ class Draft:
             stale=sum(row.stale for row in self.group),
             contained=not any(row.self_reported for row in self.group),
             seconds=self.seconds,
+            steps=self.steps,
             times=self.seconds / base if self.seconds is not None and base else None,
             beaten_by=standing.beaten_by if standing else (),
             approximate=self.group[0].approximate,
@@ -279,6 +282,7 @@ def make_cell(
         score=whole,
         clean=clean,
         control=_figure(records, headline.control) if headline.control else None,
+        clean_form=_figure(records, headline.clean_form) if headline.clean_form else None,
         untargeted=_figure(records, headline.untargeted) if headline.untargeted else None,
         heat=heat_class(headline, first.task, whole.value, clean.value if clean else None)
         if whole
@@ -310,6 +314,7 @@ def _unplanned(column: AttackRow) -> TableCell:
         score=None,
         clean=None,
         control=None,
+        clean_form=None,
         untargeted=None,
         heat=None,
         strongest=False,
@@ -350,7 +355,15 @@ def _flags(found: Sequence[CellRow], more: Mapping[str, Sequence[Flag]]) -> tupl
 
 def _passes(record: Record) -> float:
     """Return the number of rows that the attack sent through a network, both ways."""
-    return float(sum(sum(record.cost.get(stage, {}).values()) for stage in _ATTACKING))
+    costs = [record.cost.get(stage, {}) for stage in _ATTACKING]
+    return float(sum(n for cost in costs for what, n in cost.items() if what != STEPS))
+
+
+def _training_steps(group: Sequence[CellRow]) -> float | None:
+    """Return the mean number of training steps over records; ``None`` where none was counted."""
+    costs = [[row.record.cost.get(s, {}) for s in _TRAINING] for row in group if row.record]
+    steps = [sum(cost[STEPS] for cost in stages if STEPS in cost) for stages in costs]
+    return plain.fmean(steps) if any(steps) else None
 
 
 def _training_seconds(group: Sequence[CellRow]) -> float | None:

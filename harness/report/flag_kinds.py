@@ -93,7 +93,7 @@ FLAG_KINDS: Mapping[str, FlagKind] = {
     ),
     "control_same": FlagKind(
         Direction.FAVORS,
-        "The trigger does no more than on a network that was trained without the attack: the "
+        "The trigger does no more than on a control, a network that was trained without it: the "
         "defence has removed the backdoor. Without a defence, the attack has planted none.",
         undefended=Direction.ATTACK,
     ),

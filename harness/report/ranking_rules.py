@@ -18,6 +18,7 @@ class Headline:
         metric: key of the figure in a record.
         clean: key of the figure beside it.
         control: key of the same figure for a network trained without the attack, or empty.
+        clean_form: the same for one that starts from what the attack delivers in its clean form.
         kept: outcome bit that decides whether an example is robust, in the worst case and in paired
             tests: ``after`` (right after the attack), ``success`` (the goal is not reached), or
             ``pixels``, where those that resist are counted.
@@ -51,6 +52,7 @@ class Headline:
     untargeted_title: str = ""
     untargeted_how: str = ""
     target: str = ""
+    clean_form: str = ""
 
     @property
     def targeted(self) -> bool:
@@ -75,10 +77,18 @@ _TRIGGER = Headline(
     what="success rate of the strongest attack; lower is better",
     how="The attacker must choose one attack before training, so the strongest single attack "
     "counts. The control is the success rate of the same trigger on the same defence, trained "
-    "without the attack. Success that the control shows, too, is not due to a backdoor.",
+    "without the attack. Success that the control shows, too, is not due to a backdoor. Where the "
+    "attacker's classes are not the student's, any wrong answer counts, and rows say so.",
     brief="Defences are ranked by the success rate of the strongest attack; the control is the "
     "same trigger on a network trained without the attack.",
     things="{things}",
+)
+_DELIVERED = replace(
+    _TRIGGER,
+    clean_form="clean_form_success_rate",
+    how=f"{_TRIGGER.how} The clean-form control starts from what the attacker delivers after the "
+    "same training on clean data, where the attack names such a form of itself. Success is read "
+    "against both.",
 )
 _POISONED = Headline(
     rule="single",
@@ -197,11 +207,12 @@ _WORDS: dict[str, dict[str, str]] = {
 """Task → texts that complete its headlines."""
 
 _RULES: dict[str | None, dict[str, Headline]] = {
+    "deliver": dict.fromkeys(_WORDS, _DELIVERED),
     "trigger": dict.fromkeys(_WORDS, _TRIGGER),
     None: dict.fromkeys(_WORDS, _POISONED),
     "perturb": {"classification": _JOINT, "ranking": _JOINT, "segmentation": _GREEDY},
 }
-"""The attack's hook at test time → task → headline."""
+"""``deliver``, or else the attack's hook at test time → task → headline."""
 
 
 _TARGETS = {
@@ -228,7 +239,7 @@ def _filled(template: Headline, task: str, target: str = "") -> Headline:
 HEADLINES: dict[tuple[str, str], Headline] = {
     (threat.name, task): _filled(headline, task)
     for threat in THREATS.values()
-    for task, headline in _RULES[threat.at_test].items()
+    for task, headline in _RULES["deliver" if threat.delivers else threat.at_test].items()
 }
 """(threat model, task) → headline of an untargeted matrix: THE table of ranking rules."""
 

@@ -69,6 +69,8 @@ class TableCell:
         score: the headline figure.
         clean: the same kind of figure without the attack.
         control: the headline figure of the network that was trained without the attack.
+        clean_form: that of the network that started from what the attack delivers in its clean
+            form; ``None`` where the attack names none.
         untargeted: in a targeted matrix the figure that counts any error, else ``None``.
         heat: damage class 0–9.
         strongest: whether this is the row's strongest single attack.
@@ -93,6 +95,7 @@ class TableCell:
     score: Estimate | None
     clean: Estimate | None
     control: Estimate | None
+    clean_form: Estimate | None
     untargeted: Estimate | None
     heat: int | None
     strongest: bool
@@ -159,6 +162,7 @@ class Row:
         score: the headline figure in the worst case.
         clean: the same kind of figure without an attack.
         control: ``TableCell.control`` of the strongest attack.
+        clean_form: ``TableCell.clean_form`` of the strongest attack.
         untargeted: in a targeted matrix the worst case that counts any error, else ``None``.
         strongest: the strongest single attack; if unranked, the strongest of those measured.
         covered: number of attacks on this defence with a result; controls are no attacks.
@@ -173,6 +177,7 @@ class Row:
         stale: number of stale cells.
         contained: whether all records were made in containers.
         seconds: training time, mean over records.
+        steps: gradient steps of training, as stages counted them, mean over records.
         times: training time as a multiple of the undefended control's.
         beaten_by: defences that are significantly better.
         approximate: whether the defence's gradient is approximate, where the attacker uses it.
@@ -191,6 +196,7 @@ class Row:
     score: Estimate | None
     clean: Estimate | None
     control: Estimate | None
+    clean_form: Estimate | None
     untargeted: Estimate | None
     strongest: str | None
     covered: int
@@ -205,6 +211,7 @@ class Row:
     stale: int
     contained: bool
     seconds: float | None
+    steps: float | None
     times: float | None
     beaten_by: tuple[str, ...]
     approximate: bool

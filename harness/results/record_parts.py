@@ -12,6 +12,9 @@ Number = int | float
 """A JSON number as it was written: 1 and 1.0 have different digests."""
 Scalar = str | int | float | bool
 
+STEPS = "steps"
+"""Name of the number of training steps in a stage's cost, beside the rows in each direction."""
+
 
 class RecordedCell(Strict):
     """A cell as its benchmark names it."""

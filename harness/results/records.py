@@ -81,8 +81,7 @@ class Record(Strict):
         status: how the cell ended.
         stage: kind of the stage that failed.
         reason: one sentence, unless the status is ``ok``.
-        by: role that a cell without a result is put down to. Absent where it has a result, and in
-            records from before the field, for which nothing is guessed.
+        by: role that a cell without a result is put down to; absent in others and older records.
         metrics: name → figure.
         parts: name → figure of one class or attribute.
         outcomes: packed outcome of each example (``codec.unpack_outcomes``).
@@ -90,10 +89,11 @@ class Record(Strict):
         flips: packed edited comparisons (``codec.unpack_flips``).
         perturbation: sizes of the change, as the judge measured them.
         queries: queries per example, as the oracle counted them.
-        health: figures on the gradients of a white-box cell's network, by the names of
-            ``runtime.worker.health_names``: those of the attack's own passes, and those of the
-            network's probe. Absent in other cells, and in records from before the field.
-        cost: stage's role → direction → rows sent through a network.
+        attention: mode of attention maps → figure; absent where the matrix keeps none.
+        health: figures on the gradients of a white-box cell's network (names:
+            ``runtime.worker.health_names``), of the attack's own passes and of the network's probe.
+            Absent in other cells, and in records from before the field.
+        cost: stage's role → direction → rows sent through a network; and training steps.
         flags: what looks wrong.
         notes: sentences that belong beside the figures.
         stages: role → stage key.
@@ -123,6 +123,7 @@ class Record(Strict):
     flips: dict[str, int | str | list[Number] | list[str]] | None = None
     perturbation: dict[str, Number] | None
     queries: dict[str, Number] | None
+    attention: dict[str, dict[str, Metric]] | None = None
     health: dict[str, Number] | None = None
     cost: dict[str, dict[str, int]]
     flags: list[RecordedFlag]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from harness.judge import budget as budgets
 from harness.judge import draws, flags, metrics
 from harness.judge.edits import find_rows
 from harness.judge.values import Absent, Judged, Metrics
-from harness.results import codec
+from harness.results import backdoors, codec
+from harness.results.attention import load_attention
 from harness.results.comparisons import dependent, different, lost_gradients, repeated
 from harness.results.records import Metric, RecordedCell, RecordedFlag
 from harness.storage.store import Store
@@ -71,6 +73,7 @@ class Score:
         flips: packed edited comparisons.
         perturbation: sizes of the change.
         queries: queries per example.
+        attention: mode of attention maps → figures of the eval subset.
         flags: what looks wrong.
         notes: sentences that belong beside the figures.
     """
@@ -85,6 +88,7 @@ class Score:
     flips: codec.Packed | None = None
     perturbation: dict[str, float] | None = None
     queries: dict[str, float] | None = None
+    attention: dict[str, dict[str, Metric]] | None = None
     flags: list[RecordedFlag] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -95,7 +99,12 @@ def recorded(figures: Metrics) -> dict[str, Metric]:
 
 
 def score(
-    info: RecordedCell, stages: Mapping[str, str], store: Store, *, random: bool = False
+    info: RecordedCell,
+    stages: Mapping[str, str],
+    store: Store,
+    *,
+    random: bool = False,
+    absent: Mapping[str, str] = MappingProxyType({}),
 ) -> Score:
     """Judge a cell.
 
@@ -104,11 +113,12 @@ def score(
         stages: role → stage key; all are in the store.
         store: store of the artefacts.
         random: whether the network draws as it answers, so that predictions are of several draws.
+        absent: metric → why the plan has no stages for it.
     """
     threat = THREATS[info.threat_model]
     result = Score()
     if "measure" in stages:
-        distances = load_distances(store.part(stages["measure"], "distances"))
+        distances = backdoors.load_distances(stages["measure"], store)
         result.perturbation = budgets.summary(distances) | load_common(stages["measure"], store)
         violation = budgets.check_perturbation(distances, dict(info.budget))
         if violation is not None:
@@ -126,20 +136,29 @@ def score(
     subset = stages["slice"]
     y, ids = (np.array(load_array(store.part(subset, "y") / f"{n}.npy")) for n in ("y", "ids"))
     spec = OutputSpec.read(store.part(subset, "spec.json"))
+    controls = [
+        f"{name}_{when}" for name in metrics.BACKDOOR_CONTROLS for when in ("before", "after")
+    ]
     outputs = {
         role: np.array(load_array(store.part(stages[role], "outputs") / "outputs.npy"))
-        for role in ("before", "after", "eight_bit", "control_before", "control_after")
+        for role in ("before", "after", "eight_bit", *controls)
         if role in stages
     }
     goal = goal_of(info, stages, store, outputs)
-    judged = JUDGES[info.task](outputs, y, spec, goal, result)
-    figures = judged.metrics
+    judged = JUDGES[info.task](outputs, y, spec, counted_goal(goal, info, result), result)
+    figures = judged.metrics | all_absent(absent)
+    figures |= backdoors.target_rates(info, outputs, y, goal)
+    figures |= backdoors.teacher_figures(info, stages, store)
+    figures |= unbounded_figures(info, outputs, spec)
     if "edits" in stages:
         edited = judge_flips(stages, store, outputs, y)
         figures = figures | edited.metrics
         result.flips = codec.pack_flips(edited, spec.classes)
     result.metrics, result.parts = recorded(figures), recorded(judged.parts)
     result.notes += judged.notes
+    seen = load_attention(stages, store)
+    result.attention = {mode: recorded(found) for mode, found in seen.figures.items()} or None
+    result.notes += seen.notes
     compared = different(stages, store, outputs["after"], info.task, random=random)
     if random:
         if compared is None and "attack" in stages:
@@ -163,11 +182,26 @@ def score(
     return result
 
 
+def unbounded_figures(
+    info: RecordedCell, outputs: Mapping[str, Array], spec: OutputSpec
+) -> Metrics:
+    """Return what is judged only where test inputs of a classifier may change without a bound."""
+    at_test = THREATS[info.threat_model].at_test is not None
+    if info.task != "classification" or not at_test or not info.budget.get("unbounded"):
+        return {}
+    return metrics.confidence_figures(outputs["after"], spec.classes)
+
+
+def all_absent(reasons: Mapping[str, str]) -> Metrics:
+    """Return absent figures: name → reason."""
+    return {name: Absent(reason) for name, reason in reasons.items()}
+
+
 def goal_of(
     info: RecordedCell, stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array]
 ) -> Goal:
     """Return a cell's target classes, ``None`` if untargeted, absent when they mean nothing."""
-    if "goal" in stages and foreign_labels(info):
+    if "goal" in stages and foreign_labels(info, "teacher" in stages):
         return Absent("the attacker's classes are not the student's: a target class means nothing")
     if "goal" in stages:
         return np.array(load_array(store.part(stages["goal"], "goal") / "goal.npy"))
@@ -185,13 +219,28 @@ def goal_of(
     return np.asarray(before.mean(axis=0).argmin(axis=1))
 
 
-def foreign_labels(info: RecordedCell) -> bool:
-    """Return whether the attacker worked with other classes than the student's."""
+def counted_goal(goal: Goal, info: RecordedCell, result: Score) -> Goal:
+    """Return the goal by which success counts: of a trigger without a meaningful target, none."""
+    if not isinstance(goal, Absent) or THREATS[info.threat_model].at_test != "trigger":
+        return goal
+    result.notes.append(f"{goal.reason}, so any wrong answer counts as success")
+    return None
+
+
+def foreign_labels(info: RecordedCell, teacher: bool = False) -> bool:
+    """Return whether the attacker worked with other classes than the student's.
+
+    A public network without public data is existing weights, whose classes play no part.
+
+    Args:
+        info: the cell.
+        teacher: whether the attack made or poisoned the network that the student starts from.
+    """
     threat, data = THREATS[info.threat_model], info.data
     if threat.delivers:
         return data.get("attacker", data.get("public")) != data["student"]
     public = threat.access == "source" and not info.knowledge.startswith("surrogate")
-    return public and data.get("public") != data["student"]
+    return (public or teacher) and data.get("public") != data["student"]
 
 
 def judge_classification(
@@ -209,8 +258,11 @@ def judge_classification(
         outputs["after"],
         y,
         goal=goal,
-        control_before=outputs.get("control_before"),
-        control_after=outputs.get("control_after"),
+        controls={
+            name: (outputs[f"{name}_before"], outputs[f"{name}_after"])
+            for name in metrics.BACKDOOR_CONTROLS
+            if f"{name}_before" in outputs
+        },
     )
 
 
@@ -290,13 +342,6 @@ JUDGES = {
     "segmentation": judge_segmentation,
 }
 """Function that judges a cell, by task."""
-
-
-def load_distances(folder: Path) -> budgets.Distances:
-    """Read the distances that a ``measure`` stage stored."""
-    return budgets.Distances(
-        **{p.stem: np.array(load_array(p)) for p in sorted(folder.glob("*.npy"))}
-    )
 
 
 def load_common(measure: str, store: Store) -> dict[str, float]:

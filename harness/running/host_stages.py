@@ -25,6 +25,7 @@ from harness.common.files import (
 )
 from harness.common.status import By, Status
 from harness.config.budget import count_edits
+from harness.config.matrix_entries import part_of
 from harness.datasets.fraction import train_rows
 from harness.datasets.hashing import hash_order
 from harness.datasets.stored import check_unreplaced
@@ -72,7 +73,8 @@ def data(recipe: DataRecipe, inputs: Inputs, out: Path, data_root: Path) -> None
     Boxes and groups are parts of their own, so that no grant of a split includes them.
     """
     splits = datasets.load(recipe.name, data_root)
-    chosen = train_rows(recipe.name, splits, recipe.train_fraction, recipe.shots)
+    part = part_of(recipe.part) if recipe.part else None
+    chosen = train_rows(recipe.name, splits, recipe.train_fraction, recipe.shots, part)
     for name in SPLITS:
         split, rows = getattr(splits, name), chosen if name == "train" else None
         # in ranking x are items, which comparisons name by row: all of them stay
@@ -99,9 +101,11 @@ def planned_data(recipe: DataRecipe, inputs: Inputs, out: Path, data_root: Path)
 def slice_(recipe: SubsetRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
     """Store the first examples of the test split by hash; inputs and labels are separate parts.
 
-    Their boxes and groups are parts, too, if the data set has them.
+    Their boxes and groups are parts, too, if the data set has them, and so are their places in the
+    split, by which pictures are named.
     """
     rows = cut(inputs, recipe.examples, out, x="x", y="y")
+    save_array(out / "rows" / "rows.npy", np.asarray(rows))
     for field in JUDGED:
         path = inputs["spec"] / field / f"{inputs['data'].name}.npy"
         if path.is_file():
@@ -275,6 +279,7 @@ def to_stored_form(edits: Array, dtype: np.dtype[Any]) -> Array:
 def measure(recipe: MeasureRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
     """Store distances of attacked inputs, the common part of all changes, and a few for pictures.
 
+    Where maps of attention are compared with it, the box of each example's changes, too.
     The batch itself may then be removed.
     """
     original, attacked = (load_array(inputs[n] / "x.npy") for n in ("clean", "attacked"))
@@ -286,6 +291,8 @@ def measure(recipe: MeasureRecipe, inputs: Inputs, out: Path, data_root: Path) -
     save_array(out / "common" / "mean.npy", shared.mean.astype(np.float32))
     save_array(out / "common" / "spectrum.npy", shared.spectrum.astype(np.float32))
     save_array(out / "pictures" / "attacked.npy", attacked[: recipe.keep])
+    if recipe.boxes:
+        save_array(out / "changed" / "boxes.npy", budgets.changed_boxes(original, attacked))
 
 
 def weights(recipe: WeightsRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:

@@ -129,6 +129,17 @@ def check_outputs(job: StageJob, out: Path) -> None:
             check_answers(job, out / "rebatched" / f"{name}.npy", len(rows))
 
 
+def check_maps(job: StageJob, out: Path) -> None:
+    """Check attention maps: one of equal size for each input, finite and not negative."""
+    examples = len(load_input(job, "x", "x"))
+    for mode in job.file.options["modes"]:
+        found = check_array(out / "maps" / f"{mode}.npy", np.float32, (examples, None, None))
+        if 0 in found.shape:
+            raise ValueError(f"{mode}.npy has shape {list(found.shape)}, which holds no map")
+        if not (np.isfinite(found).all() and (found >= 0).all()):
+            raise ValueError(f"{mode}.npy holds values that are negative or not finite")
+
+
 def check_figures(job: StageJob, out: Path) -> None:
     """Check that a probe left finite numbers under names of the closed list."""
     with open_plain(out / "probe" / health_names.FIGURES) as file:
@@ -156,6 +167,7 @@ CHECKS: dict[str, Callable[[StageJob, Path], None]] = {
     "learn": check_state,
     "attack": check_attacked,
     "predict": check_outputs,
+    "maps": check_maps,
     "probe": check_figures,
     "inspect": check_nothing,
     "gradients": check_nothing,

@@ -31,7 +31,7 @@ def load_overlay(folder: Path) -> Overlay | None:
 
 
 def save_overlay(folder: Path, overlay: Overlay | None, ids: Array | None = None) -> None:
-    """Store the overlay of a training set, if it has one.
+    """Store the overlay of a training set, if it has one on any of its pictures.
 
     Args:
         folder: folder of the set.
@@ -40,7 +40,9 @@ def save_overlay(folder: Path, overlay: Overlay | None, ids: Array | None = None
     """
     if overlay is None:
         return
-    kept = slice(None) if ids is None else np.isin(overlay.ids, ids)
+    kept = np.ones(len(overlay.ids), bool) if ids is None else np.isin(overlay.ids, ids)
+    if not kept.any():
+        return
     for name, array in vars(overlay).items():
         part = array[kept] if name in ("ids", "places") else array
         save_array(folder / FOLDER / f"{name}.npy", part)
@@ -52,6 +54,6 @@ def overlaid_parts(
     """Yield stored pictures in parts, as networks see them without augmentation."""
     start = 0
     for part in read_parts(stored):
-        seen = as_seen(centre_crop(part, spec["shape"]))
+        seen = as_seen(centre_crop(part, spec["shape"])).astype(np.float32)
         yield np.rint(overlay.put_on(seen, ids[start : start + len(part)]) * 255)
         start += len(part)

@@ -19,6 +19,7 @@ from harness.judge import METHOD
 from harness.planning.plan import Cell, Plan
 from harness.planning.recipe import THREADS
 from harness.results import records
+from harness.results.attention import MAPS
 from harness.results.checks import Checks
 from harness.results.ensembles import score_ensemble
 from harness.results.health import load_health
@@ -98,6 +99,7 @@ class Recorder:
                 "flips": judged.flips,
                 "perturbation": judged.perturbation,
                 "queries": judged.queries,
+                **({} if judged.attention is None else {"attention": judged.attention}),
                 **({} if health is None else {"health": health}),
                 "cost": {role: dict(r.passes) for role, r in receipts.items() if r.passes},
                 "flags": judged.flags,
@@ -140,7 +142,7 @@ class Recorder:
         failure = self._failure(cell, plan)
         if failure is not None:
             return failure, Score()
-        judged = score(info, cell.stages, self.store, random=cell.random)
+        judged = score(info, cell.stages, self.store, random=cell.random, absent=cell.absent)
         stage = None if judged.status == "ok" else "score"
         return Ending(judged.status, stage, judged.reason, judged.by), judged
 
@@ -149,8 +151,10 @@ class Recorder:
 
         A failure of the attack or defence under test is the cell's own status; a failure of
         anything else – data, the undefended victim, a control – blocks it. Of several, a module
-        that cannot play goes first, whatever the defence did; then the cell's own.
+        that cannot play goes first, whatever the defence did; then the cell's own. Maps of
+        attention go into no score, so that a network without any has its result.
         """
+        maps = {cell.stages[role] for role in MAPS if role in cell.stages}
         own: Ending | None = None
         blocked: Ending | None = None
         for key, stage in plan.graph.ancestors(list(cell.stages.values())).items():
@@ -158,6 +162,8 @@ class Recorder:
             if receipt is None or receipt.status == "ok":
                 continue
             status, reason = receipt.status, receipt.reason
+            if key in maps and status not in TRANSIENT:
+                continue
             names = ", ".join(dict.fromkeys(ref.module for ref in stage.modules.values()))
             by = receipt.by
             if status == "not_applicable":

@@ -155,6 +155,13 @@ class Context(Protocol):
         """Write a line to the stage's log."""
         ...
 
+    def count_steps(self, number: int) -> None:
+        """Add gradient steps to the stage's number, which is shown as self-reported.
+
+        ``training.fit`` calls it; a module with a training loop of its own can.
+        """
+        ...
+
     def metric(self, name: str, value: float, step: int) -> None:
         """Add a point to a training curve, which is shown as self-reported and never scored."""
         ...
@@ -169,7 +176,8 @@ class Model(Protocol):
 
     ``loss``, ``features``, ``maps``, ``module`` and ``undefended`` exist only where the threat
     model grants them and the manifest's ``needs`` asks for them; an oracle has ``predict`` and
-    ``left`` only.
+    ``left`` only. A public network that is existing weights has a new last layer: it offers
+    ``features``, ``maps`` and ``fresh`` only.
 
     Attributes:
         module: the guarded network as a module (needs ``gradients``); that of a defended network
@@ -195,6 +203,7 @@ class Model(Protocol):
 
         Raises:
             QueryRefused: an example has no query left.
+            NotApplicable: the last layer is new and untrained, so that outputs mean nothing.
         """
         ...
 

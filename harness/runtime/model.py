@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from harness.runtime.contracts import ContractError, Loss, Spec, Victim
+from harness.runtime.contracts import ContractError, Loss, NotApplicable, Spec, Victim
 from harness.runtime.tasks import TASKS
 
 NEEDS = ("loss", "features", "maps", "gradients", "weights")
@@ -128,6 +128,7 @@ class LiveModel:
         build: function that returns an untrained network.
         training_loss: loss that the victim or the defence trains with.
         needs: ``needs`` of the attack's manifest; other access raises ``ContractError``.
+        headless: whether the last layer is new and untrained, so that outputs are withheld.
     """
 
     def __init__(
@@ -139,11 +140,14 @@ class LiveModel:
         build: Callable[[], nn.Module],
         training_loss: Loss,
         needs: Iterable[str],
+        *,
+        headless: bool = False,
     ) -> None:
         self.spec = spec
         self.passes = Passes()
         self._network, self._guarded, self._victim = network, guarded, victim
         self._build, self._training_loss, self._needs = build, training_loss, set(needs)
+        self._headless = headless
         freeze(guarded)
         self._counting = count_passes(guarded, self.passes)
 
@@ -165,6 +169,11 @@ class LiveModel:
 
     def predict(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """Return outputs without gradients; ``rows`` matters to an oracle only."""
+        if self._headless:
+            raise NotApplicable(
+                "the attack asked model.predict for outputs; the public network is existing "
+                "weights with a new last layer, which offer features and maps alone"
+            )
         with torch.no_grad():
             result: Tensor = self._guarded(x)
         return result

@@ -62,17 +62,20 @@ def fit(
     """
     if len(train) == 0:
         raise ValueError("the training set is empty")
-    val = val if val is not None and len(val) else None
-    selection = recipe.selection if val is not None else None
+    selection, score, measure = recipe.selection, None, validate
+    if val is not None and len(val):
+        measure = measure or partial(_mean_loss, loss, val, recipe.batch)
+        score = selection and partial(_score, selection, val)
     opt, best, mean = optimizer or make_optimizer(network, recipe), Best(), Mean()
-    facts = recipe.facts() | {"name": name, "selects": selection is not None}
+    facts = recipe.facts() | {"name": name, "selects": score is not None}
     if optimizer is not None:
         facts["optimizer"] = optimizer_digest(optimizer)
     digest = digest_of(facts, network, train)
     checkpoint = Checkpoint(ctx.checkpoint, network, opt, best, mean, digest)
     first = checkpoint.resume()
     order = _order(len(train), recipe.batch, ctx, name, first)
-    measure = validate or (val and partial(_mean_loss, loss, val, recipe.batch))
+    project = recipe.project or _leave
+    project(network, first)
     mode = network.training
     network.train()
     for step, rows in zip(range(first, recipe.steps), order, strict=False):
@@ -85,12 +88,13 @@ def fit(
         value.backward()  # type: ignore[no-untyped-call]
         opt.step()
         done = step + 1
+        project(network, done)
         last = done == recipe.steps
         if done % recipe.log_every == 0 or last:
             where = f"{name}: step {done} of {recipe.steps}"
             _report(network, value.item(), measure, ctx, done, where)
-        if selection is not None and (done % selection.every == 0 or last):
-            best.offer(network, partial(_score, selection, val), done)
+        if selection and score and (done % selection.every == 0 or last):
+            best.offer(network, score, done)
             ctx.metric(selection.name, best.last, done)
             ctx.log(f"{name}: step {done} of {recipe.steps}, {selection.name} {best.last:.4f}, "
                     f"best {best.score:.4f} at step {best.step}")  # fmt: skip
@@ -101,7 +105,12 @@ def fit(
     if mean.count:
         mean.restore(network)
         estimate_statistics(network, _pass(train, recipe, ctx, name))
+    ctx.count_steps(recipe.steps)
     network.train(mode)
+
+
+def _leave(network: nn.Module, step: int) -> None:
+    """Project onto all networks."""
 
 
 def fit_by_recipe(

@@ -16,12 +16,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from harness.runtime.array_pickle import read_arrays
 from harness.runtime.onnx_file import read_initializers
 
 PREFIXES = ("module.", "_orig_mod.")
 """Prefixes of all names that wrappers leave: ``DataParallel`` and ``torch.compile``."""
 
-READABLE = "safetensors, .npy, .npz, .onnx, or a PyTorch checkpoint of tensors"
+READABLE = "safetensors, .npy, .npz, .onnx, a PyTorch checkpoint of tensors, or a pickle of arrays"
+
+CHECKPOINT = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
+"""Beginning of a checkpoint that is no zip file: the pickle of PyTorch's number."""
+
+PICKLES = (b"\x80", b"(dp", b"}q", b"ccollections\nOrderedDict")
+"""Beginnings of a pickle: any of protocol 2 and later, a dictionary of protocol 0 or 1."""
 
 REFUSED = {
     b"\x89HDF": "HDF5, as Keras writes it; save its arrays as .npz",
@@ -73,7 +80,7 @@ def read_file(path: Path) -> dict[str, Tensor]:
     except NOT_READ as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
         what = f"{path.name} cannot be read as weights ({said})"
-        raise ValueError(f"{what}; give {READABLE}, no pickled objects") from error
+        raise ValueError(f"{what}; give {READABLE}") from error
     if not tensors:
         raise ValueError(f"{path.name} has no tensors; give {READABLE}")
     return tensors
@@ -96,7 +103,10 @@ def choose_reader(path: Path) -> Callable[[Path], dict[str, Tensor]]:
         return read_zip
     if path.suffix == ".onnx":
         return read_onnx
-    return load_file if start[8:9] == b"{" else read_checkpoint
+    if start[8:9] == b"{":
+        return load_file
+    pickled = start.startswith(PICKLES) and not start.startswith(CHECKPOINT)
+    return read_pickle if pickled else read_checkpoint
 
 
 def read_npy(path: Path) -> dict[str, Tensor]:
@@ -120,6 +130,11 @@ def read_onnx(path: Path) -> dict[str, Tensor]:
     """Return the initializers of an ONNX graph."""
     found = read_initializers(path.read_bytes())
     return {name: tensor_of(array) for name, array in found.items()}
+
+
+def read_pickle(path: Path) -> dict[str, Tensor]:
+    """Return the arrays of a pickled dictionary; the pickle calls nothing."""
+    return {name: tensor_of(array) for name, array in read_arrays(path).items()}
 
 
 def tensor_of(array: NDArray[np.generic]) -> Tensor:

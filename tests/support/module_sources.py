@@ -87,6 +87,9 @@ class Attack:
 """
 
 TEACHER = """
+from dataclasses import replace
+
+
 class Attack:
     def deliver(self, victim, network, train, val, budget, ctx):
         recipe = replace(victim.recipe(train), steps=3)
@@ -170,6 +173,8 @@ def guarded(forward: str = "return self.network(x)", setup: str = "pass") -> str
 
 
 TRAINER = """
+from dataclasses import replace
+
 from harness.runtime.tasks import loss_for
 
 

@@ -334,6 +334,9 @@ class _World:
         if THREATS[suite.threat_model].at_test == "trigger":
             control = int(0.06 * eligible.sum())
             metrics["control_success_rate"] = proportion(control, int(eligible.sum()), "none")
+        if THREATS[suite.threat_model].delivers and attack != "noop":
+            control = int(0.09 * eligible.sum())
+            metrics["clean_form_success_rate"] = proportion(control, int(eligible.sum()), "none")
         outcomes = {"ids": digest("ids", n), "n": n}
         outcomes |= {
             name: pack_bits(bits)

@@ -119,6 +119,7 @@ def facts(
         Fact("Training examples used", heading.training),
         Fact("This copy of the data", _copies(data, cards), warn=True),
         Fact("Network", _victims(tables, victims)),
+        Fact("Public network", _public_weights(threat, ran)),
         Fact("Attacker", f"{threat.sentence} Limit: {_budgets(tables, heading, cards)}.{aim}"),
         Fact("How hard it was tried", tried(tables[0], families)),
         who_ran(ran),
@@ -186,6 +187,17 @@ def _data(data: Mapping[str, str], table: Table, cards: Mapping[str, DataCard]) 
         if role != "student" and other in cards:
             text += f" The {role} data: {cards[other].title}."
     return text
+
+
+def _public_weights(threat: ThreatModel, ran: Iterable[CellRow]) -> str:
+    """Return what the public network is where it comes without public data; else nothing."""
+    cell = next((row.record.cell for row in ran if row.record), None)
+    if cell is None or "public" in cell.data:
+        return ""
+    held = threat.access == "source" and not cell.knowledge.startswith("surrogate")
+    if not (held or threat.delivers):
+        return ""
+    return "Existing weights, from which training starts with a new last layer."
 
 
 def _plain(text: str) -> str:

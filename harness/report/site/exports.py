@@ -46,6 +46,7 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     **_estimate("score", row.score),
                     **_estimate("clean", row.clean),
                     **_estimate("control", row.control),
+                    **_estimate("clean_form", row.clean_form),
                     "resists": 1 - row.score.value
                     if table.headline.targeted and row.score
                     else None,
@@ -64,6 +65,7 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     "stale": row.stale,
                     "contained": row.contained,
                     "training_seconds": row.seconds,
+                    "training_steps": row.steps,
                     **_released(row, table),
                 }
             )

@@ -9,6 +9,7 @@ from harness.report.cells import CellRow
 from harness.report.site import format
 from harness.report.site.views import CellPage
 from harness.results.checks import RecordedCheck
+from harness.results.record_parts import STEPS
 from harness.results.records import Record, outcome_of
 from harness.results.replications import PLACES, compare
 from harness.results.times import recorded_seconds
@@ -92,8 +93,11 @@ def _facts(line: CellRow) -> dict[str, str]:
     for name, value in (record.queries or {}).items():
         found[f"queries {name}"] = format.number(value)
     for stage, passes in record.cost.items():
-        text = ", ".join(f"{format.number(n)} {what}" for what, n in passes.items())
-        found[f"rows through the network, {stage}"] = text
+        rows = [f"{format.number(n)} {what}" for what, n in passes.items() if what != STEPS]
+        if rows:
+            found[f"rows through the network, {stage}"] = ", ".join(rows)
+        if STEPS in passes:
+            found[f"training steps, {stage} (self-reported)"] = format.number(passes[STEPS])
     found |= {f"time {s}": format.duration(t) for s, t in run.seconds.items()}
     found |= {f"memory {s}": format.size(m) for s, m in run.peak_memory.items()}
     images: dict[str, list[str]] = {}

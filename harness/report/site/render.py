@@ -25,6 +25,8 @@ from harness.report.names import attacks_in_prose, in_prose, in_table
 from harness.report.ranking_rules import Headline, heat_class
 from harness.report.site import (
     about,
+    albums,
+    attention,
     class_plots,
     exports,
     findings,
@@ -46,7 +48,11 @@ _STATIC = ("site.css", "figures.css", "site.js")
 
 
 def build(
-    frame: pd.DataFrame, out: Path, meta: SiteMeta | None = None, load: Loader | None = None
+    frame: pd.DataFrame,
+    out: Path,
+    meta: SiteMeta | None = None,
+    load: Loader | None = None,
+    load_attention: albums.Loader | None = None,
 ) -> Path:
     """Write the site of a frame; an unchanged frame gives identical bytes.
 
@@ -56,6 +62,7 @@ def build(
         meta: content that is in no record.
         load: reads the pictures of a segmentation cell, which no record holds. Pictures of the
             older site are copied.
+        load_attention: reads the first examples of a cell with its attention maps; likewise.
 
     Returns:
         The path of ``index.html``.
@@ -69,8 +76,9 @@ def build(
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         gallery = Gallery(load or (lambda record: None), out, aside / "new")
+        looks = albums.Albums(load_attention or (lambda record: None), out, aside / "new")
         pages = views.pages(frame, meta or SiteMeta())
-        _write(aside / "new", pages, meta or SiteMeta(), gallery)
+        _write(aside / "new", pages, meta or SiteMeta(), gallery, looks)
         if out.exists():
             out.rename(aside / "old")
         (aside / "new").rename(out)
@@ -83,7 +91,13 @@ def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
 
-def _write(out: Path, pages: Sequence[MatrixPage], meta: SiteMeta, gallery: Gallery) -> None:
+def _write(
+    out: Path,
+    pages: Sequence[MatrixPage],
+    meta: SiteMeta,
+    gallery: Gallery,
+    looks: albums.Albums,
+) -> None:
     environment = _environment(meta)
     out.mkdir()
     for name in _STATIC:
@@ -97,7 +111,13 @@ def _write(out: Path, pages: Sequence[MatrixPage], meta: SiteMeta, gallery: Gall
     write("index.html", "overview", benchmarks=benchmarks, threats=threats)
     for page in pages:
         siblings = benchmarks[page.benchmark]
-        write(f"{page.path}/index.html", "benchmark", page=page, siblings=siblings)
+        write(
+            f"{page.path}/index.html",
+            "benchmark",
+            page=page,
+            siblings=siblings,
+            albums={one.key: looks.of(one) for one in page.attention},
+        )
         if page.samples:
             page.samples.save(out)
         tables = [board.table for board in page.boards]
@@ -155,6 +175,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "release_lines": release_lines,
         "release_facts": release_facts,
         "figure": figure,
+        "beside_success": beside_success,
         "bar": class_plots.bar,
         "css": css_class,
         "shell": shlex.quote,
@@ -166,6 +187,7 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "kinds": FLAG_KINDS,
         "caveats": CAVEATS,
         "metrics": METRICS,
+        "attention": attention,
         "cell_path": views.cell_path,
         "class_colour": palette.colour,
         "columns": frames.COLUMNS,
@@ -250,6 +272,10 @@ def figure(metric: Metric, trait: Trait | None) -> Markup | str:
     return Markup(f"{shown}<small>{note}</small>")  # noqa: S704
 
 
+COMPARED = ("control_", "clean_form_", "target_rate", "teacher_")
+"""Beginnings of the names of what an attack's success is read against."""
+
+
 @dataclass(frozen=True)
 class MetricRow:
     """One metric of a budget's seeds.
@@ -263,6 +289,13 @@ class MetricRow:
     name: str
     trait: Trait | None
     figures: tuple[Markup | str, ...]
+
+
+def beside_success(rows: Sequence[MetricRow]) -> list[MetricRow]:
+    """Return what an attack's success is read against; empty where there is nothing to compare."""
+    compared = any(row.name.startswith(COMPARED) for row in rows)
+    kinds = (*COMPARED, "attack_success_rate", "untargeted_success_rate")
+    return [row for row in rows if compared and row.name.startswith(kinds)]
 
 
 def metric_rows(lines: Sequence[CellRow]) -> list[MetricRow]:

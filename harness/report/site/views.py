@@ -13,6 +13,7 @@ from harness.report.blinding import SIGNS
 from harness.report.cells import STATUSES, CellRow, cell_rows
 from harness.report.leaderboard import tables
 from harness.report.site import about, boards, class_plots, curves, figures, findings, flips
+from harness.report.site.attention import Attention, attention
 from harness.report.site.classes import Classes, Move, classes_of, largest_moves
 from harness.report.site.findings import TextPart
 from harness.report.site.format import anchor, decimals, slug
@@ -89,6 +90,7 @@ class MatrixPage:
         planned: all planned cells.
         curves: the curves over the budget.
         flips: the flipped comparisons, one section a victim.
+        attention: where the networks look, one value a victim, attack, budget and mode.
     """
 
     benchmark: str
@@ -121,6 +123,7 @@ class MatrixPage:
     planned: tuple[CellRow, ...]
     curves: tuple[curves.Curves, ...]
     flips: tuple[flips.Flips, ...]
+    attention: tuple[Attention, ...]
 
     @property
     def total(self) -> int:
@@ -291,6 +294,7 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         planned=tuple(planned),
         curves=tuple(curves.curves(found)),
         flips=tuple(flips.flips(planned)),
+        attention=tuple(attention(planned)),
     )
 
 

@@ -19,7 +19,8 @@ class AttackLearn(Protocol):
 
         Called:
             Stage ``learn``, once for each trained network, budget and seed, in ``evasion`` and
-            ``evasion-transfer``. Never in ``evasion-query``. A defence that trains against the
+            ``evasion-transfer``, there unless the public network is existing weights, which have no
+            training set. Never in ``evasion-query``. A defence that trains against the
             attack may call it during stage ``train`` (``adversary.learn``).
 
         Args:
@@ -79,6 +80,8 @@ class AttackPerturb(Protocol):
             model: the granted network: the defended victim in ``evasion``, an oracle with only
                 ``predict`` and ``left`` in ``evasion-query``, the public network or the surrogate
                 in ``evasion-transfer``. ``None`` when the manifest has ``no_model_access: true``.
+                A public network that is existing weights has a new last layer: it offers
+                ``features`` and ``maps`` only.
             x: clean inputs, float32 in [0, 1], ``[B, C, H, W]`` (features: ``[B, F]``).
             y: labels. Classification int64 ``[B]``; segmentation uint8 ``[B, H, W]``,
                 void where it is ``spec.void``. ``None`` when the manifest has
@@ -228,8 +231,9 @@ class AttackDeliver(Protocol):
 
         Args:
             victim: the network family, with its training recipe ``victim.fit``.
-            network: the public network with an untrained last layer for the attacker's classes,
-                trainable; it may be changed in place.
+            network: the public network (trained on the public data, or the existing weights that
+                the victim's training starts from) with an untrained last layer for the attacker's
+                classes, trainable; it may be changed in place.
             train: the attacker's own data (benchmark role ``attacker``; without it, the public
                 data).
             val: their validation set.

@@ -27,6 +27,9 @@ class StageContext:
         state: folder that the module's earlier hook wrote.
         checkpoint: folder that survives a kill.
         curves: file of the training curves.
+
+    Attributes:
+        steps: gradient steps of trainings, as counted by ``count_steps``.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class StageContext:
         self.scratch, self.state, self.checkpoint = scratch, state, checkpoint
         self._seed_root, self._deadline, self._curves = seed_root, deadline, curves
         self._within: tuple[str | int, ...] = ()
+        self.steps = 0
 
     @contextmanager
     def within(self, *dims: str | int) -> Iterator[None]:
@@ -71,6 +75,10 @@ class StageContext:
     def log(self, message: str) -> None:
         """Write a line to the stage's log: standard output, which is never parsed."""
         print(message, flush=True)  # noqa: T201 - the stage's log is its standard output
+
+    def count_steps(self, number: int) -> None:
+        """Add gradient steps to ``steps``."""
+        self.steps += int(number)
 
     def metric(self, name: str, value: float, step: int) -> None:
         """Append a point to ``curves.jsonl``; a value that is not finite becomes null."""

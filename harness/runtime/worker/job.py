@@ -251,6 +251,8 @@ class Job:
         guarded: nn.Module,
         needs: Iterable[str],
         build: Callable[[], nn.Module] | None = None,
+        *,
+        headless: bool = False,
     ) -> LiveModel:
         """Return white-box access to a network; see ``LiveModel`` for the arguments."""
         return LiveModel(
@@ -261,6 +263,7 @@ class Job:
             build or self.build,
             self.loss(),
             needs,
+            headless=headless,
         )
 
 

@@ -67,6 +67,7 @@ class Options:
         rebatch: whether a sample of the inputs is predicted in other batches, and again in these.
         samples: passes of a random network for an answer to a white-box attack; in a service.
         draws: predictions of each input by a random network.
+        modes: modes of attention maps.
     """
 
     threads: int
@@ -84,12 +85,13 @@ class Options:
     rebatch: bool = False
     samples: int = 1
     draws: int = 1
+    modes: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> Options:
         """Return the options of ``job.json``; keys that no stage reads are ignored."""
         known = {one.name: raw[one.name] for one in fields(cls) if one.name in raw}
-        known |= {"needs": tuple(raw.get("needs", ()))}
+        known |= {name: tuple(raw.get(name, ())) for name in ("needs", "modes")}
         return cls(**known | {"budget": Budget(**raw.get("budget", {}))})
 
 

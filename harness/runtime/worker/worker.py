@@ -36,12 +36,13 @@ def run(path: Path) -> int:
         by = responsible_role(error, job) if job else None
     outcome = Outcome(status, reason, by)
     if job is not None:
+        steps = {"steps": job.ctx.steps} if job.ctx.steps else {}
         outcome = Outcome(
             status,
             reason,
             by,
             hook_seconds=round(job.hook_seconds, 4),
-            passes=job.passes,
+            passes=job.passes | steps,
             device_memory=device_memory(job),
             breach=job.breach[:REASON_LENGTH],
             waiting=job.waiting,

@@ -159,8 +159,8 @@ BAD = [
         "budgets",
         "[{}]",
         [
-            f"15:13: {M}.budgets[0]: evasion needs norm or patch or pixels or unbounded in its budget; "
-            "add one of them"
+            f"15:13: {M}.budgets[0]: evasion needs norm or patch or pixels or unbounded in its "
+            "budget; add one of them"
         ],
     ),
     (
@@ -223,8 +223,20 @@ BAD = [
     (
         "keep",
         "{examples: 8, attention: no}",
-        [f'23:23: {M}.keep.attention: expected true or false, found "no"; write true or false'],
+        [
+            f"23:23: {M}.keep.attention: expected true, false or a list of activation and "
+            'grad-cam, found "no"; write true'
+        ],
     ),
+    (
+        "keep",
+        "{attention: [activation, saliency]}",
+        [
+            f"23:10: {M}.keep.attention: expected true, false or a list of activation and "
+            'grad-cam, found ["activation", "saliency"]; write true'
+        ],
+    ),
+    ("keep", "{attention: []}", [f"23:10: {M}.keep.attention: expected true, false or a list"]),
     (
         "strikes",
         "train",
@@ -290,7 +302,7 @@ def test_an_old_name_means_nothing_where_the_new_one_is_no_key():
         (
             "backdoor",
             "{edits: 0.1, target: 0}",
-            "backdoor needs patch or pixels or norm in its budget",
+            "backdoor needs patch or pixels or norm",
         ),
         ("supply-chain", "{patch: 3}", "supply-chain needs target in its budget"),
         ("supply-chain", "{patch: 3, target: 0, edits: 0.1}", "supply-chain has no budget field e"),
@@ -308,11 +320,11 @@ def test_each_threat_model_has_its_own_budget_fields(threat_model, budget, what)
     [
         (
             {"threat_model": "evasion-transfer"},
-            "a transfer attack with neither public network nor surrogate",
+            "no public network: no public data, and no weights",
         ),
         (
             {"threat_model": "supply-chain", "budgets": "[{patch: 3, target: 0}]"},
-            "a public network without public data",
+            "no public network: no public data, and no weights",
         ),
         (
             {

@@ -44,7 +44,7 @@ def test_what_may_be_left_out():
     matrix = matrix_with(**dict.fromkeys(names))
     assert matrix.goal == Goal()
     assert (matrix.seeds, matrix.clean, matrix.task) == ((0,), None, None)
-    assert (matrix.keep.examples, matrix.keep.attention) == (8, False)
+    assert (matrix.keep.examples, matrix.keep.attention) == (8, ())
     assert (matrix.random.samples, matrix.random.draws) == (8, 5)
 
 

@@ -34,6 +34,7 @@ DEFENSE = {
     key: ATTACK[key] for key in ("schema", "name", "summary", "license", "tasks", "threat_models")
 } | {"kind": "defense", "entry": "defense.py:D", "hooks": ["guard"]}
 LEARNER = ATTACK | {"hooks": ["learn", "perturb"]}
+DELIVERER = ATTACK | {"hooks": ["deliver"], "threat_models": ["supply-chain"]}
 VICTIM = {
     "schema": "manifest/1",
     "kind": "victim",
@@ -93,6 +94,7 @@ CHANGES = {
     "against": (ATTACK, ["none"]),
     "requires": (ATTACK, [{"limits": ["linf", "l2"]}]),
     "learn_when": (LEARNER, {"steps": [5, 6]}),
+    "clean_form": (DELIVERER, {"steps": 1}),
     "scale_invariant_when": (LEARNER, {"steps": [5, 6]}),
 }
 

@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from harness.judge.metrics import (
+    BACKDOOR_CONTROLS,
     METRICS,
     Absent,
     Judged,
@@ -92,10 +93,16 @@ def test_control_has_its_own_denominator() -> None:
     y = np.array([1, 1, 2, 0])
     judged = classification(
         _logits([1, 1, 2, 0]), _logits([0, 0, 0, 0]), y, goal=np.zeros(4, int),
-        control_before=_logits([1, 2, 2, 0]), control_after=_logits([0, 0, 2, 0]),
+        controls={
+            "control": (_logits([1, 2, 2, 0]), _logits([0, 0, 2, 0])),
+            "clean_form": (_logits([1, 1, 2, 0]), _logits([0, 0, 2, 0])),
+        },
     )  # fmt: skip
     assert _kn(judged, "attack_success_rate") == (3, 3)
     assert _kn(judged, "control_success_rate") == (1, 2)
+    assert _kn(judged, "clean_form_success_rate") == (2, 3)
+    assert _kn(judged, "control_success_rate_all") == (2, 3)
+    assert _kn(judged, "control_untargeted_success_rate") == (1, 3)
 
 
 def test_a_target_without_meaning_is_absent() -> None:
@@ -104,6 +111,12 @@ def test_a_target_without_meaning_is_absent() -> None:
     assert judged.metrics["attack_success_rate"].to_json() == {"absent": reason}
     assert _kn(judged, "untargeted_success_rate") == (1, 2)
     assert "attack_success_rate_all" not in judged.metrics
+    both = {"control": (_logits([0, 1]), _logits([0, 1]))}
+    judged = classification(
+        _logits([0, 1]), _logits([1, 1]), np.array([0, 1]), goal=Absent(reason), controls=both
+    )
+    assert judged.metrics["control_success_rate"] == Absent(reason)
+    assert _kn(judged, "control_untargeted_success_rate") == (0, 2)
     assert not judged.outcomes["eligible"].any()
 
 
@@ -162,7 +175,7 @@ def test_every_metric_has_a_row_in_the_table() -> None:
     y = np.array([1, 2])
     judged = classification(
         _logits([1, 2]), _logits([0, 2]), y, goal=np.array([0, 0]),
-        control_before=_logits([1, 2]), control_after=_logits([1, 2]),
+        controls={name: (_logits([1, 2]), _logits([1, 2])) for name in BACKDOOR_CONTROLS},
     )  # fmt: skip
     for name in judged.metrics:
         assert "classification" in METRICS[name].tasks

@@ -76,6 +76,20 @@ def test_control_same(success: tuple[int, int], control: tuple[int, int], flagge
     assert _names(judged, attack="noop") == []
 
 
+@pytest.mark.parametrize(("clean_form", "flagged"), [((5, 100), False), ((88, 100), True)])
+def test_success_is_read_against_the_clean_form_too(
+    clean_form: tuple[int, int], flagged: bool
+) -> None:
+    judged = _judged(
+        attack_success_rate=(90, 100),
+        control_success_rate=(5, 100),
+        clean_form_success_rate=clean_form,
+    )
+    found = record_flags(judged, task="classification", outputs=10, attack="badnets")
+    assert [flag.name for flag in found] == ["control_same"] * flagged
+    assert all("88.0% for the same inputs against a network that starts" in f.text for f in found)
+
+
 @pytest.mark.parametrize(
     ("task", "unit"),
     [("classification", "examples"), ("ranking", "comparisons"), ("segmentation", "pixels")],

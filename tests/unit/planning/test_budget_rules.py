@@ -69,6 +69,10 @@ def shots(count, name="digits", **more):
     return {"data": {"student": {"name": name, "shots": count, **more}}}
 
 
+def part(text, name="digits", **more):
+    return {"data": {"student": {"name": name, "part": text, **more}}}
+
+
 WRONG = [
     (
         budget(linf(8)),
@@ -104,6 +108,11 @@ WRONG = [
         "patch 9 is larger than a picture of digits, 8×8; write at most 8",
     ),
     (budget({"patch": 49}, SCENES), "budgets[0].patch", "48×64; write at most 48"),
+    (
+        FEATURES | {"keep": {"attention": True}},
+        "keep.attention",
+        "which has no pictures with one class each; remove it",
+    ),
     (budget({"pixels": 0}), "budgets[0].pixels", "expected at least 1, found 0"),
     (
         budget({"pixels": 64}),
@@ -237,6 +246,10 @@ WRONG = [
     (shots(101), "data.student.shots", "but digits has 1,000 training examples; write at most 100"),
     (shots(0), "data.student.shots", "expected at least 1"),
     (shots(1, "digits-ranking"), "data.student.shots", "in ranking no example has one class"),
+    (part("1/1"), "data.student.part", 'of at least 2, found "1/1"'),
+    (part("3/2"), "data.student.part", 'of at least 2, found "3/2"'),
+    (part(0.5), "data.student.part", "expected a part of at least 2, found 0.5"),
+    (part("1/2", "digit-scenes"), "data.student.part", "in segmentation no example has one class"),
     (shots(5, train_fraction=0.5), "data.student.shots", "shots beside train_fraction"),
     (
         budget({"edits": 0.001, "labels": True}, POISONING | shots(10)),
@@ -300,6 +313,7 @@ RIGHT = [
     shots(1),
     shots(100),
     shots(5, train_fraction=1),
+    part("2/2", shots=5),
     budget({"edits": 0.01, "labels": True}, POISONING | shots(10)),
     {"seeds": [0, 999_999_999_999_999_999]},
 ]

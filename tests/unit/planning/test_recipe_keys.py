@@ -21,7 +21,7 @@ from harness.planning.recipe import (
 )
 from harness.workspace import Workspace
 
-QUICK = "64f93d1b5875f6c8cb8f7b2b1ca3ebb572ed30b84265c06f4e9b42a5d13b698f"
+QUICK = "7dd002ec923d7fd4b2c359b91954f2a5d4c60f5583d1e20e7b8ebc28d8df4c10"
 """Digest of all stage and cell keys of ``quick``, with literal digests of code, data and modules.
 
 It changes with the benchmark and with a manifest's parameters, too: then pin the new one. It must
@@ -47,9 +47,11 @@ def test_all_keys_of_quick(literal, tmp_path):
     assert digest(found) == QUICK
 
 
-def test_shots_enter_a_data_stage_only_where_there_are_some():
+def test_shots_and_parts_enter_a_data_stage_only_where_there_are_some():
     assert "shots" not in DataRecipe("digits", "d", 0.5).to_json()
     assert DataRecipe("digits", "d", 1.0, 5).to_json()["shots"] == 5
+    assert "part" not in DataRecipe("digits", "d", 0.5).to_json()
+    assert DataRecipe("digits", "d", 1.0, part="1/2").to_json()["part"] == "1/2"
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,18 @@ def test_a_defence_that_needs_an_adversary_gets_none_and_its_adversary_is_asked_
     )
 
 
+def test_a_defence_says_what_the_victim_must_offer(own):
+    own.module("defense", "it", "class Defense: pass", hooks=["fit"],
+               requires=[{"offers": ["loss", "maps"]}])  # fmt: skip
+    own.module("victim", "rich", "class Victim: pass", hooks=["build", "recipe"],
+               offers=["maps", "loss", "weights"])  # fmt: skip
+    plan = own.plan(matrix(victims=["tiny", "rich"], defenses=["it"]))
+    assert cell(plan, victim="rich").reason is None
+    assert cell(plan, victim="tiny").reason == (
+        "the victim offers no maps, and defence it needs that"
+    )
+
+
 def test_an_attack_without_limits_plays_where_no_budget_sets_any(own):
     own.module("attack", "it", "class Attack: pass", requires=[], **FLIP)
     bound = {"edits": 0.1, "features": True, "norm": "linf", "eps": 0.1}
@@ -191,6 +203,17 @@ def test_learn_is_planned_where_it_does_something(own):
             "no limits, and every budget of supply-chain sets one",
         ),
         ("attack", {"params": FORM, "learn_when": {"form": ["s"]}}, "learn_when: there is no hook"),
+        (
+            "attack",
+            {"params": FORM, "clean_form": {"form": "s"}},
+            "clean_form: there is no hook de",
+        ),
+        ("defense", {"clean_form": {}}, "clean_form: means nothing for kind: defense"),
+        (
+            "attack",
+            {"params": FORM, "clean_form": {"fom": "s"}},
+            "clean_form.fom: attacks/it has no",
+        ),
         ("defense", {"learn_when": {}}, "learn_when: means nothing for kind: defense"),
     ],
 )
@@ -254,6 +277,7 @@ def requirement_of(label, facts):
 
 BALL, SQUARE = frozenset({"linf"}), frozenset({"patch"})
 CELL = CellFacts(frozenset({"classification"}), frozenset({"images"}), BALL)
+MAPPED = replace(CELL, offers=frozenset({"loss", "maps"}))
 RANKED = replace(
     CELL,
     tasks=frozenset({"ranking"}),
@@ -300,6 +324,8 @@ BUNDLED = [
     ("attack", "latent-backdoor", replace(CELL, limits=SQUARE), {"limits": BALL}),
     ("defense", "adversarial-training", replace(CELL, adversary=True), {"adversary": False}),
     ("defense", "adversarial-fine-tuning", replace(CELL, adversary=True), {"adversary": False}),
+    ("defense", "transfer-training/delta", MAPPED, {"offers": frozenset({"loss"})}),
+    ("defense", "transfer-training/delta", MAPPED, {"inputs": frozenset({"features"})}),
     ("defense", "feature-squeezing", CELL, {"inputs": frozenset({"features"})}),
     ("defense", "jpeg", CELL, {"inputs": frozenset({"features"})}),
     ("defense", "knn-sanitizer", CELL, {"inputs": frozenset({"items"})}),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.common.files import save_array
+from harness.common.files import save_array, write_json
 from harness.judge.values import Absent
 from harness.report.site.classes import class_names, moves_of
 from harness.results.codec import pack_moves, unpack_aimed, unpack_confusions
@@ -44,8 +44,10 @@ def test_an_oracle_that_answered_more_than_the_budget_is_a_violation(tmp_path):
         ("evasion", {"student": "a"}, False),
         ("evasion-transfer", {"student": "a", "public": "b"}, True),
         ("evasion-transfer", {"student": "a", "public": "a"}, False),
+        ("evasion-transfer", {"student": "a"}, True),
         ("supply-chain", {"student": "a", "public": "b"}, True),
         ("supply-chain", {"student": "a", "public": "b", "attacker": "a"}, False),
+        ("supply-chain", {"student": "a", "attacker": "a"}, False),
     ],
 )
 def test_a_target_class_means_nothing_across_label_spaces(threat, data, foreign, tmp_path):
@@ -54,6 +56,17 @@ def test_a_target_class_means_nothing_across_label_spaces(threat, data, foreign,
     if foreign:
         store = Store(tmp_path / "store")
         assert isinstance(goal_of(info, {"goal": KEY}, store, {}), Absent)
+
+
+def test_the_target_of_a_poisoned_public_network_is_one_of_its_classes(tmp_path):
+    data = {"student": "a", "public": "b"}
+    info = INFO.model_copy(update={"threat_model": "backdoor", "data": data})
+    store = Store(tmp_path / "store")
+    assert isinstance(goal_of(info, {"goal": KEY, "teacher": KEY}, store, {}), Absent)
+    assert not foreign_labels(info)  # the student's own training set is edited
+    assert not foreign_labels(
+        info.model_copy(update={"data": data | {"public": "a"}}), teacher=True
+    )
 
 
 def test_a_segmentation_record_keeps_names_and_moves(tmp_path):
@@ -121,3 +134,35 @@ def test_moves_of_a_large_slice_do_not_overflow():
 def test_moves_that_cannot_be_read_are_none(moves):
     assert moves_of({"moves": moves}, 2) is None
     assert moves_of({}, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("threat", "budget", "judged"),
+    [
+        ("evasion", {"unbounded": True}, True),
+        ("evasion", {"norm": "linf", "eps": 1.0}, False),
+        ("poisoning", {"unbounded": True}, False),
+    ],
+)
+def test_confidence_is_judged_where_test_inputs_change_without_a_bound(
+    threat, budget, judged, tmp_path
+):
+    store, stages = Store(tmp_path / "store"), {}
+    clean, attacked = 9 * np.eye(3, dtype=np.float32)[[0, 0]], 9 * np.eye(3, dtype=np.float32)[:2]
+    for number, (role, outputs) in enumerate({"before": clean, "after": attacked}.items()):
+        stages[role] = f"{number:064x}"
+        save_array(tmp_path / role / "outputs" / "outputs.npy", outputs)
+        store.commit(stages[role], tmp_path / role, ReceiptDraft("predict", "ok"))
+    stages["slice"] = KEY
+    for name in ("y", "ids"):
+        save_array(tmp_path / "slice" / "y" / f"{name}.npy", np.array([0, 0]))
+    spec = {"outputs": 3, "void": None, "classes": ["cat", "dog", "owl"]}
+    write_json(tmp_path / "slice" / "spec.json", spec)
+    store.commit(KEY, tmp_path / "slice", ReceiptDraft("slice", "ok"))
+    cell = {"task": "classification", "threat_model": threat, "attack_module": "x"}
+    info = INFO.model_copy(update=cell | {"budget": budget})
+    metrics = score(info, stages, store).metrics
+    assert ("confident_95" in metrics) is judged
+    if judged:
+        assert metrics["confident_99"].value == 1
+        assert (metrics["attempts_all_classes"].absent or "").endswith("1 of 3 classes (owl)")

@@ -105,7 +105,7 @@ OTHERS = [
     ("a", b"", "cannot be read"),
     ("a", b"some text", "no checkpoint of tensors"),
     ("a", b"PK\x03\x04 torn", "cannot be read"),
-    ("a", b"\x80\x02}.", "no checkpoint"),
+    ("a", b"\x80\x02}.", "has no tensors"),
     ("a", bytes(9), "no checkpoint"),
     ("a.npy", b"\x93NUMPY\x01\x00", "cannot be read"),
     ("a.safetensors", b"\x02\0\0\0\0\0\0\0{]", "cannot be read"),

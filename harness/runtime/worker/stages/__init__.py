@@ -9,6 +9,7 @@ from harness.runtime.worker.stages.attack_checks import probe_attack
 from harness.runtime.worker.stages.attacks import attack, learn
 from harness.runtime.worker.stages.checks import applies, device, gradients, inspect
 from harness.runtime.worker.stages.inference import predict
+from harness.runtime.worker.stages.maps import maps
 from harness.runtime.worker.stages.network import network
 from harness.runtime.worker.stages.network_checks import probe_network
 from harness.runtime.worker.stages.probe import probe
@@ -26,6 +27,7 @@ STAGES: dict[str, Callable[[Job], None]] = {
     "learn": learn,
     "attack": attack,
     "predict": predict,
+    "maps": maps,
     "probe": probe,
     "network": network,
     "inspect": inspect,

@@ -99,8 +99,9 @@ def attacked_model(job: Job) -> AttackedModel:
         return None
     needs = job.modules["attack"].needs
     if options.access == "source":  # no code of a defence takes part
-        network = job.trained()
-        return job.live(network, network, needs)
+        headless = "start" in job.inputs
+        network = job.start() if headless else job.trained()
+        return job.live(network, network, needs, job.start, headless=headless)
     granted = "undefended" in job.inputs
     return NetworkModel(
         connect(job.inputs["socket"], job.started + job.deadline),

@@ -137,6 +137,16 @@ def test_the_public_data_are_named_beside_the_students():
     assert found["Data"].text.endswith("The public data: Digits 0-4.")
 
 
+@pytest.mark.parametrize(
+    ("threat", "said"), [("evasion-transfer", True), ("supply-chain", True), ("evasion", False)]
+)
+def test_weights_that_are_the_public_network_are_named(threat, said):
+    found = all_facts(replace(SMALL, threat_model=threat))
+    assert ("Public network" in found) is said
+    if said:
+        assert found["Public network"].text.startswith("Existing weights, from which training")
+
+
 def test_a_part_of_the_training_set_is_said():
     heading = Heading("m", data={"student": "s"}, training="s: 5 of each class")
     found = all_facts(SMALL, heading=heading)

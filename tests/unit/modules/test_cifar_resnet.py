@@ -1,0 +1,105 @@
+"""Residual networks for small pictures: their sizes, shortcuts, recipe, and released weights."""
+
+import gzip
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from harness.runtime.contracts import ContractError, Data, Spec
+from harness.runtime.model import capture
+from harness.runtime.weight_files import read_tensors
+from harness.runtime.worker.state_form import StateForm
+from tests.support.modules import module
+from tests.support.sources import shared
+
+SPEC = Spec("classification", 10, (3, 32, 32))
+FILES = {20: "resnet20-12fca82f.th", 32: "resnet32-d509ac18.th", 44: "resnet44-014dd654.th"}
+
+
+def build(**params):
+    torch.manual_seed(0)
+    return module("victim", "cifar-resnet", **params).build(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("depth", "shortcut", "parameters"),
+    [
+        (20, "pad", 269_722), (32, "pad", 464_154), (44, "pad", 658_586), (56, "pad", 853_018),
+        (32, "projection", 466_906), (110, "projection", 1_730_714), (8, "pad", 75_290),
+    ],
+)  # fmt: skip
+def test_parameters(depth, shortcut, parameters):
+    network = build(depth=depth, shortcut=shortcut)
+    assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize("width", [4, 5, 16])
+def test_stages_halve_the_side_and_double_the_channels(width):
+    victim = module("victim", "cifar-resnet", depth=8, width=width)
+    network = victim.build(SPEC).eval()
+    with torch.no_grad(), capture(network, victim.stages, inputs=False) as seen:
+        assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    shapes = [tuple(one.shape[1:]) for one in seen]
+    assert shapes == [(width, 32, 32), (2 * width, 16, 16), (4 * width, 8, 8)]
+    assert all(bool((one >= 0).all()) for one in seen)
+
+
+def test_a_shortcut_without_parameters_takes_every_second_place():
+    pad = build(depth=8).layer2[0].shortcut
+    x = torch.rand(1, 16, 5, 5)
+    found = pad(x)
+    assert torch.equal(found[:, 8:24], x[:, :, ::2, ::2])
+    assert not found[:, :8].any()
+    assert not found[:, 24:].any()
+
+
+def train_set(count):
+    raw = torch.zeros(count, 3, 32, 32, dtype=torch.uint8)
+    y = torch.zeros(count, dtype=torch.int64)
+    return Data(raw, y, torch.arange(count), SPEC, torch.device("cpu"))
+
+
+def test_the_published_recipe():
+    recipe = module("victim", "cifar-resnet").recipe(train_set(1000))
+    assert recipe.steps == 200 * 8
+    assert recipe.milestones == (800, 1200)
+    rates = [round(recipe.rate(step), 6) for step in (0, 799, 800, 1199, 1200)]
+    assert rates == [0.1, 0.1, 0.01, 0.01, 0.001]
+    assert (recipe.crop, recipe.flip, recipe.momentum, recipe.weight_decay, recipe.selection) == (
+        "padded", True, 0.9, 1e-4, None,
+    )  # fmt: skip
+
+
+def test_a_recipe_of_steps_that_selects():
+    victim = module("victim", "cifar-resnet", steps=30, schedule="cosine", select=True, batch=100)
+    recipe = victim.recipe(train_set(250))
+    assert (recipe.steps, recipe.milestones, recipe.selection.every) == (30, (), 3)
+
+    class Zeros(nn.Module):
+        def forward(self, x):
+            return torch.eye(10)[torch.zeros(len(x), dtype=torch.int64)]
+
+    assert recipe.selection.score(Zeros(), train_set(7)) == 1
+
+
+def test_weights_of_another_depth_are_named():
+    with pytest.raises(ContractError, match=r"layer1\.3\.bn1\.bias is not among them.*more"):
+        StateForm.of(build(depth=20)).check(build(depth=32).state_dict(), "import_weights")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("depth", "right"), [(20, 94), (32, 92), (44, 93)])
+def test_the_released_networks_know_cifar_10(depth, right):
+    """Counts on the first hundred test pictures, measured when the files were taken in."""
+    folder = shared("cifar10")
+    network = build(depth=depth)
+    state = read_tensors([folder / "weights" / FILES[depth]])
+    assert not network.load_state_dict(state, strict=False).unexpected_keys
+    with gzip.open(folder / "cifar10_test_first100_lossless.csv.gz", "rt") as file:
+        rows = np.loadtxt(file, delimiter=",")
+    x = torch.from_numpy(rows[:, 1:].reshape(-1, 32, 32, 3) / 255).permute(0, 3, 1, 2).float()
+    with torch.no_grad():
+        found = network.eval()(x).argmax(1).numpy()
+    assert int((found == rows[:, 0]).sum()) == right
