@@ -106,13 +106,15 @@ from harness.runtime.training import loss_of
 
 def types_page() -> str:
     """Return the page of value types, read from the source: importing it would load torch."""
-    source = ast.parse((ROOT / "harness/runtime/contracts.py").read_text(encoding="utf-8"))
+    files = [ROOT / "harness" / "runtime" / name for name in ("data.py", "contracts.py")]
+    bodies = [ast.parse(file.read_text(encoding="utf-8")).body for file in files]
     parts = [
         "# Value types",
-        "What hooks receive and return, from `harness.runtime.contracts`. A module creates `Edits` "
-        "and `Keep` itself and gets the others from the harness; their fields cannot be set.",
+        "What hooks receive and return, from `harness.runtime.contracts`. A module creates "
+        "`Edits`, `Keep` and `Overlay` itself and gets the others from the harness; their fields "
+        "cannot be set.",
     ]
-    classes = [node for node in source.body if isinstance(node, ast.ClassDef)]
+    classes = [node for body in bodies for node in body if isinstance(node, ast.ClassDef)]
     for node in (one for one in classes if not is_exception(one)):
         parts += type_parts(node)
     parts.append("## Exceptions")
@@ -142,18 +144,25 @@ def type_parts(node: ast.ClassDef) -> Iterator[str]:
     if types:
         yield "\n".join(f"- `{n}`: `{kind}`; {plain(described[n])}" for n, kind in types.items())
     for method in node.body:
-        if isinstance(method, ast.FunctionDef) and method.name != "__len__":
-            yield method_text(method)
+        if isinstance(method, ast.FunctionDef) and (
+            method.name == "__call__" or not method.name.startswith("_")
+        ):
+            yield method_text(method, node.name.lower())
 
 
-def method_text(method: ast.FunctionDef) -> str:
-    """Return a list entry for a method: call, text, arguments, exceptions."""
+def method_text(method: ast.FunctionDef, called: str) -> str:
+    """Return a list entry for a method: call, text, arguments, exceptions.
+
+    Args:
+        method: the method.
+        called: name of the object in a call of itself.
+    """
     names = [one.arg for one in method.args.args if one.arg != "self"]
     names += [f"*{method.args.vararg.arg}"] if method.args.vararg else []
     names += [one.arg for one in method.args.kwonlyargs]
     text = sections(ast.get_docstring(method))
     is_property = any("property" in ast.unparse(one) for one in method.decorator_list)
-    name = "adversary" if method.name == "__call__" else method.name
+    name = called if method.name == "__call__" else method.name
     call = name if is_property else f"{name}({', '.join(names)})"
     lines = [f"- `{call}`: {joined(text[''])}"]
     for part, begins in (("Args", ""), ("Raises", "raises ")):

@@ -24,9 +24,9 @@ class RandomNoise:
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
         generator = ctx.generator("noise")
-        if budget.patch is None:
+        if budget.patch is None and budget.pixels is None:
             return random_start(x, *ball(budget), generator)
-        return patched(x, budget, generator)
+        return noisy(x, budget, generator)
 
     def poison(
         self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context
@@ -36,7 +36,7 @@ class RandomNoise:
         if not budget.features or train.spec.arity is not None:
             return Edits(ids=train.ids[rows], y=random_labels(train, rows, generator))
         x = train.take(rows)[0]
-        if budget.patch is None and budget.norm is None:
+        if (budget.patch, budget.pixels, budget.norm) == (None, None, None):
             return Edits(ids=train.ids[rows], x=torch.rand(x.shape, generator=generator).to(x))
         return Edits(ids=train.ids[rows], x=noisy(x, budget, generator))
 
@@ -66,8 +66,8 @@ def random_labels(train: Data, rows: Tensor, generator: torch.Generator) -> Tens
 
 
 def noisy(x: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
-    """Add the same noise to every input: a random patch at a random place, or noise of the ball."""
-    if budget.patch is not None:
+    """Add the same noise to every input: at a random place if one is limited, or of the ball."""
+    if budget.patch is not None or budget.pixels is not None:
         return patched(x, budget, generator)
     return shifted(x, budget, generator)
 
@@ -80,14 +80,23 @@ def shifted(x: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
 
 
 def patched(x: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
-    """Replace a patch at a random place by noise, or shift it within the ball if there is one."""
-    side = budget.patch
-    assert side is not None
-    top, left = (int(torch.randint(n - side + 1, (), generator=generator)) for n in x.shape[2:])
-    place = (..., slice(top, top + side), slice(left, left + side))
-    marked = x.clone()
+    """Replace a patch at a random place by noise, or shift it within the ball if there is one.
+
+    Without a limit on its side it is the whole picture. Of its pixels, ``budget.pixels`` change.
+    """
+    sides = [budget.patch or side for side in x.shape[2:]]
+    top, left = (
+        int(torch.randint(n - side + 1, (), generator=generator))
+        for n, side in zip(x.shape[2:], sides, strict=True)
+    )
+    place = (..., slice(top, top + sides[0]), slice(left, left + sides[1]))
     if budget.norm is None:
-        marked[place] = torch.rand((x.shape[1], side, side), generator=generator).to(x)
+        noise = torch.rand((x.shape[1], *sides), generator=generator).to(x)
     else:
-        marked[place] = shifted(x[place], budget, generator)
+        noise = shifted(x[place], budget, generator)
+    if budget.pixels is not None:
+        chosen = torch.randperm(sides[0] * sides[1], generator=generator) < budget.pixels
+        noise = torch.where(chosen.view(*sides).to(x.device), noise, x[place])
+    marked = x.clone()
+    marked[place] = noise
     return marked

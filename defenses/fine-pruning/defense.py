@@ -7,12 +7,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from harness.runtime.contracts import Context, Data, NotApplicable, Victim
+from harness.runtime.contracts import Context, Data, Victim
+from harness.runtime.model import eval_mode
+from harness.runtime.pruning import Unit, activity, find_units
 from harness.runtime.training import loss_of
+
+BATCH = 100
+"""Images of a pass."""
+
+TRIALS = 64
+"""Largest number of times that the accuracy is measured if all channels may be pruned."""
 
 
 class FinePruning:
-    """Pruning of the last stage's channels, from the idlest up, and fine-tuning on clean data.
+    """Pruning of the last convolution's channels, from the idlest up, and fine-tuning.
 
     Args:
         share: largest share of the channels that is pruned.
@@ -24,69 +32,45 @@ class FinePruning:
         self.share, self.drop, self.steps = share, drop, steps
 
     def repair(self, victim: Victim, network: nn.Module, clean: Data, ctx: Context) -> nn.Module:
-        network.eval()
-        stage = network.get_submodule(victim.stages[-1])
-        idle = self.idle(network, stage, clean)
-        ctx.log(f"fine-pruning: {len(idle)} channels of {victim.stages[-1]} pruned")
-        own = loss_of(victim, clean.spec)
-
-        def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-            prune(stage, idle)  # each step of fine-tuning may have changed them
-            return own(net, x, y)
-
-        prune(stage, idle)
+        path, unit = list(find_units(network, victim.head).items())[-1]
+        idle = self.idle(network, unit, clean)
+        unit.silence(idle)
+        ctx.log(f"fine-pruning: {len(idle)} of {unit.conv.out_channels} channels of {path} pruned")
         if self.steps:
-            recipe = replace(victim.recipe(clean), steps=self.steps)
+            recipe = replace(
+                victim.recipe(clean),
+                steps=self.steps,
+                selection=None,
+                average=None,
+                project=lambda net, step: unit.silence(idle),
+            )
+            loss = loss_of(victim, clean.spec, recipe.label_smoothing)
             victim.fit(network, clean, clean, loss, ctx, recipe)
-            prune(stage, idle)
-        if float(activity(network.eval(), stage, clean)[idle].sum()) != 0:
-            raise NotApplicable("the last stage does not end in its last convolution's channels")
         return network
 
-    def idle(self, network: nn.Module, stage: nn.Module, clean: Data) -> Tensor:
-        """Return the channels to prune: the idlest, as many as ``share`` and ``drop`` allow."""
-        order = activity(network, stage, clean).argsort(stable=True)
-        mask = torch.ones(len(order), device=order.device)
-        handle = stage.register_forward_hook(
-            lambda module, inputs, output: output * mask.view(1, -1, 1, 1)
-        )
-        least = accuracy(network, clean) - self.drop
-        count = 0
-        while count < int(self.share * len(order)):
-            mask[order[count]] = 0
+    def idle(self, network: nn.Module, unit: Unit, clean: Data) -> Tensor:
+        """Return the channels to prune: the idlest, as many as ``share`` and ``drop`` allow.
+
+        In wide layers several channels are tried at once.
+        """
+        (mean,) = activity(network, [unit], clean, BATCH)
+        order = mean.argsort(stable=True)
+        most, step = int(self.share * len(order)), max(1, len(order) // TRIALS)
+        kept = [tensor.detach().clone() for tensor in unit.tensors()]
+        least, count = accuracy(network, clean) - self.drop, 0
+        for tried in (*range(step, most, step), most):
+            unit.silence(order[:tried])
             if accuracy(network, clean) < least:
                 break
-            count += 1
-        handle.remove()
+            count = tried
+        with torch.no_grad():
+            for tensor, before in zip(unit.tensors(), kept, strict=True):
+                tensor.copy_(before)
         return order[:count]
-
-
-def activity(network: nn.Module, stage: nn.Module, clean: Data) -> Tensor:
-    """Return the mean magnitude of each channel of a stage's output on the clean data, ``[C]``."""
-    sums: list[Tensor] = []
-    handle = stage.register_forward_hook(
-        lambda module, inputs, output: sums.append(output.abs().mean(dim=(2, 3)).sum(dim=0))
-    )
-    with torch.no_grad():
-        for x, _ in clean.batches(100):
-            network(x)
-    handle.remove()
-    return torch.stack(sums).sum(dim=0) / len(clean)
 
 
 def accuracy(network: nn.Module, clean: Data) -> float:
     """Return the share of the clean data that the network classifies correctly."""
-    with torch.no_grad():
-        hits = [(network(x).argmax(dim=1) == y).sum() for x, y in clean.batches(100)]
+    with eval_mode(network), torch.no_grad():
+        hits = [(network(x).argmax(dim=1) == y).sum() for x, y in clean.batches(BATCH)]
     return int(torch.stack(hits).sum()) / len(clean)
-
-
-def prune(stage: nn.Module, channels: Tensor) -> None:
-    """Zero channels of a stage's last convolution and batch norm, so that a state dict holds it."""
-    convolutions = [m for m in stage.modules() if isinstance(m, nn.Conv2d)]
-    norms = [m for m in stage.modules() if isinstance(m, nn.BatchNorm2d)]
-    with torch.no_grad():
-        for module in (*convolutions[-1:], *norms[-1:]):
-            module.weight[channels] = 0
-            if module.bias is not None:
-                module.bias[channels] = 0

@@ -12,11 +12,18 @@ from harness.runtime.ranking import LABEL, feature_differences
 CHUNK = 512
 """Examples whose distances to all others are in memory at once."""
 
+SIDE = 32
+"""Side in pixels to which larger pictures are shrunk: 40,000 of 224 pixels would take 24 GB."""
+
+BATCH = 128
+"""Pictures that are read at once."""
+
 
 class KnnSanitizer:
     """Vote of the nearest neighbours on each label; an outvoted one is dropped or corrected.
 
     Distances are Euclidean, between pixels or between the ``feature_differences`` of comparisons.
+    Pictures of more than 32 pixels are compared in the means of their areas.
 
     Args:
         k: number of neighbours that vote.
@@ -30,7 +37,7 @@ class KnnSanitizer:
         spec = train.spec
         if spec.arity is None:
             own = train.y
-            winner = elect(train.x.flatten(1), own, spec.outputs, len(own), self.k)
+            winner = elect(points(train), own, spec.outputs, len(own), self.k)
         else:
             own = (train.y[:, LABEL] > 0).long()
             winner = elect_comparisons(train, own, self.k)
@@ -43,6 +50,19 @@ class KnnSanitizer:
         else:
             y[~keep, LABEL] *= -1
         return Keep(mask=torch.ones_like(keep), y=y)
+
+
+def points(train: Data) -> Tensor:
+    """Return what distances are taken between, ``[N, D]``, without all pictures in memory."""
+    return torch.cat([shrunk(x).flatten(1) for x, _ in train.batches(BATCH)])
+
+
+def shrunk(x: Tensor) -> Tensor:
+    """Return pictures with sides of at most ``SIDE``; features and small pictures unchanged."""
+    if x.ndim < 4 or max(x.shape[2:]) <= SIDE:
+        return x
+    height, width = (min(SIDE, side) for side in x.shape[2:])
+    return F.adaptive_avg_pool2d(x, (height, width))
 
 
 def elect(points: Tensor, labels: Tensor, classes: int, count: int, k: int) -> Tensor:

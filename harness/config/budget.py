@@ -28,24 +28,22 @@ class BudgetRule(NamedTuple):
     targeted: bool
 
 
-_NEAR = ("norm", "eps", "patch", "unbounded")
-_MARK = ("patch", "norm", "eps")
+_NEAR = ("norm", "eps", "patch", "pixels", "unbounded")
+_MARK = ("patch", "pixels", "norm", "eps")
+_SEEN = ("norm", "patch", "pixels", "unbounded")
+_MARKED = ("patch", "pixels", "norm")
 _EDIT = ("edits", "labels", "features")
 BUDGET_FIELDS: dict[ThreatModel, BudgetRule] = {
-    "evasion": BudgetRule(_NEAR, (), ("norm", "patch", "unbounded"), True),
-    "evasion-query": BudgetRule(
-        (*_NEAR, "queries", "answers"), ("queries",), ("norm", "patch", "unbounded"), True
-    ),
-    "evasion-transfer": BudgetRule(_NEAR, (), ("norm", "patch", "unbounded"), True),
+    "evasion": BudgetRule(_NEAR, (), _SEEN, True),
+    "evasion-query": BudgetRule((*_NEAR, "queries", "answers"), ("queries",), _SEEN, True),
+    "evasion-transfer": BudgetRule(_NEAR, (), _SEEN, True),
     "poisoning": BudgetRule((*_EDIT, *_MARK), ("edits",), ("labels", "features"), False),
-    "backdoor": BudgetRule(
-        (*_EDIT, *_MARK, "target"), ("edits", "target"), ("patch", "norm"), False
-    ),
-    "supply-chain": BudgetRule((*_MARK, "target"), ("target",), ("patch", "norm"), False),
+    "backdoor": BudgetRule((*_EDIT, *_MARK, "target"), ("edits", "target"), _MARKED, False),
+    "supply-chain": BudgetRule((*_MARK, "target"), ("target",), _MARKED, False),
 }
 
 
-LIMITS_ON_INPUTS = ("norm", "patch", "unbounded")
+LIMITS_ON_INPUTS = _SEEN
 """Fields that say how far inputs may change; an attack must keep each of them that is set."""
 
 
@@ -80,6 +78,12 @@ class BudgetEntry(Strict):
         description="Side, in pixels, of the square that may change at will. In `evasion` it "
         "stands in place of a norm; in `backdoor` and `supply-chain` it limits the trigger.",
     )
+    pixels: Count | None = Field(
+        default=None,
+        description="Number of pixels of a picture that may change at will, wherever they are; a "
+        "pixel counts once for all its channels. It stands in place of a norm, as `patch` does, or "
+        "beside one: `patch` limits the box around the changed pixels, and not their number.",
+    )
     edits: Fraction | None = Field(
         default=None,
         description="Share of the training examples that may change, above 0 and up to 1. "
@@ -110,7 +114,7 @@ class BudgetEntry(Strict):
     unbounded: Literal[True] | None = Field(
         default=None,
         description="`true`: the perturbation has no limit but the range [0, 1]. Not allowed "
-        "beside `norm` or `patch`. Such budgets are never ranked with others.",
+        "beside `norm`, `patch` or `pixels`. Such budgets are never ranked with others.",
     )
 
     @property
@@ -123,6 +127,8 @@ class BudgetEntry(Strict):
             parts.append(f"{'L∞' if self.norm == 'linf' else 'L2'} {number_text(self.eps)}")
         if self.patch is not None:
             parts.append(f"patch {self.patch}×{self.patch}")
+        if self.pixels is not None:
+            parts.append("1 pixel" if self.pixels == 1 else f"{self.pixels} pixels")
         if self.edits is not None:
             only = {(True, False): "label ", (False, True): "input "}
             what = only.get((bool(self.labels), bool(self.features)), "")
@@ -154,7 +160,7 @@ class BudgetEntry(Strict):
             yield Problem(("eps",), "eps without a norm", "add norm: linf or norm: l2")
         if self.norm is not None and self.eps is None:
             yield Problem(("norm",), "a norm without eps", "add eps")
-        if self.unbounded and (self.norm, self.eps, self.patch) != (None, None, None):
+        if self.unbounded and any((self.norm, self.eps, self.patch, self.pixels)):
             yield Problem(("unbounded",), "unbounded beside a bound", "remove one of them")
 
     def problems_under(self, threat_model: ThreatModel) -> Iterator[Problem]:

@@ -23,6 +23,7 @@ ThreatModel: TypeAlias = Literal[
     "evasion", "evasion-query", "evasion-transfer", "poisoning", "backdoor", "supply-chain"
 ]
 Inputs: TypeAlias = Literal["images", "features", "items"]
+Need: TypeAlias = Literal["loss", "features", "maps", "gradients", "weights"]
 THREAT_MODELS: tuple[ThreatModel, ...] = get_args(ThreatModel)
 Value: TypeAlias = bool | int | float | str
 

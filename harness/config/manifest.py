@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import keyword
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from harness.common.errors import UserError, UserErrors, split
 from harness.config.budget import limits_inputs
@@ -17,6 +16,7 @@ from harness.config.field_types import (
     Limits,
     List,
     Name,
+    Need,
     NonEmptySet,
     Set,
     Task,
@@ -24,10 +24,11 @@ from harness.config.field_types import (
     Value,
     Values,
 )
-from harness.config.file_model import Problem, Strict, field_error
+from harness.config.file_model import Problem, Strict
 from harness.config.manifest_parts import (
     KINDS_OF_REQUIREMENT,
     Choices,
+    EntryPoint,
     Param,
     Reference,
     Requirement,
@@ -41,7 +42,6 @@ from harness.config.strict_yaml import Document, Loc, key, nearest, quote
 from harness.config.validation import name_problems, read_all, read_model
 
 Kind: TypeAlias = Literal["attack", "defense", "victim"]
-Need: TypeAlias = Literal["loss", "features", "maps", "gradients", "weights"]
 
 # Equal to runtime.hooks.HOOKS, which config does not import; a test compares the two.
 HOOK_NAMES: dict[Kind, tuple[str, ...]] = {
@@ -67,13 +67,6 @@ KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "weights": ("victim",),
 }
 LIMITED = ("eps", "epsilon", "poison_fraction", "queries", "target", "seed")
-
-
-def _entry_point(text: str) -> str:
-    if not re.fullmatch(r"[\w-]+(/[\w-]+)*\.py:[A-Za-z_]\w*", text, re.ASCII):
-        what = f"expected file.py:Class inside the module's folder, found {quote(text)}"
-        raise field_error(what, "write for example attack.py:PGD")
-    return text
 
 
 class Manifest(Strict):
@@ -114,7 +107,7 @@ class Manifest(Strict):
         description="What the victim grants of the same five: an attack that needs more does not "
         "apply to it. For victims. Default: nothing.",
     )
-    entry: Annotated[str, AfterValidator(_entry_point)] = Field(
+    entry: EntryPoint = Field(
         description="File inside the folder and the class in it, for example `attack.py:PGD`."
     )
     hooks: Set[str] = Field(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from harness.config.budget import BudgetEntry
 from harness.config.field_types import (
     AnyValue,
     Inputs,
     List,
+    Need,
     NonEmptySet,
     Set,
     Side,
@@ -21,7 +23,7 @@ from harness.config.field_types import (
     Value,
     Values,
 )
-from harness.config.file_model import Problem, Strict
+from harness.config.file_model import Problem, Strict, field_error
 from harness.config.strict_yaml import Loc, nearest, quote
 
 TYPES: dict[str, tuple[type, str]] = {
@@ -30,6 +32,16 @@ TYPES: dict[str, tuple[type, str]] = {
     "bool": (bool, "true or false"),
     "str": (str, "text"),
 }
+
+
+def _entry_point(text: str) -> str:
+    if not re.fullmatch(r"[\w-]+(/[\w-]+)*\.py:[A-Za-z_]\w*", text, re.ASCII):
+        what = f"expected file.py:Class inside the module's folder, found {quote(text)}"
+        raise field_error(what, "write for example attack.py:PGD")
+    return text
+
+
+EntryPoint: TypeAlias = Annotated[str, AfterValidator(_entry_point)]
 
 
 class Reference(Strict):
@@ -208,10 +220,11 @@ class Requirement(Strict):
         description="The data have one of these kinds of inputs: `images`, `features` (vectors) or "
         "`items` (ranking by item number).",
     )
-    limits: Set[Literal["linf", "l2", "patch", "unbounded"]] = Field(
+    limits: Set[Literal["linf", "l2", "patch", "pixels", "unbounded"]] = Field(
         default=(),
         description="Limits on inputs that the attack keeps, all of them together: norms (`linf`, "
-        "`l2`), `patch`, or `unbounded`. A budget that sets another one rules the attack out. "
+        "`l2`), `patch`, `pixels`, or `unbounded`. A budget that sets another one rules the attack "
+        "out. "
         "An attack must give them if it changes test inputs or delivers a network. For attacks.",
     )
     goals: Set[Literal["untargeted", "targeted"]] = Field(
@@ -233,6 +246,9 @@ class Requirement(Strict):
     )
     adversary: Literal[True] | None = Field(
         default=None, description="`true`: the entry names an `adversary`. For defences."
+    )
+    offers: Set[Need] = Field(
+        default=(), description="The victim offers all of these, for example `maps`. For defences."
     )
     channels: Set[Annotated[int, Field(ge=1, le=99)]] = Field(
         default=(), description="The pictures have one of these numbers of channels. For victims."
@@ -285,7 +301,7 @@ class Requirement(Strict):
 
 KINDS_OF_REQUIREMENT = {
     "attack": ("tasks", "inputs", "limits", "goals", "answers", "edits", "knowledge"),
-    "defense": ("tasks", "inputs", "adversary"),
+    "defense": ("tasks", "inputs", "adversary", "offers"),
     "victim": ("tasks", "inputs", "channels", "side", "side_min", "side_multiple", "classes"),
 }
 """Kind of module → what it may require. A defence must not choose the attacks that it meets."""

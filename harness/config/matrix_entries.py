@@ -65,7 +65,8 @@ class Shorthand(Strict):
 
 
 def _part(found: object) -> str:
-    match = re.fullmatch(r"([1-9]\d?)/([1-9]\d?)", found) if isinstance(found, str) else None
+    text = getattr(found, "text", found)  # YAML's fractions are numbers
+    match = re.fullmatch(r"([1-9]\d?)/([1-9]\d?)", text) if isinstance(text, str) else None
     if match is None or not int(match[1]) <= int(match[2]) >= 2:
         what = f"expected a part of at least 2, found {quote(found)}"
         raise field_error(what, "write 1/2 for the first of two parts")

@@ -56,22 +56,22 @@ def target_rate(outputs: Outputs, y: Integers, goal: Integers | Absent) -> Rate 
 
 
 def judge_teacher(task: str, outputs: Mapping[str, Outputs], y: Integers, goal: Goal) -> Metrics:
-    """Judge a teacher, and the network in its place without the attack, on the teacher's data.
+    """Judge a teacher, and its controls, on the teacher's data.
 
     Args:
         task: ``classification`` or ``ranking``.
         outputs: role → outputs on the test examples, as in a cell: ``teacher_before``, and where
-            there are any ``teacher_after``, and both of ``control_teacher``.
+            there are any ``teacher_after``, and both of each control: ``control_teacher_…``.
         y: labels of the examples.
         goal: target class of each example; ``None`` for an untargeted attack.
 
     Returns:
         ``teacher_accuracy``, and ``teacher_success_rate`` where inputs were attacked: computed as
         clean accuracy and attack success of a cell, so that they compare with the student's. The
-        same of the control.
+        same of each control.
     """
     found: Metrics = {}
-    for network in ("teacher", "control_teacher"):
+    for network in ("teacher", *(f"{name}_teacher" for name in one_class.BACKDOOR_CONTROLS)):
         before, after = (outputs.get(f"{network}_{when}") for when in ("before", "after"))
         if before is None:
             continue

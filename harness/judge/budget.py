@@ -214,8 +214,8 @@ def check_perturbation(distances: Distances, budget: BudgetFields) -> str | None
 
     Args:
         distances: of all attacked inputs of the cell.
-        budget: ``norm`` with ``eps``, or ``patch``, or both, or ``unbounded: true``; other fields
-            and ``None`` are ignored.
+        budget: ``norm`` with ``eps``, ``patch`` or ``pixels``, or several of them, or
+            ``unbounded: true``; other fields and ``None`` are ignored.
 
     Returns:
         ``None``, or one sentence: the figure, its worst value, the limit, the number of examples.
@@ -243,7 +243,7 @@ def _limits(budget: BudgetFields) -> list[_Rule]:
     """Return the rules of a budget."""
     if budget.get("unbounded"):
         return []
-    norm, eps, patch = (budget.get(name) for name in ("norm", "eps", "patch"))
+    norm, eps, patch, pixels = (budget.get(name) for name in ("norm", "eps", "patch", "pixels"))
     rules = []
     if norm == "linf" and eps is not None:
         rules.append(_Rule("L∞ distance", lambda d: d.linf, eps, TOLERANCE))
@@ -254,8 +254,12 @@ def _limits(budget: BudgetFields) -> list[_Rule]:
     if patch is not None:
         rules.append(_Rule("height of the changed box", lambda d: d.box_height, patch))
         rules.append(_Rule("width of the changed box", lambda d: d.box_width, patch))
+    if pixels is not None:
+        rules.append(_Rule("number of changed pixels", lambda d: d.changed, pixels))
     if not rules:
-        raise ValueError(f"a budget without norm, patch or unbounded limits no input: {budget}")
+        raise ValueError(
+            f"a budget without norm, patch, pixels or unbounded limits no input: {budget}"
+        )
     return rules
 
 

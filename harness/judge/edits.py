@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.judge.budget import TOLERANCE, Array, BudgetFields, check_perturbation, measure
+from harness.judge.overlay import Overlay, check_overlay, edit_limits
 
 Integers = NDArray[np.int64]
 SpecFields = Mapping[str, Any]
@@ -24,6 +25,7 @@ def check_edits(
     train_y: Array,
     budget: BudgetFields,
     spec: SpecFields,
+    overlay: Overlay | None = None,
 ) -> str | None:
     """Check that edits keep the budget and the format of the labels.
 
@@ -39,8 +41,9 @@ def check_edits(
             ranking, where inputs are items and cannot be edited.
         train_y: its labels ``[N, …]``.
         budget: ``edits`` (a count), ``labels``, ``features``, and where inputs may change
-            optionally ``norm`` with ``eps``, or ``patch``.
+            optionally ``norm`` with ``eps``, ``patch`` or ``pixels``.
         spec: ``task``, ``outputs``, ``void``.
+        overlay: trigger on the edited examples, or ``None``.
 
     Returns:
         ``None``, or one sentence with the fault, the worst value, the limit, the number of edits.
@@ -57,10 +60,15 @@ def check_edits(
     rows = rows_or_fault
     if y is not None and (fault := _check_labels(y, train_y[rows], budget, spec)):
         return fault
-    if x is None:
+    if x is None and overlay is None:
         return None
     if spec["task"] == "ranking":
         return "inputs were edited, but a ranking edit may only turn a label or swap two items"
+    if overlay is not None:
+        if x is not None:
+            return "edits have new inputs and an overlay, and their changes would add up"
+        return check_overlay(overlay, ids, train_x.shape[1:], budget)
+    assert x is not None
     if x.shape != (len(rows), *train_x.shape[1:]):
         return f"edited inputs have shape {x.shape}, expected {(len(rows), *train_x.shape[1:])}"
     return _check_inputs(x, train_x, rows, budget)
@@ -96,8 +104,7 @@ def _edited_rows(ids: Integers, train_ids: Integers, limit: int) -> Integers | s
 
 def _check_inputs(x: Array, train_x: Array, rows: Integers, budget: BudgetFields) -> str | None:
     distances = measure(train_x, x, rows, ssim=False)
-    limited = any(budget.get(name) is not None for name in ("norm", "patch"))
-    fault = check_perturbation(distances, budget if limited else {"unbounded": True})
+    fault = check_perturbation(distances, edit_limits(budget))
     if fault:
         return f"edited inputs: {fault}"
     moved = int(np.sum(distances.linf > TOLERANCE))

@@ -10,6 +10,7 @@ from harness.judge.classification import (
     classification,
     predicted_classes,
 )
+from harness.judge.confidence import confidence_figures
 from harness.judge.flipped import Comparisons, Flipped, flip_mask, judge_flips
 from harness.judge.maps import Aimed, Flips, aimed, confusion, count_not_finite, flips, moves
 from harness.judge.ranking import decisions, ranking
@@ -42,6 +43,7 @@ __all__ = [
     "WorstCase",
     "aimed",
     "classification",
+    "confidence_figures",
     "confusion",
     "count_not_finite",
     "damage",

@@ -56,6 +56,31 @@ _TEACHER_OTHER = f"{_TEACHER}, right before the attack (targeted: and not of the
 _PIXELS = "labelled pixels"
 _CLASSES = "mean over classes with a pixel in labels or predictions, pooled over images"
 
+
+def _control(name: str, title: str) -> tuple[Trait, ...]:
+    """Return the rows of one control of a backdoor."""
+    rates = (
+        ("success_rate", f"Success on the {title}", _OTHER, "broken"),
+        ("success_rate_all", f"Success on the {title}, target class kept", _RIGHT, "broken"),
+        ("untargeted_success_rate", f"Made wrong in any way on the {title}", _RIGHT, "broken"),
+        ("target_rate_clean", f"Clean inputs that the {title} calls the target", _NOT_TARGET, None),
+    )
+    return tuple(
+        Trait(f"{name}_{rate}", words, of, "%", False, _CLASS, damage)
+        for rate, words, of, damage in rates
+    )
+
+
+def _teacher(prefix: str, title: str) -> tuple[Trait, ...]:
+    """Return the rows of one network that a student starts from."""
+    accuracy, success = f"Accuracy of the {title}", f"Success on the {title}"
+    rate = f"{prefix}teacher_success_rate"
+    return (
+        Trait(f"{prefix}teacher_accuracy", accuracy, _TEACHER, "%", True, _RATES),
+        Trait(rate, success, _TEACHER_OTHER, "%", False, _CLASS, "broken"),
+    )
+
+
 # fmt: off
 _TABLE = (
     Trait("clean_accuracy", "Clean accuracy", _SLICE, "%", True, _RATES),
@@ -73,30 +98,21 @@ _TABLE = (
           _CLASS, "broken"),
     Trait("untargeted_success_rate", "Made wrong in any way", _RIGHT, "%", False,
           _CLASS, "broken"),
-    Trait("control_success_rate", "Success on the control", _OTHER, "%", False, _CLASS, "broken"),
-    Trait("clean_form_success_rate", "Success on the clean-form control", _OTHER, "%", False,
-          _CLASS, "broken"),
-    Trait("control_success_rate_all", "Success on the control, target class kept", _RIGHT, "%",
-          False, _CLASS, "broken"),
-    Trait("clean_form_success_rate_all", "Success on the clean-form control, target class kept",
-          _RIGHT, "%", False, _CLASS, "broken"),
-    Trait("control_untargeted_success_rate", "Made wrong in any way on the control", _RIGHT, "%",
-          False, _CLASS, "broken"),
-    Trait("clean_form_untargeted_success_rate", "Made wrong in any way on the clean-form control",
-          _RIGHT, "%", False, _CLASS, "broken"),
     Trait("target_rate_clean", "Clean inputs called the target class", _NOT_TARGET, "%", False,
           _CLASS),
-    Trait("control_target_rate_clean", "Clean inputs that the control calls the target class",
-          _NOT_TARGET, "%", False, _CLASS),
-    Trait("teacher_accuracy", "Accuracy of the teacher", _TEACHER, "%", True, _RATES),
-    Trait("teacher_success_rate", "Success on the teacher", _TEACHER_OTHER, "%", False, _CLASS,
-          "broken"),
-    Trait("control_teacher_accuracy", "Accuracy of the teacher without the attack", _TEACHER, "%",
-          True, _RATES),
-    Trait("control_teacher_success_rate", "Success on the teacher without the attack",
-          _TEACHER_OTHER, "%", False, _CLASS, "broken"),
+    *_control("control", "control"),
+    *_control("clean_form", "clean-form control"),
+    *_teacher("", "teacher"),
+    *_teacher("control_", "teacher without the attack"),
+    *_teacher("clean_form_", "teacher of the clean form"),
     Trait("accuracy_drop", "Accuracy drop", _SLICE, "points", False, _RATES),
     Trait("flip_rate", "Predictions that change", f"{_SLICE}, or {_PIXELS}", "%", False, _ALL),
+    Trait("confident_95", "Attacked inputs answered with a confidence of 0.95 or more", _SLICE, "%",
+          False, _CLASS),
+    Trait("confident_99", "Attacked inputs answered with a confidence of 0.99 or more", _SLICE, "%",
+          False, _CLASS),
+    Trait("attempts_all_classes", "Attempts until each class has an input of confidence 0.99", "",
+          "", True, _CLASS),
     Trait("draws_differ", "Clean predictions that differ between two draws",
           f"{_SLICE}, or {_PIXELS}", "%", False, _ALL),
     Trait("clean_auc", "Clean AUC", "", "", True, _RANK),

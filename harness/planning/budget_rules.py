@@ -109,6 +109,18 @@ def _check_patch(side: int, at: Context) -> Finding:
     return what, f"write at most {min(height, width)}"
 
 
+def _check_pixels(count: int, at: Context) -> Finding:
+    """Refuse a number of pixels that all of a picture's are within: it limits nothing."""
+    shape = at.facts.shape
+    if len(shape) != 3:
+        return f"pixels on {at.data.name}, which has no pictures", "write norm and eps"
+    height, width = shape[1:]
+    if count < height * width:
+        return None
+    what = f"{count:,} pixels may change, and a picture of {at.data.name} has {height * width:,}"
+    return what, f"write at most {height * width - 1}"
+
+
 def _check_bound_on_inputs(value: object, at: Context) -> Finding:
     """Refuse a bound on inputs where only labels of training examples may change."""
     if at.test_inputs or at.budget is None or at.budget.features:
@@ -209,6 +221,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         _check_bound_on_inputs,
     ),
     "patch": (_check_patch, _check_bound_on_inputs),
+    "pixels": (_check_pixels, _check_bound_on_inputs),
     "edits": (_check_edits,),
     "features": (_check_features,),
     "target": (_check_target,),

@@ -83,10 +83,13 @@ class NetworkStages:
     ) -> Input:
         """Add what changes the student's training set: the attack's edits, then the sanitizer."""
         train = Input(data, "train")
-        if s.threat.poisons and s.matrix.poisons == "train" and s.attack is not None:
+        poisoned = s.threat.poisons and s.matrix.poisons == "train" and s.attack is not None
+        if poisoned:
             train = self._poisoned(s, data, made)
         if s.defense.uses("sanitize") and "sanitize" in s.threat.defense_hooks:
-            inputs = {"train": train, **start(begin), **spec(data)}
+            # which pictures get a trigger in training would tell a sanitizer the answer
+            shown = Input(self._apply(data, train, None, None), "train") if poisoned else train
+            inputs = {"train": shown, **start(begin), **spec(data)}
             roles = {"victim": s.victim, "defense": s.defense}
             keep = made["sanitize"] = self.shared.module_stage("sanitize", s.seed, inputs, roles)
             train = Input(self._apply(data, train, Input(keep, "keep"), None), "train")
@@ -100,10 +103,13 @@ class NetworkStages:
         return Input(made["apply"], "train")
 
     def _apply(
-        self, data: str, train: Input, changes: Input, budget: Mapping[str, Value] | None
+        self, data: str, train: Input, changes: Input | None, budget: Mapping[str, Value] | None
     ) -> str:
-        """Add the harness's own stage that applies edits or keeps; over-budget edits fail there."""
-        inputs = {"train": train, "changes": changes, **spec(data)}
+        """Add the harness's own stage that applies edits or keeps; over-budget edits fail there.
+
+        Without changes it puts the set's own overlay into the stored pictures.
+        """
+        inputs = {"train": train, **({"changes": changes} if changes else {}), **spec(data)}
         return self.shared.graph.add("apply", inputs, ApplyRecipe(budget))
 
     def _repair(self, s: CellSetting, data: str, net: str) -> str:

@@ -25,6 +25,7 @@ class CellFacts:
         edits: what the budget lets edits change.
         knowledge: whether the matrix grants a network beside the data.
         adversary: whether the defence's entry names an adversary.
+        offers: what the victim offers beyond its outputs.
         shape: shape of one input, ``(C, H, W)`` for pictures; empty where it is not known.
         classes: number of classes, in ranking of outputs; ``None`` where it is not known.
     """
@@ -37,19 +38,19 @@ class CellFacts:
     edits: frozenset[str] = field(default=frozenset())
     knowledge: bool = False
     adversary: bool = False
+    offers: frozenset[str] = field(default=frozenset())
     shape: tuple[int, ...] = ()
     classes: int | None = None
 
 
 def perturbation_limits(budget: BudgetEntry) -> frozenset[str]:
-    """Return the ways in which a budget limits perturbations: a norm, a patch, or nothing.
+    """Return the ways in which a budget limits perturbations: norm, patch, pixels, or not.
 
     >>> sorted(perturbation_limits(BudgetEntry(norm="l2", eps=0.5, patch=3)))
     ['l2', 'patch']
     """
-    found = {budget.norm, "patch" if budget.patch else None}
-    found.add("unbounded" if budget.unbounded else None)
-    return frozenset(name for name in found if name)
+    places = [name for name in ("patch", "pixels", "unbounded") if getattr(budget, name)]
+    return frozenset([*places, budget.norm] if budget.norm else places)
 
 
 def allowed_edits(budget: BudgetEntry) -> frozenset[str]:
@@ -119,6 +120,7 @@ def cell_facts(s: CellSetting) -> CellFacts:
         edits=allowed_edits(budget),
         knowledge=s.matrix.knowledge.kind != "none",
         adversary=s.defense.adversary is not None,
+        offers=frozenset(s.victim.manifest.offers),
     )
     return _with_data(found, data)
 
@@ -156,6 +158,8 @@ def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
             f"the matrix grants no network, and {name} needs one: add knowledge: clean-victim or a "
             "surrogate"
         )
+    if absent := sorted(set(needed.offers) - facts.offers):
+        yield f"the victim offers no {', no '.join(absent)}, and {name} needs that"
     if needed.adversary and not facts.adversary:
         yield f"the entry has no adversary, and {name} needs one"
 

@@ -29,6 +29,8 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
         "config/budget.py",
         "judge/budget.py",
         "judge/edits.py",
+        "judge/overlay.py",
+        "running/overlays.py",
     ),
     "measure": (
         "running/host_stages.py",

@@ -1,8 +1,8 @@
 """Stages that judge the teacher: the network that the student starts from, where an attack made it.
 
 A backdoor is looked for at the student, and what the student lacks the teacher may have lacked
-already. So the teacher, and the network in its place without the attack, answer the test examples
-of the teacher's own data, clean and with the trigger. No defence takes part.
+already. So the teacher, and the networks in its place in the controls, answer the test examples of
+the teacher's own data, clean and with the trigger. No defence takes part.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from harness.planning.networks import NetworkStages
 from harness.planning.shared_stages import SharedStages, role_of
 
 ACCURACY, SUCCESS = "teacher_accuracy", "teacher_success_rate"
-CONTROL = "control_"
-"""Prefix of the figures, and of the roles, of the network without the attack."""
 
 NO_TRIGGER = "the attack puts no trigger into test inputs"
 
@@ -65,14 +63,13 @@ class TeacherStages:
     def _judge(self, s: CellSetting) -> JudgedTeacher:
         role = role_of(s.matrix, "attacker" if s.threat.delivers else "public")
         data, name = self.shared.data(s.matrix, role), s.matrix.data[role].name
-        public = self.networks.public(s, {})
-        assert public is not None, "what delivers a teacher replaces a public network"
-        teacher = self.networks.deliver(s, public) if s.threat.delivers else public
+        teacher = self._teacher(s)
         roles, absent = {"teacher": teacher}, dict[str, str]()
+        controls = {f"{name}_": control for name, control in s.controls().items()}
         examples = _test_examples(s, role)
         if not examples:
             reason = f"{name} has no test examples"
-            figures = (ACCURACY, SUCCESS, CONTROL + ACCURACY, CONTROL + SUCCESS)
+            figures = [prefix + one for prefix in ("", *controls) for one in (ACCURACY, SUCCESS)]
             return JudgedTeacher(roles, absent=dict.fromkeys(figures, reason))
         subset = self.shared.test_examples(data, examples)
         own: frozenset[str] = frozenset()
@@ -83,10 +80,11 @@ class TeacherStages:
         if "attack" in made:
             inputs["after"] = Input(made["attack"], "attacked")
         networks = {"": teacher}
-        if why := _no_control(s, name):
-            absent |= dict.fromkeys((CONTROL + ACCURACY, CONTROL + SUCCESS), why)
-        else:
-            networks[CONTROL] = self.networks.public(s.control(), {})
+        for prefix, control in controls.items():
+            if why := _why_no_answers(control, name):
+                absent |= {prefix + figure: why for figure in (ACCURACY, SUCCESS)}
+            else:
+                networks[prefix] = self._teacher(control)
         for prefix, network in networks.items():
             for when, x in inputs.items():
                 key = self.attacks.predict(s, network, x, defended=False, data=data)
@@ -96,9 +94,18 @@ class TeacherStages:
         roles |= {f"teacher_{part}": key for part, key in {"slice": subset, **made}.items()}
         return JudgedTeacher(roles, own, absent)
 
+    def _teacher(self, s: CellSetting) -> str:
+        """Add the network that the student of a cell, or of its control, starts from."""
+        public = self.networks.public(s, {})
+        assert public is not None, "what delivers a teacher replaces a public network"
+        delivers = s.threat.delivers and s.attack is not None
+        return self.networks.deliver(s, public) if delivers else public
 
-def _no_control(s: CellSetting, name: str) -> str | None:
-    """Return why the public network does not answer the teacher's data, if it does not."""
+
+def _why_no_answers(s: CellSetting, name: str) -> str | None:
+    """Return why the teacher of a cell without the attack has no answers for the teacher's data."""
+    if s.attack is not None:  # trained by the attack in its clean form, on these data
+        return None
     if "public" not in s.matrix.data:
         return "the public network is existing weights, whose last layer is left out"
     if s.matrix.data["public"].name != name:

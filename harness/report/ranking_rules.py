@@ -77,7 +77,8 @@ _TRIGGER = Headline(
     what="success rate of the strongest attack; lower is better",
     how="The attacker must choose one attack before training, so the strongest single attack "
     "counts. The control is the success rate of the same trigger on the same defence, trained "
-    "without the attack. Success that the control shows, too, is not due to a backdoor.",
+    "without the attack. Success that the control shows, too, is not due to a backdoor. Where the "
+    "attacker's classes are not the student's, any wrong answer counts, and rows say so.",
     brief="Defences are ranked by the success rate of the strongest attack; the control is the "
     "same trigger on a network trained without the attack.",
     things="{things}",

@@ -17,14 +17,16 @@ from harness.storage.store import Store
 
 Array = NDArray[Any]
 
-CALLED = {"before": "target_rate_clean", "control_before": "control_target_rate_clean"}
+CALLED = {"before": "target_rate_clean"} | {
+    f"{name}_before": f"{name}_target_rate_clean" for name in metrics.BACKDOOR_CONTROLS
+}
 """Role of a network's outputs on clean inputs → its figure."""
 
 
 def target_rates(
     info: RecordedCell, outputs: Mapping[str, Array], y: Array, goal: Array | Absent | None
 ) -> Metrics:
-    """Return how often clean inputs are called the target, by the network and by its control.
+    """Return how often clean inputs are called the target, by the network and by its controls.
 
     Args:
         info: the cell as its benchmark names it; without one target for all inputs it has no rates.
@@ -48,7 +50,7 @@ def has_one_target(info: RecordedCell) -> bool:
 
 
 def teacher_figures(info: RecordedCell, stages: Mapping[str, str], store: Store) -> Metrics:
-    """Judge the teacher of a cell, and the network in its place without the attack.
+    """Judge the teacher of a cell, and its controls.
 
     Empty where no teacher answers. Triggered inputs over budget leave the cell as it is, which is
     judged on its own inputs; the success on these is absent.

@@ -145,10 +145,11 @@ def score(
         if role in stages
     }
     goal = goal_of(info, stages, store, outputs)
-    judged = JUDGES[info.task](outputs, y, spec, goal, result)
+    judged = JUDGES[info.task](outputs, y, spec, counted_goal(goal, info, result), result)
     figures = judged.metrics | all_absent(absent)
     figures |= backdoors.target_rates(info, outputs, y, goal)
     figures |= backdoors.teacher_figures(info, stages, store)
+    figures |= unbounded_figures(info, outputs, spec)
     if "edits" in stages:
         edited = judge_flips(stages, store, outputs, y)
         figures = figures | edited.metrics
@@ -181,6 +182,16 @@ def score(
     return result
 
 
+def unbounded_figures(
+    info: RecordedCell, outputs: Mapping[str, Array], spec: OutputSpec
+) -> Metrics:
+    """Return what is judged only where test inputs of a classifier may change without a bound."""
+    at_test = THREATS[info.threat_model].at_test is not None
+    if info.task != "classification" or not at_test or not info.budget.get("unbounded"):
+        return {}
+    return metrics.confidence_figures(outputs["after"], spec.classes)
+
+
 def all_absent(reasons: Mapping[str, str]) -> Metrics:
     """Return absent figures: name → reason."""
     return {name: Absent(reason) for name, reason in reasons.items()}
@@ -206,6 +217,14 @@ def goal_of(
     if info.task == "segmentation":
         return Absent("class maps do not say which class the network finds least likely")
     return np.asarray(before.mean(axis=0).argmin(axis=1))
+
+
+def counted_goal(goal: Goal, info: RecordedCell, result: Score) -> Goal:
+    """Return the goal by which success counts: of a trigger without a meaningful target, none."""
+    if not isinstance(goal, Absent) or THREATS[info.threat_model].at_test != "trigger":
+        return goal
+    result.notes.append(f"{goal.reason}, so any wrong answer counts as success")
+    return None
 
 
 def foreign_labels(info: RecordedCell, teacher: bool = False) -> bool:

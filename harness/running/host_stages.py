@@ -41,6 +41,7 @@ from harness.planning.recipe import (
     WeightsRecipe,
 )
 from harness.planning.weights import find
+from harness.running.overlays import load_overlay, overlaid_parts, save_overlay
 from harness.running.strongest import strongest
 from harness.runtime.crops import centre_crop
 
@@ -172,14 +173,16 @@ def targets(chosen: str | int, y: Array, ids: Array, spec: Mapping[str, Any]) ->
 
 
 def apply(recipe: ApplyRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
-    """Apply proposed edits, after a check of their budget, or a sanitizer's choice.
+    """Apply proposed edits, after a check of their budget, a sanitizer's choice, or an overlay.
 
     Later stages receive the changed set alone: the edits would tell a sanitizer the answer. An
     array that stays as it is becomes a link.
     """
     spec = read_json(inputs["spec"] / "spec.json")
-    folder, changes = inputs["train"], inputs["changes"]
-    if recipe.budget is None:
+    folder, changes = inputs["train"], inputs.get("changes")
+    if changes is None:
+        show_overlay(folder, spec, out / "train")
+    elif recipe.budget is None:
         apply_choice(folder, changes, spec, out / "train")
     else:
         apply_edits(folder, changes, spec, recipe.budget, out / "train")
@@ -194,6 +197,20 @@ def apply_choice(folder: Path, changes: Path, spec: Mapping[str, Any], out: Path
     store_rows(out / "ids.npy", load_array(folder / "ids.npy"), folder, rows)
     x_rows = None if spec["task"] == "ranking" else rows
     store_rows(out / "x.npy", load_array(folder / "x.npy"), folder, x_rows)
+    save_overlay(out, load_overlay(folder), load_array(out / "ids.npy"))
+
+
+def show_overlay(folder: Path, spec: Mapping[str, Any], out: Path) -> None:
+    """Store a training set's pictures with its overlay in them, and no list of who has it."""
+    x, y, ids = (load_array(folder / f"{n}.npy") for n in ("x", "y", "ids"))
+    overlay = load_overlay(folder)
+    store_rows(out / "y.npy", y, folder)
+    store_rows(out / "ids.npy", ids, folder)
+    if overlay is None:
+        store_rows(out / "x.npy", x, folder)
+    else:
+        parts = overlaid_parts(x, ids, overlay, spec)
+        save_parts(out / "x.npy", (len(x), *spec["shape"]), x.dtype, parts)
 
 
 def apply_edits(
@@ -206,7 +223,8 @@ def apply_edits(
         load_array(changes / f"{n}.npy") if (changes / f"{n}.npy").is_file() else None
         for n in ("x", "y")
     )
-    if x is not None and spec["task"] == "ranking":
+    overlay = load_overlay(changes)
+    if (x is not None or overlay is not None) and spec["task"] == "ranking":
         raise StageFailure("budget_violation", "a ranking edit may change labels only", "attack")
     reason = check_edits(
         ids,
@@ -217,11 +235,13 @@ def apply_edits(
         train_y=train_y,
         budget=count_edits(budget, len(train_ids)),
         spec=dict(spec),
+        overlay=overlay,
     )
     if reason is not None:
         raise StageFailure("budget_violation", reason, "attack")
     rows = find_rows(ids, train_ids)
     store_rows(out / "ids.npy", train_ids, folder)
+    save_overlay(out, overlay)
     for name, stored, edits in (("x", train_x, x), ("y", train_y, y)):
         if edits is None:
             store_rows(out / f"{name}.npy", stored, folder)

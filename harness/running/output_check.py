@@ -20,6 +20,7 @@ from harness.common.files import Array, load_array
 from harness.common.text import one_line
 from harness.executors.base import StageJob
 from harness.executors.outcome import open_plain
+from harness.running import overlays
 from harness.runtime.worker import health_names
 
 SERVED = ("oracle", "shown", "goal")
@@ -72,6 +73,16 @@ def check_edits(job: StageJob, out: Path) -> None:
                 else (like.dtype, like.shape[1:])
             )
             check_array(path, kind, (len(ids), *shape))
+    if (out / "edits" / overlays.FOLDER).exists():
+        check_overlay(out / "edits" / overlays.FOLDER)
+
+
+def check_overlay(folder: Path) -> None:
+    """Check the arrays of an overlay; the judge checks what they hold."""
+    ids = check_array(folder / "ids.npy", np.int64, (None,))
+    patch = check_array(folder / "patch.npy", np.float32, (None, None, None))
+    check_array(folder / "mask.npy", np.float32, patch.shape)
+    check_array(folder / "places.npy", np.int64, (len(ids), 2))
 
 
 def check_mask(job: StageJob, out: Path) -> None:

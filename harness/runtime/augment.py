@@ -30,6 +30,8 @@ def take(
 ) -> tuple[Tensor, Tensor]:
     """Return what ``Data.take`` does, with each image cropped and half of them mirrored.
 
+    The set's overlay comes last, so that it is neither cropped nor mirrored.
+
     Args:
         data: data set.
         rows: int64 ``[B]``, positions in the set.
@@ -49,16 +51,15 @@ def take(
         return data.take(rows)
     if data.spec.task == "segmentation":
         raise ValueError("random crops and flips need labels of whole images")
-    if whole is not None:
-        data = replace(data, raw=whole, uncropped=None)
-    x, y = data.take(rows)
+    plain = replace(data, raw=data.raw if whole is None else whole, uncropped=None, overlay=None)
+    x, y = plain.take(rows)
     if cut is not None:
         height, width = data.spec.shape[-2:]
         x = cut(x, (height, width), generator)
     if flip:
         mirrored = torch.rand(len(x), generator=generator) < 0.5
         x[mirrored] = x[mirrored].flip(-1)
-    return x, y
+    return x if data.overlay is None else data.overlay(x, data.ids[rows.cpu()]), y
 
 
 def windows(x: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:

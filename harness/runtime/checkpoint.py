@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.runtime.averaging import Mean
-from harness.runtime.contracts import Data
+from harness.runtime.contracts import Data, Overlay
 from harness.runtime.model import eval_mode
 
 SAVE_SECONDS = 10.0
@@ -109,9 +109,15 @@ class Checkpoint:
 
 
 def digest_of(facts: Mapping[str, object], network: nn.Module, train: Data) -> str:
-    """Return a digest of a fit: its facts, the initial weights, the examples with their labels."""
+    """Return a digest of a fit: its facts, the initial weights, the examples with their labels.
+
+    An ``Overlay`` counts as well; another function on the inputs is known by the fit's name alone.
+    """
     total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for key, tensor in [*network.state_dict().items(), ("ids", train.ids), ("y", train.y)]:
+    tensors = [*network.state_dict().items(), ("ids", train.ids), ("y", train.y)]
+    if isinstance(train.overlay, Overlay):
+        tensors += [(f"overlay {name}", value) for name, value in train.overlay.tensors().items()]
+    for key, tensor in tensors:
         _add(total, key, tensor)
     return total.hexdigest()
 

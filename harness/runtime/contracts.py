@@ -6,15 +6,18 @@ import these names or only follow the signatures: argument names are checked whe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from harness.runtime.data import Data as Data
+from harness.runtime.data import Overlay as Overlay
+from harness.runtime.data import Spec as Spec
+from harness.runtime.data import as_input as as_input
 from harness.runtime.recipe import Recipe
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -44,119 +47,23 @@ class NotApplicable(Exception):
 
 
 @dataclass(frozen=True)
-class Spec:
-    """Description of a data set: all that a network's architecture may depend on.
-
-    Attributes:
-        task: ``classification``, ``ranking`` or ``segmentation``.
-        outputs: number of classes; in ranking the number of scores or embedding values per item.
-        shape: one input's shape, ``(C, H, W)`` for images, ``(F,)`` for features.
-        items: number of items in ranking by item number, else ``None``.
-        arity: items per comparison, 2 (pairs) or 3 (triplets); ``None`` outside ranking.
-        void: label of pixels that do not count, beyond the classes, or ``None``.
-        classes: names of the classes or attributes, for display.
-        stored: one image's shape as it is stored, if that is larger than ``shape``; else ``None``.
-    """
-
-    task: str
-    outputs: int
-    shape: tuple[int, ...]
-    items: int | None = None
-    arity: int | None = None
-    void: int | None = None
-    classes: tuple[str, ...] = ()
-    stored: tuple[int, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Data:
-    """Labelled data set: training, validation or clean examples.
-
-    In ranking, an example is a comparison of items; elsewhere it is one input with its label.
-
-    Attributes:
-        raw: stored inputs, uint8 ``[N, C, H, W]``, float32 features ``[N, F]`` or int64 item
-            numbers ``[N]``. In ranking the rows are items.
-        y: labels on ``device``. Classification int64 ``[N]``; segmentation uint8 ``[N, H, W]``;
-            ranking int64 ``[N, arity + 2]``: item rows, label ±1, attribute.
-        ids: int64 ``[N]``, stable identifiers of the examples (in ranking, of the comparisons).
-        spec: description of the data set.
-        device: device of ``x``, ``y`` and the batches.
-        uncropped: images ``[N, *spec.stored]`` of which ``raw`` is the middle, or ``None`` where
-            they are stored as networks see them. A recipe's ``crop`` may train on all of them.
-    """
-
-    raw: Tensor
-    y: Tensor
-    ids: Tensor
-    spec: Spec
-    device: torch.device
-    uncropped: Tensor | None = None
-
-    def __len__(self) -> int:
-        return int(self.y.shape[0])
-
-    @cached_property
-    def x(self) -> Tensor:
-        """Return all inputs, float32 in [0, 1] on ``device``; item numbers stay int64.
-
-        They are in memory at once, of large pictures many GB: ``take`` and ``batches`` read a part.
-        """
-        return as_input(self.raw, self.device)
-
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return inputs and labels of some examples.
-
-        In ranking, the inputs are the items of these comparisons, each once, and the labels are
-        renumbered to them, so that ``loss(network, x, y)`` has the same form in all tasks.
-
-        Args:
-            rows: int64 ``[B]``, positions in the set.
-        """
-        rows = rows.to(self.y.device)
-        y = self.y[rows]
-        if self.spec.arity is None:
-            return as_input(self.raw[rows.cpu()], self.device), y
-        items, inverse = torch.unique(y[:, : self.spec.arity], return_inverse=True)
-        y = torch.cat([inverse, y[:, self.spec.arity :]], dim=1)
-        return as_input(self.raw[items.cpu()], self.device), y
-
-    def batches(
-        self, size: int, generator: torch.Generator | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Return the batches of one epoch as pairs of inputs and labels.
-
-        Args:
-            size: examples per batch; the last batch may be smaller.
-            generator: source of a random order; ``None`` keeps the order of the set.
-        """
-        order = torch.arange(len(self))
-        if generator is not None:
-            order = torch.randperm(len(self), generator=generator)
-        for start in range(0, len(order), size):
-            yield self.take(order[start : start + size])
-
-
-def as_input(raw: Tensor, device: torch.device) -> Tensor:
-    """Return stored inputs as network inputs: uint8 as float32 in [0, 1], other types unchanged."""
-    moved = raw.to(device)
-    return moved.float().div_(255) if moved.dtype == torch.uint8 else moved
-
-
-@dataclass(frozen=True)
 class Edits:
     """Changes to a training set, returned by ``poison``; the harness counts and applies them.
 
     Attributes:
         ids: int64 ``[E]``, identifiers of the changed examples, each at most once.
-        x: new inputs, float32 in [0, 1] ``[E, …]``, or ``None`` when inputs do not change.
+        x: new inputs, float32 in [0, 1] ``[E, …]``, or ``None`` when inputs do not change. They
+            replace the stored ones: a random crop or a flip comes later and moves what is in them.
         y: new labels in the data set's form, or ``None`` when labels do not change. In ranking an
             edit may only turn the label's sign or swap the two compared items.
+        overlay: trigger on the edited pictures, put there after any random crop and flip, or
+            ``None``. All its ids are among ``ids``. Not beside ``x``, and not in ranking.
     """
 
     ids: Tensor
     x: Tensor | None = None
     y: Tensor | None = None
+    overlay: Overlay | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +87,7 @@ class Budget:
         norm: norm of the perturbation, ``linf`` or ``l2``.
         eps: largest norm of the perturbation, in units of [0, 1] pixels.
         patch: side in pixels of the square that may change.
+        pixels: number of pixels that may change, each counted once for all its channels.
         edits: number of training examples that may change (a count; the benchmark gives a share).
         labels: whether edits may change labels.
         features: whether edits may change inputs.
@@ -192,6 +100,7 @@ class Budget:
     norm: str | None = None
     eps: float | None = None
     patch: int | None = None
+    pixels: int | None = None
     edits: int | None = None
     labels: bool | None = None
     features: bool | None = None

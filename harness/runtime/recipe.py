@@ -16,6 +16,9 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 }
 """Schedule → factor of the learning rate, as a function of the share of the training done."""
 
+Projection = Callable[[nn.Module, int], None]
+"""``project(network, step)``: changes the network in place, after a number of steps."""
+
 DECAY = 0.1
 """Factor of the learning rate at each milestone."""
 
@@ -91,6 +94,10 @@ class Recipe:
         flip: whether half of the training images are mirrored.
         selection: choice of the best state, or ``None`` for the last one.
         average: average of weights, or ``None``.
+        project: function that keeps the network in a set, such as that of networks with some
+            weights at zero, or ``None``. It is called after each step, and once before the first
+            step of a run, which may resume a killed one: what it depends on beyond its arguments
+            must be read from the network then, or be the same in each run.
         log_every: steps between two points of the training curve.
     """
 
@@ -111,6 +118,7 @@ class Recipe:
     flip: bool = False
     selection: Selection | None = None
     average: Average | None = None
+    project: Projection | None = None
     log_every: int = 50
 
     def __post_init__(self) -> None:
@@ -133,8 +141,8 @@ class Recipe:
         return self.lr * SCHEDULES[self.schedule](step / self.steps) * DECAY**passed
 
     def facts(self) -> dict[str, object]:
-        """Return the fields as JSON values; of a selection the score's name stands for it."""
-        found = dict(vars(self))
+        """Return the fields as JSON values; names and flags stand for functions."""
+        found = dict(vars(self)) | {"project": self.project is not None}
         if self.selection is not None:
             found["selection"] = [self.selection.name, self.selection.every]
         if self.average is not None:

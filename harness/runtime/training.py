@@ -53,7 +53,8 @@ def fit(
         validate: function that returns this mean, if there is a faster way than batches of ``val``.
         optimizer: optimiser of the network's parameters in place of the recipe's; it keeps its
             state from one fit to the next, and its own momentum and weight decay.
-        name: name of the fit; it distinguishes fits of a stage that differ in ``loss`` only.
+        name: name of the fit; it distinguishes fits of a stage that differ only in ``loss``, or in
+            a function as the training set's overlay.
 
     Raises:
         ValueError: the training set is empty.
@@ -73,6 +74,8 @@ def fit(
     checkpoint = Checkpoint(ctx.checkpoint, network, opt, best, mean, digest)
     first = checkpoint.resume()
     order = _order(len(train), recipe.batch, ctx, name, first)
+    project = recipe.project or _leave
+    project(network, first)
     mode = network.training
     network.train()
     for step, rows in zip(range(first, recipe.steps), order, strict=False):
@@ -85,6 +88,7 @@ def fit(
         value.backward()  # type: ignore[no-untyped-call]
         opt.step()
         done = step + 1
+        project(network, done)
         last = done == recipe.steps
         if done % recipe.log_every == 0 or last:
             where = f"{name}: step {done} of {recipe.steps}"
@@ -103,6 +107,10 @@ def fit(
         estimate_statistics(network, _pass(train, recipe, ctx, name))
     ctx.count_steps(recipe.steps)
     network.train(mode)
+
+
+def _leave(network: nn.Module, step: int) -> None:
+    """Project onto all networks."""
 
 
 def fit_by_recipe(

@@ -65,6 +65,17 @@ def test_both_controls_are_in_the_record(checkout):
     assert "control_success_rate" in found["teacher"]
 
 
+def test_the_teacher_of_the_clean_form_is_judged_as_that_of_the_row_by_hand(checkout):
+    found = {record.cell.attack: record.metrics for record in checkout.records().values()}
+    planted, by_hand = found["planter"], found["by-hand"]
+    for name in ("teacher_accuracy", "teacher_success_rate"):
+        assert planted[f"clean_form_{name}"] == by_hand[name]
+        # the public network knows the other five digits
+        assert "not trained on the classes" in planted[f"control_{name}"].absent
+        assert f"clean_form_{name}" not in found["teacher"]
+    assert planted["clean_form_target_rate_clean"] == by_hand["target_rate_clean"]
+
+
 def test_the_hand_made_row_runs_no_more_stages(checkout):
     plan = checkout.plan()
     clean, by_hand = cell(plan, attack="planter").stages, cell(plan, attack="by-hand").stages

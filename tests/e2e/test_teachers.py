@@ -90,10 +90,14 @@ def test_the_figures_follow_from_stored_outputs_and_the_labels_of_the_teachers_d
         asked = others & (first == y)
         success = record.metrics[f"{network}_success_rate"]
         assert (success.k, success.n) == ((asked & (last == 1)).sum(), asked.sum())
-    # the attacker's classes are not the student's
+    # the attacker's classes are not the student's: any wrong answer counts
     assert record.metrics["target_rate_clean"].absent
-    assert record.metrics["attack_success_rate"].absent
-    assert record.metrics["control_untargeted_success_rate"].n
+    before, after = (array(role, "outputs", "outputs").argmax(1) for role in ("before", "after"))
+    right = before == array("slice", "y", "y")
+    success = record.metrics["attack_success_rate"]
+    assert (success.k, success.n) == ((right & (after != before)).sum(), right.sum())
+    assert record.metrics["control_success_rate"].n
+    assert any("any wrong answer counts as success" in note for note in record.notes)
 
 
 def test_label_poisoning_of_a_teacher_has_accuracies_and_says_why_no_success(checkout):

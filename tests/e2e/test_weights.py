@@ -313,7 +313,9 @@ NARROW = VICTIM.replace("spec.outputs", "5")
 def test_a_network_with_fewer_outputs_than_classes_is_refused_before_training(tmp_path):
     """It was an IndexError of the loss, or of the judge's, after the training."""
     checkout = Checkout(tmp_path)
-    trains = NARROW.replace("        fit(net", "        raise RuntimeError\n        fit(net")
+    trains = NARROW.replace(
+        "        return Recipe", "        raise RuntimeError\n        return Recipe"
+    )
     assert trains != NARROW
     checkout.module(
         "victim", "narrow", trains, hooks=["build", "recipe"], offers=["loss"],

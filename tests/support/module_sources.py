@@ -223,7 +223,7 @@ ALL_THREATS = [
     "supply-chain",
 ]
 IMAGE_THREATS = ALL_THREATS[:3]
-ANY_LIMIT = {"limits": ["linf", "l2", "patch", "unbounded"]}
+ANY_LIMIT = {"limits": ["linf", "l2", "patch", "pixels", "unbounded"]}
 """Requirement of an attack that keeps every limit on inputs, or says so."""
 
 MODULES: tuple[tuple[str, str, str, Json], ...] = (

@@ -266,6 +266,7 @@ _LIMITS: tuple[tuple[str, Callable[[Mapping[str, Any], str], str]], ...] = (
         ),
     ),
     ("patch", lambda b, what: f"a square of {b['patch']} × {b['patch']} pixels, at will"),
+    ("pixels", lambda b, what: f"pixels of a picture: at most {b['pixels']:,}, at will"),
     (
         "edits",
         lambda b, what: _EDITS.get(

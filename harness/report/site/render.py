@@ -272,7 +272,7 @@ def figure(metric: Metric, trait: Trait | None) -> Markup | str:
     return Markup(f"{shown}<small>{note}</small>")  # noqa: S704
 
 
-COMPARED = ("control_", "target_rate", "teacher_")
+COMPARED = ("control_", "clean_form_", "target_rate", "teacher_")
 """Beginnings of the names of what an attack's success is read against."""
 
 

@@ -30,7 +30,8 @@ class AttackLearn(Protocol):
                 for them.
             train: the training set that belongs to the model.
             val: its validation set.
-            budget: the limits for ``perturb``: ``norm`` with ``eps``, ``patch`` or ``unbounded``.
+            budget: the limits for ``perturb``: ``norm`` with ``eps``, ``patch``, ``pixels`` or
+                ``unbounded``.
             ctx: seeds, the device, and the folder ``ctx.state``, which is writable here.
 
         Returns:
@@ -87,8 +88,9 @@ class AttackPerturb(Protocol):
                 ``no_model_access: true``.
             goal: target labels in the form of ``y``, or ``None`` in an untargeted attack.
             budget: ``norm`` (``linf`` or ``l2``) with ``eps`` in units of [0, 1] pixels, ``patch``
-                (side of a square in pixels) or ``unbounded``; ``queries`` per example and
-                ``answers`` (``scores`` or ``labels``) in ``evasion-query``.
+                (side of a square in pixels), ``pixels`` (how many may change) or ``unbounded``;
+                ``queries`` per example and ``answers`` (``scores`` or ``labels``) in
+                ``evasion-query``.
             ctx: seeds (different for each batch), the device, and ``ctx.state`` as ``learn`` left
                 it.
 
@@ -129,8 +131,8 @@ class AttackPoison(Protocol):
 
         Called:
             Stage ``poison``, once for each budget and seed, before training. The harness counts
-            the edits, checks them against the budget and applies them to the stored examples,
-            before any augmentation.
+            the edits, checks them against the budget and applies them: new inputs to the stored
+            examples, so that a random crop or a flip moves them, an overlay after augmentation.
 
         Args:
             train: the training set that will be edited: the student's, or the public one when the
@@ -140,16 +142,16 @@ class AttackPoison(Protocol):
                 clean set (``clean-victim``) or another network (``surrogate``); ``None`` when
                 ``knowledge`` is ``none``.
             budget: ``edits`` (how many examples may change, a count), ``labels`` and ``features``
-                (what may change in them); ``patch``, or ``norm`` with ``eps``, limits how inputs
-                may change. In ``backdoor`` also ``target``, the target class.
+                (what may change in them); ``patch``, ``pixels``, or ``norm`` with ``eps``, limits
+                how inputs may change. In ``backdoor`` also ``target``, the target class.
             ctx: seeds, the device, and ``ctx.state``, which is writable here and read-only in
                 ``trigger``.
 
         Returns:
             ``Edits``: ids of at most ``budget.edits`` examples, each id once, with new inputs
-            (float32 in [0, 1]), new labels, or both. In ranking an edit may only turn the sign of
-            a label or swap the two compared items. Edits over budget end the cell as
-            ``budget_violation``.
+            (float32 in [0, 1]) or an overlay, new labels, or both. In ranking an edit may only
+            turn the sign of a label or swap the two compared items. Edits over budget end the
+            cell as ``budget_violation``.
 
         Raises:
             NotApplicable: the budget does not allow the kind of edit that the attack makes, or
@@ -182,8 +184,8 @@ class AttackTrigger(Protocol):
 
         Args:
             x: clean test inputs, float32 in [0, 1], ``[B, C, H, W]``.
-            budget: what the trigger may cover: ``patch`` (side of a square in pixels), or ``norm``
-                with ``eps``; ``target`` is the backdoor's class.
+            budget: what the trigger may cover: ``patch`` (side of a square in pixels), ``pixels``
+                (how many), or ``norm`` with ``eps``; ``target`` is the backdoor's class.
             ctx: ``ctx.state`` as ``poison`` or ``deliver`` left it, read-only. ``ctx.seed`` gives
                 the same values in every batch.
 
@@ -235,9 +237,9 @@ class AttackDeliver(Protocol):
             train: the attacker's own data (benchmark role ``attacker``; without it, the public
                 data).
             val: their validation set.
-            budget: what ``trigger`` may cover later (``patch``, or ``norm`` with ``eps``) and
-                ``target``, the backdoor's class. How much of its own data the attacker poisons is
-                its own choice.
+            budget: what ``trigger`` may cover later (``patch``, ``pixels``, or ``norm`` with
+                ``eps``) and ``target``, the backdoor's class. How much of its own data the attacker
+                poisons is its own choice.
             ctx: seeds, the device, and ``ctx.state``, which is writable here and read-only in
                 ``trigger``.
 

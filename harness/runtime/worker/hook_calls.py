@@ -9,7 +9,15 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from harness.runtime.contracts import ContractError, Data, Edits, Keep, OutputError
+from harness.runtime.contracts import (
+    ContractError,
+    Data,
+    Edits,
+    Keep,
+    OutputError,
+    Overlay,
+    Spec,
+)
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.write_watch import WriteWatch
 
@@ -37,18 +45,20 @@ def unchanged(*sets: Data) -> Iterator[None]:
     Raises:
         ContractError: a tensor has changed.
     """
-    tensors = [
-        tensor
-        for one in sets
-        for tensor in (one.raw, one.uncropped, one.y, one.ids)
-        if tensor is not None
-    ]
-    watch = WriteWatch(tensors)
+    watch = WriteWatch([tensor for one in sets for tensor in tensors_of(one)])
     yield
     if watch.written:
         raise ContractError(
             "the hook changed the data it was given in place; work on a copy (tensor.clone())"
         )
+
+
+def tensors_of(data: Data) -> Iterator[Tensor]:
+    """Yield the tensors that a data set holds."""
+    held = [data.raw, data.uncropped, data.y, data.ids]
+    yield from (tensor for tensor in held if tensor is not None)
+    if isinstance(data.overlay, Overlay):
+        yield from data.overlay.tensors().values()
 
 
 def check_tensor(
@@ -107,7 +117,43 @@ def check_edits(edits: object, train_set: Data) -> Edits:
     if edits.y is not None:
         types = (torch.int64, torch.uint8)
         y = check_tensor(edits.y, "Edits.y", (len(ids), *train_set.y.shape[1:]), types)
-    return Edits(ids, x, y)
+    return Edits(ids, x, y, check_overlay(edits, train_set.spec))
+
+
+def check_overlay(edits: Edits, spec: Spec) -> Overlay | None:
+    """Check the form of an edit's overlay, and return it on the CPU.
+
+    Raises:
+        OutputError: it stands beside new inputs or in ranking, a tensor has the wrong shape or
+            type or is not finite, or the patch leaves the picture.
+    """
+    overlay = edits.overlay
+    if overlay is None:
+        return None
+    if not isinstance(overlay, Overlay):
+        raise OutputError(f"Edits.overlay: expected Overlay, got {type(overlay).__name__}")
+    if spec.arity is not None:
+        raise OutputError("Edits.overlay: in ranking many comparisons share an item")
+    if edits.x is not None:
+        raise OutputError("Edits.overlay beside Edits.x: an example is changed in one way only")
+    count, size = len(overlay.ids), tuple(overlay.patch.shape)
+    forms = {
+        "ids": ((count,), torch.int64),
+        "patch": (size, torch.float32),
+        "mask": (size, torch.float32),
+        "places": ((count, 2), torch.int64),
+    }
+    checked = Overlay(
+        **{
+            name: check_tensor(tensor, f"Overlay.{name}", forms[name][0], (forms[name][1],))
+            for name, tensor in overlay.tensors().items()
+        }
+    )
+    try:
+        checked.check_inside(spec.shape)
+    except ValueError as error:
+        raise OutputError(f"Edits.overlay: {error}") from error
+    return checked
 
 
 def check_keep(keep: object, train_set: Data) -> Keep:

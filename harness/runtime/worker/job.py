@@ -21,6 +21,7 @@ from harness.runtime.worker import arrays, loader
 from harness.runtime.worker.context import StageContext
 from harness.runtime.worker.job_values import JobModule, Options, spec_from_json
 from harness.runtime.worker.module_types import AttackModule, DefenseModule, VictimModule
+from harness.runtime.worker.overlay_files import load_overlay
 
 ROLES = {"attack": "attack", "defense": "defense", "victim": "victim", "adversary": "defense"}
 """Role of a module in a job → role that is responsible for it."""
@@ -182,6 +183,7 @@ class Job:
             ids=arrays.load_tensor(folder / "ids.npy"),
             spec=self.spec,
             device=self.device,
+            overlay=load_overlay(folder),
         )
 
     def tensor(self, name: str, file: str) -> Tensor:

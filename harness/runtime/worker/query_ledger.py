@@ -52,7 +52,7 @@ MEASURES = {
     "linf": Measure(lambda d: d.flatten(1).abs().amax(dim=1), lambda d, size, _: d * size**0.5),
     "l2": Measure(lambda d: d.flatten(1).norm(dim=1), lambda d, *_: d),
     # values differ by at most 2, and all pixels may differ by what does not count
-    "patch": Measure(
+    "pixels": Measure(
         changed_pixels,
         lambda d, size, channels: ((1 + OVERSHOOT) ** 2 * d * channels + size * CHANGED**2).sqrt(),
     ),
@@ -78,7 +78,8 @@ class QueryLedger:
         self._clean, self._budget = clean.cpu().double(), budget
         self._flat = self._clean.flatten(1)
         self._squares = self._flat.square().sum(dim=1)
-        self._measure = MEASURES[budget.norm or ("patch" if budget.patch else "l2")]
+        counted = budget.patch or budget.pixels
+        self._measure = MEASURES[budget.norm or ("pixels" if counted else "l2")]
 
     def charge(self, x: Tensor, stated: Tensor) -> bool:
         """Count a batch of queries; return false, and count none, if an example has none left.
@@ -143,4 +144,5 @@ class QueryLedger:
         budget = self._budget
         if budget.norm is not None and budget.eps is not None:
             return budget.eps * (1 + SLACK) + CHANGED
-        return float(budget.patch**2) if budget.patch else float("inf")
+        square = budget.patch**2 if budget.patch else float("inf")
+        return float(min(square, budget.pixels or float("inf")))

@@ -68,7 +68,7 @@ def test_a_plain_network_is_written_out_and_computes_the_same(tmp_path):
     assert torch.allclose(loaded(module, tmp_path, "net-a")(x), network(x), atol=1e-6)
     (needed,) = module.manifest.requires
     assert (needed.channels, needed.side, needed.classes) == ((1,), (28,), (10,))
-    assert module.manifest.hooks == ("build", "fit")
+    assert module.manifest.hooks == ("build", "recipe")
     assert "0.weight  0.weight  4x1x4x4            float32" in said
     assert "`# a guess`" in said
     assert build(module)[0].stages == ("1", "3")

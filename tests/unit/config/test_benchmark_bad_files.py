@@ -92,7 +92,7 @@ BAD = [
         "[{name: at, adversary: {attack: pgd, budget: {norm: l2, eps: 1, queries: 3}}}]",
         [
             f"13:77: {M}.defenses[0].adversary.budget.queries: evasion has no budget field "
-            "queries; remove it; it has norm, eps, patch, unbounded"
+            "queries; remove it; it has norm, eps, patch, pixels, unbounded"
         ],
     ),
     (
@@ -152,15 +152,15 @@ BAD = [
         "[{norm: l2, eps: 1, edits: 0.1}]",
         [
             f"15:32: {M}.budgets[0].edits: evasion has no budget field edits; "
-            "remove it; it has norm, eps, patch, unbounded"
+            "remove it; it has norm, eps, patch, pixels, unbounded"
         ],
     ),
     (
         "budgets",
         "[{}]",
         [
-            f"15:13: {M}.budgets[0]: evasion needs norm or patch or unbounded in its budget; "
-            "add one of them"
+            f"15:13: {M}.budgets[0]: evasion needs norm or patch or pixels or unbounded in its "
+            "budget; add one of them"
         ],
     ),
     (
@@ -299,7 +299,11 @@ def test_an_old_name_means_nothing_where_the_new_one_is_no_key():
         ("poisoning", "{edits: 0.1}", "poisoning needs labels or features in its budget"),
         ("poisoning", "{edits: 0.1, labels: true, target: 0}", "poisoning has no budget field t"),
         ("backdoor", "{edits: 0.1, patch: 3}", "backdoor needs target in its budget"),
-        ("backdoor", "{edits: 0.1, target: 0}", "backdoor needs patch or norm in its budget"),
+        (
+            "backdoor",
+            "{edits: 0.1, target: 0}",
+            "backdoor needs patch or pixels or norm",
+        ),
         ("supply-chain", "{patch: 3}", "supply-chain needs target in its budget"),
         ("supply-chain", "{patch: 3, target: 0, edits: 0.1}", "supply-chain has no budget field e"),
     ],

@@ -159,6 +159,26 @@ def test_patch_that_is_too_large(height: int, width: int, word: str) -> None:
     assert verdict == f"{word} of the changed box is 4, the limit is 3: 1 of 2 examples"
 
 
+@pytest.mark.parametrize(
+    ("budget", "verdict"),
+    [
+        ({"pixels": 4}, None),
+        ({"pixels": 4, "patch": 8}, None),
+        ({"pixels": 3}, "number of changed pixels is 4, the limit is 3: 1 of 2 examples"),
+        (
+            {"pixels": 4, "patch": 7},
+            "height of the changed box is 8, the limit is 7: 1 of 2 examples",
+        ),
+    ],
+)
+def test_four_corners_are_four_pixels_whatever_their_box(budget, verdict) -> None:
+    clean = np.zeros((2, 3, 8, 8), np.uint8)
+    attacked = as_seen(clean)
+    attacked[0][:, [0, 0, 7, 7], [0, 7, 0, 7]] = 1  # all channels: each pixel counts once
+    attacked[1, 0, 3, :3] = 1
+    assert check_perturbation(measure(clean, attacked), budget) == verdict
+
+
 @pytest.mark.parametrize("budget", [{"unbounded": True}, LINF, {"patch": 9}])
 @pytest.mark.parametrize(
     ("value", "verdict"),

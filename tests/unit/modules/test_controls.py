@@ -9,6 +9,7 @@ from tests.support.modules import context, module
 
 SPEC = Spec("classification", 4, (3, 8, 8))
 LINF, L2, PATCH = {"norm": "linf", "eps": 0.1}, {"norm": "l2", "eps": 0.5}, {"patch": 3}
+PIXELS = {"pixels": 5}
 HOOKS = {
     "perturb": lambda noise, x, budget, ctx: noise.perturb(None, x, None, None, budget, ctx),
     "trigger": lambda noise, x, budget, ctx: noise.trigger(x, budget, ctx),
@@ -16,7 +17,10 @@ HOOKS = {
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-@pytest.mark.parametrize("fields", [LINF, L2, PATCH, LINF | PATCH, L2 | PATCH])
+@pytest.mark.parametrize(
+    "fields",
+    [LINF, L2, PATCH, PIXELS, LINF | PATCH, L2 | PATCH, LINF | PIXELS, PATCH | PIXELS],
+)
 def test_random_noise_keeps_every_limit_of_a_budget_at_once(hook, fields, tmp_path):
     x = torch.randint(256, (16, 3, 8, 8), generator=torch.Generator().manual_seed(0))
     x = x.to(torch.uint8)
@@ -26,7 +30,9 @@ def test_random_noise_keeps_every_limit_of_a_budget_at_once(hook, fields, tmp_pa
     distances = measure(x.numpy(), found.numpy())
     assert check_perturbation(distances, fields) is None
     assert bool((distances.l2 > 0.05).all())
-    if "patch" in fields:
+    if "pixels" in fields:
+        assert distances.changed.max() == 5
+    elif "patch" in fields:
         assert (distances.box_height.max(), distances.box_width.max()) == (3, 3)
         assert check_perturbation(distances, {"patch": 2}) is not None
 

@@ -1,6 +1,7 @@
 """ENet: both forms, the loss, and the weights that exist, on the images they were made for."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,7 @@ def test_training_can_be_short_and_without_validation(tmp_path):
     enet, train = victim(batch=2), data()
     nothing = Data(train.raw[:0], train.y[:0], train.ids[:0], train.spec, CPU)
     network = enet.build(train.spec)
-    enet.fit(network, train, nothing, enet.loss, context(tmp_path), steps=2)
+    recipe = replace(enet.recipe(train), steps=2)
+    enet.fit(network, train, nothing, enet.loss, context(tmp_path), recipe)
     names = {p["name"] for p in curve(tmp_path)}
     assert names == {"loss"}

@@ -26,6 +26,7 @@ LIMITS = {
     "linf": {"norm": "linf", "eps": 0.1},
     "l2": {"norm": "l2", "eps": 1.0},
     "patch": {"patch": 3},
+    "pixels": {"pixels": 3},
     "unbounded": {"unbounded": True},
 }
 QUICK = {"steps": 4, "iterations": 5, "restarts": 2, "batch": 12, "outer": 1, "inner": 1,
@@ -140,8 +141,12 @@ def test_an_attack_keeps_its_hands_off_and_needs_no_parameters(name, variant, ho
 def test_a_trigger_is_put_into_a_copy(name, variant, hook, task, tmp_path):
     attack, train = quick("attack", name, variant), data_of("classification")
     x, _ = train.take(torch.arange(12))
-    watched = Watched(x)
     budget = Budget(patch=3, target=1)
+    if "deliver" in MANIFESTS["attack", name].hooks:  # it may learn the trigger
+        victim = module("victim", "small-cnn", steps=4)
+        network, ctx = victim.build(PICTURES), context(tmp_path, PICTURES)
+        attack.deliver(victim, network, train, train, budget, ctx)
+    watched = Watched(x)
     watched.check(*(attack.trigger(x, budget, context(tmp_path, PICTURES)) for _ in range(2)))
 
 
@@ -207,5 +212,8 @@ def test_a_victim_answers_in_memory_of_its_own(name, variant, hook, task, tmp_pa
     if name == "ranker" and variant not in ("linear", "free"):
         train = replace(data_of("classification"), spec=Spec("ranking", 2, (3, 16, 16), arity=2))
     train = train or data_of(task)
+    if any((one.side_min or 0) > 16 for one in MANIFESTS["victim", name].requires):
+        spec = replace(train.spec, shape=(3, 32, 32))
+        train = replace(train, raw=train.raw.repeat(1, 1, 2, 2), spec=spec)
     torch.manual_seed(0)
     check_network(freeze(quick("victim", name, variant).build(train.spec)), train.x)

@@ -109,6 +109,27 @@ WRONG = [
     ),
     (budget({"patch": 49}, SCENES), "budgets[0].patch", "48×64; write at most 48"),
     (
+        FEATURES | {"keep": {"attention": True}},
+        "keep.attention",
+        "which has no pictures with one class each; remove it",
+    ),
+    (budget({"pixels": 0}), "budgets[0].pixels", "expected at least 1, found 0"),
+    (
+        budget({"pixels": 64}),
+        "budgets[0].pixels",
+        "64 pixels may change, and a picture of digits has 64; write at most 63",
+    ),
+    (
+        budget({"pixels": 1}, FEATURES),
+        "budgets[0].pixels",
+        "which has no pictures; write norm and eps",
+    ),
+    (
+        budget({"edits": 0.1, "labels": True, "pixels": 2}, POISONING),
+        "budgets[0].pixels",
+        "a bound on inputs, but only labels may change; remove it, or add features: true",
+    ),
+    (
         budget({"patch": 1}, FEATURES),
         "budgets[0].patch",
         "which has no pictures; write norm and eps",
@@ -260,6 +281,8 @@ RIGHT = [
     budget({"patch": 1}),
     budget({"patch": 8}),
     budget({"patch": 48}, SCENES),
+    budget({"pixels": 63}),
+    budget({"pixels": 4, "target": 4}, SUPPLY_CHAIN),
     budget({"unbounded": True}),
     budget(linf(0.1) | {"queries": 1}, QUERY),
     budget({"edits": 0.000501, "labels": True}, POISONING),

@@ -66,6 +66,11 @@ def test_a_delivered_network_starts_from_the_weights(checkout):
     assert stages[begins["after"].inputs["start"].key] == begins["control_after"]
     trigger = stages[only.stages["attack"]]
     assert trigger.inputs["state"].key == begins["after"].key
+    # the delivered network is judged; the weights have no head to judge
+    assert stages[only.stages["teacher_before"]].inputs["weights"].key == begins["after"].key
+    assert not [role for role in only.stages if role.startswith("control_teacher")]
+    assert set(only.absent) == {"control_teacher_accuracy", "control_teacher_success_rate"}
+    assert all("last layer is left out" in reason for reason in only.absent.values())
 
 
 def test_public_data_stay_possible_and_their_training_starts_from_the_weights(checkout):

@@ -132,6 +132,18 @@ def test_a_defence_that_needs_an_adversary_gets_none_and_its_adversary_is_asked_
     )
 
 
+def test_a_defence_says_what_the_victim_must_offer(own):
+    own.module("defense", "it", "class Defense: pass", hooks=["fit"],
+               requires=[{"offers": ["loss", "maps"]}])  # fmt: skip
+    own.module("victim", "rich", "class Victim: pass", hooks=["build", "recipe"],
+               offers=["maps", "loss", "weights"])  # fmt: skip
+    plan = own.plan(matrix(victims=["tiny", "rich"], defenses=["it"]))
+    assert cell(plan, victim="rich").reason is None
+    assert cell(plan, victim="tiny").reason == (
+        "the victim offers no maps, and defence it needs that"
+    )
+
+
 def test_an_attack_without_limits_plays_where_no_budget_sets_any(own):
     own.module("attack", "it", "class Attack: pass", requires=[], **FLIP)
     bound = {"edits": 0.1, "features": True, "norm": "linf", "eps": 0.1}
@@ -265,6 +277,7 @@ def requirement_of(label, facts):
 
 BALL, SQUARE = frozenset({"linf"}), frozenset({"patch"})
 CELL = CellFacts(frozenset({"classification"}), frozenset({"images"}), BALL)
+MAPPED = replace(CELL, offers=frozenset({"loss", "maps"}))
 RANKED = replace(
     CELL,
     tasks=frozenset({"ranking"}),
@@ -288,9 +301,15 @@ BUNDLED = [
      {"tasks": frozenset({"classification"})}),
     ("attack", "fgsm", CELL, {"limits": SQUARE}),
     ("attack", "feature-attack", CELL, {"limits": SQUARE}),
+    ("attack", "feature-attack", CELL, {"goals": frozenset({"targeted"})}),
+    ("attack", "feature-attack/published", CELL, {"inputs": frozenset({"features"})}),
+    ("attack", "feature-attack/original", replace(CELL, limits=frozenset({"unbounded"})),
+     {"limits": BALL}),
     ("attack", "square", replace(CELL, answers=frozenset({"scores"})),
      {"answers": frozenset({"labels"})}),
     ("attack", "label-flip", RANKED, {"edits": frozenset({"features"})}),
+    ("attack", "label-flip/next", replace(RANKED, tasks=frozenset({"classification"})),
+     {"tasks": frozenset({"ranking"})}),
     ("attack", "margin-flip/reverse", RANKED, {"edits": frozenset({"features"})}),
     ("attack", "margin-flip/reverse", RANKED, {"knowledge": False}),
     ("attack", "learned-flip", RANKED, {"edits": frozenset({"features"})}),
@@ -300,8 +319,13 @@ BUNDLED = [
     ("attack", "badnets", replace(CELL, limits=SQUARE, edits=frozenset({"labels", "features"})),
      {"limits": BALL}),
     ("attack", "backdoored-teacher", replace(CELL, limits=SQUARE), {"limits": BALL}),
+    ("attack", "backdoored-teacher/corners", replace(CELL, limits=frozenset({"pixels"})),
+     {"limits": SQUARE}),
+    ("attack", "latent-backdoor", replace(CELL, limits=SQUARE), {"limits": BALL}),
     ("defense", "adversarial-training", replace(CELL, adversary=True), {"adversary": False}),
     ("defense", "adversarial-fine-tuning", replace(CELL, adversary=True), {"adversary": False}),
+    ("defense", "transfer-training/delta", MAPPED, {"offers": frozenset({"loss"})}),
+    ("defense", "transfer-training/delta", MAPPED, {"inputs": frozenset({"features"})}),
     ("defense", "feature-squeezing", CELL, {"inputs": frozenset({"features"})}),
     ("defense", "jpeg", CELL, {"inputs": frozenset({"features"})}),
     ("defense", "knn-sanitizer", CELL, {"inputs": frozenset({"items"})}),

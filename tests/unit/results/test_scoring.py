@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from harness.common.files import save_array
+from harness.common.files import save_array, write_json
 from harness.judge.values import Absent
 from harness.report.site.classes import class_names, moves_of
 from harness.results.codec import pack_moves, unpack_aimed, unpack_confusions
@@ -134,3 +134,35 @@ def test_moves_of_a_large_slice_do_not_overflow():
 def test_moves_that_cannot_be_read_are_none(moves):
     assert moves_of({"moves": moves}, 2) is None
     assert moves_of({}, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("threat", "budget", "judged"),
+    [
+        ("evasion", {"unbounded": True}, True),
+        ("evasion", {"norm": "linf", "eps": 1.0}, False),
+        ("poisoning", {"unbounded": True}, False),
+    ],
+)
+def test_confidence_is_judged_where_test_inputs_change_without_a_bound(
+    threat, budget, judged, tmp_path
+):
+    store, stages = Store(tmp_path / "store"), {}
+    clean, attacked = 9 * np.eye(3, dtype=np.float32)[[0, 0]], 9 * np.eye(3, dtype=np.float32)[:2]
+    for number, (role, outputs) in enumerate({"before": clean, "after": attacked}.items()):
+        stages[role] = f"{number:064x}"
+        save_array(tmp_path / role / "outputs" / "outputs.npy", outputs)
+        store.commit(stages[role], tmp_path / role, ReceiptDraft("predict", "ok"))
+    stages["slice"] = KEY
+    for name in ("y", "ids"):
+        save_array(tmp_path / "slice" / "y" / f"{name}.npy", np.array([0, 0]))
+    spec = {"outputs": 3, "void": None, "classes": ["cat", "dog", "owl"]}
+    write_json(tmp_path / "slice" / "spec.json", spec)
+    store.commit(KEY, tmp_path / "slice", ReceiptDraft("slice", "ok"))
+    cell = {"task": "classification", "threat_model": threat, "attack_module": "x"}
+    info = INFO.model_copy(update=cell | {"budget": budget})
+    metrics = score(info, stages, store).metrics
+    assert ("confident_95" in metrics) is judged
+    if judged:
+        assert metrics["confident_99"].value == 1
+        assert (metrics["attempts_all_classes"].absent or "").endswith("1 of 3 classes (owl)")

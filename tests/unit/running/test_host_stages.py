@@ -15,6 +15,7 @@ from harness.datasets.hashing import hash_order
 from harness.planning.recipe import ApplyRecipe, DataRecipe, SubsetRecipe
 from harness.running import host_stages
 from harness.running.host_stages import HOST_STAGES
+from harness.running.overlays import load_overlay
 from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
 from tests.support.own_data import class_folders, describe
@@ -252,3 +253,87 @@ def test_a_set_that_was_fetched_again_after_the_plan_is_not_stored_under_its_key
         HOST_STAGES["data"](recipe, {}, tmp_path / f"out{count}", root)
     with pytest.raises(UserError, match="was replaced after the plan was made"):
         HOST_STAGES["data"](planned, {}, tmp_path / "out", root)
+
+
+# -- overlays ------------------------------------------------------------------------------------
+
+OVERLAY = {
+    "ids": np.array([7, 5]),
+    "patch": np.full((1, 2, 1), 1, np.float32),
+    "mask": np.array([[[1], [0.5]]], np.float32),
+    "places": np.array([[0, 3], [2, 0]]),
+}
+
+
+def overlaid(out, tmp_path, budget=None, **changes):
+    """The training set after edits with an overlay: labels of three examples, two with it."""
+    folder = tmp_path / "changes" / "overlay"
+    for name, array in (OVERLAY | changes).items():
+        save_array(folder / f"{name}.npy", array)
+    budget = {"edits": 0.1, "features": True, "labels": True} | (budget or {})
+    return edit(out, tmp_path, budget, ids=np.array([5, 7, 9]), y=np.array([3, 3, 3]))
+
+
+@pytest.mark.parametrize("shape", [SHAPE, STORED])
+def test_an_overlay_lies_beside_pictures_that_stay_one_file(root, tmp_path, shape):
+    _, out = root(shape=shape)
+    applied = overlaid(out, tmp_path)
+    assert same_file(applied / "x.npy", out / "train" / "x.npy")
+    assert load_array(applied / "y.npy")[[5, 7, 9]].tolist() == [3, 3, 3]
+    for name, array in OVERLAY.items():
+        assert np.array_equal(load_array(applied / "overlay" / f"{name}.npy"), array)
+    assert sum(p.stat().st_size for p in (applied / "overlay").iterdir()) < 1000
+
+
+@pytest.mark.parametrize("shape", [SHAPE, STORED])
+def test_a_sanitizer_is_shown_the_pictures_and_not_the_list(root, tmp_path, shape):
+    splits, out = root(shape=shape)
+    inputs = {"train": overlaid(out, tmp_path), "spec": out}
+    host_stages.apply(ApplyRecipe(None), inputs, tmp_path / "shown", tmp_path)
+    shown = tmp_path / "shown" / "train"
+    assert sorted(p.name for p in shown.iterdir()) == ["ids.npy", "x.npy", "y.npy"]
+    expected = np.array(splits.train.x if shape == SHAPE else splits.train.x[..., 1:5, 1:5])
+    for row, (top, left) in ((7, (0, 3)), (5, (2, 0))):
+        expected[row, 0, top, left] = 255
+        half = (expected[row, 0, top + 1, left] / np.float32(255) + 1) / 2 * 255
+        expected[row, 0, top + 1, left] = np.rint(half)
+    assert np.array_equal(load_array(shown / "x.npy"), expected)
+
+
+def test_without_an_overlay_a_sanitizer_is_shown_the_same_files(root, tmp_path):
+    _, out = root()
+    inputs = {"train": out / "train", "spec": out}
+    host_stages.apply(ApplyRecipe(None), inputs, tmp_path / "shown", tmp_path)
+    assert same_file(tmp_path / "shown" / "train" / "x.npy", out / "train" / "x.npy")
+
+
+def test_what_a_sanitizer_keeps_keeps_its_overlay(root, tmp_path):
+    _, out = root()
+    first = overlaid(out, tmp_path)
+    inputs = {"train": first, "changes": tmp_path / "choice", "spec": out}
+    found = []
+    for dropped in ([7], [5, 7]):
+        save_array(tmp_path / "choice" / "mask.npy", ~np.isin(np.arange(40), dropped))
+        kept = tmp_path / f"without {dropped}"
+        host_stages.apply(ApplyRecipe(None), inputs, kept, tmp_path)
+        found.append(load_overlay(kept / "train"))
+    assert (found[0].ids.tolist(), found[0].places.tolist()) == ([5], [[2, 0]])
+    assert found[1] is None
+
+
+@pytest.mark.parametrize(
+    ("budget", "changes", "reason"),
+    [
+        ({"patch": 1}, {}, "overlay: height of the changed box is 2, the limit is 1"),
+        ({"pixels": 1}, {}, "overlay: number of changed pixels is 2, the limit is 1"),
+        ({"features": False}, {}, "the budget allows labels only"),
+        ({"edits": 0.05}, {}, "3 edits, the limit is 2"),
+        ({}, {"ids": np.array([7, 8])}, "is not among the edits: 1 of 2"),
+        ({}, {"places": np.array([[0, 3], [3, 0]])}, "leaves the picture: 1 of 2"),
+    ],
+)
+def test_an_overlay_over_budget_ends_the_stage(root, tmp_path, budget, changes, reason):
+    _, out = root()
+    with pytest.raises(host_stages.StageFailure, match=reason) as caught:
+        overlaid(out, tmp_path, budget, **changes)
+    assert (caught.value.status, caught.value.by) == ("budget_violation", "attack")

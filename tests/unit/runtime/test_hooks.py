@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.config.manifest import Need
+from harness.config.field_types import Need
 from harness.runtime.contracts import Budget, Data, Keep, Spec, Victim
 from harness.runtime.hooks import HOOKS, PROTOCOLS, hook_of
 from harness.runtime.model import NEEDS, LiveModel

@@ -10,6 +10,7 @@ from harness.runtime.contracts import Model
 from harness.runtime.worker import arrays
 from harness.runtime.worker.hook_calls import check_edits, check_keep, hook_time, unchanged
 from harness.runtime.worker.job import Job
+from harness.runtime.worker.overlay_files import save_overlay
 
 
 def poison(job: Job) -> None:
@@ -24,6 +25,7 @@ def poison(job: Job) -> None:
         arrays.save_array(job.out / "edits" / "x.npy", edits.x)
     if edits.y is not None:
         arrays.save_array(job.out / "edits" / "y.npy", edits.y)
+    save_overlay(job.out / "edits", edits.overlay)
 
 
 def known_model(job: Job) -> Model | None:

@@ -44,6 +44,7 @@ SMALL = Suite(
         ),
         ({"unbounded": True}, "anything may change"),
         ({"patch": 3}, "a square of 3 × 3 pixels, at will"),
+        ({"pixels": 1600}, "pixels of a picture: at most 1,600, at will"),
         ({"edits": 0.1, "labels": True}, "the labels of 10 % of the training examples"),
         (
             {"edits": 0.005, "features": True},
@@ -92,6 +93,7 @@ def test_bundled_attacks_have_the_family_that_a_reader_expects():
         "badnets": "trigger in training data",
         "feature-attack": "inner features",
         "fgsm": "gradient search",
+        "latent-backdoor": "delivered network",
         "label-flip": "edits without a model",
         "learned-flip": "edits chosen by a model",
         "malicious-autoencoder": "learned perturbation",

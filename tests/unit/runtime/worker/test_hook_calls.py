@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from harness.runtime.contracts import ContractError, Data, Edits, Spec
+from harness.runtime.contracts import ContractError, Data, Edits, OutputError, Overlay, Spec
 from harness.runtime.worker.hook_calls import check_edits, check_tensor, unchanged
+from harness.runtime.worker.overlay_files import load_overlay, save_overlay
+from tests.support.comparisons import pairs
 
 SPEC = Spec("classification", 3, (1, 2, 2))
 
@@ -47,3 +49,50 @@ def test_data_that_are_only_read_are_fine():
     sets = data(), data(0)
     with unchanged(*sets):
         assert sets[0].x.sum() > 0
+
+
+def overlay(**changes):
+    fields = {
+        "ids": torch.tensor([1, 2]),
+        "patch": torch.ones(1, 1, 2),
+        "mask": torch.ones(1, 1, 2),
+        "places": torch.zeros(2, 2, dtype=torch.int64),
+    }
+    return Overlay(**fields | changes)
+
+
+def edited(given, **fields):
+    return check_edits(Edits(torch.tensor([1, 2]), overlay=given, **fields), data())
+
+
+def test_overlays_are_copies_and_come_back_from_files(tmp_path):
+    given = overlay()
+    found = edited(given)
+    given.patch.zero_()
+    save_overlay(tmp_path, found.overlay)
+    loaded = load_overlay(tmp_path)
+    for name, tensor in overlay().tensors().items():
+        assert torch.equal(tensor, loaded.tensors()[name])
+    assert load_overlay(tmp_path / "overlay") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "fields", "reason"),
+    [
+        ("trigger", {}, "Edits.overlay: expected Overlay, got str"),
+        (overlay(), {"x": torch.zeros(2, 1, 2, 2)}, "Edits.overlay beside Edits.x"),
+        (overlay(patch=torch.ones(1, 1, 2).double()), {}, "Overlay.patch: expected float32"),
+        (overlay(mask=torch.tensor([[[1, torch.nan]]])), {}, "Overlay.mask: NaN or infinity"),
+        (overlay(places=torch.zeros(2, 2)), {}, "Overlay.places: expected int64"),
+        (overlay(places=torch.tensor([[0, 0], [0, 1]])), {}, "is outside at 1 of 2 places"),
+        (overlay(patch=torch.ones(3, 1, 2), mask=torch.ones(3, 1, 2)), {}, r"on inputs \[1, 2, 2"),
+    ],
+)
+def test_an_overlay_of_another_form_is_refused(given, fields, reason):
+    with pytest.raises(OutputError, match=reason):
+        edited(given, **fields)
+
+
+def test_ranking_has_no_overlay():
+    with pytest.raises(OutputError, match="in ranking many comparisons share an item"):
+        check_edits(Edits(pairs(6).ids[:2], overlay=overlay()), pairs(6))

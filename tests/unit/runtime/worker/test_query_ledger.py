@@ -11,6 +11,7 @@ BUDGETS = {
     "linf": Budget(norm="linf", eps=0.1, queries=3),
     "l2": Budget(norm="l2", eps=0.4, queries=3),
     "patch": Budget(patch=2, queries=3),
+    "pixels": Budget(pixels=4, queries=3),
     "unbounded": Budget(unbounded=True, queries=3),
 }
 
@@ -23,7 +24,7 @@ def attacked(x, kind, seed=1):
     noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     if kind == "linf":
         return (x + 0.1 * noise.sign()).clamp(0, 1)
-    if kind == "patch":
+    if kind in ("patch", "pixels"):
         result = x.clone()
         result[:, :, 1:3, 2:4] = noise[:, :, 1:3, 2:4].abs()
         return result
@@ -46,15 +47,17 @@ def test_a_brute_force_search_agrees(kind):
     x = clean(30) * 0.3  # so close together that balls overlap
     queries = attacked(x, kind)
     difference = queries[:, None].double() - x[None].double()
+    changed = (difference.abs() > 1e-6).any(dim=2).flatten(2).sum(dim=2)
     distance = {
         "linf": difference.abs().flatten(2).amax(dim=2),
-        "patch": (difference.abs() > 1e-6).any(dim=2).flatten(2).sum(dim=2),
+        "patch": changed,
+        "pixels": changed,
     }.get(kind, difference.flatten(2).norm(dim=2))
     found = QueryLedger(x, BUDGETS[kind]).nearest(queries, torch.randint(30, (30,)))
     assert torch.equal(distance.gather(1, found[:, None])[:, 0], distance.amin(dim=1))
 
 
-@pytest.mark.parametrize("kind", ["linf", "l2", "patch"])
+@pytest.mark.parametrize("kind", ["linf", "l2", "patch", "pixels"])
 def test_spare_queries_cannot_be_pooled(kind):
     x = clean()
     ledger = QueryLedger(x, BUDGETS[kind])
@@ -67,7 +70,7 @@ def test_spare_queries_cannot_be_pooled(kind):
     assert ledger.refused == 7
 
 
-@pytest.mark.parametrize("kind", ["linf", "l2", "patch"])
+@pytest.mark.parametrize("kind", ["linf", "l2", "patch", "pixels"])
 @pytest.mark.parametrize("bad", ["far", "nan", "blank"])
 def test_a_query_outside_the_budget_is_refused(kind, bad):
     x = clean()
