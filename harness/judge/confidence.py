@@ -67,7 +67,7 @@ def confidences(logits: Outputs) -> Floats:
     >>> confidences(np.array([[3.0, 3.0], [0.0, np.nan], [0.0, np.inf]])).tolist()
     [0.5, 0.0, 0.0]
     """
-    finite = np.isfinite(logits).all(axis=-1)
+    finite = np.asarray(np.isfinite(logits).all(axis=-1))
     rows = np.where(finite[..., None], logits, 0).astype(np.float64)
     found: Floats = 1 / np.exp(rows - rows.max(axis=-1, keepdims=True)).sum(axis=-1)
     return np.where(finite, found, 0.0)
