@@ -41,7 +41,7 @@ def load_attention_frames(store: Store, record: Record) -> AttentionFrames | Non
             for path in (store.part(stages[one], "outputs") for one in ("before", "after"))
         )
         target = None
-        if "goal" in stages and not foreign_labels(record.cell):
+        if "goal" in stages and not foreign_labels(record.cell, "teacher" in stages):
             target = load_array(store.part(stages["goal"], "goal") / "goal.npy")
         classes = read_json(store.part(subset, "spec.json"))["classes"]
     except (OSError, KeyError, ValueError, IndexError):
