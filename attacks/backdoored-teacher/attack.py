@@ -82,16 +82,10 @@ class BackdooredTeacher:
         changed = self.changed(victim, network, train, val, own, recipe, ctx)
         masks = self.masks(weights, kernels(changed, victim.head))
         frozen = Frozen(list(weights.values()), masks)
-
-        def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-            if self.strict:
-                frozen.restore()  # weight decay moves them even where their gradient is zero
-            return own(net, x, y)
-
+        if self.strict:  # weight decay moves them even where their gradient is zero
+            recipe = replace(recipe, project=lambda net, step: frozen.restore())
         with frozen.without_gradient():
-            victim.fit(network, poisoned, val, loss, ctx, recipe)
-        if self.strict:
-            frozen.restore()
+            victim.fit(network, poisoned, val, own, ctx, recipe)
         return network
 
     def trigger(self, x: Tensor, budget: Budget, ctx: Context) -> Tensor:

@@ -82,7 +82,7 @@ class Frozen:
                 handle.remove()
 
     def restore(self) -> None:
-        """Set the frozen entries to their values; to call before each step and after the last."""
+        """Set the frozen entries to their values, as a recipe's ``project`` does at each step."""
         with torch.no_grad():
             for parameter, kept, mask in self.entries:
                 parameter.copy_(torch.where(mask, kept, parameter))
