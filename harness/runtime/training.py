@@ -82,7 +82,7 @@ def fit(
         for group in opt.param_groups:
             group["lr"] = recipe.rate(step) * group.get("factor", 1.0)
         seed_globally(ctx.seed("step", name, step), ctx.device)
-        x, y = take(train, rows, recipe.crop, recipe.flip, ctx.generator("crop", name, step))
+        x, y = _batch(train, rows, recipe, ctx, "crop", name, step)
         value = loss(network, x, y).mean()
         opt.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
@@ -161,14 +161,24 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     raise ValueError(f"optimizer {recipe.optimizer!r}: expected sgd or adam")
 
 
+def _batch(
+    train: Data, rows: Tensor, recipe: Recipe, ctx: Context, *dims: object
+) -> tuple[Tensor, Tensor]:
+    """Return some examples, augmented; ``dims`` tell the draws apart."""
+    if (
+        recipe.crop == "none" and not recipe.flip
+    ):  # a generator costs as much as a small step's loss
+        return train.take(rows)
+    return take(train, rows, recipe.crop, recipe.flip, ctx.generator(*dims))
+
+
 def _pass(train: Data, recipe: Recipe, ctx: Context, name: str) -> Iterator[Tensor]:
     """Return the inputs of one epoch of training, for what is estimated after the last step."""
     epoch = steps_per_epoch(len(train), recipe.batch)
     order = _order(len(train), recipe.batch, ctx, f"{name}, statistics", 0)
     for step, rows in zip(range(epoch), order, strict=False):
         seed_globally(ctx.seed("statistics", name, step), ctx.device)
-        generator = ctx.generator("statistics", name, step)
-        yield take(train, rows, recipe.crop, recipe.flip, generator)[0]
+        yield _batch(train, rows, recipe, ctx, "statistics", name, step)[0]
 
 
 def seed_globally(seed: int, device: torch.device) -> None:
