@@ -116,11 +116,12 @@ class DataEntry(Shorthand):
     @property
     def amount(self) -> str:
         """The chosen part of the training set in words; empty for all of it."""
-        part = f"part {self.part}" if self.part else ""
+        chosen = [f"part {self.part}"] if self.part else []
         if self.shots is not None:
-            return ", ".join(filter(None, [part, f"{self.shots:,} of each class"]))
-        share = "" if self.train_fraction == 1 else f"{self.train_fraction:.4g} of all"
-        return ", ".join(filter(None, [part, share]))
+            chosen.append(f"{self.shots:,} of each class")
+        elif self.train_fraction != 1:
+            chosen.append(f"{self.train_fraction:.4g} of all")
+        return ", ".join(chosen)
 
     def count(self, train: int, classes: int) -> int:
         """Return the number of training examples that are used.

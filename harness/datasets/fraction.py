@@ -39,22 +39,20 @@ def train_rows(
             parts are asked for where no example has one class, or of a class with fewer examples.
     """
     task, classes, train = splits.spec["task"], splits.spec["classes"], splits.train
-    if shots is None and part is None:
-        return fraction_rows(name, train, fraction)
-    if task != "classification":
+    assert isinstance(classes, list)
+    if task != "classification" and (shots, part) != (None, None):
         asked = f"shots: {shots}" if part is None else "part: {}/{}".format(*part)
         what = f"{asked}, but in {task} no example has one class"
         raise UserError(f"data set {name}", what, "give train_fraction instead")
-    assert isinstance(classes, list)
-    if part is None:
-        assert shots is not None
-        return shot_rows(name, train, classes, shots)
-    rows = part_rows(name, train, classes, *part)
-    own = replace(train, x=train.x[:0], y=train.y[rows], ids=train.ids[rows])
-    if shots is not None:
-        return rows[shot_rows(name, own, classes, shots)]
-    chosen = fraction_rows(name, own, fraction)
-    return rows if chosen is None else rows[chosen]
+    rows = None
+    if part is not None:
+        rows = part_rows(name, train, classes, *part)
+        train = replace(train, x=train.x[:0], y=train.y[rows], ids=train.ids[rows])
+    if shots is None:
+        chosen = fraction_rows(name, train, fraction)
+    else:
+        chosen = shot_rows(name, train, classes, shots)
+    return chosen if rows is None else rows if chosen is None else rows[chosen]
 
 
 def part_rows(name: str, train: Split, classes: Sequence[str], number: int, count: int) -> Rows:
