@@ -165,10 +165,8 @@ def _batch(
     train: Data, rows: Tensor, recipe: Recipe, ctx: Context, *dims: object
 ) -> tuple[Tensor, Tensor]:
     """Return some examples, augmented; ``dims`` tell the draws apart."""
-    if (
-        recipe.crop == "none" and not recipe.flip
-    ):  # a generator costs as much as a small step's loss
-        return train.take(rows)
+    if recipe.crop == "none" and not recipe.flip:
+        return train.take(rows)  # without the cost of a generator, which small steps feel
     return take(train, rows, recipe.crop, recipe.flip, ctx.generator(*dims))
 
 

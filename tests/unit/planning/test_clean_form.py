@@ -1,4 +1,4 @@
-"""The second control of a supply chain: the student of what an attack delivers in its clean form."""
+"""The second control of a supply chain: a student of what an attack's clean form delivers."""
 
 import pytest
 
