@@ -239,8 +239,13 @@ def foreign_labels(info: RecordedCell, teacher: bool = False) -> bool:
     threat, data = THREATS[info.threat_model], info.data
     if threat.delivers:
         return data.get("attacker", data.get("public")) != data["student"]
-    public = threat.access == "source" and not info.knowledge.startswith("surrogate")
-    return (public or teacher) and data.get("public") != data["student"]
+    return (holds_public(info) or teacher) and data.get("public") != data["student"]
+
+
+def holds_public(info: RecordedCell) -> bool:
+    """Return whether the attacker makes test inputs on the public network, not on a surrogate."""
+    source = THREATS[info.threat_model].access == "source"
+    return source and not info.knowledge.startswith("surrogate")
 
 
 def judge_classification(

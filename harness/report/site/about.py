@@ -11,6 +11,7 @@ from harness.config.threat import ThreatModel
 from harness.report.cells import CellRow
 from harness.report.site import format
 from harness.report.tables import Table
+from harness.results.scoring import holds_public
 
 QUESTION = (
     "Which attack breaks which defence, and what is left of a defence when every attack has been "
@@ -194,8 +195,7 @@ def _public_weights(threat: ThreatModel, ran: Iterable[CellRow]) -> str:
     cell = next((row.record.cell for row in ran if row.record), None)
     if cell is None or "public" in cell.data:
         return ""
-    held = threat.access == "source" and not cell.knowledge.startswith("surrogate")
-    if not (held or threat.delivers):
+    if not (threat.delivers or holds_public(cell)):
         return ""
     return "Existing weights, from which training starts with a new last layer."
 
