@@ -317,10 +317,16 @@ def test_two_rows_need_two_labels(empty):
         empty.plan()
 
 
-def test_where_the_student_starts_from_a_public_network_weights_are_refused(empty):
-    empty.benchmark(matrix(**SUPPLY_CHAIN | {"defenses": [PLAIN]}))
-    where = f"{PLACE}26:6: matrices[0].defenses[0].weights"
-    with raises_error("released-weights-and-public-data", where=where):
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (SUPPLY_CHAIN, "released-weights-and-public-network"),
+        ({"data": SUPPLY_CHAIN["data"]}, "released-weights-and-public-data"),
+    ],
+)
+def test_where_the_student_starts_from_a_public_network_weights_are_refused(empty, given, message):
+    empty.benchmark(matrix(**given | {"defenses": [PLAIN]}))
+    with raises_error(message, where=f"{PLACE}26:6: matrices[0].defenses[0].weights"):
         empty.plan()
 
 

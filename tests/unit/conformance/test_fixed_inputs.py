@@ -36,8 +36,8 @@ TAKES = {"channels": [1], "side": [24], "classes": [10]}
 def fixed(root: Path, requires, weights=None, **built) -> Module:
     """A network that takes one size, whatever the data are; its manifest says ``requires``."""
     form = {"channels": 1, "side": 24, "classes": 10} | built
-    return write(root, "victim", FIXED.format(**form), requires=[requires] if requires else [],
-                 weights=weights or {},
+    return write(root, "victim", FIXED.format(**form), hooks=["build", "recipe"],
+                 requires=[requires] if requires else [], weights=weights or {},
                  smoke={"expect": {"clean_accuracy": {"min": 0.05}}})  # fmt: skip
 
 

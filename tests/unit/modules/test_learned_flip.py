@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.runtime import ranking, training
+from harness.runtime import checkpoint, ranking
 from harness.runtime.contracts import Data, Spec
 from harness.runtime.tasks import decision_values
 from tests.support.comparisons import CPU, SETS, held, poisoned
@@ -199,7 +199,7 @@ class Killed(BaseException):
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", ["mask", "threshold", "threshold-clean"])
 def test_a_killed_attack_resumes_to_the_same_edits(variant, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
     model, data, _ = held("pairs", tmp_path)
     attack = module("attack", "learned-flip", variant, **QUICK)
     calm = poisoned(attack, model, data, tmp_path / "calm")
