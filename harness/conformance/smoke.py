@@ -31,6 +31,9 @@ VICTIMS = {
 }
 """Task → reference victim."""
 
+SHORT = 60
+"""Training steps of a victim whose answers nothing is expected of."""
+
 VICTIM_THREATS = ("evasion", "evasion-query", "evasion-transfer", "poisoning")
 """Threat models under which a victim is checked; in the others it plays as in these."""
 
@@ -138,7 +141,7 @@ def make_matrix(
     """
     manifest, entry = module.manifest, make_entry(module, task, variant)
     around: dict[str, list[Json]] = {
-        "victims": [VICTIMS[task]],
+        "victims": [reference_victim(module, threat, task, variant)],
         "defenses": ["none"],
         "attacks": ["noop"],
     }
@@ -162,6 +165,18 @@ def make_matrix(
         "eval_subset": {"examples": min(examples, test), "batch": batch},
         "clean": min(20 if task == "segmentation" else 100, val),
     }
+
+
+def reference_victim(module: Module, threat: str, task: str, variant: str | None) -> Json:
+    """Return the victim around a module.
+
+    What an attack delivers is a training of its own for each variant, and so is every student of
+    it: only the variant that a manifest expects something of gets students that learn to the end.
+    """
+    delivers = THREATS[threat].delivers and module.manifest.kind == "attack"
+    if not delivers or variant == smoke_variant(module):
+        return VICTIMS[task]
+    return {"name": VICTIMS[task], "params": {"steps": SHORT}}
 
 
 def is_large(form: Form) -> bool:

@@ -6,10 +6,11 @@ import pytest
 import yaml
 
 from harness.common.keys import ROOT
-from harness.config.catalog import Module
+from harness.config.catalog import Catalog, Module
 from harness.config.manifest import load_manifest
 from harness.conformance import checks
 from harness.conformance.checks import SettingChecks
+from harness.conformance.smoke import SHORT, reference_victim
 
 
 @pytest.fixture
@@ -54,3 +55,17 @@ def test_one_large_variant_spares_the_others_nothing(tmp_path, tried):
     left = untried(module)
     assert {"evasion/classification", "poisoning/classification"} <= set(tried)
     assert "runs poisoning/classification/huge" in left
+
+
+def test_only_the_expected_variant_of_a_delivering_attack_gets_students_that_learn_to_the_end():
+    """Each variant delivers another network, and each student is a training of its own."""
+    module = Catalog.load(ROOT).get("attack", "backdoored-teacher", "here")
+    smoke, threat = module.manifest.smoke, "supply-chain"
+    variants = [None, *module.manifest.variants]
+    around = {v: reference_victim(module, threat, "classification", v) for v in variants}
+    short = {"name": "small-cnn", "params": {"steps": SHORT}}
+    assert around.pop(smoke.variant) == "small-cnn"
+    assert len(around) > 5
+    assert all(found == short for found in around.values())
+    perturbing = Catalog.load(ROOT).get("attack", "pgd", "here")
+    assert reference_victim(perturbing, "evasion", "classification", "restarts") == "small-cnn"
