@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torchvision.models import vgg19_bn
+from torchvision.models.vgg import cfgs, make_layers
 
 from harness.runtime.contracts import Data, Spec
 from harness.runtime.model import capture
@@ -30,7 +30,7 @@ def test_parameters():
 
 def test_it_is_configuration_e_with_batch_norm():
     """Torchvision's layers, in their order, hold the same tensors and give the same features."""
-    ours, theirs = build().eval(), vgg19_bn(weights=None).features.eval()
+    ours, theirs = build().eval(), make_layers(cfgs["E"], batch_norm=True).eval()
     pairs = list(zip(ours.features.parameters(), theirs.parameters(), strict=True))
     assert [tuple(a.shape) for a, _ in pairs] == [tuple(b.shape) for _, b in pairs]
     for a, b in pairs:
