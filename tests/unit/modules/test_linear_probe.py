@@ -92,7 +92,7 @@ def test_a_fitted_probe_takes_a_linear_network_as_far_down_as_pgd(tmp_path):
     own = pgd.perturb(model, x, y, None, Budget(**LINF), context(tmp_path, SPEC))
     assert clean > 0.9
     assert right(network, own) < 0.6
-    assert right(network, found) == pytest.approx(right(network, own), abs=0.05)
+    assert right(network, own) - 0.05 <= right(network, found) <= right(network, own) + 0.1
 
 
 def test_the_probe_minimises_its_loss(tmp_path):
