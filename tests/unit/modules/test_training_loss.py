@@ -183,6 +183,12 @@ def test_pgd_as_run_is_the_library_s_loop_on_standardised_images(tmp_path, radiu
     assert float((found - x).abs().max()) > 0.2  # whatever the radius is, the image is overwritten
 
 
+def test_pgd_as_run_without_a_radius_is_the_cut_alone(tmp_path):
+    x = pictures()
+    found = attacked(tmp_path, "pgd-as-run", x, budget=Budget(unbounded=True), radius=0)
+    assert torch.equal(found, torch.minimum(torch.maximum(x, MEAN), MEAN + STD))
+
+
 def test_pgd_as_run_needs_three_channels(tmp_path):
     x = torch.rand(2, 1, 8, 8)
     with pytest.raises(NotApplicable, match="three channels"):
