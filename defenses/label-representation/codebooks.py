@@ -62,7 +62,7 @@ def composite(classes: int) -> Array:
 
 def stream(seed: int, count: int) -> list[float]:
     """Return the first numbers in [0, 1) of Python's generator."""
-    generator = Random(seed)
+    generator = Random(seed)  # noqa: S311
     return [generator.random() for _ in range(count)]
 
 

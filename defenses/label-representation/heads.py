@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from torch import nn
 
@@ -23,7 +24,7 @@ def make_head(kind: str, features: int, shape: tuple[int, ...]) -> nn.Module:
         ValueError: the deconvolution makes no picture of that shape.
     """
     size = math.prod(shape)
-    if kind == "linear" or kind == "auto" and len(shape) == 1:
+    if kind == "linear" or (kind == "auto" and len(shape) == 1):
         return nn.Linear(features, size)
     if len(shape) == 1:  # a vector behind the head of pictures
         return nn.Sequential(deconvolution(features, 64), nn.Linear(64 * 64, size))
@@ -59,7 +60,7 @@ def deconvolution(features: int, side: int) -> nn.Sequential:
         nn.Unflatten(1, (WIDTHS[0], 1, 1)),
         nn.ConvTranspose2d(WIDTHS[0], WIDTHS[1], side // 16),
     ]
-    for inputs, outputs in zip(WIDTHS[1:], WIDTHS[2:], strict=False):
+    for inputs, outputs in pairwise(WIDTHS[1:]):
         layers += [
             nn.BatchNorm2d(inputs),
             nn.LeakyReLU(0.01),

@@ -321,7 +321,7 @@ GOOD = np.arange(10)[:, None] * np.ones((1, 7))
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
 def test_stored_arrays_are_found_with_and_without_a_prefix(name, dtype, tmp_path):
     save(tmp_path / "labels", name, GOOD.astype(dtype))
-    save(tmp_path / "labels", "cifar100_random.npy", np.random.rand(100, 7))
+    save(tmp_path / "labels", "cifar100_random.npy", np.arange(700).reshape(100, 7))
     assert np.array_equal(codebook("random", files=tmp_path / "labels"), GOOD)
 
 
@@ -360,7 +360,7 @@ def test_labels_that_cannot_be_drawn_need_files(tmp_path):
     for name in ("speech", "shuffle", "bert", "glove"):
         with pytest.raises(ValueError, match=f"label {name}: cannot be drawn; name its `files`"):
             codebook(name)
-    with pytest.raises(ValueError, match="expected one glove.npy"):
+    with pytest.raises(ValueError, match=r"expected one glove\.npy"):
         codebook("glove", files=tmp_path)
 
 
@@ -418,7 +418,19 @@ def test_recordings_without_a_label(samples, given, said, tmp_path):
 
 def test_a_file_that_is_no_recording(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF")
-    with pytest.raises(ValueError, match="a.wav: not a WAV file"):
+    with pytest.raises(ValueError, match=r"a\.wav: not a WAV file"):
         part("speech").spectrogram(tmp_path / "a.wav")
-    with pytest.raises(ValueError, match="no 0.wav; name the files in `words`"):
+    with pytest.raises(ValueError, match=r"no 0\.wav; name the files in `words`"):
         codebook("speech", files=tmp_path)
+
+
+def test_export_writes_codebooks_classes_and_statistics(tmp_path):
+    names = tuple(DIGITS.classes)
+    left = part("export").export(tmp_path / "out", names, None)
+    assert sorted(line.partition(":")[0] for line in left) == ["bert", "glove", "shuffle", "speech"]
+    found = np.load(tmp_path / "out" / "random.npy", allow_pickle=False)
+    assert np.array_equal(found, codebook("random").astype(np.float32))
+    assert (tmp_path / "out" / "classes.txt").read_text().split() == list(names)
+    lines = (tmp_path / "out" / "statistics.csv").read_text().splitlines()
+    assert lines[0] == "label,shape,bits,low,median,high,rank"
+    assert "random,64×64,11.9998,31.8117,32.6801,33.3107,8.9873" in "\n".join(lines)
