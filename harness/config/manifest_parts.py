@@ -156,7 +156,7 @@ class Param(Strict):
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise ValueError(f"expected {type_name}{self._range()}, found {quote(value)}")
         if self.type == "file":
-            return _read_path(str(value))
+            return posixpath.normpath(str(value)) if value else NO_FILE  # one spelling of a path
         if isinstance(value, float):
             value = float(value)  # a Ratio's text is for people, not for keys
             if not math.isfinite(value):
@@ -192,17 +192,6 @@ class Param(Strict):
     def _range(self) -> str:
         low = "" if self.min is None else f" from {self.min:g}"
         return low + ("" if self.max is None else f" up to {self.max:g}")
-
-
-def _read_path(text: str) -> str:
-    """Return a path as it is compared and shown: without ``./`` and doubled slashes.
-
-    Raises:
-        ValueError: a character that cannot be shown.
-    """
-    if not text.isprintable():
-        raise ValueError(f"expected a path of visible characters, found {quote(text)}")
-    return posixpath.normpath(text) if text else NO_FILE
 
 
 def value_problems(param: Param, value: object, loc: Loc) -> Iterator[Problem]:

@@ -64,15 +64,15 @@ def find_own_file(folder: Path, text: str, where: str) -> FileRecipe | None:
         what = f"{quote(text)} is outside the benchmark's folder"
         raise UserError(where, what, "copy it into the folder, so that others have it, too")
     try:
-        real = place.resolve()
+        real = Path(os.path.realpath(place))  # of links in a circle itself, so that reading fails
         if inside and real != place:
             raise UserError(where, f"{quote(text)} is or follows a link", "copy what it names")
         parts = tuple(list_parts(real, text, where))
         return FileRecipe(place, _digest(real, parts))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
-        what = f"{quote(text)} cannot be read ({getattr(error, 'strerror', error)})"
+    except OSError as error:
+        what = f"{quote(text)} cannot be read ({error.strerror})"
         raise UserError(where, what, "change its rights, or name another") from error
 
 

@@ -63,16 +63,19 @@ class ModuleEntry:
         return frozenset(str(self.params[name]) for name in self.files)
 
     def to_json(self) -> dict[str, object]:
-        """Return the module as ``job.json`` holds it; ``budget`` is an optional key."""
+        """Return the module as ``job.json`` holds it; ``budget`` and ``files`` are optional keys."""
         content = {one.name: getattr(self, one.name) for one in fields(self)}
         if self.budget is None:
             del content["budget"]
-        return content | {name: list(getattr(self, name)) for name in LISTS}
+        content |= {name: list(getattr(self, name)) for name in LISTS}
+        if not self.files:
+            del content["files"]
+        return content
 
     @classmethod
     def from_json(cls, content: Json) -> ModuleEntry:
         """Read a module of ``job.json``."""
-        lists = {name: tuple(content[name]) for name in LISTS}
+        lists = {name: tuple(content.get(name, ())) for name in LISTS}
         return cls(**{**content, **lists})
 
 

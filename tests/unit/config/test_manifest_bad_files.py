@@ -177,7 +177,7 @@ BAD = [
         "{type: int, default: 20,",
         "{type: integer, default: 20,",
         [
-            '13:11: params.steps.type: expected one of int, float, bool, str, found "integer"; '
+            '13:11: params.steps.type: expected one of int, float, bool, str, file, found "integer"; '
             'did you mean "int"?'
         ],
     ),
