@@ -33,7 +33,7 @@ class Part(NamedTuple):
         folder: folder below which no link is followed.
         name: name of the file in it.
         size: bytes.
-        changed: time of the last change, in nanoseconds.
+        changed: time of the last change, in nanoseconds; unlike that of content, nobody sets it.
     """
 
     folder: Path
@@ -114,18 +114,18 @@ def list_parts(path: Path, text: str, where: str) -> Iterator[Part]:
     count = size = 0
     for one, kind in found:
         name = one.relative_to(folder)
-        inner = "" if one == path else f"{quote(str(name))} in it is "
+        said = quote(text) if one == path else f"{quote(str(name))} in {quote(text)}"
         if kind != stat.S_IFREG:
             what, fix = KINDS.get(kind, KINDS[UNREADABLE])
-            raise UserError(where, f"{quote(text)}: {inner}{what}", fix)
+            fix = "name a file or a folder" if one == path else fix
+            raise UserError(where, f"{said} is {what}", fix)
         if not str(name).isprintable():
-            what = f"{quote(text)}: {quote(str(name))} in it has an invisible character"
-            raise UserError(where, what, "rename it")
+            raise UserError(where, f"{said} has an invisible character", "rename it")
         state = one.stat(follow_symlinks=False)
         count, size = count + 1, size + state.st_size
         if size > MOST_BYTES or count > MOST_FILES:
             what = f"{quote(text)} has more than {MOST_BYTES >> 30} GiB or {MOST_FILES:,} files"
             raise UserError(where, what, "name less, or describe it as a data set (docs/data.md)")
-        yield Part(folder, name, state.st_size, state.st_mtime_ns)
+        yield Part(folder, name, state.st_size, state.st_ctime_ns)
     if not count:
         raise UserError(where, f"{quote(text)} is an empty folder", "put the files into it")

@@ -77,7 +77,7 @@ def test_records_name_a_file_by_name_and_digest(ran):
 
 
 def test_what_is_not_there_is_missing_and_the_rest_runs(ran):
-    checkout, done = ran
+    checkout, _ = ran
     for attack in ("noop", "sign"):
         gone = record_of(checkout, "r3", attack)
         assert (gone.status, gone.by) == ("missing", "harness")

@@ -63,7 +63,7 @@ class ModuleEntry:
         return frozenset(str(self.params[name]) for name in self.files)
 
     def to_json(self) -> dict[str, object]:
-        """Return the module as ``job.json`` holds it; ``budget`` and ``files`` are optional keys."""
+        """Return the module as ``job.json`` holds it; ``budget`` and ``files`` are optional."""
         content = {one.name: getattr(self, one.name) for one in fields(self)}
         if self.budget is None:
             del content["budget"]

@@ -7,10 +7,12 @@ import socket
 
 import pytest
 
-from harness.common.errors import UserError
+from harness.common.errors import UserError, split
+from harness.config.manifest import load_manifest
 from harness.planning import own_files
+from tests.support.errors import raises_error
 from tests.support.own_files import folder, named, reader, write_book
-from tests.support.workspaces import Checkout, cell, matrix
+from tests.support.workspaces import SUPPLY_CHAIN, Checkout, cell, matrix
 
 
 @pytest.fixture
@@ -20,14 +22,12 @@ def checkout(tmp_path):
     return found
 
 
+def default(value, **more):
+    return {"book": {"type": "file", "default": value, **more}}
+
+
 def stages(plan, label="r0"):
     return dict(cell(plan, defense=label).stages)
-
-
-def errors_of(checkout, *books, **changes):
-    with pytest.raises(UserError) as caught:
-        checkout.plan(named(*books, **changes))
-    return str(caught.value).splitlines()
 
 
 def test_content_decides_the_key_and_a_name_does_not(checkout):
@@ -121,7 +121,41 @@ def test_an_adversary_may_take_a_file_and_misses_it_too(checkout):
     ]
 
 
-def test_what_cannot_be_taken_is_said_at_its_place(checkout, tmp_path):
+def test_without_its_file_an_attack_is_missing_against_every_defence(checkout):
+    code = (checkout.root / "attacks" / "sign" / "attack.py").read_text()
+    checkout.module("attack", "bookish", code, params=default(""), needs=["loss"])
+    checkout.module("attack", "plain", code, needs=["loss"])
+    attacks = ["noop", "plain", {"name": "bookish", "params": {"book": "gone.npy"}}]
+    plan = checkout.plan(named("", attacks=attacks, borrow="all"))
+    found = {(one.info.attack, one.status) for one in plan.cells.values() if one.reason}
+    assert found == {("bookish", "missing")}
+    assert any("@" in one.info.attack for one in plan.cells.values())
+
+
+def test_the_clean_form_of_an_attack_keeps_its_file_or_takes_another(checkout):
+    write_book(folder(checkout) / "one.npy")
+    params = default("") | {"share": {"type": "float", "default": 1.0}}
+    for name, form in (("keeps", {"share": 0}), ("drops", {"book": ""})):
+        checkout.module(
+            "attack", name, "", params=params, clean_form=form, hooks=["deliver", "trigger"],
+            threat_models=["supply-chain"],
+        )  # fmt: skip
+    attacks = [{"name": name, "params": {"book": "one.npy"}} for name in ("keeps", "drops")]
+    plan = checkout.plan(matrix(**SUPPLY_CHAIN | {"attacks": attacks}))
+    delivers = [one for one in plan.graph.stages.values() if one.kind == "deliver"]
+    found = {}
+    for stage in delivers:
+        ref = stage.modules["attack"]
+        reads = [name for name in stage.inputs if name.startswith("sha256:")]
+        assert reads == ([ref.params["book"]] if ref.params["book"] else [])
+        found.setdefault(ref.module, []).append(bool(reads))
+    assert sorted(found["attacks/keeps"]) == [True, True]
+    assert sorted(found["attacks/drops"]) == [False, True]
+
+
+@pytest.fixture
+def odd(checkout, tmp_path):
+    """The benchmark's folder with things in it that are no plain files."""
     here = folder(checkout)
     os.mkfifo(here / "pipe")
     (here / "link.npy").symlink_to(write_book(tmp_path / "secret.npy"))
@@ -132,56 +166,72 @@ def test_what_cannot_be_taken_is_said_at_its_place(checkout, tmp_path):
     (here / "odd").mkdir()
     (here / "odd" / "a\nb").write_text("")
     (here / "empty").mkdir()
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"/proc/self/fd/{os.open(here, os.O_PATH)}/socket")
-    expected = {
-        "pipe": "a named pipe",
-        "socket": "a socket",
-        "link.npy": "is or follows a link",
-        "loop": "cannot be read (Too many levels of symbolic links)",
-        "there/secret.npy": "is or follows a link",
-        "inner": '"link" in it is a link',
-        "odd": "has an invisible character",
-        "empty": "an empty folder",
-        "../b2/x.npy": "is outside the benchmark's folder",
-        "/dev/null": "is outside the benchmark's folder",
-        "/etc/passwd": "is outside the benchmark's folder",
-        "x" * 300: "cannot be read (File name too long)",
-    }
-    found = errors_of(checkout, *expected)
-    assert len(found) == len(expected)
-    for number, (line, (text, what)) in enumerate(zip(found, expected.items(), strict=True)):
-        assert f"matrices[0].defenses[{number + 1}].params.book: " in line, line
-        assert text[:20] in line and what in line, line
-        assert str(tmp_path) not in line.partition("params.book")[2]
+    return here
 
 
-def test_a_path_with_invisible_characters_and_a_number_are_no_paths(checkout):
-    (line,) = errors_of(checkout, "a\x07b")
-    assert "invisible character U+0007" in line
-    (line,) = errors_of(checkout, 5)
-    assert "expected the path of a file or a folder, found 5" in line
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("own-file-pipe", "pipe"),
+        ("own-file-link", "link.npy"),
+        ("own-file-loop", "loop"),
+        ("own-file-behind-link", "there/secret.npy"),
+        ("own-file-link-inside", "inner"),
+        ("own-file-odd-name", "odd"),
+        ("own-file-empty", "empty"),
+        ("own-file-above", "../b2/x.npy"),
+        ("own-file-absolute", "/dev/null"),
+        ("own-file-long-name", "x" * 300),
+        ("own-file-invisible", "a\x07b"),
+        ("own-file-number", 5),
+    ],
+)
+def test_what_cannot_be_taken_is_said_at_its_place(checkout, odd, code, text):
+    checkout.benchmark(named(text))
+    place = f"{odd / 'benchmark.yaml'}:27:{15 if code == 'own-file-invisible' else 7}"
+    where = f"{place}: matrices[0].defenses[1].params.book"
+    if code == "own-file-number":
+        where = f"{odd / 'benchmark.yaml'}:24:5: matrices[0].defenses[1]"
+    with raises_error(code, where=where):
+        checkout.plan()
 
 
-def test_an_own_benchmark_may_name_a_device_and_that_is_refused(checkout, tmp_path):
-    with pytest.raises(UserError, match="a device"):
+def test_every_file_that_cannot_be_taken_has_its_line(checkout, odd):
+    with raises_error("own-file-pipe", mistakes=3, where=f"{odd / 'benchmark.yaml'}:27:7: "
+                      "matrices[0].defenses[1].params.book"):  # fmt: skip
+        checkout.plan(named("pipe", "link.npy", "empty"))
+
+
+def test_an_own_benchmark_may_name_any_path_and_no_device(tmp_path):
+    with raises_error("own-file-device", where="here"):
         own_files.find_own_file(tmp_path, "/dev/null", "here")
-    with pytest.raises(UserError, match="in it is a|more than"):  # not walked to its end
+    with pytest.raises(UserError):  # at the first device: it is not walked to its end
         own_files.find_own_file(tmp_path, "/dev", "here")
+    with socket.socket(socket.AF_UNIX) as listener:
+        folder = os.open(tmp_path, os.O_PATH)
+        listener.bind(f"/proc/self/fd/{folder}/socket")
+        os.close(folder)
+    with raises_error("own-file-socket", where="here"):
+        own_files.find_own_file(tmp_path, "socket", "here")
     assert own_files.find_own_file(tmp_path, "../nowhere", "here") is None
+    book = write_book(tmp_path / "a" / "book.npy")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "link").symlink_to(book)
+    direct = own_files.find_own_file(tmp_path / "b", "../a/book.npy", "here")
+    linked = own_files.find_own_file(tmp_path / "b", "../link", "here")
+    assert direct.sha256 == linked.sha256
 
 
-def test_size_and_number_are_bounded(checkout, monkeypatch):
-    here = folder(checkout)
+def test_size_and_number_are_bounded(tmp_path, monkeypatch):
     for name in "abc":
-        write_book(here / "many" / f"{name}.npy")
+        write_book(tmp_path / "many" / f"{name}.npy")
     monkeypatch.setattr(own_files, "MOST_FILES", 2)
-    (line,) = errors_of(checkout, "many")
-    assert '"many" has more than 1 GiB or 2 files' in line
-    with (here / "sparse.npy").open("wb") as file:
+    with raises_error("own-file-many", where="here"):
+        own_files.find_own_file(tmp_path, "many", "here")
+    with (tmp_path / "sparse.npy").open("wb") as file:
         file.truncate(own_files.MOST_BYTES + 1)
-    (line,) = errors_of(checkout, "sparse.npy")
-    assert '"sparse.npy" has more than 1 GiB' in line
+    with raises_error("own-file-large", where="here"):
+        own_files.find_own_file(tmp_path, "sparse.npy", "here")
 
 
 def test_an_unchanged_file_is_read_once(checkout, monkeypatch):
@@ -211,25 +261,30 @@ def test_a_variant_names_a_file_of_the_module_s_folder(checkout):
 
 
 @pytest.mark.parametrize(
-    ("fields", "where"),
+    ("code", "key", "fields"),
     [
-        ({"variants": {"own": {"book": "gone.npy"}}}, "variants.own.book"),
-        ({"variants": {"own": {"book": "../book.npy"}}}, "variants.own.book"),
-        ({"variants": {"own": {"book": "/etc/passwd"}}}, "variants.own.book"),
-        ({"variants": {"own": {"book": "."}}}, "variants.own.book"),
-        ({"variants": {"own": {"book": "README.md"}}}, "variants.own.book"),
-        ({"params": {"book": {"type": "file", "default": "gone.npy"}}}, "params.book.default"),
-        ({"params": {"book": {"type": "file", "default": 3}}}, "params.book.default"),
-        ({"params": {"book": {"type": "file", "default": "", "choices": ["a"]}}}, "choices"),
-        ({"params": {"book": {"type": "file", "default": "", "max": 1}}}, "params.book.max"),
-        ({"smoke": {"params": {"book": "gone.npy"}}}, "smoke.params.book"),
-        ({"requires": [{"when": {"book": ["a.npy"]}, "inputs": ["images"]}]}, "when.book[0]"),
+        ("file-of-module-gone", "variants.own.book", {"variants": {"own": {"book": "gone.npy"}}}),
+        ("file-of-module-above", "variants.own.book", {"variants": {"own": {"book": "../b.npy"}}}),
+        ("file-of-module-itself", "variants.own.book", {"variants": {"own": {"book": "."}}}),
+        ("file-of-module-text", "variants.own.book", {"variants": {"own": {"book": "README.md"}}}),
+        ("file-of-default-gone", "params.book.default", {"params": default("/etc/passwd")}),
+        ("file-of-default-number", "params.book.default", {"params": default(3)}),
+        ("file-with-choices", "params.book.choices", {"params": default("", choices=["a"])}),
+        ("file-with-range", "params.book.max", {"params": default("", max=1)}),
+        ("file-of-smoke-gone", "smoke.params.book", {"smoke": {"params": {"book": "gone.npy"}}}),
+        (
+            "file-in-rule",
+            "requires[0].when.book[0]",
+            {"requires": [{"when": {"book": ["a.npy"]}, "inputs": ["images"]}]},
+        ),
     ],
 )
-def test_a_manifest_names_files_of_its_folder_only(checkout, fields, where):
-    place = reader(checkout, **fields)
+def test_a_manifest_names_files_of_its_folder_only(tmp_path, code, key, fields):
+    place = reader(Checkout(tmp_path), **fields)
     (place / "README.md").write_text("# Reader")
     with pytest.raises(UserError) as caught:
-        checkout.plan(matrix())
-    (line,) = str(caught.value).splitlines()
-    assert where in line
+        load_manifest(place)
+    (found,) = split(caught.value)
+    with raises_error(code, where=found.where):
+        load_manifest(place)
+    assert found.where.endswith(f": {key}")
