@@ -279,6 +279,11 @@ class Benchmark(Strict):
         """Data sets that it names by path."""
         return self._own_data
 
+    @property
+    def folder(self) -> Path | None:
+        """Folder of its file, or ``None`` where it was not read from one."""
+        return None if self._document is None else self._document.path.parent
+
     def problems(self) -> Iterator[Problem]:
         """Check that names and titles of matrices are unique."""
         for key in ("name", "title"):

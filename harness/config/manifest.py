@@ -25,6 +25,7 @@ from harness.config.field_types import (
     Values,
 )
 from harness.config.file_model import Problem, Strict
+from harness.config.manifest_folder import folder_problems, own_file_problems
 from harness.config.manifest_parts import (
     KINDS_OF_REQUIREMENT,
     Choices,
@@ -34,12 +35,13 @@ from harness.config.manifest_parts import (
     Requirement,
     Smoke,
     matches,
+    rule_problems,
     value_problems,
 )
 from harness.config.manifest_weights import Weights
 from harness.config.module_files import MANIFEST, irregular_files
-from harness.config.strict_yaml import Document, Loc, key, nearest, quote
-from harness.config.validation import name_problems, read_all, read_model
+from harness.config.strict_yaml import Loc, key, nearest, quote
+from harness.config.validation import read_all, read_model
 
 Kind: TypeAlias = Literal["attack", "defense", "victim"]
 
@@ -254,6 +256,22 @@ class Manifest(Strict):
                 what = f"{self.ref} has no parameter {quote(name)}"
                 yield Problem(loc, what, nearest(name, self.params))
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the parameters that are files or folders."""
+        return tuple(name for name, one in self.params.items() if one.type == "file")
+
+    @property
+    def presets(self) -> dict[Loc, Values]:
+        """Values that this manifest gives its parameters beside their defaults, by key path."""
+        smoke = self.smoke or Smoke()
+        return {
+            **{("variants", name): values for name, values in self.variants.items()},
+            ("clean_form",): self.clean_form,
+            ("smoke", "params"): smoke.params,
+            ("smoke", "quick"): smoke.quick,
+        }
+
     def problems(self) -> Iterator[Problem]:
         """Check fields of other kinds, hooks, parameters, variants and the smoke run."""
         for name, kinds in KINDS_OF_FIELD.items():
@@ -328,7 +346,7 @@ class Manifest(Strict):
                 yield Problem((*at, name), what, nearest(name, self.params))
                 continue
             for i, value in enumerate(values):
-                yield from value_problems(self.params[name], value, (*at, name, i))
+                yield from rule_problems(self.params[name], value, (*at, name, i))
 
     def _smoke_problems(self, smoke: Smoke) -> Iterator[Problem]:
         for loc, what, fix in self.param_problems(smoke.variant, smoke.params):
@@ -360,7 +378,10 @@ def load_manifest(path: Path) -> Manifest:
     found = None
     if not file.is_symlink():  # what a link leads to is not to be quoted in errors
         try:
-            found = read_model(Manifest, file, "manifest", _folder_problems)
+            found = read_model(Manifest, file, "manifest", folder_problems)
+            if not errors:
+                problems = own_file_problems(file.parent, found.params, found.presets)
+                errors = [UserError(found.where(one.loc), one.what, one.fix) for one in problems]
         except UserError as wrong:
             errors += split(wrong)
     if found is None or errors:
@@ -377,23 +398,3 @@ def manifest_schema() -> dict[str, Any]:
     """Return the JSON Schema of ``manifest.yaml`` for editors, with short forms."""
     schema = Manifest.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
-
-
-def _folder_problems(document: Document) -> Iterator[Problem]:
-    """Check the folder's name, the folder around it, and the entry's file."""
-    folder = document.path.resolve().parent
-    yield from name_problems(document, folder.name)
-    data = document.data
-    assert isinstance(data, dict)
-    kind, entry = data.get("kind"), data.get("entry")
-    expected = folder.parent.name.removesuffix("s")
-    if kind in HOOK_NAMES and expected in HOOK_NAMES and kind != expected:
-        what = f"expected {expected} in {folder.parent.name}/, found {kind}"
-        yield Problem(("kind",), what, f"move the folder to {kind}s/")
-    file = str(entry).partition(":")[0]
-    if isinstance(entry, str) and ".." not in entry and file.endswith(".py"):
-        target = (folder / file).resolve()
-        if not target.is_file():
-            yield Problem(("entry",), f"there is no {quote(file)} in the folder", "write it")
-        elif not target.is_relative_to(folder):
-            yield Problem(("entry",), f"{quote(file)} is outside the folder", "copy it here")

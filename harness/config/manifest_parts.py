@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, TypeAlias
@@ -31,7 +32,10 @@ TYPES: dict[str, tuple[type, str]] = {
     "float": (float, "a number"),
     "bool": (bool, "true or false"),
     "str": (str, "text"),
+    "file": (str, "the path of a file or a folder"),
 }
+NO_FILE = ""
+"""Value of a parameter of the type ``file`` where there is none."""
 
 
 def _entry_point(text: str) -> str:
@@ -115,8 +119,13 @@ class Smoke(Strict):
 class Param(Strict):
     """Keyword argument of a module's constructor."""
 
-    type: Literal["int", "float", "bool", "str"] = Field(
-        description="Type of the value. A `float` may be written as a fraction: `1/4`."
+    type: Literal["int", "float", "bool", "str", "file"] = Field(
+        description="Type of the value. A `float` may be written as a fraction: `1/4`. A `file` is "
+        "the path of a file or a folder, seen from the file that names it: a benchmark names one "
+        "of its own (`./book.npy`; one in `benchmarks/` only inside its folder), and this manifest "
+        "one of the module's folder. The constructor gets a `pathlib.Path` whose last name means "
+        'nothing, as only the content counts, or `None` where the value is `""`. At most '
+        "1 GiB, 10,000 files and no link; what is not there makes cells `missing`."
     )
     default: object = Field(
         description="Value when neither the variant nor the benchmark gives one."
@@ -146,6 +155,8 @@ class Param(Strict):
             value = float(value)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise ValueError(f"expected {type_name}{self._range()}, found {quote(value)}")
+        if self.type == "file":
+            return posixpath.normpath(str(value)) if value else NO_FILE  # one spelling of a path
         if isinstance(value, float):
             value = float(value)  # a Ratio's text is for people, not for keys
             if not math.isfinite(value):
@@ -160,6 +171,9 @@ class Param(Strict):
 
     def problems(self) -> Iterator[Problem]:
         """Check the range, and that choices and default lie in it."""
+        if self.type == "file" and (given := self.model_fields_set & {"min", "max", "choices"}):
+            yield Problem((min(given),), "means nothing for type: file", "remove it")
+            return
         if (self.min, self.max) != (None, None) and self.type not in ("int", "float"):
             yield Problem(("type",), f"a range for {self.type}", "use choices")
             return
@@ -188,6 +202,14 @@ def value_problems(param: Param, value: object, loc: Loc) -> Iterator[Problem]:
         near = nearest(str(value), map(str, param.choices)) if param.choices else ""
         fix = f"it means: {param.help}" if param.help else "change it"
         yield Problem(loc, str(error), near if near.endswith("?") else fix)
+
+
+def rule_problems(param: Param, value: object, loc: Loc) -> Iterator[Problem]:
+    """Yield what is wrong with a value that a rule compares a parameter with, at a key path."""
+    yield from value_problems(param, value, loc)
+    if param.type == "file" and value != NO_FILE:
+        what = f"a file counts by its content, and a rule names it {quote(value)}"
+        yield Problem(loc, what, 'write "", which is no file')
 
 
 Choices: TypeAlias = dict[str, NonEmptySet[AnyValue]]

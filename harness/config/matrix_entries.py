@@ -173,7 +173,9 @@ class Entry(Shorthand):
     params: Values = Field(
         default_factory=dict,
         description="Parameters that differ from the module's or the variant's, for example "
-        "`{steps: 40}`. Default: none.",
+        "`{steps: 40}`. The value of a `file` is a path, seen from this file: "
+        "`{codebook: ./my-book.npy}`; in `benchmarks/` it stays inside the benchmark's folder. "
+        "Only the content counts, and cells whose file is not there are `missing`. Default: none.",
     )
     variant: Name | None = Field(
         default=None, description="Variant of the module, one of its manifest's. Default: none."

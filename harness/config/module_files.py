@@ -46,7 +46,7 @@ def module_files(folder: Path) -> list[Path]:
     """
     if errors := irregular_files(folder):
         raise UserErrors(errors)
-    names = (path.relative_to(folder) for path, _ in _entries(folder))
+    names = (path.relative_to(folder) for path, _ in walk(folder))
     return [folder / name for name in sorted(names, key=str) if affects_results(name)]
 
 
@@ -118,7 +118,7 @@ def irregular_files(folder: Path) -> list[UserError]:
     """
     found = (
         _irregular(folder, path.relative_to(folder), kind)
-        for path, kind in _entries(folder)
+        for path, kind in walk(folder)
         if kind != stat.S_IFREG
     )
     return sorted(found, key=lambda error: error.where)
@@ -132,7 +132,7 @@ def _irregular(folder: Path, name: Path, kind: int) -> UserError:
     return UserError(str(where), f"{what} in a module's folder", fix)
 
 
-def _entries(folder: Path) -> Iterator[tuple[Path, int]]:
+def walk(folder: Path) -> Iterator[tuple[Path, int]]:
     """Yield everything below a folder but readable folders, with its type; no link is followed."""
     pending = [folder]  # no recursion: a path may be deeper than Python's stack
     for place in pending:

@@ -70,11 +70,14 @@ class Combinations:
         )
         conflicts = (self._conflict(modules) for modules in apart)
         reason = next(filter(None, conflicts), None) or find_exclusion(s) or find_unmet(s)
-        modules = involved_modules(s.victim, s.defense, s.attacker, s.surrogate)
+        entries = (s.victim, s.defense, s.attacker, s.surrogate)
+        modules = involved_modules(*entries)
         status: Status = "not_applicable"
         planned = reason is None
         if planned:
             planned, reason = self._find_data(s.matrix)
+            absent = next(filter(None, (one.absent for one in with_adversaries(*entries))), None)
+            planned, reason = planned and absent is None, reason or absent
             status = "missing" if reason else status
         roles = {"victim": s.victim, "defense": s.defense, "attack": s.attacker}
         return Combination(
@@ -133,11 +136,11 @@ class Combinations:
 
 def involved_modules(*entries: ResolvedEntry | None) -> tuple[Module, ...]:
     """Return every module in play, adversaries too, each once."""
-    found = [
-        one.module
-        for entry in entries
-        if entry is not None
-        for one in (entry, entry.adversary)
-        if one is not None
-    ]
+    found = [one.module for one in with_adversaries(*entries)]
     return tuple({module.ref: module for module in found}.values())
+
+
+def with_adversaries(*entries: ResolvedEntry | None) -> list[ResolvedEntry]:
+    """Return those entries that there are, each before its adversary."""
+    pairs = ((entry, entry.adversary) for entry in entries if entry is not None)
+    return [one for pair in pairs for one in pair if one is not None]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from harness.config.field_types import Value
@@ -306,6 +307,33 @@ class WeightsRecipe(Fields):
     files: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class FileRecipe:
+    """Recipe of ``file``: a file or folder of the benchmark's own, which a module takes.
+
+    Attributes:
+        path: where it lies on this machine; no part of the key, and no record has it.
+        sha256: digest of its content, without its name.
+    """
+
+    path: Path
+    sha256: str
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the JSON form: the content alone."""
+        return {"sha256": self.sha256}
+
+    @property
+    def reference(self) -> str:
+        """Value of the parameter in keys and jobs, and name of the input that holds the file."""
+        return f"sha256:{self.sha256}"
+
+    @property
+    def label(self) -> str:
+        """Value of the parameter in records and on pages."""
+        return f"{self.path.name} {self.reference}"
+
+
 HostRecipe: TypeAlias = (
     DataRecipe
     | SubsetRecipe
@@ -314,6 +342,7 @@ HostRecipe: TypeAlias = (
     | MeasureRecipe
     | StrongestRecipe
     | WeightsRecipe
+    | FileRecipe
 )
 """Recipe of a stage that runs in the harness itself."""
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.common.errors import UserError, split
 from harness.config.benchmark import Benchmark, Matrix
 from harness.config.budget import BudgetEntry
-from harness.config.catalog import Catalog
+from harness.config.catalog import Catalog, Module
+from harness.config.field_types import Value, Values
 from harness.config.matrix_entries import Adversary, Entry
 from harness.config.strict_yaml import Loc
 from harness.datasets import Datasets
 from harness.planning.cell_setting import CellBudget
+from harness.planning.file_params import OwnFiles, take_files
 from harness.planning.resolved_entry import ResolvedEntry
 from harness.planning.weights import network_of, weights_recipe
 
@@ -73,7 +76,9 @@ class Resolver:
         where = self.benchmark.where(at)
         try:
             module = self.catalog.get(kind, entry.name, where)
-            adversary = None if entry.adversary is None else self._adversary(entry.adversary, where)
+            adversary = None
+            if entry.adversary is not None:
+                adversary = self._adversary(entry.adversary, (*at, "adversary"))
             weights, variant, fine_tunes = None, entry.variant, False
             released = entry.weights if kind == "defense" else None
             if entry.weights is not None and released is None:
@@ -81,25 +86,42 @@ class Resolver:
                 variant = variant or module.manifest.weights[entry.weights].variant
                 fine_tunes = module.manifest.weights[entry.weights].start
             params = module.manifest.resolve(variant, entry.params)
+            own = self._own_files(module, entry.params, params, at)
         except UserError as error:
             self.errors += [_placed(one, where) for one in split(error)]
             return None
         return ResolvedEntry(
             module,
             entry.label,
-            params,
+            own.params,
             adversary=adversary,
             weights=weights,
             fine_tunes=fine_tunes,
             released=released,
+            files=own.files,
+            absent=own.absent,
         )
 
-    def _adversary(self, adversary: Adversary, where: str) -> ResolvedEntry:
-        attack = self.catalog.get("attack", adversary.attack, where)
+    def _adversary(self, adversary: Adversary, at: Loc) -> ResolvedEntry:
+        attack = self.catalog.get("attack", adversary.attack, self.benchmark.where(at[:-1]))
         params = attack.manifest.resolve(adversary.variant, adversary.params)
+        own = self._own_files(attack, adversary.params, params, at)
         return ResolvedEntry(
-            attack, attack.manifest.name, params, budget=adversary.budget.to_json()
+            attack,
+            attack.manifest.name,
+            own.params,
+            budget=adversary.budget.to_json(),
+            files=own.files,
+            absent=own.absent,
         )
+
+    def _own_files(
+        self, module: Module, given: Values, params: Mapping[str, Value], at: Loc
+    ) -> OwnFiles:
+        places = {name: self.benchmark.where((*at, "params", name)) for name in given}
+        found = take_files(self.benchmark.folder, module, params, places)
+        self.errors += found.errors
+        return found
 
     def _budgets(self, matrix: Matrix, at: Loc) -> list[CellBudget]:
         """Return the budgets; two with one id would share cells, and one's would vanish."""

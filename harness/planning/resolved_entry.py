@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from harness.config.catalog import Module
 from harness.config.field_types import Value
 from harness.config.manifest import Manifest
-from harness.planning.recipe import ModuleRef, WeightsRecipe
+from harness.planning.recipe import FileRecipe, ModuleRef, WeightsRecipe
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class ResolvedEntry:
         fine_tunes: whether training starts from the weights; else they take its place.
         released: name of the weights that a defence's entry puts in the place of the victim's
             network, or ``None``.
+        files: parameter → the benchmark's own file or folder that is its value.
+        absent: why such a file is missing here, or ``None``.
     """
 
     module: Module
@@ -36,6 +38,8 @@ class ResolvedEntry:
     weights: WeightsRecipe | None = None
     fine_tunes: bool = False
     released: str | None = None
+    files: Mapping[str, FileRecipe] = field(default_factory=dict)
+    absent: str | None = None
 
     @property
     def manifest(self) -> Manifest:
@@ -50,7 +54,10 @@ class ResolvedEntry:
     @cached_property
     def ref(self) -> ModuleRef:
         """Part of the entry that enters a key and a job."""
-        return ModuleRef(self.module.ref, self.module.digest, self.params, self.budget)
+        params = self.params
+        if self.files:  # in keys a file is its content, whatever its name
+            params = {**params, **{name: file.reference for name, file in self.files.items()}}
+        return ModuleRef(self.module.ref, self.module.digest, params, self.budget)
 
     @property
     def pretrained(self) -> bool:
@@ -64,7 +71,8 @@ class ResolvedEntry:
         if not form:
             return None
         params = self.manifest.resolve(None, {**self.params, **form})
-        return replace(self, label=f"{self.label} (clean form)", params=params)
+        files = {name: file for name, file in self.files.items() if name not in form}
+        return replace(self, label=f"{self.label} (clean form)", params=params, files=files)
 
     def uses(self, *hooks: str) -> bool:
         """Return whether the module has one of the hooks and uses it with these parameters."""

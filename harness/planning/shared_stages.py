@@ -96,11 +96,16 @@ class SharedStages:
             budget: limits of the attack.
             options: all else that the stage is told.
         """
-        modules = {role: entry.ref for role, entry in roles.items()}
+        entries = dict(roles)
         if kind == "train":  # the only stage in which a defence meets its adversary
             for entry in roles.values():
                 if entry.adversary is not None:
-                    modules["adversary"] = entry.adversary.ref
+                    entries["adversary"] = entry.adversary
+        modules = {role: entry.ref for role, entry in entries.items()}
+        files = [file for entry in entries.values() for file in entry.files.values()]
+        if files:
+            added = {one.reference: Input(self.graph.add("file", {}, one), "file") for one in files}
+            inputs = {**inputs, **added}
         recipe = StageRecipe(modules, seed, THREADS, budget, options)
         return self.graph.add(kind, inputs, recipe)
 

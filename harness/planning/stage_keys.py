@@ -15,9 +15,6 @@ from harness.common.keys import (
 from harness.config.environments import Environments
 from harness.planning.recipe import Recipe, StageRecipe
 
-HOST = frozenset({"data", "slice", "goal", "clean", "apply", "measure", "strongest", "weights"})
-"""Kinds of stages that run in the harness itself, without module code."""
-
 HOST_CODE: dict[str, tuple[str, ...]] = {
     "data": ("datasets/fraction.py", "datasets/hashing.py"),
     "slice": ("running/host_stages.py", "runtime/crops.py"),
@@ -40,8 +37,12 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
     ),
     "strongest": ("running/strongest.py", "judge/budget.py"),
     "weights": ("planning/weights.py",),
+    "file": ("running/copy_file.py",),
 }
 """Kind → files of the harness that decide the result; their digest is in the stage's key."""
+
+HOST = frozenset(HOST_CODE)
+"""Kinds of stages that run in the harness itself, without module code."""
 
 
 class StageKeys:

@@ -72,7 +72,7 @@ def network_of(victim: ResolvedEntry, defense: ResolvedEntry) -> ResolvedEntry:
         raise UserError(defense.module.ref, what, fix)
     params = victim.manifest.resolve(weights.variant)
     recipe = weights_recipe(victim.module, name)
-    return replace(victim, weights=recipe, params=params, fine_tunes=False)
+    return replace(victim, weights=recipe, params=params, fine_tunes=False, files={}, absent=None)
 
 
 def find(recipe: WeightsRecipe, data_root: Path) -> list[Path]:

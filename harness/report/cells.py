@@ -50,7 +50,9 @@ STATUSES: dict[str, Status] = {
     "out_of_memory": Status("no memory", "stopped at its memory limit"),
     "blocked": Status("blocked", "a stage that the cell depends on has failed"),
     "infra_error": Status("infra", "the harness or the machine failed, not a module"),
-    "missing": Status("missing", "planned, but not run yet, or its data set is not available"),
+    "missing": Status(
+        "missing", "planned, but not run yet, or its data set or a file is not available"
+    ),
 }
 """Status → texts, for pages, CSV and legend."""
 

@@ -41,6 +41,7 @@ from harness.planning.recipe import (
     WeightsRecipe,
 )
 from harness.planning.weights import find
+from harness.running.copy_file import copy_file
 from harness.running.overlays import load_overlay, overlaid_parts, save_overlay
 from harness.running.strongest import strongest
 from harness.runtime.crops import centre_crop
@@ -311,5 +312,6 @@ HOST_STAGES: dict[str, Callable[[Any, Inputs, Path, Path], None]] = {
     "measure": measure,
     "strongest": strongest,
     "weights": weights,
+    "file": copy_file,
 }
 """Table of host stages: functions of recipe, granted parts, output folder and data root."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import compress
 from pathlib import Path
@@ -117,20 +117,25 @@ def with_service(job: StageJob, environment: Environment | None = None) -> Stage
     """
     file, folder = job.file, job.folder / "network"
     options, modules = file.options, file.modules
+    beside = {role: modules[role] for role in attack_roles(file.inputs) if role in modules}
+    network = {role: one for role, one in modules.items() if role in NETWORK_ROLES}
+    files = own_files(modules)
+    hidden = {"weights", *(files - own_files(beside))}
     attack_side = replace(
         file,
-        inputs={name: path for name, path in file.inputs.items() if name != "weights"},
-        modules={role: modules[role] for role in attack_roles(file.inputs) if role in modules},
+        inputs={name: path for name, path in file.inputs.items() if name not in hidden},
+        modules=beside,
     )
     reads_inputs = options["access"] == "oracle" or options.get("least_likely")
-    names = ("weights", "slice_x") if reads_inputs else ("weights",)
+    names = ["weights", *(["slice_x"] if reads_inputs else [])]
+    names += [name for name in file.inputs if name in own_files(network)]
     needs = modules["attack"].needs if "attack" in modules else PROBE_NEEDS
     known = {name: value for name, value in options.items() if name != "choice"}
     network_side = replace(
         file,
         stage="network",
         inputs={name: file.inputs[name] for name in names},
-        modules={role: one for role, one in modules.items() if role in NETWORK_ROLES},
+        modules=network,
         options={**known, "needs": list(needs)},
         checkpoint=str(job.folder / "network-checkpoint"),
     )
@@ -142,6 +147,11 @@ def with_service(job: StageJob, environment: Environment | None = None) -> Stage
         environment=environment,
     )
     return replace(job, file=attack_side, service=service)
+
+
+def own_files(modules: Mapping[str, ModuleEntry]) -> frozenset[str]:
+    """Return the names of the inputs that hold files which modules take as parameters."""
+    return frozenset[str]().union(*(one.inputs for one in modules.values()))
 
 
 def module_entry(module: Module, ref: ModuleRef) -> ModuleEntry:
@@ -156,6 +166,7 @@ def module_entry(module: Module, ref: ModuleRef) -> ModuleEntry:
         params=ref.params,
         needs=tuple(manifest.needs),
         budget=ref.budget,
+        files=manifest.files,
     )
 
 

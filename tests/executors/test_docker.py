@@ -22,6 +22,7 @@ from harness.executors.selfcheck.context import SelfCheckContext
 from tests.support.containers import ours
 from tests.support.jobs import job_file
 from tests.support.module_sources import PERTURB
+from tests.support.own_files import BOOK, folder, named, reader, write_book
 from tests.support.workspaces import QUERY, Checkout, matrix
 
 
@@ -252,6 +253,44 @@ COPY = PERTURB.format(
         np.save(path, model.predict(x).numpy())
         return x"""
 )
+
+
+ONE_FILE = """
+from pathlib import Path
+
+import numpy as np
+
+
+class Attack:
+    def __init__(self, *, book):
+        self.book = book
+
+    def perturb(self, model, x, y, goal, budget, ctx):
+        assert [path.name for path in Path("/").glob("*/in/sha256:*")] == [self.book.parent.name]
+        try:
+            self.book.chmod(0o666)
+        except OSError:
+            return (x + float(np.load(self.book)[0])).clamp(0, 1)
+        raise AssertionError("the file may be changed")
+"""
+"""An attack that reads its file, cannot change it, and sees no other module's."""
+
+
+@pytest.mark.engine
+def test_a_file_of_the_benchmark_is_read_only_and_in_its_module_s_container_alone(tmp_path):
+    checkout = Checkout(tmp_path)
+    reader(checkout)
+    checkout.module("attack", "bookish", ONE_FILE, params=BOOK)
+    write_book(folder(checkout) / "small.npy", 0.05)
+    write_book(folder(checkout) / "books" / "deep" / "big.npy", 100.0)
+    attack = {"name": "bookish", "params": {"book": "small.npy"}}
+    checkout.benchmark(named("books", attacks=[attack]))
+    checkout.run(executor="docker")
+    store = checkout.workspace().store()
+    for record in checkout.records().values():
+        assert record.status == "ok", record.reason
+        outputs = load_array(store.path(record.stages["after"]) / "outputs" / "outputs.npy")
+        assert (outputs.argmax(1) == 0).all() == (record.cell.defense == "r0")
 
 
 @pytest.mark.parametrize("executor", ["local", pytest.param("docker", marks=pytest.mark.engine)])

@@ -129,7 +129,7 @@ class Job:
             entry = self.modules[role]
             before, self.called = self.called, ROLES[role]
             self.loaded[role] = loader.construct(
-                entry.folder, entry.entry, entry.kind, entry.hooks, entry.params
+                entry.folder, entry.entry, entry.kind, entry.hooks, entry.arguments(self.inputs)
             )
             self.called = before
         return self.loaded[role]

@@ -10,6 +10,9 @@ from typing import Any, NotRequired, TypedDict
 Json = Mapping[str, Any]
 """JSON object whose keys the stage kind or a module's author decides."""
 
+CONTENT = "content"
+"""Name of a file or folder in the input that holds one of the benchmark's own."""
+
 
 class SpecEntry(TypedDict):
     """Fields of ``contracts.Spec`` as a data set's ``spec.json`` holds them."""
@@ -21,6 +24,10 @@ class SpecEntry(TypedDict):
     items: NotRequired[int | None]
     arity: NotRequired[int | None]
     void: NotRequired[int | None]
+
+
+LISTS = ("hooks", "needs", "files")
+"""Fields of a module that JSON holds as lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,8 @@ class ModuleEntry:
         params: resolved parameters.
         needs: model access that it declares, such as ``gradients``.
         budget: budget of an adversary in training; other modules have none.
+        files: parameters that are files: their values name an input that holds one, or a path in
+            the module's folder.
     """
 
     name: str
@@ -46,18 +55,27 @@ class ModuleEntry:
     params: Json
     needs: tuple[str, ...]
     budget: Json | None = None
+    files: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Names of the inputs that hold its files, and paths in its folder."""
+        return frozenset(str(self.params[name]) for name in self.files)
 
     def to_json(self) -> dict[str, object]:
-        """Return the module as ``job.json`` holds it; ``budget`` is an optional key."""
+        """Return the module as ``job.json`` holds it; ``budget`` and ``files`` are optional."""
         content = {one.name: getattr(self, one.name) for one in fields(self)}
         if self.budget is None:
             del content["budget"]
-        return content | {"hooks": list(self.hooks), "needs": list(self.needs)}
+        content |= {name: list(getattr(self, name)) for name in LISTS}
+        if not self.files:
+            del content["files"]
+        return content
 
     @classmethod
     def from_json(cls, content: Json) -> ModuleEntry:
         """Read a module of ``job.json``."""
-        lists = {name: tuple(content[name]) for name in ("hooks", "needs")}
+        lists = {name: tuple(content.get(name, ())) for name in LISTS}
         return cls(**{**content, **lists})
 
 

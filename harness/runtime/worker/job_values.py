@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.runtime.contracts import Budget, Spec
+from harness.runtime.worker.job_file import CONTENT
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class JobModule:
         params: arguments of the constructor.
         needs: parts of a model that the manifest asks for.
         budget: limits of an adversary; empty for other roles.
+        files: parameters that are files.
     """
 
     folder: Path
@@ -31,6 +33,20 @@ class JobModule:
     params: Mapping[str, object]
     needs: tuple[str, ...] = ()
     budget: Budget = field(default_factory=Budget)
+    files: tuple[str, ...] = ()
+
+    def arguments(self, inputs: Mapping[str, Path]) -> dict[str, object]:
+        """Return the constructor's arguments: of a file its path, or ``None`` where there is none.
+
+        Args:
+            inputs: name → path of each granted input.
+        """
+        found = dict(self.params)
+        for name in self.files:
+            value = str(self.params[name])
+            own = inputs[value] / CONTENT if value in inputs else self.folder / value
+            found[name] = own if value else None
+        return found
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> JobModule:
@@ -43,6 +59,7 @@ class JobModule:
             params=raw["params"],
             needs=tuple(raw["needs"]),
             budget=Budget(**raw.get("budget", {})),
+            files=tuple(raw.get("files", ())),
         )
 
 

@@ -177,8 +177,8 @@ BAD = [
         "{type: int, default: 20,",
         "{type: integer, default: 20,",
         [
-            '13:11: params.steps.type: expected one of int, float, bool, str, found "integer"; '
-            'did you mean "int"?'
+            "13:11: params.steps.type: expected one of int, float, bool, str, file, "
+            'found "integer"; did you mean "int"?'
         ],
     ),
     (

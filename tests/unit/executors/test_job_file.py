@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 
 import pytest
 
 from harness.executors.base import StageJob
 from harness.executors.local import on_gpu
 from harness.runtime.worker.job_file import JobFile
+from harness.runtime.worker.job_values import JobModule
 from tests.support.jobs import SPEC, job_file, module_entry
 
 MODULE = {
@@ -43,10 +45,24 @@ def test_optional_keys_are_there_only_where_they_have_a_value():
     assert content["modules"] == {"adversary": MODULE | {"budget": {"norm": "linf"}}}
 
 
-@pytest.mark.parametrize("changes", [{}, {"listener": 3}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"listener": 3}, {"modules": {"attack": module_entry("attack", files=("a",))}}]
+)
 def test_a_job_is_read_as_it_was_written(changes):
     file = job_file(("victim", "defense"), **changes)
     assert JobFile.from_json(json.dumps(file.to_json())) == file
+
+
+def test_a_file_is_in_the_input_that_its_value_names_or_in_the_module_s_folder():
+    params = {"a": 1, "book": "sha256:12", "own": "data/x.npy", "none": ""}
+    entry = module_entry("attack", params=params, files=("book", "own", "none"))
+    module = JobModule.from_json(json.loads(json.dumps(entry.to_json())))
+    assert module.arguments({"sha256:12": Path("/in/book")}) == {
+        "a": 1,
+        "book": Path("/in/book/content"),
+        "own": Path("/modules/attack/data/x.npy"),
+        "none": None,
+    }
 
 
 def test_a_job_is_frozen_and_more_inputs_make_another():

@@ -54,6 +54,24 @@ def test_an_attack_that_asks_for_weights_gets_those_without_the_defence():
     assert "undefended" not in job.service.file.inputs
 
 
+@pytest.mark.parametrize(
+    ("defense", "kept"), [("sha256:2", {"sha256:1"}), ("sha256:1", {"sha256:1"})]
+)
+def test_each_side_gets_the_files_that_its_own_modules_take(defense, kept):
+    book = {"files": ("book",)}
+    modules = {
+        "attack": module_entry("attack", params={"book": "sha256:1"}, **book),
+        "victim": module_entry("victim", params={"book": ""}, **book),
+        "defense": module_entry("defense", params={"book": defense}, **book),
+    }
+    inputs = {"weights": "/w", "slice_x": "/x", "sha256:1": "/1", defense: "/2"}
+    options = {"threads": 1, "access": "victim", "budget": {}}
+    file = job_file(stage="attack", inputs=inputs, options=options, modules=modules)
+    job = with_service(StageJob("k" * 64, Path("/run/k"), file, 10.0, 4.0))
+    assert set(job.file.inputs) == {"slice_x"} | kept
+    assert set(job.service.file.inputs) == {"weights", defense}
+
+
 def test_a_probe_has_the_network_answer_and_holds_no_module():
     inputs = {"weights": "/w", "slice_x": "/x", "slice_y": "/y"}
     options = {"threads": 1, "access": "victim", "budget": {}, "batch": 64}
