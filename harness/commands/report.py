@@ -68,7 +68,7 @@ def report(
     meta = SiteMeta(
         version=harness.__version__,
         benchmarks={b.name: heading(b) for b in benchmarks},
-        matrices={(b.name, m.name): heading(m) for b in benchmarks for m in b.matrices},
+        matrices={(b.name, m.name): heading(m) for b in benchmarks for m in b.planned},
         cards=data_cards(workspace.datasets_of(benchmarks)),
         samples=partial(load_samples, workspace.data),
         summaries={m.ref: m.manifest.summary for m in modules},
