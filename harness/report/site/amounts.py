@@ -172,7 +172,7 @@ def _point(level: Level, table: Table, row: Row) -> Point:
     )
 
 
-def _lines(points: Sequence[Point], victim: str, styles: Mapping[str, str]) -> list[Series]:
+def _lines(points: Sequence[Point], victim: str, styles: dict[str, str]) -> list[Series]:
     """Return a line for each defence of a victim, the undefended network last."""
     lines = []
     for defense, style in reversed(styles.items()):
