@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from harness.common.errors import UserError
 from harness.common.text import suggest
 from harness.config.attack_family import attack_family
 from harness.config.benchmark import Benchmark, Matrix
+from harness.config.data_entry import family_of
 from harness.report import frame, leaderboard
 from harness.report.selection import plans
 from harness.report.site import render
-from harness.report.site.about import Heading
+from harness.report.site.about import DataCard, Heading
 from harness.report.site.views import SiteMeta
 from harness.report.tables import Row, Table, TableCell
 from harness.report.worst_case import Estimate
@@ -65,11 +66,12 @@ def report(
         Checks(workspace.checks),
     )
     modules = workspace.catalog.modules.values()
+    cards = data_cards(workspace.datasets_of(benchmarks))
     meta = SiteMeta(
         version=harness.__version__,
-        benchmarks={b.name: heading(b) for b in benchmarks},
-        matrices={(b.name, m.name): heading(m) for b in benchmarks for m in b.matrices},
-        cards=data_cards(workspace.datasets_of(benchmarks)),
+        benchmarks={b.name: heading(b, cards) for b in benchmarks},
+        matrices={(b.name, m.name): heading(m, cards) for b in benchmarks for m in b.planned},
+        cards=cards,
         samples=partial(load_samples, workspace.data),
         summaries={m.ref: m.manifest.summary for m in modules},
         families={m.ref: attack_family(m.manifest) for m in modules if m.manifest.kind == "attack"},
@@ -90,8 +92,13 @@ def report(
     return page
 
 
-def heading(words: Benchmark | Matrix) -> Heading:
-    """Return what a benchmark or a matrix says of itself."""
+def heading(words: Benchmark | Matrix, cards: Mapping[str, DataCard]) -> Heading:
+    """Return what a benchmark or a matrix says of itself.
+
+    Args:
+        words: the benchmark, or a matrix that it plans.
+        cards: name of a data set → what pages say of it.
+    """
     entries = [] if isinstance(words, Benchmark) else words.data.items()
     used = {entry.name: entry.amount for _, entry in entries if entry.amount}
     return Heading(
@@ -100,8 +107,17 @@ def heading(words: Benchmark | Matrix) -> Heading:
         out_of_scope=words.out_of_scope or "",
         summary=(words.summary or "") if isinstance(words, Benchmark) else "",
         data={str(role): entry.name for role, entry in entries},
+        examples=level_size(words, cards) if isinstance(words, Matrix) else None,
         training=", ".join(f"{name}: {amount}" for name, amount in used.items()),
     )
+
+
+def level_size(matrix: Matrix, cards: Mapping[str, DataCard]) -> int | None:
+    """Return the number of training examples of a level; ``None`` where it is none, or unknown."""
+    entry = matrix.data["student"]
+    if family_of(matrix.name) == matrix.name or entry.name not in cards:
+        return None
+    return entry.count(cards[entry.name].train, cards[entry.name].outputs)
 
 
 def make_grids(tables: Sequence[Table]) -> Iterator[Grid]:

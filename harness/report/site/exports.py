@@ -10,9 +10,10 @@ from dataclasses import asdict
 
 from harness.common.text import escape_json
 from harness.report.cells import CellRow
+from harness.report.site.amounts import Amounts
 from harness.report.site.flips import Flips
 from harness.report.site.format import spreadsheet
-from harness.report.site.views import CellPage
+from harness.report.site.views import CellPage, MatrixPage
 from harness.report.tables import Row, Table
 from harness.report.worst_case import Estimate
 from harness.results.records import outcome_of, to_brief
@@ -182,6 +183,25 @@ def moves_csv(cell: CellPage) -> str:
                 }
             )
     return table_csv(rows)
+
+
+def amounts_csv(page: MatrixPage, levels: Amounts) -> str:
+    """Return a line for each amount of training data, victim and defence, also without a figure."""
+    return table_csv(
+        [
+            {
+                "benchmark": page.benchmark,
+                "matrix": point.matrix,
+                "train_examples": point.examples,
+                "victim": point.victim,
+                "defense": point.defense,
+                "budget": levels.budget,
+                "metric": point.metric,
+                **_estimate("clean", point.clean),
+            }
+            for point in levels.points
+        ]
+    )
 
 
 def flips_csv(sections: Iterable[Flips]) -> str:

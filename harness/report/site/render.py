@@ -124,6 +124,8 @@ def _write(
         _save(out / page.path / "ranking.csv", exports.ranking_csv(tables))
         _save(out / page.path / "cells.csv", exports.cells_csv(page.planned))
         _save(out / page.path / "results.json", exports.results_json(tables))
+        if page.amounts:
+            _save(out / page.path / "amounts.csv", exports.amounts_csv(page, page.amounts))
         if page.flips:
             _save(out / page.path / "flips.csv", exports.flips_csv(page.flips))
             _save(out / page.path / "overlaps.csv", exports.overlaps_csv(page.flips))
