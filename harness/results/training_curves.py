@@ -110,4 +110,3 @@ def thin(points: Sequence[Point], most: int = MOST_POINTS) -> tuple[Point, ...]:
         kept.append((step, value if whole else None))
         start = end + 1
     return tuple(kept)
-

@@ -182,10 +182,10 @@ def cover(low: float, high: float, most: int, least_step: float = 0.0) -> list[f
         least_step: least distance of two ticks.
 
     >>> cover(0.0, 470.0, 4), cover(-0.02, 2.31, 5), cover(1.0, 1.0, 2)
-    ([0.0, 200.0, 400.0, 600.0], [-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5], [0.99995, 1.0, 1.00005])
+    ([0.0, 200.0, 400.0, 600.0], [-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5], [0.995, 1.0, 1.005])
     """
     # A shorter axis would have labels that look the same.
-    span = max(high - low, 1e-4 * max(abs(low), abs(high))) or 1.0
+    span = max(high - low, 0.01 * max(abs(low), abs(high))) or 1.0
     low, high = low - (span - high + low) / 2, high + (span - high + low) / 2
     power = 10.0 ** math.floor(math.log10(span / most))
     step = next(part * power for part in (1, 2, 5, 10) if part * power * most >= span * (1 - 1e-9))

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from harness.report.site.axes import SMALL, Frame, Plot, cover
+from harness.report.site.axes import SMALL, Frame, Plot, cover, signed_label
 from harness.report.site.curves import WIDTH
 from harness.report.site.format import count, number
 from harness.report.site.labels import shorten, spread
 from harness.results.training_curves import Point
 
 _GAP = 14.5
-_LONGEST = 14
-_COUNTED = 10_000_000
-"""Steps from here on are written as powers of ten."""
+_LONGEST = 16
+_WRITTEN_OUT = 1e7
+"""Labels of larger numbers are powers of ten."""
 
 Band = tuple[int, float | None, float | None]
 """Step, least and largest value of the seeds; ``None`` where the curve has a gap."""
@@ -111,7 +111,7 @@ def _chart(
     names = [shorten(one.name, _LONGEST) for one in series]
     height = max(220.0, _GAP * len(series) + 66)
     # The labels of the axis stand to the left of the plot area, the names to its right.
-    left = 12 + SMALL.letter * max(len(number(value)) for value in y_values)
+    left = 12 + SMALL.letter * max(len(_label(value)) for value in y_values)
     right = WIDTH - 16 - SMALL.letter * max(map(len, names))
     frame = Frame(WIDTH, height, round(left, 1), 26.0, round(right, 1), bottom=height - 40.0)
     x, y = frame.across(x_values[0], x_values[-1]), frame.up(y_values[0], y_values[-1])
@@ -139,8 +139,8 @@ def _chart(
         )
     return Chart(
         frame=frame,
-        x_ticks=x.ticks(x_values, _step_label),
-        y_ticks=y.ticks(y_values, number),
+        x_ticks=x.ticks(x_values, _label),
+        y_ticks=y.ticks(y_values, _label),
         name=name,
         lines=tuple(lines),
         description="; ".join(map(_description, series)),
@@ -165,8 +165,8 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in points)
 
 
-def _step_label(value: float) -> str:
-    return count(value) if value < _COUNTED else number(value)
+def _label(value: float) -> str:
+    return number(value) if abs(value) < _WRITTEN_OUT else signed_label(value)
 
 
 def _description(one: Series) -> str:

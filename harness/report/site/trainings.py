@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.common.text import list_first
 from harness.report.cells import CellRow
 from harness.report.site.curves import COLOURS, MOST
 from harness.report.site.seed_bands import mean_of_seeds
@@ -74,7 +75,7 @@ class RowCharts:
         j: index of the victim on the page.
         victim: label of the victim.
         name: name of the values.
-        others: other names that the rows have.
+        others: other names that the rows have, as a text.
         attack: label of the attack that the trainings belong to, empty where they serve several.
         shared: row → further rows with the same trainings.
         charts: the charts; the undefended rows are in each.
@@ -83,7 +84,7 @@ class RowCharts:
     j: int
     victim: str
     name: str
-    others: tuple[str, ...]
+    others: str
     attack: str
     shared: Mapping[str, tuple[str, ...]]
     charts: tuple[Chart, ...]
@@ -209,7 +210,7 @@ def _row_charts(j: int, planned: Sequence[CellRow], load: Loader) -> RowCharts |
         j=j,
         victim=first.victim,
         name=name,
-        others=tuple(sorted(set(names) - {name})),
+        others=list_first(sorted(set(names) - {name}), 8),
         attack=first.attack if trained - chosen else "",
         shared={
             lines[0].defense: tuple(line.defense for line in lines[1:])
