@@ -23,15 +23,18 @@ def mean_of_seeds(seeds: Sequence[Sequence[Point]]) -> tuple[tuple[Point, ...], 
     first = max((points[0][0] for points in held), default=0)
     last = min((points[-1][0] for points in held), default=0)
     if len(held) < 2 or first > last:  # such as a resumed training beside a whole one
-        return tuple(max(held, key=len, default=())), ()
+        longest: Sequence[Point] = max(held, key=lambda points: len(points), default=())
+        return tuple(longest), ()
     steps = sorted({step for points in held for step, _ in points if first <= step <= last})
+    columns = [_interpolate(points, steps) for points in held]
     table = {
-        step: None if None in values else values
-        for step, *values in zip(steps, *(_interpolate(one, steps) for one in held), strict=True)
+        step: [value for value in values if value is not None]
+        for step, *values in zip(steps, *columns, strict=True)
     }
-    mean = thin([(step, v and sum(v) / len(v)) for step, v in table.items()])
+    whole = {step: values for step, values in table.items() if len(values) == len(held)}
+    mean = thin([(s, sum(whole[s]) / len(held) if s in whole else None) for s in steps])
     return mean, tuple(
-        (step, None, None) if value is None else (step, min(table[step]), max(table[step]))
+        (step, None, None) if value is None else (step, min(whole[step]), max(whole[step]))
         for step, value in mean
     )
 
