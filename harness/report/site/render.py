@@ -34,12 +34,14 @@ from harness.report.site import (
     format,
     frames,
     palette,
+    training_rows,
     trainings,
     views,
 )
 from harness.report.site.gallery import Gallery, Loader
 from harness.report.site.provenance import provenance, redo, replicated
 from harness.report.site.releases import release_facts, release_lines
+from harness.report.site.training_plots import Chart
 from harness.report.site.views import MatrixPage, SiteMeta
 from harness.report.tables import Table
 from harness.report.worst_case import Estimate
@@ -121,7 +123,7 @@ def _write(
             page=page,
             siblings=siblings,
             albums={one.key: looks.of(one) for one in page.attention},
-            trainings=trainings.row_charts(page.planned, page.victims, load_curves),
+            trainings=training_rows.row_charts(page.planned, page.victims, load_curves),
         )
         if page.samples:
             page.samples.save(out)
@@ -135,6 +137,7 @@ def _write(
         trained = trainings.row_trainings(page.planned, load_curves)
         if trained:
             _save(out / page.path / "curves.csv", exports.curves_csv(page, trained))
+        drawn: dict[trainings.Keys, tuple[Chart, ...]] = {}
         for cell in views.cell_pages(page):
             budgets = {section.table.budget: section.lines for section in cell.sections}
             cell_lines = [line for lines in budgets.values() for line in lines]
@@ -144,7 +147,7 @@ def _write(
                 cell=cell,
                 page=page,
                 shots={section.anchor: gallery.of(section.lines) for section in cell.sections},
-                trainings=trainings.cell_trainings(budgets, load_curves),
+                trainings=trainings.cell_trainings(budgets, load_curves, drawn),
                 untraced=trainings.is_without_artefacts(cell_lines, load_curves),
             )
             path = out / page.path / cell.path

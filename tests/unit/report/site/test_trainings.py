@@ -11,7 +11,8 @@ from harness.commands.curve_loader import load_curves, make_curve_loader
 from harness.report.cells import cell_rows
 from harness.report.site import build
 from harness.report.site.seed_bands import mean_of_seeds
-from harness.report.site.trainings import cell_trainings, is_without_artefacts, row_charts
+from harness.report.site.training_rows import row_charts
+from harness.report.site.trainings import cell_trainings, is_without_artefacts
 from harness.results.training_curves import TrainingCurve
 from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
