@@ -96,15 +96,15 @@ def charts(name: str, batches: Sequence[Sequence[Series]], omitted: int = 0) -> 
     series = [one for batch in batches for one in batch]
     values = [value for one in series for _, value in one.known]
     values += [v for one in series for _, *ends in one.band for v in ends if v is not None]
-    x_values = cover(0.0, max(one.known[-1][0] for one in series), 3, least_step=1.0)
+    last = float(max(1, *(one.known[-1][0] for one in series)))
     y_values = cover(min(values), max(values), 5)
-    return tuple(_chart(name, batch, x_values, y_values, omitted) for batch in batches)
+    return tuple(_chart(name, batch, last, y_values, omitted) for batch in batches)
 
 
 def _chart(
     name: str,
     series: Sequence[Series],
-    x_values: Sequence[float],
+    last: float,
     y_values: Sequence[float],
     omitted: int,
 ) -> Chart:
@@ -114,7 +114,7 @@ def _chart(
     left = 12 + SMALL.letter * max(len(_label(value)) for value in y_values)
     right = WIDTH - 16 - SMALL.letter * max(map(len, names))
     frame = Frame(WIDTH, height, round(left, 1), 26.0, round(right, 1), bottom=height - 40.0)
-    x, y = frame.across(x_values[0], x_values[-1]), frame.up(y_values[0], y_values[-1])
+    x, y = frame.across(0.0, last), frame.up(y_values[0], y_values[-1])
     ends = [(x.at(step), y.at(value)) for step, value in (one.known[-1] for one in series)]
     label_ys = spread([end for _, end in ends], _GAP, frame.top, frame.bottom)
     lines = []
@@ -139,7 +139,9 @@ def _chart(
         )
     return Chart(
         frame=frame,
-        x_ticks=x.ticks(x_values, _label),
+        x_ticks=x.ticks(
+            [one for one in cover(0.0, last, 3, least_step=1.0) if one <= last], _label
+        ),
         y_ticks=y.ticks(y_values, _label),
         name=name,
         lines=tuple(lines),

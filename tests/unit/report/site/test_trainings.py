@@ -325,3 +325,14 @@ def test_the_loader_tells_no_artefact_from_no_curves(store, tmp_path):
     assert load_curves(store, "cd" * 32) is None
     assert make_curve_loader(Workspace(tmp_path, tmp_path / "elsewhere"))("ab" * 32) is None
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("step", [0, 1, 7, 123_456, 2**53 - 1])
+def test_the_steps_fill_the_axis_from_zero(step, frame):
+    one = TrainingCurve("loss", 1, ((step, 1.0),))
+    (found,) = cell_trainings(seeds_of(frame, "none"), {key_of("none", 0): (one,)}.get)
+    (chart,) = found.charts
+    assert chart.x_ticks[0].text == "0"
+    (line,) = chart.lines
+    assert line.x == (chart.frame.right if step else chart.frame.left)
+    assert all(tick.at <= chart.frame.right for tick in chart.x_ticks)
