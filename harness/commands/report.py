@@ -13,6 +13,7 @@ from rich.table import Table as Grid
 
 import harness
 from harness.commands.attention_loader import make_attention_loader
+from harness.commands.curve_loader import make_curve_loader
 from harness.commands.data_samples import data_cards, load_samples
 from harness.commands.picture_loader import make_loader
 from harness.commands.run import print_ignored
@@ -42,7 +43,7 @@ def report(
 ) -> Path:
     """Build ``reports/site`` from all plans and records and this machine's store.
 
-    Only the pictures of segmentation cells and of attention come from the store; it may be missing.
+    Only pictures and training curves come from the store; it may be missing.
 
     Args:
         workspace: the checkout.
@@ -79,7 +80,12 @@ def report(
     tables = leaderboard.tables(rows)  # first, as an unknown attack must not wait for the pages
     grids = list(make_grids(tables) if attack is None else make_attack_grids(tables, attack))
     page = render.build(
-        rows, workspace.site, meta, make_loader(workspace), make_attention_loader(workspace)
+        rows,
+        workspace.site,
+        meta,
+        make_loader(workspace),
+        make_attention_loader(workspace),
+        make_curve_loader(workspace),
     )
     for grid in grids:
         console.print(grid)

@@ -13,6 +13,7 @@ from harness.report.cells import CellRow
 from harness.report.site.amounts import Amounts
 from harness.report.site.flips import Flips
 from harness.report.site.format import spreadsheet
+from harness.report.site.trainings import Training
 from harness.report.site.views import CellPage, MatrixPage
 from harness.report.tables import Row, Table
 from harness.report.worst_case import Estimate
@@ -244,6 +245,34 @@ def overlaps_csv(sections: Iterable[Flips]) -> str:
             }
             for flips in sections
             for pair in flips.overlaps
+        ]
+    )
+
+
+def curves_csv(page: MatrixPage, trained: Iterable[Training]) -> str:
+    """Return a line for each point of the training curves that the pages draw, thinned alike.
+
+    The value of a point that was not finite is empty.
+    """
+    return table_csv(
+        [
+            {
+                "benchmark": page.benchmark,
+                "matrix": page.matrix,
+                "victim": one.victim,
+                "row": one.defense,
+                "attack": one.attack,
+                "budget": one.budget,
+                "seed": one.seed,
+                "stage": one.role,
+                "name": curve.name,
+                "fit": curve.fit,
+                "step": step,
+                "value": value,
+            }
+            for one in trained
+            for curve in one.curves
+            for step, value in curve.points
         ]
     )
 
