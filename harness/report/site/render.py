@@ -96,6 +96,22 @@ def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
 
+def _save_data(folder: Path, page: MatrixPage, load_curves: trainings.Loader) -> None:
+    """Write the figures of a matrix's page as files beside it."""
+    tables = [board.table for board in page.boards]
+    _save(folder / "ranking.csv", exports.ranking_csv(tables))
+    _save(folder / "cells.csv", exports.cells_csv(page.planned))
+    _save(folder / "results.json", exports.results_json(tables))
+    if page.amounts:
+        _save(folder / "amounts.csv", exports.amounts_csv(page, page.amounts))
+    if page.flips:
+        _save(folder / "flips.csv", exports.flips_csv(page.flips))
+        _save(folder / "overlaps.csv", exports.overlaps_csv(page.flips))
+    trained = trainings.row_trainings(page.planned, load_curves)
+    if trained:
+        _save(folder / "curves.csv", exports.curves_csv(page, trained))
+
+
 def _write(
     out: Path,
     pages: Sequence[MatrixPage],
@@ -127,18 +143,7 @@ def _write(
         )
         if page.samples:
             page.samples.save(out)
-        tables = [board.table for board in page.boards]
-        _save(out / page.path / "ranking.csv", exports.ranking_csv(tables))
-        _save(out / page.path / "cells.csv", exports.cells_csv(page.planned))
-        _save(out / page.path / "results.json", exports.results_json(tables))
-        if page.amounts:
-            _save(out / page.path / "amounts.csv", exports.amounts_csv(page, page.amounts))
-        if page.flips:
-            _save(out / page.path / "flips.csv", exports.flips_csv(page.flips))
-            _save(out / page.path / "overlaps.csv", exports.overlaps_csv(page.flips))
-        trained = trainings.row_trainings(page.planned, load_curves)
-        if trained:
-            _save(out / page.path / "curves.csv", exports.curves_csv(page, trained))
+        _save_data(out / page.path, page, load_curves)
         drawn: dict[trainings.Keys, tuple[Chart, ...]] = {}
         for cell in views.cell_pages(page):
             budgets = {section.table.budget: section.lines for section in cell.sections}
