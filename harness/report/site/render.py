@@ -127,15 +127,7 @@ def _write(
         )
         if page.samples:
             page.samples.save(out)
-        tables = [board.table for board in page.boards]
-        _save(out / page.path / "ranking.csv", exports.ranking_csv(tables))
-        _save(out / page.path / "cells.csv", exports.cells_csv(page.planned))
-        _save(out / page.path / "results.json", exports.results_json(tables))
-        if page.amounts:
-            _save(out / page.path / "amounts.csv", exports.amounts_csv(page, page.amounts))
-        if page.flips:
-            _save(out / page.path / "flips.csv", exports.flips_csv(page.flips))
-            _save(out / page.path / "overlaps.csv", exports.overlaps_csv(page.flips))
+        _save_exports(out / page.path, page)
         trained = trainings.row_trainings(page.planned, load_curves)
         if trained:
             _save(out / page.path / "curves.csv", exports.curves_csv(page, trained))
@@ -158,6 +150,19 @@ def _write(
                 _save(path.with_name(f"{path.stem}.classes.csv"), exports.classes_csv(cell))
             if cell.has_moves:
                 _save(path.with_name(f"{path.stem}.moves.csv"), exports.moves_csv(cell))
+
+
+def _save_exports(folder: Path, page: MatrixPage) -> None:
+    """Write the files of a matrix's figures beside its page."""
+    tables = [board.table for board in page.boards]
+    _save(folder / "ranking.csv", exports.ranking_csv(tables))
+    _save(folder / "cells.csv", exports.cells_csv(page.planned))
+    _save(folder / "results.json", exports.results_json(tables))
+    if page.amounts:
+        _save(folder / "amounts.csv", exports.amounts_csv(page, page.amounts))
+    if page.flips:
+        _save(folder / "flips.csv", exports.flips_csv(page.flips))
+        _save(folder / "overlaps.csv", exports.overlaps_csv(page.flips))
 
 
 def _render(

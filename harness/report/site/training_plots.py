@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import NamedTuple
 
 from harness.report.site.axes import SMALL, Frame, Plot, cover, signed_label
-from harness.report.site.curves import WIDTH
 from harness.report.site.format import count, number
 from harness.report.site.labels import shorten, spread
+from harness.report.site.line_panels import WIDTH
 from harness.results.training_curves import Point
 
 _GAP = 14.5
@@ -27,7 +27,7 @@ class Series(NamedTuple):
 
     Attributes:
         name: text of its label.
-        style: CSS classes, as those of ``curves.Curve``.
+        style: CSS classes, as those of ``line_panels.Curve``.
         points: its points; some have a value.
         band: its band, empty without several seeds.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.common.text import list_first
 from harness.report.cells import CellRow
-from harness.report.site.curves import COLOURS
+from harness.report.site.line_panels import COLOURS
 from harness.report.site.seed_bands import mean_of_seeds
 from harness.report.site.training_plots import Chart, Series, charts
 from harness.report.site.trainings import TRAINING, Keys, Loader, stages_of

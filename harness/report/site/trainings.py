@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.report.cells import CellRow
-from harness.report.site.curves import COLOURS, MOST
+from harness.report.site.curves import MOST
+from harness.report.site.line_panels import COLOURS
 from harness.report.site.training_plots import Chart, Series, charts
 from harness.results.training_curves import TrainingCurve
 
