@@ -96,6 +96,22 @@ def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
 
+def _save_data(folder: Path, page: MatrixPage, load_curves: trainings.Loader) -> None:
+    """Write the figures of a matrix's page as files beside it."""
+    tables = [board.table for board in page.boards]
+    _save(folder / "ranking.csv", exports.ranking_csv(tables))
+    _save(folder / "cells.csv", exports.cells_csv(page.planned))
+    _save(folder / "results.json", exports.results_json(tables))
+    if page.amounts:
+        _save(folder / "amounts.csv", exports.amounts_csv(page, page.amounts))
+    if page.flips:
+        _save(folder / "flips.csv", exports.flips_csv(page.flips))
+        _save(folder / "overlaps.csv", exports.overlaps_csv(page.flips))
+    trained = trainings.row_trainings(page.planned, load_curves)
+    if trained:
+        _save(folder / "curves.csv", exports.curves_csv(page, trained))
+
+
 def _write(
     out: Path,
     pages: Sequence[MatrixPage],
@@ -127,10 +143,7 @@ def _write(
         )
         if page.samples:
             page.samples.save(out)
-        _save_exports(out / page.path, page)
-        trained = trainings.row_trainings(page.planned, load_curves)
-        if trained:
-            _save(out / page.path / "curves.csv", exports.curves_csv(page, trained))
+        _save_data(out / page.path, page, load_curves)
         drawn: dict[trainings.Keys, tuple[Chart, ...]] = {}
         for cell in views.cell_pages(page):
             budgets = {section.table.budget: section.lines for section in cell.sections}
@@ -150,19 +163,6 @@ def _write(
                 _save(path.with_name(f"{path.stem}.classes.csv"), exports.classes_csv(cell))
             if cell.has_moves:
                 _save(path.with_name(f"{path.stem}.moves.csv"), exports.moves_csv(cell))
-
-
-def _save_exports(folder: Path, page: MatrixPage) -> None:
-    """Write the files of a matrix's figures beside its page."""
-    tables = [board.table for board in page.boards]
-    _save(folder / "ranking.csv", exports.ranking_csv(tables))
-    _save(folder / "cells.csv", exports.cells_csv(page.planned))
-    _save(folder / "results.json", exports.results_json(tables))
-    if page.amounts:
-        _save(folder / "amounts.csv", exports.amounts_csv(page, page.amounts))
-    if page.flips:
-        _save(folder / "flips.csv", exports.flips_csv(page.flips))
-        _save(folder / "overlaps.csv", exports.overlaps_csv(page.flips))
 
 
 def _render(
