@@ -113,7 +113,7 @@ class AttackPerturb(Protocol):
                 x_adv = x.clone().requires_grad_(True)
                 loss = model.loss(x_adv, y) if goal is None else -model.loss(x_adv, goal)
                 (gradient,) = torch.autograd.grad(loss.sum(), x_adv)
-                norm, eps = ball(budget)
+                norm, eps = ball(budget, x)
                 return project(x + eps * steepest(gradient, norm), x, norm, eps)
         """
         ...

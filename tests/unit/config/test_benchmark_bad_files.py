@@ -92,7 +92,7 @@ BAD = [
         "[{name: at, adversary: {attack: pgd, budget: {norm: l2, eps: 1, queries: 3}}}]",
         [
             f"13:77: {M}.defenses[0].adversary.budget.queries: evasion has no budget field "
-            "queries; remove it; it has norm, eps, patch, pixels, unbounded"
+            "queries; remove it; it has norm, eps, per_channel, patch, pixels, unbounded"
         ],
     ),
     (
@@ -152,7 +152,7 @@ BAD = [
         "[{norm: l2, eps: 1, edits: 0.1}]",
         [
             f"15:32: {M}.budgets[0].edits: evasion has no budget field edits; "
-            "remove it; it has norm, eps, patch, pixels, unbounded"
+            "remove it; it has norm, eps, per_channel, patch, pixels, unbounded"
         ],
     ),
     (
