@@ -225,11 +225,15 @@ class Model(Protocol):
     def training_loss_of(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the training loss ``[B]`` of given outputs, differentiable in them.
 
-        It is right where the loss uses the network only to get the outputs of ``x``.
+        It is right where the loss uses the network only to get the outputs of ``x``. A loss that
+        reads a layer, such as a map that it captures, has ``training_loss(x, y)`` alone.
 
         Args:
             outputs: any network's outputs for a batch.
             y: the batch's labels.
+
+        Raises:
+            NotApplicable: the loss reads a layer of the network.
         """
         ...
 
