@@ -73,7 +73,7 @@ class APGD:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        region = ball(budget)
+        region = ball(budget, x)
         if self.objective != TARGETED:
             problem = Problem(model, y, goal, self.loss_fn(ctx))
         elif goal is None:
@@ -135,7 +135,7 @@ def ascend(
     point, previous = evaluate(problem, x_adv), x_adv
     found, fewest = x_adv, point.active
     best, x_best = point, x_adv  # by loss: where an example restarts from
-    step_size = x.new_full((len(x),), 2 * eps)
+    step_size = x.new_full((len(x),), 2.0)  # in radii
     rises, loss_before = torch.zeros_like(point.loss), point.loss
     halved = torch.ones_like(fewest, dtype=torch.bool)
     interval, since = max(int(P1 * steps), 1), 0
@@ -143,7 +143,8 @@ def ascend(
         if not bool(fewest.any()):
             break
         # a gradient step, with momentum from the second step on
-        z = project(x_adv + rows(step_size, x) * steepest(point.gradient, norm), x, norm, eps)
+        step = rows(step_size, x) * eps * steepest(point.gradient, norm)
+        z = project(x_adv + step, x, norm, eps)
         if number:
             momentum = (1 - ALPHA) * (x_adv - previous)
             z = project(x_adv + ALPHA * (z - x_adv) + momentum, x, norm, eps)

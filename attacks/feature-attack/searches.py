@@ -31,7 +31,7 @@ class Ball:
     """Whether row ``k`` of a batch raises the ``k``-th next feature."""
 
     def __init__(self, x: Tensor, budget: Budget, step: float) -> None:
-        self.x, self.step, (self.norm, self.eps) = x, step, ball(budget)
+        self.x, self.step, (self.norm, self.eps) = x, step, ball(budget, x)
 
     def start(self, generator: Generator) -> Tensor:
         return random_start(self.x, self.norm, self.eps, generator)

@@ -15,6 +15,6 @@ class FGSM:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        norm, eps = ball(budget)
+        norm, eps = ball(budget, x)
         gradient = Problem(model, y, goal).gradient(x)
         return project(x + eps * steepest(gradient, norm), x, norm, eps)

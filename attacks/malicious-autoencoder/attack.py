@@ -60,7 +60,7 @@ class MaliciousAutoencoder:
         self.steps, self.batch, self.lr = steps, batch, lr
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
-        network = self.build(train.spec.shape[0], budget).to(ctx.device)
+        network = self.build(train.raw[:1].to(ctx.device), budget).to(ctx.device)
         victim_loss = dense.victim_loss(self.loss_fn, model.module, train, self.class_weights)
         if self.form == "bounded":
             self.train(network, train, ctx, lambda x, x_adv, y: -victim_loss(x_adv, y))
@@ -86,16 +86,16 @@ class MaliciousAutoencoder:
         budget: Budget,
         ctx: Context,
     ) -> Tensor:
-        network = self.build(x.shape[1], budget)
+        network = self.build(x, budget)
         network.load_state_dict(load_file(ctx.state / FILE))
         with torch.no_grad():
             x_adv: Tensor = network.to(ctx.device).eval()(x)
         return x_adv
 
-    def build(self, channels: int, budget: Budget) -> nn.Module:
-        """Return an untrained autoencoder."""
-        inner = SIZES[self.size](channels)
-        return Bounded(inner, ball(budget).eps) if self.form == "bounded" else Whole(inner)
+    def build(self, x: Tensor, budget: Budget) -> nn.Module:
+        """Return an untrained autoencoder of inputs like ``x``."""
+        inner = SIZES[self.size](x.shape[1])
+        return Bounded(inner, ball(budget, x).eps) if self.form == "bounded" else Whole(inner)
 
     def train(
         self,

@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.runtime.gradients import Radius
+
 
 class Bounded(nn.Module):
     """The map x → clamp(x + ε·tanh(g(x))), within ε by construction."""
 
-    def __init__(self, inner: nn.Sequential, eps: float) -> None:
+    def __init__(self, inner: nn.Sequential, eps: Radius) -> None:
         super().__init__()
         self.inner, self.eps = inner, eps
         with torch.no_grad():  # near the identity at first: a saturated tanh would not learn

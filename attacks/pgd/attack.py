@@ -53,7 +53,7 @@ class PGD:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        region, problem = ball(budget), Problem(model, y, goal)
+        region, problem = ball(budget, x), Problem(model, y, goal)
         best, best_loss = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
         rows = torch.arange(len(x), device=x.device)
         for restart in range(self.restarts):

@@ -25,7 +25,7 @@ class RandomNoise:
     ) -> Tensor:
         generator = ctx.generator("noise")
         if budget.patch is None and budget.pixels is None:
-            return random_start(x, *ball(budget), generator)
+            return random_start(x, *ball(budget, x), generator)
         return noisy(x, budget, generator)
 
     def poison(
@@ -74,7 +74,7 @@ def noisy(x: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
 
 def shifted(x: Tensor, budget: Budget, generator: torch.Generator) -> Tensor:
     """Add the same noise of the ball to every input."""
-    norm, eps = ball(budget)
+    norm, eps = ball(budget, x)
     grey = torch.full_like(x[:1], 0.5)
     return project(x + random_start(grey, norm, eps, generator) - grey, x, norm, eps)
 

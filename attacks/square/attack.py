@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
-from harness.runtime.gradients import ball, project
+from harness.runtime.gradients import Radius, ball, project
 from harness.runtime.problem import Problem
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -31,7 +31,7 @@ class Square:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        norm, eps = ball(budget)
+        norm, eps = ball(budget, x)
         distribution, generator = DISTRIBUTIONS[norm], ctx.generator("squares")
         problem, left = Problem(model, y, goal), model.left()
         queries = torch.full((len(x),), self.iterations, device=x.device)
@@ -79,14 +79,14 @@ def random_window(shape: torch.Size, h: int, generator: Generator) -> tuple[slic
     return slice(r, r + h), slice(s, s + h)
 
 
-def vertical_stripes(x: Tensor, eps: float, generator: Generator) -> Tensor:
+def vertical_stripes(x: Tensor, eps: Radius, generator: Generator) -> Tensor:
     """Initialise in L∞: every column of every channel by ±eps."""
     batch, channels, _, width = x.shape
     return (x + eps * random_signs((batch, channels, 1, width), x, generator)).clamp(0, 1)
 
 
 def sample_linf(
-    best: Tensor, x: Tensor, eps: float, h: int, generator: Generator, rows: Tensor
+    best: Tensor, x: Tensor, eps: Radius, h: int, generator: Generator, rows: Tensor
 ) -> Tensor:
     """Sample in L∞ (algorithm 2): one window by ±eps, a sign a channel."""
     r, s = random_window(x.shape, h, generator)
@@ -122,7 +122,7 @@ def lengths(x: Tensor, *dims: int) -> Tensor:
     return torch.linalg.vector_norm(x, dim=dims, keepdim=True).clamp_min(1e-10)
 
 
-def eta_tiling(x: Tensor, eps: float, generator: Generator) -> Tensor:
+def eta_tiling(x: Tensor, eps: Radius, generator: Generator) -> Tensor:
     """Initialise in L2: a grid of tiles with an η each."""
     h, delta = max(3, min(x.shape[2:]) // 5), torch.zeros_like(x)
     for r in range(0, x.shape[2] - h + 1, h):
@@ -133,7 +133,7 @@ def eta_tiling(x: Tensor, eps: float, generator: Generator) -> Tensor:
 
 
 def sample_l2(
-    best: Tensor, x: Tensor, eps: float, h: int, generator: Generator, rows: Tensor
+    best: Tensor, x: Tensor, eps: Radius, h: int, generator: Generator, rows: Tensor
 ) -> Tensor:
     """Sample in L2 (algorithm 3): the mass of window W2, and the unused radius, go to W1 as η."""
     h = min(max(3, h + (h % 2 == 0)), *x.shape[2:])
@@ -158,8 +158,8 @@ def sample_l2(
 class Distribution(NamedTuple):
     """Initialisation and sampling distribution P of a norm."""
 
-    initialize: Callable[[Tensor, float, Generator], Tensor]
-    sample: Callable[[Tensor, Tensor, float, int, Generator, Tensor], Tensor]
+    initialize: Callable[[Tensor, Radius, Generator], Tensor]
+    sample: Callable[[Tensor, Tensor, Radius, int, Generator, Tensor], Tensor]
 
 
 DISTRIBUTIONS = {

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from harness.runtime import dense
 from harness.runtime.contracts import Budget, Context, Data, Model
-from harness.runtime.gradients import ball, project
+from harness.runtime.gradients import Radius, ball, project
 from harness.runtime.recipe import Recipe
 from harness.runtime.training import fit
 
@@ -34,7 +34,8 @@ class Universal:
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
         """Train the perturbation against the frozen victim and save it."""
-        delta = Delta(train.raw.shape[1:], ball(budget).eps).to(ctx.device)
+        first = train.raw[:1].to(ctx.device)
+        delta = Delta(first.shape[1:], ball(budget, first).eps).to(ctx.device)
         victim_loss = dense.victim_loss(self.loss_fn, model.module, train, self.weights)
 
         def loss(delta: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -54,13 +55,13 @@ class Universal:
         ctx: Context,
     ) -> Tensor:
         delta = load_file(ctx.state / FILE)["delta"].to(x)
-        return project(x + delta, x, *ball(budget))
+        return project(x + delta, x, *ball(budget, x))
 
 
 class Delta(nn.Module):
     """The map x → clamp(x + ε·tanh(θ)) with one trained θ."""
 
-    def __init__(self, shape: tuple[int, ...], eps: float) -> None:
+    def __init__(self, shape: tuple[int, ...], eps: Radius) -> None:
         super().__init__()
         self.eps, self.theta = eps, nn.Parameter(0.01 * torch.randn(1, *shape))
 

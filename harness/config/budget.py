@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from harness.config.field_types import Count, Fraction, Positive, ThreatModel, Value
+from harness.config.field_types import Count, Fraction, Limit, NonEmpty, Positive, ThreatModel
 from harness.config.file_model import Problem, Strict
 from harness.config.strict_yaml import Ratio
 
@@ -28,7 +28,7 @@ class BudgetRule(NamedTuple):
     targeted: bool
 
 
-_NEAR = ("norm", "eps", "patch", "pixels", "unbounded")
+_NEAR = ("norm", "eps", "per_channel", "patch", "pixels", "unbounded")
 _MARK = ("patch", "pixels", "norm", "eps")
 _SEEN = ("norm", "patch", "pixels", "unbounded")
 _MARKED = ("patch", "pixels", "norm")
@@ -72,6 +72,13 @@ class BudgetEntry(Strict):
         default=None,
         description="Largest norm of the perturbation, for pixels in [0, 1]. A fraction is kept "
         "as written: `8/255`. Needs `norm`.",
+    )
+    per_channel: NonEmpty[Positive] | None = Field(
+        default=None,
+        description="Unit of `eps` in each channel of a picture, for pixels in [0, 1]: channel c "
+        "may change by eps · per_channel[c], for example by an eps in standard deviations of a "
+        "channel with `[0.2023, 0.1994, 0.201]`. Needs `norm: linf`. Left out means 1 in every "
+        "channel.",
     )
     patch: Count | None = Field(
         default=None,
@@ -119,12 +126,35 @@ class BudgetEntry(Strict):
 
     @property
     def label(self) -> str:
-        """The budget for people: ``L∞ 8/255, 200 queries``; fractions as they were written."""
+        """The budget for people: ``L∞ 8/255, 200 queries``; fractions as they were written.
+
+        Where channels have units of their own, their radii follow in 255ths:
+        ``L∞ 0.1 × (0.2, 0.4) = (5.1, 10.2)/255``.
+        """
+        levels = ", ".join(f"{255 * radius:.3g}" for radius in self.radii)
+        return self._text(f" = ({levels})/255" if self.per_channel else "")
+
+    @property
+    def short_label(self) -> str:
+        """The label without the radii in 255ths, which follow from the rest."""
+        return self._text("")
+
+    @property
+    def radii(self) -> tuple[float, ...]:
+        """Radius of each channel in [0, 1] pixels; of a norm that has one for all, that one."""
+        if self.eps is None:
+            return ()
+        return tuple(self.eps * unit for unit in self.per_channel or (1.0,))
+
+    def _text(self, radii: str) -> str:
         parts: list[str] = []
         if self.unbounded:
             parts.append("unbounded")
         if self.norm is not None and self.eps is not None:
-            parts.append(f"{'L∞' if self.norm == 'linf' else 'L2'} {number_text(self.eps)}")
+            units = ", ".join(map(number_text, self.per_channel or ()))
+            times = f" × ({units}){radii}" if units else ""
+            name = "L∞" if self.norm == "linf" else "L2"
+            parts.append(f"{name} {number_text(self.eps)}{times}")
         if self.patch is not None:
             parts.append(f"patch {self.patch}×{self.patch}")
         if self.pixels is not None:
@@ -141,14 +171,10 @@ class BudgetEntry(Strict):
             parts.append(f"target {self.target}")
         return ", ".join(parts)
 
-    def to_json(self) -> dict[str, str | int | float | bool]:
+    def to_json(self) -> dict[str, Limit]:
         """Return the fields that are set, as plain values."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return {
-            name: float(value) if isinstance(value, float) else value
-            for name, value in fields.items()
-            if value is not None
-        }
+        return {name: _plain(value) for name, value in fields.items() if value is not None}
 
     def count(self, examples: int) -> int | None:
         """Return how many of ``examples`` training examples may change."""
@@ -160,6 +186,8 @@ class BudgetEntry(Strict):
             yield Problem(("eps",), "eps without a norm", "add norm: linf or norm: l2")
         if self.norm is not None and self.eps is None:
             yield Problem(("norm",), "a norm without eps", "add eps")
+        if self.per_channel and self.norm != "linf":
+            yield Problem(("per_channel",), "per_channel without norm: linf", "add norm: linf")
         if self.unbounded and any((self.norm, self.eps, self.patch, self.pixels)):
             yield Problem(("unbounded",), "unbounded beside a bound", "remove one of them")
 
@@ -178,14 +206,22 @@ class BudgetEntry(Strict):
             yield Problem((), f"{threat_model} needs {names} in its budget", "add one of them")
 
 
+def _plain(value: Limit) -> Limit:
+    """Return a limit without the text that a fraction keeps."""
+    if isinstance(value, tuple | list):
+        return [float(one) for one in value]
+    return float(value) if isinstance(value, float) else value
+
+
 def number_text(number: float) -> str:
     """Return a number as a person wrote it: a fraction stays one."""
     return number.text if isinstance(number, Ratio) else f"{number:.12g}"
 
 
-def count_edits(budget: Mapping[str, Value], examples: int) -> dict[str, Value]:
+def count_edits(budget: Mapping[str, Limit], examples: int) -> dict[str, Limit]:
     """Return the budget with ``edits`` as a count: ``round(fraction × examples)``."""
     fraction = budget.get("edits")
     if fraction is None:
         return dict(budget)
+    assert not isinstance(fraction, list)  # a share
     return dict(budget) | {"edits": round(float(fraction) * examples)}

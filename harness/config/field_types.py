@@ -26,6 +26,8 @@ Inputs: TypeAlias = Literal["images", "features", "items"]
 Need: TypeAlias = Literal["loss", "features", "maps", "gradients", "weights"]
 THREAT_MODELS: tuple[ThreatModel, ...] = get_args(ThreatModel)
 Value: TypeAlias = bool | int | float | str
+Limit: TypeAlias = Value | list[float]
+"""Plain value of a budget's field."""
 
 T = TypeVar("T")
 

@@ -242,12 +242,12 @@ class Requirement(Strict):
         description="The data have one of these kinds of inputs: `images`, `features` (vectors) or "
         "`items` (ranking by item number).",
     )
-    limits: Set[Literal["linf", "l2", "patch", "pixels", "unbounded"]] = Field(
+    limits: Set[Literal["linf", "l2", "per_channel", "patch", "pixels", "unbounded"]] = Field(
         default=(),
         description="Limits on inputs that the attack keeps, all of them together: norms (`linf`, "
-        "`l2`), `patch`, `pixels`, or `unbounded`. A budget that sets another one rules the attack "
-        "out. "
-        "An attack must give them if it changes test inputs or delivers a network. For attacks.",
+        "`l2`), `per_channel` (a radius for each channel, beside `linf`), `patch`, `pixels`, or "
+        "`unbounded`. A budget that sets another one rules the attack out. An attack must give "
+        "them if it changes test inputs or delivers a network. For attacks.",
     )
     goals: Set[Literal["untargeted", "targeted"]] = Field(
         default=(),

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from harness.config.manifest_parts import Expect
 from harness.conformance.opponents import opponents
 from harness.conformance.runner import FAIR, CheckResult, SmokeRunner
-from harness.conformance.smoke import EDGES, make_matrix, smoke_variant
+from harness.conformance.smoke import BALL, EDGES, make_matrix, smoke_form, smoke_variant
 from harness.results.records import Record
+
+UNITS = (0.25, 1.0)
+"""Units of channels in turn: an attack that keeps one radius exceeds the others."""
 
 CONTROLS = {"attack": "noop", "defense": "none"}
 """Kind → its identity control."""
@@ -94,6 +97,9 @@ def check_budget_edges(runner: SmokeRunner, threat: str, task: str) -> Iterator[
     if threat == "supply-chain" or (task == "segmentation" and threat != "evasion"):
         budgets = budgets[:1]
     variant = smoke_variant(module)
+    if threat == "evasion" and any("per_channel" in one.limits for one in module.manifest.requires):
+        channels = smoke_form(module, task, variant).channels
+        budgets.append(BALL | {"per_channel": [UNITS[i % len(UNITS)] for i in range(channels)]})
     for budget in budgets:
         records = runner.run(make_matrix(module, threat, task, variant, budget))
         own = [r for r in records.values() if runner.is_own(r, variant)]

@@ -122,7 +122,7 @@ def choose_budget(module: Module, threat: str) -> dict[str, Json]:
     if smoke is None or budget is None or smoke.threat_model not in (None, threat):
         return BUDGETS[threat]
     fits = not list(budget.problems_under(threat))  # type: ignore[arg-type]
-    return dict(budget.to_json()) if fits else BUDGETS[threat]
+    return dict(budget.to_json()) if fits else BUDGETS[threat]  # type: ignore[arg-type]
 
 
 def make_matrix(

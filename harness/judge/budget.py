@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,8 @@ class Distances:
 
     Attributes:
         linf: largest change of a value.
+        channels: largest change of a value in each channel, ``[N, C]``; of features there is one.
+            Without columns where the stored distances are older than budgets of channels.
         l2: Euclidean norm of the change.
         mse: mean square of the change.
         ssim: structural similarity; NaN for features and for pictures smaller than its window.
@@ -50,6 +53,7 @@ class Distances:
     """
 
     linf: Floats
+    channels: Floats
     l2: Floats
     mse: Floats
     ssim: Floats
@@ -139,6 +143,7 @@ def _measure(clean: Array, attacked: Array, *, ssim: bool) -> Distances:
         alike = similarity(before, after) if ssim else np.full(n, np.nan)
     return Distances(
         linf=change.max(axis=every),
+        channels=change.max(axis=(2, 3)),
         l2=np.sqrt(square.sum(axis=every)),
         mse=square.mean(axis=every),
         ssim=alike,
@@ -214,14 +219,15 @@ def check_perturbation(distances: Distances, budget: BudgetFields) -> str | None
 
     Args:
         distances: of all attacked inputs of the cell.
-        budget: ``norm`` with ``eps``, ``patch`` or ``pixels``, or several of them, or
-            ``unbounded: true``; other fields and ``None`` are ignored.
+        budget: ``norm`` with ``eps`` (and ``per_channel``), ``patch`` or ``pixels``, or several of
+            them, or ``unbounded: true``; other fields and ``None`` are ignored.
 
     Returns:
         ``None``, or one sentence: the figure, its worst value, the limit, the number of examples.
 
     Raises:
-        ValueError: the budget has no limit and not ``unbounded`` (a fault of the harness).
+        ValueError: the budget has no limit and not ``unbounded``, or limits for another number of
+            channels (a fault of the harness).
 
     >>> clean = np.zeros((2, 1, 2, 2), np.uint8)
     >>> d = measure(clean, np.full((2, 1, 2, 2), 0.04, np.float32))
@@ -244,10 +250,13 @@ def _limits(budget: BudgetFields) -> list[_Rule]:
     if budget.get("unbounded"):
         return []
     norm, eps, patch, pixels = (budget.get(name) for name in ("norm", "eps", "patch", "pixels"))
+    units = budget.get("per_channel")
     rules = []
-    if norm == "linf" and eps is not None:
+    if norm == "linf" and eps is not None and units is not None:
+        rules += _channel_rules(eps, units)
+    elif norm == "linf" and eps is not None:
         rules.append(_Rule("L∞ distance", lambda d: d.linf, eps, TOLERANCE))
-    elif norm == "l2" and eps is not None:
+    elif norm == "l2" and eps is not None and units is None:
         rules.append(_Rule("L2 distance", lambda d: d.l2, eps, eps * L2_TOLERANCE))
     elif norm is not None or eps is not None:
         raise ValueError(f"cannot check norm {norm!r} with eps {eps!r}")
@@ -261,6 +270,20 @@ def _limits(budget: BudgetFields) -> list[_Rule]:
             f"a budget without norm, patch, pixels or unbounded limits no input: {budget}"
         )
     return rules
+
+
+def _channel_rules(eps: float, units: Sequence[float]) -> list[_Rule]:
+    """Return a rule for each channel, with its own radius."""
+
+    def change(channel: int, distances: Distances) -> Floats:
+        if distances.channels.shape[1] != len(units):
+            raise ValueError(f"limits of {len(units)} channels: {distances.channels.shape}")
+        return distances.channels[:, channel]
+
+    return [
+        _Rule(f"L∞ distance of channel {channel}", partial(change, channel), eps * unit, TOLERANCE)
+        for channel, unit in enumerate(units)
+    ]
 
 
 def _count(bits: Bits) -> str:

@@ -9,7 +9,7 @@ are those of what is here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,7 +65,7 @@ Rule = Callable[[Any, Context], Finding]
 def _check_radius(eps: float, at: Context) -> Finding:
     """Refuse a ball around an input that holds the whole cube [0, 1]ⁿ: it limits nothing."""
     shape = at.facts.shape
-    if not shape or at.budget is None:
+    if not shape or at.budget is None or at.budget.per_channel:
         return None
     unit = "pixels" if len(shape) == 3 else "features"
     size = math.prod(shape)
@@ -83,10 +83,33 @@ def _check_radius(eps: float, at: Context) -> Finding:
 
 def _check_tolerance(eps: float, at: Context) -> Finding:
     """Refuse a radius within the judge's tolerance: no such change counts."""
-    if eps > TOLERANCE:
+    if eps > TOLERANCE or (at.budget is not None and at.budget.per_channel):
         return None
     what = f"eps {number_text(eps)} is within the judge's tolerance of {TOLERANCE:g}"
     return what, "write a larger eps"
+
+
+def _check_channels(units: Sequence[float], at: Context) -> Finding:
+    """Refuse units of other channels than the data's, and radii that limit or allow nothing."""
+    shape = at.facts.shape
+    if len(shape) != 3:
+        return f"per_channel on {at.data.name}, which has no pictures", "remove it"
+    if len(units) != shape[0]:
+        what = f"per_channel has {_channels(len(units))}, and {at.data.name} has {shape[0]}"
+        return what, f"write {_channels(shape[0])}"
+    assert at.budget is not None
+    for channel, radius in enumerate(at.budget.radii):
+        what = f"the radius of channel {channel}, eps × {number_text(units[channel])} = {radius:g}"
+        if radius > 1:
+            return f"{what}, is larger than the range of pixels [0, 1]", "write a smaller eps"
+        if radius <= TOLERANCE:
+            what = f"{what}, is within the judge's tolerance of {TOLERANCE:g}"
+            return what, "write a larger eps"
+    return None
+
+
+def _channels(count: int) -> str:
+    return "1 channel" if count == 1 else f"{count} channels"
 
 
 def _check_step(eps: float, at: Context) -> Finding:
@@ -234,6 +257,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         _check_step,
         _check_bound_on_inputs,
     ),
+    "per_channel": (_check_channels,),
     "patch": (_check_patch, _check_bound_on_inputs),
     "pixels": (_check_pixels, _check_bound_on_inputs),
     "edits": (_check_edits,),

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.common.status import By, Status
 from harness.config.data_entry import family_of
-from harness.config.field_types import Value
+from harness.config.field_types import Limit, Value
 from harness.config.strict_yaml import Json
 from harness.config.threat import CONTROLS
 from harness.planning.recipe import Fields
@@ -51,7 +51,7 @@ class CellInfo(Fields):
     attack: str
     defense_module: str
     attack_module: str
-    budget: Mapping[str, Value]
+    budget: Mapping[str, Limit]
     budget_label: str
     goal: str
     knowledge: str

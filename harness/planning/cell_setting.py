@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.config.benchmark import Matrix
 from harness.config.budget import BudgetEntry
-from harness.config.field_types import Value
+from harness.config.field_types import Limit
 from harness.config.threat import THREATS, ThreatModel
 from harness.datasets import Dataset, Datasets
 from harness.planning.resolved_entry import ResolvedEntry
@@ -74,7 +74,7 @@ class CellBudget:
     """
 
     entry: BudgetEntry
-    values: Mapping[str, Value]
+    values: Mapping[str, Limit]
     label: str
     slug: str
 

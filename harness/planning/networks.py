@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from harness.config.field_types import Value
+from harness.config.field_types import Limit
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Input
 from harness.planning.recipe import ApplyRecipe, ImportOptions, SubsetRecipe
@@ -103,7 +103,7 @@ class NetworkStages:
         return Input(made["apply"], "train")
 
     def _apply(
-        self, data: str, train: Input, changes: Input | None, budget: Mapping[str, Value] | None
+        self, data: str, train: Input, changes: Input | None, budget: Mapping[str, Limit] | None
     ) -> str:
         """Add the harness's own stage that applies edits or keeps; over-budget edits fail there.
 

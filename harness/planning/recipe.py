@@ -10,7 +10,7 @@ from dataclasses import Field, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
-from harness.config.field_types import Value
+from harness.config.field_types import Limit, Value
 from harness.config.strict_yaml import Json
 
 THREADS = 1
@@ -42,7 +42,7 @@ class ModuleRef:
     module: str
     digest: str
     params: Mapping[str, Value]
-    budget: Mapping[str, Value] | None = None
+    budget: Mapping[str, Limit] | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON form; without a budget the key is left out."""
@@ -189,7 +189,7 @@ class StageRecipe:
     modules: Mapping[str, ModuleRef]
     seed: int
     threads: int
-    budget: Mapping[str, Value]
+    budget: Mapping[str, Limit]
     options: Options
 
     def to_json(self) -> dict[str, object]:
@@ -260,7 +260,7 @@ class ApplyRecipe(Fields):
         budget: limits of an attack's edits; ``None`` for a sanitizer's choice of examples.
     """
 
-    budget: Mapping[str, Value] | None
+    budget: Mapping[str, Limit] | None
 
 
 @dataclass(frozen=True, slots=True)

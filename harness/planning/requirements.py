@@ -49,8 +49,9 @@ def perturbation_limits(budget: BudgetEntry) -> frozenset[str]:
     >>> sorted(perturbation_limits(BudgetEntry(norm="l2", eps=0.5, patch=3)))
     ['l2', 'patch']
     """
-    places = [name for name in ("patch", "pixels", "unbounded") if getattr(budget, name)]
-    return frozenset([*places, budget.norm] if budget.norm else places)
+    fields = ("per_channel", "patch", "pixels", "unbounded")
+    found = [name for name in fields if getattr(budget, name)]
+    return frozenset([*found, budget.norm] if budget.norm else found)
 
 
 def allowed_edits(budget: BudgetEntry) -> frozenset[str]:

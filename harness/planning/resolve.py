@@ -184,5 +184,5 @@ def budget_slug(budget: BudgetEntry) -> str:
 
     Letters of the label that have no place in a path or a command become ``-``.
     """
-    text = budget.label.replace("L∞", "linf").replace("×", "x").replace("/", "_").lower()
+    text = budget.short_label.replace("L∞", "linf").replace("×", "x").replace("/", "_").lower()
     return re.sub(r"[^a-z0-9_.]+", "-", text).strip("-")

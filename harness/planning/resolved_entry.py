@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from harness.config.catalog import Module
-from harness.config.field_types import Value
+from harness.config.field_types import Limit, Value
 from harness.config.manifest import Manifest
 from harness.planning.recipe import FileRecipe, ModuleRef, WeightsRecipe
 
@@ -34,7 +34,7 @@ class ResolvedEntry:
     label: str
     params: Mapping[str, Value]
     adversary: ResolvedEntry | None = None
-    budget: Mapping[str, Value] | None = None
+    budget: Mapping[str, Limit] | None = None
     weights: WeightsRecipe | None = None
     fine_tunes: bool = False
     released: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Literal, TypeVar, cast
 
 from harness.config.benchmark import Matrix
-from harness.config.field_types import Value
+from harness.config.field_types import Limit
 from harness.datasets import Datasets
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
@@ -23,7 +23,7 @@ from harness.planning.resolved_entry import ResolvedEntry
 
 T = TypeVar("T")
 
-NO_BUDGET: Mapping[str, Value] = {}
+NO_BUDGET: Mapping[str, Limit] = {}
 NO_OPTIONS = NoOptions()
 
 
@@ -85,7 +85,7 @@ class SharedStages:
         seed: int,
         inputs: Mapping[str, Input],
         roles: Mapping[str, ResolvedEntry],
-        budget: Mapping[str, Value] = NO_BUDGET,
+        budget: Mapping[str, Limit] = NO_BUDGET,
         options: Options = NO_OPTIONS,
     ) -> str:
         """Add a stage that runs module code.

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from harness.common.keys import canonical_json
 from harness.config.data_entry import part_of
-from harness.config.field_types import Value
 from harness.datasets import BUNDLED
 from harness.planning.forecast import Forecast, Range
 from harness.planning.graph import Stage
@@ -182,7 +181,7 @@ class Timings:
         return f"{device} {stage.kind} {'+'.join(names)}".strip()
 
     def _setting(self, stage: Stage) -> Sample:
-        parts: dict[str, Mapping[str, Value]] = {}
+        parts: dict[str, Mapping[str, object]] = {}
         for role, ref in stage.modules.items():
             parts[role] = ref.params
             parts[f"{role} budget"] = ref.budget or {}

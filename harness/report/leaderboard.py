@@ -51,7 +51,9 @@ def tables(frame: pd.DataFrame) -> list[Table]:
 
 
 def _size(group: Sequence[CellRow]) -> tuple[bool, float]:
-    return bool(group[0].limits.get("unbounded")), -(group[0].eps or 0.0)
+    limits = group[0].limits
+    radius = (group[0].eps or 0.0) * max(limits.get("per_channel") or (1.0,))
+    return bool(limits.get("unbounded")), -radius
 
 
 def _table(

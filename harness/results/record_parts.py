@@ -28,7 +28,7 @@ class RecordedCell(Strict):
     attack: str
     defense_module: str
     attack_module: str
-    budget: dict[str, Scalar]
+    budget: dict[str, Scalar | list[Number]]
     budget_label: str
     goal: str
     knowledge: str

@@ -126,7 +126,8 @@ def score(
     if "queries" in threat.judged:
         result.queries, refused = count_queries(store, stages["attack"])
         allowed = info.budget["queries"]
-        if result.queries["max"] > float(allowed):
+        assert isinstance(allowed, int)
+        if result.queries["max"] > allowed:
             most = f"{result.queries['max']:.0f} queries for one example, the limit is {allowed}"
             return Score("budget_violation", most, "attack", queries=result.queries)
         if refused:

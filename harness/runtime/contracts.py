@@ -86,6 +86,8 @@ class Budget:
     Attributes:
         norm: norm of the perturbation, ``linf`` or ``l2``.
         eps: largest norm of the perturbation, in units of [0, 1] pixels.
+        per_channel: unit of ``eps`` in each channel, beside ``linf``: channel c may change by
+            ``eps · per_channel[c]``. ``gradients.ball(budget, x)`` gives these radii.
         patch: side in pixels of the square that may change.
         pixels: number of pixels that may change, each counted once for all its channels.
         edits: number of training examples that may change (a count; the benchmark gives a share).
@@ -99,6 +101,7 @@ class Budget:
 
     norm: str | None = None
     eps: float | None = None
+    per_channel: tuple[float, ...] | None = None
     patch: int | None = None
     pixels: int | None = None
     edits: int | None = None
@@ -222,11 +225,15 @@ class Model(Protocol):
     def training_loss_of(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the training loss ``[B]`` of given outputs, differentiable in them.
 
-        It is right where the loss uses the network only to get the outputs of ``x``.
+        It is right where the loss uses the network only to get the outputs of ``x``. A loss that
+        reads a layer, such as a map that it captures, has ``training_loss(x, y)`` alone.
 
         Args:
             outputs: any network's outputs for a batch.
             y: the batch's labels.
+
+        Raises:
+            NotApplicable: the loss reads a layer of the network.
         """
         ...
 

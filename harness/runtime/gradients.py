@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from harness.runtime.contracts import Budget, NotApplicable
+
+Radius: TypeAlias = float | Tensor
+"""Radius of a ball; in L∞ also one for each channel, ``[C, 1, 1]``, which broadcasts."""
 
 
 class Ball(NamedTuple):
@@ -16,30 +19,52 @@ class Ball(NamedTuple):
 
     Attributes:
         norm: ``linf`` or ``l2``.
-        eps: radius, in units of [0, 1] pixels.
+        eps: radius, in units of [0, 1] pixels; float32 ``[C, 1, 1]`` under a budget with
+            ``per_channel``.
     """
 
     norm: str
-    eps: float
+    eps: Radius
 
 
-def ball(budget: Budget) -> Ball:
+def ball(budget: Budget, x: Tensor | None = None) -> Ball:
     """Return the ball of a budget; an unbounded one is the L∞ ball of radius 1, all of [0, 1].
 
+    Args:
+        budget: the budget.
+        x: inputs ``[B, C, H, W]``, for whose channels the radii are, on their device. An attack
+            that gives none keeps one radius alone.
+
     Raises:
-        NotApplicable: the budget limits something else, for example a patch.
+        NotApplicable: the budget limits something else, for example a patch; or it has a radius
+            for each channel, and no inputs with these channels are given.
 
     >>> ball(Budget(norm="l2", eps=0.5))
     Ball(norm='l2', eps=0.5)
+    >>> ball(Budget(norm="linf", eps=0.5, per_channel=(0.5, 1)), torch.zeros(3, 2, 4, 4)).eps
+    tensor([[[0.2500]],
+    <BLANKLINE>
+            [[0.5000]]])
     """
     if budget.norm is not None and budget.eps is not None:
-        return Ball(budget.norm, budget.eps)
+        return Ball(budget.norm, _radius(budget.eps, budget.per_channel, x))
     if budget.unbounded:
         return Ball("linf", 1.0)
     raise NotApplicable("this attack needs a norm budget (linf or l2)")
 
 
-def project(x_adv: Tensor, x: Tensor, norm: str, eps: float) -> Tensor:
+def _radius(eps: float, units: tuple[float, ...] | None, x: Tensor | None) -> Radius:
+    if units is None:
+        return eps
+    if x is None:
+        raise NotApplicable("this attack has one radius, and the budget one for each channel")
+    if x.ndim != 4 or x.shape[1] != len(units):
+        found = f"radii of {len(units)} channels, and inputs have the shape {list(x.shape[1:])}"
+        raise NotApplicable(f"the budget has {found}")
+    return torch.tensor([eps * unit for unit in units], device=x.device).view(-1, 1, 1)
+
+
+def project(x_adv: Tensor, x: Tensor, norm: str, eps: Radius) -> Tensor:
     """Project inputs onto the ball around ``x`` and onto [0, 1]; return them.
 
     An L2 result is within ``eps`` when measured in float64, which a plain float32 renormalisation
@@ -49,7 +74,7 @@ def project(x_adv: Tensor, x: Tensor, norm: str, eps: float) -> Tensor:
         x_adv: float32 ``[B, …]``.
         x: clean inputs in [0, 1], of the same shape.
         norm: ``linf`` or ``l2``.
-        eps: radius.
+        eps: radius; in L∞ also one for each channel, ``[C, 1, 1]``.
 
     Raises:
         NotApplicable: another norm.
@@ -100,7 +125,7 @@ def steepest(gradient: Tensor, norm: str) -> Tensor:
     return scaled / _rows(torch.where(lengths > 0, lengths, 1), scaled)
 
 
-def random_start(x: Tensor, norm: str, eps: float, generator: torch.Generator) -> Tensor:
+def random_start(x: Tensor, norm: str, eps: Radius, generator: torch.Generator) -> Tensor:
     """Return inputs drawn uniformly from the ball around ``x``, projected onto [0, 1].
 
     The numbers are drawn on the generator's device, so that a CPU generator gives every device
@@ -109,7 +134,7 @@ def random_start(x: Tensor, norm: str, eps: float, generator: torch.Generator) -
     Args:
         x: clean inputs in [0, 1], float32 ``[B, …]``.
         norm: ``linf`` or ``l2``.
-        eps: radius.
+        eps: radius; in L∞ also one for each channel, ``[C, 1, 1]``.
         generator: source of the numbers, on any device.
     """
     if norm == "linf":

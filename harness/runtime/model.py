@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +17,6 @@ from harness.runtime.tasks import TASKS
 
 NEEDS = ("loss", "features", "maps", "gradients", "weights")
 """Values of a manifest's ``needs``."""
-
-_IDENTITY = nn.Identity()
-
-ForwardHook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
-"""Forward hook of a submodule; what it returns, unless ``None``, replaces the output."""
 
 
 @dataclass
@@ -117,6 +113,40 @@ def hooks(
             handle.remove()
 
 
+class NoLayers(NotApplicable, AttributeError):
+    """Access to a layer where a loss has outputs alone.
+
+    It is an ``AttributeError`` too, as a network without that layer raises, so that a loss that
+    does without goes on.
+    """
+
+    def __init__(self, layer: object) -> None:
+        super().__init__(
+            f"the training loss reads {layer!r} of its network, and the attack's call of "
+            "model.training_loss_of has outputs alone: it needs model.training_loss(x, y)"
+        )
+
+
+class OutputsAlone(nn.Identity):
+    """Network in the place of the one whose outputs are given: it has no layers to read."""
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Refuse all paths but the empty one, which is the network itself."""
+        if target:
+            raise NoLayers(target)
+        return self
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise NoLayers(name)
+
+    def __getitem__(self, layer: object) -> NoReturn:
+        raise NoLayers(layer)
+
+
+ForwardHook = Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]
+"""Forward hook of a submodule; what it returns, unless ``None``, replaces the output."""
+
+
 class LiveModel:
     """White-box access (also to public and surrogate networks); see ``contracts.Model``.
 
@@ -195,7 +225,7 @@ class LiveModel:
     def training_loss_of(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the victim's training loss ``[B]`` of given outputs; needs ``loss``."""
         self._require("loss")
-        return self._training_loss(_IDENTITY, outputs, y)
+        return self._training_loss(OutputsAlone(), outputs, y)
 
     def features(self, x: Tensor) -> Tensor:
         """Return the input of the head ``[B, D]``; needs ``features``."""

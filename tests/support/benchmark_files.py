@@ -36,6 +36,11 @@ budget: {norm: linf, eps: 8/255}}}]
 """
 # (threat model, budget as written, label)
 BUDGETS = [
+    (
+        "evasion",
+        "{norm: linf, eps: 1/10, per_channel: [0.2, 51/255, 0.4]}",
+        "L∞ 1/10 × (0.2, 51/255, 0.4) = (5.1, 5.1, 10.2)/255",
+    ),
     ("evasion", "{norm: linf, eps: 8/255}", "L∞ 8/255"),
     ("evasion", "{norm: l2, eps: 0.5}", "L2 0.5"),
     ("evasion", "{norm: l2, eps: 1}", "L2 1"),

@@ -249,9 +249,22 @@ def _victims(tables: Sequence[Table], summaries: Mapping[str, str]) -> str:
     return " ".join(said)
 
 
-def _levels(eps: float) -> str:
-    levels = round(255 * eps, 2)
-    return f"at most {levels:g} of 255\u00a0levels"
+def _levels(*radii: float) -> str:
+    levels = ", ".join(f"{round(255 * radius, 2):g}" for radius in radii)
+    return f"at most {levels} of 255\u00a0levels"
+
+
+def _radius(limits: Mapping[str, Any], what: str) -> str:
+    """Return a budget's radius as people say it; units of channels are given in both units."""
+    eps, units = limits["eps"], limits.get("per_channel")
+    if limits.get("norm") != "linf":
+        length = f"a change of Euclidean length at most {eps:g}"
+        return f"{length}, where the range of one {what} is 1"
+    if units is None:
+        return f"each {what} by {_levels(eps)}"
+    listed = ", ".join(f"{unit:g}" for unit in units)
+    levels = _levels(*(eps * unit for unit in units))
+    return f"each {what} by {eps:g} of its channel's unit ({listed}), that is {levels}"
 
 
 _EDITS = {
@@ -261,15 +274,7 @@ _EDITS = {
 
 _LIMITS: tuple[tuple[str, Callable[[Mapping[str, Any], str], str]], ...] = (
     ("unbounded", lambda b, what: "anything may change"),
-    (
-        "eps",
-        lambda b, what: (
-            f"each {what} by {_levels(b['eps'])}"
-            if b.get("norm") == "linf"
-            else f"a change of Euclidean length at most {b['eps']:g}, "
-            f"where the range of one {what} is 1"
-        ),
-    ),
+    ("eps", _radius),
     ("patch", lambda b, what: f"a square of {b['patch']} × {b['patch']} pixels, at will"),
     ("pixels", lambda b, what: f"pixels of a picture: at most {b['pixels']:,}, at will"),
     (

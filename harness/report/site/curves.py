@@ -52,6 +52,11 @@ BUDGET_AXES = (
     BudgetAxis("edited training examples, % →", "per cent of edits", "edits", 100.0, "0 %"),
 )
 
+UNITS_AXIS = BudgetAxis(
+    "eps", 1.0, "ε, in the unit of each channel →", "L∞ radii in each channel's unit", "ε = 0"
+)
+"""Axis of radii that differ between channels: the budget's label has their units."""
+
 
 @dataclass(frozen=True)
 class Curves:
@@ -95,6 +100,8 @@ def _axis(table: Table) -> BudgetAxis | None:
 
     ``None`` for radii in other norms than L∞, and for a budget with both a radius and edits.
     """
+    if table.limits.get("per_channel"):
+        return UNITS_AXIS
     axes = [axis for axis in BUDGET_AXES if table.limits.get(axis.field)]
     if table.limits.get("norm") not in (None, "linf") or len(axes) != 1:
         return None

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from harness.common.text import escape_json
 from harness.report.cells import CellRow
@@ -36,6 +37,7 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     "victim": table.victim,
                     "budget": table.budget,
                     "eps": table.eps,
+                    "per_channel": _units(table.limits),
                     "goal": table.goal,
                     "defense": row.defense,
                     "status": "ranked" if row.rank else "not ranked",
@@ -115,6 +117,7 @@ def cells_csv(lines: Iterable[CellRow]) -> str:
             "weights": line.weights and line.weights.name,
             "budget": line.budget,
             "eps": line.eps,
+            "per_channel": _units(line.limits),
             "goal": line.goal,
             "seed": line.seed,
             "status": line.status,
@@ -144,6 +147,12 @@ def cells_csv(lines: Iterable[CellRow]) -> str:
         sizes = (line.record.perturbation if line.record else None) or {}
         rows.append(row | {f"perturbation_{name}": size for name, size in sorted(sizes.items())})
     return table_csv(rows)
+
+
+def _units(limits: Mapping[str, Any]) -> str | None:
+    """Return the units of a budget's eps in each channel, if it has some."""
+    units = limits.get("per_channel")
+    return None if units is None else " ".join(map(str, units))
 
 
 def classes_csv(cell: CellPage) -> str:

@@ -87,8 +87,9 @@ class AttackPerturb(Protocol):
                 void where it is ``spec.void``. ``None`` when the manifest has
                 ``no_model_access: true``.
             goal: target labels in the form of ``y``, or ``None`` in an untargeted attack.
-            budget: ``norm`` (``linf`` or ``l2``) with ``eps`` in units of [0, 1] pixels, ``patch``
-                (side of a square in pixels), ``pixels`` (how many may change) or ``unbounded``;
+            budget: ``norm`` (``linf`` or ``l2``) with ``eps`` in units of [0, 1] pixels (of L∞ also
+                ``per_channel``, its unit in each channel), ``patch`` (side of a square in pixels),
+                ``pixels`` (how many may change) or ``unbounded``;
                 ``queries`` per example and ``answers`` (``scores`` or ``labels``) in
                 ``evasion-query``.
             ctx: seeds (different for each batch), the device, and ``ctx.state`` as ``learn`` left
@@ -113,7 +114,7 @@ class AttackPerturb(Protocol):
                 x_adv = x.clone().requires_grad_(True)
                 loss = model.loss(x_adv, y) if goal is None else -model.loss(x_adv, goal)
                 (gradient,) = torch.autograd.grad(loss.sum(), x_adv)
-                norm, eps = ball(budget)
+                norm, eps = ball(budget, x)
                 return project(x + eps * steepest(gradient, norm), x, norm, eps)
         """
         ...

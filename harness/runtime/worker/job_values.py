@@ -58,7 +58,7 @@ class JobModule:
             hooks=tuple(raw["hooks"]),
             params=raw["params"],
             needs=tuple(raw["needs"]),
-            budget=Budget(**raw.get("budget", {})),
+            budget=budget_from_json(raw.get("budget", {})),
             files=tuple(raw.get("files", ())),
         )
 
@@ -109,7 +109,13 @@ class Options:
         """Return the options of ``job.json``; keys that no stage reads are ignored."""
         known = {one.name: raw[one.name] for one in fields(cls) if one.name in raw}
         known |= {name: tuple(raw.get(name, ())) for name in ("needs", "modes")}
-        return cls(**known | {"budget": Budget(**raw.get("budget", {}))})
+        return cls(**known | {"budget": budget_from_json(raw.get("budget", {}))})
+
+
+def budget_from_json(raw: Mapping[str, Any]) -> Budget:
+    """Return the limits of an attack in ``job.json``."""
+    units = raw.get("per_channel")
+    return Budget(**{**raw, "per_channel": None if units is None else tuple(units)})
 
 
 def spec_from_json(raw: Mapping[str, Any]) -> Spec:

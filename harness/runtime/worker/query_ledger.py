@@ -60,6 +60,20 @@ MEASURES = {
 """THE table of measures, by what a budget limits."""
 
 
+def measure_of(budget: Budget) -> Measure:
+    """Return the measure of what a budget limits."""
+    if budget.per_channel is None:
+        counted = budget.patch or budget.pixels
+        return MEASURES[budget.norm or ("pixels" if counted else "l2")]
+    # in units of each channel, so that one eps bounds all
+    units = torch.tensor(budget.per_channel, dtype=torch.float64).view(-1, 1, 1)
+    largest = max(budget.per_channel)
+    return Measure(
+        lambda d: (d / units).flatten(1).abs().amax(dim=1),
+        lambda d, size, _: d * largest * size**0.5,
+    )
+
+
 class QueryLedger:
     """Counts of queries for each example.
 
@@ -78,8 +92,7 @@ class QueryLedger:
         self._clean, self._budget = clean.cpu().double(), budget
         self._flat = self._clean.flatten(1)
         self._squares = self._flat.square().sum(dim=1)
-        counted = budget.patch or budget.pixels
-        self._measure = MEASURES[budget.norm or ("pixels" if counted else "l2")]
+        self._measure = measure_of(budget)
 
     def charge(self, x: Tensor, stated: Tensor) -> bool:
         """Count a batch of queries; return false, and count none, if an example has none left.
@@ -143,6 +156,6 @@ class QueryLedger:
     def _radius(self) -> float:
         budget = self._budget
         if budget.norm is not None and budget.eps is not None:
-            return budget.eps * (1 + SLACK) + CHANGED
+            return budget.eps * (1 + SLACK) + CHANGED / min(budget.per_channel or (1.0,))
         square = budget.patch**2 if budget.patch else float("inf")
         return float(min(square, budget.pixels or float("inf")))

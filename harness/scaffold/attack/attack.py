@@ -32,7 +32,7 @@ class Attack:
             budget: set by the benchmark and checked by the judge; ``ball`` gives norm and radius.
             ctx: ``ctx.device``, ``ctx.generator(…)`` for chance, ``ctx.log(…)``.
         """
-        norm, eps = ball(budget)
+        norm, eps = ball(budget, x)
         problem = Problem(model, y, goal)  # its loss is to raise, with a goal and without
         gradient = problem.gradient(x)
         return project(x + self.share * eps * steepest(gradient, norm), x, norm, eps)

@@ -92,7 +92,7 @@ BAD = [
         "[{name: at, adversary: {attack: pgd, budget: {norm: l2, eps: 1, queries: 3}}}]",
         [
             f"13:77: {M}.defenses[0].adversary.budget.queries: evasion has no budget field "
-            "queries; remove it; it has norm, eps, patch, pixels, unbounded"
+            "queries; remove it; it has norm, eps, per_channel, patch, pixels, unbounded"
         ],
     ),
     (
@@ -129,6 +129,33 @@ BAD = [
     ),
     (
         "budgets",
+        "[{norm: l2, eps: 1, per_channel: [0.2]}]",
+        [
+            f"15:32: {M}.budgets[0].per_channel: per_channel without norm: linf; add norm: linf",
+        ],
+    ),
+    (
+        "budgets",
+        "[{norm: linf, eps: 1, per_channel: []}]",
+        [f"15:34: {M}.budgets[0].per_channel: expected at least one entry, found []; add one"],
+    ),
+    (
+        "budgets",
+        "[{norm: linf, eps: 1, per_channel: [0.2, 0]}]",
+        [f"15:53: {M}.budgets[0].per_channel[1]: expected more than 0, found 0; change it"],
+    ),
+    (
+        "budgets",
+        "[{norm: linf, eps: 1, per_channel: [true]}]",
+        [f"15:48: {M}.budgets[0].per_channel[0]: expected a number, found true"],
+    ),
+    (
+        "budgets",
+        "[{norm: linf, eps: 1, per_channel: 0.2}]",
+        [f"15:34: {M}.budgets[0].per_channel: expected a list"],
+    ),
+    (
+        "budgets",
         "[{norm: l1, eps: 1}]",
         [f'15:14: {M}.budgets[0].norm: expected one of linf, l2, found "l1"; did you mean "l2"?'],
     ),
@@ -152,7 +179,7 @@ BAD = [
         "[{norm: l2, eps: 1, edits: 0.1}]",
         [
             f"15:32: {M}.budgets[0].edits: evasion has no budget field edits; "
-            "remove it; it has norm, eps, patch, pixels, unbounded"
+            "remove it; it has norm, eps, per_channel, patch, pixels, unbounded"
         ],
     ),
     (

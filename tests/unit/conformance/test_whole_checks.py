@@ -80,7 +80,7 @@ STEP = """
         buffer = torch.zeros(64, 1, 8, 8)
 
         def perturb(self, model, x, y, goal, budget, ctx):
-            norm, eps = ball(budget)
+            norm, eps = ball(budget, x)
             at = x.clone().requires_grad_()
             labels, sign = (y, 1) if goal is None else (goal, -1)
             (gradient,) = torch.autograd.grad(sign * model.loss(at, labels).sum(), at)
@@ -235,6 +235,14 @@ def test_an_attack_that_reads_half_of_a_budget_fails_its_edge(tmp_path, workspac
     assert [one.name for one in found if "patch 3×3" not in one.name] == []
     assert len(found) == 1
     assert failures(attack(tmp_path / "b"), workspace, executor) == []
+
+
+def test_an_attack_with_one_radius_for_all_channels_fails_its_edge(tmp_path, workspace, executor):
+    limits = [{"limits": ["linf", "l2", "per_channel"]}]
+    told = attack(tmp_path, "eps = budget.eps or 1.0", requires=limits)
+    (found,) = failures(told, workspace, executor)
+    assert found.name.endswith("× (0.25) = (8)/255")
+    assert "L∞ distance of channel 0" in found.detail
 
 
 @pytest.mark.parametrize("noise", ["torch.randn_like(y) * 0.01"])

@@ -1,7 +1,7 @@
 """Distances against plain numpy, and budgets at their edges."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -33,6 +33,7 @@ def test_distances_equal_plain_numpy() -> None:
     flat = change.reshape(4, -1)
     d = measure(clean, attacked)
     assert d.linf == pytest.approx(np.abs(flat).max(axis=1), abs=0)
+    assert d.channels == pytest.approx(np.abs(change).max(axis=(2, 3)), abs=0)
     assert d.l2 == pytest.approx(np.linalg.norm(flat, axis=1))
     assert d.mse == pytest.approx(np.mean(flat**2, axis=1))
     assert (d.low == attacked.reshape(4, -1).min(axis=1)).all()
@@ -115,6 +116,35 @@ def test_linf_at_its_edge(excess: float, fine: bool) -> None:
             "L∞ distance is 0.031375542, the limit is 0.031372549 (tolerance 1e-06): "
             "1 of 3 examples"
         )
+
+
+UNITS = {"norm": "linf", "eps": 0.2, "per_channel": [0.1, 0.25, 0.5]}
+"""Radii of 0.02, 0.05 and 0.1."""
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize(("excess", "fine"), [(0, True), (5e-7, True), (3e-6, False)])
+def test_each_channel_at_its_own_edge(channel: int, excess: float, fine: bool) -> None:
+    clean = np.full((3, 3, 4, 4), 51, np.uint8)
+    attacked = as_seen(clean)
+    radius = (0.02, 0.05, 0.1)[channel]
+    attacked[1, channel, 2, 2] -= np.float32(radius + excess)
+    verdict = check_perturbation(measure(clean, attacked), UNITS)
+    assert (verdict is None) is fine
+    if not fine:
+        assert verdict is not None
+        assert verdict.startswith(f"L∞ distance of channel {channel} is {radius:.3g}")
+        assert f"the limit is {radius:.8g} (tolerance 1e-06): 1 of 3 examples" in verdict
+
+
+@pytest.mark.parametrize("channels", [0, 1, 2, 4])
+def test_limits_of_other_channels_are_our_fault(channels: int) -> None:
+    clean = np.zeros((2, 3, 4, 4), np.uint8)
+    distances = replace(measure(clean, as_seen(clean)), channels=np.zeros((2, channels)))
+    with pytest.raises(ValueError, match="limits of 3 channels"):
+        check_perturbation(distances, UNITS)
+    with pytest.raises(ValueError, match="cannot check norm 'l2'"):
+        check_perturbation(distances, UNITS | {"norm": "l2"})
 
 
 @pytest.mark.parametrize(("factor", "fine"), [(1, True), (1 + 5e-6, True), (1 + 3e-5, False)])

@@ -22,7 +22,7 @@ def learned(name, variant, segmenter, folder, budget=EIGHT, **params):
 @pytest.mark.parametrize(("size", "parameters"), [("s", 440), ("m", 19_590), ("l", 25_861)])
 def test_the_autoencoder_s_sizes(size, parameters):
     attack = module("attack", "malicious-autoencoder", size)
-    network = attack.build(3, EIGHT)
+    network = attack.build(torch.rand(1, 3, 45, 50), EIGHT)
     assert sum(p.numel() for p in network.parameters()) == parameters
     assert network(torch.rand(2, 3, 45, 50)).shape == (2, 3, 45, 50)
 

@@ -7,6 +7,7 @@ from harness.common.keys import ROOT
 from harness.config.manifest import load_manifest
 from harness.judge.edits import check_edits
 from harness.runtime import ranking
+from harness.runtime.contracts import NotApplicable
 from tests.support.comparisons import SETS, held, poisoned
 from tests.support.modules import module
 
@@ -58,6 +59,21 @@ def test_budgets_at_the_edges_are_used_up(model, tmp_path, name, variant, edits)
     edits = len(data) if edits == "all" else edits
     attack = module("attack", name, variant, **QUICK[name])
     assert len(poisoned(attack, live, data, tmp_path, edits=edits).ids.unique()) == edits
+
+
+@pytest.mark.parametrize(
+    ("name", "variant"), [("margin-flip", "reverse-model"), ("learned-flip", None)]
+)
+def test_a_loss_that_reads_a_layer_is_declined(model, tmp_path, monkeypatch, name, variant):
+    live, data = model
+
+    def loss(network, x, y):
+        return network.get_submodule("0")(x).sum(1)
+
+    monkeypatch.setattr(live, "_training_loss", loss)
+    attack = module("attack", name, variant, **QUICK[name])
+    with pytest.raises(NotApplicable, match="the training loss reads '0' of its network"):
+        poisoned(attack, live, data, tmp_path)
 
 
 def test_nearest_and_furthest_are_the_ends_of_the_margins(model, tmp_path):

@@ -106,6 +106,36 @@ WRONG = [
         "budgets[0].queries",
         "expected at least 1, found 0",
     ),
+    (
+        budget(linf(0.1) | {"per_channel": [0.2, 0.2]}),
+        "budgets[0].per_channel",
+        "per_channel has 2 channels, and digits has 1; write 1 channel",
+    ),
+    (
+        budget(linf(0.1) | {"per_channel": [0.2]}, SCENES),
+        "budgets[0].per_channel",
+        "per_channel has 1 channel, and digit-scenes has 3; write 3 channels",
+    ),
+    (
+        budget(linf(0.1) | {"per_channel": [0.2]}, FEATURES),
+        "budgets[0].per_channel",
+        "per_channel on pubfig, which has no pictures; remove it",
+    ),
+    (
+        budget(linf(4) | {"per_channel": [0.2, 0.25, 0.2501]}, SCENES),
+        "budgets[0].per_channel",
+        "the radius of channel 2, eps × 0.2501 = 1.0004, is larger than the range of pixels",
+    ),
+    (
+        budget(linf(1e-3) | {"per_channel": [0.2, 1e-3, 0.2]}, SCENES),
+        "budgets[0].per_channel",
+        "the radius of channel 1, eps × 0.001 = 1e-06, is within the judge's tolerance of 1e-06",
+    ),
+    (
+        training(linf(0.1) | {"per_channel": [0.2, 0.2]}),
+        "defenses[0].adversary.budget.per_channel",
+        "per_channel has 2 channels, and digits has 1",
+    ),
     (budget({"patch": 0}), "budgets[0].patch", "expected at least 1, found 0"),
     (
         budget({"patch": 9}),
@@ -319,6 +349,8 @@ def test_a_limit_that_means_nothing_is_one_line_with_its_place(tmp_path, changes
 
 
 RIGHT = [
+    budget(linf(4) | {"per_channel": [0.25]}),
+    budget(linf(4) | {"per_channel": [0.2023, 0.1994, 0.2010]}, SCENES),
     {},
     budget(linf(1)),
     budget(linf(1.1e-6)),

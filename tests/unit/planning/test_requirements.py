@@ -29,11 +29,18 @@ def own(tmp_path):
 
 L2 = {"budgets": [{"norm": "l2", "eps": 1}]}
 PATCH = {"budgets": [{"patch": 2}]}
+UNITS = {"budgets": [{"norm": "linf", "eps": 0.1, "per_channel": [0.2]}]}
 BOTH = {"budgets": [{"norm": "l2", "eps": 1, "patch": 2}]}
 LABELS = QUERY | {"budgets": [{"norm": "linf", "eps": 0.1, "queries": 3, "answers": "labels"}]}
 CASES = [
     ({"limits": ["linf"]}, {}, None),
     ({"limits": ["linf"]}, L2, "the budget has norm: l2, and attack it keeps only linf"),
+    (
+        {"limits": ["linf", "l2"]},
+        UNITS,
+        "the budget has per_channel, and attack it keeps only linf, l2",
+    ),
+    ({"limits": ["linf", "per_channel"]}, UNITS, None),
     ({"limits": ["linf", "l2"]}, PATCH, "the budget has patch, and attack it keeps only linf, l2"),
     ({"limits": ["patch"]}, BOTH, "the budget has norm: l2, and attack it keeps only patch"),
     ({"limits": ["linf", "l2"]}, BOTH, "the budget has patch, and attack it keeps only linf, l2"),

@@ -9,11 +9,12 @@ import pytest
 
 from harness.commands.report import make_grid
 from harness.report.aim import LEAST_SHARE, NO_MORE_THAN_CONTROL
+from harness.report.cells import cell_rows
 from harness.report.leaderboard import tables
 from harness.report.ranking_rules import headline_of
 from harness.report.site import build
 from harness.report.site.curves import TOGETHER
-from harness.report.site.exports import ranking_csv, results_json
+from harness.report.site.exports import cells_csv, ranking_csv, results_json
 from harness.report.site.findings import WORST_CASE, warning
 from harness.results.codec import pack_bits
 from tests.support import synthetic
@@ -251,6 +252,25 @@ def test_pages_say_targeted_and_which_rule_chose_the_targets(task, tmp_path):
     cell = text_of(next((index.parent / "invented").rglob("none/*.html")).read_text())
     assert f"{GOAL}: {target}" in cell
     assert "Targeted success, %" in cell
+
+
+def test_what_an_attack_leaves_stands_beside_how_often_it_reaches_its_target(tmp_path):
+    """On both pages and in the table of cells."""
+    found = alone(broad=BROAD, aimed=AIMED, noop=NOOP)
+    (line,) = [one for one in cell_rows(found) if one.attack == "broad"]
+    (row,) = csv.DictReader(io.StringIO(cells_csv([line])))
+    metrics = line.record.metrics
+    both = [metrics[name].value for name in ("attack_success_rate", "robust_accuracy")]
+    assert [float(row["attack_success_rate"]), float(row["robust_accuracy"])] == both
+    reached, left = (f"{100 * value:.1f}" for value in both)
+    index = build(found, tmp_path / "site")
+    (page,) = (index.parent / "invented").rglob("linf/index.html")
+    matrix = page.read_text().partition('<table class="matrix">')[2].partition("</table>")[0]
+    assert f">{reached}<small>{left}</small></a>" in matrix
+    assert "below each figure: robust accuracy, %" in text_of(page.read_text())
+    cell = text_of(next((index.parent / "invented").rglob("none/broad.html")).read_text())
+    assert f"{reached} % targeted success" in cell
+    assert f"Robust accuracy: {left} %." in cell
 
 
 def test_every_rule_of_a_headline_has_its_texts():

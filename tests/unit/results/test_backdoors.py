@@ -8,7 +8,7 @@ import pytest
 from harness.common.files import save_array
 from harness.judge import budget as budgets
 from harness.judge.values import Absent, Rate
-from harness.results.backdoors import has_one_target, target_rates, teacher_figures
+from harness.results.backdoors import has_one_target, load_distances, target_rates, teacher_figures
 from harness.results.records import RecordedCell
 from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
@@ -65,6 +65,17 @@ def test_a_trigger_that_is_over_budget_on_the_teachers_data_has_no_success_there
     assert over["teacher_accuracy"] == within["teacher_accuracy"]
     assert isinstance(over["teacher_success_rate"], Absent)
     assert "over budget on the teacher's data" in over["teacher_success_rate"].reason
+
+
+def test_distances_from_before_radii_of_channels_are_read(add):
+    store, commit = add
+    clean = np.zeros((3, 1, 4, 4), np.float32)
+    distances = budgets.measure(clean, clean + np.float32(0.1))
+    older = {name: array for name, array in vars(distances).items() if name != "channels"}
+    found = load_distances(commit(distances=older), store)
+    assert found.channels.shape == (3, 0)
+    assert budgets.check_perturbation(found, {"norm": "linf", "eps": 0.2}) is None
+    assert budgets.summary(found) == budgets.summary(distances)
 
 
 def test_only_networks_that_answered_clean_inputs_have_a_target_rate():

@@ -40,6 +40,13 @@ def test_every_part_has_a_type(tmp_path):
     assert job(tmp_path, listener=3).listener == 3
 
 
+def test_units_of_channels_become_a_tuple(tmp_path):
+    limits = {"norm": "linf", "eps": 0.1, "per_channel": [0.2, 1]}
+    found = job(tmp_path, options={"threads": 1, "budget": limits})
+    assert found.options.budget == Budget(norm="linf", eps=0.1, per_channel=(0.2, 1))
+    assert hash(found.options.budget)
+
+
 def test_a_file_belongs_to_the_role_of_its_folder(tmp_path):
     found = job(tmp_path)
     assert found.role_of(str(tmp_path / "attacks" / "pgd" / "parts" / "x.py")) == "attack"

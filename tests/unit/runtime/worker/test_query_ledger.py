@@ -9,6 +9,7 @@ from harness.runtime.worker.query_ledger import QueryLedger
 
 BUDGETS = {
     "linf": Budget(norm="linf", eps=0.1, queries=3),
+    "channels": Budget(norm="linf", eps=0.1, per_channel=(1.0, 0.2), queries=3),
     "l2": Budget(norm="l2", eps=0.4, queries=3),
     "patch": Budget(patch=2, queries=3),
     "pixels": Budget(pixels=4, queries=3),
@@ -24,6 +25,8 @@ def attacked(x, kind, seed=1):
     noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     if kind == "linf":
         return (x + 0.1 * noise.sign()).clamp(0, 1)
+    if kind == "channels":
+        return (x + torch.tensor([0.1, 0.02])[:, None, None] * noise.sign()).clamp(0, 1)
     if kind in ("patch", "pixels"):
         result = x.clone()
         result[:, :, 1:3, 2:4] = noise[:, :, 1:3, 2:4].abs()
@@ -50,6 +53,7 @@ def test_a_brute_force_search_agrees(kind):
     changed = (difference.abs() > 1e-6).any(dim=2).flatten(2).sum(dim=2)
     distance = {
         "linf": difference.abs().flatten(2).amax(dim=2),
+        "channels": (difference / torch.tensor([1.0, 0.2])[:, None, None]).abs().flatten(2).amax(2),
         "patch": changed,
         "pixels": changed,
     }.get(kind, difference.flatten(2).norm(dim=2))
@@ -57,7 +61,7 @@ def test_a_brute_force_search_agrees(kind):
     assert torch.equal(distance.gather(1, found[:, None])[:, 0], distance.amin(dim=1))
 
 
-@pytest.mark.parametrize("kind", ["linf", "l2", "patch", "pixels"])
+@pytest.mark.parametrize("kind", ["linf", "channels", "l2", "patch", "pixels"])
 def test_spare_queries_cannot_be_pooled(kind):
     x = clean()
     ledger = QueryLedger(x, BUDGETS[kind])
@@ -70,7 +74,7 @@ def test_spare_queries_cannot_be_pooled(kind):
     assert ledger.refused == 7
 
 
-@pytest.mark.parametrize("kind", ["linf", "l2", "patch", "pixels"])
+@pytest.mark.parametrize("kind", ["linf", "channels", "l2", "patch", "pixels"])
 @pytest.mark.parametrize("bad", ["far", "nan", "blank"])
 def test_a_query_outside_the_budget_is_refused(kind, bad):
     x = clean()
@@ -94,6 +98,19 @@ def test_the_edge_of_the_ball_is_inside():
         budget = BUDGETS[kind]
         step = budget.eps if kind == "linf" else budget.eps / np.sqrt(32)
         assert QueryLedger(x * 0.5, budget).charge(x * 0.5 + step, torch.arange(8))
+
+
+@pytest.mark.parametrize(("channel", "fine"), [(0, True), (1, False)])
+def test_each_channel_has_its_own_edge(channel, fine):
+    x = clean() * 0.5
+    queries = x.clone()
+    queries[:, channel] += 0.1
+    ledger = QueryLedger(x, BUDGETS["channels"])
+    if fine:
+        assert ledger.charge(queries, torch.arange(8))
+    else:
+        with pytest.raises(ContractError, match="outside the budget"):
+            ledger.charge(queries, torch.arange(8))
 
 
 @pytest.mark.parametrize("value", [1e17, -1e17, 3e38, float("inf")])
