@@ -53,7 +53,7 @@ BUDGET_AXES = (
 )
 
 UNITS_AXIS = BudgetAxis(
-    "eps", 1.0, "ε, in the unit of each channel →", "L∞ radii in each channel's unit", "ε = 0"
+    "ε, in the unit of each channel →", "L∞ radii in each channel's unit", "eps", 1.0, "ε = 0"
 )
 """Axis of radii that differ between channels: the budget's label has their units."""
 
