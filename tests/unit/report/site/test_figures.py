@@ -319,6 +319,20 @@ def test_a_success_rate_has_no_clean_start_and_one_attack_no_line_for_all():
     assert all(curve.path.count("L") == 1 for curve in panel.curves)
 
 
+@pytest.mark.parametrize(("second", "drawn"), [([0.2, 0.4], True), ([0.2, 0.3], False)])
+def test_radii_of_the_same_units_are_joined_in_these_units(second, drawn):
+    base = tables(synthetic.frame(replace(MAPS, budgets=(("a", 0.1), ("b", 0.2)))))
+    changed = [
+        replace(t, limits={"norm": "linf", "eps": t.eps, "per_channel": units})
+        for t, units in zip(base, (second, [0.2, 0.4]), strict=True)
+    ]
+    found = curves(changed)
+    assert bool(found) is drawn
+    for one in found:
+        assert one.axis.title == "ε, in the unit of each channel →"
+        assert (one.axis.field, one.axis.label(0.1)) == ("eps", "0.1")
+
+
 def test_of_many_attacks_the_strongest_and_the_controls_have_a_line():
     attacks = {f"attack-{i:02d}": 0.3 + 0.04 * i for i in range(15)} | {"noop": 0.0}
     frame = synthetic.frame(replace(TWO, attacks=attacks, examples=300))
