@@ -55,7 +55,7 @@ class LinearProbe:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        (norm, eps), problem = ball(budget), Problem(model, y, goal)
+        (norm, eps), problem = ball(budget, x), Problem(model, y, goal)
         probe = {name: value.to(x) for name, value in load_file(ctx.state / FILE).items()}
 
         def margin(x_adv: Tensor) -> Tensor:

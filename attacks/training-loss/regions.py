@@ -22,7 +22,7 @@ class Box:
     """
 
     def __init__(self, x: Tensor, budget: Budget, radius: float) -> None:
-        self.x, (self.norm, self.eps) = x, ball(budget)
+        self.x, (self.norm, self.eps) = x, ball(budget, x)
 
     def start(self, generator: Generator) -> Tensor:
         """Return a random point of the region for each input."""
