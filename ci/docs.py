@@ -320,8 +320,8 @@ def form(one: Schema) -> str:
         return f"`{json.dumps(one['const'])}`"
     if "enum" in one:
         return ", ".join(f"`{value}`" for value in one["enum"])
-    if "anyOf" in one:
-        return " or ".join(form(way) for way in one["anyOf"] if way.get("type") != "null")
+    if ways := one.get("anyOf", one.get("oneOf")):
+        return " or ".join(form(way) for way in ways if way.get("type") != "null")
     kind = one.get("type")
     if kind == "array":
         return f"list of: {form(one['items'])}"

@@ -73,7 +73,7 @@ class LabelRepresentation:
         self,
         *,
         label: str,
-        files: Path | None = None,
+        files: Path | None,
         words: str,
         dim: int,
         gap: float,

@@ -39,8 +39,7 @@ def export(folder: Path, classes: tuple[str, ...], files: Path | None) -> list[s
     rows, left = [], []
     for variant in manifest.variants:
         made = defense.LabelRepresentation(**manifest.resolve(variant, {}))
-        if made.label in defense.FROM_FILES:
-            made.files = files
+        made.files = files if made.label in defense.FROM_FILES else None
         if made.label == defense.CATEGORY:
             continue
         try:

@@ -104,7 +104,8 @@ def check_checkout(workspace: Workspace, console: Console) -> None:
 def thin_warnings(plan: Plan) -> Iterator[str]:
     """Yield a line for each matrix that lacks a kind of attack: place, what, and what to add."""
     for index, matrix in enumerate(plan.benchmark.matrices):
-        if kinds := plan.thin.get(matrix.name):
+        # a matrix lacks the same attacks at every amount of training data
+        if kinds := plan.thin.get(matrix.levels[0].name):
             where = plan.benchmark.where(("matrices", index, "attacks"))
             examples = " and ".join(KINDS[kind].example for kind in kinds)
             what = f"matrix {matrix.name} is thin: no {' and no '.join(kinds)}"

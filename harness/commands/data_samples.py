@@ -26,6 +26,7 @@ def data_cards(sets: Datasets) -> dict[str, DataCard]:
             shape=sizes.shape,
             task=one.task,
             note=sets.note(one.name),
+            train=sizes.train,
         )
         for one in sets
         if (sizes := one.here or one.facts) is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from rich.table import Table as Grid
 
 import harness
 from harness.commands.attention_loader import make_attention_loader
+from harness.commands.curve_loader import make_curve_loader
 from harness.commands.data_samples import data_cards, load_samples
 from harness.commands.picture_loader import make_loader
 from harness.commands.run import print_ignored
@@ -20,10 +21,11 @@ from harness.common.errors import UserError
 from harness.common.text import suggest
 from harness.config.attack_family import attack_family
 from harness.config.benchmark import Benchmark, Matrix
+from harness.config.data_entry import family_of
 from harness.report import frame, leaderboard
 from harness.report.selection import plans
 from harness.report.site import render
-from harness.report.site.about import Heading
+from harness.report.site.about import DataCard, Heading
 from harness.report.site.views import SiteMeta
 from harness.report.tables import Row, Table, TableCell
 from harness.report.worst_case import Estimate
@@ -41,7 +43,7 @@ def report(
 ) -> Path:
     """Build ``reports/site`` from all plans and records and this machine's store.
 
-    Only the pictures of segmentation cells and of attention come from the store; it may be missing.
+    Only pictures and training curves come from the store; it may be missing.
 
     Args:
         workspace: the checkout.
@@ -65,11 +67,12 @@ def report(
         Checks(workspace.checks),
     )
     modules = workspace.catalog.modules.values()
+    cards = data_cards(workspace.datasets_of(benchmarks))
     meta = SiteMeta(
         version=harness.__version__,
-        benchmarks={b.name: heading(b) for b in benchmarks},
-        matrices={(b.name, m.name): heading(m) for b in benchmarks for m in b.matrices},
-        cards=data_cards(workspace.datasets_of(benchmarks)),
+        benchmarks={b.name: heading(b, cards) for b in benchmarks},
+        matrices={(b.name, m.name): heading(m, cards) for b in benchmarks for m in b.planned},
+        cards=cards,
         samples=partial(load_samples, workspace.data),
         summaries={m.ref: m.manifest.summary for m in modules},
         families={m.ref: attack_family(m.manifest) for m in modules if m.manifest.kind == "attack"},
@@ -77,7 +80,12 @@ def report(
     tables = leaderboard.tables(rows)  # first, as an unknown attack must not wait for the pages
     grids = list(make_grids(tables) if attack is None else make_attack_grids(tables, attack))
     page = render.build(
-        rows, workspace.site, meta, make_loader(workspace), make_attention_loader(workspace)
+        rows,
+        workspace.site,
+        meta,
+        make_loader(workspace),
+        make_attention_loader(workspace),
+        make_curve_loader(workspace),
     )
     for grid in grids:
         console.print(grid)
@@ -90,8 +98,13 @@ def report(
     return page
 
 
-def heading(words: Benchmark | Matrix) -> Heading:
-    """Return what a benchmark or a matrix says of itself."""
+def heading(words: Benchmark | Matrix, cards: Mapping[str, DataCard]) -> Heading:
+    """Return what a benchmark or a matrix says of itself.
+
+    Args:
+        words: the benchmark, or a matrix that it plans.
+        cards: name of a data set → what pages say of it.
+    """
     entries = [] if isinstance(words, Benchmark) else words.data.items()
     used = {entry.name: entry.amount for _, entry in entries if entry.amount}
     return Heading(
@@ -100,8 +113,17 @@ def heading(words: Benchmark | Matrix) -> Heading:
         out_of_scope=words.out_of_scope or "",
         summary=(words.summary or "") if isinstance(words, Benchmark) else "",
         data={str(role): entry.name for role, entry in entries},
+        examples=level_size(words, cards) if isinstance(words, Matrix) else None,
         training=", ".join(f"{name}: {amount}" for name, amount in used.items()),
     )
+
+
+def level_size(matrix: Matrix, cards: Mapping[str, DataCard]) -> int | None:
+    """Return the number of training examples of a level; ``None`` where it is none, or unknown."""
+    entry = matrix.data["student"]
+    if family_of(matrix.name) == matrix.name or entry.name not in cards:
+        return None
+    return entry.count(cards[entry.name].train, cards[entry.name].outputs)
 
 
 def make_grids(tables: Sequence[Table]) -> Iterator[Grid]:

@@ -103,7 +103,7 @@ def current(workspace: Workspace, found: Counting, executor: str | None) -> Sele
     if way == today.plan.environments.executor:
         return today
     benchmark = today.plan.benchmark
-    matrix = next(one for one in benchmark.matrices if one.name == record.cell.matrix)
+    matrix = next(one for one in benchmark.planned if one.name == record.cell.matrix)
     part = around(matrix, record.cell)
     plan = workspace.plan(benchmark, part, record.environment.device, way)
     return Selected(plan, plan.cells[record.id], record, stale=False)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    PrivateAttr,
-)
+from pydantic import Field, PrivateAttr
 
 from harness.common.errors import UserError, UserErrors, split
 from harness.config.budget import BUDGET_FIELDS, BudgetEntry
+from harness.config.data_entry import LEVEL, DataEntry
 from harness.config.dataset import DatasetManifest, load_dataset
 from harness.config.field_types import (
     Count,
@@ -26,17 +23,16 @@ from harness.config.field_types import (
     Task,
     ThreatModel,
 )
-from harness.config.file_model import Problem, Strict, field_error
+from harness.config.file_model import Problem, Strict
 from harness.config.keep import Keep
 from harness.config.matrix_entries import (
-    DataEntry,
-    Entry,
+    Entries,
     Goal,
     GoalField,
     Knowledge,
     KnowledgeField,
 )
-from harness.config.strict_yaml import Document, nearest, quote
+from harness.config.strict_yaml import Document, Loc, nearest, quote
 from harness.config.threat import THREATS
 from harness.config.validation import name_problems, read_all, read_model
 
@@ -67,17 +63,6 @@ class RandomAnswers(Strict):
         description="Predictions of each input that are judged: an example is right only if all "
         "are. Default: 5.",
     )
-
-
-def _check_labels(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
-    labels = [entry.label for entry in found]
-    if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        what = f"duplicate entry {quote(twice[0])}"
-        raise field_error(what, "remove one, or tell them apart by as:")
-    return found
-
-
-Entries: TypeAlias = Annotated[NonEmpty[Entry], AfterValidator(_check_labels)]
 
 
 class Matrix(Strict):
@@ -179,6 +164,32 @@ class Matrix(Strict):
     )
 
     @property
+    def level_key(self) -> Loc | None:
+        """Key path of the list of amounts of training data, or ``None``."""
+        listed = self.data["student"].listed
+        return None if listed is None else ("data", "student", listed)
+
+    @property
+    def levels(self) -> tuple[Matrix, ...]:
+        """The matrices that are planned for this one, each with one amount of training data.
+
+        Without a list of amounts it is this one. Else each is what it would be if it had been
+        written out, under a name that says the amount (``digits@500``).
+        """
+        if self.level_key is None:
+            return (self,)
+        return tuple(
+            self.model_copy(
+                update={
+                    "name": f"{self.name}{LEVEL}{entry.slug}",
+                    "title": f"{self.title}, trained on {entry.amount or 'all examples'}",
+                    "data": {**self.data, "student": entry},
+                }
+            )
+            for entry in self.data["student"].levels
+        )
+
+    @property
     def needs_public(self) -> bool:
         """Whether there must be a public network: attacks hold it, edit its data or replace it."""
         threat = THREATS[self.threat_model]
@@ -220,6 +231,10 @@ class Matrix(Strict):
     def _role_problems(self) -> Iterator[Problem]:
         if "student" not in self.data:
             yield Problem(("data",), "no student's data", "add student: NAME")
+        for role, entry in self.data.items():
+            if role != "student" and entry.listed is not None:
+                what = f"a list of amounts of {role} data: the student's alone may have one"
+                yield Problem(("data", role, entry.listed), what, "write one amount")
         if "public" in self.data or not self.needs_public:
             return
         if self.poisons == "public":
@@ -283,6 +298,11 @@ class Benchmark(Strict):
     def folder(self) -> Path | None:
         """Folder of its file, or ``None`` where it was not read from one."""
         return None if self._document is None else self._document.path.parent
+
+    @property
+    def planned(self) -> list[Matrix]:
+        """The matrices that are planned: in place of one with a list of amounts, its levels."""
+        return [level for matrix in self.matrices for level in matrix.levels]
 
     def problems(self) -> Iterator[Problem]:
         """Check that names and titles of matrices are unique."""

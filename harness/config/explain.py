@@ -13,6 +13,9 @@ from pydantic_core import ErrorDetails
 from harness.config.file_model import Problem, Strict
 from harness.config.strict_yaml import Loc, nearest, quote
 
+ONE, SEVERAL = "[one]", "[several]"
+"""Steps of pydantic's paths, not of a file's: the form of a value that may be a list."""
+
 TYPE_NAMES = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -39,6 +42,7 @@ RENAMED_KEYS = {
 """Former key of a file → its present name, for the error message; old files are not read."""
 
 INNER_KEYS = {
+    "train_examples": "data: {student: {name: NAME, train_examples: 500}}",
     "shots": "data: {student: {name: NAME, shots: 5}}",
     "train_fraction": "data: {student: {name: NAME, train_fraction: 0.1}}",
 }
@@ -66,7 +70,7 @@ def _new_name(model: type[Strict], loc: Loc) -> str | None:
 def _explain(model: type[Strict], detail: ErrorDetails) -> Problem:
     """Return one finding as a problem."""
     kind, context, value = detail["type"], detail.get("ctx", {}), detail["input"]
-    loc = tuple(step for step in detail["loc"] if step != "[key]")
+    loc = tuple(step for step in detail["loc"] if step not in ("[key]", ONE, SEVERAL))
     found = f"found {quote(value)}"
     if kind == "problem":
         return Problem(loc, str(context["what"]), str(context["fix"]))

@@ -1,14 +1,14 @@
-"""Entries of a matrix: modules, data sets, goals and knowledge, with their short forms."""
+"""Entries of a matrix: modules, goals and knowledge, with their short forms."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     Field,
     GetJsonSchemaHandler,
     PlainValidator,
@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from harness.config.budget import BudgetEntry
-from harness.config.field_types import Count, DataName, Fraction, Name, Values
+from harness.config.field_types import Name, NonEmpty, Values
 from harness.config.file_model import Problem, Strict, field_error
 from harness.config.strict_yaml import quote
 from harness.config.threat import CONTROLS
@@ -62,83 +62,6 @@ class Shorthand(Strict):
             body.clear()
             body["anyOf"] = [{"type": "string"}, whole]
         return schema
-
-
-def _part(found: object) -> str:
-    text = getattr(found, "text", found)  # YAML's fractions are numbers
-    match = re.fullmatch(r"([1-9]\d?)/([1-9]\d?)", text) if isinstance(text, str) else None
-    if match is None or not int(match[1]) <= int(match[2]) >= 2:
-        what = f"expected a part of at least 2, found {quote(found)}"
-        raise field_error(what, "write 1/2 for the first of two parts")
-    return match[0]
-
-
-Part: TypeAlias = Annotated[
-    str,
-    PlainValidator(_part),
-    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]?/[1-9][0-9]?$"}),
-]
-"""Number of a part and count of parts, such as ``1/2``."""
-
-
-class DataEntry(Shorthand):
-    """Data set in a role. Short form: its name."""
-
-    name: DataName = Field(
-        description="Name of the data set (`gauntlet data` lists them), or the path of its file, "
-        "seen from this one: `./my-data.yaml`."
-    )
-    train_fraction: Fraction = Field(
-        default=1.0,
-        description="Share of the training set that is used, above 0 and up to 1. Default: 1.",
-    )
-    shots: Count | None = Field(
-        default=None,
-        description="Training examples of each class that are used, in place of a share: the first "
-        "by the hash of their ids, so that fewer shots are a part of more. For classification. "
-        "Default: all examples.",
-    )
-
-    part: Part | None = Field(
-        default=None,
-        description="`1/2`: the first of two disjoint parts of the training set, `2/2` the second; "
-        "likewise for more. Each class is cut alike, by the hash of its groups, such as the tracks "
-        "of a video, so that two roles can share a data set and no group. `train_fraction` and "
-        "`shots` count within the part. For classification. Default: the whole set.",
-    )
-
-    def problems(self) -> Iterator[Problem]:
-        """Check that the training set is cut once."""
-        if self.shots is not None and self.train_fraction != 1:
-            what = "shots beside train_fraction: both choose training examples"
-            yield Problem(("shots",), what, "keep one of them")
-
-    @property
-    def amount(self) -> str:
-        """The chosen part of the training set in words; empty for all of it."""
-        chosen = [f"part {self.part}"] if self.part else []
-        if self.shots is not None:
-            chosen.append(f"{self.shots:,} of each class")
-        elif self.train_fraction != 1:
-            chosen.append(f"{self.train_fraction:.4g} of all")
-        return ", ".join(chosen)
-
-    def count(self, train: int, classes: int) -> int:
-        """Return the number of training examples that are used.
-
-        Args:
-            train: training examples of the data set.
-            classes: its classes.
-        """
-        if self.shots is not None:
-            return self.shots * classes
-        return round(self.train_fraction * train / part_of(self.part)[1])
-
-
-def part_of(text: str | None) -> tuple[int, int]:
-    """Return number and count of a part such as ``1/2``; of the whole set 1 and 1."""
-    number, count = (text or "1/1").split("/")
-    return int(number), int(count)
 
 
 class Adversary(Shorthand):
@@ -215,6 +138,17 @@ class Entry(Shorthand):
         if self.label == ITSELF:
             what = f"{quote(ITSELF)} is the label of a defence's own inputs"
             yield Problem(("as" if self.as_ else "name",), what, "choose another with as:")
+
+
+def _check_labels(found: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    labels = [entry.label for entry in found]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        what = f"duplicate entry {quote(twice[0])}"
+        raise field_error(what, "remove one, or tell them apart by as:")
+    return found
+
+
+Entries: TypeAlias = Annotated[NonEmpty[Entry], AfterValidator(_check_labels)]
 
 
 @dataclass(frozen=True)

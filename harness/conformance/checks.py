@@ -85,7 +85,7 @@ class SettingChecks:
 
     def __init__(self, runner: SmokeRunner) -> None:
         self.runner, self.module = runner, runner.module
-        self._played = 0
+        self._played: set[tuple[str, str | None]] = set()
         self._skipped: dict[str, None] = {}
         self._asked: set[Hashable] = set()
         self._mistaken: set[str] = set()
@@ -99,8 +99,7 @@ class SettingChecks:
             played.add(task)
             for variant in (None, *self.module.manifest.variants):
                 setting = Setting(threat, task, variant)
-                if again and self._is_slow(task, variant):
-                    what = "pictures of this size are tried under one threat model alone"
+                if again and (what := self._spared(setting)):
                     yield CheckResult(f"runs {setting.name}", True, what, tried=False)
                 elif task not in self._mistaken:
                     yield from self._check(setting)
@@ -114,11 +113,18 @@ class SettingChecks:
         if self._played or not self._mistaken:
             skipped = "; ".join(["every variant was skipped: nothing was tested", *self._skipped])
             said = "at least one variant was tested" if self._played else skipped
-            yield CheckResult("plays", self._played > 0, said)
+            yield CheckResult("plays", bool(self._played), said)
 
-    def _is_slow(self, task: str, variant: str | None) -> bool:
-        """Return whether a variant takes large pictures alone, so that it plays but once."""
-        return is_large(smoke_form(self.module, task, variant))
+    def _spared(self, setting: Setting) -> str:
+        """Return why a setting is left out that played under another threat model, or nothing.
+
+        Otherwise forty variants under three threat models would be 120 trainings.
+        """
+        if is_large(smoke_form(self.module, setting.task, setting.variant)):
+            return "pictures of this size are tried under one threat model alone"
+        if setting.variant and setting[1:] in self._played:
+            return "variants are tried under one threat model alone"
+        return ""
 
     def _check(self, setting: Setting) -> Iterator[CheckResult]:
         runner, (threat, task, variant) = self.runner, setting
@@ -127,7 +133,7 @@ class SettingChecks:
         records = runner.run(matrix)
         own = [r for r in records.values() if runner.is_own(r, variant)]
         good = [r for r in own if r.status == "ok"]
-        self._played += len(good)
+        self._played |= {(task, variant)} if good else set()
         found = self._find_mistakes(own, setting)
         if not all(one.ok for one in found):
             self._mistaken.add(task)

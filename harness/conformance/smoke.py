@@ -72,9 +72,12 @@ EDGES: dict[str, tuple[dict[str, Json], ...]] = {
 
 
 def list_settings(module: Module) -> list[tuple[str, str]]:
-    """List every threat model and task that a module declares, and that has smoke data."""
+    """List every threat model and task that a module declares, and that has smoke data.
+
+    The threat model of the smoke expectation comes first: variants play under the first one alone.
+    """
     manifest = module.manifest
-    return [
+    found = [
         (threat, task)
         for threat, task in itertools.product(THREATS, manifest.tasks)
         if manifest.plays(threat)
@@ -83,6 +86,8 @@ def list_settings(module: Module) -> list[tuple[str, str]]:
             is_victim_setting(threat, task) if manifest.kind == "victim" else has_data(threat, task)
         )
     ]
+    main = manifest.smoke and manifest.smoke.threat_model
+    return sorted(found, key=lambda setting: setting[0] != main)
 
 
 def is_victim_setting(threat: str, task: str) -> bool:

@@ -96,6 +96,28 @@ class Datasets:
             arrays = committed["sha256"]
         return stored.key_digest(reading, arrays)
 
+    def share(self, name: str, examples: int) -> float:
+        """Return the share of a set's training examples that is a number of them.
+
+        The same examples get one stage, however their amount is written. Of a set that is not
+        stored here, the committed digest counts, as for keys.
+
+        Args:
+            name: a set whose digest is known.
+            examples: the number.
+
+        Raises:
+            DataMissing: this copy has fewer, where the published set has enough.
+        """
+        if (bundled := find(name)) is not None and bundled.facts is not None:
+            there = bundled.facts.train
+        else:
+            there = int(self._known(name)["counts"]["train"])
+        if examples > there:
+            what = f"{examples:,} training examples are asked for, and this copy has {there:,}"
+            raise DataMissing(f"data set {name}", what, "read a whole copy")
+        return examples / there
+
     def check_here(self, name: str) -> None:
         """Check that a set can be loaded.
 

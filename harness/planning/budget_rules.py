@@ -182,6 +182,20 @@ def _check_train_fraction(fraction: float, at: Context) -> Finding:
     return short, f"write at least {least}/{facts.train}"
 
 
+def _check_train_examples(count: int | None, at: Context) -> Finding:
+    """Refuse more examples than there are, and fewer than classes, as for shares."""
+    facts = at.facts
+    if count is None:
+        return None
+    if count > facts.train:
+        what = f"{count:,} examples, but {at.data.name} has {facts.train:,} training examples"
+        return what, f"write at most {facts.train}" if facts.train else "leave out train_examples"
+    least = facts.outputs if at.data.task == "classification" else 1
+    if count >= least:
+        return None
+    return f"{count:,} examples are fewer than the {least} classes", f"write at least {least}"
+
+
 def _check_shots(shots: int | None, at: Context) -> Finding:
     """Refuse shots where no example has one class, and more of them than there are examples."""
     facts = at.facts
@@ -229,6 +243,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "examples": (_check_examples("test"),),
     "clean": (_check_examples("val"),),
     "train_fraction": (_check_train_fraction,),
+    "train_examples": (_check_train_examples,),
     "shots": (_check_shots,),
     "part": (_check_part,),
     "attention": (_check_attention,),
@@ -237,16 +252,43 @@ RULES: dict[str, tuple[Rule, ...]] = {
 
 
 def budget_errors(benchmark: Benchmark, sets: Datasets) -> list[UserError]:
-    """Return every limit of a benchmark that means nothing, with its place in the file."""
-    return [
-        UserError(benchmark.where(("matrices", index, *loc)), what, fix)
-        for index, matrix in enumerate(benchmark.matrices)
-        for loc, what, fix in matrix_problems(matrix, sets)
-    ]
+    """Return every limit of a benchmark that means nothing, with its place in the file.
+
+    A limit that means nothing at several amounts of training data is reported at the first.
+    """
+    errors: dict[str, UserError] = {}
+    for index, matrix in enumerate(benchmark.matrices):
+        for number, level in enumerate(matrix.levels):
+            for loc, what, fix in matrix_problems(level, sets):
+                place = (*loc, number) if loc == matrix.level_key else loc
+                where = benchmark.where(("matrices", index, *place))
+                errors.setdefault(where, UserError(where, what, fix))
+        for loc, what, fix in _equal_levels(matrix, sets):
+            where = benchmark.where(("matrices", index, *loc))
+            errors.setdefault(where, UserError(where, what, fix))
+    return list(errors.values())
+
+
+def _equal_levels(matrix: Matrix, sets: Datasets) -> Iterator[Problem]:
+    """Refuse two shares that are the same number of examples: they are one level."""
+    entry = matrix.data["student"]
+    facts = sets.get(entry.name).facts if entry.name in sets else None
+    if matrix.level_key is None or facts is None or not facts.train:
+        return
+    counts = [level.count(facts.train, facts.outputs) for level in entry.levels]
+    for number, count in enumerate(counts):
+        if count in counts[:number]:
+            what = f"{count:,} of {facts.train:,} examples, as another entry"
+            yield Problem((*matrix.level_key, number), what, "keep one")
 
 
 def matrix_problems(matrix: Matrix, sets: Datasets) -> Iterator[Problem]:
-    """Apply the rules to a matrix; data sets that do not exist are reported elsewhere."""
+    """Apply the rules to a matrix; data sets that do not exist are reported elsewhere.
+
+    Args:
+        matrix: a matrix with one amount of training data.
+        sets: the data sets.
+    """
     for loc, value, at in _values(matrix, sets):
         for rule in RULES.get(str(loc[-1]), ()):
             if found := rule(value, at):
@@ -263,6 +305,7 @@ def _values(matrix: Matrix, sets: Datasets) -> Iterator[tuple[Loc, object, Conte
     for role, entry in matrix.data.items():
         if role in known:
             yield ("data", role, "train_fraction"), entry.train_fraction, Context(known[role])
+            yield ("data", role, "train_examples"), entry.examples, Context(known[role])
             yield ("data", role, "shots"), entry.shots, Context(known[role])
             yield ("data", role, "part"), entry.part, Context(known[role])
     threat = THREATS[matrix.threat_model]

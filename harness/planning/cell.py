@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.common.status import By, Status
+from harness.config.data_entry import family_of
 from harness.config.field_types import Value
 from harness.config.strict_yaml import Json
 from harness.config.threat import CONTROLS
@@ -76,9 +77,10 @@ class CellInfo(Fields):
         """Return the description that a valid record holds."""
         return cls(**found)
 
-    def text(self, column: str) -> str:
-        """Return a column's value as ``--only`` writes it; ``None`` for an unknown column."""
-        return str(getattr(self, column) if column in self.__dataclass_fields__ else None)
+    def labels(self, column: str) -> set[str]:
+        """Return what ``--only`` may write for a column: its value, of a level its matrix, too."""
+        text = str(getattr(self, column) if column in self.__dataclass_fields__ else None)
+        return {text, family_of(text)} if column == "matrix" else {text}
 
 
 @dataclass(frozen=True, slots=True)

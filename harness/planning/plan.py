@@ -146,13 +146,8 @@ class _Planner:
                     for victim, one in itertools.product(entries.victims, entries.defenses)
                     if one.released is not None
                 }
-                context = MatrixContext.of(matrix, self.sets, entries.surrogate)
-                for cell in self._cells(context, entries):
-                    self.cells[cell.id] = cell
-                for cell in self._borrowed_cells(context, entries):
-                    self.cells[cell.id] = cell
-                if kinds := find_thin(context, entries):
-                    self.thin[matrix.name] = kinds
+                for level in matrix.levels:
+                    self._plan_matrix(level, entries)
         if errors or self.resolver.errors:
             raise UserErrors([*errors, *self.resolver.errors])
         self._check_only()
@@ -165,8 +160,18 @@ class _Planner:
             frozenset(self.approximate),
             self.sets,
             self.released,
-            {one.name: said for one in self.benchmark.matrices if (said := self._shared(one))},
+            {one.name: said for one in self.benchmark.planned if (said := self._shared(one))},
         )
+
+    def _plan_matrix(self, matrix: Matrix, entries: ResolvedMatrix) -> None:
+        """Plan the cells of a matrix with one amount of training data."""
+        context = MatrixContext.of(matrix, self.sets, entries.surrogate)
+        for cell in self._cells(context, entries):
+            self.cells[cell.id] = cell
+        for cell in self._borrowed_cells(context, entries):
+            self.cells[cell.id] = cell
+        if kinds := find_thin(context, entries):
+            self.thin[matrix.name] = kinds
 
     def _shared(self, matrix: Matrix) -> str:
         """Return what of a matrix's data is in two splits."""
@@ -249,12 +254,12 @@ class _Planner:
         )
 
     def _in_only(self, info: CellInfo) -> bool:
-        return all(info.text(column) in labels for column, labels in self.only.items())
+        return all(info.labels(column) & labels for column, labels in self.only.items())
 
     def _check_only(self) -> None:
         """Refuse a label that no planned cell has: a misspelt one must not run as less."""
         for column, labels in self.only.items():
-            found = {cell.info.text(column) for cell in self.cells.values()}
+            found = {one for cell in self.cells.values() for one in cell.info.labels(column)}
             if unknown := sorted(labels - found):
                 where = f"--only {column}={unknown[0]}"
                 raise UserError(where, "no cell of the plan matches", "see gauntlet plan")

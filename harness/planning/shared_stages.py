@@ -51,7 +51,9 @@ class SharedStages:
         entry = matrix.data[role_of(matrix, role)]
         if entry.name not in self._digests:
             self._digests[entry.name] = self.sets.key_digest(entry.name)
-        digest, fraction = self._digests[entry.name], float(entry.train_fraction)
+        digest, fraction = self._digests[entry.name], entry.fraction
+        if entry.examples is not None:
+            fraction = self.sets.share(entry.name, entry.examples)
         recipe = DataRecipe(entry.name, digest, fraction, entry.shots, entry.part)
         return self.once(("data", recipe), lambda: self.graph.add("data", {}, recipe))
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.common.keys import canonical_json
+from harness.config.data_entry import part_of
 from harness.config.field_types import Value
-from harness.config.matrix_entries import part_of
 from harness.datasets import BUNDLED
 from harness.planning.forecast import Forecast, Range
 from harness.planning.graph import Stage

@@ -80,7 +80,7 @@ def _counting(
     info = latest.cell
     try:
         benchmark = workspace.benchmark(info.benchmark)
-        matrix = next((one for one in benchmark.matrices if one.name == info.matrix), None)
+        matrix = next((one for one in benchmark.planned if one.name == info.matrix), None)
         if matrix is None:
             return old(latest, f"not planned: the benchmark has no matrix {info.matrix} any more")
         planned += plans(workspace, [benchmark], every, around(matrix, info))

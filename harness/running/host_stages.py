@@ -25,7 +25,7 @@ from harness.common.files import (
 )
 from harness.common.status import By, Status
 from harness.config.budget import count_edits
-from harness.config.matrix_entries import part_of
+from harness.config.data_entry import part_of
 from harness.datasets.fraction import train_rows
 from harness.datasets.hashing import hash_order
 from harness.datasets.stored import check_unreplaced

@@ -6,8 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation by which the released networks normalise: ImageNet's."""
+STATISTICS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+}
+"""Mean and standard deviation of channels; the released networks normalise by ImageNet's."""
 
 
 class Pad(nn.Module):
@@ -57,12 +60,18 @@ class Network(nn.Module):
         outputs: number of classes.
         width: channels of the first stage; the others have 2 and 4 times as many.
         shortcut: ``pad`` (the paper's option A) or ``projection`` (option B), where sides halve.
+        init: ``fan_in``, convolutions and head are drawn by Kaiming's rule, as in the released
+            networks; or ``fan_out``, convolutions have variance 2 / (k² · outputs), and the head is
+            PyTorch's.
+        statistics: mean and deviation by which inputs are normalised, a row of ``STATISTICS``.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, blocks: int, outputs: int, width: int, shortcut: str) -> None:
+    def __init__(
+        self, blocks: int, outputs: int, width: int, shortcut: str, init: str, statistics: str
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -70,10 +79,11 @@ class Network(nn.Module):
         self.layer2 = stage(blocks, width, 2 * width, shortcut)
         self.layer3 = stage(blocks, 2 * width, 4 * width, shortcut)
         self.linear = nn.Linear(4 * width, outputs)
+        drawn = nn.Conv2d | nn.Linear if init == "fan_in" else nn.Conv2d
         for layer in self.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(layer.weight)
-        for name, values in (("mean", MEAN), ("std", STD)):
+            if isinstance(layer, drawn):
+                nn.init.kaiming_normal_(layer.weight, mode=init)
+        for name, values in zip(("mean", "std"), STATISTICS[statistics], strict=True):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

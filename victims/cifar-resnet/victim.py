@@ -19,6 +19,8 @@ class CifarResNet:
         depth: number of layers, 6n + 2.
         width: channels of the first stage; the others have 2 and 4 times as many.
         shortcut: ``pad`` (option A) or ``projection`` (option B).
+        init: first weights, ``fan_in`` or ``fan_out``, see ``Network``.
+        statistics: mean and deviation of inputs, ``imagenet`` or ``cifar10``.
         steps: gradient steps of a whole training; 0 is as many as ``epochs`` need.
         epochs: epochs of a whole training.
         schedule: schedule of the learning rate; ``drops`` is a tenth after half of the steps, and
@@ -36,18 +38,20 @@ class CifarResNet:
         depth: int,
         width: int,
         shortcut: str,
+        init: str,
+        statistics: str,
         steps: int,
         epochs: int,
         schedule: str,
         select: bool,
         **recipe: bool | float | str,
     ) -> None:
-        self.blocks, self.width, self.shortcut = (depth - 2) // 6, width, shortcut
+        self.blocks, self.network = (depth - 2) // 6, (width, shortcut, init, statistics)
         self.steps, self.epochs, self.schedule = steps, epochs, schedule
         self.select, self.settings = select, recipe
 
     def build(self, spec: Spec) -> nn.Module:
-        return Network(self.blocks, spec.outputs, self.width, self.shortcut)
+        return Network(self.blocks, spec.outputs, *self.network)
 
     def recipe(self, train: Data) -> Recipe:
         epoch = steps_per_epoch(len(train), self.settings["batch"])

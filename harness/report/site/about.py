@@ -38,6 +38,8 @@ class Heading:
         summary: one sentence, or empty.
         data: role → name of the data set; empty for a benchmark.
         training: data set and how many of its training examples are used, where not all are.
+        examples: number of training examples of a matrix that is one of several which differ in
+            it alone; ``None`` for others.
     """
 
     title: str
@@ -46,6 +48,7 @@ class Heading:
     summary: str = ""
     data: Mapping[str, str] = field(default_factory=dict)
     training: str = ""
+    examples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class DataCard:
         task: classification, ranking or segmentation.
         note: what is to be said beside results on this copy, such as pictures that are in
             training and test; or empty.
+        train: number of training examples.
     """
 
     title: str
@@ -72,6 +76,7 @@ class DataCard:
     shape: tuple[int, ...]
     task: str
     note: str = ""
+    train: int = 0
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,29 @@ def round_values(values: Sequence[float], most: int, *, from_zero: bool) -> list
     return [float(i * step) for i in range(start, end + 1)]
 
 
+def cover(low: float, high: float, most: int, least_step: float = 0.0) -> list[float]:
+    """Return round tick values that cover figures of any size.
+
+    Args:
+        low: least figure.
+        high: largest figure.
+        most: number of steps to aim at; the result has at most ``most + 3`` values.
+        least_step: least distance of two ticks.
+
+    >>> cover(0.0, 470.0, 4), cover(-0.02, 2.31, 5), cover(1.0, 1.0, 2)
+    ([0.0, 200.0, 400.0, 600.0], [-0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5], [0.995, 1.0, 1.005])
+    """
+    # A shorter axis would have labels that look the same.
+    span = max(high - low, 0.01 * max(abs(low), abs(high))) or 1.0
+    low, high = low - (span - high + low) / 2, high + (span - high + low) / 2
+    power = 10.0 ** math.floor(math.log10(span / most))
+    step = next(part * power for part in (1, 2, 5, 10) if part * power * most >= span * (1 - 1e-9))
+    step = max(step, least_step)
+    start, end = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    end = max(end, start + 1)
+    return [float(f"{i * step:.10g}") for i in range(start, end + 1)]
+
+
 def window(values: Sequence[float]) -> list[float]:
     """Return round tick values around some percentages: an axis that must say where it starts.
 

@@ -10,9 +10,11 @@ from dataclasses import asdict
 
 from harness.common.text import escape_json
 from harness.report.cells import CellRow
+from harness.report.site.amounts import Amounts
 from harness.report.site.flips import Flips
 from harness.report.site.format import spreadsheet
-from harness.report.site.views import CellPage
+from harness.report.site.trainings import Training
+from harness.report.site.views import CellPage, MatrixPage
 from harness.report.tables import Row, Table
 from harness.report.worst_case import Estimate
 from harness.results.records import outcome_of, to_brief
@@ -184,6 +186,25 @@ def moves_csv(cell: CellPage) -> str:
     return table_csv(rows)
 
 
+def amounts_csv(page: MatrixPage, levels: Amounts) -> str:
+    """Return a line for each amount of training data, victim and defence, also without a figure."""
+    return table_csv(
+        [
+            {
+                "benchmark": page.benchmark,
+                "matrix": point.matrix,
+                "train_examples": point.examples,
+                "victim": point.victim,
+                "defense": point.defense,
+                "budget": levels.budget,
+                "metric": point.metric,
+                **_estimate("clean", point.clean),
+            }
+            for point in levels.points
+        ]
+    )
+
+
 def flips_csv(sections: Iterable[Flips]) -> str:
     """Return a line for each attack, budget and bin of decision values, of the pictures' seed."""
     rows = []
@@ -224,6 +245,34 @@ def overlaps_csv(sections: Iterable[Flips]) -> str:
             }
             for flips in sections
             for pair in flips.overlaps
+        ]
+    )
+
+
+def curves_csv(page: MatrixPage, trained: Iterable[Training]) -> str:
+    """Return a line for each point of the training curves that the pages draw, thinned alike.
+
+    The value of a point that was not finite is empty.
+    """
+    return table_csv(
+        [
+            {
+                "benchmark": page.benchmark,
+                "matrix": page.matrix,
+                "victim": one.victim,
+                "row": one.defense,
+                "attack": one.attack,
+                "budget": one.budget,
+                "seed": one.seed,
+                "stage": one.role,
+                "name": curve.name,
+                "fit": curve.fit,
+                "step": step,
+                "value": value,
+            }
+            for one in trained
+            for curve in one.curves
+            for step, value in curve.points
         ]
     )
 

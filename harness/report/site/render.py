@@ -34,11 +34,14 @@ from harness.report.site import (
     format,
     frames,
     palette,
+    training_rows,
+    trainings,
     views,
 )
 from harness.report.site.gallery import Gallery, Loader
 from harness.report.site.provenance import provenance, redo, replicated
 from harness.report.site.releases import release_facts, release_lines
+from harness.report.site.training_plots import Chart
 from harness.report.site.views import MatrixPage, SiteMeta
 from harness.report.tables import Table
 from harness.report.worst_case import Estimate
@@ -53,6 +56,7 @@ def build(
     meta: SiteMeta | None = None,
     load: Loader | None = None,
     load_attention: albums.Loader | None = None,
+    load_curves: trainings.Loader = trainings.no_curves,
 ) -> Path:
     """Write the site of a frame; an unchanged frame gives identical bytes.
 
@@ -63,6 +67,7 @@ def build(
         load: reads the pictures of a segmentation cell, which no record holds. Pictures of the
             older site are copied.
         load_attention: reads the first examples of a cell with its attention maps; likewise.
+        load_curves: reads the training curves of a stage; without its artefact there are none.
 
     Returns:
         The path of ``index.html``.
@@ -78,7 +83,7 @@ def build(
         gallery = Gallery(load or (lambda record: None), out, aside / "new")
         looks = albums.Albums(load_attention or (lambda record: None), out, aside / "new")
         pages = views.pages(frame, meta or SiteMeta())
-        _write(aside / "new", pages, meta or SiteMeta(), gallery, looks)
+        _write(aside / "new", pages, meta or SiteMeta(), gallery, looks, load_curves)
         if out.exists():
             out.rename(aside / "old")
         (aside / "new").rename(out)
@@ -91,12 +96,29 @@ def _is_empty(folder: Path) -> bool:
     return folder.is_dir() and not any(folder.iterdir())
 
 
+def _save_data(folder: Path, page: MatrixPage, load_curves: trainings.Loader) -> None:
+    """Write the figures of a matrix's page as files beside it."""
+    tables = [board.table for board in page.boards]
+    _save(folder / "ranking.csv", exports.ranking_csv(tables))
+    _save(folder / "cells.csv", exports.cells_csv(page.planned))
+    _save(folder / "results.json", exports.results_json(tables))
+    if page.amounts:
+        _save(folder / "amounts.csv", exports.amounts_csv(page, page.amounts))
+    if page.flips:
+        _save(folder / "flips.csv", exports.flips_csv(page.flips))
+        _save(folder / "overlaps.csv", exports.overlaps_csv(page.flips))
+    trained = trainings.row_trainings(page.planned, load_curves)
+    if trained:
+        _save(folder / "curves.csv", exports.curves_csv(page, trained))
+
+
 def _write(
     out: Path,
     pages: Sequence[MatrixPage],
     meta: SiteMeta,
     gallery: Gallery,
     looks: albums.Albums,
+    load_curves: trainings.Loader,
 ) -> None:
     environment = _environment(meta)
     out.mkdir()
@@ -117,20 +139,24 @@ def _write(
             page=page,
             siblings=siblings,
             albums={one.key: looks.of(one) for one in page.attention},
+            trainings=training_rows.row_charts(page.planned, page.victims, load_curves),
         )
         if page.samples:
             page.samples.save(out)
-        tables = [board.table for board in page.boards]
-        _save(out / page.path / "ranking.csv", exports.ranking_csv(tables))
-        _save(out / page.path / "cells.csv", exports.cells_csv(page.planned))
-        _save(out / page.path / "results.json", exports.results_json(tables))
-        if page.flips:
-            _save(out / page.path / "flips.csv", exports.flips_csv(page.flips))
-            _save(out / page.path / "overlaps.csv", exports.overlaps_csv(page.flips))
+        _save_data(out / page.path, page, load_curves)
+        drawn: dict[trainings.Keys, tuple[Chart, ...]] = {}
         for cell in views.cell_pages(page):
-            shots = {section.anchor: gallery.of(section.lines) for section in cell.sections}
-            write(f"{page.path}/{cell.path}", "cell", cell=cell, page=page, shots=shots)
-            cell_lines = [line for section in cell.sections for line in section.lines]
+            budgets = {section.table.budget: section.lines for section in cell.sections}
+            cell_lines = [line for lines in budgets.values() for line in lines]
+            write(
+                f"{page.path}/{cell.path}",
+                "cell",
+                cell=cell,
+                page=page,
+                shots={section.anchor: gallery.of(section.lines) for section in cell.sections},
+                trainings=trainings.cell_trainings(budgets, load_curves, drawn),
+                untraced=trainings.is_without_artefacts(cell_lines, load_curves),
+            )
             path = out / page.path / cell.path
             _save(path.with_name(f"{path.stem}.records.json"), exports.records_json(cell_lines))
             if cell.has_classes:

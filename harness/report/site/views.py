@@ -8,15 +8,25 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from harness.config.threat import CONTROLS, THREATS, ThreatModel
+from harness.config.threat import THREATS, ThreatModel
 from harness.report.blinding import SIGNS
 from harness.report.cells import STATUSES, CellRow, cell_rows
 from harness.report.leaderboard import tables
-from harness.report.site import about, boards, class_plots, curves, figures, findings, flips
+from harness.report.site import (
+    about,
+    amounts,
+    boards,
+    class_plots,
+    curves,
+    figures,
+    findings,
+    flips,
+)
 from harness.report.site.attention import Attention, attention
 from harness.report.site.classes import Classes, Move, classes_of, largest_moves
 from harness.report.site.findings import TextPart
 from harness.report.site.format import anchor, decimals, slug
+from harness.report.site.page_modules import check_states, modules_of
 from harness.report.site.samples import Samples
 from harness.report.site.seed_tables import SeedTable, changes, health
 from harness.report.tables import Row, Table, TableCell, TableFlag
@@ -89,6 +99,7 @@ class MatrixPage:
         what: label of a defence or an attack → its summary.
         planned: all planned cells.
         curves: the curves over the budget.
+        amounts: the charts over the amount of training data, of a matrix with several.
         flips: the flipped comparisons, one section a victim.
         attention: where the networks look, one value a victim, attack, budget and mode.
     """
@@ -122,6 +133,7 @@ class MatrixPage:
     what: Mapping[str, str]
     planned: tuple[CellRow, ...]
     curves: tuple[curves.Curves, ...]
+    amounts: amounts.Amounts | None
     flips: tuple[flips.Flips, ...]
     attention: tuple[Attention, ...]
 
@@ -222,17 +234,23 @@ def pages(frame: pd.DataFrame, meta: SiteMeta) -> list[MatrixPage]:
     found: dict[tuple[str, str], list[Table]] = {}
     for table in tables(frame):
         found.setdefault((table.benchmark, table.matrix), []).append(table)
-    return [_page(planned[key], found[key], meta) for key in planned]
+    joined = amounts.joined(found, lambda *name: meta.matrix(*name).examples)
+    return [_page(planned[key], found[key], meta, joined.get(key)) for key in planned]
 
 
-def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) -> MatrixPage:
+def _page(
+    planned: Sequence[CellRow],
+    found: Sequence[Table],
+    meta: SiteMeta,
+    levels: amounts.Amounts | None,
+) -> MatrixPage:
     first = planned[0]
     budgets = tuple(dict.fromkeys(table.budget for table in found))
     victims = tuple(dict.fromkeys(table.victim for table in found))
     counts = Counter(line.status for line in planned)
     ran = [line for line in planned if line.record]
     own = sum(line.self_reported for line in ran)
-    modules = _modules(planned)
+    modules = modules_of(planned)
     threat = THREATS[first.threat_model]
     drawn = tuple(
         boards.board(table, budgets.index(table.budget), victims.index(table.victim))
@@ -289,29 +307,14 @@ def _page(planned: Sequence[CellRow], found: Sequence[Table], meta: SiteMeta) ->
         ),
         raised=tuple(dict.fromkeys(flag.name for *_, flag in raised if flag.name not in SIGNS)),
         flagged=len({(*place, flag.attack) for *place, flag in flagged}),
-        checked=_checked(ran),
+        checked=check_states(ran),
         what=what,
         planned=tuple(planned),
         curves=tuple(curves.curves(found)),
+        amounts=levels,
         flips=tuple(flips.flips(planned)),
         attention=tuple(attention(planned)),
     )
-
-
-def _checked(ran: Iterable[CellRow]) -> dict[str, tuple[str, ...]]:
-    """Return state of ``gauntlet check`` → modules; of two digests of a module the worse counts."""
-    states: dict[str, set[str]] = {}
-    for line in ran:
-        for module, check in line.checks.items():
-            states.setdefault(module, set()).add(check.state)
-    worst = {
-        module: next(state for state in ("failed", "unchecked", "passed") if state in found)
-        for module, found in states.items()
-    }
-    return {
-        state: tuple(sorted(module for module, found in worst.items() if found == state))
-        for state in ("passed", "failed", "unchecked")
-    }
 
 
 def _reasons(planned: Iterable[CellRow]) -> tuple[str, ...]:
@@ -320,23 +323,6 @@ def _reasons(planned: Iterable[CellRow]) -> tuple[str, ...]:
         line.why or STATUSES[line.status].meaning for line in planned if line.status != "ok"
     )
     return tuple(reason for reason, _ in counts.most_common(6))
-
-
-def _modules(planned: Iterable[CellRow]) -> dict[str, str]:
-    """Return label → folder of its module, from the records where there are any."""
-    found: dict[str, str] = {}
-    for line in planned:
-        cell = line.record.cell if line.record else None
-        for folder, label, module in (
-            ("defenses", line.defense, cell and cell.defense_module),
-            ("attacks", line.attack, cell and cell.attack_module),
-            ("victims", line.victim, None),
-        ):
-            if folder == "defenses" and line.weights and module in CONTROLS["defense"]:
-                continue  # the summary of the control is not true of a released network
-            if module or label not in found:
-                found[label] = f"{folder}/{module or label.split('/')[0]}"
-    return found
 
 
 def cell_pages(page: MatrixPage) -> list[CellPage]:

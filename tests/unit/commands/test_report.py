@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from harness.commands.data_samples import data_cards
 from harness.commands.report import (
     empty_lines,
     heading,
@@ -88,10 +89,23 @@ def test_records_of_a_benchmark_elsewhere_have_no_page(tmp_path):
         ({}, ""),
         ({"train_fraction": 0.5}, "digits: 0.5 of all"),
         ({"shots": 5}, "digits: 5 of each class"),
+        ({"train_fraction": 1 / 8}, "digits: 0.125 of all"),
+        ({"train_examples": 500}, "digits: 500 examples"),
     ],
 )
 def test_a_matrix_says_how_much_of_the_training_set_it_uses(tmp_path, more, words):
     checkout = Checkout(tmp_path)
     checkout.benchmark(matrix(data={"student": {"name": "digits", **more}}))
     (found,) = load_benchmark("b", checkout.root).matrices
-    assert heading(found).training == words
+    assert heading(found, {}).training == words
+
+
+def test_of_a_level_the_number_of_training_examples_is_known_and_of_no_other_matrix(tmp_path):
+    checkout = Checkout(tmp_path)
+    amounts = {"student": {"name": "digits", "train_fraction": [0.05, 1]}}
+    checkout.benchmark(matrix(data=amounts), matrix("other"))
+    benchmark = load_benchmark("b", checkout.root)
+    cards = data_cards(checkout.workspace().datasets_of([benchmark]))
+    sizes = [heading(one, cards).examples for one in benchmark.planned]
+    assert sizes == [50, 1000, None]
+    assert heading(benchmark.planned[0], {}).examples is None

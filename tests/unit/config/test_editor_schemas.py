@@ -23,12 +23,12 @@ def faults(value: object, schema: dict, root: dict, at: str = "$") -> list[str]:
     known = {"$ref", "$defs", "$schema", "anyOf", "const", "enum", "type", "pattern", "required"}
     known |= {"properties", "additionalProperties", "patternProperties", "propertyNames", "items"}
     known |= {"title", "description", "default", "minItems", "minimum", "maximum"}
-    known |= {"exclusiveMinimum", "maxItems"}
+    known |= {"exclusiveMinimum", "maxItems", "oneOf"}
     assert set(schema) <= known, f"{at}: the checker does not know {set(schema) - known}"
     if "$ref" in schema:
         return faults(value, root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root, at)
-    if "anyOf" in schema:
-        ways = [faults(value, way, root, at) for way in schema["anyOf"]]
+    if ways := schema.get("anyOf", schema.get("oneOf")):  # our own never fit two ways
+        ways = [faults(value, way, root, at) for way in ways]
         return [] if any(not way for way in ways) else [fault for way in ways for fault in way]
     found = []
     if value not in schema.get("enum", [value]) or value != schema.get("const", value):

@@ -15,9 +15,15 @@ from harness.conformance.smoke import SHORT, reference_victim
 
 @pytest.fixture
 def tried(monkeypatch):
-    """Settings that are tried, in order; nothing runs."""
+    """Settings that are tried, in order; nothing runs, and all of them play but ``declines``."""
     found = []
-    monkeypatch.setattr(SettingChecks, "_check", lambda self, one: found.append(one.name) or [])
+
+    def check(self, one):
+        found.append(one.name)
+        self._played |= {(one.task, one.variant)} - {(one.task, "declines")}
+        return []
+
+    monkeypatch.setattr(SettingChecks, "_check", check)
     for name in ("check_budget_edges", "check_largest", "check_weights"):
         monkeypatch.setattr(checks, name, lambda *args: [])
     return found
@@ -55,6 +61,21 @@ def test_one_large_variant_spares_the_others_nothing(tmp_path, tried):
     left = untried(module)
     assert {"evasion/classification", "poisoning/classification"} <= set(tried)
     assert "runs poisoning/classification/huge" in left
+
+
+def test_variants_play_under_the_threat_model_of_the_expectation_alone(tmp_path, tried):
+    """The code is the same under the others; a variant that cannot play there is tried again."""
+    module = victim(
+        tmp_path,
+        [],
+        variants={"wide": {"width": 32}, "declines": {"width": 8}},
+        smoke={"threat_model": "poisoning", "expect": {"clean_accuracy": {"min": 0.9}}},
+    )
+    left = untried(module)
+    assert tried[:3] == [f"poisoning/classification{one}" for one in ("", "/declines", "/wide")]
+    assert "runs evasion/classification/wide" in left
+    assert "evasion/classification" in tried
+    assert "evasion/classification/declines" in tried
 
 
 def test_only_the_expected_variant_of_a_delivering_attack_gets_students_that_learn_to_the_end():

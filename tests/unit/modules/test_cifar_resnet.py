@@ -27,12 +27,34 @@ def build(**params):
     ("depth", "shortcut", "parameters"),
     [
         (20, "pad", 269_722), (32, "pad", 464_154), (44, "pad", 658_586), (56, "pad", 853_018),
-        (32, "projection", 466_906), (110, "projection", 1_730_714), (8, "pad", 75_290),
+        (32, "projection", 466_906), (110, "projection", 1_730_714), (110, "pad", 1_727_962),
+        (8, "pad", 75_290), (8, "projection", 78_042),
     ],
 )  # fmt: skip
 def test_parameters(depth, shortcut, parameters):
     network = build(depth=depth, shortcut=shortcut)
     assert sum(p.numel() for p in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize(("depth", "features"), [(32, 466_256), (110, 1_730_064)])
+def test_parameters_without_the_head(depth, features):
+    network = build(depth=depth, shortcut="projection")
+    head = sum(p.numel() for p in network.linear.parameters())
+    assert sum(p.numel() for p in network.parameters()) - head == features
+
+
+def test_first_weights_by_fan_out_have_the_published_variance():
+    network = build(depth=8, init="fan_out", shortcut="projection", width=64)
+    for layer, size in ((network.conv1, 9 * 64), (network.layer2[0].shortcut[0], 128)):
+        assert float(layer.weight.detach().var() * size / 2) == pytest.approx(1, rel=0.06)
+    assert float(network.linear.weight.detach().abs().max()) <= 256**-0.5  # PyTorch's
+
+
+def test_inputs_are_normalised_by_the_named_statistics():
+    mean, std = (build(depth=8, statistics="cifar10").get_buffer(name) for name in ("mean", "std"))
+    assert torch.allclose(mean.flatten(), torch.tensor([0.4914, 0.4822, 0.4465]))
+    assert torch.allclose(std.flatten(), torch.tensor([0.2023, 0.1994, 0.2010]))
+    assert float(build(depth=8).mean[0, 0, 0, 0]) == pytest.approx(0.485)
 
 
 @pytest.mark.parametrize("width", [4, 5, 16])
@@ -70,6 +92,23 @@ def test_the_published_recipe():
     assert (recipe.crop, recipe.flip, recipe.momentum, recipe.weight_decay, recipe.selection) == (
         "padded", True, 0.9, 1e-4, None,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("variant", "epochs", "rates"),
+    [
+        ("decayed-600", 600, [(299, 0.1), (300, 0.01), (449, 0.01), (450, 0.001)]),
+        ("constant-200", 200, [(0, 0.1), (199, 0.1)]),
+        ("constant-100", 100, [(0, 0.1), (99, 0.1)]),
+    ],
+)
+def test_the_trainings_of_label_studies(variant, epochs, rates):
+    """Their rate falls at the end of epochs 299 and 449, counted from 0."""
+    recipe = module("victim", "cifar-resnet", variant, label_smoothing=0.1).recipe(train_set(1000))
+    assert recipe.steps == epochs * 8
+    for epoch, rate in rates:
+        assert {round(recipe.rate(8 * epoch + step), 6) for step in (0, 7)} == {rate}
+    assert (recipe.batch, recipe.selection.every, recipe.label_smoothing) == (128, 8, 0.1)
 
 
 def test_a_recipe_of_steps_that_selects():

@@ -31,6 +31,7 @@ SCENES = {"data": {"student": "digit-scenes"}}
 FEATURES = {"data": {"student": "pubfig"}}
 DISHES = {"data": {"student": "food"}}
 EDITS = {"edits": 0.1, "labels": True, "features": True, "patch": 2, "target": 3}
+FIVES = {"student": "digits-5-9"}
 PUBLIC = BACKDOOR | {
     "data": {"public": {"name": "digits-0-4", "train_fraction": 0.5}, "student": "digits"},
     "poisons": "public",
@@ -71,6 +72,10 @@ def shots(count, name="digits", **more):
 
 def part(text, name="digits", **more):
     return {"data": {"student": {"name": name, "part": text, **more}}}
+
+
+def amounts(key, values, name="digits", **more):
+    return {"data": {"student": {"name": name, key: values, **more}}}
 
 
 WRONG = [
@@ -243,6 +248,50 @@ WRONG = [
         "data.student.train_fraction",
         "of 2,000 examples is 0; write at least 1/2000",
     ),
+    *(
+        (amounts("train_fraction", values), f"data.student.train_fraction{place}", said)
+        for values, place, said in [
+            ([], "", "expected at least one entry, found []; add one"),
+            ([0.5, 0], "[1]", "expected more than 0, found 0"),
+            ([1.5, 0.5], "[0]", "expected at most 1, found 1.5"),
+            ([0.5, 0.5], "", "duplicate entry 0.5; keep one"),
+            ([0.5, "half"], "[1]", 'expected a number, found "half"'),
+            ([0.5, 0.5001], "[1]", "500 of 1,000 examples, as another entry; keep one"),
+            ([0.5, 0.009], "[1]", "0.009 of 1,000 examples is 9, fewer than the 10 classes"),
+        ]
+    ),
+    *(
+        (amounts("train_examples", values), f"data.student.train_examples{place}", said)
+        for values, place, said in [
+            ([], "", "expected at least one entry, found []; add one"),
+            (0, "", "expected at least 1, found 0"),
+            ([20, 2.5], "[1]", "expected a whole number, found 2.5; round it"),
+            ([20, 20], "", "duplicate entry 20; keep one"),
+            (1001, "", "1,001 examples, but digits has 1,000 training examples; write at most"),
+            ([20, 1001], "[1]", "1,001 examples, but digits has 1,000 training examples"),
+            ([9, 20], "[0]", "9 examples are fewer than the 10 classes; write at least 10"),
+        ]
+    ),
+    (
+        amounts("train_examples", [500], train_fraction=0.5),
+        "data.student.train_examples",
+        "train_examples beside train_fraction: both choose training examples; keep one of them",
+    ),
+    (
+        amounts("train_examples", 500, part="1/2"),
+        "data.student.train_examples",
+        "train_examples beside part: how many a part holds is known once it is cut",
+    ),
+    (
+        {"data": {"public": {"name": "digits-0-4", "train_fraction": [0.5, 1]}} | FIVES},
+        "data.public.train_fraction",
+        "a list of amounts of public data: the student's alone may have one; write one amount",
+    ),
+    (
+        budget({"edits": 0.01, "labels": True}, POISONING | amounts("train_examples", [500, 20])),
+        "budgets[0].edits",
+        "0.01 of 20 training examples rounds to 0 examples; write at least 1/20",
+    ),
     (shots(101), "data.student.shots", "but digits has 1,000 training examples; write at most 100"),
     (shots(0), "data.student.shots", "expected at least 1"),
     (shots(1, "digits-ranking"), "data.student.shots", "in ranking no example has one class"),
@@ -314,6 +363,12 @@ RIGHT = [
     shots(100),
     shots(5, train_fraction=1),
     part("2/2", shots=5),
+    amounts("train_fraction", [0.01, 1]),
+    amounts("train_fraction", [0.5]),
+    amounts("train_fraction", [0.1, 1], part="1/2"),
+    amounts("train_examples", [10, 1000]),
+    amounts("train_examples", [1, 2000], "digits-ranking"),
+    amounts("train_examples", 10, train_fraction=1),
     budget({"edits": 0.01, "labels": True}, POISONING | shots(10)),
     {"seeds": [0, 999_999_999_999_999_999]},
 ]

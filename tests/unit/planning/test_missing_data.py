@@ -145,3 +145,27 @@ def test_a_digest_that_says_other_things_of_the_same_arrays_is_named(checkout, f
     found = json.loads(path.read_text())
     path.write_text(json.dumps(found | {field: value or found["counts"] | {"test": 99}}))
     assert "not the copy of the committed digest" in checkout.workspace().datasets.note("own")
+
+
+COUNTED = OWN | {"data": {"student": {"name": "own", "train_examples": [2, 4]}}}
+
+
+def test_counts_of_examples_have_equal_keys_with_and_without_the_data(checkout):
+    here = checkout.plan(COUNTED)
+    leave(checkout)
+    assert keys(checkout.plan(COUNTED)) == keys(here)
+    assert len(keys(here)) == 2
+
+
+def test_a_copy_with_fewer_examples_than_are_asked_for_leaves_the_cells_missing(checkout):
+    manifest = checkout.root / "benchmarks" / "data" / "own.yaml"
+    published = {"train": 1000, "val": 0, "test": 8}
+    more = {"published": published, "class_count": 2}
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | more))
+    fetch(checkout, checkout.root.parent / "source")
+    asked = {"student": {"name": "own", "train_examples": [4, 900]}}
+    plan = checkout.plan(COUNTED | {"data": asked})
+    few, many = plan.cells.values()
+    assert few.reason is None
+    assert many.status == "missing"
+    assert "900 training examples are asked for, and this copy has 16" in many.reason

@@ -116,5 +116,5 @@ def test_a_cell_s_description_survives_its_record(tmp_path):
     plan = workspace.plan(workspace.benchmark("digits-ranking"))
     cell = next(iter(plan.cells.values()))
     assert CellInfo.from_json(cell.info.to_json()) == cell.info
-    assert cell.info.text("seed") == "0"
-    assert cell.info.text("nothing") == "None"
+    assert cell.info.labels("seed") == {"0"}
+    assert cell.info.labels("nothing") == {"None"}

@@ -10,7 +10,7 @@ from torch import nn
 
 from harness.common.keys import ROOT
 from harness.config.catalog import Catalog
-from harness.runtime.contracts import Budget, Spec
+from harness.runtime.contracts import Budget, Data, Spec
 from harness.runtime.gradients import Ball, project, random_start, steepest
 from harness.runtime.model import LiveModel
 from harness.runtime.problem import Problem
@@ -66,7 +66,14 @@ def apgd(power, norm, folder):
     return attack.ascend(problem, x, x, Ball(norm, RADIUS[norm]), 10)[0]
 
 
-def hook(name, variant=None, **params):
+def train_set():
+    """Random pictures with the classes that the unscaled network gives them."""
+    raw = torch.randint(256, (60, 1, 8, 8), generator=torch.Generator().manual_seed(2))
+    y = Scaled(1.0)(raw / 255).argmax(1)
+    return Data(raw.to(torch.uint8), y, torch.arange(60), SPEC, torch.device("cpu"))
+
+
+def hook(name, variant=None, *, learns=False, **params):
     """An attack of the checkout, called as a stage calls it."""
 
     def attack(power, norm, folder):
@@ -74,9 +81,11 @@ def hook(name, variant=None, **params):
         network = Scaled(2.0**power)
         needs, victim = ["gradients", "features"], SimpleNamespace(head="inner.3")
         model = LiveModel(network, network, victim, SPEC, lambda: network, None, needs)
-        budget = Budget(norm=norm, eps=RADIUS[norm])
-        given = (model, x, problem.y, None, budget, context(folder, SPEC))
-        return module("attack", name, variant, **params).perturb(*given)
+        budget, ctx = Budget(norm=norm, eps=RADIUS[norm]), context(folder, SPEC)
+        own = module("attack", name, variant, **params)
+        if learns:
+            own.learn(model, train_set(), train_set(), budget, ctx)
+        return own.perturb(model, x, problem.y, None, budget, ctx)
 
     return attack
 
@@ -87,6 +96,7 @@ CLAIMS = {
     "apgd": dlr,
     "square": square,
     "feature-attack": hook("feature-attack", steps=5),
+    "linear-probe": hook("linear-probe", learns=True, steps=5),
     "noop": hook("noop"),
     "random_noise": hook("random_noise"),
 }

@@ -258,7 +258,7 @@ def test_an_unbounded_board_has_the_size_beside_each_score(site):
 
 def panels(frame):
     (found,) = curves(tables(frame))
-    return {panel.defense: panel for panel in found.panels}
+    return {panel.name: panel for panel in found.panels}
 
 
 def test_curves_go_through_the_scores_and_start_at_the_clean_figure(frame):

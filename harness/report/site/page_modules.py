@@ -1,0 +1,41 @@
+"""Modules behind a page: the folders of its labels, and what ``gauntlet check`` says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from harness.config.threat import CONTROLS
+from harness.report.cells import CellRow
+
+
+def check_states(ran: Iterable[CellRow]) -> dict[str, tuple[str, ...]]:
+    """Return state of ``gauntlet check`` → modules; of two digests of a module the worse counts."""
+    states: dict[str, set[str]] = {}
+    for line in ran:
+        for module, check in line.checks.items():
+            states.setdefault(module, set()).add(check.state)
+    worst = {
+        module: next(state for state in ("failed", "unchecked", "passed") if state in found)
+        for module, found in states.items()
+    }
+    return {
+        state: tuple(sorted(module for module, found in worst.items() if found == state))
+        for state in ("passed", "failed", "unchecked")
+    }
+
+
+def modules_of(planned: Iterable[CellRow]) -> dict[str, str]:
+    """Return label → folder of its module, from the records where there are any."""
+    found: dict[str, str] = {}
+    for line in planned:
+        cell = line.record.cell if line.record else None
+        for folder, label, module in (
+            ("defenses", line.defense, cell and cell.defense_module),
+            ("attacks", line.attack, cell and cell.attack_module),
+            ("victims", line.victim, None),
+        ):
+            if folder == "defenses" and line.weights and module in CONTROLS["defense"]:
+                continue  # the summary of the control is not true of a released network
+            if module or label not in found:
+                found[label] = f"{folder}/{module or label.split('/')[0]}"
+    return found
