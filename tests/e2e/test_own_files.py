@@ -14,8 +14,9 @@ from harness.executors.local import LocalExecutor
 from harness.planning import own_files
 from harness.running import host_stages
 from harness.workspace import Workspace
-from tests.support.own_files import folder, named, reader, write_book
-from tests.support.workspaces import QUERY, Checkout, cell
+from tests.support.module_sources import FLIP
+from tests.support.own_files import BOOK, folder, named, reader, write_book
+from tests.support.workspaces import POISONING, QUERY, Checkout, cell, matrix
 
 ATTACK = """
 import numpy as np
@@ -141,8 +142,7 @@ def test_attack_and_defence_take_a_file_each(tmp_path, more):
     checkout = Checkout(tmp_path / "checkout")
     reader(checkout)
     threats = ["evasion", "evasion-query"]
-    params = {"book": {"type": "file", "default": ""}}
-    checkout.module("attack", "bookish", ATTACK, threat_models=threats, params=params)
+    checkout.module("attack", "bookish", ATTACK, threat_models=threats, params=BOOK)
     write_book(folder(checkout) / "small.npy", 0.05)
     write_book(folder(checkout) / "big.npy", 100.0)
     attack = {"name": "bookish", "params": {"book": "small.npy"}}
@@ -151,6 +151,25 @@ def test_attack_and_defence_take_a_file_each(tmp_path, more):
     found = list(checkout.records().values())
     assert {record.status for record in found} == {"ok"}, [record.reason for record in found]
     assert len(found) == 2
+
+
+def test_an_export_runs_again_what_takes_a_file(tmp_path):
+    checkout = Checkout(tmp_path / "checkout")
+    flip = FLIP.replace("class Attack:\n", "class Attack:\n    def __init__(self, *, book): ...\n")
+    checkout.module(
+        "attack", "bookish", flip, params=BOOK, hooks=["poison"], threat_models=["poisoning"],
+        tasks=["ranking"], requires=[],
+    )  # fmt: skip
+    write_book(folder(checkout) / "book.npy")
+    attacks = [{"name": "bookish", "params": {"book": "book.npy"}}]
+    data = {"student": "digits-ranking"}
+    checkout.benchmark(matrix(**POISONING | {"attacks": attacks, "data": data}))
+    checkout.run()
+    (record,) = checkout.records().values()
+    shutil.rmtree(checkout.home / "store")
+    done = checkout.gauntlet("export", record.id)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") > 100
 
 
 def test_check_runs_a_variant_whose_file_is_in_the_module_s_folder(tmp_path):

@@ -190,15 +190,15 @@ def test_what_cannot_be_taken_is_said_at_its_place(checkout, odd, code, text):
     checkout.benchmark(named(text))
     place = f"{odd / 'benchmark.yaml'}:27:{15 if code == 'own-file-invisible' else 7}"
     where = f"{place}: matrices[0].defenses[1].params.book"
-    if code == "own-file-number":
+    if text == 5:
         where = f"{odd / 'benchmark.yaml'}:24:5: matrices[0].defenses[1]"
     with raises_error(code, where=where):
         checkout.plan()
 
 
 def test_every_file_that_cannot_be_taken_has_its_line(checkout, odd):
-    with raises_error("own-file-pipe", mistakes=3, where=f"{odd / 'benchmark.yaml'}:27:7: "
-                      "matrices[0].defenses[1].params.book"):  # fmt: skip
+    where = f"{odd / 'benchmark.yaml'}:27:7: matrices[0].defenses[1].params.book"
+    with raises_error("own-file-first-of-three", mistakes=3, where=where):
         checkout.plan(named("pipe", "link.npy", "empty"))
 
 
