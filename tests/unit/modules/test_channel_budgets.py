@@ -11,6 +11,7 @@ from harness.runtime.contracts import Budget, NotApplicable, Spec
 from tests.support.modules import context, live, module
 from tests.support.small_segmenter import SEGMENTATION
 from tests.unit.modules.test_feature_attack import perturbed
+from tests.unit.modules.test_linear_probe import TEST, held, linear, probed
 
 SPEC = Spec("classification", 4, (3, 8, 8))
 FIELDS = {"norm": "linf", "eps": 0.2, "per_channel": (0.1, 0.25, 0.5)}
@@ -24,9 +25,11 @@ SEARCHES = [
     ("apgd", "dlr-t", {}),
     ("square", None, {}),
     ("random_noise", None, {}),
+    ("training-loss", None, {}),
+    ("training-loss", "pgd", {}),
 ]
 LEARNED = [("universal", None), ("malicious-autoencoder", "s")]
-OTHERS = {"feature-attack", "noop"}
+OTHERS = {"feature-attack", "linear-probe", "noop"}
 """Attacks with a test of their own, and the one that changes nothing."""
 
 
@@ -63,6 +66,13 @@ def test_the_searches_of_features_keep_the_radii(pictures, tmp_path, variant):
     # the published search has radii of its own, 0.023 in each channel
     used = RADII if variant is None else [min(radius, 0.0224) for radius in RADII]
     assert (distances.channels.max(axis=0) > [0.9 * radius for radius in used]).all()
+
+
+def test_the_probe_fills_each_channel_s_radius(tmp_path):
+    found = probed(tmp_path, held(linear()), FIELDS)[1]
+    distances = measure(TEST.raw.numpy(), found.numpy())
+    assert check_perturbation(distances, FIELDS) is None
+    assert (distances.channels.max(axis=0) > [0.9 * radius for radius in RADII]).all()
 
 
 @pytest.mark.parametrize(("name", "variant"), LEARNED)
