@@ -1,4 +1,4 @@
-"""Write the codebooks of all variants, with the order of classes and statistics.
+"""Write the codebooks of all variants, as arrays and pictures, with classes and statistics.
 
 Usage: ``python defenses/label-representation/export.py FOLDER CLASS,CLASS,… [FILES]``
 """
@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from harness.config.manifest import load_manifest
 from harness.runtime.contracts import Spec
@@ -20,7 +22,10 @@ HERE = Path(__file__).parent
 
 
 def export(folder: Path, classes: tuple[str, ...], files: Path | None) -> list[str]:
-    """Write ``VARIANT.npy`` (float32 ``[K, …]``), ``classes.txt`` and ``statistics.csv``.
+    """Write ``VARIANT.npy`` (float32 ``[K, …]``), ``VARIANT.png``, and tables of all.
+
+    ``classes.txt`` has the order of classes, ``statistics.csv`` a line for each codebook,
+    ``histograms.csv`` how many of a class's values lie in each of 20 equal steps.
 
     Args:
         folder: where to; it is made.
@@ -36,7 +41,7 @@ def export(folder: Path, classes: tuple[str, ...], files: Path | None) -> list[s
     manifest, spec = load_manifest(HERE), Spec("classification", len(classes), (), classes=classes)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "classes.txt").write_text("\n".join(classes) + "\n")
-    rows, left = [], []
+    rows, bars, left = [], [], []
     for variant in manifest.variants:
         made = defense.LabelRepresentation(**manifest.resolve(variant, {}))
         made.files = files if made.label in defense.FROM_FILES else None
@@ -48,14 +53,46 @@ def export(folder: Path, classes: tuple[str, ...], files: Path | None) -> list[s
             left.append(f"{variant}: {error}")
             continue
         np.save(folder / f"{variant}.npy", codebook.astype(np.float32))
+        draw(codebook).save(folder / f"{variant}.png")
+        bars += histogram(variant, codebook, classes)
         shape = "×".join(map(str, codebook.shape[1:]))
         figures = {key: round(value, 4) for key, value in asdict(describe(codebook)).items()}
         rows.append({"label": variant, "shape": shape} | figures)
-    with (folder / "statistics.csv").open("w", newline="") as file:
-        table = csv.DictWriter(file, list(rows[0]))
-        table.writeheader()
-        table.writerows(rows)
+    for name, table in (("statistics", rows), ("histograms", bars)):
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(table[0]))
+            writer.writeheader()
+            writer.writerows(table)
     return left
+
+
+def draw(codebook: NDArray[np.float64]) -> Image.Image:
+    """Return the labels side by side in grey, the least value of all black, the largest white.
+
+    A vector is a column of stripes.
+    """
+    low, high = codebook.min(), codebook.max()
+    grey = ((codebook - low) / (high - low) * 255).round().astype(np.uint8)
+    if grey.ndim == 2:
+        stripes = grey.repeat(max(1, 64 // grey.shape[1]), axis=1)
+        grey = stripes[:, :, None].repeat(16, axis=2)
+    framed = np.pad(grey, ((0, 0), (1, 1), (1, 1)), constant_values=255)
+    return Image.fromarray(np.concatenate(list(framed), axis=1))
+
+
+def histogram(
+    variant: str, codebook: NDArray[np.float64], classes: tuple[str, ...]
+) -> list[dict[str, str | int | float]]:
+    """Return how many of each class's values lie in each of 20 steps from least to largest."""
+    edges = np.linspace(codebook.min(), codebook.max(), 21)
+    return [
+        {"label": variant, "class": name, "from": round(low, 4), "to": round(high, 4), "cells": n}
+        for name, label in zip(classes, codebook, strict=True)
+        for low, high, n in zip(
+            edges[:-1].tolist(), edges[1:].tolist(), np.histogram(label, edges)[0].tolist(),
+            strict=True,
+        )
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

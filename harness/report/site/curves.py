@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from harness.report.site.line_panels import Axis, Panel, Series, colour, panel
 from harness.report.tables import AttackRow, Row, Table, TableCell
@@ -69,6 +69,7 @@ class Curves:
         budgets: labels of the budgets.
         omitted: number of weaker attacks without a line.
         panels: one panel a defence.
+        by_attack: the same lines, one panel an attack; empty with a single defence.
     """
 
     j: int
@@ -77,6 +78,7 @@ class Curves:
     budgets: tuple[str, ...]
     omitted: int
     panels: tuple[Panel, ...]
+    by_attack: tuple[Panel, ...]
 
 
 def curves(tables: Sequence[Table]) -> list[Curves]:
@@ -110,11 +112,8 @@ def _axis(table: Table) -> BudgetAxis | None:
 
 def _curves(j: int, axis: BudgetAxis, tables: Sequence[Table]) -> Curves:
     last = tables[-1]
-    attacks = _attacks(last)
-    series = {
-        row.defense: _series(row.defense, axis, tables, attacks)
-        for row in (*last.rows, *last.unranked)
-    }
+    attacks, rows = _attacks(last), (*last.rows, *last.unranked)
+    series = {row.defense: _series(row.defense, axis, tables, attacks) for row in rows}
     budgets = [0.0, *map(axis.value, tables)]
     return Curves(
         j=j,
@@ -127,7 +126,26 @@ def _curves(j: int, axis: BudgetAxis, tables: Sequence[Table]) -> Curves:
             for defense, lines in series.items()
             if any(line.known for line in lines)
         ),
+        by_attack=tuple(
+            panel(attack, axis, lines, budgets)
+            for attack, lines in _by_attack(rows, series).items()
+            if any(line.known for line in lines)
+        ),
     )
+
+
+def _by_attack(
+    rows: Sequence[Row], series: Mapping[str, Sequence[Series]]
+) -> dict[str, list[Series]]:
+    """Return attack → its line on each defence, in the order of rows; none of one defence."""
+    found: dict[str, list[Series]] = {}
+    shown = [row for row in rows if row.is_control]
+    shown += [row for row in rows if not row.is_control][:MOST]
+    for row in shown if len(rows) > 1 else ():
+        style = "control" if row.is_control else colour(shown.index(row) - shown[0].is_control)
+        for line in series[row.defense]:
+            found.setdefault(line.name, []).append(replace(line, name=row.defense, style=style))
+    return found
 
 
 def _attacks(table: Table) -> list[AttackRow]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from harness.runtime.contracts import Spec
@@ -434,3 +435,11 @@ def test_export_writes_codebooks_classes_and_statistics(tmp_path):
     lines = (tmp_path / "out" / "statistics.csv").read_text().splitlines()
     assert lines[0] == "label,shape,bits,low,median,high,rank"
     assert "random,64×64,11.9998,31.8117,32.6801,33.3107,8.9873" in "\n".join(lines)
+    bars = (tmp_path / "out" / "histograms.csv").read_text().splitlines()[1:]
+    constant = [line.split(",") for line in bars if line.startswith("uniform,")]
+    assert sum(int(cells) for *_, cells in constant) == 10 * 64 * 64
+    assert [int(cells) for _, name, *_, cells in constant if name == "9"] == [0] * 19 + [4096]
+    with Image.open(tmp_path / "out" / "uniform.png") as picture:
+        assert picture.size == (10 * 66, 66)
+        shades = [picture.getpixel((66 * k + 33, 33)) for k in range(10)]
+    assert shades == [round(255 * k / 9) for k in range(10)]

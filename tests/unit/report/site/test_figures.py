@@ -289,6 +289,20 @@ def test_curves_go_through_the_scores_and_start_at_the_clean_figure(frame):
             assert xs == pytest.approx([panel.x_ticks[i].at for i in range(3)], abs=0.1)
 
 
+def test_the_same_lines_are_drawn_for_each_attack(frame):
+    (found,) = curves(tables(frame))
+    assert {panel.name for panel in found.by_attack} == {"all attacks", *MAPS.attacks}
+    for panel in found.by_attack:
+        heights = {line.name: line.y for line in panel.curves}
+        assert heights == pytest.approx({
+            one.name: next(line.y for line in one.curves if line.name == panel.name)
+            for one in found.panels
+        })  # fmt: skip
+        assert {line.style for line in panel.curves if line.name == "none"} == {"control"}
+    (alone,) = curves(tables(synthetic.frame(TWO)))
+    assert alone.by_attack == ()
+
+
 @pytest.mark.parametrize(
     ("limits", "drawn"),
     [
