@@ -19,6 +19,9 @@ TOGETHER = {
 MOST = 12
 """Most attacks with a line, the strongest at the largest budget; more lines cannot be followed."""
 
+MOST_PANELS = 6
+"""Most charts of single attacks."""
+
 
 @dataclass(frozen=True)
 class BudgetAxis(Axis):
@@ -69,7 +72,8 @@ class Curves:
         budgets: labels of the budgets.
         omitted: number of weaker attacks without a line.
         panels: one panel a defence.
-        by_attack: the same lines, one panel an attack; empty with a single defence.
+        by_attack: the same lines, one panel an attack, for the first ``MOST_PANELS``; none of
+            controls, and none with a single defence.
     """
 
     j: int
@@ -137,13 +141,16 @@ def _curves(j: int, axis: BudgetAxis, tables: Sequence[Table]) -> Curves:
 def _by_attack(
     rows: Sequence[Row], series: Mapping[str, Sequence[Series]]
 ) -> dict[str, list[Series]]:
-    """Return attack → its line on each defence, in the order of rows; none of one defence."""
+    """Return attack → its line on each defence, in the order of rows; none of one defence.
+
+    Controls are left out, and all attacks but the first: a page of all would be twice as large.
+    """
     found: dict[str, list[Series]] = {}
     shown = [row for row in rows if row.is_control]
     shown += [row for row in rows if not row.is_control][:MOST]
     for row in shown if len(rows) > 1 else ():
         style = "control" if row.is_control else colour(shown.index(row) - shown[0].is_control)
-        for line in series[row.defense]:
+        for line in [one for one in series[row.defense] if one.style != "control"][:MOST_PANELS]:
             found.setdefault(line.name, []).append(replace(line, name=row.defense, style=style))
     return found
 

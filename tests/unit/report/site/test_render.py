@@ -297,7 +297,7 @@ def test_site_needs_one_page_a_cell_not_a_record(site):
 
 def test_small_sizes(site):
     assert (site / "index.html").stat().st_size < 120_000
-    assert (site / "invented/linf/index.html").stat().st_size < 200_000
+    assert (site / "invented/linf/index.html").stat().st_size < 240_000
     assert (site / "site.css").stat().st_size < 25_000
     assert (site / "site.js").stat().st_size < 15_000
 
