@@ -42,8 +42,10 @@ def export(folder: Path, classes: tuple[str, ...], files: Path | None) -> list[s
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "classes.txt").write_text("\n".join(classes) + "\n")
     rows, bars, left = [], [], []
-    for variant in manifest.variants:
-        made = defense.LabelRepresentation(**manifest.resolve(variant, {}))
+    presets = {name: (name, {}) for name in manifest.variants}
+    presets |= {label: (None, {"label": label}) for label in defense.FROM_FILES}
+    for variant, preset in presets.items():
+        made = defense.LabelRepresentation(**manifest.resolve(*preset))
         made.files = files if made.label in defense.FROM_FILES else None
         if made.label == defense.CATEGORY:
             continue

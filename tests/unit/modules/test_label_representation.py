@@ -23,6 +23,8 @@ DIGITS = Spec("classification", 10, (1, 8, 8), classes=tuple("0123456789"))
 
 
 def defense(variant=None, files=None, **params):
+    if variant in ("speech", "shuffle", "bert", "glove"):
+        variant, params = None, params | {"label": variant}
     made = module("defense", NAME, variant, **params)
     made.files = files
     return made
