@@ -132,6 +132,8 @@ class LabelRepresentation:
         return rescaled(found, self.distance) if self.distance else found
 
     def loss(self, network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        if self.label == CATEGORY:
+            return F.cross_entropy(network(x), y, reduction="none")
         path, decode = find_decode(network)
         with capture(network, (path,), inputs=True) as seen:
             network(x)

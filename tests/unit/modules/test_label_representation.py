@@ -251,6 +251,14 @@ def test_the_loss_is_the_smooth_distance_to_the_label():
     assert torch.allclose(made.loss(network, x, y), expected)
 
 
+def test_ordinary_labels_behind_the_head_for_pictures_have_the_cross_entropy():
+    made = defense("category-deconvolution")
+    network = made.build(Victim(), DIGITS).eval()
+    x, y = torch.rand(5, 1, 8, 8), torch.arange(5)
+    expected = -network(x).log_softmax(dim=1)[torch.arange(5), y]
+    assert torch.allclose(made.loss(network, x, y), expected)
+
+
 class Trains(Victim):
     """Stand-in of training: sets what the network draws to the labels, with noise."""
 
