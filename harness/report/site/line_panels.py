@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,15 +23,17 @@ WIDTH = 344.0
 COLOURS = 6
 """Number of line colours; further lines repeat them dashed."""
 
-_GAP = 14.5
-_LONGEST = 16
-_LEAST_TICK_GAP = 24.0
+GAP = 14.5
+"""Least distance of two names beside the ends of lines."""
+LONGEST = 16
+"""Most letters of such a name."""
+_LEAST_TICKGAP = 24.0
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Axis:
+class Axis(ABC):
     """Horizontal axis of line charts.
 
     Attributes:
@@ -41,9 +44,9 @@ class Axis:
     title: str
     unit: str
 
+    @abstractmethod
     def label(self, value: float) -> str:
         """Return the label of a value."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,14 @@ class Series:
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a panel.
+    """One line of a chart.
 
     Attributes:
         name: text of its label.
         style: CSS classes, as in ``Series``.
         path: SVG path through the values with a result.
-        dots: SVG path of the same points.
+        dots: SVG path of points: in a panel of all, in a chart of trainings of those without a
+            neighbour, which the path does not show.
         band: SVG path of the band around them; empty without one.
         x: position of the last point.
         y: position of the last point.
@@ -101,7 +105,7 @@ class Curve:
     x: float
     y: float
     label_y: float
-    missing: tuple[float, ...]
+    missing: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,8 @@ def panel(name: str, axis: Axis, series: Sequence[Series], values: Sequence[floa
         values: the values on the axis, at least two, in order.
     """
     lines = [line for line in series if line.known]
-    names = [shorten(line.name, _LONGEST) for line in lines]
-    height = max(250.0, _GAP * len(lines) + 66)
+    names = [shorten(line.name, LONGEST) for line in lines]
+    height = max(250.0, GAP * len(lines) + 66)
     # One y axis for all panels and pages, so that they can be compared and nothing looks large.
     y_values = round_values(RATES, most=5, from_zero=True)
     # The names stand to the right of the plot area, each beside the end of its line.
@@ -149,7 +153,7 @@ def panel(name: str, axis: Axis, series: Sequence[Series], values: Sequence[floa
     frame = Frame(WIDTH, height, left=34.0, top=26.0, right=right, bottom=height - 40.0)
     x, y = frame.across(values[0], values[-1]), frame.up(y_values[0], y_values[-1])
     ends = [y.at(100 * line.known[-1][1]) for line in lines]
-    label_ys = spread(ends, _GAP, frame.top, frame.bottom)
+    label_ys = spread(ends, GAP, frame.top, frame.bottom)
     return Panel(
         frame=frame,
         x_ticks=_thin(x.ticks(values, axis.label)),
@@ -192,7 +196,7 @@ def _thin(ticks: Sequence[Tick]) -> tuple[Tick, ...]:
     thinned: list[Tick] = []
     for tick in reversed(ticks):
         letters = len(tick.text) + (len(thinned[-1].text) if thinned else 0)
-        gap = max(_LEAST_TICK_GAP, SMALL.letter * letters / 2)
+        gap = max(_LEAST_TICKGAP, SMALL.letter * letters / 2)
         if not thinned or thinned[-1].at - tick.at >= gap:
             thinned.append(tick)
     return tuple(reversed(thinned))

@@ -10,11 +10,9 @@ from typing import NamedTuple
 from harness.report.site.axes import SMALL, Frame, Plot, cover, signed_label
 from harness.report.site.format import count, number
 from harness.report.site.labels import shorten, spread
-from harness.report.site.line_panels import WIDTH
+from harness.report.site.line_panels import GAP, LONGEST, WIDTH, Curve
 from harness.results.training_curves import Point
 
-_GAP = 14.5
-_LONGEST = 16
 _WRITTEN_OUT = 1e7
 """Labels of larger numbers are powers of ten."""
 
@@ -44,43 +42,18 @@ class Series(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TrainingLine:
-    """One line of a chart.
-
-    Attributes:
-        name: text of its label.
-        style: its CSS classes.
-        path: SVG path, interrupted at gaps.
-        dots: SVG path of the points without a neighbour, which a path does not show.
-        band: SVG path around the values of all seeds.
-        x: position of the last point.
-        y: position of the last point.
-        label_y: position of the label.
-    """
-
-    name: str
-    style: str
-    path: str
-    dots: str
-    band: str
-    x: float
-    y: float
-    label_y: float
-
-
-@dataclass(frozen=True)
 class Chart(Plot):
     """Training curves of one name.
 
     Attributes:
         name: the name.
-        lines: the lines.
+        curves: its lines, interrupted at gaps.
         description: ends of the lines in words.
         omitted: number of lines that are not drawn.
     """
 
     name: str
-    lines: tuple[TrainingLine, ...]
+    curves: tuple[Curve, ...]
     description: str
     omitted: int = 0
 
@@ -108,15 +81,15 @@ def _chart(
     y_values: Sequence[float],
     omitted: int,
 ) -> Chart:
-    names = [shorten(one.name, _LONGEST) for one in series]
-    height = max(220.0, _GAP * len(series) + 66)
+    names = [shorten(one.name, LONGEST) for one in series]
+    height = max(220.0, GAP * len(series) + 66)
     # The labels of the axis stand to the left of the plot area, the names to its right.
     left = 12 + SMALL.letter * max(len(_label(value)) for value in y_values)
     right = WIDTH - 16 - SMALL.letter * max(map(len, names))
     frame = Frame(WIDTH, height, round(left, 1), 26.0, round(right, 1), bottom=height - 40.0)
     x, y = frame.across(0.0, last), frame.up(y_values[0], y_values[-1])
     ends = [(x.at(step), y.at(value)) for step, value in (one.known[-1] for one in series)]
-    label_ys = spread([end for _, end in ends], _GAP, frame.top, frame.bottom)
+    label_ys = spread([end for _, end in ends], GAP, frame.top, frame.bottom)
     lines = []
     for one, label, (end_x, end_y), label_y in zip(series, names, ends, label_ys, strict=True):
         pieces = [[(x.at(s), y.at(v)) for s, v in piece] for piece in _pieces(one.points)]
@@ -126,7 +99,7 @@ def _chart(
             for piece in _band_pieces(one.band)
         ]
         lines.append(
-            TrainingLine(
+            Curve(
                 name=label,
                 style=one.style,
                 path="".join(_path(piece) for piece in pieces if len(piece) > 1),
@@ -144,7 +117,7 @@ def _chart(
         ),
         y_ticks=y.ticks(y_values, _label),
         name=name,
-        lines=tuple(lines),
+        curves=tuple(lines),
         description="; ".join(map(_description, series)),
         omitted=omitted,
     )

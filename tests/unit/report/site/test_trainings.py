@@ -119,14 +119,14 @@ def test_a_cell_has_a_chart_a_name_and_a_line_a_seed(frame):
     assert (found.title, found.note) == ("Training", "")  # one training for both budgets
     assert [one.name for one in found.charts] == ["val_accuracy", "loss"]
     for chart in found.charts:
-        assert [line.name for line in chart.lines] == ["seed 0", "seed 1"]
-        assert [line.path.count("L") for line in chart.lines] == [1, 1]
+        assert [line.name for line in chart.curves] == ["seed 0", "seed 1"]
+        assert [line.path.count("L") for line in chart.curves] == [1, 1]
     assert "seed 0 0.5 at step 10, 0.8 at 20" in found.charts[0].description
 
 
 def test_a_value_that_is_not_finite_interrupts_the_line(frame):
     (found,) = cell_trainings(seeds_of(frame, "trades"), CURVES.get)
-    broken, whole = found.charts[0].lines
+    broken, whole = found.charts[0].curves
     assert broken.path == ""
     assert broken.dots.count("M") == 2
     assert (whole.path.count("M"), whole.path.count("L")) == (1, 2)
@@ -136,9 +136,9 @@ def test_several_fits_are_several_lines(frame):
     fits = tuple(curve(1.0, 0.5, name="loss", fit=k) for k in (1, 2, 3))
     (found,) = cell_trainings(seeds_of(frame, "none"), dict.fromkeys(CURVES, fits).get)
     (chart,) = found.charts
-    assert len(chart.lines) == 6
-    assert chart.lines[2].name == "seed 0, fit 3"
-    for line in chart.lines:
+    assert len(chart.curves) == 6
+    assert chart.curves[2].name == "seed 0, fit 3"
+    for line in chart.curves:
         xs = [float(x) for x in re.findall(r"[ML]([\d.]+) ", line.path)]
         assert xs == sorted(xs)
 
@@ -146,7 +146,7 @@ def test_several_fits_are_several_lines(frame):
 def test_of_very_many_fits_the_first_are_drawn_and_the_rest_is_counted(frame):
     fits = tuple(curve(1.0, 0.5, fit=k) for k in range(1, 31))
     (found,) = cell_trainings(seeds_of(frame, "none"), dict.fromkeys(CURVES, fits).get)
-    assert (len(found.charts[0].lines), found.charts[0].omitted) == (12, 48)
+    assert (len(found.charts[0].curves), found.charts[0].omitted) == (12, 48)
 
 
 def test_what_an_attack_delivers_has_curves_beside_the_victim_s():
@@ -190,14 +190,14 @@ def test_a_matrix_has_one_line_a_defence_with_a_band_over_seeds(frame):
     assert found.others == "loss"
     assert found.shared == {"none": ("jpeg",)}
     (chart,) = found.charts
-    assert [(line.name, line.style) for line in chart.lines] == [
+    assert [(line.name, line.style) for line in chart.curves] == [
         ("none", "control"),
         ("trades", "k0"),
     ]
-    assert chart.lines[0].band.endswith("z")
+    assert chart.curves[0].band.endswith("z")
     # where one seed has no value, neither line nor band goes on
-    assert chart.lines[1].band == ""
-    assert chart.lines[1].dots.count("M") == 2
+    assert chart.curves[1].band == ""
+    assert chart.curves[1].dots.count("M") == 2
 
 
 def test_a_matrix_whose_attacks_change_the_training_shows_that_of_the_control():
@@ -217,7 +217,7 @@ def test_many_defences_are_drawn_in_groups_with_the_same_axes():
     )
     frame = with_stages(suite)
     (found,) = row_charts(tuple(cell_rows(frame)), ["small-cnn"], lambda key: (curve(0.1, 0.9),))
-    assert [[line.name for line in chart.lines] for chart in found.charts] == [
+    assert [[line.name for line in chart.curves] for chart in found.charts] == [
         ["none", "d0", "d1", "d2", "d3", "d4", "d5"],
         ["none", "d6", "d7"],
     ]
@@ -333,6 +333,6 @@ def test_the_steps_fill_the_axis_from_zero(step, frame):
     (found,) = cell_trainings(seeds_of(frame, "none"), {key_of("none", 0): (one,)}.get)
     (chart,) = found.charts
     assert chart.x_ticks[0].text == "0"
-    (line,) = chart.lines
+    (line,) = chart.curves
     assert line.x == (chart.frame.right if step else chart.frame.left)
     assert all(tick.at <= chart.frame.right for tick in chart.x_ticks)
