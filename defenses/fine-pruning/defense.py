@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.runtime.contracts import Context, Data, Victim
-from harness.runtime.model import eval_mode
+from harness.runtime.epochs import accuracy
 from harness.runtime.pruning import Unit, activity, find_units
 from harness.runtime.training import loss_of
 
@@ -57,20 +57,13 @@ class FinePruning:
         order = mean.argsort(stable=True)
         most, step = int(self.share * len(order)), max(1, len(order) // TRIALS)
         kept = [tensor.detach().clone() for tensor in unit.tensors()]
-        least, count = accuracy(network, clean) - self.drop, 0
+        least, count = accuracy(network, clean, BATCH) - self.drop, 0
         for tried in (*range(step, most, step), most):
             unit.silence(order[:tried])
-            if accuracy(network, clean) < least:
+            if accuracy(network, clean, BATCH) < least:
                 break
             count = tried
         with torch.no_grad():
             for tensor, before in zip(unit.tensors(), kept, strict=True):
                 tensor.copy_(before)
         return order[:count]
-
-
-def accuracy(network: nn.Module, clean: Data) -> float:
-    """Return the share of the clean data that the network classifies correctly."""
-    with eval_mode(network), torch.no_grad():
-        hits = [(network(x).argmax(dim=1) == y).sum() for x, y in clean.batches(BATCH)]
-    return int(torch.stack(hits).sum()) / len(clean)
