@@ -100,12 +100,12 @@ def offset(classes: int, distance: float) -> Array:
     return orders * distance + noise
 
 
-def levels(classes: int, bits: float) -> Array:
+def levels(classes: int, bits: int) -> Array:
     """Return noise of 2^bits values, each equally often in every label: ``bits`` of entropy.
 
     Labels of independent cells are nearly equally far from each other whatever their entropy is.
     """
-    count, generator = 2 ** round(bits), draws(48)
+    count, generator = 2**bits, draws(48)
     values = np.arange(4096) % count * (HIGH / (count - 1))
     return np.stack([generator.permutation(values).reshape(64, 64) for _ in range(classes)])
 
@@ -132,18 +132,20 @@ def onehot80(classes: int) -> Array:
     return HIGH * np.eye(classes)
 
 
-Drawn = Callable[..., Array]
-
-BY_CLASSES: dict[str, Drawn] = {
-    found.__name__: found for found in (uniform, random, lowdim, composite, onehot, onehot80)
+DRAWN: dict[str, Callable[[int, int, float, int], Array]] = {
+    "uniform": lambda classes, dim, distance, bits: uniform(classes),
+    "random": lambda classes, dim, distance, bits: random(classes),
+    "lowdim": lambda classes, dim, distance, bits: lowdim(classes),
+    "composite": lambda classes, dim, distance, bits: composite(classes),
+    "onehot": lambda classes, dim, distance, bits: onehot(classes),
+    "onehot80": lambda classes, dim, distance, bits: onehot80(classes),
+    "normal": lambda classes, dim, distance, bits: normal(classes, dim),
+    "simplex": lambda classes, dim, distance, bits: simplex(classes, dim),
+    "gap": lambda classes, dim, distance, bits: gap(classes, distance),
+    "offset": lambda classes, dim, distance, bits: offset(classes, distance),
+    "levels": lambda classes, dim, distance, bits: levels(classes, bits),
 }
-"""Labels that depend on the number of classes only."""
-
-BY_SIZE: dict[str, Drawn] = {"normal": normal, "simplex": simplex}
-"""Labels with a number of dimensions, the parameter ``dim``."""
-
-BY_GAP: dict[str, Drawn] = {"gap": gap, "offset": offset}
-"""Labels with an offset from class to class, the parameter ``gap``."""
+"""Label → its codebook, from classes, dimensions, offset from class to class, and entropy."""
 
 FROM_FILES = ("speech", "shuffle", "bert", "glove")
 """Labels that cannot be drawn: they need recordings, word vectors or a stored array."""
@@ -173,13 +175,7 @@ def draw(label: str, classes: int, *, dim: int, gap: float, bits: int) -> Array:
     """
     if label in ("random", "composite") and classes > MOST:
         raise ValueError(f"{label} has labels for {MOST} classes, the data set has {classes}")
-    if label in BY_SIZE:
-        return BY_SIZE[label](classes, dim)
-    if label in BY_GAP:
-        return BY_GAP[label](classes, gap)
-    if label == "levels":
-        return levels(classes, bits)
-    return BY_CLASSES[label](classes)
+    return DRAWN[label](classes, dim, gap, bits)
 
 
 def rescaled(codebook: Array, distance: float) -> Array:

@@ -150,12 +150,10 @@ class LabelRepresentation:
     ) -> None:
         recipe = victim.recipe(train)
         recipe = replace(recipe, steps=max(1, round(self.passes * recipe.steps)))
-        if self.label == CATEGORY:
-            loss = loss_of(victim, train.spec, recipe.label_smoothing)
-            victim.fit(network, train, val, loss, ctx, recipe)
-            return
-        victim.fit(network, train, val, self.loss, ctx, recipe)
-        if self.margin:
+        category = self.label == CATEGORY
+        loss = loss_of(victim, train.spec, recipe.label_smoothing) if category else self.loss
+        victim.fit(network, train, val, loss, ctx, recipe)
+        if self.margin and not category:
             scale = self.margin / median_margin(network, val)
             find_decode(network)[1].scale.mul_(scale)
             ctx.log(f"scores are multiplied by {scale:.3g}: their median margin is {self.margin:g}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +38,7 @@ def describe(codebook: Array) -> Statistics:
         float(apart.min()),
         float(np.median(apart)),
         float(apart.max()),
-        math.exp(entropy(power) * math.log(2)),
+        2 ** entropy(power),
     )
 
 
