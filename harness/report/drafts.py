@@ -11,6 +11,7 @@ from harness.judge.flags import Flag
 from harness.report.cells import STATUSES, CellRow
 from harness.report.evidence import Decoder, Found
 from harness.report.flag_kinds import direction_of
+from harness.report.gradient_signs import LOSS_COSINE
 from harness.report.perturbation_size import mean_size, perturbation_size
 from harness.report.ranking_rules import Headline, heat_class
 from harness.report.released import ReleasedWeights
@@ -114,6 +115,7 @@ class Draft:
         self.complete = not self.gaps and any(cell.score for cell in self.attacks)
         self.strongest = self._strongest()
         self.seconds, self.steps = _training_seconds(group), _training_steps(group)
+        self.loss_cosine = _loss_cosine(group)
         self.signs: tuple[TableFlag, ...] = ()
         self.blinded = False
 
@@ -225,6 +227,7 @@ class Draft:
             seconds=self.seconds,
             steps=self.steps,
             times=self.seconds / base if self.seconds is not None and base else None,
+            loss_cosine=self.loss_cosine,
             beaten_by=standing.beaten_by if standing else (),
             approximate=self.group[0].approximate,
             weights=self._weights(sample, standing),
@@ -364,6 +367,13 @@ def _training_steps(group: Sequence[CellRow]) -> float | None:
     costs = [[row.record.cost.get(s, {}) for s in _TRAINING] for row in group if row.record]
     steps = [sum(cost[STEPS] for cost in stages if STEPS in cost) for stages in costs]
     return plain.fmean(steps) if any(steps) else None
+
+
+def _loss_cosine(group: Sequence[CellRow]) -> float | None:
+    """Return the probes' mean cosine of training loss and margin; ``None`` without a probe."""
+    figures = [(row.record.health or {}) if row.record else {} for row in group]
+    found = [float(one[LOSS_COSINE]) for one in figures if LOSS_COSINE in one]
+    return plain.fmean(found) if found else None
 
 
 def _training_seconds(group: Sequence[CellRow]) -> float | None:

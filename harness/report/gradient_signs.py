@@ -40,6 +40,8 @@ class Limit:
 
 OF_ATTACKS = ("start_zero_gradients", "saturated_loss", "gradient_agreement")
 """Figures of an attack's own passes; all others are of the network's probe."""
+LOSS_COSINE = "probe_loss_cosine"
+"""Figure of the probe that is shown and no sign: honest losses may lead elsewhere, too."""
 GAIN = 1.2
 """Least gain of the gradient's direction over random directions of equal length: 1.75 of JPEG at
 quality 20, 0 and below of stand-ins that mislead."""

@@ -179,6 +179,8 @@ class Row:
         seconds: training time, mean over records.
         steps: gradient steps of training, as stages counted them, mean over records.
         times: training time as a multiple of the undefended control's.
+        loss_cosine: cosine of the gradients of training loss and margin, median over probed inputs
+            and mean over seeds, from −1 to 1; ``None`` where it was not measured.
         beaten_by: defences that are significantly better.
         approximate: whether the defence's gradient is approximate, where the attacker uses it.
         weights: the released network that the row is, with its claims beside ours.
@@ -213,6 +215,7 @@ class Row:
     seconds: float | None
     steps: float | None
     times: float | None
+    loss_cosine: float | None
     beaten_by: tuple[str, ...]
     approximate: bool
     weights: ReleasedWeights | None

@@ -22,7 +22,7 @@ from harness.storage.store import Store
 NETWORK_ROLES = ("victim", "defense")
 """Modules whose code runs in the service."""
 
-PROBE_NEEDS = ("gradients",)
+PROBE_NEEDS = ("gradients", "training_loss_gradient")
 """What the harness's own probe asks of a network; it has no manifest."""
 
 

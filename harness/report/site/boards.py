@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from harness.report.cells import STATUSES
@@ -19,6 +19,9 @@ ACCESS = {
     "none": "Before training",
 }
 """What an attack holds → title of its columns."""
+
+SCREENS = ((620, 390), (344, 360))
+"""Width and height of a plot on wide and on narrow screens."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class Board:
         folded: attacks without a result on any defence, by reason.
         absences: legend of the cells without a number.
         plots: the scatter plot, for wide and for narrow screens.
+        mismatch: headline figure against where the training loss leads, for both, too.
     """
 
     i: int
@@ -78,6 +82,7 @@ class Board:
     folded: tuple[tuple[str, tuple[AttackRow, ...]], ...]
     absences: tuple[Absence, ...]
     plots: tuple[scatter.Scatter, ...]
+    mismatch: tuple[scatter.Scatter, ...]
 
     @property
     def best(self) -> Row | None:
@@ -100,7 +105,6 @@ class Board:
 def board(table: Table, i: int, j: int) -> Board:
     """Return the board of a table; ``i`` and ``j`` index its budget and its victim."""
     rows = (*table.rows, *table.unranked)
-    plots = (scatter.scatter(table, 620, 390), scatter.scatter(table, 344, 360))
     return Board(
         i=i,
         j=j,
@@ -110,8 +114,16 @@ def board(table: Table, i: int, j: int) -> Board:
         groups=tuple(_groups(table)),
         folded=tuple(_folded(table)),
         absences=tuple(_absences(table)),
-        plots=tuple(plot for plot in plots if plot),
+        plots=_on_screens(scatter.scatter, table),
+        mismatch=_on_screens(scatter.loss_mismatch, table),
     )
+
+
+def _on_screens(
+    plot: Callable[[Table, float, float], scatter.Scatter | None], table: Table
+) -> tuple[scatter.Scatter, ...]:
+    """Return a plot for wide and for narrow screens; nothing where there is none."""
+    return tuple(drawn for size in SCREENS if (drawn := plot(table, *size)))
 
 
 def _groups(table: Table) -> list[Group]:

@@ -29,6 +29,7 @@ HEALTH: Columns = (
     ("probe_loss_rose", "Probe: loss rises, %", format.percent),
     ("probe_gradient_gain", "Probe: gain over random", format.number),
     ("probe_gradient_agreement", "Probe: agreement", format.number),
+    ("probe_loss_cosine", "Probe: training loss along margin", format.number),
     ("probe_end_zero_gradients", "Probe: no gradient, %", format.percent),
     ("probe_logit_spread", "Probe: spread of logits", format.number),
     ("backward_passes", "Backward passes", format.number),

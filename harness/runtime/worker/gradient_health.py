@@ -100,6 +100,7 @@ def measure(
     y: Tensor,
     spec: Spec,
     generator: torch.Generator,
+    training_gradient: Network | None = None,
 ) -> dict[str, float]:
     """Measure the gradients of a network at inputs and along two searches from them.
 
@@ -110,6 +111,8 @@ def measure(
         y: their labels.
         spec: description of the data set.
         generator: source of random directions.
+        training_gradient: function of inputs that returns the gradient of the loss that the network
+            was trained with, shaped as they are; zero where there is none.
 
     Returns:
         Name of ``health_names.PROBE`` → finite number.
@@ -146,7 +149,22 @@ def measure(
     if len(wrong):
         found[names.UNLIMITED] = float(wrong.double().mean())
         found[names.PROBE_SATURATED] = saturated_share(labels, first)
+    if training_gradient is not None:
+        cosines = row_cosines(training_gradient(x), start)
+        if len(cosines):
+            found[names.LOSS_COSINE] = float(cosines.median())
     return found
+
+
+def row_cosines(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosine of each row of two gradients, float64; rows without one are left out.
+
+    >>> row_cosines(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.ones(2, 2)).round(decimals=3)
+    tensor([0.7070], dtype=torch.float64)
+    """
+    a, b = (unit_rows(finite(one)).flatten(1).double() for one in (a, b))
+    known = a.any(1) & b.any(1)
+    return torch.cosine_similarity(a[known], b[known])
 
 
 def saturated_share(labels: Labels, outputs: Tensor) -> float:

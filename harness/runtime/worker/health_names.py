@@ -20,10 +20,11 @@ LOSS_ROSE = "probe_loss_rose"
 GAIN = "probe_gradient_gain"
 AGREEMENT = "probe_gradient_agreement"
 UNLIMITED = "unlimited_success"
+LOSS_COSINE = "probe_loss_cosine"
 
 PROBE = (
     *(EXAMPLES, SPREAD, ZERO_START, ZERO_END, ZERO_LOSS_START, ZERO_LOSS_END),
-    *(PROBE_SATURATED, LOSS_ROSE, GAIN, AGREEMENT, UNLIMITED),
+    *(PROBE_SATURATED, LOSS_ROSE, GAIN, AGREEMENT, UNLIMITED, LOSS_COSINE),
 )
 """Closed list of the figures of ``probe``, which runs our own search on a defended network."""
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.runtime.contracts import ContractError, Spec
 from harness.runtime.tasks import TASKS
 from harness.runtime.worker.failures import NetworkFailed
-from harness.runtime.worker.network_process import ANSWERS
+from harness.runtime.worker.network_process import ANSWERS, LOSSES
 from harness.runtime.worker.network_protocol import Connection, Message
 
 Shape = tuple[int, ...]
@@ -128,8 +128,10 @@ class NetworkLink:
         """Return the allowed shapes of each tensor of an answer; ``None``: any, row for row."""
         if kind in ANSWERS:
             return [TASKS[self._spec.task].shapes(given[0], self._spec)]
-        if kind.startswith("training_loss"):
+        if kind in LOSSES:
             return [[tuple(given[-1].shape[:1])]]
+        if kind == "training_loss_gradient":
+            return [[tuple(given[0].shape)]]
         return None
 
     def _check_tails(self, kind: str, outputs: Sequence[Tensor], rows: int) -> None:

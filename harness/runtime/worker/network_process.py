@@ -48,6 +48,21 @@ class Ask:
     differentiable: int = 1
 
 
+def training_loss_gradient(model: LiveModel, x: Tensor, y: Tensor) -> Tensor:
+    """Return the gradient of the training loss in inputs, for the harness's own probe.
+
+    A loss may work in training alone: what fails here breaks no promise, and the answer is zeros.
+    """
+    try:
+        with torch.enable_grad():
+            at = x.detach().clone().requires_grad_()
+            # a copy, as a loss may change a batch of training data in place
+            (gradient,) = torch.autograd.grad(model.training_loss(at.clone(), y).sum(), at)
+    except Exception:  # noqa: BLE001 - a module's code may raise anything
+        return torch.zeros_like(x)
+    return torch.nan_to_num(gradient, 0.0, 0.0, 0.0)
+
+
 ASKS: Mapping[str, Ask] = {
     "predict": Ask(lambda model, x: model.module(x)),
     "forward": Ask(lambda model, x: model.module(x)),
@@ -55,10 +70,13 @@ ASKS: Mapping[str, Ask] = {
     "maps": Ask(lambda model, x: model.maps(x)),
     "training_loss": Ask(lambda model, x, y: model.training_loss(x, y), 2),
     "training_loss_of": Ask(lambda model, out, y: model.training_loss_of(out, y), 2),
+    "training_loss_gradient": Ask(training_loss_gradient, 2),
 }
 """THE table of requests that a network answers, beside ``backward``."""
 ANSWERS = ("predict", "forward")
 """Requests for the network's own outputs."""
+LOSSES = ("training_loss", "training_loss_of")
+"""Requests for one number a row."""
 
 
 class Graph(NamedTuple):
@@ -179,7 +197,7 @@ def check_outputs(
         return
     rows = len(tensors[-1]) if ask == "training_loss_of" else len(tensors[0])
     for out in outputs:
-        wanted = (rows,) if ask.startswith("training_loss") else (rows, *out.shape[1:])
+        wanted = (rows,) if ask in LOSSES else (rows, *out.shape[1:])
         if out.dtype != torch.float32 or tuple(out.shape) != wanted:
             found = str(out.dtype).removeprefix("torch.")
             raise OutputError(

@@ -25,7 +25,8 @@ HEADER = struct.Struct("<BBHHIII")
 KINDS = (
     *("answer", "error", "refused", "unlimited", "failed"),
     *("begin", "show", "goal", "left", "query", "free", "backward"),
-    *("predict", "forward", "features", "maps", "training_loss", "training_loss_of"),
+    *("predict", "forward", "features", "maps"),
+    *("training_loss", "training_loss_of", "training_loss_gradient"),
 )
 """Kinds of messages: those of the first line answer a request of the others."""
 NUMBERS = {kind: number for number, kind in enumerate(KINDS)}

@@ -230,6 +230,7 @@ def test_a_loss_that_one_attack_does_not_flatten_is_no_sign() -> None:
 def test_figures_of_health_are_those_that_are_measured() -> None:
     known = {limit.figure for limits in gradient_signs.SIGNS.values() for limit in limits}
     assert known <= {*health_names.PROBE, *health_names.ATTACK}
+    assert gradient_signs.LOSS_COSINE == health_names.LOSS_COSINE
     assert {figure for figure in known if figure in health_names.ATTACK} == set(
         gradient_signs.OF_ATTACKS
     )

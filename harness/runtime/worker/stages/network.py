@@ -29,8 +29,9 @@ GRANTED = {
     "gradients": ("forward",),
     "features": ("features",),
     "maps": ("maps",),
+    "training_loss_gradient": ("training_loss_gradient",),
 }
-"""Value of a manifest's ``needs`` → requests that it grants."""
+"""Value of a manifest's ``needs``, or of the probe's own → requests that it grants."""
 CPU = torch.device("cpu")
 PR_SET_DUMPABLE = 4
 KILL_SECONDS = 5.0

@@ -28,7 +28,15 @@ def probe(job: Job) -> None:
         needs=("gradients",),
     )
     generator = torch.Generator().manual_seed(job.ctx.seed("probe"))
-    found = measure(model.module, model.predict, x, y, job.spec, generator)
+    found = measure(
+        model.module,
+        model.predict,
+        x,
+        y,
+        job.spec,
+        generator,
+        lambda at: model.call("training_loss_gradient", at, y)[0],
+    )
     folder = job.out / "probe"
     folder.mkdir(parents=True, exist_ok=True)
     arrays.write_json(folder / health_names.FIGURES, found)

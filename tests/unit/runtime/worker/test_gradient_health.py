@@ -60,13 +60,14 @@ def x():
     return torch.rand(32, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
 
-def figures(network, x, y=None, spec=SPEC):
+def figures(network, x, y=None, spec=SPEC, training=None):
     def predict(x):
         with torch.no_grad():
             return network(x)
 
     y = predict(x).argmax(1) if y is None else y
-    return measure(network, predict, x, y, spec, torch.Generator().manual_seed(0))
+    training = training or (lambda at: gradient_of(network, Labels(y, spec).task_loss, at))
+    return measure(network, predict, x, y, spec, torch.Generator().manual_seed(0), training)
 
 
 def test_an_honest_network_is_healthy_in_every_figure(x):
@@ -83,7 +84,7 @@ def test_an_honest_network_is_healthy_in_every_figure(x):
 def test_the_scale_of_logits_changes_nothing_but_the_cross_entropy(x, scale):
     plain, scaled = figures(Plain(), x), figures(Plain(scale), x)
     assert scaled[names.SPREAD] == pytest.approx(scale * plain[names.SPREAD])
-    loss = {names.ZERO_LOSS_START, names.ZERO_LOSS_END, names.PROBE_SATURATED}
+    loss = {names.ZERO_LOSS_START, names.ZERO_LOSS_END, names.PROBE_SATURATED, names.LOSS_COSINE}
     for name in set(names.PROBE) - {names.SPREAD, *loss}:
         assert scaled[name] == pytest.approx(plain[name], abs=1e-3), name
 
@@ -93,6 +94,20 @@ def test_a_saturated_cross_entropy_shows_in_its_own_figure(x):
     assert found[names.PROBE_SATURATED] > 0.8
     assert found[names.ZERO_LOSS_START] > 0.8
     assert found[names.ZERO_START] == 0
+
+
+def test_the_training_loss_is_compared_with_the_margin(x):
+    network = Plain()
+    y = network(x).argmax(1)
+    spread = torch.ones(len(x))
+    along = gradient_of(network, lambda out: Labels(y, SPEC).loss(out, spread), x)
+    assert figures(network, x)[names.LOSS_COSINE] > 0.8
+    half = torch.where(torch.arange(len(x)) % 2 == 0, 1.0, 0.0).reshape(-1, 1, 1, 1)
+    for factor, wanted in ((3.0, 1.0), (-1e-20, -1.0), (half, 1.0)):
+        found = figures(network, x, training=lambda _, f=factor: f * along)
+        assert found[names.LOSS_COSINE] == pytest.approx(wanted)
+    for nothing in (torch.zeros_like(x), torch.full_like(x, torch.nan)):
+        assert names.LOSS_COSINE not in figures(network, x, training=lambda _, n=nothing: n)
 
 
 def test_a_gradient_of_the_wrong_sign_is_found_by_four_figures(x):

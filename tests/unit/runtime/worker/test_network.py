@@ -14,8 +14,8 @@ from harness.runtime.worker.network_process import ASKS
 from harness.runtime.worker.network_protocol import HEADER, KINDS, Connection, Message
 from harness.runtime.worker.query_ledger import QueryLedger
 from tests.support.modules import context, module
-from tests.support.network_service import served
-from tests.support.small_network import CALLS, SPEC, batch
+from tests.support.network_service import live_of, served
+from tests.support.small_network import CALLS, SPEC, VICTIM, batch
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -48,7 +48,52 @@ def test_an_attack_finds_the_same(live, tmp_path, norm, eps):
 
 
 def test_every_request_that_a_network_answers_is_tested():
-    assert {*CALLS, "forward", "predict"} - {"module", "loss"} == set(ASKS)
+    asked = {*CALLS, "forward", "predict", "training_loss_gradient"}
+    assert asked - {"module", "loss"} == set(ASKS)
+
+
+def test_the_gradient_of_the_training_loss_is_that_of_its_sum(live):
+    x, y = batch()
+    leaf = x.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(live.training_loss(leaf, y).sum(), leaf)
+    with served(live) as service:
+        assert torch.equal(service.model.call("training_loss_gradient", x, y)[0], wanted)
+
+
+def reads_what_is_gone(network, x, y):
+    return network.teacher(x).sum(1)
+
+
+def has_no_gradient(network, x, y):
+    with torch.no_grad():
+        return network(x).sum(1)
+
+
+def overflows(network, x, y):
+    return network(x).sum(1) * torch.inf * 0
+
+
+@pytest.mark.parametrize("loss", [reads_what_is_gone, has_no_gradient, overflows])
+def test_a_training_loss_that_fails_outside_of_training_has_no_gradient(live, loss):
+    x, y = batch()
+    broken = live_of(live.module, SPEC, VICTIM, loss)
+    with served(broken) as service:
+        found = service.model.call("training_loss_gradient", x, y)[0]
+        assert torch.equal(found, torch.zeros_like(x))
+        assert torch.equal(service.model.predict(x), live.predict(x))  # the network goes on
+
+
+def test_a_training_loss_may_change_its_batch_in_place(live):
+    x, y = batch()
+
+    def brightens(network, x, y):
+        return network(x.mul_(2)).square().sum(1)
+
+    with served(live_of(live.module, SPEC, VICTIM, brightens)) as service:
+        found = service.model.call("training_loss_gradient", x, y)[0]
+    leaf = x.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(live.module(2 * leaf).square().sum(), leaf)
+    assert torch.allclose(found, wanted)
 
 
 def test_no_rows_have_no_outputs_and_cost_nothing(live):
