@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -54,14 +55,23 @@ class APGD:
         steps: gradient steps of a search, over all radii.
         objective: loss to raise, a row of ``dense.LOSSES`` or ``TARGETED``.
         targets: most wrong classes that the targeted objective tries, with a search each.
+        restarts: number of searches from different starts; an example keeps its best.
         balanced: whether labels are weighted by 1 / N of their class.
         shrinking: whether the search begins with larger radii (``RADII``).
     """
 
     def __init__(
-        self, *, steps: int, objective: str, targets: int, balanced: bool, shrinking: bool
+        self,
+        *,
+        steps: int,
+        objective: str,
+        targets: int,
+        restarts: int,
+        balanced: bool,
+        shrinking: bool,
     ) -> None:
-        self.steps, self.objective, self.targets = steps, objective, targets
+        self.steps, self.objective = steps, objective
+        self.targets, self.restarts = targets, restarts
         self.balanced, self.radii = balanced, RADII if shrinking else ((1.0, 1.0),)
 
     def learn(self, model: Model, train: Data, val: Data, budget: Budget, ctx: Context) -> None:
@@ -73,15 +83,31 @@ class APGD:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        region = ball(budget, x)
+        region, problem = ball(budget, x), Problem(model, y, goal)
+        best, rows = x.clone(), torch.arange(len(x), device=x.device)
+        fewest = torch.full_like(rows, torch.iinfo(rows.dtype).max)
+        losses: Mapping[tuple[object, ...], dense.PixelLoss] = {}
         if self.objective != TARGETED:
-            problem = Problem(model, y, goal, self.loss_fn(ctx))
-        elif goal is None:
-            return self.try_targets(Problem(model, y), x, region, ctx)
-        else:  # with a goal a problem lowers its loss
-            problem = Problem(model, y, goal, lambda z, wanted: -dense.targeted_dlr(z, y, wanted))
-        x_adv, _ = self.search(problem, self.start(x, region, ctx), x, region)
-        return x_adv
+            losses = {(): self.loss_fn(ctx)}
+        elif goal is not None:  # with a goal a problem lowers its loss
+            losses = {(): lambda z, wanted: -dense.targeted_dlr(z, y[rows], wanted)}
+        else:
+            clean = problem.predict(x)
+            rows = problem.active(clean).nonzero().flatten()
+            for number, one in enumerate(problem.nearest_classes(clean, self.targets)):
+                losses[number,] = lambda z, y, one=one: dense.targeted_dlr(z, y, target=one[rows])
+        for restart, (dims, loss_fn) in product(range(self.restarts), losses.items()):
+            if len(rows) == 0:
+                break
+            # drawn for all rows, so that none depends on the others' success
+            again = ("restart", restart) if restart else ()
+            start = self.start(x, region, ctx, *dims, *again)
+            active = replace(problem.rows(rows), loss_fn=loss_fn)
+            x_adv, left = self.search(active, start[rows], x[rows], region)
+            fewer = left <= fewest[rows]
+            best[rows[fewer]], fewest[rows[fewer]] = x_adv[fewer], left[fewer]
+            rows = rows[fewest[rows] > 0]
+        return best
 
     def loss_fn(self, ctx: Context) -> dense.PixelLoss:
         """Return the objective as a loss of logits and labels."""
@@ -94,23 +120,6 @@ class APGD:
         """Return a random start in the first of the radii."""
         eps = region.eps * self.radii[0][0]
         return random_start(x, region.norm, eps, ctx.generator("start", *dims))
-
-    def try_targets(self, problem: Problem, x: Tensor, region: Ball, ctx: Context) -> Tensor:
-        """Search toward the nearest wrong classes, in turn; an example keeps its first success."""
-        clean, y = problem.predict(x), problem.y
-        others = clean.scatter(1, y.unsqueeze(1), -torch.inf)
-        nearest = others.topk(min(self.targets, clean.shape[1] - 1), dim=1).indices
-        best, rows = x.clone(), problem.active(clean).nonzero().flatten()
-        for number, target in enumerate(nearest.unbind(1)):
-            if len(rows) == 0:
-                break
-            # drawn for all rows, so that none depends on the others' success
-            start = self.start(x, region, ctx, number)
-            loss_fn = partial(dense.targeted_dlr, target=target[rows])
-            active = replace(problem.rows(rows), loss_fn=loss_fn)
-            best[rows], fewest = self.search(active, start[rows], x[rows], region)
-            rows = rows[fewest > 0]
-        return best
 
     def search(
         self, problem: Problem, x_adv: Tensor, x: Tensor, region: Ball

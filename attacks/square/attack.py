@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
-from harness.runtime.gradients import Radius, ball, project
+from harness.runtime.gradients import Ball, Radius, ball, project
 from harness.runtime.problem import Problem
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -22,25 +22,57 @@ class Square:
 
     Args:
         share: share of pixels that the first squares cover, the paper's p.
-        iterations: most queries of an example; an oracle's limit comes first.
+        iterations: most queries of an example in a search; an oracle's limit comes first.
+        restarts: number of searches, each on the examples that are still right.
     """
 
-    def __init__(self, *, share: float, iterations: int) -> None:
-        self.share, self.iterations = share, iterations
+    def __init__(self, *, share: float, iterations: int, restarts: int) -> None:
+        self.share, self.iterations, self.restarts = share, iterations, restarts
 
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        norm, eps = ball(budget, x)
-        distribution, generator = DISTRIBUTIONS[norm], ctx.generator("squares")
-        problem, left = Problem(model, y, goal), model.left()
-        queries = torch.full((len(x),), self.iterations, device=x.device)
-        if left is not None:
-            queries = torch.minimum(queries, left)
+        region, problem = ball(budget, x), Problem(model, y, goal)
         best, margin = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
         done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        for restart in range(self.restarts):
+            left = model.left()
+            queries = torch.full((len(x),), self.iterations, device=x.device)
+            queries = queries if left is None else torch.minimum(queries, left)
+            generator = ctx.generator("squares", *([restart] if restart else []))
+            found = self.search(problem, x, done, queries, region, generator)
+            better = found.done | (found.margin > margin)
+            best[better], margin[better] = found.x_adv[better], found.margin[better]
+            done = done | found.done
+            if bool(done.all()):
+                break
+        return best
+
+    def search(
+        self,
+        problem: Problem,
+        x: Tensor,
+        skip: Tensor,
+        queries: Tensor,
+        region: Ball,
+        generator: Generator,
+    ) -> Found:
+        """Run the algorithm once.
+
+        Args:
+            problem: the problem of all rows.
+            x: clean inputs, ``[B, C, H, W]``.
+            skip: rows that need no search, bool ``[B]``.
+            queries: most queries of each row, ``[B]``.
+            region: the ball.
+            generator: source of chance, which is drawn for all rows.
+        """
+        norm, eps = region
+        distribution = DISTRIBUTIONS[norm]
+        best, margin = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
+        done = torch.zeros_like(skip)
         for iteration in range(int(queries.max())):
-            rows = (~done & (iteration < queries)).nonzero().flatten()
+            rows = (~done & ~skip & (iteration < queries)).nonzero().flatten()
             if len(rows) == 0:
                 break
             # chance is drawn for all rows, so that none depends on the others' success
@@ -55,7 +87,21 @@ class Square:
             better = ends | (new > margin[rows])
             best[rows[better]], margin[rows[better]] = x_new[better], new[better]
             done[rows] = ends
-        return best
+        return Found(best, margin, done)
+
+
+class Found(NamedTuple):
+    """Result of a search.
+
+    Attributes:
+        x_adv: inputs, ``[B, …]``.
+        margin: their margin, ``[B]``; minus infinity where there was no search.
+        done: which of them are past the decision boundary, bool ``[B]``.
+    """
+
+    x_adv: Tensor
+    margin: Tensor
+    done: Tensor
 
 
 def p_selection(p_init: float, progress: float) -> float:

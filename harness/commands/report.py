@@ -227,7 +227,10 @@ def make_grid(table: Table) -> Grid:
         made.add_column(name, justify="right")
     for row in rows[:FIRST_ROWS]:
         made.add_row(*format_row(row, table))
-    notes = [format_caveats(table)]
+    proven = [
+        f"{row.defense}: {row.proven.text}" for row in rows if row.proven and row.proven.bound
+    ]
+    notes = [format_caveats(table), *proven]
     if len(rows) > FIRST_ROWS:
         notes.append(f"and {len(rows) - FIRST_ROWS} more on the page")
     made.caption = "\n".join(filter(None, notes)) or None

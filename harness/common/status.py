@@ -11,6 +11,7 @@ Status = Literal[
     "module_error",
     "contract_violation",
     "budget_violation",
+    "contradicts_proof",
     "timeout",
     "out_of_memory",
     "blocked",

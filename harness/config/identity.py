@@ -38,6 +38,7 @@ IN_KEY: Mapping[str, bool] = MappingProxyType(
         "weights.*.source": False,  # the digest says which bytes they are
         "weights.*.trained_on": False,
         "weights.*.claims": False,
+        "weights.*.proven": False,
         "weights.*.variant": True,
         "weights.*.start": True,
         "limits": True,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from harness.config.field_types import Line, List, Name
+from harness.config.field_types import Line, List, Name, Positive
 from harness.config.file_model import Problem, Strict
 
 
@@ -34,6 +34,42 @@ class Claim(Strict):
         "10,000 test images`. Default: not said.",
     )
     source: Line = Field(description="Publication or address that has the figure.")
+
+
+class Bound(Strict):
+    """How many of some images are proven to stay right, whatever changes them within a radius.
+
+    It holds for the network alone, without a defence, on exactly these images. An attack that
+    leaves fewer right than `at_least` is no result: one of both sides is wrong, and the cell says
+    so.
+    """
+
+    title: Line = Field(description="The images, for example `200 test images of CIFAR-10`.")
+    images: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
+        description="SHA-256 of the images with their labels, in any order: `contents` in the "
+        "stored data set's `manifest.json`, and `examples` of a record."
+    )
+    of: Annotated[int, Field(ge=1)] = Field(description="Number of the images.")
+    norm: Literal["linf", "l2"] = Field(description="Norm of the change: `linf` or `l2`.")
+    eps: Positive = Field(description="Radius, on inputs in [0, 1], for example `2/255`.")
+    at_least: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Images that are proven to stay right. Default: not known."
+    )
+    at_most: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="Images that can stay right: all others are known to have a wrong answer "
+        "within the radius. Default: not known.",
+    )
+    source: Line = Field(description="Publication, program or address that has the bound.")
+
+    def problems(self) -> Iterator[Problem]:
+        """Check that there is a bound, and that its numbers are in order."""
+        if self.at_least is None and self.at_most is None:
+            yield Problem((), "neither at_least nor at_most", "give one of them, or both")
+        order = [n for n in (self.at_least, self.at_most, self.of) if n is not None]
+        if order != sorted(order):
+            what = "at_least, at_most and of are not in order"
+            yield Problem((), what, "give numbers of the same images: at_least ≤ at_most ≤ of")
 
 
 FileName: TypeAlias = Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
@@ -76,6 +112,11 @@ class Weights(Strict):
     claims: List[Claim] = Field(
         default=(),
         description="Figures that the authors claim, at most one a metric. Default: none.",
+    )
+    proven: List[Bound] = Field(
+        default=(),
+        description="What verifiers have proven of the network, shown beside what attacks leave. "
+        "Default: nothing.",
     )
     variant: Name | None = Field(
         default=None,

@@ -23,16 +23,27 @@ def contents_digests(folder: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for part in PARTS:
-        paths = [folder / f"{part}_{field}.npy" for field in "xy"]
-        x, y = (load_array(path) for path in paths)
-        if not len(x) or len(x) != len(y) or x.ndim < 2:
-            continue
-        rows = sorted(
-            hashlib.sha256(inputs + labels).digest()
-            for inputs, labels in zip(*map(read_rows, paths), strict=True)
-        )
-        found[part] = hashlib.sha256(b"".join(rows)).hexdigest()
+        digest = examples_digest(*(folder / f"{part}_{field}.npy" for field in "xy"))
+        if digest is not None:
+            found[part] = digest
     return found
+
+
+def examples_digest(inputs: Path, labels: Path) -> str | None:
+    """Return a digest of labelled examples in any order; ``None`` of none, and of comparisons.
+
+    Args:
+        inputs: ``.npy`` file with a row for each example.
+        labels: the same of their labels.
+    """
+    x, y = load_array(inputs), load_array(labels)
+    if not len(x) or len(x) != len(y) or x.ndim < 2:
+        return None
+    rows = sorted(
+        hashlib.sha256(row + label).digest()
+        for row, label in zip(read_rows(inputs), read_rows(labels), strict=True)
+    )
+    return hashlib.sha256(b"".join(rows)).hexdigest()
 
 
 def compare_with_published(

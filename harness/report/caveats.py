@@ -72,6 +72,14 @@ def _shared(row: Row, table: Table) -> str:
     return table.shared
 
 
+def _contradicted(row: Row, table: Table) -> str:
+    return row.proven.text if row.proven and row.proven.contradicted else ""
+
+
+def _proven(row: Row, table: Table) -> str:
+    return row.proven.text if row.proven and not row.proven.contradicted else ""
+
+
 @dataclass(frozen=True)
 class Kind:
     """Row of the table of caveats.
@@ -90,6 +98,11 @@ class Kind:
 CAVEATS: dict[str, Kind] = {
     "limit": Kind(_limit, True, "The figure is a bound: a result is missing or in doubt."),
     "blinded": Kind(_blinded, True, "A sign says that attacks were blinded, not resisted."),
+    "contradicts a proof": Kind(
+        _contradicted,
+        True,
+        "All attacks together leave fewer right than are proven to stay right: a side is wrong.",
+    ),
     "flagged": Kind(_flags, True, "A flag doubts the number: see the matrix and the flags."),
     "approximate gradient": Kind(
         _approximate, True, "Attacks follow a stand-in for the gradient: a better one may do more."
@@ -104,6 +117,9 @@ CAVEATS: dict[str, Kind] = {
     "thin": Kind(_thin, True, "The matrix lacks a kind of attack."),
     "shared examples": Kind(
         _shared, True, "The data have pictures, or groups, that are in two splits."
+    ),
+    "proven": Kind(
+        _proven, False, "A verifier has proven how many of these images stay right at least."
     ),
     "tie": Kind(_tie, False, "The places of a defence are a range: no test tells these apart."),
 }

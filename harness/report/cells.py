@@ -46,6 +46,11 @@ STATUSES: dict[str, Status] = {
     "module_error": Status("error", "a module raised an exception"),
     "contract_violation": Status("contract", "a module violated its contract"),
     "budget_violation": Status("over budget", "the attack changed more than the budget allows"),
+    "contradicts_proof": Status(
+        "contradicts a proof",
+        "left fewer examples right than are proven to stay right: one of both sides is wrong, so "
+        "that the figure is no result",
+    ),
     "timeout": Status("timeout", "stopped at its time limit"),
     "out_of_memory": Status("no memory", "stopped at its memory limit"),
     "blocked": Status("blocked", "a stage that the cell depends on has failed"),

@@ -13,6 +13,7 @@ from harness.report.evidence import Decoder, Found
 from harness.report.flag_kinds import direction_of
 from harness.report.gradient_signs import LOSS_COSINE
 from harness.report.perturbation_size import mean_size, perturbation_size
+from harness.report.proven import METRIC, Proven, beside
 from harness.report.ranking_rules import Headline, heat_class
 from harness.report.released import ReleasedWeights
 from harness.report.resisting import reached, resisting
@@ -116,6 +117,7 @@ class Draft:
         self.strongest = self._strongest()
         self.seconds, self.steps = _training_seconds(group), _training_steps(group)
         self.loss_cosine = _loss_cosine(group)
+        self.proven = self._proven()
         self.signs: tuple[TableFlag, ...] = ()
         self.blinded = False
 
@@ -127,7 +129,17 @@ class Draft:
     @property
     def rankable(self) -> bool:
         """Whether the defence takes part in the ranking."""
-        return self.worst is not None and self.complete and not self.blinded
+        held = self.proven is None or not self.proven.contradicted
+        return self.worst is not None and self.complete and not self.blinded and held
+
+    def _proven(self) -> Proven | None:
+        """Return the bounds of a released network, with the images that its worst case leaves."""
+        first = self.group[0]
+        if first.weights is None or not first.weights.proven:
+            return None
+        record = next((row.record for row in self.group if row.record), None)
+        score = self.worst.score if self.worst and self.headline.metric == METRIC else None
+        return beside(first.weights.proven, first.limits, record, score.value if score else None)
 
     def _needs_bits(self, cell: TableCell) -> bool:
         joined = self.headline.rule != "single" and not (cell.derived or cell.is_control)
@@ -228,6 +240,7 @@ class Draft:
             steps=self.steps,
             times=self.seconds / base if self.seconds is not None and base else None,
             loss_cosine=self.loss_cosine,
+            proven=self.proven,
             beaten_by=standing.beaten_by if standing else (),
             approximate=self.group[0].approximate,
             weights=self._weights(sample, standing),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from harness.config.threat import CONTROLS, THREATS
 from harness.judge import METHOD
 from harness.planning.cell import CellInfo
 from harness.planning.plan import Cell, Plan
+from harness.report.proven import contradiction
 from harness.report.released import released_weights
 from harness.report.selection import group_by_id, newest_by_id, plans, select
 from harness.results import records
@@ -94,6 +96,12 @@ def row(
         by = record.by
     elif cell.reason is not None:
         status, reason, by = cell.status, cell.reason, cell.by
+    weights = None if info.weights is None else released_weights(info.weights, plan)
+    if weights and info.defense_module not in CONTROLS["defense"]:
+        weights = replace(weights, proven=())  # nothing is proven of a network behind a guard
+    bounds = weights.proven if weights else ()
+    if record and status == "ok" and (both := contradiction(bounds, info.budget, record)):
+        status, reason, by = "contradicts_proof", both, "rule"
     access = THREATS[info.threat_model].access
     approximate = plan is not None and info.defense_module in plan.approximate
     result: dict[str, Any] = {
@@ -112,7 +120,7 @@ def row(
         "ensemble": bool(cell.members),
         "attack_control": info.attack_module in CONTROLS["attack"],
         "defense_control": info.undefended,
-        "weights": None if info.weights is None else released_weights(info.weights, plan),
+        "weights": weights,
         # an attacker without the defended network uses no gradient of the defence
         "approximate": approximate and access == "victim",
         "thin": plan.thin.get(info.matrix, ()) if plan else (),

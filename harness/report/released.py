@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from harness.config.manifest_weights import Bound
 from harness.planning.plan import Plan
 from harness.report.worst_case import Estimate
 
@@ -45,6 +46,7 @@ class ReleasedWeights:
         trained_on: the data that they were trained on, or ``None``.
         source: address of the file, or ``None``.
         claims: figures of their authors.
+        proven: bounds of verifiers.
     """
 
     name: str
@@ -52,6 +54,7 @@ class ReleasedWeights:
     trained_on: str | None = None
     source: str | None = None
     claims: tuple[ClaimedFigure, ...] = ()
+    proven: tuple[Bound, ...] = ()
 
     def beside(self, ours: Mapping[str, Estimate]) -> ReleasedWeights:
         """Return the same with our figures beside the claims.
@@ -70,7 +73,9 @@ def released_weights(name: str, plan: Plan | None) -> ReleasedWeights:
     if found is None:
         return ReleasedWeights(name)
     claims = tuple(ClaimedFigure(c.metric, c.value, c.under, c.source) for c in found.claims)
-    return ReleasedWeights(name, found.license, found.trained_on, found.source, claims)
+    return ReleasedWeights(
+        name, found.license, found.trained_on, found.source, claims, found.proven
+    )
 
 
 def _beside(claim: ClaimedFigure, ours: Estimate | None) -> ClaimedFigure:

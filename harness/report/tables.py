@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.report.flag_kinds import Direction
 from harness.report.perturbation_size import PerturbationSize
+from harness.report.proven import Proven
 from harness.report.ranking_rules import Headline
 from harness.report.released import ReleasedWeights
 from harness.report.worst_case import Estimate
@@ -181,6 +182,7 @@ class Row:
         times: training time as a multiple of the undefended control's.
         loss_cosine: cosine of the gradients of training loss and margin, median over probed inputs
             and mean over seeds, from −1 to 1; ``None`` where it was not measured.
+        proven: the proven bound that holds for the row, if there is one.
         beaten_by: defences that are significantly better.
         approximate: whether the defence's gradient is approximate, where the attacker uses it.
         weights: the released network that the row is, with its claims beside ours.
@@ -216,6 +218,7 @@ class Row:
     steps: float | None
     times: float | None
     loss_cosine: float | None
+    proven: Proven | None
     beaten_by: tuple[str, ...]
     approximate: bool
     weights: ReleasedWeights | None

@@ -96,6 +96,7 @@ class Record(Strict):
         cost: stage's role → direction → rows sent through a network; and training steps.
         flags: what looks wrong.
         notes: sentences that belong beside the figures.
+        examples: digest of the judged inputs and labels, in any order; absent in older records.
         stages: role → stage key.
         members: cell ids that an ensemble is judged from.
         modules: module → digest of its folder.
@@ -128,6 +129,7 @@ class Record(Strict):
     cost: dict[str, dict[str, int]]
     flags: list[RecordedFlag]
     notes: list[str]
+    examples: str | None = None
     stages: dict[str, str]
     members: list[str]
     modules: dict[str, str]

@@ -28,6 +28,7 @@ from harness.config.budget import count_edits
 from harness.config.data_entry import part_of
 from harness.datasets.fraction import train_rows
 from harness.datasets.hashing import hash_order
+from harness.datasets.published import examples_digest
 from harness.datasets.stored import check_unreplaced
 from harness.judge import budget as budgets
 from harness.judge.common import common
@@ -107,6 +108,8 @@ def slice_(recipe: SubsetRecipe, inputs: Inputs, out: Path, data_root: Path) -> 
     """
     rows = cut(inputs, recipe.examples, out, x="x", y="y")
     save_array(out / "rows" / "rows.npy", np.asarray(rows))
+    digest = examples_digest(out / "x" / "x.npy", out / "y" / "y.npy")
+    write_json(out / "rows" / "examples.json", digest)
     for field in JUDGED:
         path = inputs["spec"] / field / f"{inputs['data'].name}.npy"
         if path.is_file():

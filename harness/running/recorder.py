@@ -12,6 +12,7 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
+from harness.common.files import read_json
 from harness.common.keys import ROOT, environment_digest
 from harness.common.status import TRANSIENT, By, Status
 from harness.config.environments import Environment, versions
@@ -82,7 +83,7 @@ class Recorder:
         info = RecordedCell.model_validate(cell.info.to_json())
         end, judged = self._judge(cell, plan, info)
         receipts = self._receipts(cell)
-        health = load_health(cell.stages, self.store)
+        health, examples = load_health(cell.stages, self.store), self._examples(cell)
         record = records.finish(
             {
                 "key": cell.key,
@@ -104,6 +105,7 @@ class Recorder:
                 "cost": {role: dict(r.passes) for role, r in receipts.items() if r.passes},
                 "flags": judged.flags,
                 "notes": judged.notes,
+                **({} if examples is None else {"examples": examples}),
                 "stages": dict(cell.stages),
                 "members": list(cell.members),
                 "modules": dict(cell.modules),
@@ -116,6 +118,14 @@ class Recorder:
         records.write(self.root, record)
         self.by_key[cell.key] = record
         return record
+
+    def _examples(self, cell: Cell) -> str | None:
+        """Return the digest of what a cell is judged on; its members' where it is an ensemble."""
+        if "slice" in cell.stages:
+            path = self.store.part(cell.stages["slice"], "rows") / "examples.json"
+            return read_json(path) if path.is_file() else None
+        found = {one.examples for one in self.by_key.values() if one.id in cell.members}
+        return found.pop() if len(found) == 1 else None
 
     def _run(self, receipts: Mapping[str, Receipt], modules: Mapping[str, str]) -> Run:
         commit, dirty = self._commit

@@ -173,6 +173,18 @@ class Problem:
             return torch.zeros(len(self.y), dtype=torch.bool, device=self.y.device)
         return self.margin(logits) > MARGIN * logits.abs().amax(dim=1)
 
+    def nearest_classes(self, logits: Tensor, most: int) -> tuple[Tensor, ...]:
+        """Return classes to search toward, int64 ``[B]`` each: the wrong ones with largest logits.
+
+        Args:
+            logits: of a classifier on the clean inputs, ``[B, K]``.
+            most: number of classes; there are no more than K − 1. With a goal it is the only one.
+        """
+        if self.goal is not None:
+            return (self.goal,)
+        others = logits.scatter(1, self.y.unsqueeze(1), -torch.inf)
+        return others.topk(min(most, logits.shape[1] - 1), dim=1).indices.unbind(1)
+
     def rows(self, keep: Tensor) -> Problem:
         """Return the problem of some rows: ``keep`` is bool ``[B]``, or int64 row numbers."""
         index = self.index

@@ -1,9 +1,8 @@
 """The defence whose networks draw a label, and its files."""
 
-import importlib
-
 from harness.runtime.contracts import Spec
 from tests.support.modules import module
+from tests.support.modules import part as module_part
 
 NAME = "label-representation"
 DIGITS = Spec("classification", 10, (1, 8, 8), classes=tuple("0123456789"))
@@ -19,7 +18,7 @@ def defense(variant=None, files=None, **params):
 
 def part(name):
     """A file of the module, beside the one of its class."""
-    return importlib.import_module(f"{type(defense()).__module__}.{name}")
+    return module_part("defense", NAME, name)
 
 
 def codebook(variant=None, spec=DIGITS, **params):

@@ -1,6 +1,8 @@
 """Modules of this checkout, constructed in the test's own process."""
 
+import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -23,6 +25,11 @@ def module(kind: str, name: str, variant: str | None = None, **params: Any) -> A
     return loader.construct(
         folder, manifest.entry, kind, list(manifest.hooks), manifest.resolve(variant, params)
     )
+
+
+def part(kind: str, name: str, file: str) -> ModuleType:
+    """A file of a module, beside the one of its class."""
+    return importlib.import_module(f"{type(module(kind, name)).__module__}.{file}")
 
 
 def context(folder: Path, spec: Spec, seed: int = 0) -> StageContext:

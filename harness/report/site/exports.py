@@ -71,6 +71,7 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     "training_seconds": row.seconds,
                     "training_steps": row.steps,
                     **_released(row, table),
+                    **_proven(row),
                 }
             )
     return table_csv(rows)
@@ -89,6 +90,20 @@ def _released(row: Row, table: Table) -> dict[str, object]:
         f"{name}{suffix}": getattr(claims.get(metric), part, None)
         for name, metric in figures.items()
         for suffix, part in (("", "value"), ("_under", "under"), ("_source", "source"))
+    }
+
+
+def _proven(row: Row) -> dict[str, object]:
+    """Return the columns of a proven bound, in images."""
+    bound = row.proven.bound if row.proven else None
+    return {
+        "proven_at_least": bound and bound.at_least,
+        "proven_at_most": bound and bound.at_most,
+        "proven_of": bound and bound.of,
+        "proven_left": row.proven and row.proven.left,
+        "proven_gap": row.proven and row.proven.gap,
+        "proven_source": bound and bound.source,
+        "proven_unused": "; ".join(row.proven.unused) if row.proven else None,
     }
 
 
