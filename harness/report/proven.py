@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from harness.config.manifest_weights import Bound
 from harness.results.records import Record
+
+
+@dataclass(frozen=True)
+class ProvenBound:
+    """Bound of a verifier, as a manifest states it; see ``config.manifest_weights.Bound``."""
+
+    title: str
+    images: str
+    of: int
+    norm: str
+    eps: float
+    at_least: int | None
+    at_most: int | None
+    source: str
+
+    @classmethod
+    def of_manifest(cls, bound: Bound) -> ProvenBound:
+        """Return the bound of a manifest's entry."""
+        return cls(**{one.name: getattr(bound, one.name) for one in fields(cls)})
+
 
 METRIC = "robust_accuracy"
 NORMS = {"linf": "L∞", "l2": "L2"}
@@ -25,7 +45,7 @@ class Proven:
         unused: why other bounds of the network say nothing here.
     """
 
-    bound: Bound | None
+    bound: ProvenBound | None
     left: float | None
     unused: tuple[str, ...] = ()
 
@@ -57,7 +77,7 @@ class Proven:
 
 
 def beside(
-    bounds: Sequence[Bound],
+    bounds: Sequence[ProvenBound],
     limits: Mapping[str, Any],
     record: Record | None,
     score: float | None,
@@ -78,15 +98,15 @@ def beside(
 
 
 def bound_of(
-    bounds: Sequence[Bound], limits: Mapping[str, Any], record: Record | None
-) -> Bound | None:
+    bounds: Sequence[ProvenBound], limits: Mapping[str, Any], record: Record | None
+) -> ProvenBound | None:
     """Return the bound that holds for a cell; the one that proves most if there are several."""
     examples = record.examples if record else None
     found = [one for one in bounds if not unused_because(one, limits, examples)]
     return max(found, key=lambda one: one.at_least or -1, default=None)
 
 
-def unused_because(bound: Bound, limits: Mapping[str, Any], examples: str | None) -> str:
+def unused_because(bound: ProvenBound, limits: Mapping[str, Any], examples: str | None) -> str:
     """Return why a bound says nothing about a cell; empty where it does.
 
     Args:
@@ -104,7 +124,7 @@ def unused_because(bound: Bound, limits: Mapping[str, Any], examples: str | None
     return "" if examples == bound.images else f"other images: {bound.title}"
 
 
-def contradiction(bounds: Sequence[Bound], limits: Mapping[str, Any], record: Record) -> str:
+def contradiction(bounds: Sequence[ProvenBound], limits: Mapping[str, Any], record: Record) -> str:
     """Return both sides of a contradiction between a record and a bound; empty without one."""
     bound, metric = bound_of(bounds, limits, record), record.metrics.get(METRIC)
     if bound is None or bound.at_least is None or metric is None or metric.k is None:

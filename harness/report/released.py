@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from harness.config.manifest_weights import Bound
 from harness.planning.plan import Plan
+from harness.report.proven import ProvenBound
 from harness.report.worst_case import Estimate
 
 
@@ -54,7 +54,7 @@ class ReleasedWeights:
     trained_on: str | None = None
     source: str | None = None
     claims: tuple[ClaimedFigure, ...] = ()
-    proven: tuple[Bound, ...] = ()
+    proven: tuple[ProvenBound, ...] = ()
 
     def beside(self, ours: Mapping[str, Estimate]) -> ReleasedWeights:
         """Return the same with our figures beside the claims.
@@ -73,9 +73,8 @@ def released_weights(name: str, plan: Plan | None) -> ReleasedWeights:
     if found is None:
         return ReleasedWeights(name)
     claims = tuple(ClaimedFigure(c.metric, c.value, c.under, c.source) for c in found.claims)
-    return ReleasedWeights(
-        name, found.license, found.trained_on, found.source, claims, found.proven
-    )
+    proven = tuple(map(ProvenBound.of_manifest, found.proven))
+    return ReleasedWeights(name, found.license, found.trained_on, found.source, claims, proven)
 
 
 def _beside(claim: ClaimedFigure, ours: Estimate | None) -> ClaimedFigure:

@@ -83,6 +83,20 @@ CHANGES = {
     "weights.w.source": (VICTIM, "https://b.org"),
     "weights.w.trained_on": (VICTIM, "digits"),
     "weights.w.claims": (VICTIM, [{"metric": "accuracy", "value": 0.5, "source": "a"}]),
+    "weights.w.proven": (
+        VICTIM,
+        [
+            {
+                "title": "a",
+                "images": "1" * 64,
+                "of": 9,
+                "norm": "l2",
+                "eps": 2,
+                "at_least": 3,
+                "source": "a",
+            }
+        ],
+    ),
     "weights.w.variant": (VICTIM, "wide"),
     "weights.w.start": (VICTIM, True),
     "limits": (ATTACK, {"minutes": 21, "memory_gb": 4}),

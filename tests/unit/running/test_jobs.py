@@ -81,7 +81,7 @@ def test_a_probe_has_the_network_answer_and_holds_no_module():
     assert set(job.file.inputs) == {"slice_x", "slice_y"}
     assert set(job.service.file.modules) == {"victim", "defense"}
     assert set(job.service.file.inputs) == {"weights"}
-    assert job.service.file.options["needs"] == ["gradients"]
+    assert job.service.file.options["needs"] == ["gradients", "training_loss_gradient"]
 
 
 # -- what is planned --------------------------------------------------------------------------

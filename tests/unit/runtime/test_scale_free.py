@@ -95,6 +95,7 @@ square = hook("square", iterations=30)
 CLAIMS = {
     "apgd": dlr,
     "square": square,
+    "fab": hook("fab", steps=8),
     "feature-attack": hook("feature-attack", steps=5),
     "linear-probe": hook("linear-probe", learns=True, steps=5),
     "noop": hook("noop"),
