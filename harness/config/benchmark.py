@@ -47,6 +47,12 @@ class EvalSubset(Strict):
         description="Examples in one call of `perturb`, `trigger` or the network. It is part of "
         "the result: an attack may treat a batch as a whole."
     )
+    rows: Line | None = Field(
+        default=None,
+        description="Path of a text file with a place in the test split on each line, from 0: the "
+        "examples are the first of these, for example `./breakable.txt` for those that are known "
+        "to be breakable. Where it is not there, the cells are `missing`. Default: of all.",
+    )
 
 
 class RandomAnswers(Strict):

@@ -124,7 +124,7 @@ class _Planner:
         self.benchmark, self.only, self.sets = benchmark, only, sets
         self.environments = environments
         self.graph = Graph(environments.device, environments)
-        self.builder = StageBuilder(self.graph, sets)
+        self.builder = StageBuilder(self.graph, sets, benchmark.folder)
         self.resolver = Resolver(benchmark, environments.catalog, sets)
         self.cells: dict[str, Cell] = {}
         self.thin: dict[str, tuple[str, ...]] = {}

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
 from typing import Literal, TypeVar, cast
 
+from harness.common.errors import UserError
 from harness.config.benchmark import Matrix
 from harness.config.field_types import Limit
-from harness.datasets import Datasets
+from harness.config.strict_yaml import quote
+from harness.datasets import DataMissing, Datasets
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
+from harness.planning.own_files import find_own_file
+from harness.planning.places import PLACES, read_places
 from harness.planning.recipe import (
     THREADS,
     DataRecipe,
+    FileRecipe,
     GoalRecipe,
     NoOptions,
     Options,
@@ -33,10 +39,11 @@ class SharedStages:
     Args:
         graph: where the stages go.
         sets: the data sets.
+        folder: folder of the benchmark's file, or ``None``.
     """
 
-    def __init__(self, graph: Graph, sets: Datasets) -> None:
-        self.graph, self.sets = graph, sets
+    def __init__(self, graph: Graph, sets: Datasets, folder: Path | None) -> None:
+        self.graph, self.sets, self._folder = graph, sets, folder
         self._digests: dict[str, str] = {}
         self._known: dict[Hashable, object] = {}
 
@@ -59,12 +66,35 @@ class SharedStages:
 
     def eval_subset(self, matrix: Matrix, data: str) -> str:
         """Add the stage of the test examples that cells are judged on."""
-        examples = matrix.eval_subset.examples
-        return self.once(("slice", matrix.name), lambda: self.test_examples(data, examples))
+        examples, listed = matrix.eval_subset.examples, self.listed_rows(matrix)
+        return self.once(("slice", matrix.name), lambda: self.test_examples(data, examples, listed))
 
-    def test_examples(self, data: str, examples: int) -> str:
-        """Add the stage of the first test examples of a data stage."""
+    def listed_rows(self, matrix: Matrix) -> FileRecipe | None:
+        """Return the list of places that the test examples of a matrix are from, if it has one.
+
+        Raises:
+            DataMissing: it is not where the benchmark says.
+            UserError: it is no such list.
+        """
+        text = matrix.eval_subset.rows
+        if text is None or self._folder is None:
+            return None
+        where = f"{self._folder.name}: {matrix.name}.eval_subset.rows"
+        file = find_own_file(self._folder, text, where)
+        if file is None:
+            what = f"{quote(Path(text).name)}, the list of rows, is not where it is named"
+            raise DataMissing(where, what, "put it there")
+        try:
+            read_places(file.path)
+        except ValueError as error:
+            raise UserError(f"{where}: {file.label}", str(error), PLACES) from error
+        return file
+
+    def test_examples(self, data: str, examples: int, listed: FileRecipe | None = None) -> str:
+        """Add the stage of the first test examples of a data stage, of those in a list if given."""
         inputs = {"data": Input(data, "test"), "spec": Input(data, "")}
+        if listed is not None:
+            inputs["rows"] = Input(self.graph.add("file", {}, listed), "file")
         return self.graph.add("slice", inputs, SubsetRecipe(examples))
 
     def goal(self, s: CellSetting, subset: str) -> str | None:

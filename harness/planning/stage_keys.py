@@ -17,7 +17,12 @@ from harness.planning.recipe import Recipe, StageRecipe
 
 HOST_CODE: dict[str, tuple[str, ...]] = {
     "data": ("datasets/fraction.py", "datasets/hashing.py"),
-    "slice": ("running/host_stages.py", "runtime/crops.py"),
+    "slice": (
+        "running/host_stages.py",
+        "runtime/crops.py",
+        "datasets/published.py",
+        "planning/places.py",
+    ),
     "goal": ("running/host_stages.py",),
     "clean": ("running/host_stages.py", "runtime/crops.py"),
     "apply": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -52,10 +53,11 @@ class StageBuilder:
     Args:
         graph: where the stages go.
         sets: the data sets.
+        folder: folder of the benchmark's file, or ``None``.
     """
 
-    def __init__(self, graph: Graph, sets: Datasets) -> None:
-        self.shared = SharedStages(graph, sets)
+    def __init__(self, graph: Graph, sets: Datasets, folder: Path | None) -> None:
+        self.shared = SharedStages(graph, sets, folder)
         self.networks = NetworkStages(self.shared)
         self.attacks = AttackStages(self.shared, self.networks)
         self.probes = ProbeStages(self.shared)
@@ -66,10 +68,11 @@ class StageBuilder:
         """Add the data stages of a matrix.
 
         Raises:
-            DataMissing: a data set is not on this machine.
+            DataMissing: a data set, or the list of its rows, is not on this machine.
         """
         for role in matrix.data:
             self.shared.data(matrix, role)
+        self.shared.listed_rows(matrix)
 
     def build(self, s: CellSetting) -> CellStages:
         """Add the stages of a cell."""

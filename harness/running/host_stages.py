@@ -33,6 +33,7 @@ from harness.datasets.stored import check_unreplaced
 from harness.judge import budget as budgets
 from harness.judge.common import common
 from harness.judge.edits import check_edits, find_rows
+from harness.planning.places import read_places
 from harness.planning.recipe import (
     ApplyRecipe,
     DataRecipe,
@@ -46,6 +47,7 @@ from harness.running.copy_file import copy_file
 from harness.running.overlays import load_overlay, overlaid_parts, save_overlay
 from harness.running.strongest import strongest
 from harness.runtime.crops import centre_crop
+from harness.runtime.worker.job_file import CONTENT
 
 Array = NDArray[Any]
 Inputs = Mapping[str, Path]
@@ -125,11 +127,17 @@ def cut(inputs: Inputs, examples: int | None, out: Path, *, x: str, y: str) -> R
     """Store the first ``examples`` rows by the hash of their ids, in that order; return them."""
     folder, spec = inputs["data"], read_json(inputs["spec"] / "spec.json")
     arrays = {name: load_array(folder / f"{name}.npy") for name in ("x", "y", "ids")}
-    rows = hash_order(arrays["ids"], "slice")[:examples]
+    rows, source = hash_order(arrays["ids"], "slice"), "split"
+    if "rows" in inputs:
+        places, source = np.array(read_places(inputs["rows"] / CONTENT)), "list of rows"
+        if places.max() >= len(rows):
+            reason = f"a row {places.max():,} is asked for, the split has {len(rows):,}"
+            raise StageFailure("not_applicable", reason, "rule")
+        rows = rows[np.isin(rows, places)]
+    rows = rows[:examples]
     if examples is not None and len(rows) < examples:
-        raise StageFailure(
-            "not_applicable", f"asks for {examples} examples, the split has {len(rows)}", "rule"
-        )
+        reason = f"asks for {examples} examples, the {source} has {len(rows)}"
+        raise StageFailure("not_applicable", reason, "rule")
     x_rows = None if spec["task"] == "ranking" else rows
     store_rows(out / x / "x.npy", as_inputs(arrays["x"], spec), folder, x_rows)
     store_rows(out / y / "y.npy", arrays["y"], folder, rows)

@@ -1,5 +1,6 @@
 """Host stages: arrays are linked or copied in parts, and what they store is what was asked for."""
 
+import shutil
 import stat
 
 import numpy as np
@@ -8,14 +9,16 @@ import pytest
 from harness import datasets
 from harness.common import files
 from harness.common.errors import UserError
-from harness.common.files import load_array, save_array
+from harness.common.files import load_array, read_json, save_array
 from harness.datasets import Datasets, read
 from harness.datasets.base import Split, Splits, image_spec
 from harness.datasets.hashing import hash_order
+from harness.datasets.published import examples_digest
 from harness.planning.recipe import ApplyRecipe, DataRecipe, SubsetRecipe
 from harness.running import host_stages
-from harness.running.host_stages import HOST_STAGES
+from harness.running.host_stages import HOST_STAGES, StageFailure
 from harness.running.overlays import load_overlay
+from harness.runtime.worker.job_file import CONTENT
 from harness.storage.receipt import ReceiptDraft
 from harness.storage.store import Store
 from tests.support.own_data import class_folders, describe
@@ -159,6 +162,53 @@ def test_test_examples_are_cut_from_the_middle_of_larger_pictures(root, tmp_path
     rows = hash_order(splits.test.ids, "slice")[:8]
     assert np.array_equal(load_array(subset / "x" / "x.npy"), splits.test.x[rows][..., 1:5, 1:5])
     assert np.array_equal(load_array(subset / "y" / "ids.npy"), splits.test.ids[rows])
+
+
+def cut_listed(out, tmp_path, text, examples=3):
+    listed = tmp_path / "listed"
+    listed.mkdir(exist_ok=True)
+    (listed / CONTENT).write_text(text)
+    inputs = {"data": out / "test", "spec": out, "rows": listed}
+    host_stages.slice_(SubsetRecipe(examples), inputs, tmp_path / "slice", tmp_path)
+    return tmp_path / "slice"
+
+
+def test_test_examples_of_a_list_are_those_and_in_the_usual_order(root, tmp_path):
+    splits, out = root()
+    order = hash_order(splits.test.ids, "slice").tolist()
+    subset = cut_listed(out, tmp_path, "5\n2\n\n7\n")
+    wanted = [row for row in order if row in (2, 5, 7)]
+    assert load_array(subset / "rows" / "rows.npy").tolist() == wanted
+    assert np.array_equal(load_array(subset / "y" / "ids.npy"), splits.test.ids[wanted])
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("1\n900\n3\n", "a row 900 is asked for"),
+        ("1\n2\n", "asks for 3 examples, the list of rows"),
+    ],
+)
+def test_a_list_beyond_the_split_or_too_short_is_refused(root, tmp_path, text, what):
+    _, out = root()
+    with pytest.raises(StageFailure, match=what) as caught:
+        cut_listed(out, tmp_path, text)
+    assert caught.value.status == "not_applicable"
+
+
+def test_examples_have_a_digest_in_any_order(root, tmp_path):
+    splits, out = root()
+    first = read_json(cut_listed(out, tmp_path, "5\n2\n7\n") / "rows" / "examples.json")
+    shutil.rmtree(tmp_path / "slice")
+    assert read_json(cut_listed(out, tmp_path, "7\n5\n2\n") / "rows" / "examples.json") == first
+    shutil.rmtree(tmp_path / "slice")
+    assert read_json(cut_listed(out, tmp_path, "7\n5\n3\n") / "rows" / "examples.json") != first
+    shutil.rmtree(tmp_path / "slice")
+    every = len(splits.test.ids)
+    whole = read_json(cut(out, tmp_path, examples=every) / "rows" / "examples.json")
+    np.save(tmp_path / "test_x.npy", splits.test.x)
+    np.save(tmp_path / "test_y.npy", splits.test.y)
+    assert whole == examples_digest(tmp_path / "test_x.npy", tmp_path / "test_y.npy")
 
 
 @pytest.mark.parametrize(
