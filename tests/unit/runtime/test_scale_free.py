@@ -1,6 +1,5 @@
 """The scale of a network's logits, and so of its gradients, decides nothing in an attack."""
 
-import importlib
 import math
 from types import SimpleNamespace
 
@@ -14,7 +13,7 @@ from harness.runtime.contracts import Budget, Data, Spec
 from harness.runtime.gradients import Ball, project, random_start, steepest
 from harness.runtime.model import LiveModel
 from harness.runtime.problem import Problem
-from tests.support.modules import context, live, module
+from tests.support.modules import context, live, module, part
 
 SPEC = Spec("classification", 4, (1, 8, 8))
 POWERS = (-100, -27, 0, 27, 100)
@@ -62,8 +61,7 @@ def pgd(power, norm, folder):
 
 def apgd(power, norm, folder):
     problem, x, _ = problem_of(power)
-    attack = importlib.import_module(type(module("attack", "apgd")).__module__)
-    return attack.ascend(problem, x, x, Ball(norm, RADIUS[norm]), 10)[0]
+    return part("attack", "apgd", "ascent").ascend(problem, x, x, Ball(norm, RADIUS[norm]), 10)[0]
 
 
 def train_set():
