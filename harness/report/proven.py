@@ -71,9 +71,10 @@ class Proven:
         left = "unknown" if self.left is None else f"{self.left:,g}"
         sign = ">" if self.contradicted else "≤"
         floor = f"{self.bound.at_least:,} proven {sign} " if self.bound.at_least is not None else ""
-        ceiling = "" if self.bound.at_most is None else f", at most {self.bound.at_most:,} can be"
         gap = "" if self.gap is None else f", gap {self.gap:,g}"
-        return f"{floor}{left} left of {self.bound.of:,}{ceiling}{gap} ({self.bound.source})"
+        most = self.bound.at_most
+        ceiling = "" if most is None else f"; no more than {most:,} can be right"
+        return f"{floor}{left} left of {self.bound.of:,}{gap}{ceiling} ({self.bound.source})"
 
 
 def beside(

@@ -59,7 +59,10 @@ def test_a_row_says_what_is_proven_what_is_left_and_the_gap() -> None:
     row = row_of([bound(left - 7, left + 3)])
     assert row.rank is not None
     assert (row.proven.left, row.proven.gap) == (left, 7)
-    said = f"{left - 7} proven ≤ {left} left of 500, at most {left + 3} can be, gap 7 (verifier)"
+    said = (
+        f"{left - 7} proven ≤ {left} left of 500, gap 7; "
+        f"no more than {left + 3} can be right (verifier)"
+    )
     assert row.proven.text == said
     assert [one.text for one in row.caveats if one.name == "proven"] == [said]
 
