@@ -10,6 +10,8 @@ from rich.console import Console
 from harness.commands.report import make_grid
 from harness.report.caveats import CAVEATS
 from harness.report.leaderboard import tables
+from harness.report.proven import ProvenBound
+from harness.report.released import ReleasedWeights
 from harness.report.site import build
 from tests.support import synthetic
 from tests.support.leaderboards import SMALL
@@ -17,9 +19,10 @@ from tests.support.site_pages import text_of
 
 FLAG = ("not_converged", "it rises")
 SUITE = replace(SMALL, stale=True, flags={(name, "pgd"): FLAG for name in ("strong", "strong-too")})
-OF_THE_BEST = set(CAVEATS) - {"limit", "blinded", "fewer counted"}
-"""Those that one suite can have: the first two are of a defence without a rank, the last is of a
+OF_THE_BEST = set(CAVEATS) - {"limit", "blinded", "contradicts a proof", "fewer counted"}
+"""Those that one suite can have: the first three are of a defence without a rank, the last is of a
 targeted matrix."""
+BOUND = ProvenBound("images", "1" * 64, SMALL.examples, "linf", 8 / 255, 0, None, "a verifier")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,11 @@ def places(tmp_path_factory):
     frame = synthetic.frame(SUITE)
     frame["thin"] = [("query attack",)] * len(frame)
     frame["shared"] = "3 test pictures are also in train"
-    frame["approximate"] = frame.defense.str.startswith("strong")
+    strong = frame.defense.str.startswith("strong")
+    frame["approximate"] = strong
+    proven = ReleasedWeights("victim/weights", proven=(BOUND,))
+    frame["weights"] = [proven if one else None for one in strong]
+    synthetic.alter(frame, lambda record: {"examples": BOUND.images})
     (table,) = tables(frame)
     site = build(frame, tmp_path_factory.mktemp("caveats") / "site").parent
     page = (site / "invented/linf/index.html").read_text()
@@ -53,4 +60,6 @@ def test_each_place_says_each_caveat(places, name):
     wanted = dict.fromkeys(places, name)
     if name == "tie":
         wanted["sentence"] = "share first place"
+    if name == "proven":
+        wanted["sentence"] = ""
     assert not [place for place, text in places.items() if wanted[place] not in text]
