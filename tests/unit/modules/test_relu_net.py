@@ -93,6 +93,7 @@ def attacked(name, folder, attack, variant=None, **params):
     return right(network, found, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, row in SDP.items() if row[2]])
 def test_auto_pgd_is_as_strong_as_the_reference(name, tmp_path):
     left = attacked(name, tmp_path, "apgd")
@@ -100,6 +101,7 @@ def test_auto_pgd_is_as_strong_as_the_reference(name, tmp_path):
     assert left >= SDP[name][5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SDP)
 def test_targeted_auto_pgd_is_as_strong_as_the_reference(name, tmp_path):
     left = attacked(name, tmp_path, "apgd", "dlr-t")
@@ -107,6 +109,7 @@ def test_targeted_auto_pgd_is_as_strong_as_the_reference(name, tmp_path):
     assert left >= SDP[name][5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sdp-mnist-adv", "sdp-cifar-mix4"])  # 40 s each; all were run
 def test_fab_is_as_strong_as_the_reference(name, tmp_path):
     left = attacked(name, tmp_path, "fab")
