@@ -23,7 +23,7 @@ from harness.config.manifest import load_manifest
 from harness.planning.attack_floor import KINDS
 from harness.planning.budget_rules import budget_errors
 from harness.planning.plan import Plan
-from harness.results import records
+from harness.results import record_tree
 from harness.results.checks import Checks, ModuleCheck
 from harness.workspace import Workspace
 
@@ -89,7 +89,7 @@ def check_checkout(workspace: Workspace, console: Console) -> None:
                 errors += budget_errors(benchmark, workspace.datasets)
         except UserError as error:
             errors.append(error)
-    found, broken = records.load_all(workspace.local_records, workspace.published_records)
+    found, broken = record_tree.load_all(workspace.local_records, workspace.published_records)
     errors += broken
     if errors:
         raise UserErrors(errors)

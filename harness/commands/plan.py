@@ -14,7 +14,7 @@ from harness.common.text import suggest
 from harness.planning.forecast import Forecast
 from harness.planning.plan import Cell, Only, Plan
 from harness.planning.timings import Timings
-from harness.results import records
+from harness.results import record_tree
 from harness.running.recorder import Recorder
 from harness.running.scheduler import Scheduler
 from harness.workspace import Workspace
@@ -36,7 +36,7 @@ def plan(
     """Print what a run would do, without running it."""
     executor = choose_executor(executor, console)
     planned = workspace.plan(workspace.benchmark(name), only, device, executor)
-    found, _ = records.load_all(workspace.local_records)
+    found, _ = record_tree.load_all(workspace.local_records)
     cells = find_pending(planned, found, retry_failed=False)
     store = workspace.store()
     scheduler = Scheduler(

@@ -10,7 +10,7 @@ from harness.common.errors import UserError, UserErrors
 from harness.common.status import TRANSIENT
 from harness.config.benchmark import Benchmark
 from harness.report.selection import plans, select
-from harness.results import records
+from harness.results import record_tree, records
 from harness.results.records import Record
 from harness.workspace import Workspace
 
@@ -41,12 +41,12 @@ def publish(
         UserErrors: a record is broken.
         UserError: there is nothing to publish.
     """
-    there, broken = records.load_all(workspace.published_records)
-    found, broken_here = records.load_all(workspace.local_records)
+    there, broken = record_tree.load_all(workspace.published_records)
+    found, broken_here = record_tree.load_all(workspace.local_records)
     if broken or broken_here:
         raise UserErrors(broken + broken_here)
     benchmarks = [workspace.benchmark(name) for name in names] or workspace.benchmarks()
-    retracted, _ = records.retractions(workspace.published_records)
+    retracted, _ = record_tree.retractions(workspace.published_records)
     withdrawn = {one.retraction.result for one in retracted if one.retraction}
     # times and machines differ between equal results: they need no second record
     known = {(record.key, record.result) for record in there}
@@ -81,7 +81,7 @@ def retract(workspace: Workspace, name: str, why: str | None, console: Console) 
     if not why or not why.strip():
         fix = "add --why SENTENCE: the page shows it in place of the figure"
         raise UserError("publish --retract", "no reason", fix)
-    path = records.retract(workspace.published_records, name, " ".join(why.split()))
+    path = record_tree.retract(workspace.published_records, name, " ".join(why.split()))
     console.print(f"withdrawn by {path}. Next: git add it.", soft_wrap=True, highlight=False)
 
 

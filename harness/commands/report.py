@@ -29,7 +29,7 @@ from harness.report.site.about import DataCard, Heading
 from harness.report.site.views import SiteMeta
 from harness.report.tables import Row, Table, TableCell
 from harness.report.worst_case import Estimate
-from harness.results import records
+from harness.results import record_tree
 from harness.results.checks import Checks
 from harness.results.records import Record
 from harness.workspace import Workspace
@@ -57,13 +57,13 @@ def report(
     """
     benchmarks = workspace.benchmarks()
     roots = (workspace.local_records, workspace.published_records)
-    found, broken = records.load_all(*roots)
+    found, broken = record_tree.load_all(*roots)
     print_ignored(broken, console)
     planned = list(plans(workspace, benchmarks, found))
     rows = frame.build(
         planned,
         found,
-        records.withdrawals(*roots),
+        record_tree.withdrawals(*roots),
         Checks(workspace.checks),
     )
     modules = workspace.catalog.modules.values()

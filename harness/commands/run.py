@@ -18,7 +18,7 @@ from harness.executors.base import Executor
 from harness.planning.plan import Cell, Only, Plan
 from harness.planning.stage_keys import HOST
 from harness.planning.timings import Timings
-from harness.results import records
+from harness.results import record_tree, records
 from harness.results.checks import Checks
 from harness.results.records import Record
 from harness.running.jobs import environments_of
@@ -156,7 +156,7 @@ def run(
     numbers = parse_gpus(gpus) if device == "cuda" else []
     executor = choose_executor(executor, console)
     plan = workspace.plan(workspace.benchmark(name), only, device, executor)
-    found, broken = records.load_all(workspace.local_records)
+    found, broken = record_tree.load_all(workspace.local_records)
     print_ignored(broken, console)
     cells = find_pending(plan, found, retry_failed=retry_failed)
     store = workspace.store()

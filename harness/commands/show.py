@@ -14,7 +14,7 @@ from harness.config.catalog import FOLDERS
 from harness.report.counting import Counting, counting
 from harness.report.cross_flags import replication_flags
 from harness.report.frame import module_checks
-from harness.results import records
+from harness.results import record_tree, records
 from harness.results.checks import Checks, RecordedCheck
 from harness.results.records import Metric, Record
 from harness.results.replications import PLACES, Replications
@@ -56,7 +56,7 @@ def find_record(workspace: Workspace, text: str) -> Counting:
         UserError: no cell matches, or several do.
     """
     roots = (workspace.local_records, workspace.published_records)
-    found, _ = records.load_all(*roots)
+    found, _ = record_tree.load_all(*roots)
     ids = {record.id for record in found}
     fitting = [text] if text in ids else sorted(cell for cell in ids if text in cell)
     if len(fitting) == 1:
@@ -66,7 +66,7 @@ def find_record(workspace: Workspace, text: str) -> Counting:
     if DIGEST.fullmatch(text):
         named = find_digest(found, text)
         return counting(workspace, named, [one for one in found if one.id == named[0].id])
-    for cell, reason in records.withdrawals(*roots).items():
+    for cell, reason in record_tree.withdrawals(*roots).items():
         if text in cell:
             raise UserError(cell, reason, "run its benchmark again for a new record")
     fix = "see gauntlet plan BENCH for cell ids; reproduce also takes a cell's page or record file"

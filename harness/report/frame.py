@@ -18,7 +18,7 @@ from harness.planning.plan import Cell, Plan
 from harness.report.proven import contradiction
 from harness.report.released import released_weights
 from harness.report.selection import group_by_id, newest_by_id, plans, select
-from harness.results import records
+from harness.results import record_tree
 from harness.results.checks import Checks, RecordedCheck
 from harness.results.records import Record
 from harness.results.replications import Replications, replications
@@ -174,7 +174,7 @@ def load(path: str | Path) -> pd.DataFrame:
         roots = [workspace.local_records, workspace.published_records]
     elif (place / "records").is_dir():  # .gauntlet, reports
         roots = [place / "records"]
-    found, broken = records.load_all(*roots)
+    found, broken = record_tree.load_all(*roots)
     if not found:
         raise nothing(place, roots, broken)
     for error in broken:
@@ -182,7 +182,7 @@ def load(path: str | Path) -> pd.DataFrame:
     if workspace is not None:
         planned = plans(workspace, workspace.benchmarks(), found)
         checks = Checks(workspace.checks)
-        rows = build(planned, found, records.withdrawals(*roots), checks)
+        rows = build(planned, found, record_tree.withdrawals(*roots), checks)
     else:
         by_id = group_by_id(found)
         rows = pd.DataFrame(

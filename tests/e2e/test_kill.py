@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.results import records
+from harness.results import record_tree
 from harness.storage.store import Store
 from tests.support.containers import ours
 from tests.support.workspaces import BACKDOOR, QUERY, Checkout, matrix
@@ -65,7 +65,7 @@ def check_whole(checkout):
     store = Store(checkout.home / "store")
     for key in store.entries():
         assert store.verify(key)
-    _, errors = records.load_all(checkout.home / "records")
+    _, errors = record_tree.load_all(checkout.home / "records")
     assert not errors
 
 
@@ -128,7 +128,7 @@ def test_harnesses_on_one_store_do_not_disturb_each_other(calm, tmp_path):
         assert " 0 failed" in said
     until(lambda: not checkout.processes(), "processes outlive a killed harness", 10)
     assert checkout.results() == calm.results()
-    found, errors = records.load_all(checkout.home / "records")
+    found, errors = record_tree.load_all(checkout.home / "records")
     assert not errors
     results = {(record.key, record.result) for record in found}
     assert len(results) == len({key for key, _ in results}), "one key, two results"

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness.results import records
+from harness.results import record_tree, records
 from tests.support.module_sources import SIGN
 from tests.support.workspaces import Checkout, matrix
 
@@ -47,7 +47,7 @@ def clone(origin, tmp_path):
 
 
 def place(origin, what):
-    (file,) = [p for p in records.walk(origin.home / "records") if records.read(p).id == CELL]
+    (file,) = [p for p in record_tree.walk(origin.home / "records") if records.read(p).id == CELL]
     page = origin.root / "reports/site" / PAGE
     return {"page": str(page), "address": f"file://{page}", "file": str(file)}[what]
 
@@ -177,7 +177,7 @@ def test_a_cell_that_was_made_twice_says_so_everywhere(origin, tmp_path):
     copy = Checkout(tmp_path / "copy")
     shutil.rmtree(copy.home)
     copy.run()
-    for path in records.walk(origin.home / "records"):
+    for path in record_tree.walk(origin.home / "records"):
         records.write(copy.home / "records", records.read(path))
     shown = copy.gauntlet("show", CELL).stdout
     assert "made twice, both times outside: equal" in shown

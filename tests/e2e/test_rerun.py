@@ -8,7 +8,7 @@ import pytest
 from harness.common.files import load_array
 from harness.common.progress import Meter
 from harness.executors.local import LocalExecutor
-from harness.results import records
+from harness.results import record_tree, records
 from harness.running import scheduler
 from harness.storage.store import Store
 from tests.support.errors import raises_error
@@ -120,7 +120,7 @@ def test_a_corrupted_artefact_is_made_again(checkout):
     store = Store(checkout.home / "store")
     corrupt(store.path(one.stages["network"]) / "network.safetensors")
     corrupt(store.part(one.stages["after"], "outputs") / "outputs.npy")
-    for path in records.walk(checkout.home / "records"):
+    for path in record_tree.walk(checkout.home / "records"):
         if records.read(path).id == one.id:
             path.unlink()
     done = checkout.run()
@@ -131,7 +131,7 @@ def test_a_corrupted_artefact_is_made_again(checkout):
 
 def test_a_corrupted_record_is_ignored_with_one_line_and_written_again(checkout):
     before, planned = checkout.results(), checkout.plan().cells
-    walk = records.walk(checkout.home / "records")
+    walk = record_tree.walk(checkout.home / "records")
     path = next(path for path in walk if records.read(path).id in planned)
     path.write_text(path.read_text().replace('"ok"', '"timeout"').replace("0", "1", 1))
     done = checkout.run()

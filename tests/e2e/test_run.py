@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from harness.results import records
+from harness.results import record_tree
 from harness.running.scheduler import Scheduler
 from harness.runtime.worker import health_names
 from harness.storage.store import Store
@@ -158,7 +158,7 @@ def test_records_come_as_soon_as_they_can_and_equal_in_any_order(checkout, monke
 
     def watched(self, job, result):
         ended(self, job, result)
-        seen.append(len(list(records.walk(checkout.home / "records"))))
+        seen.append(len(list(record_tree.walk(checkout.home / "records"))))
 
     monkeypatch.setattr(Scheduler, "_ended", watched)
     checkout.run(jobs=1)

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from harness.commands.report import report
-from harness.results import records
+from harness.results import record_tree
 from harness.storage.store import Store
 from tests.support.module_sources import VICTIM
 from tests.support.site_pages import html_of, text_of
@@ -100,7 +100,7 @@ def test_a_delivering_attack_has_curves_beside_the_victim_s(site):
 
 
 def test_records_hold_no_point(checkout):
-    for path in records.walk(checkout.home / "records"):
+    for path in record_tree.walk(checkout.home / "records"):
         assert "val_accuracy" not in path.read_text()
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from harness.commands import run as run_command
 from harness.config.catalog import FOLDERS
 from harness.planning.plan import Cell, Only, Plan
-from harness.results import records
+from harness.results import record_tree, records
 from harness.results.records import Record
 from harness.running.tally import Tally
 from harness.workspace import Workspace
@@ -213,7 +213,7 @@ class Checkout:
 
     def records(self) -> dict[str, Record]:
         """Cell id → its newest record; a broken one fails the test."""
-        found, errors = records.load_all(self.home / "records")
+        found, errors = record_tree.load_all(self.home / "records")
         assert not errors, errors
         return {r.id: r for r in records.newest_by_key(found).values()}
 

@@ -50,7 +50,13 @@ HOMES = {
     "pandas": ("report",),
     "jinja2": ("report.site",),
     "yaml": ("config.strict_yaml",),
-    "pydantic": ("config", "results.records", "results.record_parts", "results.checks"),
+    "pydantic": (
+        "config",
+        "results.records",
+        "results.record_parts",
+        "results.record_tree",
+        "results.checks",
+    ),
     "pydantic_core": ("config", "results.records"),
     "torch": ("runtime", "executors.selfcheck.probes"),  # the probes are module code
     "safetensors": ("runtime", "executors.selfcheck.context"),

@@ -9,7 +9,7 @@ from rich.console import Console
 from harness.commands import report
 from harness.commands.publish import publish, retract
 from harness.commands.show import find_record
-from harness.results import records
+from harness.results import record_tree, records
 from tests.support.errors import raises_error
 from tests.support.workspaces import Checkout, cell
 from tests.unit.report.test_frame import CONTAINED, both, record
@@ -31,7 +31,7 @@ def published(checkout, **options):
     said = io.StringIO()
     settings = {"include_local": False, "dry_run": False} | options
     publish(checkout.workspace(), ["b"], console=Console(file=said, width=200), **settings)
-    found, errors = records.load_all(checkout.workspace().published_records)
+    found, errors = record_tree.load_all(checkout.workspace().published_records)
     assert not errors
     return sorted((r.cell.attack, r.environment.executor) for r in found), said
 
@@ -81,13 +81,13 @@ def test_an_equal_result_is_not_published_twice_and_nothing_is_changed(checkout,
     first = record(inside, environment=CONTAINED)
     records.write(workspace.local_records, first)
     published(checkout)
-    (path,) = records.walk(workspace.published_records)
+    (path,) = record_tree.walk(workspace.published_records)
     before = path.read_bytes()
     run = first.run.model_copy(update={"finished": "2026-02-01T00:00:00+00:00"})
     later = first.model_copy(update={"run": run})
     records.write(workspace.local_records, later)
     published(checkout)
-    assert [path.read_bytes() for path in records.walk(workspace.published_records)] == [before]
+    assert [path.read_bytes() for path in record_tree.walk(workspace.published_records)] == [before]
 
 
 def test_a_failure_does_not_follow_a_published_result(checkout, cells):
@@ -139,11 +139,11 @@ def test_a_retraction_is_added_and_its_number_is_gone_with_the_reason_in_its_pla
     again = first.model_copy(update={"run": run})
     published(checkout)
     records.write(workspace.local_records, again)
-    (path,) = records.walk(workspace.published_records)
+    (path,) = record_tree.walk(workspace.published_records)
     before = path.read_bytes()
     withdraw(checkout, path.stem[:8])
     assert path.read_bytes() == before
-    found, errors = records.load_all(workspace.published_records, workspace.local_records)
+    found, errors = record_tree.load_all(workspace.published_records, workspace.local_records)
     assert (found, errors) == ([], [])
     with raises_error("found-record-withdrawn", where="b/m/tiny/none/sign/linf-0.1/s0"):
         find_record(workspace, inside.id)
@@ -177,7 +177,7 @@ def test_a_broken_retraction_is_an_error_and_withdraws_still(checkout, cells):
     whole = path.read_text()
     for text in ("{", "[]", whole.replace("retraction/1", "2"), whole.replace(first.stem, "x")):
         path.write_text(text)
-        found, errors = records.load_all(root)
+        found, errors = record_tree.load_all(root)
         assert found == []
         assert ["not a valid retraction" in error.what for error in errors] == [True]
 

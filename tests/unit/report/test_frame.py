@@ -8,7 +8,7 @@ import pytest
 from harness.judge import METHOD
 from harness.report import frame
 from harness.report.cells import cell_rows
-from harness.results import records
+from harness.results import record_tree, records
 from tests.support.errors import raises_error
 from tests.support.workspaces import POISONING, Checkout, cell, matrix
 
@@ -265,7 +265,7 @@ def test_a_checkout_a_folder_of_records_a_benchmark_and_a_file_are_loaded(record
     assert loaded(local) == loaded(recorded.home) == (["noop"], [str(local)])
     assert loaded("reports/records") == loaded("reports") == (["sign"], [str(published)])
     assert loaded(published / "b") == (["sign"], [str(published / "b")])
-    (file,) = records.walk(local)
+    (file,) = record_tree.walk(local)
     assert loaded(file) == (["noop"], [str(file)])
 
 
@@ -275,7 +275,9 @@ def test_a_checkout_is_the_report_s_table(recorded):
     local = workspace.plan(workspace.benchmark("b"))
     sign = cell(local, attack="sign")
     records.write(workspace.local_records, record(sign, hour=9))  # later, not contained
-    (noop,) = (path for path in records.walk(workspace.local_records) if "noop" in path.read_text())
+    (noop,) = (
+        path for path in record_tree.walk(workspace.local_records) if "noop" in path.read_text()
+    )
     noop.unlink()
     rows = frame.load(workspace.root).set_index("attack")
     assert rows.loc["sign", "contained"]
@@ -316,8 +318,8 @@ def test_a_broken_record_among_good_ones_is_named_and_left_out(recorded):
 def test_an_error_says_what_was_looked_for_and_where(recorded, tmp_path):
     local, published = recorded.local_records, recorded.published_records
     timings = recorded.home / "timings.json"
-    kept = [path.read_text() for path in records.walk(local)]
-    for path in (*records.walk(local), *records.walk(published)):
+    kept = [path.read_text() for path in record_tree.walk(local)]
+    for path in (*record_tree.walk(local), *record_tree.walk(published)):
         path.unlink()
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -337,8 +339,8 @@ def test_an_error_says_what_was_looked_for_and_where(recorded, tmp_path):
 
 
 def test_a_withdrawn_record_is_not_loaded_from_anywhere(recorded):
-    (path,) = records.walk(recorded.published_records)
-    records.retract(recorded.published_records, path.stem, "shifted labels")
+    (path,) = record_tree.walk(recorded.published_records)
+    record_tree.retract(recorded.published_records, path.stem, "shifted labels")
     with raises_error("loaded-record-withdrawn", where=path):
         frame.load(path)
     for place in (path.parent, recorded.published_records):
@@ -349,7 +351,7 @@ def test_a_withdrawn_record_is_not_loaded_from_anywhere(recorded):
 
 
 def test_a_record_of_a_later_gauntlet_says_to_upgrade(recorded):
-    (path,) = records.walk(recorded.published_records)
+    (path,) = record_tree.walk(recorded.published_records)
     path.write_text(path.read_text().replace("record/1", "record/2"))
     with raises_error("loaded-record-newer", where=path):
         frame.load(path)

@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from harness.results import records
+from harness.results import record_tree, records
 from harness.results.outcome import OUTCOME
 from harness.results.records import Record
 from tests.support.errors import raises_error
@@ -264,7 +264,7 @@ def test_a_record_is_written_once(tmp_path):
     assert records.write(tmp_path, made()) == path
     assert path.stat().st_mtime_ns == before
     assert records.write(tmp_path, made(**run_of(id="second"))) != path
-    assert len(list(records.walk(tmp_path))) == 2
+    assert len(list(record_tree.walk(tmp_path))) == 2
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_a_damaged_record_is_one_line_and_the_others_are_read(tmp_path, damage, 
     path.write_text(damage(path.read_text()))
     with raises_error(code, where=path):
         records.read(path)
-    good, errors = records.load_all(tmp_path)
+    good, errors = record_tree.load_all(tmp_path)
     assert [r.key for r in good] == ["other"]
     assert len(errors) == 1
     assert other.exists()
@@ -311,17 +311,17 @@ def test_bytes_that_are_no_text_are_one_line(tmp_path):
 def test_half_written_records_are_not_seen(tmp_path):
     path = records.write(tmp_path, made())
     path.with_suffix(".part").write_text("{")
-    assert list(records.walk(tmp_path)) == [path]
+    assert list(record_tree.walk(tmp_path)) == [path]
 
 
 def test_a_folder_that_is_not_there_holds_no_records(tmp_path):
-    assert records.load_all(tmp_path / "nowhere") == ([], [])
+    assert record_tree.load_all(tmp_path / "nowhere") == ([], [])
 
 
 def test_several_folders_are_read_together(tmp_path):
     records.write(tmp_path / "a", made())
     records.write(tmp_path / "b", made(key="other"))
-    good, _ = records.load_all(tmp_path / "a", tmp_path / "b")
+    good, _ = record_tree.load_all(tmp_path / "a", tmp_path / "b")
     assert {r.key for r in good} == {"k" * 64, "other"}
 
 
