@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import torch
@@ -63,31 +64,33 @@ class APGD:
         region, problem = ball(budget, x), Problem(model, y, goal)
         best, rows = x.clone(), torch.arange(len(x), device=x.device)
         fewest = torch.full_like(rows, torch.iinfo(rows.dtype).max)
-        losses: Mapping[tuple[object, ...], dense.PixelLoss] = {}
-        if self.objective != TARGETED:
-            losses = {(): self.loss_fn(ctx)}
-        elif goal is not None:  # with a goal a problem lowers its loss
-            losses = {(): lambda z, wanted: -dense.targeted_dlr(z, y[rows], wanted)}
-        else:
+        targets: Sequence[Tensor | None] = (None,)
+        if self.objective == TARGETED and goal is None:
             clean = problem.predict(x)
             rows = problem.active(clean).nonzero().flatten()
-            for number, one in enumerate(problem.nearest_classes(clean, self.targets)):
-                losses[number,] = lambda z, y, one=one: dense.targeted_dlr(z, y, target=one[rows])
-        for restart, (dims, loss_fn) in product(range(self.restarts), losses.items()):
+            targets = problem.nearest_classes(clean, self.targets)
+        for restart, (number, target) in product(range(self.restarts), enumerate(targets)):
             if len(rows) == 0:
                 break
-            # drawn for all rows, so that none depends on the others' success
+            dims = () if target is None else (number,)
             again = ("restart", restart) if restart else ()
+            # drawn for all rows, so that none depends on the others' success
             start = self.start(x, region, ctx, *dims, *again)
-            active = replace(problem.rows(rows), loss_fn=loss_fn)
-            x_adv, left = self.search(active, start[rows], x[rows], region)
+            part = problem.rows(rows)
+            wanted = None if target is None else target[rows]
+            part = replace(part, loss_fn=self.loss_fn(part, wanted, ctx))
+            x_adv, left = self.search(part, start[rows], x[rows], region)
             fewer = left <= fewest[rows]
             best[rows[fewer]], fewest[rows[fewer]] = x_adv[fewer], left[fewer]
             rows = rows[fewest[rows] > 0]
         return best
 
-    def loss_fn(self, ctx: Context) -> dense.PixelLoss:
-        """Return the objective as a loss of logits and labels."""
+    def loss_fn(self, part: Problem, target: Tensor | None, ctx: Context) -> dense.PixelLoss:
+        """Return the objective of a problem, or a class to search toward, as a loss of logits."""
+        if target is not None:
+            return partial(dense.targeted_dlr, target=target)
+        if self.objective == TARGETED:  # with a goal a problem lowers its loss
+            return lambda z, wanted: -dense.targeted_dlr(z, part.y, wanted)
         if not self.balanced:
             return dense.LOSSES[self.objective]
         weights = load_file(ctx.state / "classes.safetensors")["weights"].to(ctx.device)
