@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from harness.runtime.gradients import Ball, project, steepest
+from harness.runtime.gradients import Ball, like_rows, project, steepest
 from harness.runtime.problem import Problem
 
 P1, LEAST_DECREASE, LEAST_INTERVAL = 0.22, 0.03, 0.06
@@ -54,7 +54,7 @@ def ascend(
         if not bool(fewest.any()):
             break
         # a gradient step, with momentum from the second step on
-        step = rows(step_size, x) * eps * steepest(point.gradient, norm)
+        step = like_rows(step_size, x) * eps * steepest(point.gradient, norm)
         z = project(x_adv + step, x, norm, eps)
         if number:
             momentum = (1 - ALPHA) * (x_adv - previous)
@@ -91,9 +91,4 @@ def evaluate(problem: Problem, x_adv: Tensor) -> Point:
 
 def where(condition: Tensor, *pairs: tuple[Tensor, Tensor]) -> list[Tensor]:
     """Apply ``torch.where`` with a condition ``[B]`` to each pair of ``[B, …]``."""
-    return [torch.where(rows(condition, one), one, other) for one, other in pairs]
-
-
-def rows(values: Tensor, like: Tensor) -> Tensor:
-    """Reshape ``[B]`` so that it broadcasts over ``[B, …]``."""
-    return values.reshape(-1, *[1] * (like.ndim - 1))
+    return [torch.where(like_rows(condition, one), one, other) for one, other in pairs]

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
-from harness.runtime.gradients import ball, gradient_of, project
+from harness.runtime.gradients import ball, gradient_of, like_rows, project
 from harness.runtime.problem import Problem
 
 from .boundary import lengths, step_to_hyperplane
@@ -55,8 +55,7 @@ class FAB:
                 found, length = self.search(part, start[rows], x[rows], target[rows], norm)
                 nearer = length < distance[rows]
                 best[rows[nearer]], distance[rows[nearer]] = found[nearer], length[nearer]
-        inside = (distance <= eps).reshape(-1, *[1] * (x.ndim - 1))
-        return torch.where(inside, project(best, x, norm, eps), x)
+        return torch.where(like_rows(distance <= eps, x), project(best, x, norm, eps), x)
 
     def search(
         self, problem: Problem, x_adv: Tensor, x: Tensor, target: Tensor, norm: str
@@ -85,8 +84,8 @@ class FAB:
             length = lengths((x_adv - x).flatten(1), norm)
             nearer = done & (length < shortest)
             shortest = torch.where(nearer, length, shortest)
-            nearest = torch.where(as_rows(nearer, x), x_adv, nearest)
-            x_adv = torch.where(as_rows(done, x), x + self.beta * (x_adv - x), x_adv)
+            nearest = torch.where(like_rows(nearer, x), x_adv, nearest)
+            x_adv = torch.where(like_rows(done, x), x + self.beta * (x_adv - x), x_adv)
         return nearest, shortest
 
 
@@ -122,9 +121,4 @@ def random_shell(x: Tensor, norm: str, eps: float, generator: Generator) -> Tens
     else:
         noise = torch.randn(x.shape, generator=generator).to(x.device)
     length = lengths(noise.flatten(1), norm).float()
-    return (x + eps / 2 * noise / as_rows(length, x)).clamp(0, 1)
-
-
-def as_rows(values: Tensor, like: Tensor) -> Tensor:
-    """Reshape ``[B]`` so that it broadcasts over ``[B, …]``."""
-    return values.reshape(-1, *[1] * (like.ndim - 1))
+    return (x + eps / 2 * noise / like_rows(length, x)).clamp(0, 1)

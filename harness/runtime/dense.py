@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from harness.runtime.class_weights import class_weights
 from harness.runtime.contracts import Data
+from harness.runtime.gradients import like_rows
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 """``loss_fn(logits, y)``: logits ``[B, C, …]`` and labels ``[B, …]`` to a value a label."""
@@ -122,7 +123,7 @@ def _fit_float32(gradient: Tensor) -> Tensor:
     """Return a float64 gradient with every row scaled down to at most 2¹⁰⁰."""
     _, exponent = torch.frexp(gradient.abs().flatten(1).amax(dim=1))
     factor = torch.exp2(-(exponent - 100).clamp_min(0).double())
-    return gradient * factor.reshape(-1, *[1] * (gradient.ndim - 1))
+    return gradient * like_rows(factor, gradient)
 
 
 LOSSES: dict[str, PixelLoss] = {

@@ -99,6 +99,15 @@ def project(x_adv: Tensor, x: Tensor, norm: str, eps: Radius) -> Tensor:
     return result
 
 
+def like_rows(values: Tensor, x: Tensor) -> Tensor:
+    """Return values of rows, ``[B]``, in a shape that broadcasts with ``x``, ``[B, …]``.
+
+    >>> like_rows(torch.tensor([1, 2]), torch.zeros(2, 3, 4)).shape
+    torch.Size([2, 1, 1])
+    """
+    return values.reshape(-1, *[1] * (x.ndim - 1))
+
+
 def steepest(gradient: Tensor, norm: str) -> Tensor:
     """Return the direction of steepest ascent, of length 1 in the norm.
 
@@ -233,7 +242,7 @@ def _normalize_scale(x: Tensor) -> Tensor:
 
 
 def _rows(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(-1, *[1] * (like.ndim - 1)).to(like.dtype)
+    return like_rows(values, like).to(like.dtype)
 
 
 def _check_l2(norm: str) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.runtime.contracts import Spec
+from harness.runtime.gradients import like_rows
 from harness.runtime.tasks import TASKS
 from harness.runtime.worker import health_names as names
 
@@ -84,7 +85,7 @@ class Labels:
             spread: unit of each row, ``[B]``.
             most: margin beyond which a label does not count further.
         """
-        unit = spread.reshape(-1, *[1] * (self.y.ndim - 1))
+        unit = like_rows(spread, self.y)
         margins = (self.margins(outputs) / unit).clamp(max=most)
         return self.share(torch.where(self.counted, margins, 0))
 
@@ -330,8 +331,3 @@ def unit_rows(x: Tensor) -> Tensor:
     """Return each row divided by its largest magnitude; rows of zeros stay as they are."""
     largest = x.abs().flatten(1).amax(1)
     return x / like_rows(torch.where(largest > 0, largest, 1), x)
-
-
-def like_rows(values: Tensor, x: Tensor) -> Tensor:
-    """Return values of rows, ``[B]``, in a shape that broadcasts with ``x``."""
-    return values.reshape(-1, *[1] * (x.ndim - 1))
