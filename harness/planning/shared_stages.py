@@ -66,8 +66,11 @@ class SharedStages:
 
     def eval_subset(self, matrix: Matrix, data: str) -> str:
         """Add the stage of the test examples that cells are judged on."""
-        examples, listed = matrix.eval_subset.examples, self.listed_rows(matrix)
-        return self.once(("slice", matrix.name), lambda: self.test_examples(data, examples, listed))
+        examples = matrix.eval_subset.examples
+        return self.once(
+            ("slice", matrix.name),
+            lambda: self.test_examples(data, examples, self.listed_rows(matrix)),
+        )
 
     def listed_rows(self, matrix: Matrix) -> FileRecipe | None:
         """Return the list of places that the test examples of a matrix are from, if it has one.
@@ -76,6 +79,9 @@ class SharedStages:
             DataMissing: it is not where the benchmark says.
             UserError: it is no such list.
         """
+        return self.once(("rows", matrix.name), lambda: self._find_rows(matrix))
+
+    def _find_rows(self, matrix: Matrix) -> FileRecipe | None:
         text = matrix.eval_subset.rows
         if text is None or self._folder is None:
             return None
