@@ -83,7 +83,7 @@ class Recorder:
         info = RecordedCell.model_validate(cell.info.to_json())
         end, judged = self._judge(cell, plan, info)
         receipts = self._receipts(cell)
-        health, examples = load_health(cell.stages, self.store), self._examples(cell)
+        health, examples = load_health(cell.stages, self.store), self._examples(cell, plan)
         record = records.finish(
             {
                 "key": cell.key,
@@ -119,12 +119,12 @@ class Recorder:
         self.by_key[cell.key] = record
         return record
 
-    def _examples(self, cell: Cell) -> str | None:
+    def _examples(self, cell: Cell, plan: Plan) -> str | None:
         """Return the digest of what a cell is judged on; its members' where it is an ensemble."""
         if "slice" in cell.stages:
             path = self.store.part(cell.stages["slice"], "rows") / "examples.json"
             return read_json(path) if path.is_file() else None
-        found = {one.examples for one in self.by_key.values() if one.id in cell.members}
+        found = {self.by_key[plan.cells[name].key].examples for name in cell.members}
         return found.pop() if len(found) == 1 else None
 
     def _run(self, receipts: Mapping[str, Receipt], modules: Mapping[str, str]) -> Run:
