@@ -10,6 +10,9 @@ from typing import Any
 from harness.config.manifest_weights import Bound
 from harness.results.records import Record
 
+METRIC = "robust_accuracy"
+NORMS = {"linf": "L∞", "l2": "L2"}
+
 
 @dataclass(frozen=True)
 class ProvenBound:
@@ -28,10 +31,6 @@ class ProvenBound:
     def of_manifest(cls, bound: Bound) -> ProvenBound:
         """Return the bound of a manifest's entry."""
         return cls(**{one.name: getattr(bound, one.name) for one in fields(cls)})
-
-
-METRIC = "robust_accuracy"
-NORMS = {"linf": "L∞", "l2": "L2"}
 
 
 @dataclass(frozen=True)
@@ -127,10 +126,10 @@ def unused_because(bound: ProvenBound, limits: Mapping[str, Any], examples: str 
 
 def contradiction(bounds: Sequence[ProvenBound], limits: Mapping[str, Any], record: Record) -> str:
     """Return both sides of a contradiction between a record and a bound; empty without one."""
-    bound, metric = bound_of(bounds, limits, record), record.metrics.get(METRIC)
-    if bound is None or bound.at_least is None or metric is None or metric.k is None:
+    metric = record.metrics.get(METRIC)
+    found = Proven(bound_of(bounds, limits, record), metric.k if metric else None)
+    if not found.contradicted:
         return ""
-    if metric.k >= bound.at_least:
-        return ""
-    proven = f"{bound.at_least:,} of {bound.of:,} are proven to stay right ({bound.source})"
-    return f"the judge found {metric.k:,} right, and {proven}"
+    assert found.bound is not None
+    proven = f"{found.bound.at_least:,} of {found.bound.of:,} are proven to stay right"
+    return f"the judge found {found.left:,} right, and {proven} ({found.bound.source})"

@@ -27,7 +27,7 @@ GAP = 14.5
 """Least distance of two names beside the ends of lines."""
 LONGEST = 16
 """Most letters of such a name."""
-_LEAST_TICKGAP = 24.0
+_LEAST_TICK_GAP = 24.0
 
 Point = tuple[float, float]
 
@@ -196,7 +196,7 @@ def _thin(ticks: Sequence[Tick]) -> tuple[Tick, ...]:
     thinned: list[Tick] = []
     for tick in reversed(ticks):
         letters = len(tick.text) + (len(thinned[-1].text) if thinned else 0)
-        gap = max(_LEAST_TICKGAP, SMALL.letter * letters / 2)
+        gap = max(_LEAST_TICK_GAP, SMALL.letter * letters / 2)
         if not thinned or thinned[-1].at - tick.at >= gap:
             thinned.append(tick)
     return tuple(reversed(thinned))
