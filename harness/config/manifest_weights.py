@@ -10,6 +10,9 @@ from pydantic import Field
 from harness.config.field_types import Line, List, Name, Positive
 from harness.config.file_model import Problem, Strict
 
+FileName: TypeAlias = Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
 
 class Claim(Strict):
     """Figure that the authors of weights claim; shown beside ours, never ranked."""
@@ -45,7 +48,7 @@ class Bound(Strict):
     """
 
     title: Line = Field(description="The images, for example `200 test images of CIFAR-10`.")
-    images: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
+    images: Sha256 = Field(
         description="SHA-256 of the images with their labels, in any order: `contents` in the "
         "stored data set's `manifest.json`, and `examples` of a record."
     )
@@ -70,10 +73,6 @@ class Bound(Strict):
         if order != sorted(order):
             what = "at_least, at_most and of are not in order"
             yield Problem((), what, "give numbers of the same images: at_least ≤ at_most ≤ of")
-
-
-FileName: TypeAlias = Annotated[str, Field(pattern=r"^[\w][\w.-]*$")]
-Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Weights(Strict):
