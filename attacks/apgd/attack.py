@@ -99,7 +99,7 @@ class APGD:
     def start(self, x: Tensor, region: Ball, ctx: Context, *dims: object) -> Tensor:
         """Return a random start in the first of the radii."""
         eps = region.eps * self.radii[0][0]
-        return random_start(x, region.norm, eps, ctx.generator("start", *dims))
+        return random_start(x, region.norm, eps, ctx.generator("start", *dims), ctx.draw)
 
     def search(
         self, problem: Problem, x_adv: Tensor, x: Tensor, region: Ball

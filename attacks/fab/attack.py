@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Generator, Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
-from harness.runtime.gradients import ball, gradient_of, like_rows, project
+from harness.runtime.gradients import Draw, ball, gradient_of, like_rows, project
 from harness.runtime.problem import Problem
 
 from .boundary import lengths, step_to_hyperplane
@@ -47,7 +49,8 @@ class FAB:
                 start = x
                 if restart:
                     # drawn for all rows, so that none depends on the others' success
-                    start = random_shell(x, norm, eps, ctx.generator("start", number, restart))
+                    source = ctx.generator("start", number, restart)
+                    start = random_shell(x, norm, eps, source, ctx.draw)
                 rows = (distance > eps).nonzero().flatten()
                 if len(rows) == 0:
                     break
@@ -114,11 +117,11 @@ def linearize(problem: Problem, x_adv: Tensor, target: Tensor) -> tuple[Tensor, 
     return gaps[0] / scale, gradient / scale[:, None]
 
 
-def random_shell(x: Tensor, norm: str, eps: float, generator: Generator) -> Tensor:
+def random_shell(x: Tensor, norm: str, eps: float, generator: Generator, draw: Draw) -> Tensor:
     """Return points at half the radius from ``x`` in a random direction, inside the box."""
     if norm == "linf":
-        noise = (torch.rand(x.shape, generator=generator) * 2 - 1).to(x.device)
+        noise = (draw(x.shape, partial(torch.rand, generator=generator)) * 2 - 1).to(x.device)
     else:
-        noise = torch.randn(x.shape, generator=generator).to(x.device)
+        noise = draw(x.shape, partial(torch.randn, generator=generator)).to(x.device)
     length = lengths(noise.flatten(1), norm).float()
     return (x + eps / 2 * noise / like_rows(length, x)).clamp(0, 1)

@@ -43,7 +43,7 @@ class FeatureAttack:
     ) -> Tensor:
         search = self.search(x, budget, self.step)
         raised = self.raised(model.features(x[:1]).shape[1], len(x)).to(x.device)
-        x_adv = search.start(ctx.generator("start"))
+        x_adv = search.start(ctx.generator("start"), ctx.draw)
         for _ in range(self.steps):
             gradient = gradient_of(
                 lambda x_adv: self.objective(model.features(x_adv), raised), x_adv

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Generator, Tensor
 
 from harness.runtime.contracts import Budget, NotApplicable
-from harness.runtime.gradients import ball, project, random_start, steepest
+from harness.runtime.gradients import Draw, ball, project, random_start, steepest
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's channels, for pixels in [0, 1]."""
@@ -33,8 +35,8 @@ class Ball:
     def __init__(self, x: Tensor, budget: Budget, step: float) -> None:
         self.x, self.step, (self.norm, self.eps) = x, step, ball(budget, x)
 
-    def start(self, generator: Generator) -> Tensor:
-        return random_start(self.x, self.norm, self.eps, generator)
+    def start(self, generator: Generator, draw: Draw) -> Tensor:
+        return random_start(self.x, self.norm, self.eps, generator, draw)
 
     def move(self, x_adv: Tensor, gradient: Tensor) -> Tensor:
         x_adv = x_adv + self.step * self.eps * steepest(gradient, self.norm)
@@ -55,8 +57,8 @@ class Normalized(Ball):
         mean, deviation = (x.new_tensor(v).view(3, 1, 1) for v in (MEAN, DEVIATION))
         self.radius, self.high = RADIUS * deviation, mean + BOUND * deviation
 
-    def start(self, generator: Generator) -> Tensor:
-        noise = torch.rand(self.x.shape, generator=generator).to(self.x) * 2 - 1
+    def start(self, generator: Generator, draw: Draw) -> Tensor:
+        noise = draw(self.x.shape, partial(torch.rand, generator=generator)).to(self.x) * 2 - 1
         return self.clip(self.x + self.radius * noise)
 
     def move(self, x_adv: Tensor, gradient: Tensor) -> Tensor:
@@ -76,7 +78,7 @@ class Anywhere(Ball):
 
     by_row = True
 
-    def start(self, generator: Generator) -> Tensor:
+    def start(self, generator: Generator, draw: Draw) -> Tensor:
         return torch.full_like(self.x, GREY)
 
     def move(self, x_adv: Tensor, gradient: Tensor) -> Tensor:

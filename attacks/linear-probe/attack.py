@@ -63,7 +63,7 @@ class LinearProbe:
 
         x_adv = x.clone()
         if self.random_start:
-            x_adv = random_start(x, norm, eps, ctx.generator("start"))
+            x_adv = random_start(x, norm, eps, ctx.generator("start"), ctx.draw)
         for _ in range(self.steps):
             step = self.rel_stepsize * eps * steepest(gradient_of(margin, x_adv), norm)
             x_adv = project(x_adv + step, x, norm, eps)

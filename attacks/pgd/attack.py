@@ -60,7 +60,8 @@ class PGD:
             start = x
             if self.random_start:
                 # drawn for all rows, so that none depends on the others' success
-                start = random_start(x, *region, ctx.generator("start", restart))
+                source = ctx.generator("start", restart)
+                start = random_start(x, *region, source, ctx.draw)
             end = self.search(problem.rows(rows), start[rows], x[rows], region)
             better = end.done | (end.loss > best_loss[rows])
             best[rows[better]], best_loss[rows[better]] = end.x_adv[better], end.loss[better]

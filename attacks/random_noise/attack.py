@@ -25,7 +25,7 @@ class RandomNoise:
     ) -> Tensor:
         generator = ctx.generator("noise")
         if budget.patch is None and budget.pixels is None:
-            return random_start(x, *ball(budget, x), generator)
+            return random_start(x, *ball(budget, x), generator, ctx.draw)
         return noisy(x, budget, generator)
 
     def poison(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
 from harness.runtime.gradients import Ball, ball
 from harness.runtime.problem import Problem
 
-from .windows import DISTRIBUTIONS, p_selection, window_side
+from .windows import DISTRIBUTIONS, Chance, p_selection, window_side
 
 
 class Square:
@@ -36,8 +36,9 @@ class Square:
             left = model.left()
             queries = torch.full((len(x),), self.iterations, device=x.device)
             queries = queries if left is None else torch.minimum(queries, left)
-            generator = ctx.generator("squares", *([restart] if restart else []))
-            found = self.search(problem, x, done, queries, region, generator)
+            source = ctx.generator("squares", *([restart] if restart else []))
+            chance = Chance(source, ctx.draw)
+            found = self.search(problem, x, done, queries, region, chance)
             better = found.done | (found.margin > margin)
             best[better], margin[better] = found.x_adv[better], found.margin[better]
             done = done | found.done
@@ -52,7 +53,7 @@ class Square:
         skip: Tensor,
         queries: Tensor,
         region: Ball,
-        generator: Generator,
+        chance: Chance,
     ) -> Found:
         """Run the algorithm once.
 
@@ -62,7 +63,7 @@ class Square:
             skip: rows that need no search, bool ``[B]``.
             queries: most queries of each row, ``[B]``.
             region: the ball.
-            generator: source of chance, which is drawn for all rows.
+            chance: source of random numbers, which are drawn for all rows.
         """
         norm, eps = region
         distribution = DISTRIBUTIONS[norm]
@@ -74,10 +75,10 @@ class Square:
                 break
             # chance is drawn for all rows, so that none depends on the others' success
             if iteration == 0:
-                x_new = distribution.initialize(x, eps, generator)[rows]
+                x_new = distribution.initialize(x, eps, chance)[rows]
             else:
                 h = window_side(p_selection(self.share, iteration / int(queries.max())), x.shape)
-                x_new = distribution.sample(best, x, eps, h, generator, rows)
+                x_new = distribution.sample(best, x, eps, h, chance, rows)
             active = problem.rows(rows)
             logits = active.predict(x_new)
             new, ends = active.margin(logits), active.done(logits)

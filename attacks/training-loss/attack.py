@@ -46,7 +46,7 @@ class TrainingLoss:
         region = self.region(x, budget, self.radius)
         loss = model.loss if self.objective == "outputs" else model.training_loss
         labels, sign = (y, 1) if goal is None else (goal, -1)
-        x_adv = region.start(ctx.generator("start")) if self.random_start else x.clone()
+        x_adv = region.start(ctx.generator("start"), ctx.draw) if self.random_start else x.clone()
         ascent = torch.zeros_like(x)
         for _ in range(self.steps):
             gradient = sign * gradient_of(lambda x_adv: loss(x_adv, labels), x_adv)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Generator, Tensor
 
 from harness.runtime.contracts import Budget, NotApplicable
-from harness.runtime.gradients import ball, project, random_start, steepest
+from harness.runtime.gradients import Draw, ball, project, random_start, steepest
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 """Mean and standard deviation of CIFAR-10's channels, in whose units the published searches ran."""
@@ -24,9 +26,9 @@ class Box:
     def __init__(self, x: Tensor, budget: Budget, radius: float) -> None:
         self.x, (self.norm, self.eps) = x, ball(budget, x)
 
-    def start(self, generator: Generator) -> Tensor:
+    def start(self, generator: Generator, draw: Draw) -> Tensor:
         """Return a random point of the region for each input."""
-        return random_start(self.x, self.norm, self.eps, generator)
+        return random_start(self.x, self.norm, self.eps, generator, draw)
 
     def move(self, x_adv: Tensor, gradient: Tensor, step: float) -> Tensor:
         """Return inputs after a step of ``step`` radii along the steepest ascent."""
@@ -77,8 +79,8 @@ class Standardized(Box):
         self.x, (self.mean, self.std) = x, statistics(x)
         self.radius = radius * self.std
 
-    def start(self, generator: Generator) -> Tensor:
-        noise = torch.rand(self.x.shape, generator=generator).to(self.x) * 2 - 1
+    def start(self, generator: Generator, draw: Draw) -> Tensor:
+        noise = draw(self.x.shape, partial(torch.rand, generator=generator)).to(self.x) * 2 - 1
         return self.clip(self.x + self.radius * noise)
 
     def move(self, x_adv: Tensor, gradient: Tensor, step: float) -> Tensor:

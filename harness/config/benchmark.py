@@ -12,6 +12,7 @@ from harness.common.errors import UserError, UserErrors, split
 from harness.config.budget import BUDGET_FIELDS, BudgetEntry
 from harness.config.data_entry import LEVEL, DataEntry
 from harness.config.dataset import DatasetManifest, load_dataset
+from harness.config.ensembles import Ensemble, ensemble_problems
 from harness.config.field_types import (
     Count,
     Limits,
@@ -132,10 +133,10 @@ class Matrix(Strict):
         description="Training set that `poison` edits: the student's (`train`) or the public "
         "network's (`public`). Default: `train`.",
     )
-    ensembles: dict[Name, NonEmptySet[str]] = Field(
+    ensembles: dict[Name, Ensemble] = Field(
         default_factory=dict,
-        description="Name → labels of attacks. An example counts as robust only if all of them "
-        "fail on it. Derived from their records; no stage runs. Default: none.",
+        description="Name → labels of attacks, or `{hand_over: [NAME, …]}`. An example counts as "
+        "robust only if all of them fail on it. Default: none.",
     )
     borrow: Literal["none", "undefended", "all"] = Field(
         default="all",
@@ -206,7 +207,7 @@ class Matrix(Strict):
         """Check budgets, goal, roles and ensembles against the threat model and each other."""
         yield from self._budget_problems()
         yield from self._role_problems()
-        yield from self._ensemble_problems()
+        yield from ensemble_problems(self.ensembles, self.attacks, self.threat_model, self.goal)
         if self.keep.attention and THREATS[self.threat_model].at_test is None:
             what = f"{self.threat_model} changes no test inputs to look at"
             yield Problem(("keep", "attention"), what, "remove it")
@@ -254,17 +255,6 @@ class Matrix(Strict):
         elif THREATS[self.threat_model].delivers and "attacker" not in self.data:
             what = "no attacker's data, and no public ones in their place"
             yield Problem(("data",), what, "add attacker: NAME")
-
-    def _ensemble_problems(self) -> Iterator[Problem]:
-        labels = [attack.label for attack in self.attacks]
-        for name, members in self.ensembles.items():
-            if name in labels:
-                what = f"{quote(name)} is an attack's label already"
-                yield Problem(("ensembles", name), what, "rename the ensemble")
-            for i, member in enumerate(members):
-                if member not in labels:
-                    what = f"no attack of this matrix is labelled {quote(member)}"
-                    yield Problem(("ensembles", name, i), what, nearest(member, labels))
 
 
 class Benchmark(Strict):

@@ -42,7 +42,8 @@ def check_answers(runner: SmokeRunner, record: Record, name: str) -> list[CheckR
             return [_of_reference(record, "network can be asked", its_failure)]
     if failure:
         return [CheckResult(f"network can be asked {name}", False, _named(runner, failure))]
-    checked = _checked(runner, probe_names.NETWORK)
+    random = runner.module.manifest.random
+    checked = _checked(runner, probe_names.NETWORK, random=random)
     both = [check for check in checked if found[check] and shared.get(check)]
     results = [
         _result(runner, check, "" if check in both else found[check], name) for check in checked
@@ -76,7 +77,9 @@ def check_attack(runner: SmokeRunner, record: Record, name: str) -> list[CheckRe
     if failure:  # where the cell has failed, too, its record says who did it
         failed = CheckResult(f"hook can be called {name}", False, _named(runner, failure))
         return [failed] if record.status == "ok" else []
-    checked = _checked(runner, probe_names.ATTACK)
+    # the numbers that perturb draws are a row's own (ctx.draw), those of a trigger a batch's
+    draws = runner.module.manifest.random and recipe.options.hook == "trigger"
+    checked = _checked(runner, probe_names.ATTACK, random=draws)
     return [_result(runner, check, found[check], name) for check in checked]
 
 
@@ -85,11 +88,10 @@ def has_network(runner: SmokeRunner, record: Record) -> bool:
     return "after" in record.stages and record.status not in ("not_applicable", "avoided")
 
 
-def _checked(runner: SmokeRunner, names: tuple[str, ...]) -> list[str]:
+def _checked(runner: SmokeRunner, names: tuple[str, ...], *, random: bool) -> list[str]:
     """Return the names that hold for the module: equal answers not where it draws."""
-    manifest = runner.module.manifest
-    exempt = set(probe_names.RANDOM_EXEMPT) if manifest.random else set()
-    exempt |= {probe_names.BATCH} if manifest.batch_dependent else set()
+    exempt = set(probe_names.RANDOM_EXEMPT) if random else set()
+    exempt |= {probe_names.BATCH} if runner.module.manifest.batch_dependent else set()
     return [name for name in names if name not in exempt]
 
 

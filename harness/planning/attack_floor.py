@@ -94,8 +94,9 @@ def find_thin(context: MatrixContext, entries: ResolvedMatrix) -> tuple[str, ...
     An attack whose manifest ``requires`` something else than the matrix has does not count.
     """
     found: set[str] = set()
+    tried = [*entries.attacks, *(one for each in entries.hand_overs for one in each.members)]
     for budget in entries.budgets:
-        able = [one for one in entries.attacks if _can_play(context, entries, one, budget)]
+        able = [one for one in tried if _can_play(context, entries, one, budget)]
         found.update(missing_kinds(context.threat, context.task, able))
     return tuple(name for name in KINDS if name in found)
 

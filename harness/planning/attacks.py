@@ -35,6 +35,24 @@ class Grant(NamedTuple):
     roles: dict[str, ResolvedEntry]
 
 
+class Examples(NamedTuple):
+    """Test examples that an attack gets.
+
+    Attributes:
+        x: inputs.
+        y: labels.
+        goal: labels to reach, or ``None``.
+        rows: places of the examples in the eval subset, where they are a part of it; or ``None``.
+        spent: queries that earlier attacks had of each, where they are counted; or ``None``.
+    """
+
+    x: Input
+    y: Input
+    goal: Input | None
+    rows: Input | None = None
+    spent: Input | None = None
+
+
 class AttackStages:
     """Adds the stages of attacks and of predictions.
 
@@ -100,6 +118,33 @@ class AttackStages:
         roles_made = {"goal": goal} if goal else {}
         if not s.attacker.uses(s.threat.at_test):
             return roles_made, frozenset()
+        wanted = Input(goal, "goal") if goal else None
+        examples = Examples(Input(subset, "x"), Input(subset, "y"), wanted)
+        key, own = self.make(s, net, examples, data)
+        measure = self.measure(s, subset, key)
+        return roles_made | {"attack": key, "measure": measure}, own
+
+    def measure(self, s: CellSetting, subset: str, attacked: str) -> str:
+        """Add the stage that measures the attacked inputs of the eval subset."""
+        inputs = {"clean": Input(subset, "x"), "attacked": Input(attacked, "attacked")}
+        recipe = MeasureRecipe(s.matrix.keep.examples, boxes=bool(s.matrix.keep.attention))
+        return self.shared.graph.add("measure", inputs, recipe)
+
+    def make(
+        self, s: CellSetting, net: str, examples: Examples, data: str | None = None
+    ) -> tuple[str, frozenset[str]]:
+        """Add the stages that make attacked inputs.
+
+        Args:
+            s: a cell whose attack changes test inputs.
+            net: stage of the defended network.
+            examples: the test examples.
+            data: data stage of the test examples where they are not the student's.
+
+        Returns:
+            The stage, and the keys of all that the attack itself runs.
+        """
+        assert s.threat.at_test
         no_model_access = s.attacker.manifest.no_model_access
         grant = GRANTS[s.threat.access](self, s, net)
         samples = s.matrix.random.samples if s.random and s.threat.access in SERVED else 1
@@ -110,11 +155,15 @@ class AttackStages:
             access = replace(access, access="none", samples=1)
         roles = {"attack": s.attacker} | grant.roles
         inputs = grant.weights | spec(data or grant.data) | state
-        inputs["slice_x"] = Input(subset, "x")
+        inputs["slice_x"] = examples.x
         if s.threat.labels and not no_model_access:
-            inputs["slice_y"] = Input(subset, "y")
-            if goal:
-                inputs["goal"] = Input(goal, "goal")
+            inputs["slice_y"] = examples.y
+            if examples.goal:
+                inputs["goal"] = examples.goal
+        if examples.rows:
+            inputs["rows"] = examples.rows
+        if examples.spent:
+            inputs["spent"] = examples.spent
         options = AttackOptions(
             access.access,
             access.no_model_access,
@@ -124,10 +173,7 @@ class AttackStages:
             samples=access.samples,
         )
         key = self.shared.module_stage("attack", s.seed, inputs, roles, s.budget.values, options)
-        measured = {"clean": Input(subset, "x"), "attacked": Input(key, "attacked")}
-        recipe = MeasureRecipe(s.matrix.keep.examples, boxes=bool(s.matrix.keep.attention))
-        measure = self.shared.graph.add("measure", measured, recipe)
-        return roles_made | {"attack": key, "measure": measure}, own | {key}
+        return key, own | {key}
 
     def _state(
         self,

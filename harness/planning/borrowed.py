@@ -17,7 +17,7 @@ from harness.planning.cell import Cell
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
 from harness.planning.recipe import MeasureRecipe, StrongestRecipe
-from harness.planning.resolved_entry import ResolvedEntry
+from harness.planning.resolved_entry import HandOver, ResolvedEntry
 
 STRONGEST = "strongest"
 """Label of the batch that holds, of each example, the strongest of a defence's attacks."""
@@ -47,8 +47,8 @@ class Batch:
 
     @property
     def chosen(self) -> bool:
-        """Whether it is chosen from several attacks, so that it has no parameters of one."""
-        return self.label in (STRONGEST, SHRUNK)
+        """Whether it is of several attacks, so that it has no parameters of one."""
+        return self.label in (STRONGEST, SHRUNK) or len(self.attacks) > 1
 
     @property
     def name(self) -> str:
@@ -76,7 +76,10 @@ def is_undefended(defense: ResolvedEntry) -> bool:
 
 
 def batches_of(
-    graph: Graph, donor: CellSetting, cells: Sequence[tuple[ResolvedEntry, Cell]], borrow: str
+    graph: Graph,
+    donor: CellSetting,
+    cells: Sequence[tuple[ResolvedEntry | HandOver, Cell]],
+    borrow: str,
 ) -> Iterator[Batch]:
     """Yield what others may borrow of one defence.
 
@@ -88,7 +91,7 @@ def batches_of(
         borrow: ``undefended`` or ``all``.
     """
     made = [(attack, cell.stages) for attack, cell in cells if "attack" in cell.stages]
-    gradient = [(a, stages) for a, stages in made if GRADIENTS & set(a.manifest.needs)]
+    gradient = [(attack, stages) for attack, stages in made if follows_gradients(attack)]
     if gradient:
         yield _chosen(graph, donor, gradient, SHRUNK)
     if not is_undefended(donor.defense):
@@ -100,13 +103,18 @@ def batches_of(
         made = gradient
     for attack, stages in made:
         attacked = Input(stages["attack"], "attacked")
-        yield Batch(attack.label, donor.defense, (attack,), attacked, stages["measure"])
+        yield Batch(attack.label, donor.defense, attack.members, attacked, stages["measure"])
+
+
+def follows_gradients(attack: ResolvedEntry | HandOver) -> bool:
+    """Return whether an attack, or one of several in order, follows gradients."""
+    return any(GRADIENTS & set(one.manifest.needs) for one in attack.members)
 
 
 def _chosen(
     graph: Graph,
     donor: CellSetting,
-    made: Sequence[tuple[ResolvedEntry, Mapping[str, str]]],
+    made: Sequence[tuple[ResolvedEntry | HandOver, Mapping[str, str]]],
     label: str,
 ) -> Batch:
     """Add the stages that choose and measure a defence's strongest inputs."""
@@ -120,5 +128,5 @@ def _chosen(
     key = graph.add(STRONGEST, inputs, StrongestRecipe(len(made), shrunk=label == SHRUNK))
     measured = {"clean": Input(first["slice"], "x"), "attacked": Input(key, "attacked")}
     measure = graph.add("measure", measured, MeasureRecipe(donor.matrix.keep.examples))
-    attacks = tuple(attack for attack, _ in made)
+    attacks = tuple(one for attack, _ in made for one in attack.members)
     return Batch(label, donor.defense, attacks, Input(key, "attacked"), measure)

@@ -102,6 +102,8 @@ class Cell:
         modules: reference → digest of the modules in play.
         params: role → resolved parameters.
         absent: metric → why the plan has no stages for it.
+        handed: labels of the attacks that are run in order, each on what still stands.
+        left_out: label of an attack that cannot be among these → why.
     """
 
     id: str
@@ -116,6 +118,8 @@ class Cell:
     modules: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
+    handed: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def by(self) -> By | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from harness.common.status import Status
 from harness.config.benchmark import Matrix
@@ -15,8 +15,9 @@ from harness.planning.borrowed import Batch
 from harness.planning.cell import CellInfo
 from harness.planning.cell_setting import CellSetting
 from harness.planning.exclusions import find_exclusion
+from harness.planning.hand_over import find_unfit
 from harness.planning.requirements import find_unmet
-from harness.planning.resolved_entry import ResolvedEntry
+from harness.planning.resolved_entry import HandOver, ResolvedEntry
 from harness.planning.stages import StageBuilder
 
 
@@ -31,6 +32,8 @@ class Combination:
         random: whether the network draws as it answers.
         modules: reference → digest of the modules in play.
         params: role → resolved parameters.
+        members: attacks in order, where each gets what still stands; else empty.
+        left_out: label of an attack that cannot be among them → why.
     """
 
     reason: str | None
@@ -39,6 +42,8 @@ class Combination:
     random: bool
     modules: Mapping[str, str]
     params: Mapping[str, Mapping[str, Value]]
+    members: tuple[ResolvedEntry, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 class Combinations:
@@ -62,6 +67,43 @@ class Combinations:
         if identity not in self._known:
             self._known[identity] = self._make(s)
         return self._known[identity]
+
+    def of_handed(self, s: CellSetting, attack: HandOver) -> Combination:
+        """Return what a cell with several attacks in order shares with those of other seeds."""
+        identity = (s.matrix.name, s.victim.label, s.defense.label, attack.label, s.budget.slug)
+        if identity not in self._known:
+            self._known[identity] = self._make_handed(s, attack)
+        return self._known[identity]
+
+    def _make_handed(self, s: CellSetting, attack: HandOver) -> Combination:
+        """Join the combinations of attacks; one that cannot play is left out."""
+        playing, left_out = list[tuple[ResolvedEntry, Combination]](), dict[str, str]()
+        for entry in attack.members:
+            one = replace(s, attack=entry)
+            made, unfit = self._make(one), find_unfit(one)
+            if unfit or (made.reason and made.status == "not_applicable"):
+                left_out[entry.label] = unfit or made.reason or ""
+            else:
+                playing.append((entry, made))
+        if not playing:
+            label, reason = next(iter(left_out.items()))
+            why = f"none of its attacks can be played; {label}: {reason}"
+            made = self._make(replace(s, attack=attack.members[0]))
+            return replace(made, reason=why, status="not_applicable", planned=False)
+        first = playing[0][1]
+        params = {role: first.params[role] for role in ("victim", "defense")}
+        for number, (entry, _) in enumerate(playing, 1):
+            params[f"attack_{number}"] = entry.params
+        return replace(
+            first,
+            reason=next((made.reason for _, made in playing if made.reason), None),
+            status=next((made.status for _, made in playing if made.reason), first.status),
+            planned=all(made.planned for _, made in playing),
+            modules={ref: one for _, made in playing for ref, one in made.modules.items()},
+            params=params,
+            members=tuple(entry for entry, _ in playing),
+            left_out=left_out,
+        )
 
     def _make(self, s: CellSetting) -> Combination:
         # no process runs code of both attack and defence, so that their requirements never meet

@@ -11,7 +11,12 @@ from harness.config.environments import Environments
 from harness.planning.recipe import ModuleRef, Recipe, StageRecipe
 from harness.planning.stage_keys import StageKeys
 
-INTERMEDIATE = {"apply": "train", "attack": "attacked", "strongest": "attacked"}
+INTERMEDIATE = {
+    "apply": "train",
+    "attack": "attacked",
+    "strongest": "attacked",
+    "merge": "attacked",
+}
 """Kind → the part of its artefact that is removed once every planned reader is done."""
 
 NO_MODULES: Mapping[str, ModuleRef] = MappingProxyType({})

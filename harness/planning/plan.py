@@ -25,7 +25,7 @@ from harness.planning.cell_setting import CellBudget, CellSetting, MatrixContext
 from harness.planning.combinations import Combinations
 from harness.planning.graph import Graph
 from harness.planning.resolve import ResolvedMatrix, Resolver
-from harness.planning.resolved_entry import Ensemble, ResolvedEntry
+from harness.planning.resolved_entry import Ensemble, HandOver, ResolvedEntry
 from harness.planning.stages import CellStages, StageBuilder
 from harness.planning.weights import network_of
 
@@ -182,8 +182,11 @@ class _Planner:
 
     def _cells(self, context: MatrixContext, entries: ResolvedMatrix) -> Iterator[Cell]:
         matrix = context.matrix
-        ensembles = [Ensemble(name, members) for name, members in matrix.ensembles.items()]
-        attacks: list[ResolvedEntry | Ensemble] = [*entries.attacks, *ensembles]
+        ensembles = [
+            Ensemble(name, one.members) for name, one in matrix.ensembles.items() if one.members
+        ]
+        tried: list[ResolvedEntry | HandOver] = [*entries.attacks, *entries.hand_overs]
+        attacks = [*tried, *ensembles]
         for victim, defense, budget, seed in itertools.product(
             entries.victims, entries.defenses, entries.budgets, matrix.seeds
         ):
@@ -193,10 +196,9 @@ class _Planner:
             planned = {label for label, info in infos.items() if self._in_only(info)}
             # an ensemble is judged from its members, so they come with it
             planned |= {m for one in ensembles if one.label in planned for m in one.members}
-            for attack in entries.attacks:
+            for attack in tried:
                 if attack.label in planned:
-                    setting = CellSetting(context, network, defense, attack, budget, seed)
-                    yield self._attack_cell(setting, infos[attack.label])
+                    yield self._attack_cell(control, attack, infos[attack.label])
             for ensemble in ensembles:
                 if ensemble.label in planned:
                     yield self._ensemble_cell(infos, ensemble, budget)
@@ -206,7 +208,10 @@ class _Planner:
         matrix = context.matrix
         if matrix.borrow == "none" or not THREATS[matrix.threat_model].borrows:
             return
-        attacks = [one for one in entries.attacks if one.name not in CONTROLS["attack"]]
+        attacks: list[ResolvedEntry | HandOver] = [
+            *(one for one in entries.attacks if one.name not in CONTROLS["attack"]),
+            *entries.hand_overs,
+        ]
         for victim, budget, seed in itertools.product(
             entries.victims, entries.budgets, matrix.seeds
         ):
@@ -214,7 +219,7 @@ class _Planner:
                 CellSetting(context, network_of(victim, defense), defense, None, budget, seed)
                 for defense in entries.defenses
             ]
-            cells = [[(attack, self._cell(s, attack)) for attack in attacks] for s in settings]
+            cells = [[self._tried(s, attack) for attack in attacks] for s in settings]
             batches = [
                 batch
                 for s, made in zip(settings, cells, strict=True)
@@ -227,11 +232,20 @@ class _Planner:
                     if batch.is_for(s.defense) and batch.attacked.key not in own:
                         yield from self._borrowed_cell(s, batch)
 
-    def _cell(self, s: CellSetting, attack: ResolvedEntry) -> Cell:
-        """Return a planned cell, or one whose inputs are only borrowed."""
+    def _tried(
+        self, s: CellSetting, attack: ResolvedEntry | HandOver
+    ) -> tuple[ResolvedEntry | HandOver, Cell]:
+        """Return an attack, without those that cannot be among several, and its cell.
+
+        The cell is a planned one, or one whose inputs are only borrowed.
+        """
         info = self._info(s, attack)
         planned = self.cells.get(cell_id(info, s.budget))
-        return planned or self._attack_cell(replace(s, attack=attack), info)
+        cell = planned or self._attack_cell(s, attack, info)
+        if isinstance(attack, HandOver):
+            playing = tuple(one for one in attack.members if one.label in cell.handed)
+            attack = replace(attack, members=playing)
+        return attack, cell
 
     def _borrowed_cell(self, s: CellSetting, batch: Batch) -> Iterator[Cell]:
         lender = batch.lender(s.defense)
@@ -264,7 +278,9 @@ class _Planner:
                 where = f"--only {column}={unknown[0]}"
                 raise UserError(where, "no cell of the plan matches", "see gauntlet plan")
 
-    def _info(self, s: CellSetting, attack: ResolvedEntry | Ensemble | Batch) -> CellInfo:
+    def _info(
+        self, s: CellSetting, attack: ResolvedEntry | HandOver | Ensemble | Batch
+    ) -> CellInfo:
         return CellInfo(
             benchmark=self.benchmark.name,
             matrix=s.matrix.name,
@@ -293,11 +309,19 @@ class _Planner:
         key = digest([self._judge, info.to_json(), keys])
         return Cell(cell_id(info, budget), info, key, {}, members=members)
 
-    def _attack_cell(self, s: CellSetting, info: CellInfo) -> Cell:
-        shared = self._combinations.of(s)
+    def _attack_cell(
+        self, s: CellSetting, attack: ResolvedEntry | HandOver, info: CellInfo
+    ) -> Cell:
+        if isinstance(attack, HandOver):
+            shared = self._combinations.of_handed(s, attack)
+            members = [replace(s, attack=entry) for entry in shared.members]
+            setting = members[0] if members else s
+        else:
+            setting, members = replace(s, attack=attack), []
+            shared = self._combinations.of(setting)
         stages, own, absent = CellStages({}, frozenset())
         if shared.planned:
-            stages, own, absent = self.builder.build(s)
+            stages, own, absent = self.builder.build(setting, members)
         return Cell(
             cell_id(info, s.budget),
             info,
@@ -310,6 +334,8 @@ class _Planner:
             modules=shared.modules,
             params=shared.params,
             absent=absent,
+            handed=tuple(entry.label for entry in shared.members),
+            left_out=shared.left_out,
         )
 
 

@@ -295,6 +295,22 @@ class StrongestRecipe(Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class SurvivorsRecipe(Fields):
+    """Recipe of ``survivors``, which has no options."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRecipe(Fields):
+    """Recipe of ``merge``.
+
+    Attributes:
+        attacks: number of attacks whose inputs become one batch.
+    """
+
+    attacks: int
+
+
+@dataclass(frozen=True, slots=True)
 class WeightsRecipe(Fields):
     """Recipe of ``weights``.
 
@@ -341,6 +357,8 @@ HostRecipe: TypeAlias = (
     | ApplyRecipe
     | MeasureRecipe
     | StrongestRecipe
+    | SurvivorsRecipe
+    | MergeRecipe
     | WeightsRecipe
     | FileRecipe
 )

@@ -16,7 +16,7 @@ from harness.config.strict_yaml import Loc
 from harness.datasets import Datasets
 from harness.planning.cell_setting import CellBudget
 from harness.planning.file_params import OwnFiles, take_files
-from harness.planning.resolved_entry import ResolvedEntry
+from harness.planning.resolved_entry import HandOver, ResolvedEntry
 from harness.planning.weights import network_of, weights_recipe
 
 
@@ -28,6 +28,7 @@ class ResolvedMatrix:
         victims: the victims.
         defenses: the defences.
         attacks: the attacks, without ensembles.
+        hand_overs: the ensembles whose attacks are handed what still stands.
         budgets: the budgets.
         surrogate: the network that the attacker trains, or ``None``.
     """
@@ -35,6 +36,7 @@ class ResolvedMatrix:
     victims: list[ResolvedEntry]
     defenses: list[ResolvedEntry]
     attacks: list[ResolvedEntry]
+    hand_overs: list[HandOver]
     budgets: list[CellBudget]
     surrogate: ResolvedEntry | None
 
@@ -58,6 +60,7 @@ class Resolver:
         victims = self._entries("victim", matrix.victims, (*at, "victims"))
         defenses = self._entries("defense", matrix.defenses, (*at, "defenses"))
         attacks = self._entries("attack", matrix.attacks, (*at, "attacks"))
+        hand_overs = self._hand_overs(matrix, (*at, "ensembles"))
         surrogate = None
         if matrix.knowledge.surrogate is not None:
             surrogate = self._entry("victim", matrix.knowledge.surrogate, (*at, "knowledge"))
@@ -65,11 +68,18 @@ class Resolver:
         self._check_released(matrix, victims, defenses, at)
         self._check_public(matrix, victims, at)
         self._check_data(matrix, at)
-        return ResolvedMatrix(victims, defenses, attacks, budgets, surrogate)
+        return ResolvedMatrix(victims, defenses, attacks, hand_overs, budgets, surrogate)
 
     def _entries(self, kind: str, entries: tuple[Entry, ...], at: Loc) -> list[ResolvedEntry]:
         found = (self._entry(kind, entry, (*at, place)) for place, entry in enumerate(entries))
         return [entry for entry in found if entry is not None]
+
+    def _hand_overs(self, matrix: Matrix, at: Loc) -> list[HandOver]:
+        return [
+            HandOver(name, tuple(self._entries("attack", one.hand_over, (*at, name, "hand_over"))))
+            for name, one in matrix.ensembles.items()
+            if one.hand_over is not None
+        ]
 
     def _entry(self, kind: str, entry: Entry, at: Loc) -> ResolvedEntry | None:
         """Return an entry with its module, or ``None`` after noting what is wrong with it."""

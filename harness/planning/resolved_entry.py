@@ -60,6 +60,11 @@ class ResolvedEntry:
         return ModuleRef(self.module.ref, self.module.digest, params, self.budget)
 
     @property
+    def members(self) -> tuple[ResolvedEntry, ...]:
+        """Itself: an attack is one where others are several in order."""
+        return (self,)
+
+    @property
     def pretrained(self) -> bool:
         """Whether existing weights take the place of the victim's training."""
         return self.weights is not None and not self.fine_tunes
@@ -77,6 +82,24 @@ class ResolvedEntry:
     def uses(self, *hooks: str) -> bool:
         """Return whether the module has one of the hooks and uses it with these parameters."""
         return any(self.module.manifest.uses(hook, self.params) for hook in hooks)
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """Attacks in order as one attack: each gets the examples that still stand.
+
+    Attributes:
+        label: name of the ensemble.
+        members: the attacks.
+    """
+
+    label: str
+    members: tuple[ResolvedEntry, ...]
+
+    @property
+    def name(self) -> str:
+        """The label: it has no module of its own."""
+        return self.label
 
 
 @dataclass(frozen=True)

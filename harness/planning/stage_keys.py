@@ -41,6 +41,8 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
         "judge/similarity.py",
     ),
     "strongest": ("running/strongest.py", "judge/budget.py"),
+    "survivors": ("running/hand_over.py", "judge/classification.py", "judge/draws.py"),
+    "merge": ("running/hand_over.py",),
     "weights": ("planning/weights.py",),
     "file": ("running/copy_file.py",),
 }

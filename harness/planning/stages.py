@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from harness.planning.attention import AttentionStages
 from harness.planning.borrowed import Batch
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
+from harness.planning.hand_over import HandOverStages
 from harness.planning.networks import Network, NetworkStages
 from harness.planning.probes import ProbeStages
 from harness.planning.recipe import SubsetRecipe
@@ -60,6 +61,7 @@ class StageBuilder:
         self.shared = SharedStages(graph, sets, folder)
         self.networks = NetworkStages(self.shared)
         self.attacks = AttackStages(self.shared, self.networks)
+        self.hand_overs = HandOverStages(self.shared, self.attacks)
         self.probes = ProbeStages(self.shared)
         self.teachers = TeacherStages(self.shared, self.networks, self.attacks)
         self.attention = AttentionStages(self.shared)
@@ -74,8 +76,13 @@ class StageBuilder:
             self.shared.data(matrix, role)
         self.shared.listed_rows(matrix)
 
-    def build(self, s: CellSetting) -> CellStages:
-        """Add the stages of a cell."""
+    def build(self, s: CellSetting, members: Sequence[CellSetting] = ()) -> CellStages:
+        """Add the stages of a cell.
+
+        Args:
+            s: the cell, with its attack, or with the first of several in order.
+            members: the cell with each of them; empty where there is one attack.
+        """
         data = self.shared.data(s.matrix, "student")
         subset = self.shared.eval_subset(s.matrix, data)
         clean = attacked = Input(subset, "x")
@@ -83,7 +90,10 @@ class StageBuilder:
         roles = {"slice": subset} | dict(net.made) | {"network": net.key}
         own = net.own
         if s.threat.at_test:
-            more, ran = self.attacks.attack(s, net.key, subset)
+            if members:
+                more, ran = self.hand_overs.attack(members, net.key, subset)
+            else:
+                more, ran = self.attacks.attack(s, net.key, subset)
             roles |= more
             own |= ran
             probed = self.probes.probe(s, net.key, subset)

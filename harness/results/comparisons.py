@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +13,55 @@ from numpy.typing import NDArray
 from harness.common.files import load_array
 from harness.judge import flags
 from harness.judge.draw_comparison import DrawDifference, compare_draws
+from harness.results.handed import Played
 from harness.storage.store import Store
 
 Array = NDArray[Any]
 
 
 def different(
-    stages: Mapping[str, str], store: Store, after: Array, task: str, *, random: bool
+    attacks: Sequence[Played], store: Store, after: Array, task: str, *, random: bool
 ) -> float | list[DrawDifference] | None:
     """Return the share of inputs that the defence answered otherwise to the attack than to us.
 
     Of a random network, return how far the two sets of draws are apart.
+
+    Args:
+        attacks: the attack stages of the cell.
+        store: the artefacts.
+        after: what the cell is judged by, ``[N, …]``, or of several draws ``[D, N, …]``.
+        task: its task.
+        random: whether the network draws.
     """
-    if "attack" not in stages:
+    axis = 1 if random else 0  # of the examples
+    pairs = list[tuple[Array, Array]]()
+    for one in attacks:
+        path = store.part(one.key, "shown") / "outputs.npy"
+        if not path.is_file():
+            if one.rows is not None and not len(one.rows):
+                continue  # no example was left for it
+            return None
+        judged = after if one.rows is None else np.take(after, one.rows, axis=axis)
+        if one.after is not None:
+            judged = load_array(store.part(one.after, "outputs") / "outputs.npy")
+        pairs.append((load_array(path), judged))
+    if not pairs:
         return None
-    path = store.part(stages["attack"], "shown") / "outputs.npy"
-    if not path.is_file():
-        return None
+    shown, judged = pairs[0]
+    if len(pairs) > 1:
+        shown, judged = (np.concatenate(each, axis=axis) for each in zip(*pairs, strict=True))
     if random:
-        return compare_draws(load_array(path), after, task)
+        return compare_draws(shown, judged, task)
     # what is close to the truth is compared with the spread of the true outputs
-    return flags.difference(after, load_array(path), task)
+    return flags.difference(judged, shown, task)
 
 
-def lost_gradients(stages: Mapping[str, str], store: Store) -> float | None:
-    """Return the share of an attack's backward passes whose gradient was zero or not finite."""
-    receipt = store.receipt(stages["attack"]) if "attack" in stages else None
-    passes = receipt.passes if receipt else {}
-    asked, lost = passes.get("backward", 0), passes.get("zero_gradients", 0)
-    return (lost + passes.get("nonfinite_gradients", 0)) / asked if asked else None
+def lost_gradients(attacks: Sequence[Played], store: Store) -> float | None:
+    """Return the share of the attacks' backward passes whose gradient was zero or not finite."""
+    receipts = [store.receipt(one.key) for one in attacks]
+    passes = sum((Counter(receipt.passes) for receipt in receipts if receipt), Counter[str]())
+    lost = passes["zero_gradients"] + passes["nonfinite_gradients"]
+    return lost / passes["backward"] if passes["backward"] else None
 
 
 def dependent(

@@ -24,7 +24,8 @@ def load_health(stages: Mapping[str, str], store: Store) -> dict[str, Number] | 
     if "probe" not in stages:
         return None
     found: dict[str, Number] = {}
-    for role in ("attack", "probe"):
+    # of several attacks in order the first, which gets all examples
+    for role in ("attack_1" if "attack_1" in stages else "attack", "probe"):
         receipt = store.receipt(stages[role]) if role in stages else None
         if receipt is None or receipt.status != "ok":
             continue

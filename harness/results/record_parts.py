@@ -38,6 +38,20 @@ class RecordedCell(Strict):
     weights: str | None = None
 
 
+class HandedOver(Strict):
+    """An attack among several in order, each of which is run on what still stands.
+
+    Attributes:
+        attack: its label.
+        examples: examples that it was run on.
+        broken: those of them that it broke.
+    """
+
+    attack: str
+    examples: int
+    broken: int
+
+
 class Metric(Strict):
     """A figure with its interval and counts, or the reason for its absence.
 

@@ -20,6 +20,7 @@ from harness.common.status import By, Status
 from harness.results.checks import UNCHECKED, RecordedCheck, Strict
 from harness.results.outcome import outcome_digest
 from harness.results.record_parts import (
+    HandedOver,
     Metric,
     Number,
     RecordedCell,
@@ -85,6 +86,7 @@ class Record(Strict):
         flags: what looks wrong.
         notes: sentences that belong beside the figures.
         examples: digest of the judged inputs and labels, in any order; absent in older records.
+        handed: attacks in order, where each was run on what still stood; absent in other cells.
         stages: role → stage key.
         members: cell ids that an ensemble is judged from.
         modules: module → digest of its folder.
@@ -118,6 +120,7 @@ class Record(Strict):
     flags: list[RecordedFlag]
     notes: list[str]
     examples: str | None = None
+    handed: list[HandedOver] | None = None
     stages: dict[str, str]
     members: list[str]
     modules: dict[str, str]

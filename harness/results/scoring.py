@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +21,8 @@ from harness.judge.values import Absent, Judged, Metrics
 from harness.results import backdoors, codec
 from harness.results.attention import load_attention
 from harness.results.comparisons import dependent, different, lost_gradients, repeated
-from harness.results.records import Metric, RecordedCell, RecordedFlag
+from harness.results.handed import count_queries, played, steps
+from harness.results.record_parts import HandedOver, Metric, RecordedCell, RecordedFlag
 from harness.storage.store import Store
 
 NOT_COMPARED = (
@@ -76,6 +77,7 @@ class Score:
         attention: mode of attention maps → figures of the eval subset.
         flags: what looks wrong.
         notes: sentences that belong beside the figures.
+        handed: attacks in order, if there are several.
     """
 
     status: Status = "ok"
@@ -91,6 +93,7 @@ class Score:
     attention: dict[str, dict[str, Metric]] | None = None
     flags: list[RecordedFlag] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    handed: list[HandedOver] | None = None
 
 
 def recorded(figures: Metrics) -> dict[str, Metric]:
@@ -105,6 +108,7 @@ def score(
     *,
     random: bool = False,
     absent: Mapping[str, str] = MappingProxyType({}),
+    handed: Sequence[str] = (),
 ) -> Score:
     """Judge a cell.
 
@@ -114,9 +118,10 @@ def score(
         store: store of the artefacts.
         random: whether the network draws as it answers, so that predictions are of several draws.
         absent: metric → why the plan has no stages for it.
+        handed: labels of the attacks in order, if there are several.
     """
     threat = THREATS[info.threat_model]
-    result = Score()
+    attacks, result = played(stages, store), Score()
     if "measure" in stages:
         distances = backdoors.load_distances(stages["measure"], store)
         result.perturbation = budgets.summary(distances) | load_common(stages["measure"], store)
@@ -124,7 +129,7 @@ def score(
         if violation is not None:
             return Score("budget_violation", violation, "attack", perturbation=result.perturbation)
     if "queries" in threat.judged:
-        result.queries, refused = count_queries(store, stages["attack"])
+        result.queries, refused = count_queries(store, attacks)
         allowed = info.budget["queries"]
         assert isinstance(allowed, int)
         if result.queries["max"] > allowed:
@@ -160,13 +165,14 @@ def score(
     seen = load_attention(stages, store)
     result.attention = {mode: recorded(found) for mode, found in seen.figures.items()} or None
     result.notes += seen.notes
-    compared = different(stages, store, outputs["after"], info.task, random=random)
+    compared = different(attacks, store, outputs["after"], info.task, random=random)
     if random:
-        if compared is None and "attack" in stages:
+        if compared is None and attacks:
             result.notes.append(NOT_COMPARED)
         result.notes.append(draws.describe(judged.metrics, len(outputs["before"])))
     if judged.outcomes:
         result.outcomes = codec.pack_outcomes(judged.outcomes, ids)
+        result.handed = steps(attacks, handed, judged.outcomes)
     result.flags = [
         RecordedFlag(name=flag.name, text=flag.text)
         for flag in flags.record_flags(
@@ -177,7 +183,7 @@ def score(
             different=compared,
             dependent=None if random else dependent(stages, store, outputs, info.task),
             repeated=None if random else repeated(stages, store, info.task),
-            lost=lost_gradients(stages, store),
+            lost=lost_gradients(attacks, store),
         )
     ]
     return result
@@ -383,11 +389,3 @@ def edited_labels(edits: Path, ids: Array, y: Array) -> Array:
     if (edits / "y.npy").is_file():
         after[find_rows(load_array(edits / "ids.npy"), ids)] = load_array(edits / "y.npy")
     return after
-
-
-def count_queries(store: Store, attack: str) -> tuple[dict[str, float], int]:
-    """Return the oracle's counts: largest and median queries per example, and refused queries."""
-    counts = load_array(store.part(attack, "oracle") / "counts.npy")
-    receipt = store.receipt(attack)
-    refused = (receipt.refused_queries if receipt else None) or 0
-    return {"max": int(counts.max()), "median": float(np.median(counts))}, refused

@@ -44,6 +44,7 @@ from harness.planning.recipe import (
 )
 from harness.planning.weights import find
 from harness.running.copy_file import copy_file
+from harness.running.hand_over import merge, survivors
 from harness.running.overlays import load_overlay, overlaid_parts, save_overlay
 from harness.running.strongest import strongest
 from harness.runtime.crops import centre_crop
@@ -322,6 +323,8 @@ HOST_STAGES: dict[str, Callable[[Any, Inputs, Path, Path], None]] = {
     "apply": apply,
     "measure": measure,
     "strongest": strongest,
+    "survivors": survivors,
+    "merge": merge,
     "weights": weights,
     "file": copy_file,
 }

@@ -120,7 +120,7 @@ def with_service(job: StageJob, environment: Environment | None = None) -> Stage
     beside = {role: modules[role] for role in attack_roles(file.inputs) if role in modules}
     network = {role: one for role, one in modules.items() if role in NETWORK_ROLES}
     files = own_files(modules)
-    hidden = {"weights", *(files - own_files(beside))}
+    hidden = {"weights", "spent", *(files - own_files(beside))}
     attack_side = replace(
         file,
         inputs={name: path for name, path in file.inputs.items() if name not in hidden},
@@ -128,6 +128,7 @@ def with_service(job: StageJob, environment: Environment | None = None) -> Stage
     )
     reads_inputs = options["access"] == "oracle" or options.get("least_likely")
     names = ["weights", *(["slice_x"] if reads_inputs else [])]
+    names += [name for name in ("spent",) if name in file.inputs]
     names += [name for name in file.inputs if name in own_files(network)]
     needs = modules["attack"].needs if "attack" in modules else PROBE_NEEDS
     known = {name: value for name, value in options.items() if name != "choice"}

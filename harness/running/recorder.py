@@ -6,6 +6,7 @@ import datetime
 import platform
 import subprocess
 import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,10 +103,11 @@ class Recorder:
                 "queries": judged.queries,
                 **({} if judged.attention is None else {"attention": judged.attention}),
                 **({} if health is None else {"health": health}),
-                "cost": {role: dict(r.passes) for role, r in receipts.items() if r.passes},
+                "cost": costs(receipts),
                 "flags": judged.flags,
                 "notes": judged.notes,
                 **({} if examples is None else {"examples": examples}),
+                **({} if judged.handed is None else {"handed": judged.handed}),
                 "stages": dict(cell.stages),
                 "members": list(cell.members),
                 "modules": dict(cell.modules),
@@ -152,7 +154,15 @@ class Recorder:
         failure = self._failure(cell, plan)
         if failure is not None:
             return failure, Score()
-        judged = score(info, cell.stages, self.store, random=cell.random, absent=cell.absent)
+        judged = score(
+            info,
+            cell.stages,
+            self.store,
+            random=cell.random,
+            absent=cell.absent,
+            handed=cell.handed,
+        )
+        judged.notes += [f"{label} is left out: {why}" for label, why in cell.left_out.items()]
         stage = None if judged.status == "ok" else "score"
         return Ending(judged.status, stage, judged.reason, judged.by), judged
 
@@ -221,6 +231,15 @@ class Recorder:
     @cached_property
     def _machine(self) -> str:
         return f"{platform.system()} {platform.machine()}, {cpu_name()}"
+
+
+def costs(receipts: Mapping[str, Receipt]) -> dict[str, dict[str, int]]:
+    """Return role → rows sent through a network; ``attack`` is the sum of attacks in order."""
+    found = {role: dict(receipt.passes) for role, receipt in receipts.items() if receipt.passes}
+    several = [passes for role, passes in found.items() if role.startswith("attack_")]
+    if several:
+        found["attack"] = dict(sum(map(Counter, several), Counter()))
+    return found
 
 
 def git(checkout: Path, *arguments: str) -> str | None:

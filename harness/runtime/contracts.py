@@ -6,7 +6,7 @@ import these names or only follow the signatures: argument names are checked whe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,6 +19,9 @@ from harness.runtime.data import Overlay as Overlay
 from harness.runtime.data import Spec as Spec
 from harness.runtime.data import as_input as as_input
 from harness.runtime.recipe import Recipe
+
+Sampler = Callable[[Sequence[int]], Tensor]
+"""``sampler(shape) -> Tensor``: draws random numbers of a shape."""
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """``loss(network, x, y) -> [B]``: one value for each example, never reduced."""
@@ -147,6 +150,23 @@ class Context(Protocol):
         Args:
             dims: as in ``seed``.
             device: the CPU unless given, which draws the same numbers on every machine.
+        """
+        ...
+
+    def draw(self, shape: Sequence[int], sampler: Sampler) -> Tensor:
+        """Return random numbers for the rows of a batch, each row's its own.
+
+        ``perturb`` may be given a part of a batch alone: the rows that still stand after another
+        attack (``hand_over``). Numbers are drawn for the whole batch, and those of the present rows
+        returned, so that an input gets the same ones whatever other rows there are.
+
+        Args:
+            shape: ``[B, …]``, with the number of rows that the hook was given.
+            sampler: draws numbers of a shape, for example
+                ``lambda shape: torch.rand(shape, generator=generator)``.
+
+        Raises:
+            ContractError: ``shape`` has another number of rows.
         """
         ...
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from harness.runtime.contracts import Budget, NotApplicable
+from harness.runtime.contracts import Budget, NotApplicable, Sampler
 
 Radius: TypeAlias = float | Tensor
 """Radius of a ball; in L∞ also one for each channel, ``[C, 1, 1]``, which broadcasts."""
@@ -134,7 +135,18 @@ def steepest(gradient: Tensor, norm: str) -> Tensor:
     return scaled / _rows(torch.where(lengths > 0, lengths, 1), scaled)
 
 
-def random_start(x: Tensor, norm: str, eps: Radius, generator: torch.Generator) -> Tensor:
+Draw: TypeAlias = Callable[[Sequence[int], Sampler], Tensor]
+"""``Context.draw``: random numbers of a shape by a sampler, for the rows of a batch."""
+
+
+def plain_draw(shape: Sequence[int], sampler: Sampler) -> Tensor:
+    """Return the sampler's numbers of a shape, whatever rows they are for."""
+    return sampler(shape)
+
+
+def random_start(
+    x: Tensor, norm: str, eps: Radius, generator: torch.Generator, draw: Draw = plain_draw
+) -> Tensor:
     """Return inputs drawn uniformly from the ball around ``x``, projected onto [0, 1].
 
     The numbers are drawn on the generator's device, so that a CPU generator gives every device
@@ -145,13 +157,16 @@ def random_start(x: Tensor, norm: str, eps: Radius, generator: torch.Generator) 
         norm: ``linf`` or ``l2``.
         eps: radius; in L∞ also one for each channel, ``[C, 1, 1]``.
         generator: source of the numbers, on any device.
+        draw: ``ctx.draw`` in ``perturb``, so that a row's numbers do not depend on the others.
     """
+    source: Any = {"generator": generator, "device": generator.device}
+    uniform, normal = partial(torch.rand, **source), partial(torch.randn, **source)
     if norm == "linf":
-        noise = torch.rand(x.shape, generator=generator, device=generator.device) * 2 - 1
+        noise = draw(x.shape, uniform) * 2 - 1
     else:
         _check_l2(norm)
-        noise = torch.randn(x.shape, generator=generator, device=generator.device)
-        reach = torch.rand(len(x), generator=generator, device=generator.device)
+        noise = draw(x.shape, normal)
+        reach = draw((len(x),), uniform)
         reach = reach ** (1 / max(1, x[0].numel()))
         noise = noise * _rows(reach / _lengths(noise).clamp_min(1e-30), noise)
     return project(x + eps * noise.to(x.device), x, norm, eps)

@@ -1,4 +1,4 @@
-"""Tables with one row a seed: perturbation sizes, and the health of gradients."""
+"""Tables with one row a seed: perturbation sizes, health of gradients, attacks in order."""
 
 from __future__ import annotations
 
@@ -62,6 +62,19 @@ def changes(lines: Sequence[CellRow]) -> SeedTable | None:
 def health(lines: Sequence[CellRow]) -> SeedTable | None:
     """Return the health of gradients of some seeds; ``None`` where none was measured."""
     return _table([(x.seed, x.record.health or {}) for x in lines if x.record], HEALTH)
+
+
+def handed(lines: Sequence[CellRow]) -> SeedTable | None:
+    """Return what each of several attacks in order broke; ``None`` where there is one attack."""
+    found = [(x.seed, x.record.handed) for x in lines if x.record and x.record.handed]
+    labels = tuple(dict.fromkeys(one.attack for _, steps in found for one in steps))
+    if not labels:
+        return None
+    rows = []
+    for seed, steps in found:
+        broken = {one.attack: f"{one.broken:,} of {one.examples:,}" for one in steps}
+        rows.append((seed, tuple(broken.get(label, "–") for label in labels)))
+    return SeedTable(labels, tuple(rows))
 
 
 def _table(seeds: Sequence[tuple[int, Mapping[str, float]]], columns: Columns) -> SeedTable | None:

@@ -28,7 +28,7 @@ from harness.report.site.findings import TextPart
 from harness.report.site.format import anchor, decimals, slug
 from harness.report.site.page_modules import check_states, modules_of
 from harness.report.site.samples import Samples
-from harness.report.site.seed_tables import SeedTable, changes, health
+from harness.report.site.seed_tables import SeedTable, changes, handed, health
 from harness.report.tables import Row, Table, TableCell, TableFlag
 
 
@@ -160,6 +160,7 @@ class Section:
         lines: the planned cells, one a seed.
         changes: the perturbation sizes.
         health: the health of gradients.
+        handed: what each of several attacks in order broke.
         classes: figures of single classes, in segmentation.
         moves: heat map of the changed predictions.
         largest: the most frequent changes.
@@ -176,6 +177,7 @@ class Section:
     lines: tuple[CellRow, ...]
     changes: SeedTable | None
     health: SeedTable | None
+    handed: SeedTable | None
     classes: Classes | None
     moves: class_plots.HeatMap | None
     largest: tuple[Move, ...]
@@ -362,6 +364,7 @@ def _section(
         lines=seeds,
         changes=changes(seeds),
         health=health(seeds),
+        handed=handed(seeds),
         classes=classes,
         moves=class_plots.heat_map(classes) if classes else None,
         largest=largest_moves(classes) if classes else (),

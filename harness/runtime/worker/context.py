@@ -6,13 +6,15 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from harness.runtime.contracts import Spec
+from harness.runtime.contracts import ContractError, Sampler, Spec
+from harness.runtime.worker.batches import Batch
 
 
 class StageContext:
@@ -48,6 +50,7 @@ class StageContext:
         self.scratch, self.state, self.checkpoint = scratch, state, checkpoint
         self._seed_root, self._deadline, self._curves = seed_root, deadline, curves
         self._within: tuple[str | int, ...] = ()
+        self._batch: Batch | None = None
         self.steps = 0
 
     @contextmanager
@@ -58,6 +61,32 @@ class StageContext:
             yield
         finally:
             self._within = before
+
+    @contextmanager
+    def batch(self, batch: Batch) -> Iterator[None]:
+        """Make seeds in a block depend on a batch, and draw numbers for its rows."""
+        self._batch = batch
+        try:
+            with self.within("batch", batch.first):
+                yield
+        finally:
+            self._batch = None
+
+    def draw(self, shape: Sequence[int], sampler: Sampler) -> Tensor:
+        """Return numbers for the present rows, drawn for all rows of their batch.
+
+        Raises:
+            ContractError: ``shape`` has another number of rows.
+        """
+        batch = self._batch
+        if batch is None:  # in training, where every row is there
+            return sampler(shape)
+        if shape[0] != len(batch.places):
+            raise ContractError(
+                f"ctx.draw() is asked for {shape[0]} rows of a batch of {len(batch.places)}; draw "
+                "for all rows, and select from them"
+            )
+        return sampler((batch.size, *shape[1:]))[batch.places]
 
     def seed(self, *dims: object) -> int:
         """Return a 63-bit seed from the cell's seed, the stage, the module and ``dims`` as text."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.runtime.contracts import Budget, ContractError
@@ -80,14 +81,17 @@ class QueryLedger:
     Args:
         clean: the clean inputs in [0, 1], float32 ``[N, C, …]``.
         budget: limits of the attack.
+        spent: queries of each example that earlier attacks have had, int64 ``[N]``, or ``None``.
 
     Attributes:
-        counts: queries of each example, int64 ``[N]``.
+        counts: queries of each example, those of earlier attacks among them, int64 ``[N]``.
         refused: number of rows in refused batches.
     """
 
-    def __init__(self, clean: Tensor, budget: Budget) -> None:
-        self.counts = np.zeros(len(clean), dtype=np.int64)
+    def __init__(
+        self, clean: Tensor, budget: Budget, spent: NDArray[np.int64] | None = None
+    ) -> None:
+        self.counts = np.zeros(len(clean), np.int64) if spent is None else np.array(spent)
         self.refused = 0
         self._clean, self._budget = clean.cpu().double(), budget
         self._flat = self._clean.flatten(1)

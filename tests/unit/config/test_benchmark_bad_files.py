@@ -231,6 +231,15 @@ BAD = [
         "{fgsm: [pgd-40]}",
         [f'19:15: {M}.ensembles.fgsm: "fgsm" is an attack\'s label already; rename the ensemble'],
     ),
+    ("ensembles", "{all: {hand_over: []}}", None),
+    ("ensembles", "{all: {}}", None),
+    ("ensembles", "{all: {members: [fgsm], hand_over: [fgsm]}}", None),
+    ("ensembles", "{all: {hand_over: [fgsm, fgsm]}}", None),
+    (
+        "ensembles",
+        "{all: {hand_over: [{name: pgd, adversary: {attack: pgd, budget: {norm: linf, eps: 1}}}]}}",
+        None,
+    ),
     ("eval_subset", None, [f"7:3: {M}.eval_subset: missing; add eval_subset"]),
     (
         "eval_subset",

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from harness.config.benchmark import BUDGET_FIELDS, BudgetEntry, Goal, Knowledge, load_benchmark
+from harness.config.ensembles import Ensemble
 from harness.config.field_types import THREAT_MODELS
 from tests.support.benchmark_files import BUDGETS, DATA, QUICK, matrix_with, write
 from tests.support.errors import raises_error
@@ -32,7 +33,7 @@ def test_the_example_of_the_architecture():
     assert [budget.label for budget in matrix.budgets] == ["L∞ 4/255", "L∞ 8/255"]
     assert (matrix.goal, matrix.goal.label) == (Goal(), "untargeted")
     assert matrix.knowledge == Knowledge()
-    assert matrix.ensembles == {"all-pgd": ("pgd/pgd-100", "pgd-40")}
+    assert matrix.ensembles == {"all-pgd": Ensemble(members=("pgd/pgd-100", "pgd-40"))}
     assert (matrix.eval_subset.examples, matrix.eval_subset.batch, matrix.clean) == (500, 100, 100)
     assert matrix.seeds == (0, 1, 2)
     where = benchmark.where(("matrices", 0, "attacks", 3, "params", "steps"))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from harness.runtime.contracts import Model, QueryRefused, Spec, as_input
 from harness.runtime.worker import probe_names
+from harness.runtime.worker.batches import Batch
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.stages.network_checks import (
     REFUSALS,
@@ -80,7 +81,7 @@ class Attacked:
     held: list[Call] = field(default_factory=list)
 
     def call(self, rows: Tensor) -> Call:
-        """Call the hook on some rows; the same random numbers are drawn each time."""
+        """Call the hook on some rows; the same numbers are drawn for a row each time."""
         job, budget = self.job, self.job.options.budget
         pairs = {"x": self.x, "y": self.y, "goal": self.goal}
         given = {name: one[rows] for name, one in pairs.items() if one is not None}
@@ -92,7 +93,8 @@ class Attacked:
         if job.options.hook == "trigger":
             result = job.attack.trigger(x, budget, job.ctx)
         else:
-            with job.ctx.within("batch", 0):
+            # as if all inputs were one batch, of which these rows were handed over
+            with job.ctx.batch(Batch(rows, 0, len(self.x), rows)):
                 result = job.attack.perturb(cast(Model, model), x, y, goal, budget, job.ctx)
         self.held.append(Call(given, result))
         return self.held[-1]
@@ -167,7 +169,9 @@ def check_batch(attacked: Attacked, rows: Tensor) -> str:
     return ""
 
 
-INDEPENDENT = "; treat every row alike, or say batch_dependent: true in the manifest"
+INDEPENDENT = (
+    "; treat every row alike, draw by ctx.draw, or say batch_dependent: true in the manifest"
+)
 
 
 def check_one_row(attacked: Attacked, rows: Tensor) -> str:

@@ -11,10 +11,10 @@ from torch import Tensor
 from harness.runtime.contracts import ContractError, Model, as_input
 from harness.runtime.model import LiveModel, freeze
 from harness.runtime.worker import arrays
+from harness.runtime.worker.batches import Batch, handed
 from harness.runtime.worker.hook_calls import check_tensor, hook_time, unchanged
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.network_model import NetworkModel, connect
-from harness.runtime.worker.stages.batches import batches
 
 AttackedModel = LiveModel | NetworkModel | None
 """What a threat model grants: a network in this process, one in another, or none."""
@@ -39,7 +39,8 @@ def attack(job: Job) -> None:
     torch.manual_seed(job.ctx.seed("attack"))
 
     def attacked() -> Iterator[Tensor]:
-        for rows in batches(len(raw), options.batch):
+        for batch in handed_batches(job, len(raw)):
+            rows = batch.rows
             x = as_input(raw[rows], job.device)
             if isinstance(model, NetworkModel):
                 model.begin(rows)
@@ -47,20 +48,32 @@ def attack(job: Job) -> None:
             batch_goal = None if goal is None else goal[rows]
             if options.least_likely and isinstance(model, NetworkModel):
                 batch_goal = model.goal()
-            x_adv = call_hook(job, model, rows, x, batch_y, batch_goal)
+            x_adv = call_hook(job, model, batch, x, batch_y, batch_goal)
             found = check_tensor(x_adv, f"{options.hook}()", tuple(x.shape), (torch.float32,))
             if isinstance(model, NetworkModel):
                 model.show(found)
             yield found
 
-    arrays.save_parts(job.out / "attacked" / "x.npy", attacked(), len(raw))
+    path = job.out / "attacked" / "x.npy"
+    if len(raw):
+        arrays.save_parts(path, attacked(), len(raw))
+    else:  # no example is left to attack
+        arrays.save_array(path, torch.empty(raw.shape))
     save_passes(job, model)
+
+
+def handed_batches(job: Job, examples: int) -> Iterator[Batch]:
+    """Return the batches of a stage whose examples are an eval subset, or a part of one."""
+    rows, whole = torch.arange(examples), examples
+    if "rows" in job.inputs:
+        rows, whole = job.tensor("rows", "rows.npy"), int(job.tensor("rows", "size.npy"))
+    return handed(rows, whole, job.options.batch)
 
 
 def call_hook(
     job: Job,
     model: AttackedModel,
-    rows: Tensor,
+    batch: Batch,
     x: Tensor,
     y: Tensor | None,
     goal: Tensor | None,
@@ -70,7 +83,7 @@ def call_hook(
     Args:
         job: job of the stage.
         model: model that the threat model grants.
-        rows: numbers of the batch's rows.
+        batch: the batch.
         x: inputs of the batch.
         y: their labels, or ``None`` if they are withheld.
         goal: labels to reach, or ``None``.
@@ -84,7 +97,7 @@ def call_hook(
         if hook == "trigger":
             x_adv = job.attack.trigger(own_x, budget, job.ctx)
         else:
-            with job.ctx.within("batch", int(rows[0])):
+            with job.ctx.batch(batch):
                 x_adv = job.attack.perturb(cast(Model, model), own_x, own_y, goal, budget, job.ctx)
     same_y = y is None or own_y is None or torch.equal(own_y, y)
     if not (torch.equal(own_x, x) and same_y):

@@ -10,9 +10,9 @@ from torch import Tensor
 from harness.runtime.contracts import as_input
 from harness.runtime.tasks import TASKS
 from harness.runtime.worker import arrays
+from harness.runtime.worker.batches import batches
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.network_answers import GuardedNetwork
-from harness.runtime.worker.stages.batches import batches
 
 SAMPLED = 64
 """Most inputs that are predicted again in other batches."""

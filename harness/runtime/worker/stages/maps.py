@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from harness.runtime.contracts import NotApplicable, as_input
 from harness.runtime.worker import arrays
+from harness.runtime.worker.batches import batches
 from harness.runtime.worker.hook_calls import hook_time
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.network_answers import GuardedNetwork
-from harness.runtime.worker.stages.batches import batches
 
 
 def maps(job: Job) -> None:

@@ -82,8 +82,10 @@ def access_of(job: Job) -> Access:
             samples=options.samples,
             kept=options.samples,
         )
+    earlier = job.tensor("spent", "counts.npy").numpy() if "spent" in job.inputs else None
+    clean = as_input(job.tensor("slice_x", "x.npy"), CPU)
     return Access(
-        ledger=QueryLedger(as_input(job.tensor("slice_x", "x.npy"), CPU), options.budget),
+        ledger=QueryLedger(clean, options.budget, earlier),
         answers=options.budget.answers or "scores",
         batch=batch,
         examples=options.examples,

@@ -1,0 +1,92 @@
+"""Attack stages of a cell: one, or several in order, each with the examples that it was handed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.common.files import load_array
+from harness.results.record_parts import HandedOver
+from harness.storage.store import Store
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Played:
+    """Attack stage of a cell.
+
+    Attributes:
+        key: the stage.
+        rows: places of its examples in the eval subset, or ``None`` for all.
+        after: key of the stage that predicted its inputs; ``None``: what the cell is judged by.
+    """
+
+    key: str
+    rows: Array | None = None
+    after: str | None = None
+
+    def of(self, values: Array) -> Array:
+        """Return the values of its examples, of an array ``[N, …]`` of the eval subset."""
+        return values if self.rows is None else values[self.rows]
+
+
+def played(stages: Mapping[str, str], store: Store) -> list[Played]:
+    """Return the attack stages of a cell, in order; none where nothing attacks test inputs."""
+    if "attack_1" not in stages:
+        return [Played(stages["attack"])] if "attack" in stages else []
+    found = list[Played]()
+    for number in itertools.takewhile(lambda n: f"attack_{n}" in stages, itertools.count(1)):
+        rows = None
+        if number > 1:
+            folder = store.part(stages[f"survivors_{number}"], "rows")
+            rows = np.array(load_array(folder / "rows.npy"))
+        found.append(Played(stages[f"attack_{number}"], rows, stages.get(f"after_{number}")))
+    return found
+
+
+def steps(
+    attacks: Sequence[Played], labels: Sequence[str], outcomes: Mapping[str, Array]
+) -> list[HandedOver] | None:
+    """Return how many examples each attack in order was run on, and how many it broke.
+
+    Where there is one attack, without a label here, return ``None``.
+
+    Args:
+        attacks: the attacks.
+        labels: their labels.
+        outcomes: outcome bits of the cell, ``eligible`` and ``success``, bool ``[N]``.
+    """
+    if not labels:
+        return None
+    eligible, success = outcomes["eligible"], outcomes["success"]
+    given = [len(eligible) if one.rows is None else len(one.rows) for one in attacks]
+    standing = [int(eligible.sum()), *given[1:], int((eligible & ~success).sum())]
+    return [
+        HandedOver(attack=label, examples=count, broken=before - after)
+        for label, count, (before, after) in zip(
+            labels, given, itertools.pairwise(standing), strict=True
+        )
+    ]
+
+
+def count_queries(store: Store, attacks: Sequence[Played]) -> tuple[dict[str, float], int]:
+    """Return the oracle's counts: largest and median queries per example, and refused queries.
+
+    Of attacks in order, each counts on from the one before.
+    """
+    counts, refused = np.zeros(0, np.int64), 0
+    for one in attacks:
+        found = np.array(load_array(store.part(one.key, "oracle") / "counts.npy"))
+        if one.rows is None:
+            counts = found
+        else:
+            counts[one.rows] = found
+        receipt = store.receipt(one.key)
+        refused += (receipt.refused_queries if receipt else None) or 0
+    return {"max": int(counts.max()), "median": float(np.median(counts))}, refused
