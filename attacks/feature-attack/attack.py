@@ -42,7 +42,8 @@ class FeatureAttack:
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
         search = self.search(x, budget, self.step)
-        raised = self.raised(model.features(x[:1]).shape[1], len(x)).to(x.device)
+        places = ctx.draw((len(x),), lambda shape: torch.arange(shape[0]))
+        raised = self.raised(model.features(x[:1]).shape[1], places).to(x.device)
         x_adv = search.start(ctx.generator("start"), ctx.draw)
         for _ in range(self.steps):
             gradient = gradient_of(
@@ -51,8 +52,12 @@ class FeatureAttack:
             x_adv = search.move(x_adv, gradient)
         return x_adv
 
-    def raised(self, count: int, rows: int) -> Tensor:
-        """Return the features that each row raises, int64 ``[rows, neurons]``.
+    def raised(self, count: int, places: Tensor) -> Tensor:
+        """Return the features that each row raises, int64 ``[B, neurons]``.
+
+        Args:
+            count: number of features.
+            places: place of each row in its batch, int64 ``[B]``.
 
         Raises:
             NotApplicable: the network has fewer features.
@@ -62,7 +67,7 @@ class FeatureAttack:
                 f"neuron {self.neuron} and {self.neurons} neurons: the network has {count} features"
             )
         apart = torch.arange(self.neurons) * (count // self.neurons)
-        first = torch.arange(rows) if self.search.by_row else torch.zeros(rows, dtype=torch.long)
+        first = places if self.search.by_row else torch.zeros_like(places)
         return (first[:, None] + self.neuron + apart) % count
 
     def objective(self, features: Tensor, raised: Tensor) -> Tensor:

@@ -102,7 +102,7 @@ class Cell:
         modules: reference → digest of the modules in play.
         params: role → resolved parameters.
         absent: metric → why the plan has no stages for it.
-        handed: labels of the attacks that are run in order, each on what still stands.
+        handed: label → module of the attacks that are run in order, each on what still stands.
         left_out: label of an attack that cannot be among these → why.
     """
 
@@ -118,7 +118,7 @@ class Cell:
     modules: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
-    handed: tuple[str, ...] = ()
+    handed: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property

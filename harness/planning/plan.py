@@ -334,7 +334,7 @@ class _Planner:
             modules=shared.modules,
             params=shared.params,
             absent=absent,
-            handed=tuple(entry.label for entry in shared.members),
+            handed={entry.label: entry.name for entry in shared.members},
             left_out=shared.left_out,
         )
 

@@ -51,7 +51,7 @@ def played(stages: Mapping[str, str], store: Store) -> list[Played]:
 
 
 def steps(
-    attacks: Sequence[Played], labels: Sequence[str], outcomes: Mapping[str, Array]
+    attacks: Sequence[Played], labels: Mapping[str, str], outcomes: Mapping[str, Array]
 ) -> list[HandedOver] | None:
     """Return how many examples each attack in order was run on, and how many it broke.
 
@@ -59,7 +59,7 @@ def steps(
 
     Args:
         attacks: the attacks.
-        labels: their labels.
+        labels: label → module of each.
         outcomes: outcome bits of the cell, ``eligible`` and ``success``, bool ``[N]``.
     """
     if not labels:
@@ -68,9 +68,9 @@ def steps(
     given = [len(eligible) if one.rows is None else len(one.rows) for one in attacks]
     standing = [int(eligible.sum()), *given[1:], int((eligible & ~success).sum())]
     return [
-        HandedOver(attack=label, examples=count, broken=before - after)
-        for label, count, (before, after) in zip(
-            labels, given, itertools.pairwise(standing), strict=True
+        HandedOver(attack=label, module=module, examples=count, broken=before - after)
+        for (label, module), count, (before, after) in zip(
+            labels.items(), given, itertools.pairwise(standing), strict=True
         )
     ]
 

@@ -43,11 +43,13 @@ class HandedOver(Strict):
 
     Attributes:
         attack: its label.
+        module: name of its module.
         examples: examples that it was run on.
         broken: those of them that it broke.
     """
 
     attack: str
+    module: str
     examples: int
     broken: int
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -108,7 +108,7 @@ def score(
     *,
     random: bool = False,
     absent: Mapping[str, str] = MappingProxyType({}),
-    handed: Sequence[str] = (),
+    handed: Mapping[str, str] = MappingProxyType({}),
 ) -> Score:
     """Judge a cell.
 
@@ -118,7 +118,7 @@ def score(
         store: store of the artefacts.
         random: whether the network draws as it answers, so that predictions are of several draws.
         absent: metric → why the plan has no stages for it.
-        handed: labels of the attacks in order, if there are several.
+        handed: label → module of the attacks in order, if there are several.
     """
     threat = THREATS[info.threat_model]
     attacks, result = played(stages, store), Score()

@@ -136,8 +136,8 @@ class Recorder:
             commit=commit,
             dirty=dirty,
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            seconds={role: r.seconds for role, r in receipts.items()},
-            hook_seconds={role: r.hook_seconds for role, r in receipts.items()},
+            seconds=with_sum({role: r.seconds for role, r in receipts.items()}),
+            hook_seconds=with_sum({role: r.hook_seconds for role, r in receipts.items()}),
             peak_memory={role: r.peak_memory for role, r in receipts.items()},
             machine=self._machine,
             images={role: r.image for role, r in receipts.items() if r.image},
@@ -231,6 +231,12 @@ class Recorder:
     @cached_property
     def _machine(self) -> str:
         return f"{platform.system()} {platform.machine()}, {cpu_name()}"
+
+
+def with_sum(seconds: dict[str, float]) -> dict[str, float]:
+    """Return seconds of stages by role, where ``attack`` includes those of attacks in order."""
+    several = [more for role, more in seconds.items() if role.startswith("attack_")]
+    return {**seconds, "attack": seconds.get("attack", 0.0) + sum(several)} if several else seconds
 
 
 def costs(receipts: Mapping[str, Receipt]) -> dict[str, dict[str, int]]:

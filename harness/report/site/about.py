@@ -102,7 +102,7 @@ def facts(
     ran: Sequence[CellRow],
     cards: Mapping[str, DataCard],
     victims: Mapping[str, str],
-    families: Mapping[str, str],
+    families: Mapping[str, tuple[str, ...]],
 ) -> tuple[Fact, ...]:
     """Return the facts of a matrix, in the order of the page.
 
@@ -114,7 +114,7 @@ def facts(
         ran: its cells that have a record.
         cards: name of a data set → what pages say of it.
         victims: label of a victim → its summary.
-        families: label of an attack → its family.
+        families: label of an attack → its families.
     """
     scope = " ".join(text for text in (benchmark.out_of_scope, heading.out_of_scope) if text)
     target = tables[0].headline.target
@@ -138,7 +138,7 @@ def brief(
     table: Table,
     data: Mapping[str, str],
     cards: Mapping[str, DataCard],
-    families: Mapping[str, str],
+    families: Mapping[str, tuple[str, ...]],
 ) -> str:
     """Return data, size and effort of a matrix in one line, for the overview."""
     name = data.get("student", "")
@@ -151,22 +151,21 @@ def brief(
     return " · ".join(part for part in parts if part)
 
 
-def attack_count(table: Table, families: Mapping[str, str], *, named: bool = False) -> str:
+def attack_count(
+    table: Table, families: Mapping[str, tuple[str, ...]], *, named: bool = False
+) -> str:
     """Return how many attacks of how many families and how many controls a table has.
 
     Args:
         table: the table.
-        families: label of an attack → its family.
+        families: label of an attack → its families.
         named: whether the families are named.
     """
     own = [row for row in table.attacks if not (row.derived or row.made_against)]
     controls = sum(row.is_control for row in own)
     text = _count(len(own) - controls, "attack", "attacks")
-    found = list(
-        dict.fromkeys(
-            families[row.attack] for row in own if not row.is_control and row.attack in families
-        )
-    )
+    attacks = [row.attack for row in own if not row.is_control]
+    found = list(dict.fromkeys(name for attack in attacks for name in families.get(attack, ())))
     if found:
         text += f" of {_count(len(found), 'family', 'families')}"
         text += f" ({', '.join(found)})" if named else ""
@@ -310,7 +309,7 @@ def _budgets(tables: Sequence[Table], heading: Heading, cards: Mapping[str, Data
     return "; or ".join(found)
 
 
-def tried(table: Table, families: Mapping[str, str]) -> str:
+def tried(table: Table, families: Mapping[str, tuple[str, ...]]) -> str:
     """Return how many attacks of which families were made, and their passes for each example."""
     attacks = [
         row.attack

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from harness.config.threat import CONTROLS
 from harness.report.cells import CellRow
@@ -22,6 +22,34 @@ def check_states(ran: Iterable[CellRow]) -> dict[str, tuple[str, ...]]:
         state: tuple(sorted(module for module, found in worst.items() if found == state))
         for state in ("passed", "failed", "unchecked")
     }
+
+
+def orders_of(planned: Iterable[CellRow]) -> dict[str, str]:
+    """Return label → sentence, of attacks that are several in order."""
+    found: dict[str, str] = {}
+    for line in planned:
+        if line.record and line.record.handed:
+            labels = ", ".join(one.attack for one in line.record.handed)
+            found[line.attack] = f"In order, each on the examples that still stand: {labels}."
+    return found
+
+
+def families_of(planned: Iterable[CellRow], known: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return label of an attack → its families: one, or those of several in order.
+
+    Args:
+        planned: cells of a matrix.
+        known: folder of a module → its family.
+    """
+    lines = list(planned)
+    found: dict[str, tuple[str, ...]] = {
+        label: (known[ref],) for label, ref in modules_of(lines).items() if ref in known
+    }
+    for line in lines:
+        if line.record and line.record.handed:
+            refs = (f"attacks/{one.module}" for one in line.record.handed)
+            found[line.attack] = tuple(dict.fromkeys(known[ref] for ref in refs if ref in known))
+    return found
 
 
 def modules_of(planned: Iterable[CellRow]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from harness.report.site.attention import Attention, attention
 from harness.report.site.classes import Classes, Move, classes_of, largest_moves
 from harness.report.site.findings import TextPart
 from harness.report.site.format import anchor, decimals, slug
-from harness.report.site.page_modules import check_states, modules_of
+from harness.report.site.page_modules import check_states, families_of, modules_of, orders_of
 from harness.report.site.samples import Samples
 from harness.report.site.seed_tables import SeedTable, changes, handed, health
 from harness.report.tables import Row, Table, TableCell, TableFlag
@@ -268,7 +268,8 @@ def _page(
     heading = meta.matrix(first.benchmark, first.matrix)
     what = {label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries}
     data = heading.data or about.recorded_data(ran)
-    families = {label: meta.families[ref] for label, ref in modules.items() if ref in meta.families}
+    what |= orders_of(planned)
+    families = families_of(planned, meta.families)
     return MatrixPage(
         benchmark=first.benchmark,
         matrix=first.matrix,

@@ -78,7 +78,7 @@ def test_the_other_neurons_matter_only_by_their_weight(tmp_path):
 def test_averaged_raises_several_neurons_at_equal_distances(tmp_path):
     model, wanted = held(), [1, 4, 7, 10]
     attack = module("attack", "feature-attack", "averaged", neuron=1, neurons=4)
-    assert attack.raised(12, 3).tolist() == [wanted] * 3
+    assert attack.raised(12, torch.arange(3)).tolist() == [wanted] * 3
     before = model.features(stored().float() / 255)
     after = model.features(perturbed(tmp_path, LINF, "averaged", model=model, neuron=1, neurons=4))
     others = [k for k in range(12) if k not in wanted]

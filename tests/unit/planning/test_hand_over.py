@@ -24,7 +24,7 @@ def stages(plan, label="chain", **labels):
 def test_each_attack_but_the_first_gets_what_the_one_before_it_left(checkout):
     plan = checkout.plan(matrix(**CHAIN))
     found = stages(plan)
-    assert cell(plan, attack="chain").handed == ("sign", "noop", "blind")
+    assert list(cell(plan, attack="chain").handed) == ["sign", "noop", "blind"]
     for number in (2, 3):
         chosen, attack = found[f"survivors_{number}"], found[f"attack_{number}"]
         assert {one.part for one in attack.inputs.values() if one.key == chosen.key} == (
@@ -74,7 +74,7 @@ def test_targets_and_queries_are_handed_over_with_their_rows(checkout):
 def test_attacks_that_cannot_be_handed_a_part_are_left_out_and_named(checkout):
     chain = {"ensembles": {"chain": {"hand_over": ["sign", "whole", "ask"]}}}
     found = cell(checkout.plan(matrix(**chain)), attack="chain")
-    assert found.handed == ("sign",)
+    assert found.handed == {"sign": "sign"}
     assert set(found.left_out) == {"whole", "ask"}
     assert "a batch as a whole" in found.left_out["whole"]
     assert found.params.keys() == {"victim", "defense", "attack_1"}

@@ -15,9 +15,9 @@ def told(attacks, labels):
 
 def test_the_first_gets_all_and_what_is_broken_adds_up():
     attacks = [Played("a"), Played("b", np.array([1, 2, 3])), Played("c", np.array([2, 3]))]
-    assert told(attacks, ["a", "b", "c"]) == [("a", 5, 1), ("b", 3, 1), ("c", 2, 0)]
-    assert told(attacks[:1], ["a"]) == [("a", 5, 2)]
+    assert told(attacks, {"a": "x", "b": "x", "c": "y"}) == [("a", 5, 1), ("b", 3, 1), ("c", 2, 0)]
+    assert told(attacks[:1], {"a": "x"}) == [("a", 5, 2)]
 
 
 def test_one_attack_has_no_steps():
-    assert steps([Played("a")], (), {}) is None
+    assert steps([Played("a")], {}, {}) is None

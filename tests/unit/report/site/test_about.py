@@ -178,7 +178,9 @@ def test_passes_are_for_one_example_and_name_their_attack():
         replace(row, cells=tuple(replace(c, cost=cost[i]) for i, c in enumerate(row.cells)))
         for row in table.rows
     )
-    text = tried(replace(table, rows=rows), {"pgd": "gradient search", "fgsm": "gradient search"})
+    text = tried(
+        replace(table, rows=rows), {"pgd": ("gradient search",), "fgsm": ("gradient search",)}
+    )
     assert text == (
         "2 attacks of 1 family (gradient search), 1 control; for each example 40 passes of the "
         "network (pgd), at the least 2 (fgsm)."
