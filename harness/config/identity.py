@@ -52,6 +52,7 @@ IN_KEY: Mapping[str, bool] = MappingProxyType(
         "learn_when": False,  # a stage `learn` more or less is in the keys of what reads it
         "clean_form": False,  # the parameters of a stage, in its key
         "scale_invariant_when": False,  # says which matrices are thin
+        "remarks": False,  # sentences on pages
     }
 )
 """Key path of a manifest (``*`` for any name) → whether results may depend on it.

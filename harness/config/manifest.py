@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ from harness.config.field_types import (
     Values,
 )
 from harness.config.file_model import Problem, Strict
+from harness.config.hook_names import HOOK_NAMES, REQUIRED_HOOKS, Kind
 from harness.config.manifest_folder import folder_problems, own_file_problems
 from harness.config.manifest_parts import (
     KINDS_OF_REQUIREMENT,
@@ -32,6 +33,7 @@ from harness.config.manifest_parts import (
     EntryPoint,
     Param,
     Reference,
+    Remark,
     Requirement,
     Smoke,
     matches,
@@ -43,19 +45,6 @@ from harness.config.module_files import MANIFEST, irregular_files
 from harness.config.strict_yaml import Loc, key, nearest, quote
 from harness.config.validation import read_all, read_model
 
-Kind: TypeAlias = Literal["attack", "defense", "victim"]
-
-# Equal to runtime.hooks.HOOKS, which config does not import; a test compares the two.
-HOOK_NAMES: dict[Kind, tuple[str, ...]] = {
-    "attack": ("learn", "perturb", "poison", "trigger", "deliver"),
-    "defense": ("build", "sanitize", "fit", "loss", "repair", "guard"),
-    "victim": ("build", "loss", "recipe", "fit", "import_weights"),
-}
-REQUIRED_HOOKS: dict[Kind, tuple[str, ...]] = {
-    "attack": (),
-    "defense": (),
-    "victim": ("build", "recipe"),
-}
 KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "needs": ("attack", "defense"),
     "offers": ("victim",),
@@ -194,6 +183,10 @@ class Manifest(Strict):
         "attack is *thin*: cross entropy loses its gradient where logits are large. For attacks. "
         "Default: never.",
     )
+    remarks: List[Remark] = Field(
+        default=(),
+        description="Sentences for the pages of cells whose data have few classes. Default: none.",
+    )
     against: Set[Name] = Field(
         default=(),
         description="Defences (names or labels) that an adaptive attack is written against; it "
@@ -322,6 +315,8 @@ class Manifest(Strict):
             if not one.model_fields_set - {"when"}:
                 yield Problem(("requires", i), "requires nothing", f"add {' or '.join(known)}")
             yield from self._choice_problems(one.when, ("requires", i, "when"))
+        for i, remark in enumerate(self.remarks):
+            yield from self._choice_problems(remark.when, ("remarks", i, "when"))
         yield from self._limits_problems()
         yield from self._choice_problems(self.learn_when, ("learn_when",))
         yield from self._choice_problems(self.scale_invariant_when or {}, ("scale_invariant_when",))

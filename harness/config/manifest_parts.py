@@ -14,6 +14,7 @@ from harness.config.budget import BudgetEntry
 from harness.config.field_types import (
     AnyValue,
     Inputs,
+    Line,
     List,
     Need,
     NonEmptySet,
@@ -225,6 +226,19 @@ def matches(when: Choices, params: Mapping[str, object]) -> bool:
     return all(params[name] in values for name, values in when.items())
 
 
+class Remark(Strict):
+    """Sentence that stands on the pages of some of a module's cells."""
+
+    when: Choices = Field(
+        default_factory=dict,
+        description="Parameter → values for which it is said. Default: always.",
+    )
+    classes_max: Annotated[int, Field(ge=1)] = Field(
+        description="Largest number of classes of the data for which it is said."
+    )
+    text: Line = Field(description="The sentence, which pages end with a full stop.")
+
+
 class Requirement(Strict):
     """Condition that a cell must meet; `plan` says of the others that they are `not_applicable`.
 
@@ -295,6 +309,11 @@ class Requirement(Strict):
         "network whose last layer is fixed. For victims.",
     )
 
+    classes_max: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="The data have at most this many classes (in ranking, outputs). For defences.",
+    )
+
     @property
     def takes_pictures(self) -> bool:
         """Whether there is a demand on the form of pictures."""
@@ -323,7 +342,7 @@ class Requirement(Strict):
 
 KINDS_OF_REQUIREMENT = {
     "attack": ("tasks", "inputs", "limits", "goals", "answers", "edits", "knowledge"),
-    "defense": ("tasks", "inputs", "adversary", "offers"),
+    "defense": ("tasks", "inputs", "adversary", "offers", "classes_max"),
     "victim": ("tasks", "inputs", "channels", "side", "side_min", "side_multiple", "classes"),
 }
 """Kind of module → what it may require. A defence must not choose the attacks that it meets."""

@@ -104,6 +104,7 @@ class Cell:
         absent: metric → why the plan has no stages for it.
         handed: label → module of the attacks that are run in order, each on what still stands.
         left_out: label of an attack that cannot be among these → why.
+        remarks: what the modules say of themselves on such data.
     """
 
     id: str
@@ -120,6 +121,7 @@ class Cell:
     absent: Mapping[str, str] = field(default_factory=dict)
     handed: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def by(self) -> By | None:

@@ -16,7 +16,7 @@ from harness.planning.cell import CellInfo
 from harness.planning.cell_setting import CellSetting
 from harness.planning.exclusions import find_exclusion
 from harness.planning.hand_over import find_unfit
-from harness.planning.requirements import find_unmet
+from harness.planning.requirements import find_remarks, find_unmet
 from harness.planning.resolved_entry import HandOver, ResolvedEntry
 from harness.planning.stages import StageBuilder
 
@@ -34,6 +34,7 @@ class Combination:
         params: role → resolved parameters.
         members: attacks in order, where each gets what still stands; else empty.
         left_out: label of an attack that cannot be among them → why.
+        remarks: what the modules say of themselves on such data.
     """
 
     reason: str | None
@@ -44,6 +45,7 @@ class Combination:
     params: Mapping[str, Mapping[str, Value]]
     members: tuple[ResolvedEntry, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 class Combinations:
@@ -103,6 +105,7 @@ class Combinations:
             params=params,
             members=tuple(entry for entry, _ in playing),
             left_out=left_out,
+            remarks=tuple(dict.fromkeys(text for _, made in playing for text in made.remarks)),
         )
 
     def _make(self, s: CellSetting) -> Combination:
@@ -129,6 +132,7 @@ class Combinations:
             random=planned and s.random,
             modules={module.ref: module.digest for module in modules},
             params={role: entry.params for role, entry in roles.items()},
+            remarks=tuple(find_remarks(s)),
         )
 
     def _conflict(self, modules: tuple[Module, ...]) -> str | None:

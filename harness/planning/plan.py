@@ -336,6 +336,7 @@ class _Planner:
             absent=absent,
             handed={entry.label: entry.name for entry in shared.members},
             left_out=shared.left_out,
+            remarks=shared.remarks,
         )
 
 

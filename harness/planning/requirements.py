@@ -180,6 +180,20 @@ def _unmet_shape(needed: Requirement, facts: CellFacts, name: str) -> Iterator[s
     if needed.classes and facts.classes not in (None, *needed.classes):
         allowed = _one_of(needed.classes)
         yield f"the number of classes is {facts.classes}, and {name} needs {allowed}"
+    if needed.classes_max and facts.classes is not None and facts.classes > needed.classes_max:
+        most = needed.classes_max
+        yield f"the number of classes is {facts.classes}, and {name} has at most {most}"
+
+
+def find_remarks(s: CellSetting) -> list[str]:
+    """Return the sentences of a cell's modules that hold for its data."""
+    classes = cell_facts(s).classes
+    return [
+        one.text
+        for entry in (s.victim, s.defense, s.attacker)
+        for one in entry.manifest.remarks
+        if matches(one.when, entry.params) and classes is not None and classes <= one.classes_max
+    ]
 
 
 def _one_of(values: Sequence[int]) -> str:

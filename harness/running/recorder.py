@@ -163,6 +163,7 @@ class Recorder:
             handed=cell.handed,
         )
         judged.notes += [f"{label} is left out: {why}" for label, why in cell.left_out.items()]
+        judged.notes += cell.remarks
         stage = None if judged.status == "ok" else "score"
         return Ending(judged.status, stage, judged.reason, judged.by), judged
 

@@ -110,6 +110,7 @@ CHANGES = {
     "learn_when": (LEARNER, {"steps": [5, 6]}),
     "clean_form": (DELIVERER, {"steps": 1}),
     "scale_invariant_when": (LEARNER, {"steps": [5, 6]}),
+    "remarks": (ATTACK, [{"classes_max": 2, "text": "It is another one."}]),
 }
 
 
