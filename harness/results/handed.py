@@ -50,6 +50,30 @@ def played(stages: Mapping[str, str], store: Store) -> list[Played]:
     return found
 
 
+def decisive(attacks: Sequence[Played], store: Store, after: Array) -> Array:
+    """Return the outputs that each example is judged by, ``[N, K]`` or ``[D, N, K]``.
+
+    An example that an attack was the last to get is judged by the prediction for which it was not
+    handed on: a network that answered otherwise later would have hidden it from stronger attacks.
+
+    Args:
+        attacks: the attack stages of a cell.
+        store: the artefacts.
+        after: outputs on the inputs of all attacks joined.
+    """
+    if len(attacks) < 2:
+        return after
+    result = after.copy()
+    for one, later in itertools.pairwise(attacks):
+        assert one.after is not None
+        assert later.rows is not None
+        outputs = load_array(store.part(one.after, "outputs") / "outputs.npy")
+        rows = np.arange(after.shape[-2]) if one.rows is None else one.rows
+        last = ~np.isin(rows, later.rows)
+        result[..., rows[last], :] = outputs[..., last, :]
+    return result
+
+
 def steps(
     attacks: Sequence[Played], labels: Mapping[str, str], outcomes: Mapping[str, Array]
 ) -> list[HandedOver] | None:

@@ -21,7 +21,7 @@ from harness.judge.values import Absent, Judged, Metrics
 from harness.results import backdoors, codec
 from harness.results.attention import load_attention
 from harness.results.comparisons import dependent, different, lost_gradients, repeated
-from harness.results.handed import count_queries, played, steps
+from harness.results.handed import count_queries, decisive, played, steps
 from harness.results.record_parts import HandedOver, Metric, RecordedCell, RecordedFlag
 from harness.storage.store import Store
 
@@ -150,6 +150,7 @@ def score(
         for role in ("before", "after", "eight_bit", *controls)
         if role in stages
     }
+    outputs["after"] = decisive(attacks, store, outputs["after"])
     goal = goal_of(info, stages, store, outputs)
     judged = JUDGES[info.task](outputs, y, spec, counted_goal(goal, info, result), result)
     figures = judged.metrics | all_absent(absent)
