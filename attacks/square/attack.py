@@ -33,12 +33,15 @@ class Square:
         best, margin = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
         done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         for restart in range(self.restarts):
-            left = model.left()
+            left, length = model.left(), self.iterations
             queries = torch.full((len(x),), self.iterations, device=x.device)
-            queries = queries if left is None else torch.minimum(queries, left)
+            if left is not None and budget.queries is not None:
+                queries = torch.minimum(queries, left)
+                # the same for all rows, whatever the others have left
+                length = min(length, budget.queries - restart * self.iterations)
             source = ctx.generator("squares", *([restart] if restart else []))
             chance = Chance(source, ctx.draw)
-            found = self.search(problem, x, done, queries, region, chance)
+            found = self.search(problem, x, done, queries, length, region, chance)
             better = found.done | (found.margin > margin)
             best[better], margin[better] = found.x_adv[better], found.margin[better]
             done = done | found.done
@@ -52,6 +55,7 @@ class Square:
         x: Tensor,
         skip: Tensor,
         queries: Tensor,
+        length: int,
         region: Ball,
         chance: Chance,
     ) -> Found:
@@ -62,6 +66,7 @@ class Square:
             x: clean inputs, ``[B, C, H, W]``.
             skip: rows that need no search, bool ``[B]``.
             queries: most queries of each row, ``[B]``.
+            length: iterations of a whole search, over which the windows shrink.
             region: the ball.
             chance: source of random numbers, which are drawn for all rows.
         """
@@ -77,7 +82,7 @@ class Square:
             if iteration == 0:
                 x_new = distribution.initialize(x, eps, chance)[rows]
             else:
-                h = window_side(p_selection(self.share, iteration / int(queries.max())), x.shape)
+                h = window_side(p_selection(self.share, iteration / length), x.shape)
                 x_new = distribution.sample(best, x, eps, h, chance, rows)
             active = problem.rows(rows)
             logits = active.predict(x_new)

@@ -102,6 +102,14 @@ def find_digest(found: Sequence[Record], text: str) -> list[Record]:
     return chosen
 
 
+def format_handed(record: Record) -> list[str]:
+    """Return a line for each of several attacks in order."""
+    return [
+        f"  in order: {one.attack:16} broke {one.broken:,} of {one.examples:,}"
+        for one in record.handed or ()
+    ]
+
+
 def show(workspace: Workspace, text: str, console: Console) -> None:
     """Print a cell's record in readable form."""
     found = find_record(workspace, text)
@@ -117,7 +125,7 @@ def show(workspace: Workspace, text: str, console: Console) -> None:
     say(f"status: {record.status}{by}" + (f" – {record.reason}" if record.reason else ""))
     for name, metric in record.metrics.items():
         say(f"  {name:26} {format_metric(metric)}")
-    for line in format_flags(record, found.replications):
+    for line in (*format_handed(record), *format_flags(record, found.replications)):
         say(line)
     for line in format_checks(module_checks(record, Checks(workspace.checks))):
         say(line)

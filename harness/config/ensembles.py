@@ -10,9 +10,9 @@ from pydantic_core import CoreSchema
 
 from harness.config.field_types import NonEmptySet, ThreatModel
 from harness.config.file_model import Problem, Strict
-from harness.config.matrix_entries import Entries, Entry, Goal
+from harness.config.matrix_entries import SHRUNK, STRONGEST, Entries, Entry, Goal
 from harness.config.strict_yaml import nearest, quote
-from harness.config.threat import THREATS
+from harness.config.threat import CONTROLS, THREATS
 
 
 class Ensemble(Strict):
@@ -28,8 +28,10 @@ class Ensemble(Strict):
         description="Attacks in order, each a module name or an entry, which need not be among "
         "`attacks`. The first gets all examples, each other one those that still stand: right "
         "before the attack, and not broken by an earlier one. The ensemble is an attack like "
-        "those of `attacks`. For classifiers under threat models that change test inputs. "
-        "Default: none.",
+        "those of `attacks`. Queries are counted on from attack to attack, and a repeated entry "
+        "draws the same numbers. An attack that cannot play is left out, and the page says so. For "
+        "classifiers under threat models that change test inputs, with a goal other than "
+        "`least_likely`. Default: none.",
     )
 
     @model_validator(mode="before")
@@ -61,24 +63,37 @@ def ensemble_problems(
 ) -> Iterator[Problem]:
     """Check a matrix's ensembles against its attacks, threat model and goal."""
     labels = [attack.label for attack in attacks]
+    for i, label in enumerate(labels):
+        if label in (STRONGEST, SHRUNK):
+            what = f"{quote(label)} is the label of inputs that defences borrow"
+            yield Problem(("attacks", i), what, "choose another with as:")
     for name, ensemble in ensembles.items():
+        at = ("ensembles", name)
         if name in labels:
-            what = f"{quote(name)} is an attack's label already"
-            yield Problem(("ensembles", name), what, "rename the ensemble")
+            yield Problem(at, f"{quote(name)} is an attack's label already", "rename the ensemble")
+        elif name in (STRONGEST, SHRUNK, *CONTROLS["attack"]):
+            what = f"{quote(name)} is the name of something else in tables"
+            yield Problem(at, what, "rename the ensemble")
         for i, member in enumerate(ensemble.members or ()):
             if member not in labels:
                 what = f"no attack of this matrix is labelled {quote(member)}"
-                yield Problem(("ensembles", name, i), what, nearest(member, labels))
-        if ensemble.hand_over is None:
-            continue
-        at = ("ensembles", name, "hand_over")
-        if THREATS[threat].at_test != "perturb" or THREATS[threat].poisons:
-            what = f"{threat} does not attack test inputs one by one"
-            yield Problem(at, what, "write a list of labels of attacks")
-        if goal.targeted == "least_likely":
-            what = "a goal that each network draws itself, which others cannot be handed"
-            yield Problem(at, what, "write another goal, or a list of labels of attacks")
-        for i, entry in enumerate(ensemble.hand_over):
-            if entry.adversary is not None:
-                what = "only a defence trains against an adversary"
-                yield Problem((*at, i, "adversary"), what, "remove it")
+                yield Problem((*at, i), what, nearest(member, labels))
+        if ensemble.hand_over is not None:
+            for loc, what, fix in _hand_over_problems(ensemble.hand_over, threat, goal):
+                yield Problem((*at, "hand_over", *loc), what, fix)
+
+
+def _hand_over_problems(
+    entries: Collection[Entry], threat: ThreatModel, goal: Goal
+) -> Iterator[Problem]:
+    """Check that attacks can be handed examples at all; key paths are below ``hand_over``."""
+    if THREATS[threat].at_test != "perturb" or THREATS[threat].poisons:
+        what = f"{threat} does not attack test inputs one by one"
+        yield Problem((), what, "write a list of labels of attacks")
+    if goal.targeted == "least_likely":
+        what = "a goal that each network draws itself, which others cannot be handed"
+        yield Problem((), what, "write another goal, or a list of labels of attacks")
+    for i, entry in enumerate(entries):
+        if entry.adversary is not None:
+            what = "only a defence trains against an adversary"
+            yield Problem((i, "adversary"), what, "remove it")

@@ -24,6 +24,9 @@ from harness.config.file_model import Problem, Strict, field_error
 from harness.config.strict_yaml import quote
 from harness.config.threat import CONTROLS
 
+STRONGEST, SHRUNK = "strongest", "shrunk"
+"""Labels of batches that defences meet: of each example the strongest of a defence's attacks; the
+same with every change shrunk, so that no value lies exactly at the radius. No attack has them."""
 ITSELF = "itself"
 """Label of the defence itself where inputs were made against it: no entry has this label."""
 

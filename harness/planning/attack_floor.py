@@ -94,7 +94,10 @@ def find_thin(context: MatrixContext, entries: ResolvedMatrix) -> tuple[str, ...
     An attack whose manifest ``requires`` something else than the matrix has does not count.
     """
     found: set[str] = set()
-    tried = [*entries.attacks, *(one for each in entries.hand_overs for one in each.members)]
+    handed = [one for each in entries.hand_overs for one in each.members]
+    # a control is a row of its own; who needs whole batches is handed nothing
+    played = (one for one in handed if not (is_control(one) or one.manifest.batch_dependent))
+    tried = [*entries.attacks, *played]
     for budget in entries.budgets:
         able = [one for one in tried if _can_play(context, entries, one, budget)]
         found.update(missing_kinds(context.threat, context.task, able))

@@ -52,6 +52,12 @@ class Examples(NamedTuple):
     rows: Input | None = None
     spent: Input | None = None
 
+    @classmethod
+    def of(cls, subset: str, goal: str | None) -> Examples:
+        """Return all examples of an eval subset, with their goals where there are some."""
+        wanted = Input(goal, "goal") if goal else None
+        return cls(Input(subset, "x"), Input(subset, "y"), wanted)
+
 
 class AttackStages:
     """Adds the stages of attacks and of predictions.
@@ -118,9 +124,7 @@ class AttackStages:
         roles_made = {"goal": goal} if goal else {}
         if not s.attacker.uses(s.threat.at_test):
             return roles_made, frozenset()
-        wanted = Input(goal, "goal") if goal else None
-        examples = Examples(Input(subset, "x"), Input(subset, "y"), wanted)
-        key, own = self.make(s, net, examples, data)
+        key, own = self.make(s, net, Examples.of(subset, goal), data)
         measure = self.measure(s, subset, key)
         return roles_made | {"attack": key, "measure": measure}, own
 

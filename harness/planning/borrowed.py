@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.config.matrix_entries import ITSELF
+from harness.config.matrix_entries import ITSELF, SHRUNK, STRONGEST
 from harness.config.threat import CONTROLS
 from harness.planning.cell import Cell
 from harness.planning.cell_setting import CellSetting
@@ -19,10 +19,6 @@ from harness.planning.graph import Graph, Input
 from harness.planning.recipe import MeasureRecipe, StrongestRecipe
 from harness.planning.resolved_entry import HandOver, ResolvedEntry
 
-STRONGEST = "strongest"
-"""Label of the batch that holds, of each example, the strongest of a defence's attacks."""
-SHRUNK = "shrunk"
-"""Label of the same with every change shrunk: no value lies exactly at the radius any more."""
 GRADIENTS = frozenset({"loss", "gradients"})
 """Values of a manifest's ``needs`` by which an attack follows gradients."""
 

@@ -15,6 +15,7 @@ INTERMEDIATE = {
     "apply": "train",
     "attack": "attacked",
     "strongest": "attacked",
+    "survivors": "x",
     "merge": "attacked",
 }
 """Kind → the part of its artefact that is removed once every planned reader is done."""

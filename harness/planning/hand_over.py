@@ -54,8 +54,7 @@ class HandOverStages:
         first = members[0]
         goal = self.shared.goal(first, subset)
         roles, own = {"goal": goal} if goal else {}, frozenset[str]()
-        wanted = Input(goal, "goal") if goal else None
-        examples = Examples(Input(subset, "x"), Input(subset, "y"), wanted)
+        examples = Examples.of(subset, goal)
         merged, number = dict[str, Input](), 0
         for s in members:
             if number:

@@ -322,10 +322,13 @@ class _Planner:
         stages, own, absent = CellStages({}, frozenset())
         if shared.planned:
             stages, own, absent = self.builder.build(setting, members)
+        decided = [self._judge, info.to_json(), stages if shared.planned else shared.reason]
+        # what a record says that its stages do not decide
+        said = ([one.label for one in shared.members], shared.left_out, shared.remarks)
         return Cell(
             cell_id(info, s.budget),
             info,
-            digest([self._judge, info.to_json(), stages if shared.planned else shared.reason]),
+            digest([*decided, *([said] if any(said) else ())]),
             stages,
             own,
             reason=shared.reason,

@@ -42,7 +42,7 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
     ),
     "strongest": ("running/strongest.py", "judge/budget.py"),
     "survivors": ("running/hand_over.py", "judge/classification.py", "judge/draws.py"),
-    "merge": ("running/hand_over.py",),
+    "merge": ("running/hand_over.py", "running/strongest.py"),
     "weights": ("planning/weights.py",),
     "file": ("running/copy_file.py",),
 }

@@ -196,9 +196,10 @@ class Timings:
             name: value for name, value in stage.recipe.to_json().items() if name not in _LEFT_OUT
         }
         work = self._work(stage)
-        return Sample(
-            setting=canonical_json([parts, rest, work]).decode(), counts=counts, work=work
-        )
+        # a part of the examples, handed over by other attacks, says nothing of the whole
+        handed = ["handed"] if "rows" in stage.inputs else []
+        setting = canonical_json([parts, rest, work, *handed]).decode()
+        return Sample(setting=setting, counts=counts, work=work)
 
     def _work(self, stage: Stage) -> Work | None:
         if stage.key not in self._works:

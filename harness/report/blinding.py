@@ -240,7 +240,16 @@ def _network(draft: Draft) -> frozenset[tuple[int, str]]:
 
 
 def _passes(row: CellRow) -> Mapping[str, int]:
-    return row.record.cost.get("attack", {}) if row.record else {}
+    """Return the passes of a cell's attack; none of several in order that differ in kind."""
+    record = row.record
+    if record is None:
+        return {}
+    asked = [
+        record.cost.get(f"attack_{number}", {}).get("backward")
+        for number, one in enumerate(record.handed or (), 1)
+        if one.examples
+    ]
+    return record.cost.get("attack", {}) if all(asked) else {}
 
 
 def _steps(row: CellRow, examples: int) -> float:

@@ -147,6 +147,8 @@ def why_stale(record: Record, cell: Cell) -> str:
         for name, value in cell.info.to_json().items()
         if recorded.get(name) != value
     ]
+    if [one.attack for one in record.handed or ()] != list(cell.handed) and record.handed:
+        changed.append("the attacks in order")
     if record.method != METHOD:
         changed.append(f"the judge's method ({record.method} → {METHOD})")
     if cell.reason is not None and record.reason != cell.reason:

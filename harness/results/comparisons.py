@@ -38,9 +38,7 @@ def different(
     for one in attacks:
         path = store.part(one.key, "shown") / "outputs.npy"
         if not path.is_file():
-            if one.rows is not None and not len(one.rows):
-                continue  # no example was left for it
-            return None
+            continue  # it holds no network that answers it, or no example was left for it
         judged = after if one.rows is None else np.take(after, one.rows, axis=axis)
         if one.after is not None:
             judged = load_array(store.part(one.after, "outputs") / "outputs.npy")

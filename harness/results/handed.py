@@ -24,16 +24,13 @@ class Played:
     Attributes:
         key: the stage.
         rows: places of its examples in the eval subset, or ``None`` for all.
-        after: key of the stage that predicted its inputs; ``None``: what the cell is judged by.
+        after: key of the stage that predicted its inputs; ``None`` of the last one, whose examples
+            are judged by the predictions on all inputs joined.
     """
 
     key: str
     rows: Array | None = None
     after: str | None = None
-
-    def of(self, values: Array) -> Array:
-        """Return the values of its examples, of an array ``[N, …]`` of the eval subset."""
-        return values if self.rows is None else values[self.rows]
 
 
 def played(stages: Mapping[str, str], store: Store) -> list[Played]:

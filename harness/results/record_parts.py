@@ -123,3 +123,9 @@ class Run(Strict):
     machine: str
     images: dict[str, str] = Field(default_factory=dict)
     checks: dict[str, RecordedCheck] = Field(default_factory=dict)
+
+    @property
+    def attack_seconds(self) -> float | None:
+        """Wall time of the attack, or of several in order; ``None`` where none was run."""
+        found = [s for role, s in self.seconds.items() if role.partition("_")[0] == "attack"]
+        return float(sum(found)) if found else None

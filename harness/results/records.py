@@ -82,7 +82,8 @@ class Record(Strict):
         health: figures on the gradients of a white-box cell's network (names:
             ``runtime.worker.health_names``), of the attack's own passes and of the network's probe.
             Absent in other cells, and in records from before the field.
-        cost: stage's role → direction → rows sent through a network; and training steps.
+        cost: stage's role → direction → rows sent through a network; and training steps. Of attacks
+            in order, ``attack`` is the sum.
         flags: what looks wrong.
         notes: sentences that belong beside the figures.
         examples: digest of the judged inputs and labels, in any order; absent in older records.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.common.files import (
-    Rows,
     load_array,
     read_json,
-    read_parts,
     save_array,
     save_parts,
     store_rows,
@@ -21,12 +19,11 @@ from harness.common.files import (
 )
 from harness.judge import draws, metrics
 from harness.planning.recipe import MergeRecipe, SurvivorsRecipe
+from harness.results.scoring import DRAWN
+from harness.running.strongest import choose
 
 Array = NDArray[Any]
 Inputs = Mapping[str, Path]
-
-DRAWN = 3
-"""Dimensions of the outputs of several draws."""
 
 
 def survivors(recipe: SurvivorsRecipe, inputs: Inputs, out: Path, data_root: Path) -> None:
@@ -88,24 +85,5 @@ def merge(recipe: MergeRecipe, inputs: Inputs, out: Path, data_root: Path) -> No
         last[rows] = number
         places.append(np.asarray(rows))
         attacked.append(load_array(inputs[f"attacked_{number + 1}"] / "x.npy"))
-    parts = joined(attacked, places, last)
+    parts = choose(attacked, last, places)
     save_parts(out / "attacked" / "x.npy", first.shape, first.dtype, parts)
-
-
-def joined(attacked: list[Array], places: list[Rows], last: Rows) -> Iterator[Array]:
-    """Yield, in parts, of each example the input of one attack.
-
-    Args:
-        attacked: inputs of each attack, for the examples that it was handed.
-        places: places of these examples, in order.
-        last: of each example the number of its attack.
-    """
-    start = 0
-    for part in read_parts(attacked[0]):
-        chosen = np.array(part)
-        here = last[start : start + len(part)]
-        for number in np.unique(here[here > 0]).tolist():
-            own = np.flatnonzero(here == number)
-            chosen[own] = attacked[number][np.searchsorted(places[number], start + own)]
-        yield chosen
-        start += len(part)

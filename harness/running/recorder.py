@@ -6,7 +6,6 @@ import datetime
 import platform
 import subprocess
 import uuid
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,8 +135,8 @@ class Recorder:
             commit=commit,
             dirty=dirty,
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            seconds=with_sum({role: r.seconds for role, r in receipts.items()}),
-            hook_seconds=with_sum({role: r.hook_seconds for role, r in receipts.items()}),
+            seconds={role: r.seconds for role, r in receipts.items()},
+            hook_seconds={role: r.hook_seconds for role, r in receipts.items()},
             peak_memory={role: r.peak_memory for role, r in receipts.items()},
             machine=self._machine,
             images={role: r.image for role, r in receipts.items() if r.image},
@@ -176,6 +175,8 @@ class Recorder:
         attention go into no score, so that a network without any has its result.
         """
         maps = {cell.stages[role] for role in MAPS if role in cell.stages}
+        numbers = enumerate(cell.handed, 1)
+        handed = {cell.stages[f"attack_{number}"]: label for number, label in numbers}
         own: Ending | None = None
         blocked: Ending | None = None
         for key, stage in plan.graph.ancestors(list(cell.stages.values())).items():
@@ -183,13 +184,17 @@ class Recorder:
             if receipt is None or receipt.status == "ok":
                 continue
             status, reason = receipt.status, receipt.reason
+            if key in handed:
+                reason = f"{handed[key]}: {reason}"
             if key in maps and status not in TRANSIENT:
                 continue
             names = ", ".join(dict.fromkeys(ref.module for ref in stage.modules.values()))
             by = receipt.by
             if status == "not_applicable":
-                if by != "defense":
+                if by != "defense" and not (cell.handed and by == "attack"):
                     return Ending(status, stage.kind, reason, by)
+                if by != "defense":  # one of several: the others have no result without it
+                    return Ending("blocked", stage.kind, f"{reason}; leave it out", by)
                 status = "avoided"
             # what another defence makes impossible is no fault of the one that borrows its inputs
             theirs = () if cell.info.made_against else ("avoided",)
@@ -234,18 +239,13 @@ class Recorder:
         return f"{platform.system()} {platform.machine()}, {cpu_name()}"
 
 
-def with_sum(seconds: dict[str, float]) -> dict[str, float]:
-    """Return seconds of stages by role, where ``attack`` includes those of attacks in order."""
-    several = [more for role, more in seconds.items() if role.startswith("attack_")]
-    return {**seconds, "attack": seconds.get("attack", 0.0) + sum(several)} if several else seconds
-
-
 def costs(receipts: Mapping[str, Receipt]) -> dict[str, dict[str, int]]:
     """Return role → rows sent through a network; ``attack`` is the sum of attacks in order."""
     found = {role: dict(receipt.passes) for role, receipt in receipts.items() if receipt.passes}
     several = [passes for role, passes in found.items() if role.startswith("attack_")]
     if several:
-        found["attack"] = dict(sum(map(Counter, several), Counter()))
+        names = dict.fromkeys(name for passes in several for name in passes)
+        found["attack"] = {name: sum(p.get(name, 0) for p in several) for name in names}
     return found
 
 

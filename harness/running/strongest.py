@@ -49,14 +49,25 @@ def strongest(
     save_array(out / "choice" / "choice.npy", choice)
 
 
-def choose(attacked: Sequence[Array], choice: Array) -> Iterator[Array]:
-    """Yield, in parts, of each row the input of the attack whose number is chosen for it."""
+def choose(
+    attacked: Sequence[Array], choice: Array, places: Sequence[Array] | None = None
+) -> Iterator[Array]:
+    """Yield, in parts, of each row the input of the attack whose number is chosen for it.
+
+    Args:
+        attacked: inputs of each attack; the first one's are of all rows.
+        choice: number of an attack for each row.
+        places: rows that the inputs of each attack are of, in order; ``None`` for all.
+    """
     start = 0
     for part in read_parts(attacked[0]):
         chosen, rows = np.array(part), choice[start : start + len(part)]
         for number in np.unique(rows[rows > 0]).tolist():
             own = np.flatnonzero(rows == number)
-            chosen[own] = attacked[number][start + own]
+            here = start + own
+            chosen[own] = attacked[number][
+                here if places is None else np.searchsorted(places[number], here)
+            ]
         yield chosen
         start += len(part)
 

@@ -27,6 +27,18 @@ ASKING = PERTURB.format(
 )
 """Two queries of each row that has one left, for nothing."""
 
+OTHER = PERTURB.format(
+    """found = model.predict(x).argmax(1)
+        return torch.stack([x[(found != label).nonzero()[0, 0]] for label in y])"""
+)
+"""Of each row another image, which the network puts into another class."""
+
+DECLINES = PERTURB.format(
+    """from harness.runtime.contracts import NotApplicable
+
+        raise NotApplicable("not on such digits")"""
+)
+
 LONGER = PERTURB.format("return torch.zeros(20, *x.shape[1:])")
 """Answers for rows that it was not given."""
 
@@ -35,7 +47,8 @@ LONGER = PERTURB.format("return torch.zeros(20, *x.shape[1:])")
 def checkout(tmp_path_factory):
     checkout = Checkout(tmp_path_factory.mktemp("hand-over"))
     checkout.module("attack", "noise", NOISE, **RANDOM)
-    checkout.module("attack", "longer", LONGER)
+    for name, code in (("longer", LONGER), ("other", OTHER), ("declines", DECLINES)):
+        checkout.module("attack", name, code)
     checkout.module("attack", "asking", ASKING, threat_models=["evasion-query"])
     attacks = ["noop", "noise", "sign"]
     whole = {"all": attacks, "chain": {"hand_over": attacks}}
@@ -48,8 +61,9 @@ def checkout(tmp_path_factory):
         matrix(attacks=attacks, ensembles=whole, budgets=[{"norm": "linf", "eps": 0.2}]),
         matrix("target", attacks=attacks, ensembles=whole, goal={"targeted": "next"}),
         matrix("query", **query, ensembles=twice),
-        matrix("far", **far, ensembles={"chain": {"hand_over": ["sign", "noise"]}}),
+        matrix("far", **far, ensembles={"chain": {"hand_over": ["other", "noise", "noop"]}}),
         matrix("forged", ensembles=over),
+        matrix("declined", ensembles={"chain": {"hand_over": ["noise", "declines", "noop"]}}),
     )
     checkout.run()
     return checkout
@@ -102,10 +116,9 @@ def test_a_budget_of_queries_is_handed_over(found):
 def test_an_attack_to_whom_nothing_is_left_is_run_on_no_row(found):
     chain = found["far", "chain"]
     assert chain.metrics["robust_accuracy"].value == 0
-    assert [(one.examples, one.broken) for one in chain.handed] == [(40, 40), (0, 0)] or (
-        chain.handed[1].examples == 0
-    )
-    assert chain.flags == []
+    right = chain.metrics["clean_accuracy"].k
+    steps = [(one.attack, one.examples, one.broken) for one in chain.handed]
+    assert steps == [("other", 40, right), ("noise", 0, 0), ("noop", 0, 0)]
 
 
 def test_an_answer_for_rows_that_were_not_handed_over_is_a_breach(found):
@@ -113,6 +126,12 @@ def test_an_answer_for_rows_that_were_not_handed_over_is_a_breach(found):
     assert forged.status == "contract_violation"
     assert forged.by == "attack"
     assert forged.handed is None
+
+
+def test_an_attack_that_declines_at_run_time_is_named_and_leaves_a_gap(found):
+    chain = found["declined", "chain"]
+    assert chain.status == "blocked"
+    assert chain.reason == "declines: not on such digits; leave it out"
 
 
 def test_a_cell_is_reproduced_from_its_record(checkout, found):

@@ -233,6 +233,8 @@ BAD = [
     ),
     ("ensembles", "{all: {hand_over: []}}", None),
     ("ensembles", "{all: {}}", None),
+    ("ensembles", "{noop: {hand_over: [fgsm]}}", None),
+    ("ensembles", "{shrunk: [fgsm]}", None),
     ("ensembles", "{all: {members: [fgsm], hand_over: [fgsm]}}", None),
     ("ensembles", "{all: {hand_over: [fgsm, fgsm]}}", None),
     (

@@ -109,3 +109,18 @@ def test_transfer_attacks_are_handed_over_too(checkout):
     found = stages(checkout.plan(matrix(**{**TRANSFER, "attacks": ["moved"]}, **chain)))
     assert "spent" not in found["attack_2"].inputs
     assert found["attack_2"].inputs["rows"] == (found["survivors_2"].key, "rows")
+
+
+def test_labels_and_what_is_left_out_are_in_the_key(checkout):
+    entries = (["sign", "noop"], ["sign", {"name": "noop", "as": "it"}], ["sign", "noop", "whole"])
+    plans = [
+        checkout.plan(matrix(attacks=["noop"], ensembles={"chain": {"hand_over": one}}))
+        for one in entries
+    ]
+    assert len({cell(plan, attack="chain").key for plan in plans}) == 3
+    assert len({frozenset(plan.graph.stages) for plan in plans}) == 1
+
+
+def test_a_control_or_an_attack_of_whole_batches_is_not_of_the_floor(checkout):
+    chain = {"attacks": ["sign"], "ensembles": {"chain": {"hand_over": ["noop", "whole"]}}}
+    assert "control" in checkout.plan(matrix(**chain)).thin["m"]

@@ -238,3 +238,25 @@ def test_figures_of_health_are_those_that_are_measured() -> None:
 
 def test_every_sign_is_a_flag_that_may_flatter() -> None:
     assert {FLAG_KINDS[name].direction for name in SIGNS} == {Direction.FLATTERS}
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"), [([MANY, ASKING], ["query_beats_gradients"]), ([MANY, MANY], [])]
+)
+def test_attacks_in_order_follow_gradients_only_if_each_does(members, expected) -> None:
+    """A query attack is not compared with a worst case that it is part of."""
+    whole = {name: sum(one.get(name, 0) for one in members) for name in ("backward", "forward")}
+    found = frame(
+        {
+            "pgd": (MANY, both(20, 60)),
+            "square": (ASKING, both(40, 30)),
+            "chain": (whole, both(20, 30)),
+        }
+    )
+    steps = [{"attack": f"{n}", "module": "m", "examples": 9, "broken": 0} for n in (1, 2)]
+    costs = {"attack": whole} | {f"attack_{n}": one for n, one in enumerate(members, 1)}
+    found["record"] = [
+        synthetic.altered(one, handed=steps, cost=costs) if one.cell.attack == "chain" else one
+        for one in found.record
+    ]
+    assert signs(found) == expected

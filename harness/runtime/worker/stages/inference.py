@@ -46,7 +46,11 @@ def predict(job: Job) -> None:
     draws = job.options.draws
     whole = (rows for _ in range(draws) for rows in batches(len(raw), job.options.batch))
     lengths = (len(raw),) if draws == 1 else (draws, len(raw))
-    arrays.save_parts(job.out / "outputs" / "outputs.npy", outputs(whole), *lengths)
+    path = job.out / "outputs" / "outputs.npy"
+    if len(raw):
+        arrays.save_parts(path, outputs(whole), *lengths)
+    else:  # of the examples that an attack was handed, as none was left
+        arrays.save_array(path, torch.empty((*lengths, job.spec.outputs)))
     if job.options.rebatch:
         parts = other_batches(len(raw), raw[:1].numel())
         arrays.save_array(job.out / "rebatched" / "rows.npy", torch.cat(parts))
