@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.table import Table
@@ -69,7 +69,7 @@ def plan(
     else:
         console.print(table.title, highlight=False)
     ends = Counter(cell.status for cell in planned.cells.values() if cell.reason is not None)
-    for line in reason_lines(planned):
+    for line in (*reason_lines(planned), *order_lines(planned.cells.values())):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     done, ruled_out = len(planned.cells) - len(cells), ends["not_applicable"]
     console.print(
@@ -105,6 +105,18 @@ def reason_lines(planned: Plan) -> Iterator[str]:
         yield f"and {more} other reasons: gauntlet plan {planned.benchmark.name} --why CELL"
 
 
+def order_lines(cells: Iterable[Cell]) -> list[str]:
+    """Return a line for each ensemble whose attacks are run in order, as each is planned."""
+    found: dict[str, None] = {}
+    for cell in cells:
+        if cell.handed:
+            line = f"{cell.info.attack} runs in order, each on the examples that still stand: "
+            line += ", ".join(cell.handed)
+            left = (f"{label} is left out: {why}" for label, why in cell.left_out.items())
+            found["; ".join((line, *left))] = None
+    return list(found)
+
+
 def find_cell(planned: Plan, text: str) -> Cell:
     """Find a cell by its id or a part of it.
 
@@ -136,6 +148,8 @@ def explain(planned: Plan, cell: Cell, scheduler: Scheduler, console: Console) -
     if cell.members:
         say(f"  derived from {', '.join(cell.members)}")
         return
+    for line in order_lines([cell]):
+        say(f"  {line}")
     missing = scheduler.missing([cell])
     for key, stage in planned.graph.ancestors(list(cell.stages.values())).items():
         receipt = scheduler.store.receipt(key)

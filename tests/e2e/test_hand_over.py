@@ -147,3 +147,15 @@ def test_its_page_shows_the_attacks_in_order(checkout):
     text = page.read_text(encoding="utf-8")
     assert "Attacks in order" in text
     assert "0 of 40" in text
+
+
+def test_the_plan_says_who_depends_on_whom(checkout, found):
+    checkout.benchmark(
+        matrix(attacks=["noop"], ensembles={"chain": {"hand_over": ["noise", "ask"]}}), name="c"
+    )
+    line = "chain runs in order, each on the examples that still stand: noise; ask is left out: "
+    for arguments in (["c"], ["c", "--why", "chain"]):
+        done = checkout.gauntlet("plan", *arguments)
+        assert line in done.stdout, done.stdout + done.stderr
+    record = found["m", "chain"]
+    assert "in order: noise" in checkout.gauntlet("show", record.id).stdout
