@@ -80,7 +80,8 @@ class Record(Strict):
         queries: queries per example, as the oracle counted them.
         attention: mode of attention maps → figure; absent where the matrix keeps none.
         health: figures on the gradients of a white-box cell's network (names:
-            ``runtime.worker.health_names``), of the attack's own passes and of the network's probe.
+            ``runtime.worker.health_names``), of the attack's own passes (of several in order, the
+            first's) and of the network's probe.
             Absent in other cells, and in records from before the field.
         cost: stage's role → direction → rows sent through a network; and training steps. Of attacks
             in order, ``attack`` is the sum.
