@@ -4,7 +4,7 @@ import pytest
 
 from harness.common.errors import UserError
 from harness.config.benchmark import check_benchmarks
-from tests.support.benchmark_files import DATA, QUICK, lines_of, matrix_with, write
+from tests.support.benchmark_files import QUICK, lines_of, matrix_with, write
 
 pytestmark = pytest.mark.usefixtures("root")
 
@@ -218,30 +218,6 @@ BAD = [
         "public",
         [f"11:3: {M}.data: a public network without public data; add public: NAME"],
     ),
-    (
-        "ensembles",
-        "{all: [pgd-40, pdg-40]}",
-        [
-            f"19:29: {M}.ensembles.all[1]: no attack of this matrix is labelled "
-            '"pdg-40"; did you mean "pgd-40"?'
-        ],
-    ),
-    (
-        "ensembles",
-        "{fgsm: [pgd-40]}",
-        [f'19:15: {M}.ensembles.fgsm: "fgsm" is an attack\'s label already; rename the ensemble'],
-    ),
-    ("ensembles", "{all: {hand_over: []}}", None),
-    ("ensembles", "{all: {}}", None),
-    ("ensembles", "{noop: {hand_over: [fgsm]}}", None),
-    ("ensembles", "{shrunk: [fgsm]}", None),
-    ("ensembles", "{all: {members: [fgsm], hand_over: [fgsm]}}", None),
-    ("ensembles", "{all: {hand_over: [fgsm, fgsm]}}", None),
-    (
-        "ensembles",
-        "{all: {hand_over: [{name: pgd, adversary: {attack: pgd, budget: {norm: linf, eps: 1}}}]}}",
-        None,
-    ),
     ("eval_subset", None, [f"7:3: {M}.eval_subset: missing; add eval_subset"]),
     (
         "eval_subset",
@@ -327,57 +303,6 @@ def test_an_old_file_gets_one_line_for_each_renamed_key():
 def test_an_old_name_means_nothing_where_the_new_one_is_no_key():
     line = QUICK.replace("schema: benchmark/1", "schema: benchmark/1\nslice: {examples: 5}")
     assert lines_of(line) == ['2:1: slice: unknown key; did you mean "schema"?']
-
-
-@pytest.mark.parametrize(
-    ("threat_model", "budget", "what"),
-    [
-        ("evasion-query", "{norm: l2, eps: 1}", "evasion-query needs queries in its budget"),
-        ("poisoning", "{labels: true}", "poisoning needs edits in its budget"),
-        ("poisoning", "{edits: 0.1}", "poisoning needs labels or features in its budget"),
-        ("poisoning", "{edits: 0.1, labels: true, target: 0}", "poisoning has no budget field t"),
-        ("backdoor", "{edits: 0.1, patch: 3}", "backdoor needs target in its budget"),
-        (
-            "backdoor",
-            "{edits: 0.1, target: 0}",
-            "backdoor needs patch or pixels or norm",
-        ),
-        ("supply-chain", "{patch: 3}", "supply-chain needs target in its budget"),
-        ("supply-chain", "{patch: 3, target: 0, edits: 0.1}", "supply-chain has no budget field e"),
-    ],
-)
-def test_each_threat_model_has_its_own_budget_fields(threat_model, budget, what):
-    with pytest.raises(UserError) as caught:
-        matrix_with(threat_model=threat_model, budgets=f"[{budget}]", data=DATA)
-    assert f": {what}" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("lines", "what"),
-    [
-        (
-            {"threat_model": "evasion-transfer"},
-            "no public network: no public data, and no weights",
-        ),
-        (
-            {"threat_model": "supply-chain", "budgets": "[{patch: 3, target: 0}]"},
-            "no public network: no public data, and no weights",
-        ),
-        (
-            {
-                "threat_model": "poisoning",
-                "budgets": "[{edits: 0.1, labels: true}]",
-                "goal": "{targeted: next}",
-            },
-            "poisoning has no goal per example",
-        ),
-    ],
-)
-def test_roles_and_goals_must_fit_the_threat_model(lines, what):
-    with pytest.raises(UserError) as caught:
-        matrix_with(**lines)
-    assert f": {what}; " in str(caught.value)
 
 
 def test_names_and_titles_of_matrices_are_unique():
