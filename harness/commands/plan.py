@@ -112,8 +112,7 @@ def order_lines(cells: Iterable[Cell]) -> list[str]:
         if cell.handed:
             line = f"{cell.info.attack} runs in order, each on the examples that still stand: "
             line += ", ".join(cell.handed)
-            left = (f"{label} is left out: {why}" for label, why in cell.left_out.items())
-            found["; ".join((line, *left))] = None
+            found["; ".join((line, *cell.omissions))] = None
     return list(found)
 
 

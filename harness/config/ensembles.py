@@ -9,7 +9,7 @@ from pydantic import Field, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 from harness.config.field_types import NonEmptySet, ThreatModel
-from harness.config.file_model import Problem, Strict
+from harness.config.file_model import Problem, Strict, with_short_form
 from harness.config.matrix_entries import SHRUNK, STRONGEST, Entries, Entry, Goal
 from harness.config.strict_yaml import nearest, quote
 from harness.config.threat import CONTROLS, THREATS
@@ -44,11 +44,8 @@ class Ensemble(Strict):
         cls, core: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         schema = handler(core)
-        body = handler.resolve_ref_schema(schema)
         labels = {"type": "array", "items": {"type": "string"}, "minItems": 1}
-        whole = dict(body)
-        body.clear()
-        body["anyOf"] = [labels, whole]
+        with_short_form(handler.resolve_ref_schema(schema), labels)
         return schema
 
     def problems(self) -> Iterator[Problem]:

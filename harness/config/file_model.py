@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -28,6 +28,13 @@ class Problem(NamedTuple):
 def field_error(what: str, fix: str) -> PydanticCustomError:
     """Return a mistake in the form that a field's own validator raises."""
     return PydanticCustomError("problem", "{what}", {"what": what, "fix": fix})
+
+
+def with_short_form(body: dict[str, Any], short: dict[str, Any]) -> None:
+    """Make a JSON Schema of a model, in place, one of either that or its short form."""
+    whole = dict(body)
+    body.clear()
+    body["anyOf"] = [short, whole]
 
 
 class Strict(BaseModel):

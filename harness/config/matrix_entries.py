@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema
 
 from harness.config.budget import BudgetEntry
 from harness.config.field_types import Name, NonEmpty, Values
-from harness.config.file_model import Problem, Strict, field_error
+from harness.config.file_model import Problem, Strict, field_error, with_short_form
 from harness.config.strict_yaml import quote
 from harness.config.threat import CONTROLS
 
@@ -61,9 +61,7 @@ class Shorthand(Strict):
         named = body["properties"][cls.word]
         body["properties"][cls.word] = {"type": "string", "description": named["description"]}
         if body["required"] == [cls.word]:
-            whole = dict(body)
-            body.clear()
-            body["anyOf"] = [{"type": "string"}, whole]
+            with_short_form(body, {"type": "string"})
         return schema
 
 

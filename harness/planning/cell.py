@@ -124,6 +124,11 @@ class Cell:
     remarks: tuple[str, ...] = ()
 
     @property
+    def omissions(self) -> list[str]:
+        """Sentences on the attacks that cannot be among those in order."""
+        return [f"{label} is left out: {why}" for label, why in self.left_out.items()]
+
+    @property
     def by(self) -> By | None:
         """Cause of the reason: a rule of the plan, or the harness where data are missing."""
         if self.reason is None:

@@ -55,23 +55,21 @@ class HandOverStages:
         goal = self.shared.goal(first, subset)
         roles, own = {"goal": goal} if goal else {}, frozenset[str]()
         examples = Examples.of(subset, goal)
-        merged, number = dict[str, Input](), 0
-        for s in members:
-            if number:
-                attacked = merged[f"attacked_{number}"]
-                after = self.attacks.predict(s, net, attacked)
-                survivors = self._survivors(s, net, subset, examples, after, attacked.key)
-                own |= {after}
-                roles |= {f"after_{number}": after, f"survivors_{number + 1}": survivors}
-                examples = _handed(s, survivors)
-            number += 1
+        merged = dict[str, Input]()
+        for number, s in enumerate(members, 1):
             key, ran = self.attacks.make(s, net, examples)
             own |= ran
             roles[f"attack_{number}"] = key
             merged[f"attacked_{number}"] = Input(key, "attacked")
             if examples.rows:
                 merged[f"rows_{number}"] = examples.rows
-        merge = self.shared.graph.add("merge", merged, MergeRecipe(number))
+            if number < len(members):
+                after = self.attacks.predict(s, net, Input(key, "attacked"))
+                survivors = self._survivors(s, net, subset, examples, after, key)
+                own |= {after}
+                roles |= {f"after_{number}": after, f"survivors_{number + 1}": survivors}
+                examples = _handed(s, survivors)
+        merge = self.shared.graph.add("merge", merged, MergeRecipe(len(members)))
         measure = self.attacks.measure(first, subset, merge)
         return roles | {"attack": merge, "measure": measure}, own
 

@@ -147,7 +147,7 @@ def why_stale(record: Record, cell: Cell) -> str:
         for name, value in cell.info.to_json().items()
         if recorded.get(name) != value
     ]
-    if [one.attack for one in record.handed or ()] != list(cell.handed) and record.handed:
+    if record.handed and [one.attack for one in record.handed] != list(cell.handed):
         changed.append("the attacks in order")
     if record.method != METHOD:
         changed.append(f"the judge's method ({record.method} → {METHOD})")

@@ -128,8 +128,7 @@ def with_service(job: StageJob, environment: Environment | None = None) -> Stage
     )
     reads_inputs = options["access"] == "oracle" or options.get("least_likely")
     names = ["weights", *(["slice_x"] if reads_inputs else [])]
-    names += [name for name in ("spent",) if name in file.inputs]
-    names += [name for name in file.inputs if name in own_files(network)]
+    names += [name for name in file.inputs if name in {"spent", *own_files(network)}]
     needs = modules["attack"].needs if "attack" in modules else PROBE_NEEDS
     known = {name: value for name, value in options.items() if name != "choice"}
     network_side = replace(

@@ -161,8 +161,7 @@ class Recorder:
             absent=cell.absent,
             handed=cell.handed,
         )
-        judged.notes += [f"{label} is left out: {why}" for label, why in cell.left_out.items()]
-        judged.notes += cell.remarks
+        judged.notes += [*cell.omissions, *cell.remarks]
         stage = None if judged.status == "ok" else "score"
         return Ending(judged.status, stage, judged.reason, judged.by), judged
 
@@ -191,10 +190,10 @@ class Recorder:
             names = ", ".join(dict.fromkeys(ref.module for ref in stage.modules.values()))
             by = receipt.by
             if status == "not_applicable":
-                if by != "defense" and not (cell.handed and by == "attack"):
-                    return Ending(status, stage.kind, reason, by)
-                if by != "defense":  # one of several: the others have no result without it
+                if by == "attack" and cell.handed:  # one of several, which have no result now
                     return Ending("blocked", stage.kind, f"{reason}; leave it out", by)
+                if by != "defense":
+                    return Ending(status, stage.kind, reason, by)
                 status = "avoided"
             # what another defence makes impossible is no fault of the one that borrows its inputs
             theirs = () if cell.info.made_against else ("avoided",)

@@ -34,18 +34,20 @@ def orders_of(planned: Iterable[CellRow]) -> dict[str, str]:
     return found
 
 
-def families_of(planned: Iterable[CellRow], known: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+def families_of(
+    planned: Iterable[CellRow], modules: Mapping[str, str], known: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
     """Return label of an attack → its families: one, or those of several in order.
 
     Args:
         planned: cells of a matrix.
+        modules: label → folder of its module.
         known: folder of a module → its family.
     """
-    lines = list(planned)
     found: dict[str, tuple[str, ...]] = {
-        label: (known[ref],) for label, ref in modules_of(lines).items() if ref in known
+        label: (known[ref],) for label, ref in modules.items() if ref in known
     }
-    for line in lines:
+    for line in planned:
         if line.record and line.record.handed:
             refs = (f"attacks/{one.module}" for one in line.record.handed)
             found[line.attack] = tuple(dict.fromkeys(known[ref] for ref in refs if ref in known))

@@ -269,7 +269,7 @@ def _page(
     what = {label: meta.summaries[ref] for label, ref in modules.items() if ref in meta.summaries}
     data = heading.data or about.recorded_data(ran)
     what |= orders_of(planned)
-    families = families_of(planned, meta.families)
+    families = families_of(planned, modules, meta.families)
     return MatrixPage(
         benchmark=first.benchmark,
         matrix=first.matrix,
