@@ -14,8 +14,8 @@ from harness.judge.draws import first_draw
 from harness.report.site.albums import Loader
 from harness.report.site.attention_choice import AttentionFrames
 from harness.results.attention import load_attention
+from harness.results.goals import foreign_labels
 from harness.results.records import Record
-from harness.results.scoring import foreign_labels
 from harness.storage.store import Store
 from harness.workspace import Workspace
 

@@ -232,6 +232,9 @@ class Matrix(Strict):
         for i, budget in enumerate(self.budgets):
             for loc, what, fix in budget.problems_under(self.threat_model):
                 yield Problem(("budgets", i, *loc), what, fix)
+            if budget.minimal and self.goal.targeted is not None:
+                what = "the nearest wrong input beside a goal: any error counts there"
+                yield Problem(("budgets", i, "minimal"), what, "write a radius, or another matrix")
             if budget.to_json() in [earlier.to_json() for earlier in self.budgets[:i]]:
                 yield Problem(("budgets", i), f"duplicate entry {budget.label}", "keep one")
 

@@ -29,19 +29,23 @@ class BudgetRule(NamedTuple):
 
 
 _NEAR = ("norm", "eps", "per_channel", "patch", "pixels", "unbounded")
+_FOUND = (*_NEAR, "minimal")
 _MARK = ("patch", "pixels", "norm", "eps")
 _SEEN = ("norm", "patch", "pixels", "unbounded")
 _MARKED = ("patch", "pixels", "norm")
 _EDIT = ("edits", "labels", "features")
 BUDGET_FIELDS: dict[ThreatModel, BudgetRule] = {
-    "evasion": BudgetRule(_NEAR, (), _SEEN, True),
-    "evasion-query": BudgetRule((*_NEAR, "queries", "answers"), ("queries",), _SEEN, True),
+    "evasion": BudgetRule(_FOUND, (), _SEEN, True),
+    "evasion-query": BudgetRule((*_FOUND, "queries", "answers"), ("queries",), _SEEN, True),
     "evasion-transfer": BudgetRule(_NEAR, (), _SEEN, True),
     "poisoning": BudgetRule((*_EDIT, *_MARK), ("edits",), ("labels", "features"), False),
     "backdoor": BudgetRule((*_EDIT, *_MARK, "target"), ("edits", "target"), _MARKED, False),
     "supply-chain": BudgetRule((*_MARK, "target"), ("target",), _MARKED, False),
 }
 
+
+NORMS = {"linf": "L∞", "l2": "L2"}
+"""Norm of a perturbation → its name for people."""
 
 LIMITS_ON_INPUTS = _SEEN
 """Fields that say how far inputs may change; an attack must keep each of them that is set."""
@@ -66,7 +70,7 @@ class BudgetEntry(Strict):
     norm: Literal["linf", "l2"] | None = Field(
         default=None,
         description="Norm of the perturbation: `linf` (largest change of one value) or `l2` "
-        "(Euclidean). Needs `eps`.",
+        "(Euclidean). Needs `eps`, or `minimal`.",
     )
     eps: Positive | None = Field(
         default=None,
@@ -124,6 +128,13 @@ class BudgetEntry(Strict):
         "beside `norm`, `patch` or `pixels`. Such budgets are never ranked with others.",
     )
 
+    minimal: Literal[True] | None = Field(
+        default=None,
+        description="`true`, beside `norm` and in place of `eps`: the attack looks for the nearest "
+        "wrong input, whatever its distance, and the distance is the result. Attacks that look for "
+        "it play every radius of the norm as well, without being run again.",
+    )
+
     @property
     def label(self) -> str:
         """The budget for people: ``L∞ 8/255, 200 queries``; fractions as they were written.
@@ -153,8 +164,9 @@ class BudgetEntry(Strict):
         if self.norm is not None and self.eps is not None:
             units = ", ".join(map(number_text, self.per_channel or ()))
             times = f" × ({units}){radii}" if units else ""
-            name = "L∞" if self.norm == "linf" else "L2"
-            parts.append(f"{name} {number_text(self.eps)}{times}")
+            parts.append(f"{NORMS[self.norm]} {number_text(self.eps)}{times}")
+        if self.norm is not None and self.minimal:
+            parts.append(f"nearest in {NORMS[self.norm]}")
         if self.patch is not None:
             parts.append(f"patch {self.patch}×{self.patch}")
         if self.pixels is not None:
@@ -184,11 +196,16 @@ class BudgetEntry(Strict):
         """Check that norm and radius go together, and that nothing bounds an unbounded budget."""
         if self.eps is not None and self.norm is None:
             yield Problem(("eps",), "eps without a norm", "add norm: linf or norm: l2")
-        if self.norm is not None and self.eps is None:
-            yield Problem(("norm",), "a norm without eps", "add eps")
+        if self.norm is not None and self.eps is None and not self.minimal:
+            yield Problem(("norm",), "a norm without eps", "add eps, or minimal: true")
+        if self.minimal and self.norm is None:
+            yield Problem(("minimal",), "minimal without a norm", "add norm: linf or norm: l2")
+        if self.minimal and any((self.eps, self.patch, self.pixels, self.per_channel)):
+            what = "minimal beside a bound: the distance is the result"
+            yield Problem(("minimal",), what, "write two budgets, one with the bound")
         if self.per_channel and self.norm != "linf":
             yield Problem(("per_channel",), "per_channel without norm: linf", "add norm: linf")
-        if self.unbounded and any((self.norm, self.eps, self.patch, self.pixels)):
+        if self.unbounded and any((self.norm, self.eps, self.patch, self.pixels, self.minimal)):
             yield Problem(("unbounded",), "unbounded beside a bound", "remove one of them")
 
     def problems_under(self, threat_model: ThreatModel) -> Iterator[Problem]:

@@ -239,6 +239,12 @@ class Remark(Strict):
     text: Line = Field(description="The sentence, which pages end with a full stop.")
 
 
+InputLimit: TypeAlias = Literal[
+    "linf", "l2", "per_channel", "patch", "pixels", "unbounded", "minimal_linf", "minimal_l2"
+]
+"""Limit on inputs that an attack keeps."""
+
+
 class Requirement(Strict):
     """Condition that a cell must meet; `plan` says of the others that they are `not_applicable`.
 
@@ -256,12 +262,14 @@ class Requirement(Strict):
         description="The data have one of these kinds of inputs: `images`, `features` (vectors) or "
         "`items` (ranking by item number).",
     )
-    limits: Set[Literal["linf", "l2", "per_channel", "patch", "pixels", "unbounded"]] = Field(
+    limits: Set[InputLimit] = Field(
         default=(),
         description="Limits on inputs that the attack keeps, all of them together: norms (`linf`, "
         "`l2`), `per_channel` (a radius for each channel, beside `linf`), `patch`, `pixels`, or "
-        "`unbounded`. A budget that sets another one rules the attack out. An attack must give "
-        "them if it changes test inputs or delivers a network. For attacks.",
+        "`unbounded`. `minimal_linf` and `minimal_l2`: it looks for the nearest wrong input in "
+        "that norm; under a radius such an attack is judged by the inputs that lie within. A "
+        "budget that sets another one rules the attack out. An attack must give them if it "
+        "changes test inputs or delivers a network. For attacks.",
     )
     goals: Set[Literal["untargeted", "targeted"]] = Field(
         default=(),

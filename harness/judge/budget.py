@@ -220,7 +220,8 @@ def check_perturbation(distances: Distances, budget: BudgetFields) -> str | None
     Args:
         distances: of all attacked inputs of the cell.
         budget: ``norm`` with ``eps`` (and ``per_channel``), ``patch`` or ``pixels``, or several of
-            them, or ``unbounded: true``; other fields and ``None`` are ignored.
+            them, or ``unbounded: true``, or ``norm`` with ``minimal: true``; other fields and
+            ``None`` are ignored.
 
     Returns:
         ``None``, or one sentence: the figure, its worst value, the limit, the number of examples.
@@ -247,7 +248,7 @@ def check_perturbation(distances: Distances, budget: BudgetFields) -> str | None
 
 def _limits(budget: BudgetFields) -> list[_Rule]:
     """Return the rules of a budget."""
-    if budget.get("unbounded"):
+    if budget.get("unbounded") or budget.get("minimal"):
         return []
     norm, eps, patch, pixels = (budget.get(name) for name in ("norm", "eps", "patch", "pixels"))
     units = budget.get("per_channel")

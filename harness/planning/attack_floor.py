@@ -99,6 +99,8 @@ def find_thin(context: MatrixContext, entries: ResolvedMatrix) -> tuple[str, ...
     played = (one for one in handed if not (is_control(one) or one.manifest.batch_dependent))
     tried = [*entries.attacks, *played]
     for budget in entries.budgets:
+        if budget.entry.minimal:
+            continue  # no defence is ranked there
         able = [one for one in tried if _can_play(context, entries, one, budget)]
         found.update(missing_kinds(context.threat, context.task, able))
     return tuple(name for name in KINDS if name in found)

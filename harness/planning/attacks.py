@@ -176,7 +176,7 @@ class AttackStages:
             least_likely=s.matrix.goal.targeted == "least_likely",
             samples=access.samples,
         )
-        key = self.shared.module_stage("attack", s.seed, inputs, roles, s.budget.values, options)
+        key = self.shared.module_stage("attack", s.seed, inputs, roles, s.attack_budget, options)
         return key, own | {key}
 
     def _state(
@@ -193,7 +193,7 @@ class AttackStages:
             roles = {"attack": s.attacker} | grant.roles
             inputs = grant.weights | spec(grant.data) | training
             learned = self.shared.module_stage(
-                "learn", s.seed, inputs, roles, s.budget.values, access
+                "learn", s.seed, inputs, roles, s.attack_budget, access
             )
             own = frozenset({learned})
             found = {"state": Input(learned, "state")}

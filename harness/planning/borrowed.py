@@ -86,7 +86,12 @@ def batches_of(
             passed over.
         borrow: ``undefended`` or ``all``.
     """
-    made = [(attack, cell.stages) for attack, cell in cells if "attack" in cell.stages]
+    # the nearest wrong input of one network is hardly one of another, and may be over the radius
+    made = [
+        (attack, cell.stages)
+        for attack, cell in cells
+        if "attack" in cell.stages and not cell.minimal
+    ]
     gradient = [(attack, stages) for attack, stages in made if follows_gradients(attack)]
     if gradient:
         yield _chosen(graph, donor, gradient, SHRUNK)

@@ -243,6 +243,14 @@ def _check_part(part: str | None, at: Context) -> Finding:
     return what, "write train_fraction instead"
 
 
+def _check_minimal(_: bool, at: Context) -> Finding:
+    """Refuse the nearest wrong input where an input is not wrong as a whole, or is no input."""
+    if at.data.task == "classification":
+        return None
+    what = f"the nearest wrong input of {at.data.name}: in {at.data.task} no input has one class"
+    return what, "write eps"
+
+
 def _check_attention(kept: object, at: Context) -> Finding:
     """Refuse maps of where a network looks where no picture has one answer."""
     if not kept or (at.data.task == "classification" and len(at.facts.shape) == 3):
@@ -258,6 +266,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
         _check_bound_on_inputs,
     ),
     "per_channel": (_check_channels,),
+    "minimal": (_check_minimal,),
     "patch": (_check_patch, _check_bound_on_inputs),
     "pixels": (_check_pixels, _check_bound_on_inputs),
     "edits": (_check_edits,),

@@ -99,6 +99,8 @@ class Cell:
         status: status of a cell with a reason.
         members: cell ids of an ensemble.
         random: whether the network draws as it answers, so that predictions are of several draws.
+        minimal: whether the attack looks for the nearest wrong input, so that those that lie
+            farther away than the budget's radius are none.
         modules: reference → digest of the modules in play.
         params: role → resolved parameters.
         absent: metric → why the plan has no stages for it.
@@ -116,6 +118,7 @@ class Cell:
     status: Status = "not_applicable"
     members: tuple[str, ...] = ()
     random: bool = False
+    minimal: bool = False
     modules: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from harness.config.budget import BudgetEntry
 from harness.config.field_types import Limit
 from harness.config.threat import THREATS, ThreatModel
 from harness.datasets import Dataset, Datasets
-from harness.planning.resolved_entry import ResolvedEntry
+from harness.planning.resolved_entry import MINIMAL, ResolvedEntry
 
 DRAWING_HOOKS = ("build", "guard")
 """Hooks whose code runs as a network answers; what draws elsewhere, trains once."""
@@ -119,6 +119,24 @@ class CellSetting:
         """The attack of a cell that has one."""
         assert self.attack is not None
         return self.attack
+
+    @property
+    def minimal(self) -> bool:
+        """Whether the attack looks for the nearest wrong input, whatever the budget's radius."""
+        entry, limits = self.budget.entry, self.attacker.limits
+        nearest = f"{MINIMAL}{entry.norm}" in limits and entry.norm not in limits
+        return bool(entry.minimal) or (entry.eps is not None and nearest)
+
+    @property
+    def attack_budget(self) -> Mapping[str, Limit]:
+        """The budget as the attack gets it: one that looks for the nearest gets no radius.
+
+        So its stage is the same at every radius.
+        """
+        if not self.minimal:
+            return self.budget.values
+        rest = {name: value for name, value in self.budget.values.items() if name != "eps"}
+        return rest | {"minimal": True}
 
     @property
     def random(self) -> bool:

@@ -30,6 +30,7 @@ class Combination:
         status: status that they end in then.
         planned: whether their stages are known; also of data that are elsewhere.
         random: whether the network draws as it answers.
+        minimal: whether the attack looks for the nearest wrong input.
         modules: reference → digest of the modules in play.
         params: role → resolved parameters.
         members: attacks in order, where each gets what still stands; else empty.
@@ -41,6 +42,7 @@ class Combination:
     status: Status
     planned: bool
     random: bool
+    minimal: bool
     modules: Mapping[str, str]
     params: Mapping[str, Mapping[str, Value]]
     members: tuple[ResolvedEntry, ...] = ()
@@ -130,6 +132,7 @@ class Combinations:
             status=status,
             planned=planned,
             random=planned and s.random,
+            minimal=planned and s.minimal,
             modules={module.ref: module.digest for module in modules},
             params={role: entry.params for role, entry in roles.items()},
             remarks=tuple(find_remarks(s)),

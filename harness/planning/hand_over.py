@@ -18,6 +18,8 @@ def find_unfit(s: CellSetting) -> str | None:
     """Return why an attack cannot be handed a part of the examples, or ``None``."""
     if s.context.task != TASK:
         return f"hand-over is for {TASK}: in {s.context.task} an example is not broken as a whole"
+    if s.minimal:
+        return f"attack {s.attacker.name} looks for the nearest wrong input, at any distance"
     if s.attacker.manifest.batch_dependent:
         return f"attack {s.attacker.name} treats a batch as a whole, so that it gets no part of one"
     return None

@@ -334,6 +334,7 @@ class _Planner:
             reason=shared.reason,
             status=shared.status,
             random=shared.random,
+            minimal=shared.minimal,
             modules=shared.modules,
             params=shared.params,
             absent=absent,

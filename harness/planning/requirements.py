@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.config.budget import BudgetEntry
+from harness.config.budget import NORMS, BudgetEntry
 from harness.config.manifest_parts import Requirement, matches
 from harness.datasets import Dataset
 from harness.planning.cell_setting import CellSetting
-from harness.planning.resolved_entry import ResolvedEntry
+from harness.planning.resolved_entry import MINIMAL, ResolvedEntry
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,14 @@ def perturbation_limits(budget: BudgetEntry) -> frozenset[str]:
 
     >>> sorted(perturbation_limits(BudgetEntry(norm="l2", eps=0.5, patch=3)))
     ['l2', 'patch']
+    >>> sorted(perturbation_limits(BudgetEntry(norm="l2", minimal=True)))
+    ['minimal_l2']
     """
     fields = ("per_channel", "patch", "pixels", "unbounded")
     found = [name for name in fields if getattr(budget, name)]
-    return frozenset([*found, budget.norm] if budget.norm else found)
+    if budget.norm:
+        found.append(f"{MINIMAL}{budget.norm}" if budget.minimal else budget.norm)
+    return frozenset(found)
 
 
 def allowed_edits(budget: BudgetEntry) -> frozenset[str]:
@@ -84,8 +88,7 @@ def check_requirements(entry: ResolvedEntry, facts: CellFacts) -> str | None:
     kind = {"defense": "defence"}.get(manifest.kind, manifest.kind)
     name = f"{kind} {entry.label}"
     needed = [one for one in manifest.requires if matches(one.when, entry.params)]
-    kept = [one.limits for one in needed if one.limits]
-    if kind == "attack" and facts.limits and not kept:
+    if kind == "attack" and facts.limits and not entry.limits:
         return f"the budget has {_fields(facts.limits)}, and {name} names no limit that it keeps"
     return next((reason for one in needed for reason in _unmet(one, facts, name)), None)
 
@@ -133,10 +136,11 @@ def _with_data(facts: CellFacts, data: Dataset) -> CellFacts:
     return replace(facts, shape=data.facts.shape, classes=data.facts.outputs)
 
 
-def _fields(limits: frozenset[str]) -> str:
+def _fields(limits: Collection[str]) -> str:
     """Return limits by the budget's fields: ``norm: l2 and patch``."""
     return " and ".join(
-        f"norm: {name}" if name in ("linf", "l2") else name for name in sorted(limits)
+        f"norm: {name}" if name in NORMS else name.replace(MINIMAL, "minimal, norm: ")
+        for name in sorted(limits)
     )
 
 
@@ -147,7 +151,7 @@ def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
         if allowed and found and not found & set(allowed):
             has = " and ".join(sorted(found))
             yield f"{beginning} {has}, and {name} needs {' or '.join(allowed)}"
-    if needed.limits and (over := facts.limits - set(needed.limits)):
+    if needed.limits and (over := {one for one in facts.limits if not _keeps(needed, one)}):
         kept = ", ".join(needed.limits)
         yield f"the budget has {_fields(over)}, and {name} keeps only {kept}"
     for kind in needed.edits:
@@ -163,6 +167,11 @@ def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
         yield f"the victim offers no {', no '.join(absent)}, and {name} needs that"
     if needed.adversary and not facts.adversary:
         yield f"the entry has no adversary, and {name} needs one"
+
+
+def _keeps(needed: Requirement, limit: str) -> bool:
+    """Return whether a limit is kept: a radius also where the nearest wrong input is looked for."""
+    return limit in needed.limits or f"{MINIMAL}{limit}" in needed.limits
 
 
 def _unmet_shape(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:

@@ -9,7 +9,11 @@ from functools import cached_property
 from harness.config.catalog import Module
 from harness.config.field_types import Limit, Value
 from harness.config.manifest import Manifest
+from harness.config.manifest_parts import matches
 from harness.planning.recipe import FileRecipe, ModuleRef, WeightsRecipe
+
+MINIMAL = "minimal_"
+"""Beginning of the limits of attacks that look for the nearest wrong input; the norm follows."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,12 @@ class ResolvedEntry:
         if self.files:  # in keys a file is its content, whatever its name
             params = {**params, **{name: file.reference for name, file in self.files.items()}}
         return ModuleRef(self.module.ref, self.module.digest, params, self.budget)
+
+    @cached_property
+    def limits(self) -> frozenset[str]:
+        """Limits that an attack keeps with these parameters."""
+        needed = (one for one in self.manifest.requires if matches(one.when, self.params))
+        return frozenset(limit for one in needed for limit in one.limits)
 
     @property
     def members(self) -> tuple[ResolvedEntry, ...]:

@@ -50,10 +50,10 @@ def tables(frame: pd.DataFrame) -> list[Table]:
     return made
 
 
-def _size(group: Sequence[CellRow]) -> tuple[bool, float]:
+def _size(group: Sequence[CellRow]) -> tuple[bool, bool, float]:
     limits = group[0].limits
     radius = (group[0].eps or 0.0) * max(limits.get("per_channel") or (1.0,))
-    return bool(limits.get("unbounded")), -radius
+    return bool(limits.get("minimal")), bool(limits.get("unbounded")), -radius
 
 
 def _table(

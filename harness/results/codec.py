@@ -79,6 +79,31 @@ def unpack_moves(text: object, classes: object) -> Counts:
     return _inflated(text, "<u8", (side, side)).astype(np.int64)
 
 
+def pack_distances(distances: Floats) -> str:
+    """Return the distance of each example as text: float32, deflated; infinite where there is none.
+
+    They are rounded up, so that no radius gains an example by the rounding.
+    """
+    rounded = distances.astype(np.float32)
+    below = rounded < distances
+    rounded[below] = np.nextafter(rounded[below], np.float32(np.inf))
+    return _deflated(rounded, "<f4")
+
+
+def unpack_distances(part: Part) -> Floats | None:
+    """Return float64 ``[N]``, the inverse of ``pack_distances``; ``None`` in other records.
+
+    Args:
+        part: the record's ``outcomes``.
+    """
+    if "distances" not in part:
+        return None
+    found = _inflated(part["distances"], "<f4", [_field(part, "n")]).astype(np.float64)
+    if not (found >= 0).all():  # or not a number
+        raise ValueError("a distance is below 0, or not a number")
+    return found
+
+
 def pack_outcomes(outcomes: Mapping[str, Array], ids: Array) -> dict[str, str | int]:
     """Return a record's ``outcomes``.
 

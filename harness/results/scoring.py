@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,7 +21,9 @@ from harness.judge.values import Absent, Judged, Metrics
 from harness.results import backdoors, codec
 from harness.results.attention import load_attention
 from harness.results.comparisons import dependent, different, lost_gradients, repeated
-from harness.results.handed import count_queries, decisive, played, steps
+from harness.results.goals import Goal, counted_goal, goal_of
+from harness.results.handed import Played, count_queries, decisive, played, steps
+from harness.results.nearest import NearestInputs
 from harness.results.record_parts import HandedOver, Metric, RecordedCell, RecordedFlag
 from harness.storage.store import Store
 
@@ -34,7 +36,6 @@ DRAWN = 3
 """Dimensions of the outputs of several draws, of classes or per item."""
 
 Array = NDArray[Any]
-Goal = Array | Absent | None
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ def score(
     store: Store,
     *,
     random: bool = False,
+    minimal: bool = False,
     absent: Mapping[str, str] = MappingProxyType({}),
     handed: Mapping[str, str] = MappingProxyType({}),
 ) -> Score:
@@ -117,42 +119,23 @@ def score(
         stages: role → stage key; all are in the store.
         store: store of the artefacts.
         random: whether the network draws as it answers, so that predictions are of several draws.
+        minimal: whether the attack looked for the nearest wrong input, whatever its distance.
         absent: metric → why the plan has no stages for it.
         handed: label → module of the attacks in order, if there are several.
     """
-    threat = THREATS[info.threat_model]
-    attacks, result = played(stages, store), Score()
-    if "measure" in stages:
-        distances = backdoors.load_distances(stages["measure"], store)
-        result.perturbation = budgets.summary(distances) | load_common(stages["measure"], store)
-        violation = budgets.check_perturbation(distances, dict(info.budget))
-        if violation is not None:
-            return Score("budget_violation", violation, "attack", perturbation=result.perturbation)
-    if "queries" in threat.judged:
-        result.queries, refused = count_queries(store, attacks)
-        allowed = info.budget["queries"]
-        assert isinstance(allowed, int)
-        if result.queries["max"] > allowed:
-            most = f"{result.queries['max']:.0f} queries for one example, the limit is {allowed}"
-            return Score("budget_violation", most, "attack", queries=result.queries)
-        if refused:
-            result.notes.append(
-                f"the oracle refused {refused} queries over budget; none was answered"
-            )
+    attacks = played(stages, store)
+    result, found = check_limits(info, stages, store, attacks, minimal=minimal)
+    if result.status != "ok":
+        return result
     subset = stages["slice"]
     y, ids = (np.array(load_array(store.part(subset, "y") / f"{n}.npy")) for n in ("y", "ids"))
     spec = OutputSpec.read(store.part(subset, "spec.json"))
-    controls = [
-        f"{name}_{when}" for name in metrics.BACKDOOR_CONTROLS for when in ("before", "after")
-    ]
-    outputs = {
-        role: np.array(load_array(store.part(stages[role], "outputs") / "outputs.npy"))
-        for role in ("before", "after", "eight_bit", *controls)
-        if role in stages
-    }
-    outputs["after"] = decisive(attacks, store, outputs["after"])
+    outputs = load_outputs(stages, store, attacks)
+    answered = outputs["after"]
+    if found is not None:
+        outputs["after"] = found.after(outputs)
     goal = goal_of(info, stages, store, outputs)
-    judged = JUDGES[info.task](outputs, y, spec, counted_goal(goal, info, result), result)
+    judged = JUDGES[info.task](outputs, y, spec, counted_goal(goal, info, result.notes), result)
     figures = judged.metrics | all_absent(absent)
     figures |= backdoors.target_rates(info, outputs, y, goal)
     figures |= backdoors.teacher_figures(info, stages, store)
@@ -166,7 +149,7 @@ def score(
     seen = load_attention(stages, store)
     result.attention = {mode: recorded(found) for mode, found in seen.figures.items()} or None
     result.notes += seen.notes
-    compared = different(attacks, store, outputs["after"], info.task, random=random)
+    compared = different(attacks, store, answered, info.task, random=random)
     if random:
         if compared is None and attacks:
             result.notes.append(NOT_COMPARED)
@@ -174,6 +157,10 @@ def score(
     if judged.outcomes:
         result.outcomes = codec.pack_outcomes(judged.outcomes, ids)
         result.handed = steps(attacks, handed, judged.outcomes)
+    if found is not None:
+        more, packed = found.figures(judged.outcomes)
+        result.metrics |= recorded(more)
+        result.outcomes = (result.outcomes or {}) | packed
     result.flags = [
         RecordedFlag(name=flag.name, text=flag.text)
         for flag in flags.record_flags(
@@ -190,6 +177,70 @@ def score(
     return result
 
 
+def check_limits(
+    info: RecordedCell,
+    stages: Mapping[str, str],
+    store: Store,
+    attacks: Sequence[Played],
+    *,
+    minimal: bool,
+) -> tuple[Score, NearestInputs | None]:
+    """Check sizes and queries against the budget.
+
+    Args:
+        info: the cell.
+        stages: role → stage key.
+        store: the artefacts.
+        attacks: its attack stages.
+        minimal: whether the attack looked for the nearest wrong input.
+
+    Returns:
+        A score with sizes and queries alone, or a violation; and, of such an attack, what it found.
+    """
+    result = Score()
+    found: NearestInputs | None = None
+    if "measure" in stages:
+        distances = backdoors.load_distances(stages["measure"], store)
+        violation = None
+        if minimal:
+            found = NearestInputs.of(distances, info.budget)
+            distances, violation = found.counted, found.violation()
+            result.notes += found.notes()
+        result.perturbation = budgets.summary(distances) | load_common(stages["measure"], store)
+        violation = violation or budgets.check_perturbation(distances, dict(info.budget))
+        if violation is not None:
+            sizes = result.perturbation
+            return Score("budget_violation", violation, "attack", perturbation=sizes), None
+    if "queries" in THREATS[info.threat_model].judged:
+        result.queries, refused = count_queries(store, attacks)
+        allowed = info.budget["queries"]
+        assert isinstance(allowed, int)
+        if result.queries["max"] > allowed:
+            most = f"{result.queries['max']:.0f} queries for one example, the limit is {allowed}"
+            return Score("budget_violation", most, "attack", queries=result.queries), None
+        if refused:
+            result.notes.append(
+                f"the oracle refused {refused} queries over budget; none was answered"
+            )
+    return result, found
+
+
+def load_outputs(
+    stages: Mapping[str, str], store: Store, attacks: Sequence[Played]
+) -> dict[str, Array]:
+    """Read the outputs of a cell's predictions, by role."""
+    controls = [
+        f"{name}_{when}" for name in metrics.BACKDOOR_CONTROLS for when in ("before", "after")
+    ]
+    outputs = {
+        role: np.array(load_array(store.part(stages[role], "outputs") / "outputs.npy"))
+        for role in ("before", "after", "eight_bit", *controls)
+        if role in stages
+    }
+    outputs["after"] = decisive(attacks, store, outputs["after"])
+    return outputs
+
+
 def unbounded_figures(
     info: RecordedCell, outputs: Mapping[str, Array], spec: OutputSpec
 ) -> Metrics:
@@ -203,57 +254,6 @@ def unbounded_figures(
 def all_absent(reasons: Mapping[str, str]) -> Metrics:
     """Return absent figures: name → reason."""
     return {name: Absent(reason) for name, reason in reasons.items()}
-
-
-def goal_of(
-    info: RecordedCell, stages: Mapping[str, str], store: Store, outputs: Mapping[str, Array]
-) -> Goal:
-    """Return a cell's target classes, ``None`` if untargeted, absent when they mean nothing."""
-    if "goal" in stages and foreign_labels(info, "teacher" in stages):
-        return Absent("the attacker's classes are not the student's: a target class means nothing")
-    if "goal" in stages:
-        return np.array(load_array(store.part(stages["goal"], "goal") / "goal.npy"))
-    if info.goal != "targeted: least_likely":
-        return None
-    before = outputs["before"]
-    if before.ndim == 2 and info.task == "classification":
-        return np.asarray(before.argmin(axis=1))
-    if "attack" in stages:  # other draws have another least one
-        drawn = store.part(stages["attack"], "goal") / "goal.npy"
-        if drawn.is_file():
-            return np.array(load_array(drawn))
-    if info.task == "segmentation":
-        return Absent("class maps do not say which class the network finds least likely")
-    return np.asarray(before.mean(axis=0).argmin(axis=1))
-
-
-def counted_goal(goal: Goal, info: RecordedCell, result: Score) -> Goal:
-    """Return the goal by which success counts: of a trigger without a meaningful target, none."""
-    if not isinstance(goal, Absent) or THREATS[info.threat_model].at_test != "trigger":
-        return goal
-    result.notes.append(f"{goal.reason}, so any wrong answer counts as success")
-    return None
-
-
-def foreign_labels(info: RecordedCell, teacher: bool = False) -> bool:
-    """Return whether the attacker worked with other classes than the student's.
-
-    A public network without public data is existing weights, whose classes play no part.
-
-    Args:
-        info: the cell.
-        teacher: whether the attack made or poisoned the network that the student starts from.
-    """
-    threat, data = THREATS[info.threat_model], info.data
-    if threat.delivers:
-        return data.get("attacker", data.get("public")) != data["student"]
-    return (holds_public(info) or teacher) and data.get("public") != data["student"]
-
-
-def holds_public(info: RecordedCell) -> bool:
-    """Return whether the attacker makes test inputs on the public network, not on a surrogate."""
-    source = THREATS[info.threat_model].access == "source"
-    return source and not info.knowledge.startswith("surrogate")
 
 
 def judge_classification(

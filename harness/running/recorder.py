@@ -158,6 +158,7 @@ class Recorder:
             cell.stages,
             self.store,
             random=cell.random,
+            minimal=cell.minimal,
             absent=cell.absent,
             handed=cell.handed,
         )

@@ -100,6 +100,8 @@ class Budget:
         answers: form of an oracle's answer, ``scores`` or ``labels``.
         target: target class of a backdoor.
         unbounded: true when the perturbation has no limit but the box [0, 1].
+        minimal: true when the nearest wrong input in ``norm`` is asked for, whatever its distance;
+            then there is no ``eps``.
     """
 
     norm: str | None = None
@@ -114,6 +116,7 @@ class Budget:
     answers: str | None = None
     target: int | None = None
     unbounded: bool | None = None
+    minimal: bool | None = None
 
 
 class Context(Protocol):

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.config.budget import NORMS
 from harness.config.matrix_entries import ITSELF
 from harness.config.threat import ThreatModel
 from harness.report.cells import CellRow
 from harness.report.site import format
 from harness.report.tables import Table
-from harness.results.scoring import holds_public
+from harness.results.goals import holds_public
 
 QUESTION = (
     "Which attack breaks which defence, and what is left of a defence when every attack has been "
@@ -274,6 +275,7 @@ _EDITS = {
 _LIMITS: tuple[tuple[str, Callable[[Mapping[str, Any], str], str]], ...] = (
     ("unbounded", lambda b, what: "anything may change"),
     ("eps", _radius),
+    ("minimal", lambda b, what: f"the nearest wrong input in {NORMS[b['norm']]} is looked for"),
     ("patch", lambda b, what: f"a square of {b['patch']} × {b['patch']} pixels, at will"),
     ("pixels", lambda b, what: f"pixels of a picture: at most {b['pixels']:,}, at will"),
     (

@@ -89,7 +89,8 @@ class AttackPerturb(Protocol):
             goal: target labels in the form of ``y``, or ``None`` in an untargeted attack.
             budget: ``norm`` (``linf`` or ``l2``) with ``eps`` in units of [0, 1] pixels (of L∞ also
                 ``per_channel``, its unit in each channel), ``patch`` (side of a square in pixels),
-                ``pixels`` (how many may change) or ``unbounded``;
+                ``pixels`` (how many may change) or ``unbounded``; or ``norm`` with ``minimal``,
+                which asks for the nearest wrong input, whatever its distance;
                 ``queries`` per example and ``answers`` (``scores`` or ``labels``) in
                 ``evasion-query``.
             ctx: seeds (different for each batch), the device, and ``ctx.state`` as ``learn`` left
@@ -98,7 +99,8 @@ class AttackPerturb(Protocol):
         Returns:
             Attacked inputs, float32, finite, of the shape of ``x``, in [0, 1] and within the
             budget. The judge measures them: an input over budget ends the cell as
-            ``budget_violation``, it is never clipped.
+            ``budget_violation``, it is never clipped. Under ``minimal`` the nearest wrong input
+            that was found; where none was, the clean one, or any that is right.
 
         Raises:
             NotApplicable: the attack cannot play under this budget, goal or task.

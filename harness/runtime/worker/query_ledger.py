@@ -3,6 +3,9 @@
 A query is charged to the example whose clean input is nearest, in the measure of the budget. What
 an attack says of its rows decides between equally near ones only: with its word alone, it could
 spend the queries of examples that it has given up on others.
+
+Where the nearest wrong input is looked for, queries may lie far from all clean inputs, noise among
+them. There the word counts unless another example is ``CLEARLY`` nearer.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ SLACK = 1e-5
 """Rounding of a projection onto a ball, relative to its radius."""
 CHANGED = 1e-6
 """Smallest change of a pixel that counts, as the judge measures patches."""
+CLEARLY = 0.5
+"""Share of its distance from the stated example within which a query belongs to another one, where
+nothing bounds the distance."""
 CHUNK = 4_000_000
 """Numbers that are compared at once."""
 OVERSHOOT = 1.0
@@ -138,6 +144,7 @@ class QueryLedger:
     def _nearest(self, x: Tensor, stated: Tensor) -> Tensor:
         best = stated.clone()
         least = self._distances(x, stated)
+        closer = least * CLEARLY if self._budget.minimal else least.clone()
         size, channels = self._flat.shape[1], self._clean.shape[1]
         flat = x.flatten(1).double()
         squares = flat.square().sum(dim=1, keepdim=True) - 2 * flat @ self._flat.T + self._squares
@@ -148,8 +155,9 @@ class QueryLedger:
             for some in others.split(max(1, CHUNK // size)) if len(others) else ():
                 distances = self._distances(x[row].expand(len(some), *x.shape[1:]), some)
                 place = int(distances.argmin())
-                if distances[place] < least[row]:
-                    least[row], best[row] = distances[place], some[place]
+                if distances[place] < closer[row]:
+                    closer[row] = least[row] = distances[place]
+                    best[row] = some[place]
         if bool((least > self._radius()).any()) or not bool(torch.isfinite(least).all()):
             raise ContractError("a query lies outside the budget around every example")
         return best

@@ -7,12 +7,11 @@ from harness.common.files import save_array, write_json
 from harness.judge.values import Absent
 from harness.report.site.classes import class_names, moves_of
 from harness.results.codec import pack_moves, unpack_aimed, unpack_confusions
+from harness.results.goals import foreign_labels, goal_of
 from harness.results.records import Record, RecordedCell
 from harness.results.scoring import (
     OutputSpec,
     Score,
-    foreign_labels,
-    goal_of,
     judge_segmentation,
     score,
 )
