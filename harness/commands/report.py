@@ -26,6 +26,7 @@ from harness.report import frame, leaderboard
 from harness.report.selection import plans
 from harness.report.site import render
 from harness.report.site.about import DataCard, Heading
+from harness.report.site.format import distance
 from harness.report.site.views import SiteMeta
 from harness.report.tables import Row, Table, TableCell
 from harness.report.worst_case import Estimate
@@ -223,7 +224,8 @@ def make_grid(table: Table) -> Grid:
     for name in ("place", "defence"):
         made.add_column(name)
     beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
-    for name in (table.headline.title, "95 %", *beside, "clean", "strongest attack", "attacks"):
+    title = "Distance" if table.minimal else table.headline.title
+    for name in (title, "95 %", *beside, "clean", "strongest attack", "attacks"):
         made.add_column(name, justify="right")
     for row in rows[:FIRST_ROWS]:
         made.add_row(*format_row(row, table))
@@ -252,11 +254,11 @@ def format_caveats(table: Table) -> str:
 
 def format_row(row: Row, table: Table) -> tuple[str, ...]:
     """Format a row, one text a column."""
+    figures = (row.mark + format_percent(row.score), format_interval(row.score))
     return (
         row.place,
         row.defense,
-        row.mark + format_percent(row.score),
-        format_interval(row.score),
+        *(format_distance(row.distance, table) if table.minimal else figures),
         *((format_percent(row.untargeted),) if table.headline.targeted else ()),
         format_percent(row.clean),
         row.strongest or ("open" if row.gaps else "–"),
@@ -267,6 +269,15 @@ def format_row(row: Row, table: Table) -> tuple[str, ...]:
 def format_percent(estimate: Estimate | None) -> str:
     """Format a fraction in per cent with one decimal; an en dash where there is none."""
     return "–" if estimate is None else f"{100 * estimate.value:.1f}"
+
+
+def format_distance(estimate: Estimate | None, table: Table) -> tuple[str, str]:
+    """Format a median distance and its interval; it is an upper bound."""
+    if estimate is None:
+        return "–", ""
+    norm = table.limits["norm"]
+    ends = [one for one in (estimate.lo, estimate.hi) if one is not None]
+    return f"≤ {distance(estimate.value, norm)}", "–".join(distance(one, norm) for one in ends)
 
 
 def format_interval(estimate: Estimate | None) -> str:

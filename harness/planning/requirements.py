@@ -139,7 +139,7 @@ def _with_data(facts: CellFacts, data: Dataset) -> CellFacts:
 def _fields(limits: Collection[str]) -> str:
     """Return limits by the budget's fields: ``norm: l2 and patch``."""
     return " and ".join(
-        f"norm: {name}" if name in NORMS else name.replace(MINIMAL, "minimal, norm: ")
+        f"norm: {name}" if name in NORMS else name.replace(MINIMAL, "minimal: true with norm: ")
         for name in sorted(limits)
     )
 

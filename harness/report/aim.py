@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.report.drafts import Draft
+from harness.report.paired_tests import significantly_better
 from harness.report.resisting import resisting
-from harness.report.worst_case import Outcome, Worst, significantly_better
+from harness.report.worst_case import Outcome, Worst
 
 LEAST_SHARE = {"classification": 0.25, "segmentation": 0.15}
 """Task → least share of an attack's errors that are its targets.

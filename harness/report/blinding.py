@@ -16,9 +16,10 @@ from harness.report import gradient_signs
 from harness.report.cells import CellRow
 from harness.report.drafts import Draft
 from harness.report.flag_kinds import Direction, direction_of
+from harness.report.paired_tests import significantly_better
 from harness.report.resisting import resisting
 from harness.report.tables import TableFlag
-from harness.report.worst_case import Worst, significantly_better
+from harness.report.worst_case import Worst
 
 MANY = 2.0
 """Backward passes an example above which an attack takes more than one step."""

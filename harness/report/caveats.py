@@ -11,7 +11,7 @@ from harness.report.tables import Caveat, Row, Table
 
 
 def _limit(row: Row, table: Table) -> str:
-    if row.rank or not row.score:
+    if row.rank or not row.score or table.minimal:
         return ""
     why = "a sign that attacks were blinded" if row.blinded and not row.gaps else "missing results"
     return f"{'at most' if table.headline.higher_is_better else 'at least'}, because of {why}"

@@ -8,31 +8,27 @@ from dataclasses import replace
 
 from harness.config.matrix_entries import ITSELF
 from harness.judge.flags import Flag
-from harness.report.cells import STATUSES, CellRow
+from harness.report.cells import CellRow
+from harness.report.draft_cells import make_cell, unplanned_cell
 from harness.report.evidence import Decoder, Found
-from harness.report.flag_kinds import direction_of
 from harness.report.gradient_signs import LOSS_COSINE
-from harness.report.perturbation_size import mean_size, perturbation_size
+from harness.report.nearest import nearest
+from harness.report.paired_tests import Standing
 from harness.report.proven import METRIC, Proven, beside
-from harness.report.ranking_rules import Headline, heat_class
+from harness.report.ranking_rules import Headline
 from harness.report.released import ReleasedWeights
 from harness.report.resisting import reached, resisting
 from harness.report.tables import AttackRow, Row, TableCell, TableFlag
 from harness.report.worst_case import (
-    Estimate,
     Outcome,
-    Standing,
     Worst,
     greedy,
     joint,
-    pooled,
     single,
 )
 from harness.results.record_parts import STEPS
-from harness.results.records import Record
 
 _TRAINING = ("sanitize", "train", "repair")
-_ATTACKING = ("poison", "deliver", "learn", "attack")
 _OTHER = "its outcomes cannot be joined: they are missing, or of other examples than most cells'"
 
 Runs = dict[str, dict[int, Outcome]]
@@ -208,7 +204,7 @@ class Draft:
         measured = [self.cells[self.strongest]] if self.strongest else []
         measured += [cell for cell in self.cells.values() if cell.clean]
         sample = measured[0] if measured else next(iter(self.cells.values()))
-        cells = [self.cells.get(a.attack) or _unplanned(a) for a in attacks]
+        cells = [self.cells.get(a.attack) or unplanned_cell(a) for a in attacks]
         return Row(
             defense=self.name,
             is_control=self.group[0].defense_control,
@@ -222,6 +218,7 @@ class Draft:
             control=sample.control,
             clean_form=sample.clean_form,
             untargeted=self.untargeted.score if self.untargeted else None,
+            distance=nearest(self.own),
             strongest=self.strongest,
             covered=sum(cell.covered for cell in self.attacks),
             applicable=sum(cell.applicable for cell in self.attacks),
@@ -270,109 +267,6 @@ def elsewhere_runs(found: Found, decoder: Decoder, decoded: Mapping[str, Outcome
         if same:
             runs[label] = same
     return runs
-
-
-def make_cell(
-    found: Sequence[CellRow], headline: Headline, more: Mapping[str, Sequence[Flag]]
-) -> TableCell:
-    """Return one cell over its seeds."""
-    first = found[0]
-    bad = next((row for row in found if row.status != "ok"), None)
-    records = [row.record for row in found if row.status == "ok" and row.record]
-    score = _figure(records, headline.metric)
-    clean = _figure(records, headline.clean)
-    status, reason = ("ok", None) if bad is None else (bad.status, bad.why)
-    if bad and len(found) > 1 and records:
-        reason = f"seed {bad.seed}: {reason}"
-    elif bad is None and score is None:
-        reason = _absent(records, headline.metric)
-    whole = score if bad is None else None
-    return TableCell(
-        attack=first.attack,
-        made_against=first.made_against,
-        is_control=first.attack_control,
-        status=status,
-        word="undefined" if bad is None and score is None else STATUSES[status].word,
-        reason=reason,
-        by=None if bad is None else bad.by,
-        score=whole,
-        clean=clean,
-        control=_figure(records, headline.control) if headline.control else None,
-        clean_form=_figure(records, headline.clean_form) if headline.clean_form else None,
-        untargeted=_figure(records, headline.untargeted) if headline.untargeted else None,
-        heat=heat_class(headline, first.task, whole.value, clean.value if clean else None)
-        if whole
-        else None,
-        strongest=False,
-        derived=first.derived,
-        broken=False,
-        stale=any(row.stale for row in found),
-        contained=not any(row.self_reported for row in found),
-        flags=_flags(found, more),
-        sizes=mean_size([perturbation_size(record) for record in records]),
-        planned=len(found),
-        ok=len(records),
-        cost=plain.fmean(_passes(record) for record in records) if records else 0.0,
-    )
-
-
-def _unplanned(column: AttackRow) -> TableCell:
-    own = column.made_against and "this defence meets the same inputs in another column"
-    status = "not_applicable"
-    return TableCell(
-        attack=column.attack,
-        made_against=column.made_against,
-        is_control=column.is_control,
-        status=status,
-        word=STATUSES[status].word,
-        reason=own or "not planned for this defence",
-        by="rule",
-        score=None,
-        clean=None,
-        control=None,
-        clean_form=None,
-        untargeted=None,
-        heat=None,
-        strongest=False,
-        derived=column.derived,
-        broken=column.broken,
-        stale=False,
-        contained=True,
-        flags=(),
-        sizes=None,
-        planned=0,
-        ok=0,
-        cost=0.0,
-    )
-
-
-def _figure(records: Sequence[Record], metric: str) -> Estimate | None:
-    found = [record for record in records if metric in record.metrics]
-    maps = found[0].confusions if found else None
-    return pooled([r.metrics[metric] for r in found], int(maps["shape"][0]) if maps else None)
-
-
-def _absent(records: Sequence[Record], metric: str) -> str:
-    for record in records:
-        if metric in record.metrics:
-            return record.metrics[metric].absent or "no value was recorded"
-    return f"the record has no {metric}"
-
-
-def _flags(found: Sequence[CellRow], more: Mapping[str, Sequence[Flag]]) -> tuple[TableFlag, ...]:
-    named: dict[str, TableFlag] = {}
-    for row in found:
-        own = row.record.flags if row.record else ()
-        for flag in (*own, *more.get(row.key, ())):
-            direction = direction_of(flag.name, undefended=row.defense_control)
-            named.setdefault(flag.name, TableFlag(flag.name, flag.text, row.attack, direction))
-    return tuple(named.values())
-
-
-def _passes(record: Record) -> float:
-    """Return the number of rows that the attack sent through a network, both ways."""
-    costs = [record.cost.get(stage, {}) for stage in _ATTACKING]
-    return float(sum(n for cost in costs for what, n in cost.items() if what != STEPS))
 
 
 def _training_steps(group: Sequence[CellRow]) -> float | None:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from harness.judge.flags import Flag
 from harness.report.aim import misses
+from harness.report.attack_ranking import rank_attacks
 from harness.report.blinding import Case, judge_signs
 from harness.report.caveats import with_caveats
 from harness.report.cells import CellRow, cell_rows
@@ -21,10 +22,10 @@ from harness.report.cross_flags import cross_flags
 from harness.report.drafts import Draft, elsewhere_runs, grouped
 from harness.report.evidence import Decoder, Elsewhere
 from harness.report.noise_floor import flag_noise
+from harness.report.paired_tests import standings
 from harness.report.perturbation_size import mean_size
 from harness.report.ranking_rules import Headline, headline_of
 from harness.report.tables import AttackRow, Row, Table
-from harness.report.worst_case import standings
 
 _ACCESS = ("victim", "oracle", "source", "none")
 _PLAYS = ("ok", "not_applicable")
@@ -76,7 +77,9 @@ def _table(
     judge_signs(cases)
     flag_noise(cases)
     attacks = _attacks(planned, drafts, headline, broken)
-    places = standings({d.name: d.worst.evidence for d in drafts if d.worst and d.rankable})
+    # a distance is an upper bound: whoever blinds attacks has the largest
+    ranked = [] if first.limits.get("minimal") else [d for d in drafts if d.rankable]
+    places = standings({d.name: d.worst.evidence for d in ranked if d.worst})
     base = next((d.seconds for d in drafts if d.group[0].defense_control and d.seconds), None)
     rows = [draft.row(attacks, places.get(draft.name), base) for draft in drafts]
     rows.sort(key=lambda row: _place(row, headline))
@@ -148,7 +151,7 @@ def _attacks(
     headline: Headline,
     broken: Collection[str],
 ) -> list[AttackRow]:
-    rows = []
+    rows, places = [], rank_attacks(drafts)
     for attack, found in grouped(planned, "attack").items():
         cells = [draft.cells[attack] for draft in drafts if attack in draft.cells]
         scores = [cell.score.value for cell in cells if cell.score]
@@ -166,6 +169,7 @@ def _attacks(
             covered=sum(cell.status == "ok" for cell in cells),
             applicable=sum(cell.status != "not_applicable" for cell in cells),
             folded=not any(cell.status == "ok" for cell in cells),
+            standing=places.get(attack),
         )
         strength = headline.sign * plain.fmean(scores) if scores else 2.0
         place = (_access(row.access), row.derived, row.is_control, row.made_against or "")
@@ -189,6 +193,8 @@ def _only(attack: str, drafts: Sequence[Draft], headline: Headline) -> float | N
 def _place(row: Row, headline: Headline) -> tuple[float, int, float, str]:
     """Order by the figure as pages print it, so that no row stands above one that looks better."""
     score = headline.sign * round(row.score.value, 3) if row.score else -2.0
+    if row.distance:
+        score = row.distance.value
     return -score, row.rank or 0, -(row.clean.value if row.clean else 0.0), row.defense
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from harness.report.blinding import Case
 from harness.report.flag_kinds import direction_of
+from harness.report.paired_tests import significantly_better
 from harness.report.tables import TableFlag
-from harness.report.worst_case import significantly_better
 
 EQUAL, WORSE = "no_better_than_noise", "worse_than_noise"
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.judge import statistics
+from harness.report.paired_tests import share_of_pixels
 from harness.report.worst_case import (
     Estimate,
     Evidence,
@@ -18,7 +19,6 @@ from harness.report.worst_case import (
     by_seed,
     greedy,
     joint,
-    share_of_pixels,
 )
 
 

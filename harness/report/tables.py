@@ -81,9 +81,11 @@ class TableCell:
         contained: whether all records were made in containers.
         flags: flags of the cell's records.
         sizes: size of the change, mean over seeds; ``None`` where nothing was measured.
+        distance: median distance of the nearest wrong inputs, where the budget asks for them.
         planned: number of planned seeds.
         ok: number of seeds with a result.
         cost: passes and queries, mean over seeds.
+        seconds: wall time of the attack, mean over seeds; ``None`` where none was run.
     """
 
     attack: str
@@ -106,9 +108,11 @@ class TableCell:
     contained: bool
     flags: tuple[TableFlag, ...]
     sizes: PerturbationSize | None
+    distance: Estimate | None
     planned: int
     ok: int
     cost: float
+    seconds: float | None
 
     @property
     def name(self) -> str:
@@ -165,6 +169,8 @@ class Row:
         control: ``TableCell.control`` of the strongest attack.
         clean_form: ``TableCell.clean_form`` of the strongest attack.
         untargeted: in a targeted matrix the worst case that counts any error, else ``None``.
+        distance: median distance of the nearest wrong inputs that all attacks together found, where
+            the budget asks for them.
         strongest: the strongest single attack; if unranked, the strongest of those measured.
         covered: number of attacks on this defence with a result; controls are no attacks.
         applicable: number of attacks on this defence that could have a result.
@@ -202,6 +208,7 @@ class Row:
     control: Estimate | None
     clean_form: Estimate | None
     untargeted: Estimate | None
+    distance: Estimate | None
     strongest: str | None
     covered: int
     applicable: int
@@ -233,9 +240,43 @@ class Row:
     @property
     def place(self) -> str:
         """The places that the defence may have, as ``1–3``; a dash if it is not ranked."""
-        if self.rank is None:
-            return "–"
-        return f"{self.rank}" if self.rank == self.last else f"{self.rank}–{self.last}"
+        return "–" if self.rank is None or self.last is None else places(self.rank, self.last)
+
+
+@dataclass(frozen=True)
+class AttackStanding:
+    """Place of an attack among those of its table, and what it costs.
+
+    Attributes:
+        rank: best place that it may have: 1 + the number of attacks that are significantly better.
+        last: worst place: all but the number of attacks that are significantly worse.
+        reach: what it breaks, as a share of what all attacks together break; of distances, how much
+            it brings wrong inputs nearer. The mean over defences, at most 1.
+        reach_at_cost: the same against those attacks alone that take no more passes.
+        passes: passes of an example through the network, both ways, mean over defences.
+        seconds: wall time of the attack, mean over defences; ``None`` where it is not known.
+    """
+
+    rank: int
+    last: int
+    reach: float
+    reach_at_cost: float
+    passes: float
+    seconds: float | None
+
+    @property
+    def place(self) -> str:
+        """The places that it may have, as ``1–3``."""
+        return places(self.rank, self.last)
+
+
+def places(rank: int, last: int) -> str:
+    """Return a range of places.
+
+    >>> places(1, 3), places(2, 2)
+    ('1–3', '2')
+    """
+    return f"{rank}" if rank == last else f"{rank}–{last}"
 
 
 @dataclass(frozen=True)
@@ -257,6 +298,7 @@ class AttackRow:
         covered: number of defences with a result.
         applicable: number of defences that could have a result.
         folded: whether no defence has a number here, so that the matrix needs no column.
+        standing: its place among the attacks; ``None`` if it is not ranked.
     """
 
     attack: str
@@ -272,6 +314,7 @@ class AttackRow:
     covered: int
     applicable: int
     folded: bool
+    standing: AttackStanding | None
 
     @property
     def name(self) -> str:
@@ -336,6 +379,11 @@ class Table:
             if a.covered and not (a.is_control or a.derived or a.made_against)
         }
         return bool(self.misses) and measured <= set(self.misses)
+
+    @property
+    def minimal(self) -> bool:
+        """Whether attacks look for the nearest wrong input, so that distances are the result."""
+        return bool(self.limits.get("minimal"))
 
     @property
     def unbounded(self) -> bool:

@@ -1,4 +1,4 @@
-"""Worst case of a defence over all attacks, and paired tests between defences.
+"""Worst case of a defence over all attacks.
 
 There are four rules: ``joint`` (an example counts as robust only if every attack fails on it: makes
 no error, or in a targeted matrix no error that is the target), ``greedy`` (segmentation: each image
@@ -6,13 +6,13 @@ meets the attack that lowers the pooled mIoU most), ``images`` (segmentation wit
 ``resisting``) and ``single`` (one attack is chosen for the whole set, so the most successful one
 counts).
 
-Seeds are averaged and never add examples: intervals and paired tests see each example once.
+Seeds are averaged and never add examples: intervals and paired tests (``paired_tests``) see each
+example once.
 """
 
 from __future__ import annotations
 
 import statistics as plain
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,9 +25,6 @@ from harness.results import codec
 from harness.results.records import Metric, Record
 
 Floats = NDArray[np.float64]
-ALPHA = 0.05
-_DRAWS_A_PAIR = 40
-_MOST_DRAWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,15 @@ class Outcome:
         bits: ``before, after, success, eligible`` → bool ``[N]``.
         confusions: ``before, after`` → ``[N, K, K + 1]``.
         targets: pixels of each image that have a target, where the record counts them.
+        distances: distance of the nearest wrong input that was found, ``[N]``, infinite without
+            one; where the record has it.
     """
 
     ids: str
     bits: Mapping[str, NDArray[np.bool_]]
     confusions: Mapping[str, NDArray[np.integer]]
     targets: metrics.Aimed | None = None
+    distances: Floats | None = None
 
     def decides(self, kept: str) -> bool:
         """Return whether it has what a headline counts; see ``Headline.kept``."""
@@ -118,21 +118,6 @@ class Worst:
     without: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Standing:
-    """Place of one defence among those that are ranked.
-
-    Attributes:
-        rank: best place that it may have: 1 + the number of defences that are significantly better.
-        last: worst place: all but the number of defences that are significantly worse.
-        beaten_by: the defences that are significantly better, by name.
-    """
-
-    rank: int
-    last: int
-    beaten_by: tuple[str, ...]
-
-
 Runs = Mapping[str, Mapping[int, Outcome]]  # attack → seed → outcome
 
 COUNTED = {"after": "before", "success": "eligible"}
@@ -147,7 +132,10 @@ def decode(record: Record) -> Outcome | None:
         if bits:
             found = codec.unpack_outcomes(bits)
             whole = {"before", "after"} <= set(found)
-            return Outcome(f"{bits.get('ids')}:{bits['n']}", found, {}) if whole else None
+            if not whole:
+                return None
+            distances = codec.unpack_distances(bits)
+            return Outcome(f"{bits.get('ids')}:{bits['n']}", found, {}, distances=distances)
         if maps:
             counts = {role: codec.unpack_confusions(maps, role) for role in ("before", "after")}
             if not all(part.any() for part in counts.values()):
@@ -325,67 +313,3 @@ def by_seed(runs: Runs, part: str) -> dict[int, dict[str, Outcome]]:
             if part in outcome.bits or part in outcome.confusions:
                 found.setdefault(seed, {})[attack] = outcome
     return dict(sorted(found.items()))
-
-
-def better(evidence: Mapping[str, Evidence]) -> dict[str, set[str]]:
-    """Return defence → the defences that are significantly better, Holm-corrected over all pairs.
-
-    An example counts for the defence that is robust on it in more seeds; with one seed this is
-    McNemar's exact test. (Pooled bits would count an example three times for three seeds of one
-    imported network.) Segmentation: a permutation test over images.
-    """
-    names = list(evidence)
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    draws = min(_MOST_DRAWS, max(statistics.DRAWS, _DRAWS_A_PAIR * len(pairs)))
-    tested = [_test(evidence[a], evidence[b], draws) for a, b in pairs]
-    beaten: dict[str, set[str]] = {name: set() for name in names}
-    adjusted = statistics.holm([p for _, p in tested])
-    for (a, b), (sign, _), p in zip(pairs, tested, adjusted, strict=True):
-        if p < ALPHA and sign:
-            winner, loser = (a, b) if sign > 0 else (b, a)
-            beaten[loser].add(winner)
-    return beaten
-
-
-def standings(evidence: Mapping[str, Evidence]) -> dict[str, Standing]:
-    """Return defence → its standing."""
-    beaten = better(evidence)
-    beats = Counter(winner for winners in beaten.values() for winner in winners)
-    return {
-        name: Standing(1 + len(winners), len(beaten) - beats[name], tuple(sorted(winners)))
-        for name, winners in beaten.items()
-    }
-
-
-def significantly_better(a: Evidence, b: Evidence) -> bool:
-    """Return whether the first is better than the second in one paired test."""
-    sign, p = _test(a, b, statistics.DRAWS)
-    return sign > 0 and p < ALPHA
-
-
-def share_of_pixels(pooled: Floats) -> Floats:
-    """Return resisting over asked pixels of pooled counts ``[D, 2]``; NaN where none is asked."""
-    share: Floats = np.full(len(pooled), np.nan)
-    np.divide(pooled[:, 0], pooled[:, 1], out=share, where=pooled[:, 1] > 0)
-    return share
-
-
-def _test(a: Evidence, b: Evidence, draws: int) -> tuple[int, float]:
-    """Return which of the two is better (1: the first, −1: the second, 0: neither), and p."""
-    if a.robust is not None and b.robust is not None and len(a.robust) == len(b.robust):
-        both = np.isfinite(a.robust) & np.isfinite(b.robust)
-        first, second = (a.robust > b.robust) & both, (b.robust > a.robust) & both
-        return int(np.sign(int(first.sum()) - int(second.sum()))), statistics.mcnemar_exact(
-            first, second
-        )
-    if a.pixels is not None and b.pixels is not None and len(a.pixels) == len(b.pixels):
-        difference = float(
-            share_of_pixels(a.pixels.sum(0)[None])[0] - share_of_pixels(b.pixels.sum(0)[None])[0]
-        )
-        return int(np.sign(difference)), statistics.paired_permutation(
-            a.pixels, b.pixels, share_of_pixels, draws, 0
-        )
-    if a.counts is not None and b.counts is not None and a.counts.shape == b.counts.shape:
-        found = metrics.miou_difference(a.counts, b.counts, draws=draws)
-        return int(np.sign(found.value)), found.p
-    return 0, 1.0

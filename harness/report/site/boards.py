@@ -90,7 +90,7 @@ class Board:
 
         A control is no defence.
         """
-        first = findings.first_places(self.table)
+        first = () if self.table.minimal else findings.first_places(self.table)
         if any(row.is_control for row in first):
             return None
         return first[0] if first else None

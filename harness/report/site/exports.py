@@ -55,6 +55,7 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     if table.headline.targeted and row.score
                     else None,
                     **_estimate("untargeted", row.untargeted),
+                    **_estimate("median_distance", row.distance),
                     "strongest": row.strongest,
                     "covered": row.covered,
                     "applicable": row.applicable,
@@ -75,6 +76,36 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                 }
             )
     return table_csv(rows)
+
+
+def attacks_csv(tables: Iterable[Table]) -> str:
+    """Return a line for each attack, victim and budget: its places, its reach and its cost."""
+    return table_csv(
+        [
+            {
+                "benchmark": table.benchmark,
+                "matrix": table.matrix,
+                "victim": table.victim,
+                "budget": table.budget,
+                "attack": one.attack,
+                "made_against": one.made_against,
+                "control": one.is_control,
+                "ensemble": one.derived,
+                "rank": one.standing and one.standing.rank,
+                "last_place": one.standing and one.standing.last,
+                "reach": one.standing and one.standing.reach,
+                "reach_at_cost": one.standing and one.standing.reach_at_cost,
+                "passes": one.standing and one.standing.passes,
+                "seconds": one.standing and one.standing.seconds,
+                "only_it_breaks": one.only_it_breaks,
+                "strongest_for": None if one.derived else one.strongest_for,
+                "covered": one.covered,
+                "applicable": one.applicable,
+            }
+            for table in tables
+            for one in table.attacks
+        ]
+    )
 
 
 def _released(row: Row, table: Table) -> dict[str, object]:

@@ -44,6 +44,8 @@ class TextPart:
 
 def ranking(table: Table) -> list[TextPart]:
     """Return which defences lead, and whether the lead is significant."""
+    if table.minimal:
+        return distances(table)
     if not table.rows:
         return [
             TextPart(
@@ -82,6 +84,29 @@ def ranking(table: Table) -> list[TextPart]:
     return parts
 
 
+def distances(table: Table) -> list[TextPart]:
+    """Return within which distance half of the inputs are wrong, with and without a defence."""
+    known = [row for row in table.unranked if row.distance]
+    if not known:
+        return [TextPart("No attack has made half of the inputs wrong.")]
+    shown = dict.fromkeys((known[0].defense, known[-1].defense))  # in the order of distances
+    rows = [row for row in known if row.defense in shown]
+    parts = list[TextPart]()
+    for row in rows:
+        assert row.distance is not None
+        text = format.distance(row.distance.value, table.limits["norm"])
+        parts += [
+            TextPart("; with " if parts else "With "),
+            TextPart(in_prose(row.defense, is_control=row.is_control), strong=True),
+            TextPart(
+                f", within {text}"
+                if parts
+                else f", half of the inputs are wrong within a distance of {text}"
+            ),
+        ]
+    return [*parts, TextPart(".")]
+
+
 def _why_unranked(row: Row) -> str:
     if row.blinded:
         return "a sign says that attacks were blinded"
@@ -102,6 +127,8 @@ def first_places(table: Table) -> list[Row]:
 
 def first_place(table: Table) -> str:
     """Return who has first place, in a few words."""
+    if table.minimal:
+        return "distances are not ranked"
     if all(row.is_control for row in table.rows):
         tried = any(not row.is_control for row in table.unranked)
         return "no defence is ranked" if tried else "no defence was tried"

@@ -138,6 +138,15 @@ def radius(value: float) -> str:
     return f"{255 * value:.4g}/255" if value else "0"
 
 
+def distance(value: float, norm: str) -> str:
+    """Return a distance: in 255ths in L∞, as a number in L2.
+
+    >>> distance(8 / 255, "linf"), distance(0.50212, "l2")
+    ('8/255', '0.502')
+    """
+    return radius(float(f"{value:.3g}")) if norm == "linf" else f"{value:.3g}"
+
+
 def decibels(value: float) -> str:
     """Return a signal-to-noise ratio without the unit, which the header has."""
     return _signed(value, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.common.errors import UserError
+from harness.config.budget import NORMS
 from harness.config.threat import THREATS
 from harness.judge.metrics import METRICS, Trait
 from harness.report.blinding import SIGNS
@@ -43,7 +45,7 @@ from harness.report.site.provenance import provenance, redo, replicated
 from harness.report.site.releases import release_facts, release_lines
 from harness.report.site.training_plots import Chart
 from harness.report.site.views import MatrixPage, SiteMeta
-from harness.report.tables import Table
+from harness.report.tables import AttackRow, Table
 from harness.report.worst_case import Estimate
 
 _HERE = Path(__file__).parent
@@ -100,6 +102,7 @@ def _save_data(folder: Path, page: MatrixPage, load_curves: trainings.Loader) ->
     """Write the figures of a matrix's page as files beside it."""
     tables = [board.table for board in page.boards]
     _save(folder / "ranking.csv", exports.ranking_csv(tables))
+    _save(folder / "attacks.csv", exports.attacks_csv(tables))
     _save(folder / "cells.csv", exports.cells_csv(page.planned))
     _save(folder / "results.json", exports.results_json(tables))
     if page.amounts:
@@ -198,6 +201,10 @@ def _environment(meta: SiteMeta) -> jinja2.Environment:
         "rate": rate,
         "range": between,
         "resists": resists,
+        "distance": distance,
+        "distance_range": distance_range,
+        "norm_name": NORMS.__getitem__,
+        "by_place": by_place,
         "release_lines": release_lines,
         "release_facts": release_facts,
         "figure": figure,
@@ -264,6 +271,31 @@ def between(estimate: Estimate, table: Table) -> str:
     if estimate.lo is None or estimate.hi is None:
         return "no interval"
     return format.interval(estimate.lo, estimate.hi, places(table))
+
+
+def distance(estimate: Estimate, table: Table) -> str:
+    """Return a distance in the norm of a table's budget."""
+    return format.distance(estimate.value, table.limits["norm"])
+
+
+def distance_range(estimate: Estimate, table: Table) -> str:
+    """Return the interval of a distance."""
+    if estimate.lo is None or estimate.hi is None:
+        return "no interval"
+    return "–".join(
+        format.distance(end, table.limits["norm"]) for end in (estimate.lo, estimate.hi)
+    )
+
+
+def by_place(attacks: Sequence[AttackRow]) -> list[AttackRow]:
+    """Return attacks by their places; those that are not ranked follow, the strongest first."""
+
+    def order(row: AttackRow) -> tuple[float, ...]:
+        place = row.standing
+        ranked = (place.rank, place.last, -place.reach) if place else (math.inf, 0, 0)
+        return (*ranked, -row.strongest_for)
+
+    return sorted(attacks, key=order)
 
 
 def ramp(headline: Headline, task: str, heat: int) -> str:

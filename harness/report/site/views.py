@@ -18,6 +18,7 @@ from harness.report.site import (
     boards,
     class_plots,
     curves,
+    distances,
     figures,
     findings,
     flips,
@@ -99,6 +100,7 @@ class MatrixPage:
         what: label of a defence or an attack → its summary.
         planned: all planned cells.
         curves: the curves over the budget.
+        distances: accuracy over the radius, where nearest wrong inputs were looked for.
         amounts: the charts over the amount of training data, of a matrix with several.
         flips: the flipped comparisons, one section a victim.
         attention: where the networks look, one value a victim, attack, budget and mode.
@@ -133,6 +135,7 @@ class MatrixPage:
     what: Mapping[str, str]
     planned: tuple[CellRow, ...]
     curves: tuple[curves.Curves, ...]
+    distances: tuple[distances.Distances, ...]
     amounts: amounts.Amounts | None
     flips: tuple[flips.Flips, ...]
     attention: tuple[Attention, ...]
@@ -144,7 +147,7 @@ class MatrixPage:
 
     @property
     def sample(self) -> Table:
-        """A table of the page; all have the same headline."""
+        """A table of the page; all have the same headline, and distances come last."""
         return self.boards[0].table
 
 
@@ -314,6 +317,7 @@ def _page(
         what=what,
         planned=tuple(planned),
         curves=tuple(curves.curves(found)),
+        distances=tuple(distances.distances(planned)),
         amounts=levels,
         flips=tuple(flips.flips(planned)),
         attention=tuple(attention(planned)),

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from harness.judge import metrics, statistics
-from harness.report.worst_case import Evidence, Outcome, better, decode, greedy, joint
+from harness.report.paired_tests import better
+from harness.report.worst_case import Evidence, Outcome, decode, greedy, joint
 from tests.support import synthetic
 from tests.support.leaderboards import BACKDOOR, MAPS, POISON, SMALL, rows_of
 
