@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -38,7 +39,7 @@ class FAB:
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
-        norm, eps = ball(budget)
+        norm, eps = (str(budget.norm), math.inf) if budget.minimal else ball(budget)
         assert isinstance(eps, float)  # one radius, as the manifest requires
         problem = Problem(model, y, goal)
         clean = problem.predict(x)
@@ -50,15 +51,19 @@ class FAB:
                 if restart:
                     # drawn for all rows, so that none depends on the others' success
                     source = ctx.generator("start", number, restart)
-                    start = random_shell(x, norm, eps, source, ctx.draw)
-                rows = (distance > eps).nonzero().flatten()
+                    reached = distance.clamp_max(eps).nan_to_num(posinf=1).float()
+                    start = random_shell(x, norm, reached, source, ctx.draw)
+                # without a radius a nearer one is always looked for
+                rows = (distance > (0 if budget.minimal else eps)).nonzero().flatten()
                 if len(rows) == 0:
                     break
                 part = problem.rows(rows)
                 found, length = self.search(part, start[rows], x[rows], target[rows], norm)
                 nearer = length < distance[rows]
                 best[rows[nearer]], distance[rows[nearer]] = found[nearer], length[nearer]
-        return torch.where(like_rows(distance <= eps, x), project(best, x, norm, eps), x)
+        near = torch.isfinite(distance) if budget.minimal else distance <= eps
+        kept = best if budget.minimal else project(best, x, norm, eps)
+        return torch.where(like_rows(near, x), kept, x)
 
     def search(
         self, problem: Problem, x_adv: Tensor, x: Tensor, target: Tensor, norm: str
@@ -117,11 +122,11 @@ def linearize(problem: Problem, x_adv: Tensor, target: Tensor) -> tuple[Tensor, 
     return gaps[0] / scale, gradient / scale[:, None]
 
 
-def random_shell(x: Tensor, norm: str, eps: float, generator: Generator, draw: Draw) -> Tensor:
-    """Return points at half the radius from ``x`` in a random direction, inside the box."""
+def random_shell(x: Tensor, norm: str, radius: Tensor, generator: Generator, draw: Draw) -> Tensor:
+    """Return points at half the radii ``[B]`` from ``x`` in a random direction, inside the box."""
     if norm == "linf":
         noise = (draw(x.shape, partial(torch.rand, generator=generator)) * 2 - 1).to(x.device)
     else:
         noise = draw(x.shape, partial(torch.randn, generator=generator)).to(x.device)
     length = lengths(noise.flatten(1), norm).float()
-    return (x + eps / 2 * noise / like_rows(length, x)).clamp(0, 1)
+    return (x + like_rows(radius / 2 / length, x) * noise).clamp(0, 1)

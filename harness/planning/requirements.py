@@ -100,7 +100,7 @@ def find_unmet(s: CellSetting) -> str | None:
     data of every role.
     """
     entries = (s.victim, s.surrogate, s.defense, s.attacker)
-    adversary = s.defense.adversary
+    adversary, limits = s.defense.adversary, frozenset[str]()
     cell = cell_facts(s)
     asked = [(entry, cell) for entry in entries if entry is not None]
     asked += [(s.victim, _with_data(cell, data)) for data in s.context.sets.values()]
@@ -108,7 +108,10 @@ def find_unmet(s: CellSetting) -> str | None:
         limits = perturbation_limits(BudgetEntry.model_validate(adversary.budget))
         asked.append((adversary, CellFacts(cell.tasks, cell.inputs, limits)))
     reasons = (check_requirements(entry, facts) for entry, facts in asked)
-    return next((reason for reason in reasons if reason), None)
+    reason = next((reason for reason in reasons if reason), None)
+    if reason is None and adversary is not None and limits - adversary.limits:
+        reason = f"attack {adversary.label} gets no radius, and the training has {_fields(limits)}"
+    return reason
 
 
 def cell_facts(s: CellSetting) -> CellFacts:

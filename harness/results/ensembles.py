@@ -10,6 +10,7 @@ import numpy as np
 
 from harness.common.status import By, Status
 from harness.judge.metrics import Aimed, worst_case_miou
+from harness.judge.nearest import distance_figures
 from harness.judge.segmentation import segmentation
 from harness.judge.values import proportion
 from harness.results import codec
@@ -65,10 +66,16 @@ def _outcomes(members: Sequence[Record]) -> Score:
             ("before", before), ("after", after), ("success", success), ("eligible", eligible),
         )
     }  # fmt: skip
+    distances = [one for one in map(codec.unpack_distances, packed) if one is not None]
+    figures = recorded(rates)
+    if len(distances) == len(members):
+        nearest = np.min(distances, axis=0)
+        worst["distances"] = codec.pack_distances(nearest)
+        figures |= recorded(distance_figures(nearest))
     # of the same clean predictions in all; that of a random network is no count of the bits
     clean = members[0].metrics.get("clean_accuracy")
     return Score(
-        metrics=recorded(rates) | ({} if clean is None else {"clean_accuracy": clean}),
+        metrics=figures | ({} if clean is None else {"clean_accuracy": clean}),
         outcomes={"ids": ids, "n": n} | worst,
     )
 

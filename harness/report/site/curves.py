@@ -55,6 +55,8 @@ BUDGET_AXES = (
     BudgetAxis("edited training examples, % →", "per cent of edits", "edits", 100.0, "0 %"),
 )
 
+L2_AXIS = BudgetAxis("ε in L2 →", "L2 radii", "eps", 1.0, "ε = 0")
+
 UNITS_AXIS = BudgetAxis(
     "ε, in the unit of each channel →", "L∞ radii in each channel's unit", "eps", 1.0, "ε = 0"
 )
@@ -104,14 +106,14 @@ def curves(tables: Sequence[Table]) -> list[Curves]:
 def _axis(table: Table) -> BudgetAxis | None:
     """Return the axis of a table's budget.
 
-    ``None`` for radii in other norms than L∞, and for a budget with both a radius and edits.
+    ``None`` for a budget with both a radius and edits, and for one with neither.
     """
     if table.limits.get("per_channel"):
         return UNITS_AXIS
     axes = [axis for axis in BUDGET_AXES if table.limits.get(axis.field)]
-    if table.limits.get("norm") not in (None, "linf") or len(axes) != 1:
+    if len(axes) != 1:
         return None
-    return axes[0]
+    return L2_AXIS if table.limits.get("norm") == "l2" else axes[0]
 
 
 def _curves(j: int, axis: BudgetAxis, tables: Sequence[Table]) -> Curves:

@@ -177,3 +177,17 @@ def test_fab_finds_what_torchattacks_finds(tmp_path, norm, eps):
     )
     assert 0.1 < theirs.float().mean() < 0.9
     assert abs(theirs.sum() - ours.sum()) <= 2
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_without_a_radius_the_nearest_is_returned_at_any_distance(tmp_path, x, norm, restarts):
+    network = linear()
+    y = network(x).argmax(1)
+    y[0] = (y[0] + 1) % 5  # wrong already
+    budget = Budget(norm=norm, minimal=True)
+    found = fab(network, x, y, budget, tmp_path, steps=30, restarts=restarts)
+    assert torch.equal(found[0], x[0])
+    length = boundary.lengths((found - x).flatten(1), norm)[1:]
+    wanted = distances(network, x, y, norm).double()[1:]
+    assert torch.allclose(length, wanted, rtol=0.0055, atol=1e-5)

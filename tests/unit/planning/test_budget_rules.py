@@ -102,6 +102,24 @@ WRONG = [
     (budget(linf(0)), "budgets[0].eps", "expected more than 0, found 0"),
     (budget(linf(-0.1)), "budgets[0].eps", "expected more than 0, found -0.1"),
     (
+        budget({"norm": "l2", "minimal": True}, SCENES),
+        "budgets[0].minimal",
+        "the nearest wrong input of digit-scenes: in segmentation no input has one class",
+    ),
+    (budget({"minimal": True}), "budgets[0].minimal", "minimal without a norm; add norm: linf"),
+    (budget({"norm": "l2"}), "budgets[0].norm", "a norm without eps; add eps, or minimal: true"),
+    (budget(l2(1) | {"minimal": True}), "budgets[0].minimal", "minimal beside a bound"),
+    (
+        budget({"norm": "l2", "minimal": True}, {"goal": {"targeted": "next"}}),
+        "budgets[0].minimal",
+        "the nearest wrong input beside a goal",
+    ),
+    (
+        budget({"norm": "l2", "minimal": True}, TRANSFER),
+        "budgets[0].minimal",
+        "evasion-transfer has no budget field minimal",
+    ),
+    (
         budget(linf(0.1) | {"queries": 0}, QUERY),
         "budgets[0].queries",
         "expected at least 1, found 0",

@@ -58,6 +58,27 @@ def test_outcomes_name_their_examples():
     assert packed == {"ids": hashlib.sha256(ids).hexdigest(), "n": 2, "before": "gA=="}
 
 
+def test_distances_come_back_and_are_never_shorter():
+    distances = np.array([0.0, 0.1, 1 / 3, np.inf, 7e-5])
+    part = {"n": 5, "distances": codec.pack_distances(distances)}
+    found = codec.unpack_distances(part)
+    assert (found >= distances).all()
+    assert np.allclose(found, distances, rtol=1e-6)
+    assert codec.unpack_distances({"n": 5}) is None
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan])
+def test_what_is_no_distance_is_refused(value):
+    packed = codec._deflated(np.array([value]), "<f4")
+    with pytest.raises(ValueError, match="a distance is below 0"):
+        codec.unpack_distances({"n": 1, "distances": packed})
+
+
+def test_distances_of_another_number_of_examples_are_refused():
+    with pytest.raises(ValueError, match="expected 24 bytes"):
+        codec.unpack_distances({"n": 6, "distances": codec.pack_distances(np.zeros(5))})
+
+
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 1000])
 def test_bits_come_back(n):
     bits = RNG.random(n) < 0.5

@@ -79,7 +79,9 @@ def test_the_same_lines_are_drawn_for_each_attack(frame):
     [
         ([{"norm": "linf", "eps": 0.1}, {"norm": "linf", "eps": 0.2}], True),
         ([{"norm": "linf", "eps": 0.1}, {"unbounded": True}], False),
-        ([{"norm": "l2", "eps": 0.1}, {"norm": "l2", "eps": 0.2}], False),
+        ([{"norm": "l2", "eps": 0.1}, {"norm": "l2", "eps": 0.2}], True),
+        ([{"norm": "l2", "eps": 0.1}, {"norm": "linf", "eps": 0.2}], False),
+        ([{"norm": "l2", "eps": 0.1}, {"norm": "l2", "minimal": True}], False),
         (
             [
                 {"norm": "linf", "eps": 0.1, "queries": 10},

@@ -138,3 +138,38 @@ def test_one_batch_cannot_exceed_the_limit_by_naming_an_example_twice():
     ledger = QueryLedger(x, BUDGETS["linf"])
     assert not ledger.charge(x[[0, 0, 0, 0]], torch.tensor([0, 1, 2, 3]))
     assert not ledger.counts.any()
+
+
+# The nearest wrong input is looked for: queries may lie far from all examples.
+
+NEAREST = Budget(norm="l2", minimal=True, queries=3)
+
+
+def test_noise_is_charged_to_the_example_that_it_is_said_to_be_about():
+    x = clean()
+    noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(5))
+    ledger = QueryLedger(x, NEAREST)
+    for _ in range(3):
+        assert ledger.charge(noise, torch.arange(8))
+    assert ledger.counts.tolist() == [3] * 8
+    assert not ledger.charge(noise[:1], torch.tensor([0]))
+
+
+def test_a_query_that_is_clearly_about_another_example_is_charged_to_that_one():
+    """Or else an attack would spend the queries of examples that it has given up on others."""
+    x = clean()
+    ledger = QueryLedger(x, NEAREST)
+    towards = x + 0.1 * (x.roll(1, 0) - x)  # a tenth of the way to another one
+    assert ledger.charge(towards[:1].repeat(3, 1, 1, 1), torch.tensor([1, 2, 3]))
+    assert ledger.counts.tolist() == [3, 0, 0, 0, 0, 0, 0, 0]
+    between = x[:1] + 0.45 * (x[1:2] - x[:1])  # hardly nearer to the first
+    assert ledger.charge(between, torch.tensor([1]))
+    assert ledger.counts.tolist() == [3, 1, 0, 0, 0, 0, 0, 0]
+
+
+def test_with_a_radius_the_nearest_pays_however_small_the_difference():
+    x = clean()
+    ledger = QueryLedger(x, Budget(norm="l2", eps=9, queries=3))
+    between = x[:1] + 0.45 * (x[1:2] - x[:1])
+    assert ledger.charge(between, torch.tensor([1]))
+    assert ledger.counts.tolist() == [1, 0, 0, 0, 0, 0, 0, 0]
