@@ -60,7 +60,7 @@ none of 400 runs of it, and 3 of 400 of a network that answers nonsense to half 
 LOST = 0.01
 """Share of the gradients that an attack asks for that may be zero or not finite."""
 
-_SLACK = 1e-9  # 0.52 − 0.50 is above 0.02 in floating point
+SLACK = 1e-9  # 0.52 − 0.50 is above 0.02 in floating point
 
 
 class Flag(NamedTuple):
@@ -230,7 +230,7 @@ def record_flags(
 
 def _clean_collapsed(judged: Judged, task: str, outputs: int) -> Flag | None:
     clean, floor = judged.metrics.get(CLEAN[task]), chance(task, outputs)
-    if not isinstance(clean, Rate) or clean.value > floor + COLLAPSED + _SLACK:
+    if not isinstance(clean, Rate) or clean.value > floor + COLLAPSED + SLACK:
         return None
     return Flag(
         "clean_collapsed",
@@ -270,7 +270,7 @@ def _control_same(judged: Judged, attack: str) -> Flag | None:
 
 def _no_more(success: Rate, control: Rate) -> bool:
     """Return whether a success is not clearly above that on a control."""
-    near = control.value + POINTS + _SLACK >= success.value
+    near = control.value + POINTS + SLACK >= success.value
     overlap = control.hi is not None and success.lo is not None and control.hi >= success.lo
     return near or overlap
 
@@ -331,65 +331,4 @@ def _lost_gradients(share: float | None) -> Flag | None:
         "lost_gradients",
         f"{share:.1%} of the gradients that the attack asked for were zero or not finite in the "
         "network: the attack was blind there, so its failure shows no robustness",
-    )
-
-
-def success_falls_with_budget(points: Sequence[tuple[float, float]]) -> Flag | None:
-    """Flag an attack whose success falls with the budget: a larger budget contains the smaller.
-
-    Args:
-        points: (eps, success) of one attack on one network, in any order; success grows with the
-            damage (for scores that fall, pass one minus the score).
-
-    >>> success_falls_with_budget([(4, 0.5), (8, 0.4)]).name
-    'success_falls_with_budget'
-    """
-    best = None
-    for eps, success in sorted(points):
-        if best is not None and success < best[1] - POINTS - _SLACK:
-            return Flag(
-                "success_falls_with_budget",
-                f"success falls from {best[1]:.1%} at eps {best[0]:.4g} to {success:.1%} at eps "
-                f"{eps:.4g}: the attack is held up by something other than robustness",
-            )
-        if best is None or success > best[1]:
-            best = (eps, success)
-    return None
-
-
-def query_beats_whitebox(*, query: float, whitebox: float) -> Flag | None:
-    """Flag a query attack that beats all white-box attacks: a sign of masked gradients.
-
-    Args:
-        query: success of the best query attack.
-        whitebox: of the best white-box attack, at the same budget on the same network.
-
-    >>> query_beats_whitebox(query=0.5, whitebox=0.49) is None
-    True
-    """
-    if query <= whitebox + POINTS + _SLACK:
-        return None
-    return Flag(
-        "query_beats_whitebox",
-        f"an attack that only asks succeeds on {query:.1%}, the best that sees gradients on "
-        f"{whitebox:.1%}: the gradients are masked",
-    )
-
-
-def not_converged(*, steps: float, twice: float) -> Flag | None:
-    """Flag an attack whose success still rises with twice the steps.
-
-    Args:
-        steps: its success.
-        twice: its success with twice the steps.
-
-    >>> not_converged(steps=0.40, twice=0.45).name
-    'not_converged'
-    """
-    if twice <= steps + POINTS + _SLACK:
-        return None
-    return Flag(
-        "not_converged",
-        f"twice the steps raise success from {steps:.1%} to {twice:.1%}: "
-        "the attack has not converged",
     )

@@ -5,14 +5,16 @@ from __future__ import annotations
 import statistics as plain
 from collections.abc import Iterable, Sequence
 
-from harness.judge.flags import (
-    Flag,
+from harness.judge.attack_flags import (
+    another_loss_does_better,
     not_converged,
     query_beats_whitebox,
     success_falls_with_budget,
 )
+from harness.judge.flags import Flag
 from harness.report.cells import CellRow
 from harness.report.evidence import rest_of_budget
+from harness.results.records import Record
 from harness.results.replications import Replications
 
 _METRIC = "attack_success_rate"
@@ -30,7 +32,8 @@ def cross_flags(planned: Sequence[CellRow]) -> dict[str, list[Flag]]:
         if not row.attack_control and not row.made_against and _success(row) is not None
     ]
     found: dict[str, list[Flag]] = {}
-    for flag, rows in (*_falling(measured), *_masked(measured), *_unconverged(measured)):
+    compared = (_falling, _masked, _unconverged, _outdone)
+    for flag, rows in (pair for compare in compared for pair in compare(measured)):
         for row in rows:
             found.setdefault(row.key, []).append(flag)
     for row in planned:
@@ -106,23 +109,43 @@ def _masked(measured: Iterable[CellRow]) -> list[tuple[Flag, list[CellRow]]]:
     return found
 
 
+def _outdone(measured: Iterable[CellRow]) -> list[tuple[Flag, list[CellRow]]]:
+    """Compare rows of one attack module that differ in other parameters than their steps."""
+    series: dict[tuple[object, ...], dict[str, list[CellRow]]] = {}
+    for row in measured:
+        if row.record and not row.derived and (steps := _steps(row.record)):
+            place = (*_place(row), row.record.cell.attack_module, steps)
+            series.setdefault(place, {}).setdefault(row.attack, []).append(row)
+    found = []
+    for by_attack in series.values():
+        best = max(by_attack, key=lambda attack: _mean(by_attack[attack]))
+        other = _mean(by_attack[best])
+        for rows in by_attack.values():
+            flag = another_loss_does_better(success=_mean(rows), other=other, name=best)
+            if flag is not None:
+                found.append((flag, rows))
+    return found
+
+
+def _steps(record: Record) -> int | None:
+    """Return the number of steps that an attack's parameters name."""
+    steps = record.params.get("attack", {}).get("steps")
+    return steps if isinstance(steps, int) else None
+
+
+def _place(row: CellRow) -> tuple[str, ...]:
+    """Return what cells have in common that differ in attack or seed."""
+    names = (row.benchmark, row.matrix, row.victim, row.defense, row.goal)
+    return (*names, rest_of_budget(row))
+
+
 def _unconverged(measured: Iterable[CellRow]) -> list[tuple[Flag, list[CellRow]]]:
     """Compare rows of one attack module of which one has twice the steps of the other."""
     series: dict[tuple[str, ...], dict[int, list[CellRow]]] = {}
     for row in measured:
-        record = row.record
-        steps = record.params.get("attack", {}).get("steps") if record else None
-        if record and isinstance(steps, int) and not row.derived:
-            names = (
-                row.benchmark,
-                row.matrix,
-                row.victim,
-                row.defense,
-                row.goal,
-                rest_of_budget(row),
-            )
-            module = record.cell.attack_module
-            series.setdefault((*names, module), {}).setdefault(steps, []).append(row)
+        if row.record and not row.derived and (steps := _steps(row.record)):
+            place = (*_place(row), row.record.cell.attack_module)
+            series.setdefault(place, {}).setdefault(steps, []).append(row)
     found = []
     for by_steps in series.values():
         for steps, rows in by_steps.items():

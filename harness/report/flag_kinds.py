@@ -108,6 +108,11 @@ FLAG_KINDS: Mapping[str, FlagKind] = {
     "not_converged": FlagKind(
         Direction.ATTACK, "The same attack with twice the steps does better: it stopped too early."
     ),
+    "another_loss_does_better": FlagKind(
+        Direction.ATTACK,
+        "The same attack with another loss and as many steps does far better: the loss of this one "
+        "is flat or misleading, a sign of masked gradients.",
+    ),
     "clean_collapsed": FlagKind(
         _PIPELINE, "The network has learnt next to nothing, so that robustness means nothing."
     ),

@@ -8,10 +8,7 @@ from harness.judge.flags import (
     chance,
     difference,
     disagreement,
-    not_converged,
-    query_beats_whitebox,
     record_flags,
-    success_falls_with_budget,
 )
 from harness.judge.values import Absent, Judged, proportion
 
@@ -179,21 +176,3 @@ def test_disagreement_by_task() -> None:
     assert disagreement(scores[:0], scores[:0], "ranking") is None
     with pytest.raises(ValueError, match="different shapes"):
         disagreement(maps, maps[0], "segmentation")
-
-
-def test_success_falls_with_budget() -> None:
-    assert success_falls_with_budget([]) is None
-    assert success_falls_with_budget([(8, 0.52), (4, 0.5), (16, 0.50)]) is None
-    flag = success_falls_with_budget([(16, 0.47), (4, 0.3), (8, 0.5)])
-    assert flag is not None
-    assert flag.text.startswith("success falls from 50.0% at eps 8 to 47.0% at eps 16")
-
-
-def test_query_beats_whitebox() -> None:
-    assert query_beats_whitebox(query=0.52, whitebox=0.5) is None
-    assert query_beats_whitebox(query=0.53, whitebox=0.5) is not None
-
-
-def test_not_converged() -> None:
-    assert not_converged(steps=0.5, twice=0.52) is None
-    assert not_converged(steps=0.5, twice=0.53) is not None

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from harness.report.leaderboard import tables
 from harness.results.replications import replications
 from tests.support import synthetic
@@ -52,6 +54,24 @@ def test_cross_flags_an_attack_that_gains_with_twice_the_steps():
     synthetic.alter(frame, steps)
     rows = {row.defense: row for row in tables(frame)[0].rows}
     assert [(f.name, f.attack) for f in rows["weak"].flags] == [("not_converged", "pgd")]
+
+
+@pytest.mark.parametrize(
+    ("weak", "steps", "expected"),
+    [(0.5, 100, [("another_loss_does_better", "apgd")]), (0.97, 100, []), (0.5, 90, [])],
+)
+def test_cross_flags_an_attack_that_another_loss_exceeds(weak, steps, expected):
+    attacks = {"apgd": weak, "apgd/dlr": 1.0, "noop": 0.0}
+    frame = synthetic.frame(replace(SMALL, attacks=attacks))
+
+    def change(record):
+        cell = record.cell.model_copy(update={"attack_module": record.cell.attack.split("/")[0]})
+        other = "dlr" in cell.attack
+        return {"params": {"attack": {"steps": steps if other else 100}}, "cell": cell}
+
+    synthetic.alter(frame, change)
+    rows = {row.defense: row for row in tables(frame)[0].rows}
+    assert [(f.name, f.attack) for f in rows["weak"].flags] == expected
 
 
 def replicated(change, *, today=True):
