@@ -71,15 +71,16 @@ def train_set():
     return Data(raw.to(torch.uint8), y, torch.arange(60), SPEC, torch.device("cpu"))
 
 
-def hook(name, variant=None, *, learns=False, **params):
-    """An attack of the checkout, called as a stage calls it."""
+def hook(name, variant=None, *, learns=False, minimal=False, **params):
+    """An attack of the checkout, called as a stage calls it; perhaps with no radius."""
 
     def attack(power, norm, folder):
         problem, x, _ = problem_of(power)
         network = Scaled(2.0**power)
         needs, victim = ["gradients", "features"], SimpleNamespace(head="inner.3")
         model = LiveModel(network, network, victim, SPEC, lambda: network, None, needs)
-        budget, ctx = Budget(norm=norm, eps=RADIUS[norm]), context(folder, SPEC)
+        limit = {"minimal": True} if minimal else {"eps": RADIUS[norm]}
+        budget, ctx = Budget(norm=norm, **limit), context(folder, SPEC)
         own = module("attack", name, variant, **params)
         if learns:
             own.learn(model, train_set(), train_set(), budget, ctx)
@@ -90,6 +91,7 @@ def hook(name, variant=None, *, learns=False, **params):
 
 dlr, targeted_dlr = hook("apgd", "dlr", steps=10), hook("apgd", "dlr-t", steps=10)
 square = hook("square", iterations=30)
+RAYS = hook("rays", minimal=True, max_queries=100)
 CLAIMS = {
     "apgd": dlr,
     "square": square,
@@ -97,8 +99,10 @@ CLAIMS = {
     "feature-attack": hook("feature-attack", steps=5),
     "linear-probe": hook("linear-probe", learns=True, steps=5),
     "deepfool": hook("deepfool", steps=8),
+    "hopskipjump": hook("hopskipjump", minimal=True, iterations=2),
     "noop": hook("noop"),
     "random_noise": hook("random_noise"),
+    "rays": lambda power, norm, folder: RAYS(power, "linf", folder),
 }
 """Attacks whose manifests say that they ignore the scale."""
 
