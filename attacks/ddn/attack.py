@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ class DDN:
     Args:
         steps: steps of the search.
         gamma: share by which the radius shrinks after a wrong input and grows after a right one.
-        init_norm: radius of the first sphere.
+        init_norm: radius of the first sphere, in units of [0, 1] pixels.
     """
 
     def __init__(self, *, steps: int, gamma: float, init_norm: float) -> None:
@@ -32,26 +33,45 @@ class DDN:
     ) -> Tensor:
         problem = Problem(model, y, goal)
         nearest, shortest = x.clone(), torch.full(y.shape, torch.inf, device=x.device)
-        delta = torch.zeros_like(x)
         radius = torch.full(y.shape, self.init_norm, device=x.device)
         # no change inside the box is longer
-        longest = length(torch.maximum(x, 1 - x))
+        longest = lengths(torch.maximum(x, 1 - x))
+        x_adv = x
         for step in range(self.steps):
-            evaluation = problem.evaluate(x + delta)
-            wrong, size = ~problem.active(evaluation.logits), length(delta)
+            evaluation = problem.evaluate(x_adv)
+            wrong, size = ~problem.active(evaluation.logits), lengths(x_adv - x)
             nearer = wrong & (size < shortest)
             shortest = torch.where(nearer, size, shortest)
-            nearest = torch.where(like_rows(nearer, x), x + delta, nearest)
+            nearest = torch.where(like_rows(nearer, x), x_adv, nearest)
             rate = LEAST_STEP + (1 - LEAST_STEP) * (1 + math.cos(math.pi * step / self.steps)) / 2
-            moved = delta + rate * steepest(evaluation.gradient(), "l2")
+            moved = x_adv - x + rate * direction(evaluation.gradient(), step, ctx)
             radius = radius * torch.where(wrong, 1 - self.gamma, 1 + self.gamma)
             radius = torch.minimum(radius, longest)
-            scale = radius / length(moved).clamp_min(torch.finfo(x.dtype).tiny)
-            delta = (x + moved * like_rows(scale, x)).clamp(0, 1) - x
-        last = ~problem.active(problem.predict(x + delta)) & (length(delta) < shortest)
-        return torch.where(like_rows(last, x), x + delta, nearest).clamp(0, 1)
+            x_adv = (x + like_rows(radius, x) * steepest(moved, "l2")).clamp(0, 1)
+        last = ~problem.active(problem.predict(x_adv)) & (lengths(x_adv - x) < shortest)
+        return torch.where(like_rows(last, x), x_adv, nearest)
 
 
-def length(change: Tensor) -> Tensor:
+def direction(gradient: Tensor, step: int, ctx: Context) -> Tensor:
+    """Return the gradient's direction, of length 1; a random one in rows without a gradient.
+
+    A confident network's cross entropy has none in float32, and the search would never set out.
+
+    Args:
+        gradient: float32 ``[B, …]``.
+        step: number of the step, which the random numbers depend on.
+        ctx: source of the random numbers.
+    """
+    ahead = steepest(gradient, "l2")
+    still = ~ahead.flatten(1).any(dim=1)
+    if not bool(still.any()):
+        return ahead
+    normal = partial(torch.randn, generator=ctx.generator("direction", step))
+    anywhere = steepest(ctx.draw(gradient.shape, normal).to(gradient.device), "l2")
+    return torch.where(like_rows(still, ahead), anywhere, ahead)
+
+
+def lengths(change: Tensor) -> Tensor:
     """Return the Euclidean length of each row, ``[B]``."""
-    return change.flatten(1).norm(dim=1)
+    found: Tensor = torch.linalg.vector_norm(change.flatten(1), dim=1)
+    return found

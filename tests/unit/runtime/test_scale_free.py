@@ -96,6 +96,7 @@ CLAIMS = {
     "apgd": dlr,
     "square": square,
     "fab": hook("fab", steps=8),
+    "fmn": hook("fmn", steps=8),
     "feature-attack": hook("feature-attack", steps=5),
     "linear-probe": hook("linear-probe", learns=True, steps=5),
     "deepfool": hook("deepfool", steps=8),
