@@ -9,6 +9,8 @@ from harness.runtime.worker.batches import Batch
 from tests.support.modules import context, live, module
 from tests.support.nearest_inputs import lengths
 
+ORDERS = {"l2": 2.0, "linf": torch.inf}
+
 
 def attack(name, network, x, y, norm, folder, goal=None, rows=None, **params):
     """What an attack finds; ``rows`` are those of the batch that it is given."""
