@@ -144,7 +144,7 @@ def distance(value: float, norm: str) -> str:
     >>> distance(8 / 255, "linf"), distance(0.50212, "l2")
     ('8/255', '0.502')
     """
-    return radius(float(f"{value:.3g}")) if norm == "linf" else f"{value:.3g}"
+    return f"{255 * value:.3g}/255" if norm == "linf" else f"{value:.3g}"
 
 
 def decibels(value: float) -> str:
