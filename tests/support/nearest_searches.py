@@ -52,6 +52,13 @@ def teacher(rows=200, factor=1.0):
     return network, x, network(x).argmax(1)
 
 
+class NoNumber(nn.Module):
+    """Its logits and its gradients are not numbers."""
+
+    def forward(self, x):
+        return x.flatten(1)[:, :4] * torch.nan
+
+
 def linear(classes=5):
     """A linear network, inputs around which the box is far, and its labels."""
     torch.manual_seed(0)
@@ -68,6 +75,15 @@ def never_wrong():
     with torch.no_grad():
         network[1].bias[0] += 100
     return network, x, torch.zeros_like(y)
+
+
+def asked(name, network, x, y, norm, folder, **params):
+    """What an attack asks a network, in order; the first batch is the clean one."""
+    seen = []
+    handle = network.register_forward_hook(lambda network, given, _: seen.append(given[0].detach()))
+    attack(name, network, x, y, norm, folder, **params)
+    handle.remove()
+    return seen[1:]
 
 
 def closed_form(network, x, y, norm, goal=None):
@@ -101,6 +117,10 @@ def keeps_the_rules(name, norm, folder, **params):
     for rows in (torch.arange(5), torch.tensor([7, 3, 20])):
         part = attack(name, network, x, y, norm, folder, rows=rows, **params)
         assert torch.equal(part, found[rows])
-    network, x, y = never_wrong()
-    assert torch.equal(attack(name, network, x, y, norm, folder, **params), x)
+    once = attack(name, network, x, y, norm, folder, **params | {"steps": 1})
+    assert (once != x).any()  # the last point is tried, too
+    assert torch.equal(attack(name, *never_wrong(), norm, folder, **params), never_wrong()[1])
+    zeros = torch.zeros(24, dtype=torch.int64)
+    for given in asked(name, NoNumber(), teacher(24)[1], zeros, norm, folder, **params):
+        assert given.isfinite().all()
     return float(wrong[4:].float().mean())

@@ -7,6 +7,7 @@ from tests.support.kw_mnist import kw_mnist
 from tests.support.modules import part
 from tests.support.nearest_references import adv_lib, digits
 from tests.support.nearest_searches import (
+    asked,
     attack,
     closed_form,
     flat,
@@ -59,12 +60,17 @@ def test_adv_lib_finds_what_is_written_here():
 def test_a_radius_starts_at_init_norm_and_changes_by_gamma(tmp_path):
     """Of two steps on a network that is never wrong, seen by what it is asked."""
     network, x, y = never_wrong()
-    seen = []
-    network.register_forward_hook(lambda network, given, answer: seen.append(given[0].detach()))
     params = {"steps": 2, "init_norm": 0.2, "gamma": 0.1}
-    attack("ddn", network, x, y, "l2", tmp_path, **params)
-    sizes = [float(lengths(one - x, "l2").max()) for one in seen[-2:]]
+    seen = asked("ddn", network, x, y, "l2", tmp_path, **params)
+    sizes = [float(lengths(one - x, "l2").max()) for one in seen[1:]]
     assert sizes == pytest.approx([0.22, 0.242], rel=1e-5)
+
+
+def test_a_radius_beyond_the_box_costs_no_steps(tmp_path):
+    network, x, y = linear(2)
+    found = attack("ddn", network, x, y, "l2", tmp_path, steps=120, init_norm=1000.0)
+    excess = lengths(found - x, "l2") / closed_form(network, x, y, "l2")
+    assert excess.median() < 1.02
 
 
 def test_confident_networks_are_left_in_a_random_direction(tmp_path):
