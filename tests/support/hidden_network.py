@@ -19,7 +19,7 @@ class _Across(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        (found,) = torch.autograd.grad(ctx.outside, ctx.inside, gradient.clone())
+        (found,) = torch.autograd.grad(ctx.outside, ctx.inside, gradient.clone(), retain_graph=True)
         return found.clone(), None
 
 

@@ -28,9 +28,11 @@ LIMITS = {
     "patch": {"patch": 3},
     "pixels": {"pixels": 3},
     "unbounded": {"unbounded": True},
+    "minimal_linf": {"norm": "linf", "minimal": True},
+    "minimal_l2": {"norm": "l2", "minimal": True},
 }
 QUICK = {"steps": 4, "iterations": 5, "restarts": 2, "batch": 12, "outer": 1, "inner": 1,
-         "epochs": 1, "side": 32}  # fmt: skip
+         "epochs": 1, "side": 32, "binary_search_steps": 2, "max_queries": 40}  # fmt: skip
 
 
 def plays_task(manifest, variant, task):
