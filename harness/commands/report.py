@@ -171,11 +171,12 @@ def make_attack_grids(tables: Sequence[Table], attack: str) -> Iterator[Grid]:
         made = Grid(title=title_of(table), title_justify="left")
         for name in ("attack", "defence"):
             made.add_column(name, overflow="fold")
-        for name in (table.headline.title, "95 %", "worst case", "clean"):
+        title = "Distance" if table.minimal else table.headline.title
+        for name in (title, "95 %", "worst case", "clean"):
             made.add_column(name, justify="right")
         made.add_column("says")
         for row, cell in cells:
-            made.add_row(*format_cell(row, cell))
+            made.add_row(*format_cell(row, cell, table))
         yield made
 
 
@@ -193,19 +194,25 @@ def cells_of(table: Table, attack: str) -> Iterator[tuple[Row, TableCell]]:
                         yield row, cell
 
 
-def format_cell(row: Row, cell: TableCell) -> tuple[str, ...]:
+def format_cell(row: Row, cell: TableCell, table: Table) -> tuple[str, ...]:
     """Format a cell, one text a column; where there is no figure, the last says why."""
     notes = [flag.name for flag in cell.flags]
     if cell.strongest:
         notes.insert(0, "strongest attack")
     if cell.score is None:
         notes.insert(0, f"{cell.word}: {cell.reason}" if cell.reason else cell.word)
+    figures = (format_percent(cell.score), format_interval(cell.score))
+    worst = row.mark + format_percent(row.score)
+    if table.minimal:
+        figures, worst = (
+            format_distance(cell.distance, table),
+            format_distance(row.distance, table)[0],
+        )
     return (
         cell.attack,
         row.defense,
-        format_percent(cell.score),
-        format_interval(cell.score),
-        row.mark + format_percent(row.score),
+        *figures,
+        worst,
         format_percent(cell.clean),
         "; ".join(notes),
     )

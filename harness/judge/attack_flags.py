@@ -74,7 +74,7 @@ def another_loss_does_better(*, success: float, other: float, name: str) -> Flag
         return None
     return Flag(
         "another_loss_does_better",
-        f"{name}, the same attack with other parameters and as many steps, succeeds on "
+        f"{name}, the same attack with another loss and as many steps a search, succeeds on "
         f"{other:.1%}, this one on {success:.1%}: its loss is flat or misleading here, as where "
         "gradients are masked",
     )

@@ -29,9 +29,12 @@ class AttentionStages:
             attacked: the same after the attack.
 
         Returns:
-            Role → stage key; empty where the matrix keeps none.
+            Role → stage key; empty where the matrix keeps none, and under a radius for attacks that
+            look for the nearest wrong input.
         """
         if not s.matrix.keep.attention or s.context.task != "classification":
+            return {}
+        if s.minimal and not s.budget.entry.minimal:  # some of its inputs are beyond the radius
             return {}
         before = self.shared.once(("maps", *s.network), lambda: self._add(s, net, clean))
         return {"maps_before": before, "maps_after": self._add(s, net, attacked)}

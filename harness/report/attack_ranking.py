@@ -51,12 +51,13 @@ def rank_attacks(drafts: Sequence[Draft]) -> dict[str, AttackStanding]:
         seconds = [cell.seconds for cell in cells if cell.seconds is not None]
         reaches = (_reach(draft, found, attack) for draft, found in tables)
         known = [one for one in reaches if one is not None]
+        at_cost = [one for _, one in known if one is not None]
         if known:
             result[attack] = AttackStanding(
                 rank=places[attack].rank,
                 last=places[attack].last,
                 reach=plain.fmean(every for every, _ in known),
-                reach_at_cost=plain.fmean(at_cost for _, at_cost in known),
+                reach_at_cost=plain.fmean(at_cost) if at_cost else None,
                 passes=plain.fmean(_passes(draft, attack) for draft, _ in tables),
                 seconds=plain.fmean(seconds) if seconds else None,
             )
@@ -67,12 +68,13 @@ def _taken(draft: Draft) -> Taken:
     """Return what each attack takes from one defence, mean over seeds."""
     tried = {cell.attack for cell in draft.attacks if cell.covered and not cell.broken}
     runs = {attack: draft.own[attack] for attack in tried if draft.own.get(attack)}
-    outcomes = [one for each in runs.values() for one in each.values()]
-    distances = [one.distances for one in outcomes if one.distances is not None]
-    measure: Callable[[Outcome], Floats] = _broken_of(draft.headline.kept)
-    if distances and len(distances) == len(outcomes):
-        measure = _nearness_of(distances)
-    return {attack: _mean([measure(one) for one in each.values()]) for attack, each in runs.items()}
+    measure = _nearness if draft.minimal else _broken_of(draft.headline.kept)
+    taken: dict[str, list[Floats]] = {attack: [] for attack in runs}
+    for seed in sorted({seed for each in runs.values() for seed in each}):
+        outcomes = {attack: each[seed] for attack, each in runs.items() if seed in each}
+        for attack, found in measure(outcomes).items():
+            taken[attack].append(found)
+    return {attack: _mean(found) for attack, found in taken.items() if found}
 
 
 def _mean(rows: Sequence[Floats]) -> Floats:
@@ -82,50 +84,57 @@ def _mean(rows: Sequence[Floats]) -> Floats:
     return np.where(counted, np.nansum(stacked, axis=0) / np.maximum(counted, 1), np.nan)
 
 
-def _broken_of(kept: str) -> Callable[[Outcome], Floats]:
-    """Return the function that gives 1 for what is broken and 0 for what resists."""
+def _broken_of(kept: str) -> Callable[[Mapping[str, Outcome]], Taken]:
+    """Return the function that gives 1 for what is broken and 0 for what resists, of one seed."""
 
-    def broken(outcome: Outcome) -> Floats:
-        bits = outcome.bits
+    def broken(outcomes: Mapping[str, Outcome]) -> Taken:
+        found = {attack: one.bits for attack, one in outcomes.items()}
         if kept == "success":
-            return np.where(bits["eligible"], bits["success"], np.nan)
-        return np.where(bits["before"], ~bits["after"], np.nan)
+            return {a: np.where(b["eligible"], b["success"], np.nan) for a, b in found.items()}
+        return {a: np.where(b["before"], ~b["after"], np.nan) for a, b in found.items()}
 
     return broken
 
 
-def _nearness_of(distances: Sequence[Floats]) -> Callable[[Outcome], Floats]:
-    """Return the function that gives 1 for a distance of 0, and 0 for the farthest one.
+def _nearness(outcomes: Mapping[str, Outcome]) -> Taken:
+    """Return 1 for a distance of 0, and 0 for the farthest one, of one seed.
 
-    That is the largest among the nearest distances: there the envelope has broken all examples.
+    That is the largest among the nearest distances: there the envelope has broken all examples that
+    any attack breaks.
     """
-    nearest = np.min(distances, axis=0)
-    finite = nearest[np.isfinite(nearest)]
-    farthest = float(finite.max()) if len(finite) else 0.0
+    known = {a: one.distances for a, one in outcomes.items() if one.distances is not None}
+    if not known:
+        return {}
+    nearest = np.min(list(known.values()), axis=0)
+    farthest = float(np.max(nearest, where=np.isfinite(nearest), initial=0.0))
+    return {
+        attack: np.where(
+            outcomes[attack].bits["before"],
+            1 - np.minimum(found, farthest) / farthest if farthest else 0.0,
+            np.nan,
+        )
+        for attack, found in known.items()
+    }
 
-    def nearness(outcome: Outcome) -> Floats:
-        assert outcome.distances is not None
-        near = 1 - np.minimum(outcome.distances, farthest) / farthest if farthest else None
-        return np.where(outcome.bits["before"], 0.0 if near is None else near, np.nan)
 
-    return nearness
-
-
-def _reach(draft: Draft, found: Taken, attack: str) -> tuple[float, float] | None:
+def _reach(draft: Draft, found: Taken, attack: str) -> tuple[float, float | None] | None:
     """Return an attack's reach on one defence, beside all attacks and beside those of its cost.
 
-    ``None`` where no attack takes anything.
+    The first is over the examples that count under every attack. ``None`` where no attack takes
+    anything, and in its place where none of that cost does.
     """
     cost = SLACK * _passes(draft, attack)
     same = [other for other in found if _passes(draft, other) <= cost]
+    counted = np.isfinite(list(found.values())).all(axis=0)
     every, at_cost = (
-        float(np.nansum(np.max([found[a] for a in names], axis=0))) for names in (found, same)
+        float(np.max([found[a][counted] for a in names], axis=0, initial=0.0).sum())
+        for names in (found, same)
     )
-    own = float(np.nansum(found[attack]))
-    return (own / every, own / at_cost if at_cost else 1.0) if every else None
+    own = float(found[attack][counted].sum())
+    return (own / every, own / at_cost if at_cost else None) if every else None
 
 
 def _passes(draft: Draft, attack: str) -> float:
     """Return the passes of an example through the network, both ways."""
     outcome = next(iter(draft.own[attack].values()))
-    return draft.cells[attack].cost / outcome.size
+    return draft.cells[attack].cost / max(1, outcome.size)

@@ -29,7 +29,10 @@ def cross_flags(planned: Sequence[CellRow]) -> dict[str, list[Flag]]:
     measured = [
         row
         for row in planned
-        if not row.attack_control and not row.made_against and _success(row) is not None
+        if not row.attack_control
+        and not row.made_against
+        and not row.limits.get("minimal")  # success at any distance says little
+        and _success(row) is not None
     ]
     found: dict[str, list[Flag]] = {}
     compared = (_falling, _masked, _unconverged, _outdone)
@@ -110,11 +113,13 @@ def _masked(measured: Iterable[CellRow]) -> list[tuple[Flag, list[CellRow]]]:
 
 
 def _outdone(measured: Iterable[CellRow]) -> list[tuple[Flag, list[CellRow]]]:
-    """Compare rows of one attack module that differ in other parameters than their steps."""
-    series: dict[tuple[object, ...], dict[str, list[CellRow]]] = {}
+    """Compare rows of one attack module that differ in a named choice alone, such as the loss."""
+    series: dict[tuple[str, ...], dict[str, list[CellRow]]] = {}
     for row in measured:
-        if row.record and not row.derived and (steps := _steps(row.record)):
-            place = (*_place(row), row.record.cell.attack_module, steps)
+        if row.record and not row.derived and _steps(row.record):
+            params = row.record.params["attack"].items()
+            rest = sorted((name, value) for name, value in params if not isinstance(value, str))
+            place = (*_place(row), row.record.cell.attack_module, repr(rest))
             series.setdefault(place, {}).setdefault(row.attack, []).append(row)
     found = []
     for by_attack in series.values():

@@ -6,14 +6,12 @@ import statistics as plain
 from collections.abc import Mapping, Sequence
 
 from harness.judge.flags import Flag
-from harness.judge.nearest import MEDIAN
 from harness.report.cells import STATUSES, CellRow
 from harness.report.flag_kinds import direction_of
 from harness.report.perturbation_size import mean_size, perturbation_size
 from harness.report.ranking_rules import Headline, heat_class
 from harness.report.tables import AttackRow, TableCell, TableFlag
 from harness.report.worst_case import Estimate, pooled
-from harness.results.record_parts import STEPS
 from harness.results.records import Record
 
 _ATTACKING = ("poison", "deliver", "learn", "attack")
@@ -58,7 +56,7 @@ def make_cell(
         contained=not any(row.self_reported for row in found),
         flags=_flags(found, more),
         sizes=mean_size([perturbation_size(record) for record in records]),
-        distance=_figure(records, MEDIAN),
+        distance=None,
         planned=len(found),
         ok=len(records),
         cost=plain.fmean(_passes(record) for record in records) if records else 0.0,
@@ -125,4 +123,4 @@ def _flags(found: Sequence[CellRow], more: Mapping[str, Sequence[Flag]]) -> tupl
 def _passes(record: Record) -> float:
     """Return the number of rows that the attack sent through a network, both ways."""
     costs = [record.cost.get(stage, {}) for stage in _ATTACKING]
-    return float(sum(n for cost in costs for what, n in cost.items() if what != STEPS))
+    return float(sum(cost.get(way, 0) for cost in costs for way in ("forward", "backward")))

@@ -98,6 +98,10 @@ class Draft:
             if not found[0].derived
         }
         self.own, self.elsewhere = own, elsewhere
+        self.cells = {
+            attack: replace(cell, distance=nearest({attack: own.get(attack, {})}))
+            for attack, cell in self.cells.items()
+        }
         self.sources = {label: next(iter(sources[label].values())) for label in elsewhere}
         tried = any(runs and not self.cells[label].is_control for label, runs in own.items())
         # an input of a control lies within the budget, too; but controls alone are no trial
@@ -116,6 +120,11 @@ class Draft:
         self.proven = self._proven()
         self.signs: tuple[TableFlag, ...] = ()
         self.blinded = False
+
+    @property
+    def minimal(self) -> bool:
+        """Whether attacks look for the nearest wrong input, so that distances are the result."""
+        return bool(self.group[0].limits.get("minimal"))
 
     @property
     def attacks(self) -> list[TableCell]:
@@ -162,8 +171,12 @@ class Draft:
 
         Inputs that were made before, against this network or another, come after their equals:
         they cost nothing, but an attack that was planned explains the figure. Where no target is
-        reached, none is.
+        reached, none is. Where distances are the result, it is the attack of the least.
         """
+        if self.minimal:
+            found = [cell for cell in self.attacks if cell.distance and cell.covered]
+            near = min(found, key=lambda c: c.distance.value if c.distance else 0.0, default=None)
+            return near.attack if near else None
         tried = [
             cell
             for cell in self.cells.values()

@@ -110,8 +110,8 @@ FLAG_KINDS: Mapping[str, FlagKind] = {
     ),
     "another_loss_does_better": FlagKind(
         Direction.ATTACK,
-        "The same attack with another loss and as many steps does far better: the loss of this one "
-        "is flat or misleading, a sign of masked gradients.",
+        "The same attack with another loss and as many steps a search does far better: the loss of "
+        "this one is flat or misleading, a sign of masked gradients.",
     ),
     "clean_collapsed": FlagKind(
         _PIPELINE, "The network has learnt next to nothing, so that robustness means nothing."

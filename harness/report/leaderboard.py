@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics as plain
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -73,16 +74,18 @@ def _table(
         sources = elsewhere.of(group)
         runs = elsewhere_runs(sources, decoder, decoded)
         drafts.append(Draft(name, group, headline, decoded, more, broken, runs, sources))
-    cases = [Case(draft) for draft in drafts]
-    judge_signs(cases)
-    flag_noise(cases)
+    minimal = bool(first.limits.get("minimal"))
+    if not minimal:  # signs are those of radii
+        cases = [Case(draft) for draft in drafts]
+        judge_signs(cases)
+        flag_noise(cases)
     attacks = _attacks(planned, drafts, headline, broken)
     # a distance is an upper bound: whoever blinds attacks has the largest
-    ranked = [] if first.limits.get("minimal") else [d for d in drafts if d.rankable]
+    ranked = [] if minimal else [d for d in drafts if d.rankable]
     places = standings({d.name: d.worst.evidence for d in ranked if d.worst})
     base = next((d.seconds for d in drafts if d.group[0].defense_control and d.seconds), None)
     rows = [draft.row(attacks, places.get(draft.name), base) for draft in drafts]
-    rows.sort(key=lambda row: _place(row, headline))
+    rows.sort(key=lambda row: _by_distance(row) if minimal else _place(row, headline))
     table = Table(
         benchmark=first.benchmark,
         matrix=first.matrix,
@@ -193,9 +196,13 @@ def _only(attack: str, drafts: Sequence[Draft], headline: Headline) -> float | N
 def _place(row: Row, headline: Headline) -> tuple[float, int, float, str]:
     """Order by the figure as pages print it, so that no row stands above one that looks better."""
     score = headline.sign * round(row.score.value, 3) if row.score else -2.0
-    if row.distance:
-        score = row.distance.value
     return -score, row.rank or 0, -(row.clean.value if row.clean else 0.0), row.defense
+
+
+def _by_distance(row: Row) -> tuple[float, int, float, str]:
+    """Order by the median distance, the largest first: infinite ones, then those not measured."""
+    unknown = math.inf if row.covered else -1.0
+    return -(row.distance.value if row.distance else unknown), 0, 0.0, row.defense
 
 
 def _bracketed(rows: Sequence[Row]) -> list[Row]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from harness.config.budget import NORMS
 from harness.config.manifest_weights import Bound
 from harness.results.records import Record
 
 METRIC = "robust_accuracy"
-NORMS = {"linf": "L∞", "l2": "L2"}
 
 
 @dataclass(frozen=True)

@@ -252,7 +252,8 @@ class AttackStanding:
         last: worst place: all but the number of attacks that are significantly worse.
         reach: what it breaks, as a share of what all attacks together break; of distances, how much
             it brings wrong inputs nearer. The mean over defences, at most 1.
-        reach_at_cost: the same against those attacks alone that take no more passes.
+        reach_at_cost: the same against those attacks alone that take no more passes; ``None``
+            where none of these takes anything.
         passes: passes of an example through the network, both ways, mean over defences.
         seconds: wall time of the attack, mean over defences; ``None`` where it is not known.
     """
@@ -260,7 +261,7 @@ class AttackStanding:
     rank: int
     last: int
     reach: float
-    reach_at_cost: float
+    reach_at_cost: float | None
     passes: float
     seconds: float | None
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.judge import metrics, statistics
+from harness.judge.budget import TOLERANCE
 from harness.judge.values import Rate
 from harness.results import codec
 from harness.results.records import Metric, Record
@@ -134,7 +135,7 @@ def decode(record: Record) -> Outcome | None:
             whole = {"before", "after"} <= set(found)
             if not whole:
                 return None
-            distances = codec.unpack_distances(bits)
+            distances = _distances(record, found)
             return Outcome(f"{bits.get('ids')}:{bits['n']}", found, {}, distances=distances)
         if maps:
             counts = {role: codec.unpack_confusions(maps, role) for role in ("before", "after")}
@@ -146,6 +147,24 @@ def decode(record: Record) -> Outcome | None:
     except ValueError:
         return None
     return None
+
+
+def _distances(record: Record, bits: Mapping[str, NDArray[np.bool_]]) -> Floats | None:
+    """Return the distances of a record, if its budget asks for them.
+
+    Raises:
+        ValueError: they contradict what is right or wrong, or are longer than any change.
+    """
+    budget = record.cell.budget
+    found = codec.unpack_distances(record.outcomes or {}) if budget.get("minimal") else None
+    if found is None:
+        return None
+    right, right_after = bits["before"], bits["after"]
+    if np.isinf(found).tolist() != (right & right_after).tolist() or found[~right].any():
+        raise ValueError("distances contradict the outcomes")
+    if budget.get("norm") == "linf" and (found[np.isfinite(found)] > 1 + TOLERANCE).any():
+        raise ValueError("a distance is longer than any change within [0, 1]")
+    return found
 
 
 def rate(values: Sequence[float], k: Sequence[int], n: Sequence[int]) -> Estimate:

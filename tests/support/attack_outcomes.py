@@ -35,9 +35,13 @@ def frame(attacks, passes, *, distances=None, defenses=("none", "guard"), gap=()
             outcomes["distances"] = pack_distances(distances[cell.attack])
             limits = {"norm": "l2", "minimal": True}
             found.at[place, "budget"] = limits
+            cell = cell.model_copy(update={"budget": limits})
         made.append(
             synthetic.altered(
-                record, outcomes=outcomes, cost={"attack": {"forward": N * passes[cell.attack]}}
+                record,
+                cell=cell,
+                outcomes=outcomes,
+                cost={"attack": {"forward": N * passes[cell.attack]}},
             )
         )
     found["record"] = made

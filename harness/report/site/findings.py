@@ -88,7 +88,9 @@ def distances(table: Table) -> list[TextPart]:
     """Return within which distance half of the inputs are wrong, with and without a defence."""
     known = [row for row in table.unranked if row.distance]
     if not known:
-        return [TextPart("No attack has made half of the inputs wrong.")]
+        measured = any(row.covered for row in table.unranked)
+        text = "No attack has made half of the inputs wrong." if measured else "Not measured yet."
+        return [TextPart(text)]
     shown = dict.fromkeys((known[0].defense, known[-1].defense))  # in the order of distances
     rows = [row for row in known if row.defense in shown]
     parts = list[TextPart]()

@@ -105,3 +105,11 @@ def test_a_matrix_is_not_thin_for_want_of_attacks_on_distances(checkout):
         for budgets in ([BUDGETS[0]], [BUDGETS[0], NEAREST])
     ]
     assert thin[0] == thin[1]
+
+
+def test_maps_are_not_of_inputs_beyond_a_radius(checkout):
+    kept = {"keep": {"examples": 4, "attention": True}}
+    plan = checkout.plan(matrix(attacks=["near", "sign"], budgets=BUDGETS, **kept))
+    planned = {budget: "maps_after" in one.stages for budget, one in cells(plan, "near").items()}
+    assert planned == {"L2 0.5": False, "L2 1": False, "nearest in L2": True}
+    assert "maps_after" in cells(plan, "sign")["L2 1"].stages

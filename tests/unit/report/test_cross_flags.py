@@ -57,17 +57,23 @@ def test_cross_flags_an_attack_that_gains_with_twice_the_steps():
 
 
 @pytest.mark.parametrize(
-    ("weak", "steps", "expected"),
-    [(0.5, 100, [("another_loss_does_better", "apgd")]), (0.97, 100, []), (0.5, 90, [])],
+    ("weak", "other", "expected"),
+    [
+        (0.5, {"objective": "dlr"}, [("another_loss_does_better", "apgd")]),
+        (0.97, {"objective": "dlr"}, []),
+        (0.5, {"objective": "dlr", "steps": 90}, []),
+        (0.5, {"objective": "dlr", "restarts": 5}, []),  # more effort is no other loss
+    ],
 )
-def test_cross_flags_an_attack_that_another_loss_exceeds(weak, steps, expected):
+def test_cross_flags_an_attack_that_another_loss_exceeds(weak, other, expected):
     attacks = {"apgd": weak, "apgd/dlr": 1.0, "noop": 0.0}
     frame = synthetic.frame(replace(SMALL, attacks=attacks))
 
     def change(record):
         cell = record.cell.model_copy(update={"attack_module": record.cell.attack.split("/")[0]})
-        other = "dlr" in cell.attack
-        return {"params": {"attack": {"steps": steps if other else 100}}, "cell": cell}
+        params = {"steps": 100, "restarts": 1, "objective": "ce"}
+        params |= other if "dlr" in cell.attack else {}
+        return {"params": {"attack": params}, "cell": cell}
 
     synthetic.alter(frame, change)
     rows = {row.defense: row for row in tables(frame)[0].rows}
