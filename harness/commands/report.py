@@ -24,9 +24,8 @@ from harness.config.benchmark import Benchmark, Matrix
 from harness.config.data_entry import family_of
 from harness.report import frame, leaderboard
 from harness.report.selection import plans
-from harness.report.site import render
+from harness.report.site import format, render
 from harness.report.site.about import DataCard, Heading
-from harness.report.site.format import distance
 from harness.report.site.views import SiteMeta
 from harness.report.tables import Row, Table, TableCell
 from harness.report.worst_case import Estimate
@@ -171,8 +170,7 @@ def make_attack_grids(tables: Sequence[Table], attack: str) -> Iterator[Grid]:
         made = Grid(title=title_of(table), title_justify="left")
         for name in ("attack", "defence"):
             made.add_column(name, overflow="fold")
-        title = "Distance" if table.minimal else table.headline.title
-        for name in (title, "95 %", "worst case", "clean"):
+        for name in (figure_title(table), "95 %", "worst case", "clean"):
             made.add_column(name, justify="right")
         made.add_column("says")
         for row, cell in cells:
@@ -201,17 +199,11 @@ def format_cell(row: Row, cell: TableCell, table: Table) -> tuple[str, ...]:
         notes.insert(0, "strongest attack")
     if cell.score is None:
         notes.insert(0, f"{cell.word}: {cell.reason}" if cell.reason else cell.word)
-    figures = (format_percent(cell.score), format_interval(cell.score))
-    worst = row.mark + format_percent(row.score)
-    if table.minimal:
-        figures, worst = (
-            format_distance(cell.distance, table),
-            format_distance(row.distance, table)[0],
-        )
+    worst, _ = format_figure(row.score, row.distance, table, row.mark)
     return (
         cell.attack,
         row.defense,
-        *figures,
+        *format_figure(cell.score, cell.distance, table),
         worst,
         format_percent(cell.clean),
         "; ".join(notes),
@@ -231,8 +223,7 @@ def make_grid(table: Table) -> Grid:
     for name in ("place", "defence"):
         made.add_column(name)
     beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
-    title = "Distance" if table.minimal else table.headline.title
-    for name in (title, "95 %", *beside, "clean", "strongest attack", "attacks"):
+    for name in (figure_title(table), "95 %", *beside, "clean", "strongest attack", "attacks"):
         made.add_column(name, justify="right")
     for row in rows[:FIRST_ROWS]:
         made.add_row(*format_row(row, table))
@@ -261,11 +252,10 @@ def format_caveats(table: Table) -> str:
 
 def format_row(row: Row, table: Table) -> tuple[str, ...]:
     """Format a row, one text a column."""
-    figures = (row.mark + format_percent(row.score), format_interval(row.score))
     return (
         row.place,
         row.defense,
-        *(format_distance(row.distance, table) if table.minimal else figures),
+        *format_figure(row.score, row.distance, table, row.mark),
         *((format_percent(row.untargeted),) if table.headline.targeted else ()),
         format_percent(row.clean),
         row.strongest or ("open" if row.gaps else "–"),
@@ -278,13 +268,29 @@ def format_percent(estimate: Estimate | None) -> str:
     return "–" if estimate is None else f"{100 * estimate.value:.1f}"
 
 
-def format_distance(estimate: Estimate | None, table: Table) -> tuple[str, str]:
-    """Format a median distance and its interval; it is an upper bound."""
-    if estimate is None:
+def figure_title(table: Table) -> str:
+    """Return the title of a table's figure: distances where they are the result."""
+    return "Distance" if table.minimal else table.headline.title
+
+
+def format_figure(
+    score: Estimate | None, distance: Estimate | None, table: Table, mark: str = ""
+) -> tuple[str, str]:
+    """Format a table's figure and its interval; a distance is an upper bound.
+
+    Args:
+        score: the headline figure.
+        distance: the median distance.
+        table: the table, which decides between the two.
+        mark: what stands before a score that is a bound.
+    """
+    if not table.minimal:
+        return mark + format_percent(score), format_interval(score)
+    if distance is None:
         return "–", ""
     norm = table.limits["norm"]
-    ends = [one for one in (estimate.lo, estimate.hi) if one is not None]
-    return f"≤ {distance(estimate.value, norm)}", "–".join(distance(one, norm) for one in ends)
+    value = format.distance(distance.value, norm)
+    return f"≤ {value}", format.distance_interval(distance.lo, distance.hi, norm)
 
 
 def format_interval(estimate: Estimate | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from harness.report.cells import CellRow
 from harness.report.evidence import Decoder
 from harness.report.nearest import nearest_distances
 from harness.report.site.axes import round_values
-from harness.report.site.line_panels import Axis, Panel, Series, colour, panel
+from harness.report.site.curves import BUDGET_AXES, L2_AXIS, BudgetAxis
+from harness.report.site.line_panels import Panel, Series, colour, panel
 from harness.report.worst_case import Floats, Outcome, Runs
 
 POINTS = 40
@@ -20,25 +21,11 @@ MOST = 8
 """Most attacks with a line, in the order of the plan."""
 
 
-@dataclass(frozen=True)
-class DistanceAxis(Axis):
-    """Radius of the norm in which the nearest wrong inputs were looked for.
-
-    Attributes:
-        factor: multiplies its values on the page.
-    """
-
-    factor: float
-
-    def label(self, value: float) -> str:
-        """Return a radius in the axis's unit."""
-        return f"{self.factor * value:.3g}"
-
-
-AXES: Mapping[str, DistanceAxis] = {
-    "linf": DistanceAxis("radius in L∞ × 255 →", "L∞ radii in 255ths", 255.0),
-    "l2": DistanceAxis("radius in L2 →", "L2 radii", 1.0),
+AXES: Mapping[str, BudgetAxis] = {
+    "linf": replace(BUDGET_AXES[0], title="radius in L∞ × 255 →"),
+    "l2": replace(L2_AXIS, title="radius in L2 →"),
 }
+"""Norm → axis of the radii in it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +41,7 @@ class Distances:
 
     victim: str
     budget: str
-    axis: DistanceAxis
+    axis: BudgetAxis
     panels: tuple[Panel, ...]
 
 
@@ -80,7 +67,7 @@ def _curves(victim: str, budget: str, planned: Sequence[CellRow], decoder: Decod
     return Distances(victim, budget, axis, tuple(_panels(axis, runs)))
 
 
-def _panels(axis: DistanceAxis, runs: Mapping[str, Runs]) -> list[Panel]:
+def _panels(axis: BudgetAxis, runs: Mapping[str, Runs]) -> list[Panel]:
     shortest = [one for attacks in runs.values() for one in nearest_distances(attacks)]
     finite = [one[np.isfinite(one)] for one in shortest]
     farthest = max((float(one.max()) for one in finite if len(one)), default=0.0)

@@ -147,6 +147,15 @@ def distance(value: float, norm: str) -> str:
     return f"{255 * value:.3g}/255" if norm == "linf" else f"{value:.3g}"
 
 
+def distance_interval(lo: float | None, hi: float | None, norm: str) -> str:
+    """Return the interval of a distance; an empty text where there is none.
+
+    >>> distance_interval(0.4, 0.6, "l2"), distance_interval(None, None, "l2")
+    ('0.4–0.6', '')
+    """
+    return "–".join(distance(end, norm) for end in (lo, hi) if end is not None)
+
+
 def decibels(value: float) -> str:
     """Return a signal-to-noise ratio without the unit, which the header has."""
     return _signed(value, 1)

@@ -280,11 +280,8 @@ def distance(estimate: Estimate, table: Table) -> str:
 
 def distance_range(estimate: Estimate, table: Table) -> str:
     """Return the interval of a distance."""
-    if estimate.lo is None or estimate.hi is None:
-        return "no interval"
-    return "–".join(
-        format.distance(end, table.limits["norm"]) for end in (estimate.lo, estimate.hi)
-    )
+    found = format.distance_interval(estimate.lo, estimate.hi, table.limits["norm"])
+    return found or "no interval"
 
 
 def by_place(attacks: Sequence[AttackRow]) -> list[AttackRow]:
