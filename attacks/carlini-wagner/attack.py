@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
-from harness.runtime.gradients import like_rows
+from harness.runtime.nearest import Nearest
 from harness.runtime.problem import Problem
 
 from .descent import Descent
@@ -58,16 +58,14 @@ class CarliniWagner:
         The constant grows until the search succeeds; then it is halved between the largest that
         failed and the smallest that did not.
         """
-        nearest, shortest = x.clone(), torch.full(problem.y.shape, torch.inf, device=x.device)
-        const = torch.full_like(shortest, self.initial_const)
+        nearest = Nearest(x)
+        const = torch.full_like(nearest.lengths, self.initial_const)
         low, high = torch.zeros_like(const), torch.full_like(const, torch.inf)
         for _ in range(self.searches):
             found, length = self.descent.run(problem, x, const)
-            nearer = length < shortest
-            shortest = torch.where(nearer, length, shortest)
-            nearest = torch.where(like_rows(nearer, x), found, nearest)
             success = length < torch.inf
+            nearest.keep(found, length, success)
             low, high = torch.where(success, low, const), torch.where(success, const, high)
             grown = (GROWTH * const).clamp_max(LARGEST_CONST)
             const = torch.where(high < torch.inf, (low + high) / 2, grown)
-        return nearest
+        return nearest.inputs

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
 from harness.runtime.gradients import like_rows, steepest
+from harness.runtime.nearest import Nearest
 from harness.runtime.problem import Problem
 
 LEAST_STEP = 0.01
@@ -32,7 +33,7 @@ class DDN:
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
         problem = Problem(model, y, goal)
-        nearest, shortest = x.clone(), torch.full(y.shape, torch.inf, device=x.device)
+        nearest = Nearest(x)
         radius = torch.full(y.shape, self.init_norm, device=x.device)
         # no change inside the box is longer
         longest = lengths(torch.maximum(x, 1 - x))
@@ -40,16 +41,14 @@ class DDN:
         for step in range(self.steps):
             evaluation = problem.evaluate(x_adv)
             wrong, size = ~problem.active(evaluation.logits), lengths(x_adv - x)
-            nearer = wrong & (size < shortest)
-            shortest = torch.where(nearer, size, shortest)
-            nearest = torch.where(like_rows(nearer, x), x_adv, nearest)
+            nearest.keep(x_adv, size, wrong)
             rate = LEAST_STEP + (1 - LEAST_STEP) * (1 + math.cos(math.pi * step / self.steps)) / 2
             moved = x_adv - x + rate * direction(evaluation.gradient(), step, ctx)
             radius = radius * torch.where(wrong, 1 - self.gamma, 1 + self.gamma)
             radius = torch.minimum(radius, longest)
             x_adv = (x + like_rows(radius, x) * steepest(moved, "l2")).clamp(0, 1)
-        last = ~problem.active(problem.predict(x_adv)) & (lengths(x_adv - x) < shortest)
-        return torch.where(like_rows(last, x), x_adv, nearest)
+        nearest.keep(x_adv, lengths(x_adv - x), ~problem.active(problem.predict(x_adv)))
+        return nearest.inputs
 
 
 def direction(gradient: Tensor, step: int, ctx: Context) -> Tensor:

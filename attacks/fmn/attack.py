@@ -9,7 +9,8 @@ from torch import Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
 from harness.runtime.gradients import like_rows, steepest
-from harness.runtime.problem import Evaluation, Problem
+from harness.runtime.nearest import Nearest
+from harness.runtime.problem import Evaluation, Problem, lead_of_others
 
 from .norms import dual_lengths, lengths, onto_sphere, project
 
@@ -49,8 +50,8 @@ class FMN:
     ) -> Tensor:
         norm = budget.norm
         assert norm is not None  # as the manifest requires
-        problem = Problem(model, y, goal, loss_fn=margin)
-        nearest, shortest = x.clone(), torch.full(y.shape, torch.inf, device=x.device)
+        problem = Problem(model, y, goal, loss_fn=lead_of_others)
+        nearest = Nearest(x)
         # no change inside the box is longer
         longest = lengths(torch.maximum(x, 1 - x), norm)
         x_adv, radius = x, torch.zeros_like(longest)
@@ -59,29 +60,20 @@ class FMN:
             gamma = anneal(self.gamma_init, self.gamma_final, step / self.steps)
             evaluation = problem.evaluate(x_adv)
             wrong, size = ~problem.active(evaluation.logits), lengths(x_adv - x, norm)
-            nearer = wrong & (size < shortest)
-            shortest = torch.where(nearer, size, shortest)
-            nearest = torch.where(like_rows(nearer, x), x_adv, nearest)
+            nearest.keep(x_adv, size, wrong)
             to_boundary, gradient = linearize(evaluation, norm)
             # estimates may all fall short, so that the search would end before the boundary
             guess, grown = size + to_boundary, radius * (1 + gamma)
             guess = guess if self.paper else torch.maximum(guess, grown)
-            grown = torch.where(shortest.isfinite(), grown, guess)
-            shrunk = torch.minimum(radius * (1 - gamma), shortest)
+            grown = torch.where(nearest.lengths.isfinite(), grown, guess)
+            shrunk = torch.minimum(radius * (1 - gamma), nearest.lengths)
             radius = torch.minimum(torch.where(wrong, shrunk, grown), longest)
             moved = x_adv - x + alpha * steepest(gradient, "l2")
             short = self.paper or norm == "linf"
             kept = project(moved, radius, norm) if short else onto_sphere(moved, radius)
             x_adv = (x + kept).clamp(0, 1)
-        size = lengths(x_adv - x, norm)
-        last = ~problem.active(problem.predict(x_adv)) & (size < shortest)
-        return torch.where(like_rows(last, x), x_adv, nearest)
-
-
-def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """Return the best other logit minus the label's, ``[B]``."""
-    own = logits.gather(1, y[:, None]).squeeze(1)
-    return logits.scatter(1, y[:, None], -torch.inf).amax(dim=1) - own
+        nearest.keep(x_adv, lengths(x_adv - x, norm), ~problem.active(problem.predict(x_adv)))
+        return nearest.inputs
 
 
 def linearize(evaluation: Evaluation, norm: str) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from harness.runtime.contracts import Budget, Context, Model
 from harness.runtime.gradients import like_rows
-from harness.runtime.problem import Problem
+from harness.runtime.nearest import Nearest
+from harness.runtime.problem import Problem, lead_of_others
 
 from .primal import Adam, shorten
 from .proximal import lengths
@@ -52,8 +53,8 @@ class PDPGD:
     ) -> Tensor:
         norm = budget.norm
         assert norm is not None  # as the manifest requires
-        problem = Problem(model, y, goal, loss_fn=margin)
-        nearest, shortest = x.clone(), torch.full(y.shape, torch.inf, device=x.device)
+        problem = Problem(model, y, goal, loss_fn=lead_of_others)
+        nearest = Nearest(x)
         adam = Adam(x)
         # log of the weight of classification over that of the distance, and the latter's average
         dual = torch.full(y.shape, -math.log(self.dual_ratio_init), device=x.device)
@@ -62,9 +63,7 @@ class PDPGD:
         for step in range(self.steps):
             evaluation = problem.evaluate(x_adv)
             wrong, size = ~problem.active(evaluation.logits), lengths(x_adv - x, norm)
-            nearer = wrong & (size < shortest)
-            shortest = torch.where(nearer, size, shortest)
-            nearest = torch.where(like_rows(nearer, x), x_adv, nearest)
+            nearest.keep(x_adv, size, wrong)
             # the gradient of log(1 + exp(-margin)), which vanishes far beyond the boundary
             beyond = evaluation.loss.detach()
             weight = like_rows(torch.sigmoid(-beyond), x)
@@ -79,12 +78,5 @@ class PDPGD:
             dual_rate = self.dual_lr * (1 - done * (1 - LAST_DUAL))
             dual = (dual - dual_rate * beyond.sign()).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO)
             share = torch.lerp(torch.sigmoid(-dual), share, self.dual_ema)
-        size = lengths(x_adv - x, norm)
-        last = ~problem.active(problem.predict(x_adv)) & (size < shortest)
-        return torch.where(like_rows(last, x), x_adv, nearest)
-
-
-def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """Return the best other logit minus the label's, ``[B]``."""
-    own = logits.gather(1, y[:, None]).squeeze(1)
-    return logits.scatter(1, y[:, None], -torch.inf).amax(dim=1) - own
+        nearest.keep(x_adv, lengths(x_adv - x, norm), ~problem.active(problem.predict(x_adv)))
+        return nearest.inputs

@@ -152,9 +152,8 @@ class Problem:
         Args:
             logits: of a classifier, ``[B, K]``.
         """
-        own = logits.gather(1, self.labels[:, None]).squeeze(1)
-        others = logits.scatter(1, self.labels[:, None], -torch.inf).amax(dim=1)
-        return own - others if self.targeted else others - own
+        lead = lead_of_others(logits, self.labels)
+        return -lead if self.targeted else lead
 
     def active(self, logits: Tensor) -> Tensor:
         """Return which labels are not yet as the attacker wants them, bool shaped as ``y``."""
@@ -195,3 +194,19 @@ class Problem:
 
     def _ascent(self, loss: Tensor) -> Tensor:
         return -loss if self.targeted else loss
+
+
+def lead_of_others(logits: Tensor, y: Tensor) -> Tensor:
+    """Return the best other logit minus the label's, ``[B]``.
+
+    As a ``loss_fn`` it is the margin, which does not saturate as cross entropy does.
+
+    Args:
+        logits: of a classifier, ``[B, K]``.
+        y: labels, int64 ``[B]``.
+
+    >>> lead_of_others(torch.tensor([[1.0, 3.0], [1.0, 3.0]]), torch.tensor([0, 1]))
+    tensor([ 2., -2.])
+    """
+    own = logits.gather(1, y[:, None]).squeeze(1)
+    return logits.scatter(1, y[:, None], -torch.inf).amax(dim=1) - own
