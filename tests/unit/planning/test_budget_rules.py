@@ -6,15 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import datasets
 from harness.commands.check import check
 from harness.common.errors import UserError
-from harness.common.files import save_array, write_json
 from harness.common.keys import ROOT
-from harness.config.benchmark import check_benchmarks, load_benchmark
-from harness.planning.budget_rules import RULES, budget_errors
-from harness.running.host_stages import StageFailure, cut, targets
+from harness.config.benchmark import check_benchmarks
+from harness.planning.budget_rules import budget_errors
 from tests.support.errors import raises_error
+from tests.support.matrix_errors import (
+    DISHES,
+    RANKING,
+    SCENES,
+    amounts,
+    assert_one_line,
+    matrix_errors,
+    shots,
+)
 from tests.support.sources import all_sets
 from tests.support.workspaces import (
     BACKDOOR,
@@ -26,27 +32,12 @@ from tests.support.workspaces import (
     matrix,
 )
 
-RANKING = POISONING | {"data": {"student": "digits-ranking"}}
-SCENES = {"data": {"student": "digit-scenes"}}
 FEATURES = {"data": {"student": "pubfig"}}
-DISHES = {"data": {"student": "food"}}
 EDITS = {"edits": 0.1, "labels": True, "features": True, "patch": 2, "target": 3}
-FIVES = {"student": "digits-5-9"}
 PUBLIC = BACKDOOR | {
     "data": {"public": {"name": "digits-0-4", "train_fraction": 0.5}, "student": "digits"},
     "poisons": "public",
 }
-
-
-def errors(tmp_path: Path, **changes: object) -> list[str]:
-    """What is wrong with a matrix: each error without the file's name."""
-    root = Checkout(tmp_path).root
-    Checkout(tmp_path).benchmark(matrix(**changes))
-    try:
-        found = budget_errors(load_benchmark("b", root), all_sets(tmp_path))
-    except UserError as error:
-        found = [error]
-    return [re.sub(r"^.*benchmark\.yaml:", "", line) for e in found for line in str(e).splitlines()]
 
 
 def budget(limits: dict, of: dict | None = None) -> dict:
@@ -66,18 +57,6 @@ def l2(eps: float) -> dict:
 
 
 # matrix, the key, what is said
-def shots(count, name="digits", **more):
-    return {"data": {"student": {"name": name, "shots": count, **more}}}
-
-
-def part(text, name="digits", **more):
-    return {"data": {"student": {"name": name, "part": text, **more}}}
-
-
-def amounts(key, values, name="digits", **more):
-    return {"data": {"student": {"name": name, key: values, **more}}}
-
-
 WRONG = [
     (
         budget(linf(8)),
@@ -263,107 +242,21 @@ WRONG = [
     ({"goal": {"targeted": 10}}, "goal.targeted", "target 10 is no class of digits"),
     ({"goal": {"targeted": 11}} | SCENES, "goal.targeted", "digit-scenes, which has 11"),
     (
-        {"eval_subset": {"examples": 501, "batch": 10}},
-        "eval_subset.examples",
-        "501 examples, but the test split of digits has 500; write at most 500",
-    ),
-    ({"eval_subset": {"examples": 0, "batch": 10}}, "eval_subset.examples", "expected at least 1"),
-    ({"eval_subset": {"examples": 10, "batch": 0}}, "eval_subset.batch", "expected at least 1"),
-    (
-        {"eval_subset": {"examples": 6066, "batch": 10}} | DISHES,
-        "eval_subset.examples",
-        "has 6,065",
-    ),
-    ({"clean": 298}, "clean", "298 examples, but the validation split of digits has 297"),
-    ({"clean": 0}, "clean", "expected at least 1"),
-    (
-        {"data": {"student": {"name": "digits", "train_fraction": 0.009}}},
-        "data.student.train_fraction",
-        "0.009 of 1,000 examples is 9, fewer than the 10 classes; write at least 10/1000",
-    ),
-    (
-        {"data": {"student": {"name": "digits", "train_fraction": 0}}},
-        "data.student.train_fraction",
-        "expected more than 0",
-    ),
-    (
-        {"data": {"student": {"name": "digits", "train_fraction": 1.5}}},
-        "data.student.train_fraction",
-        "expected at most 1",
-    ),
-    (
-        {"data": {"student": {"name": "digits-ranking", "train_fraction": 0.0002}}},
-        "data.student.train_fraction",
-        "of 2,000 examples is 0; write at least 1/2000",
-    ),
-    *(
-        (amounts("train_fraction", values), f"data.student.train_fraction{place}", said)
-        for values, place, said in [
-            ([], "", "expected at least one entry, found []; add one"),
-            ([0.5, 0], "[1]", "expected more than 0, found 0"),
-            ([1.5, 0.5], "[0]", "expected at most 1, found 1.5"),
-            ([0.5, 0.5], "", "duplicate entry 0.5; keep one"),
-            ([0.5, "half"], "[1]", 'expected a number, found "half"'),
-            ([0.5, 0.5001], "[1]", "500 of 1,000 examples, as another entry; keep one"),
-            ([0.5, 0.009], "[1]", "0.009 of 1,000 examples is 9, fewer than the 10 classes"),
-        ]
-    ),
-    *(
-        (amounts("train_examples", values), f"data.student.train_examples{place}", said)
-        for values, place, said in [
-            ([], "", "expected at least one entry, found []; add one"),
-            (0, "", "expected at least 1, found 0"),
-            ([20, 2.5], "[1]", "expected a whole number, found 2.5; round it"),
-            ([20, 20], "", "duplicate entry 20; keep one"),
-            (1001, "", "1,001 examples, but digits has 1,000 training examples; write at most"),
-            ([20, 1001], "[1]", "1,001 examples, but digits has 1,000 training examples"),
-            ([9, 20], "[0]", "9 examples are fewer than the 10 classes; write at least 10"),
-        ]
-    ),
-    (
-        amounts("train_examples", [500], train_fraction=0.5),
-        "data.student.train_examples",
-        "train_examples beside train_fraction: both choose training examples; keep one of them",
-    ),
-    (
-        amounts("train_examples", 500, part="1/2"),
-        "data.student.train_examples",
-        "train_examples beside part: how many a part holds is known once it is cut",
-    ),
-    (
-        {"data": {"public": {"name": "digits-0-4", "train_fraction": [0.5, 1]}} | FIVES},
-        "data.public.train_fraction",
-        "a list of amounts of public data: the student's alone may have one; write one amount",
-    ),
-    (
         budget({"edits": 0.01, "labels": True}, POISONING | amounts("train_examples", [500, 20])),
         "budgets[0].edits",
         "0.01 of 20 training examples rounds to 0 examples; write at least 1/20",
     ),
-    (shots(101), "data.student.shots", "but digits has 1,000 training examples; write at most 100"),
-    (shots(0), "data.student.shots", "expected at least 1"),
-    (shots(1, "digits-ranking"), "data.student.shots", "in ranking no example has one class"),
-    (part("1/1"), "data.student.part", 'of at least 2, found "1/1"'),
-    (part("3/2"), "data.student.part", 'of at least 2, found "3/2"'),
-    (part(0.5), "data.student.part", "expected a part of at least 2, found 0.5"),
-    (part("1/2", "digit-scenes"), "data.student.part", "in segmentation no example has one class"),
-    (shots(5, train_fraction=0.5), "data.student.shots", "shots beside train_fraction"),
     (
         budget({"edits": 0.001, "labels": True}, POISONING | shots(10)),
         "budgets[0].edits",
         "0.001 of 100 training examples rounds to 0 examples; write at least 1/100",
     ),
-    ({"seeds": [0, 0]}, "seeds", "duplicate entry 0"),
-    ({"seeds": [-1]}, "seeds[0]", "expected at least 0"),
 ]
 
 
 @pytest.mark.parametrize(("changes", "key", "words"), WRONG, ids=lambda value: str(value)[:40])
 def test_a_limit_that_means_nothing_is_one_line_with_its_place(tmp_path, changes, key, words):
-    (line,) = errors(tmp_path, **changes)
-    assert re.match(rf"\d+:\d+: matrices\[0\]\.{re.escape(key)}: ", line), line
-    assert words in line
-    assert "; " in line
+    assert_one_line(tmp_path, changes, key, words)
 
 
 RIGHT = [
@@ -403,30 +296,13 @@ RIGHT = [
     {"goal": {"targeted": 9}},
     {"goal": {"targeted": "least_likely"}},
     {"goal": {"targeted": 10}} | SCENES,
-    {"eval_subset": {"examples": 500, "batch": 1000}},
-    {"eval_subset": {"examples": 1, "batch": 1}},
-    {"clean": 297},
-    {"data": {"student": {"name": "digits", "train_fraction": 0.01}}},
-    {"data": {"student": {"name": "digits-ranking", "train_fraction": 0.0005}}},
-    {"data": {"student": {"name": "digits", "train_fraction": 1}}},
-    shots(1),
-    shots(100),
-    shots(5, train_fraction=1),
-    part("2/2", shots=5),
-    amounts("train_fraction", [0.01, 1]),
-    amounts("train_fraction", [0.5]),
-    amounts("train_fraction", [0.1, 1], part="1/2"),
-    amounts("train_examples", [10, 1000]),
-    amounts("train_examples", [1, 2000], "digits-ranking"),
-    amounts("train_examples", 10, train_fraction=1),
     budget({"edits": 0.01, "labels": True}, POISONING | shots(10)),
-    {"seeds": [0, 999_999_999_999_999_999]},
 ]
 
 
 @pytest.mark.parametrize("changes", RIGHT, ids=lambda value: str(value)[:60])
 def test_the_edges_are_right(tmp_path, changes):
-    assert errors(tmp_path, **changes) == []
+    assert matrix_errors(tmp_path, **changes) == []
 
 
 def with_eps(tmp_path: Path, written: str) -> Checkout:
@@ -492,46 +368,3 @@ def test_the_bundled_benchmarks_are_right(tmp_path):
     found, wrong = check_benchmarks(sorted((ROOT / "benchmarks").glob("*/benchmark.yaml")))
     assert (len(found) >= 8, wrong) == (True, [])
     assert [str(error) for one in found for error in budget_errors(one, all_sets(tmp_path))] == []
-
-
-def test_every_rule_has_a_bad_value_above():
-    tried = {key.rpartition(".")[2] for _, key, _ in WRONG}
-    assert RULES.keys() <= tried
-
-
-# What a smaller copy of the data cannot give is still told when it runs.
-
-
-def test_a_copy_with_fewer_examples_ends_the_stage(tmp_path):
-    for name in ("x", "y", "ids"):
-        save_array(tmp_path / f"{name}.npy", np.arange(3))
-    write_json(tmp_path / "spec.json", {"task": "classification", "outputs": 2, "void": None})
-    with pytest.raises(StageFailure, match="asks for 4 examples, the split has 3"):
-        cut({"data": tmp_path, "spec": tmp_path}, 4, tmp_path / "out", x="x", y="y")
-    with pytest.raises(StageFailure, match="target 2: there are 2 classes"):
-        targets(2, np.array([0]), np.array([0]), {"outputs": 2, "void": None})
-
-
-# What is known of data sets without loading them.
-
-
-@pytest.mark.parametrize("data", datasets.BUNDLED.values(), ids=lambda data: data.name)
-def test_facts_are_those_of_the_card(data):
-    facts, size = data.facts, data.card.size
-    for count, split in ((facts.train, "train"), (facts.val, "validation"), (facts.test, "test")):
-        assert re.search(rf"\b{count:,} {split}\b", size)
-    if len(facts.shape) == 3:
-        channels, height, width = facts.shape
-        assert f"{width}x{height} {'RGB' if channels == 3 else 'grey'}" in size
-    if found := re.search(r"(\d+) (classes|attributes)", size):
-        assert facts.outputs == int(found[1])
-
-
-@pytest.mark.parametrize("data", datasets.BUNDLED.values(), ids=lambda data: data.name)
-def test_facts_are_those_of_the_arrays(data):
-    splits, facts = data.bundled(), data.facts
-    assert [len(split.y) for split in (splits.train, splits.val, splits.test)] == [
-        facts.train, facts.val, facts.test,
-    ]  # fmt: skip
-    assert splits.spec["outputs"] == facts.outputs
-    assert tuple(splits.spec["shape"]) == facts.shape == splits.train.x.shape[1:]
