@@ -11,6 +11,7 @@ from torch import nn
 
 from harness.runtime.contracts import Budget, Spec
 from tests.support.modules import context, live, module, part
+from tests.support.nearest_inputs import closed_form, linear, points
 
 boundary = part("attack", "fab", "boundary")
 IMAGES = Spec("classification", 5, (1, 4, 4))
@@ -18,7 +19,7 @@ IMAGES = Spec("classification", 5, (1, 4, 4))
 
 @pytest.fixture
 def x():
-    return 0.3 + 0.4 * torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    return points()
 
 
 def planes(rows=30, size=7):
@@ -78,15 +79,6 @@ def test_no_gradient_and_no_distance_are_no_step(norm):
         assert not boundary.step_to_hyperplane(x, normal, distance, norm).any()
 
 
-def linear(factor=1.0, classes=5):
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(16, classes))
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(factor)
-    return network.eval()
-
-
 def fab(network, x, y, budget, folder, goal=None, **params):
     attack = module("attack", "fab", **params)
     spec = Spec("classification", network(x[:1]).shape[1], tuple(x.shape[1:]))
@@ -94,21 +86,12 @@ def fab(network, x, y, budget, folder, goal=None, **params):
     return attack.perturb(*given)
 
 
-def distances(network, x, y, norm):
-    """Distance of each input to the nearest wrong class of a linear network, far from the box."""
-    w, logits = network[1].weight, network(x)
-    order = 1 if norm == "linf" else 2
-    gaps = logits.gather(1, y[:, None]) - logits
-    lengths = torch.linalg.vector_norm(w[y][:, None] - w, ord=order, dim=2)
-    return (gaps / lengths).scatter(1, y[:, None], torch.inf).amin(1).detach()
-
-
 @pytest.mark.parametrize("factor", [1.0, 2.0**60, 2.0**-60])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_the_distance_on_a_linear_network_is_the_closed_form(tmp_path, x, norm, factor):
-    network = linear(factor)
+    network = linear(factor=factor)
     y = network(x).argmax(1)
-    budget, wanted = Budget(norm=norm, eps=0.9), distances(linear(), x, y, norm).double()
+    budget, wanted = Budget(norm=norm, eps=0.9), closed_form(linear(), x, y, norm).double()
     # a step ends 5 % beyond the boundary, from nine tenths of the way: half a per cent too far
     for eta, tolerance in ((1.05, 0.0055), (1.001, 0.0002)):
         found = fab(network, x, y, budget, tmp_path, steps=30, eta=eta)
@@ -121,7 +104,7 @@ def test_the_distance_on_a_linear_network_is_the_closed_form(tmp_path, x, norm, 
 def test_a_wrong_input_beyond_the_radius_is_not_returned(tmp_path, x, norm):
     network = linear()
     y = network(x).argmax(1)
-    eps = distances(network, x, y, norm).median().item() * 1.01
+    eps = closed_form(network, x, y, norm).median().item() * 1.01
     found = fab(network, x, y, Budget(norm=norm, eps=eps), tmp_path, steps=20)
     broken = network(found).argmax(1) != y
     assert 0 < broken.sum() < len(x)
@@ -189,5 +172,5 @@ def test_without_a_radius_the_nearest_is_returned_at_any_distance(tmp_path, x, n
     found = fab(network, x, y, budget, tmp_path, steps=30, restarts=restarts)
     assert torch.equal(found[0], x[0])
     length = boundary.lengths((found - x).flatten(1), norm)[1:]
-    wanted = distances(network, x, y, norm).double()[1:]
+    wanted = closed_form(network, x, y, norm).double()[1:]
     assert torch.allclose(length, wanted, rtol=0.0055, atol=1e-5)
