@@ -230,7 +230,12 @@ def make_grid(table: Table) -> Grid:
     proven = [
         f"{row.defense}: {row.proven.text}" for row in rows if row.proven and row.proven.bound
     ]
-    notes = [format_caveats(table), *proven]
+    certified = [
+        f"{row.defense}: {row.certified:.1%} certified at this radius"
+        for row in rows
+        if row.certified is not None
+    ]
+    notes = [format_caveats(table), *proven, *certified]
     if len(rows) > FIRST_ROWS:
         notes.append(f"and {len(rows) - FIRST_ROWS} more on the page")
     made.caption = "\n".join(filter(None, notes)) or None

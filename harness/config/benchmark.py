@@ -33,6 +33,7 @@ from harness.config.matrix_entries import (
     Knowledge,
     KnowledgeField,
 )
+from harness.config.random_answers import RandomAnswers, Smoothing
 from harness.config.strict_yaml import Document, Loc, nearest, quote
 from harness.config.threat import THREATS
 from harness.config.validation import name_problems, read_all, read_model
@@ -53,22 +54,6 @@ class EvalSubset(Strict):
         description="Path of a text file with a place in the test split on each line, from 0: the "
         "examples are the first of these, for example `./breakable.txt` for those that are known "
         "to be breakable. Where it is not there, the cells are `missing`. Default: of all.",
-    )
-
-
-class RandomAnswers(Strict):
-    """How often networks are asked whose victim or defence declares `random: true`."""
-
-    samples: Annotated[int, Field(ge=2, le=64)] = Field(
-        default=8,
-        description="Passes whose mean, with its gradient, is one answer to a white-box attack "
-        "(expectation over transformation); a query gets a single one. As many answers to the "
-        "attacked inputs are compared with the judged ones. Default: 8.",
-    )
-    draws: Annotated[int, Field(ge=2, le=64)] = Field(
-        default=5,
-        description="Predictions of each input that are judged: an example is right only if all "
-        "are. Default: 5.",
     )
 
 
@@ -164,6 +149,11 @@ class Matrix(Strict):
     random: RandomAnswers = Field(
         default=RandomAnswers(),
         description="How often random networks are asked. Default: `{samples: 8, draws: 5}`.",
+    )
+    smoothing: Smoothing = Field(
+        default=Smoothing(),
+        description="How smoothed networks vote. Default: `{draws: 1000, selection: 100, alpha: "
+        "0.001}`.",
     )
     keep: Keep = Field(
         default_factory=Keep,

@@ -47,6 +47,7 @@ IN_KEY: Mapping[str, bool] = MappingProxyType(
         "batch_dependent": True,
         "no_model_access": True,
         "gradients": True,
+        "smoothing": False,  # the noise, and how votes are counted, are in the keys of stages
         "against": True,
         "requires": False,  # decides which cells are planned, not what a stage does
         "learn_when": False,  # a stage `learn` more or less is in the keys of what reads it

@@ -40,6 +40,7 @@ from harness.config.manifest_parts import (
     rule_problems,
     value_problems,
 )
+from harness.config.manifest_smoothing import smoothing_problems
 from harness.config.manifest_weights import Weights
 from harness.config.module_files import MANIFEST, irregular_files
 from harness.config.strict_yaml import Loc, key, nearest, quote
@@ -51,6 +52,7 @@ KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "batch_dependent": ("attack", "defense"),
     "no_model_access": ("attack",),
     "gradients": ("defense",),
+    "smoothing": ("defense",),
     "against": ("attack",),
     "learn_when": ("attack",),
     "clean_form": ("attack",),
@@ -155,6 +157,12 @@ class Manifest(Strict):
         description="`approximate`: the gradient through the defence is replaced by an "
         "approximation or is zero; tables mark its white-box figures. For defences. Default: "
         "`exact`.",
+    )
+    smoothing: Name | None = Field(
+        default=None,
+        description="Parameter that holds the standard deviation, in pixels of [0, 1], of the "
+        "Gaussian noise under which the network votes. The harness draws the noise, counts the "
+        "votes and certifies radii; the module trains for it. For defences. Default: no noise.",
     )
     requires: List[Requirement] = Field(
         default=(),
@@ -275,6 +283,7 @@ class Manifest(Strict):
             fix = f"add threat_models: [{', '.join(THREAT_MODELS)}] or some of them"
             yield Problem(("threat_models",), "missing", fix)
         yield from self._hook_problems()
+        yield from smoothing_problems(self.smoothing, self.params, self.tasks, self.threat_models)
         yield from self._weights_problems()
         for name in self.params:
             if self.kind == "attack" and name in LIMITED:

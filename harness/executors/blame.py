@@ -21,6 +21,7 @@ ANSWERS: Mapping[str, tuple[By, ...]] = {
     "learn": ("attack",),
     "attack": ("attack",),
     "predict": ("defense", "victim"),
+    "votes": ("defense", "victim"),
     "maps": ("defense", "victim"),
     "probe": ("defense", "victim"),
     "service": ("defense", "victim"),

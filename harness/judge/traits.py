@@ -106,6 +106,8 @@ _TABLE = (
     *_teacher("control_", "teacher without the attack"),
     *_teacher("clean_form_", "teacher of the clean form"),
     Trait("median_distance", "Median distance to the nearest wrong input", "", "", True, _CLASS),
+    Trait("certified_accuracy", "Certified accuracy at the radius", _SLICE, "%", True, _CLASS),
+    Trait("average_certified_radius", "Average certified L2 radius", "", "", True, _CLASS),
     Trait("accuracy_drop", "Accuracy drop", _SLICE, "points", False, _RATES),
     Trait("flip_rate", "Predictions that change", f"{_SLICE}, or {_PIXELS}", "%", False, _ALL),
     Trait("confident_95", "Attacked inputs answered with a confidence of 0.95 or more", _SLICE, "%",

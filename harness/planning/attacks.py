@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -10,7 +10,14 @@ from typing import NamedTuple
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Input
 from harness.planning.networks import NetworkStages
-from harness.planning.recipe import AccessOptions, AttackOptions, MeasureRecipe, PredictOptions
+from harness.planning.recipe import (
+    AccessOptions,
+    AttackOptions,
+    DecideRecipe,
+    MeasureRecipe,
+    PredictOptions,
+    VotesOptions,
+)
 from harness.planning.resolved_entry import ResolvedEntry
 from harness.planning.shared_stages import SharedStages, spec, start
 
@@ -151,12 +158,13 @@ class AttackStages:
         assert s.threat.at_test
         no_model_access = s.attacker.manifest.no_model_access
         grant = GRANTS[s.threat.access](self, s, net)
-        samples = s.matrix.random.samples if s.random and s.threat.access in SERVED else 1
-        access = AccessOptions(s.threat.access, no_model_access, s.threat.at_test, samples=samples)
+        access = AccessOptions(s.threat.access, no_model_access, s.threat.at_test)
+        if access.access in SERVED:
+            access = replace(access, samples=s.samples, noise=s.defense.noise)
         state, own = self._state(s, grant, access)
         if no_model_access and s.threat.access != "oracle":
             grant = self.no_network(s, net)
-            access = replace(access, access="none", samples=1)
+            access = replace(access, access="none", samples=1, noise=None)
         roles = {"attack": s.attacker} | grant.roles
         inputs = grant.weights | spec(data or grant.data) | state
         inputs["slice_x"] = examples.x
@@ -175,6 +183,7 @@ class AttackStages:
             batch=s.matrix.eval_subset.batch,
             least_likely=s.matrix.goal.targeted == "least_likely",
             samples=access.samples,
+            noise=access.noise,
         )
         key = self.shared.module_stage("attack", s.seed, inputs, roles, s.attack_budget, options)
         return key, own | {key}
@@ -244,9 +253,29 @@ class AttackStages:
         # on the clean test inputs, where a network's answers must not depend on the batch
         random = s.random if defended else s.victim.manifest.random
         draws = s.matrix.random.draws if random else 1
-        rebatch = x == Input(subset, "x") and draws == 1 and data is None
+        rebatch = x == Input(subset, "x") and data is None
+        if defended and s.defense.noise is not None:
+            return self._vote(s, s.defense.noise, inputs, roles, rebatch=rebatch)
+        rebatch = rebatch and draws == 1
         options = PredictOptions(s.matrix.eval_subset.batch, eight_bit, rebatch, draws)
         return self.shared.module_stage("predict", s.seed, inputs, roles, options=options)
+
+    def _vote(
+        self,
+        s: CellSetting,
+        noise: float,
+        inputs: Mapping[str, Input],
+        roles: Mapping[str, ResolvedEntry],
+        *,
+        rebatch: bool,
+    ) -> str:
+        """Add the votes of a smoothed network on noisy copies, and what the judge makes of them."""
+        chosen, batch = s.matrix.smoothing, s.matrix.eval_subset.batch
+        drawn = s.matrix.random.draws
+        options = VotesOptions(batch, noise, chosen.draws, chosen.selection, drawn, rebatch)
+        votes = self.shared.module_stage("votes", s.seed, inputs, roles, options=options)
+        recipe = DecideRecipe(chosen.draws, noise, chosen.alpha)
+        return self.shared.graph.add("decide", {"votes": Input(votes, "")}, recipe)
 
     def predict_clean(self, s: CellSetting, net: str, x: Input) -> str:
         """Add the outputs on the clean test examples, unless another cell has."""

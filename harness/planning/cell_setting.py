@@ -145,6 +145,12 @@ class CellSetting:
         return self.victim.manifest.random or draws
 
     @property
+    def samples(self) -> int:
+        """Passes behind an answer of the defended network to a white-box attack."""
+        several = self.random or self.defense.noise is not None
+        return self.matrix.random.samples if several else 1
+
+    @property
     def headless(self) -> bool:
         """Whether the attack holds existing weights without a last layer: the public network."""
         held = self.threat.access == "source" and self.matrix.needs_public

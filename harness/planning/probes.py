@@ -51,6 +51,7 @@ class ProbeStages:
             no_model_access=False,
             hook="probe",
             batch=PROBED[s.context.task],
-            samples=s.matrix.random.samples if s.random else 1,
+            samples=s.samples,
+            noise=s.defense.noise,
         )
         return self.shared.module_stage("probe", s.seed, inputs, roles, options=options)

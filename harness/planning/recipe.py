@@ -89,18 +89,21 @@ class AccessOptions(Fields):
         hook: the hook that makes test inputs, ``perturb`` or ``trigger``.
         samples: passes of a random network behind an answer to a white-box attack, and answers to
             its attacked inputs that are kept; 1 where the network is not random.
+        noise: standard deviation of the noise that each pass adds to its inputs, or ``None``.
     """
 
     access: str
     no_model_access: bool
     hook: str
     samples: int = field(default=1, kw_only=True)
+    noise: float | None = field(default=None, kw_only=True)
 
     def to_json(self) -> dict[str, Json]:
-        """Return the JSON form; ``samples`` is left out where it is 1."""
+        """Return the JSON form; ``samples`` is left out where it is 1, ``noise`` without any."""
         found = Fields.to_json(self)
-        if self.samples == 1:
-            del found["samples"]
+        for name, usual in (("samples", 1), ("noise", None)):
+            if found[name] == usual:
+                del found[name]
         return found
 
 
@@ -152,6 +155,27 @@ class PredictOptions(Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class VotesOptions(Fields):
+    """Options of ``votes``.
+
+    Attributes:
+        batch: examples in one call of the network.
+        noise: standard deviation of the noise on each copy of an input.
+        votes: copies of each input whose classes are counted.
+        selection: further copies, counted apart.
+        draws: the first copies, whose outputs are kept.
+        rebatch: whether a sample of the copies is asked again, in other batches, of a new process.
+    """
+
+    batch: int
+    noise: float
+    votes: int
+    selection: int
+    draws: int
+    rebatch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MapsOptions(Fields):
     """Options of ``maps``.
 
@@ -168,7 +192,9 @@ class MapsOptions(Fields):
         return {"batch": self.batch, "modes": list(self.modes)}
 
 
-Options: TypeAlias = NoOptions | ImportOptions | AccessOptions | PredictOptions | MapsOptions
+Options: TypeAlias = (
+    NoOptions | ImportOptions | AccessOptions | PredictOptions | VotesOptions | MapsOptions
+)
 
 
 # -- recipes --------------------------------------------------------------------------------------
@@ -282,6 +308,21 @@ class MeasureRecipe(Fields):
 
 
 @dataclass(frozen=True, slots=True)
+class DecideRecipe(Fields):
+    """Recipe of ``decide``.
+
+    Attributes:
+        votes: noisy copies of each input whose classes were counted.
+        noise: standard deviation of their noise.
+        alpha: probability with which a certificate may be wrong, and level of the test of votes.
+    """
+
+    votes: int
+    noise: float
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True)
 class StrongestRecipe(Fields):
     """Recipe of ``strongest``.
 
@@ -356,6 +397,7 @@ HostRecipe: TypeAlias = (
     | GoalRecipe
     | ApplyRecipe
     | MeasureRecipe
+    | DecideRecipe
     | StrongestRecipe
     | SurvivorsRecipe
     | MergeRecipe

@@ -70,6 +70,12 @@ class ResolvedEntry:
         return frozenset(limit for one in needed for limit in one.limits)
 
     @property
+    def noise(self) -> float | None:
+        """Standard deviation of the noise under which a defence's network votes, if it does."""
+        name = self.manifest.smoothing
+        return None if name is None else float(self.params[name])
+
+    @property
     def members(self) -> tuple[ResolvedEntry, ...]:
         """Itself: an attack is one where others are several in order."""
         return (self,)

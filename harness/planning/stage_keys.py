@@ -40,6 +40,7 @@ HOST_CODE: dict[str, tuple[str, ...]] = {
         "judge/common.py",
         "judge/similarity.py",
     ),
+    "decide": ("running/votes.py", "judge/smoothing.py"),
     "strongest": ("running/strongest.py", "judge/budget.py"),
     "survivors": ("running/hand_over.py", "judge/classification.py", "judge/draws.py"),
     "merge": ("running/hand_over.py", "running/strongest.py"),

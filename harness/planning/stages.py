@@ -114,7 +114,7 @@ class StageBuilder:
             roles["eight_bit"] = self.attacks.predict(s, net.key, attacked, eight_bit=True)
         teacher = self.teachers.judge(s)
         roles |= teacher.roles
-        return CellStages(roles, own | teacher.own | {roles["after"]}, teacher.absent)
+        return CellStages(roles, own | teacher.own | self._answers(roles), teacher.absent)
 
     def borrow(self, s: CellSetting, batch: Batch) -> CellStages:
         """Add the stages of a cell that is judged on inputs made against another defence.
@@ -130,7 +130,15 @@ class StageBuilder:
         roles |= {"goal": goal} if goal else {}
         roles |= {"batch": batch.attacked.key, "measure": batch.measure}
         roles |= self.compare_inputs(s, net, CellInputs(Input(subset, "x"), batch.attacked))
-        return CellStages(roles, net.own | {roles["after"]})
+        return CellStages(roles, net.own | self._answers(roles))
+
+    def _answers(self, roles: dict[str, str]) -> frozenset[str]:
+        """Return the stages of the network's answers under attack; note those with votes."""
+        for name in ("before", "after"):
+            stage = self.shared.graph.stages[roles[name]]
+            if "votes" in stage.inputs:
+                roles[f"votes_{name}"] = stage.inputs["votes"].key
+        return frozenset({roles["after"], roles.get("votes_after", roles["after"])})
 
     # -- predictions that a cell is judged by -------------------------------------------------
 

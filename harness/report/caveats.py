@@ -80,6 +80,10 @@ def _proven(row: Row, table: Table) -> str:
     return row.proven.text if row.proven and not row.proven.contradicted else ""
 
 
+def _certified(row: Row, table: Table) -> str:
+    return "" if row.certified is None else f"{row.certified:.1%} certified at this radius"
+
+
 @dataclass(frozen=True)
 class Kind:
     """Row of the table of caveats.
@@ -120,6 +124,11 @@ CAVEATS: dict[str, Kind] = {
     ),
     "proven": Kind(
         _proven, False, "A verifier has proven how many of these images stay right at least."
+    ),
+    "certified": Kind(
+        _certified,
+        False,
+        "Votes on noisy copies, counted by the harness, certify a share of the examples in L2.",
     ),
     "tie": Kind(_tie, False, "The places of a defence are a range: no test tells these apart."),
 }

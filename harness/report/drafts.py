@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from harness.config.matrix_entries import ITSELF
 from harness.judge.flags import Flag
+from harness.judge.smoothing import CERTIFIED
 from harness.report.cells import CellRow
 from harness.report.draft_cells import make_cell, unplanned_cell
 from harness.report.evidence import Decoder, Found
@@ -250,6 +251,7 @@ class Draft:
             steps=self.steps,
             times=self.seconds / base if self.seconds is not None and base else None,
             loss_cosine=self.loss_cosine,
+            certified=_certified(self.group),
             proven=self.proven,
             beaten_by=standing.beaten_by if standing else (),
             approximate=self.group[0].approximate,
@@ -294,6 +296,13 @@ def _loss_cosine(group: Sequence[CellRow]) -> float | None:
     figures = [(row.record.health or {}) if row.record else {} for row in group]
     found = [float(one[LOSS_COSINE]) for one in figures if LOSS_COSINE in one]
     return plain.fmean(found) if found else None
+
+
+def _certified(group: Sequence[CellRow]) -> float | None:
+    """Return the mean certified accuracy over seeds; ``None`` where nothing is certified."""
+    found = {row.seed: row.record.metrics.get(CERTIFIED) for row in group if row.record}
+    values = [one.value for one in found.values() if one and one.value is not None]
+    return plain.fmean(values) if values else None
 
 
 def _training_seconds(group: Sequence[CellRow]) -> float | None:

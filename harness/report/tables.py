@@ -189,6 +189,8 @@ class Row:
         loss_cosine: cosine of the gradients of training loss and margin, median over probed inputs
             and mean over seeds, from −1 to 1; ``None`` where it was not measured.
         proven: the proven bound that holds for the row, if there is one.
+        certified: share of examples certified to stay right at the budget's radius, mean over
+            seeds; ``None`` where nothing certifies any.
         beaten_by: defences that are significantly better.
         approximate: whether the defence's gradient is approximate, where the attacker uses it.
         weights: the released network that the row is, with its claims beside ours.
@@ -226,6 +228,7 @@ class Row:
     times: float | None
     loss_cosine: float | None
     proven: Proven | None
+    certified: float | None
     beaten_by: tuple[str, ...]
     approximate: bool
     weights: ReleasedWeights | None

@@ -68,6 +68,7 @@ class Outcome:
         targets: pixels of each image that have a target, where the record counts them.
         distances: distance of the nearest wrong input that was found, ``[N]``, infinite without
             one; where the record has it.
+        radii: certified radius in L2, ``[N]``, 0 without one; where the record has it.
     """
 
     ids: str
@@ -75,6 +76,7 @@ class Outcome:
     confusions: Mapping[str, NDArray[np.integer]]
     targets: metrics.Aimed | None = None
     distances: Floats | None = None
+    radii: Floats | None = None
 
     def decides(self, kept: str) -> bool:
         """Return whether it has what a headline counts; see ``Headline.kept``."""
@@ -135,8 +137,13 @@ def decode(record: Record) -> Outcome | None:
             whole = {"before", "after"} <= set(found)
             if not whole:
                 return None
-            distances = _distances(record, found)
-            return Outcome(f"{bits.get('ids')}:{bits['n']}", found, {}, distances=distances)
+            return Outcome(
+                f"{bits.get('ids')}:{bits['n']}",
+                found,
+                {},
+                distances=_distances(record, found),
+                radii=codec.unpack_radii(bits),
+            )
         if maps:
             counts = {role: codec.unpack_confusions(maps, role) for role in ("before", "after")}
             if not all(part.any() for part in counts.values()):

@@ -104,6 +104,28 @@ def unpack_distances(part: Part) -> Floats | None:
     return found
 
 
+def pack_radii(radii: Floats) -> str:
+    """Return the certified radius of each example as text: float32, deflated, rounded down."""
+    rounded = radii.astype(np.float32)
+    above = rounded > radii
+    rounded[above] = np.nextafter(rounded[above], np.float32(0))
+    return _deflated(rounded, "<f4")
+
+
+def unpack_radii(part: Part) -> Floats | None:
+    """Return float64 ``[N]``, the inverse of ``pack_radii``; ``None`` in other records.
+
+    Args:
+        part: the record's ``outcomes``.
+    """
+    if "radii" not in part:
+        return None
+    found = _inflated(part["radii"], "<f4", [_field(part, "n")]).astype(np.float64)
+    if not (np.isfinite(found) & (found >= 0)).all():
+        raise ValueError("a certified radius is below 0, or not finite")
+    return found
+
+
 def pack_outcomes(outcomes: Mapping[str, Array], ids: Array) -> dict[str, str | int]:
     """Return a record's ``outcomes``.
 

@@ -14,6 +14,7 @@ from harness.common.files import load_array
 from harness.judge import flags
 from harness.judge.draw_comparison import DrawDifference, compare_draws
 from harness.results.handed import Played
+from harness.results.smoothed import load_draws
 from harness.storage.store import Store
 
 Array = NDArray[Any]
@@ -41,7 +42,7 @@ def different(
             continue  # it holds no network that answers it, or no example was left for it
         judged = after if one.rows is None else np.take(after, one.rows, axis=axis)
         if one.after is not None:
-            judged = load_array(store.part(one.after, "outputs") / "outputs.npy")
+            judged = load_draws(store, one.after)
         pairs.append((load_array(path), judged))
     if not pairs:
         return None
@@ -74,7 +75,9 @@ def dependent(
     if folder is None:
         return None
     rows, again = (np.array(load_array(folder / f"{n}.npy")) for n in ("rows", "outputs"))
-    return flags.batch_dependence(outputs[role], again, rows, task)
+    # of a smoothed network single copies are compared, as votes differ with the noise
+    first = load_draws(store, stages[role])[0] if f"votes_{role}" in stages else outputs[role]
+    return flags.batch_dependence(first, again, rows, task)
 
 
 def repeated(stages: Mapping[str, str], store: Store, task: str) -> float | None:

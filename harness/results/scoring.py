@@ -25,6 +25,7 @@ from harness.results.goals import Goal, counted_goal, goal_of
 from harness.results.handed import Played, count_queries, decisive, played, steps
 from harness.results.nearest import NearestInputs
 from harness.results.record_parts import HandedOver, Metric, RecordedCell, RecordedFlag
+from harness.results.smoothed import Votes
 from harness.storage.store import Store
 
 NOT_COMPARED = (
@@ -131,11 +132,16 @@ def score(
     y, ids = (np.array(load_array(store.part(subset, "y") / f"{n}.npy")) for n in ("y", "ids"))
     spec = OutputSpec.read(store.part(subset, "spec.json"))
     outputs = load_outputs(stages, store, attacks)
-    answered = outputs["after"]
+    answered, votes = outputs["after"], Votes.of(stages, store, y)
+    if votes is not None:
+        if reason := votes.contradiction(stages, store, answered):
+            return Score("contradicts_proof", reason, "defense", perturbation=result.perturbation)
+        answered = votes.answers["after"]
     if found is not None:
         outputs["after"] = found.after(outputs)
     goal = goal_of(info, stages, store, outputs)
     judged = JUDGES[info.task](outputs, y, spec, counted_goal(goal, info, result.notes), result)
+    judged = votes.judged(judged) if votes else judged
     figures = judged.metrics | all_absent(absent)
     figures |= backdoors.target_rates(info, outputs, y, goal)
     figures |= backdoors.teacher_figures(info, stages, store)
@@ -149,16 +155,17 @@ def score(
     seen = load_attention(stages, store)
     result.attention = {mode: recorded(found) for mode, found in seen.figures.items()} or None
     result.notes += seen.notes
-    compared = different(attacks, store, answered, info.task, random=random)
-    if random:
-        if compared is None and attacks:
-            result.notes.append(NOT_COMPARED)
+    compared = different(attacks, store, answered, info.task, random=random or votes is not None)
+    if (random or votes) and compared is None and attacks:
+        result.notes.append(NOT_COMPARED)
+    if random and not votes:
         result.notes.append(draws.describe(judged.metrics, len(outputs["before"])))
     if judged.outcomes:
         result.outcomes = codec.pack_outcomes(judged.outcomes, ids)
         result.handed = steps(attacks, handed, judged.outcomes)
-    if found is not None:
-        more, packed = found.figures(judged.outcomes)
+    packs = [found.figures(judged.outcomes)] if found else []
+    packs += [votes.figures(info.budget)] if votes else []
+    for more, packed in packs:
         result.metrics |= recorded(more)
         result.outcomes = (result.outcomes or {}) | packed
     result.flags = [

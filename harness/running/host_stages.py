@@ -47,6 +47,7 @@ from harness.running.copy_file import copy_file
 from harness.running.hand_over import merge, survivors
 from harness.running.overlays import load_overlay, overlaid_parts, save_overlay
 from harness.running.strongest import strongest
+from harness.running.votes import decide
 from harness.runtime.crops import centre_crop
 from harness.runtime.worker.job_file import CONTENT
 
@@ -322,6 +323,7 @@ HOST_STAGES: dict[str, Callable[[Any, Inputs, Path, Path], None]] = {
     "clean": clean,
     "apply": apply,
     "measure": measure,
+    "decide": decide,
     "strongest": strongest,
     "survivors": survivors,
     "merge": merge,

@@ -122,11 +122,31 @@ def check_outputs(job: StageJob, out: Path) -> None:
     examples, draws = len(load_input(job, "x", "x")), job.file.options.get("draws", 1)
     check_answers(job, out / "outputs" / "outputs.npy", examples, draws)
     if job.file.options.get("rebatch"):
-        rows = check_array(out / "rebatched" / "rows.npy", np.int64, (None,))
-        if len(rows) == 0 or rows.min() < 0 or rows.max() >= examples:
-            raise ValueError("rows.npy names rows that are not among the inputs")
-        for name in ("outputs", "repeated"):
-            check_answers(job, out / "rebatched" / f"{name}.npy", len(rows))
+        check_sample(job, out, examples)
+
+
+def check_sample(job: StageJob, out: Path, examples: int) -> None:
+    """Check the outputs of a sample of the inputs that was asked again, in other batches, twice."""
+    rows = check_array(out / "rebatched" / "rows.npy", np.int64, (None,))
+    if len(rows) == 0 or rows.min() < 0 or rows.max() >= examples:
+        raise ValueError("rows.npy names rows that are not among the inputs")
+    for name in ("outputs", "repeated"):
+        check_answers(job, out / "rebatched" / f"{name}.npy", len(rows))
+
+
+def check_votes(job: StageJob, out: Path) -> None:
+    """Check the votes on noisy copies, the outputs of some, and those of a sample asked again."""
+    examples, options = len(load_input(job, "x", "x")), job.file.options
+    for name, copies in (("counts", "votes"), ("selection", "selection")):
+        shape = (examples, job.file.spec["outputs"])
+        found = check_array(out / "votes" / f"{name}.npy", np.int32, shape)
+        if (found < 0).any() or (found.sum(axis=1) > options[copies]).any():
+            raise ValueError(
+                f"{name}.npy holds other numbers than those of {options[copies]} votes"
+            )
+    check_answers(job, out / "draws" / "outputs.npy", examples, options["draws"])
+    if options["rebatch"] and examples:
+        check_sample(job, out, examples)
 
 
 def check_maps(job: StageJob, out: Path) -> None:
@@ -167,6 +187,7 @@ CHECKS: dict[str, Callable[[StageJob, Path], None]] = {
     "learn": check_state,
     "attack": check_attacked,
     "predict": check_outputs,
+    "votes": check_votes,
     "maps": check_maps,
     "probe": check_figures,
     "inspect": check_nothing,

@@ -41,7 +41,7 @@ LONG_SECONDS = 5.0
 """Time after which the progress line shows a stage's last log line."""
 
 ORDER = {
-    **dict.fromkeys(("predict", "maps"), 0),
+    **dict.fromkeys(("predict", "votes", "maps"), 0),
     **dict.fromkeys(("import", "public", "train", "deliver", "poison", "probe"), 1),
 }
 """Rank of ready stages, after the host's own: first those that free disk, then those that unlock

@@ -188,6 +188,12 @@ def _series(
         style = "control" if attack.is_control else colour(number)
         number += not attack.is_control
         series.append(Series(attack.attack, style, start + known if known else [], missing))
+    certified = [
+        (x, row.certified)
+        for x, row in zip(budgets, rows, strict=True)
+        if row and row.certified is not None
+    ]
+    series += [Series("certified", "control", certified, [])] if certified else []
     return series if number > 1 else series[1:]
 
 

@@ -1,4 +1,4 @@
-"""Curves of accuracy over the radius, from the distances of the nearest wrong inputs."""
+"""Curves of accuracy over the radius: left by the nearest wrong inputs, and certified."""
 
 from __future__ import annotations
 
@@ -64,10 +64,11 @@ def _curves(victim: str, budget: str, planned: Sequence[CellRow], decoder: Decod
         if row.key in decoded and not row.attack_control:
             attacks = runs.setdefault(row.defense, {})
             attacks.setdefault(row.attack, {})[row.seed] = decoded[row.key]
-    return Distances(victim, budget, axis, tuple(_panels(axis, runs)))
+    certifies = planned[0].limits["norm"] == "l2"
+    return Distances(victim, budget, axis, tuple(_panels(axis, runs, certifies=certifies)))
 
 
-def _panels(axis: BudgetAxis, runs: Mapping[str, Runs]) -> list[Panel]:
+def _panels(axis: BudgetAxis, runs: Mapping[str, Runs], *, certifies: bool) -> list[Panel]:
     shortest = [one for attacks in runs.values() for one in nearest_distances(attacks)]
     finite = [one[np.isfinite(one)] for one in shortest]
     farthest = max((float(one.max()) for one in finite if len(one)), default=0.0)
@@ -85,6 +86,8 @@ def _panels(axis: BudgetAxis, runs: Mapping[str, Runs]) -> list[Panel]:
         ]
         if len(attacks) > 1:
             lines.insert(0, Series("all attacks", "all", _left(attacks, radii), []))
+        if certifies and (radii_of := _certified(attacks)):
+            lines.append(Series("certified", "control", _share(radii_of, radii), []))
         if any(line.known for line in lines):
             made.append(panel(defense, axis, lines, values))
     return made
@@ -92,8 +95,18 @@ def _panels(axis: BudgetAxis, runs: Mapping[str, Runs]) -> list[Panel]:
 
 def _left(runs: Runs, radii: Floats) -> list[tuple[float, float]]:
     """Return the share of examples whose nearest wrong input lies beyond each radius."""
-    shortest = nearest_distances(runs)
-    if not shortest:
+    return _share(nearest_distances(runs), radii)
+
+
+def _certified(runs: Runs) -> list[Floats]:
+    """Return the certified radii of each seed; those of all attacks are of one network."""
+    found = {seed: one.radii for outcomes in runs.values() for seed, one in outcomes.items()}
+    return [one for one in found.values() if one is not None]
+
+
+def _share(distances: Sequence[Floats], radii: Floats) -> list[tuple[float, float]]:
+    """Return the share of examples beyond each radius, mean over seeds."""
+    if not distances:
         return []
-    left = np.mean([[np.mean(one > radius) for radius in radii] for one in shortest], axis=0)
+    left = np.mean([[np.mean(one > radius) for radius in radii] for one in distances], axis=0)
     return list(zip(radii.tolist(), left.tolist(), strict=True))

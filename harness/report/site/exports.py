@@ -73,6 +73,7 @@ def ranking_csv(tables: Iterable[Table]) -> str:
                     "training_steps": row.steps,
                     **_released(row, table),
                     **_proven(row),
+                    "certified_accuracy": row.certified,
                 }
             )
     return table_csv(rows)

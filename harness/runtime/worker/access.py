@@ -25,6 +25,9 @@ class Access:
         batch: largest number of rows in a batch of the stage.
         examples: number of the stage's inputs; 0 where the network is shown none.
         samples: passes of a random network whose mean is an answer; 1 where queries are counted.
+        noise: standard deviation of the noise that each pass adds to its inputs, or ``None``.
+        seed: seed of the noise.
+        fixed: whether all passes get the same noise.
         kept: answers to the attacked inputs that are kept; of a random network, each of one pass.
     """
 
@@ -35,4 +38,7 @@ class Access:
     batch: int = BATCH
     examples: int = 0
     samples: int = 1
+    noise: float | None = None
+    seed: int = 0
+    fixed: bool = False
     kept: int = 1

@@ -25,12 +25,12 @@ from harness.runtime.tasks import TASKS
 from harness.runtime.worker.access import Access
 from harness.runtime.worker.failures import NetworkFailed
 from harness.runtime.worker.kept_parts import keep
-from harness.runtime.worker.network_draws import NetworkDraws
 from harness.runtime.worker.network_link import NetworkLink
 from harness.runtime.worker.network_process import ANSWERS, ASKS
 from harness.runtime.worker.network_protocol import Connection, Message
 from harness.runtime.worker.network_requests import check_request, check_values
 from harness.runtime.worker.pass_health import PassHealth, Trial
+from harness.runtime.worker.smoothed_network import network_of
 
 MAX_GRAPHS = 64
 """Forward passes of a network that an attack may keep for a backward pass at once."""
@@ -61,7 +61,7 @@ class Broker:
 
     def __init__(self, link: NetworkLink, spec: Spec, access: Access) -> None:
         self.link, self._spec, self.access = link, spec, access
-        self._network = NetworkDraws(link, access.samples)
+        self._network = network_of(link, access)
         self.passes = {"forward": 0, "backward": 0}
         self.shown: list[Tensor] = []
         self.digests: list[tuple[int, int, str]] = []
@@ -319,7 +319,8 @@ class Broker:
         pieces = (torch.split(one, self.access.batch) for one in trial.tensors)
         for part in zip(*pieces, strict=True):
             number = self._count = self._count + 1
-            outputs = self._network.forward(trial.kind, self.link.place(part), graph=number)
+            placed = self.link.place(part)
+            outputs = self._network.forward(trial.kind, placed, graph=number, again=True)
             for kept, n in zip(found, wanted, strict=True):
                 kept.append(outputs[n].clone())
             self._network.free(number)

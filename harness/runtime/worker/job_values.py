@@ -84,6 +84,9 @@ class Options:
         rebatch: whether a sample of the inputs is predicted in other batches, and again in these.
         samples: passes of a random network for an answer to a white-box attack; in a service.
         draws: predictions of each input by a random network.
+        noise: standard deviation of the noise that each pass adds to its inputs, or ``None``.
+        votes: noisy copies of each input whose classes are counted.
+        selection: further noisy copies, counted apart.
         modes: modes of attention maps.
     """
 
@@ -102,6 +105,9 @@ class Options:
     rebatch: bool = False
     samples: int = 1
     draws: int = 1
+    noise: float | None = None
+    votes: int = 0
+    selection: int = 0
     modes: tuple[str, ...] = ()
 
     @classmethod

@@ -30,13 +30,16 @@ class NetworkDraws:
     def __init__(self, link: NetworkLink, samples: int) -> None:
         self._link, self.samples = link, samples
 
-    def forward(self, kind: str, tensors: Sequence[Tensor], *, graph: int = 0) -> list[Tensor]:
+    def forward(
+        self, kind: str, tensors: Sequence[Tensor], *, graph: int = 0, again: bool = False
+    ) -> list[Tensor]:
         """Return the mean answer; of one pass, where the network's process may change it.
 
         Args:
             kind: request.
             tensors: what it brings, which was placed.
             graph: number of the pass whose graphs are kept, or 0.
+            again: whether noise of the harness's own is that of the last backward pass.
 
         Raises:
             NetworkFailed: the network failed, or an answer has another form.

@@ -15,6 +15,7 @@ from harness.runtime.worker.stages.network_checks import probe_network
 from harness.runtime.worker.stages.probe import probe
 from harness.runtime.worker.stages.training import deliver, import_weights, repair, train
 from harness.runtime.worker.stages.training_data import poison, sanitize
+from harness.runtime.worker.stages.votes import votes
 
 STAGES: dict[str, Callable[[Job], None]] = {
     "public": train,
@@ -27,6 +28,7 @@ STAGES: dict[str, Callable[[Job], None]] = {
     "learn": learn,
     "attack": attack,
     "predict": predict,
+    "votes": votes,
     "maps": maps,
     "probe": probe,
     "network": network,

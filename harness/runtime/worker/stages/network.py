@@ -44,21 +44,25 @@ def network(job: Job) -> None:
         NetworkFailed: the network cannot go on.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until the broker expects it
+    broker = Broker(start(job), job.spec, access_of(job))
+    try:
+        broker.serve(listen(job.inputs["socket"], job.listener))
+    finally:
+        kill_children()
+        save(job, broker)
+
+
+def start(job: Job) -> NetworkLink:
+    """Start the process of the job's network, a child that shares a connection and nothing else."""
     ours, theirs = socket.socketpair()
-    # the child, of the same user, can neither read nor trace a broker that is not dumpable
+    # the child, of the same user, can neither read nor trace a parent that is not dumpable
     set_dumpable(dumpable=False)
     if os.fork() == 0:
         set_dumpable(dumpable=True)  # else it cannot open files below /proc/self
         ours.close()
         run_network(job, theirs)
     theirs.close()
-    link = NetworkLink(Connection(ours), job.spec)
-    broker = Broker(link, job.spec, access_of(job))
-    try:
-        broker.serve(listen(job.inputs["socket"], job.listener))
-    finally:
-        kill_children()
-        save(job, broker)
+    return NetworkLink(Connection(ours), job.spec)
 
 
 def set_dumpable(*, dumpable: bool) -> None:
@@ -80,6 +84,9 @@ def access_of(job: Job) -> Access:
             batch=batch,
             examples=options.examples,
             samples=options.samples,
+            noise=options.noise,
+            seed=job.ctx.seed("noise"),
+            fixed=options.hook == "probe",
             kept=options.samples,
         )
     earlier = job.tensor("spent", "counts.npy").numpy() if "spent" in job.inputs else None
@@ -119,7 +126,7 @@ def save(job: Job, broker: Broker) -> None:
     """Save what the broker has seen; no process of a module lives any more.
 
     Raises:
-        NetworkFailed: the network's process, which could write here, has left what stays.
+        NetworkFailed: the network's process has left what stays in the output.
     """
     ledger, link = broker.access.ledger, broker.link
     # rows of a mean over passes, as often as they were run: shares of all passes are told by them
@@ -132,12 +139,7 @@ def save(job: Job, broker: Broker) -> None:
         job.health = broker.health.figures()
     else:
         job.passes["refused"] = ledger.refused
-    if job.out.is_symlink():
-        job.out.unlink()
-    shutil.rmtree(job.out, ignore_errors=True)
-    if os.path.lexists(job.out):
-        raise NetworkFailed("contract_violation", "the network's process wrote to the output")
-    job.out.mkdir()
+    empty_output(job)
     if ledger is not None:
         arrays.save_array(job.out / "oracle" / "counts.npy", ledger.counts)
     if broker.shown:
@@ -147,6 +149,20 @@ def save(job: Job, broker: Broker) -> None:
         arrays.write_json(job.out / "shown" / "digests.json", broker.digests)
     if broker.goals:
         arrays.save_array(job.out / "goal" / "goal.npy", torch.cat(broker.goals))
+
+
+def empty_output(job: Job) -> None:
+    """Remove what the network's process, which could write here, has left in the output.
+
+    Raises:
+        NetworkFailed: something stays.
+    """
+    if job.out.is_symlink():
+        job.out.unlink()
+    shutil.rmtree(job.out, ignore_errors=True)
+    if os.path.lexists(job.out):
+        raise NetworkFailed("contract_violation", "the network's process wrote to the output")
+    job.out.mkdir()
 
 
 def listen(path: Path, descriptor: int | None) -> socket.socket:

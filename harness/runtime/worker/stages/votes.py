@@ -1,0 +1,126 @@
+"""Stage that counts the votes of a smoothed network on noisy copies of its inputs.
+
+No module certifies itself. The noise is drawn and the votes are counted in this process, which runs
+no module code; the network answers in a child, which sees noisy copies alone. The noise comes from
+a secret seed, as a network that knew it could subtract the noise. A sample of the copies is asked
+again in a new process: a network that averages over copies, or remembers inputs, is no function of
+one copy, and its certificate would mean nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from harness.runtime.contracts import as_input
+from harness.runtime.worker import arrays
+from harness.runtime.worker.batches import batches
+from harness.runtime.worker.job import Job
+from harness.runtime.worker.network_link import NetworkLink
+from harness.runtime.worker.stages.inference import other_batches
+from harness.runtime.worker.stages.network import empty_output, kill_children, start
+
+CPU = torch.device("cpu")
+
+
+class Voting:
+    """Votes of one network process.
+
+    Args:
+        job: job of the stage.
+        link: connection to the network.
+
+    Attributes:
+        draws: outputs for the first copies, float32 ``[D, N, K]``.
+        sample: copies that are asked again, from the first ones, float32 ``[R, …]``.
+    """
+
+    def __init__(self, job: Job, link: NetworkLink) -> None:
+        self._link, self._options = link, job.options
+        self._raw, self._noise = job.tensor("x", "x.npy"), job.options.noise or 0.0
+        self._source = torch.Generator().manual_seed(secrets.randbits(62))
+        self._shape = (len(self._raw), job.spec.outputs)
+        self.draws = torch.zeros((job.options.draws, *self._shape))
+        rows = other_batches(len(self._raw), self._raw[:1].numel()) if len(self._raw) else []
+        self._sampled = int(max((part.max() for part in rows), default=-1)) + 1
+        self.sample = torch.zeros((self._sampled, *self._raw.shape[1:]))
+
+    def count(self, copies: int, *, keep: bool = False) -> Tensor:
+        """Return the number of copies that got each class, int32 ``[N, K]``.
+
+        An answer that is not finite counts for no class.
+
+        Args:
+            copies: noisy copies of each input.
+            keep: whether the outputs of the first ones are kept, and a sample of the first.
+        """
+        counts = torch.zeros(self._shape, dtype=torch.int32)
+        for number in range(copies):
+            for rows in batches(len(self._raw), self._options.batch):
+                out = self._link.answer("predict", self._noisy(rows, first=keep and number == 0))
+                if keep and number < len(self.draws):
+                    self.draws[number, rows] = out
+                finite = out.isfinite().all(dim=1)
+                counts[rows[finite], out[finite].argmax(dim=1)] += 1
+        return counts
+
+    def _noisy(self, rows: Tensor, *, first: bool) -> Tensor:
+        x = as_input(self._raw[rows], CPU)
+        x = x + self._noise * torch.randn(x.shape, generator=self._source)
+        if first:
+            some = rows[rows < self._sampled]
+            self.sample[some] = x[: len(some)]
+        return x
+
+
+def votes(job: Job) -> None:
+    """Save how many noisy copies of each input got each class, and the outputs of the first ones.
+
+    Raises:
+        NetworkFailed: the network cannot go on, or has written to the output.
+    """
+    try:
+        voting = Voting(job, link := start(job))
+        counts = voting.count(job.options.votes, keep=True)
+        selection = voting.count(job.options.selection)
+        job.hook_seconds = link.seconds
+    finally:
+        kill_children()
+    rows, again = ask_again(job, voting.sample)
+    empty_output(job)
+    arrays.save_array(job.out / "votes" / "counts.npy", counts)
+    arrays.save_array(job.out / "votes" / "selection.npy", selection)
+    arrays.save_array(job.out / "draws" / "outputs.npy", voting.draws)
+    if rows is not None:
+        arrays.save_array(job.out / "rebatched" / "rows.npy", rows)
+        for name, outputs in zip(("outputs", "repeated"), again, strict=True):
+            arrays.save_array(job.out / "rebatched" / f"{name}.npy", outputs)
+    copies = job.options.votes + job.options.selection
+    job.passes = {"forward": copies * len(counts)}
+
+
+def ask_again(job: Job, sample: Tensor) -> tuple[Tensor | None, list[Tensor]]:
+    """Return a new process's answers to a sample of noisy copies, in other batches, twice.
+
+    Returns:
+        Row numbers, and the outputs of both times; ``None`` and nothing where no sample is asked
+        for, or where there are no inputs.
+    """
+    if not job.options.rebatch or not len(sample):
+        return None, []
+    parts = other_batches(len(sample), sample[:1].numel())
+    try:
+        link = start(job)
+        again = [torch.cat(list(answers(link, sample, parts))) for _ in range(2)]
+    finally:
+        kill_children()
+    return torch.cat(parts), again
+
+
+def answers(link: NetworkLink, sample: Tensor, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the network's outputs batch by batch."""
+    for rows in parts:
+        yield link.answer("predict", sample[rows])

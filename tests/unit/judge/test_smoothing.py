@@ -1,0 +1,84 @@
+"""Predictions and certificates from votes, against scipy's exact tests and closed forms."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, norm
+
+from harness.judge.smoothing import (
+    Certificates,
+    broken,
+    certified_figures,
+    certified_radii,
+    certify,
+    contradiction,
+    lower_bound,
+    predict,
+)
+
+
+@pytest.mark.parametrize(("k", "n"), [(99, 100), (50, 100), (1, 100), (870, 1000), (1000, 1000)])
+@pytest.mark.parametrize("alpha", [0.001, 0.05])
+def test_the_bound_is_the_exact_interval_of_scipy(k, n, alpha):
+    # a one-sided bound at 1 − α is the lower end of the two-sided interval at 1 − 2α
+    exact = binomtest(k, n).proportion_ci(1 - 2 * alpha, "exact").low
+    assert lower_bound(np.array([k]), n, alpha)[0] == pytest.approx(exact, abs=1e-12)
+
+
+def test_no_success_bounds_nothing():
+    assert lower_bound(np.array([0]), 10, 0.001).tolist() == [0]
+
+
+def test_unanimous_votes_certify_the_closed_form():
+    n, alpha, sigma = 100_000, 0.001, 0.5
+    found = certify(np.array([[100, 0]]), np.array([[n, 0]]), n, noise=sigma, alpha=alpha)
+    assert found.classes.tolist() == [0]
+    assert found.radii[0] == pytest.approx(sigma * norm.ppf(alpha ** (1 / n)), rel=1e-9)
+
+
+def test_what_is_not_a_majority_is_not_certified():
+    selection, counts = np.array([[9, 1], [9, 1]]), np.array([[520, 480], [980, 20]])
+    found = certify(selection, counts, 1000, noise=1.0, alpha=0.001)
+    assert found.classes.tolist() == [-1, 0]
+    assert found.radii[0] == 0 < found.radii[1]
+
+
+def test_the_class_is_chosen_by_other_votes_than_those_that_count():
+    found = certify(np.array([[1, 9]]), np.array([[1000, 0]]), 1000, noise=1.0, alpha=0.001)
+    assert found.classes.tolist() == [-1]
+
+
+def test_an_answer_that_was_no_number_is_no_vote_for_a_class():
+    counts = np.array([[900, 0]])  # 100 of 1,000 were not finite
+    found = certify(np.array([[10, 0]]), counts, 1000, noise=1.0, alpha=0.001)
+    bound = lower_bound(np.array([900]), 1000, 0.001)[0]
+    assert found.radii[0] == pytest.approx(norm.ppf(bound))
+
+
+@pytest.mark.parametrize("votes", [(60, 40), (70, 30), (55, 40), (0, 0), (1, 0), (11, 0), (500, 430)])
+def test_a_prediction_abstains_where_the_exact_test_does_not_decide(votes):
+    counts = np.array([[*votes, 5]]) if sum(votes) > 20 else np.array([[*votes, 0]])
+    first, second = np.sort(counts[0])[::-1][:2]
+    decided = first + second > 0 and binomtest(int(first), int(first + second)).pvalue <= 0.001
+    assert np.isfinite(predict(counts, 0.001)).all() == decided
+
+
+def test_an_abstention_and_a_wrong_class_have_no_radius():
+    found = Certificates(np.array([2, 1, -1]), np.array([0.4, 0.4, 0.0]))
+    radii = certified_radii(found, np.array([2, 2, 2]))
+    assert radii.tolist() == [0.4, 0, 0]
+    figures = certified_figures(radii, 0.4)
+    assert figures["certified_accuracy"].value == pytest.approx(1 / 3)
+    assert figures["average_certified_radius"].value == pytest.approx(0.4 / 3)
+    assert "certified_accuracy" not in certified_figures(radii, None)
+
+
+def test_only_another_class_within_the_radius_breaks_a_certificate():
+    radii, y = np.array([0.5, 0.5, 0.5, 0.0]), np.array([1, 1, 1, 1])
+    lengths, after = np.array([0.4, 0.4, 0.6, 0.1]), np.array([0, -1, 0, 0])
+    assert broken(radii, lengths, after, y).tolist() == [True, False, False, False]
+
+
+def test_more_broken_certificates_than_chance_allows_are_a_contradiction():
+    assert contradiction(0, 0, 0.001) == ""
+    assert contradiction(2, 200, 0.001) == ""
+    assert "within their certified radius" in contradiction(6, 200, 0.001)
