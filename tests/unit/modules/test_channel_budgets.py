@@ -27,6 +27,7 @@ SEARCHES = [
     ("random_noise", None, {}),
     ("training-loss", None, {}),
     ("training-loss", "pgd", {}),
+    ("transfer", None, {}),
 ]
 LEARNED = [("universal", None), ("malicious-autoencoder", "s")]
 OTHERS = {"feature-attack", "linear-probe", "noop"}
