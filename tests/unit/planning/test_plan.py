@@ -119,6 +119,19 @@ def test_a_transfer_batch_serves_every_student_and_defence(checkout):
     assert kinds(plan)["train"] == 2
 
 
+def test_a_transfer_attack_counts_on_inputs_that_the_defended_network_had_right(checkout):
+    """Not on those that the surrogate had right."""
+    knowledge = {"surrogate": {"name": "tiny", "params": {"steps": 5}}}
+    plan = checkout.plan(matrix(**TRANSFER | {"knowledge": knowledge}, defenses=["guard"]))
+    stages = plan.graph.stages
+    only = cell(plan, defense="guard")
+    held = stages[only.stages["attack"]].inputs["weights"].key
+    before, after = (stages[only.stages[role]] for role in ("before", "after"))
+    assert before.inputs["weights"] == after.inputs["weights"]
+    assert before.inputs["weights"].key == only.stages["network"] != held
+    assert "defense" in before.modules
+
+
 def test_a_query_attack_holds_the_defended_network(checkout):
     plan = checkout.plan(matrix(**QUERY, defenses=["none", "guard"]))
     assert kinds(plan)["attack"] == 2
