@@ -1,8 +1,7 @@
-"""Projected gradient descent (Madry et al., ICLR 2018), also with SegPGD's or CosPGD's weights."""
+"""Projected gradient descent (Madry et al., ICLR 2018), also on TRADES' divergence (Zhang 2019)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,8 +13,7 @@ from harness.runtime.contracts import Budget, Context, Model
 from harness.runtime.gradients import Ball, ball, project, random_start, steepest
 from harness.runtime.problem import Problem
 
-Weighting = Callable[[Tensor, Tensor, float, bool], Tensor]
-"""``weighting(logits, labels, progress, targeted) -> [B, H, W]``; progress goes from 0 to 1."""
+from .weightings import WEIGHTINGS
 
 
 class End(NamedTuple):
@@ -33,7 +31,7 @@ class End(NamedTuple):
 
 
 class PGD:
-    """Projected gradient ascent on a problem's loss; a row that is done is left out from then on.
+    """Projected gradient ascent on a problem's loss.
 
     Args:
         steps: gradient steps of a restart.
@@ -41,20 +39,41 @@ class PGD:
         restarts: number of searches from different starts; an example keeps its best.
         random_start: whether to begin at a random point of the ball, else at the clean input.
         weighting: weights of pixels in the loss, a row of ``WEIGHTINGS``.
+        objective: ``ce``, the task's loss; or ``kl``, the divergence from the prediction on the
+            clean input, which asks for no label.
+        early_stopping: whether a row that is past the decision boundary is left out from then on;
+            under ``kl`` none is.
+
+    Raises:
+        ValueError: ``kl`` without a random start: at the clean input its gradient is zero.
     """
 
     def __init__(
-        self, *, steps: int, rel_stepsize: float, restarts: int, random_start: bool, weighting: str
+        self,
+        *,
+        steps: int,
+        rel_stepsize: float,
+        restarts: int,
+        random_start: bool,
+        weighting: str,
+        objective: str,
+        early_stopping: bool,
     ) -> None:
+        if objective == "kl" and not random_start:
+            raise ValueError("objective kl has no gradient at the clean input: use random_start")
         self.steps, self.rel_stepsize = steps, rel_stepsize
         self.restarts, self.random_start = restarts, random_start
-        self.weighting = WEIGHTINGS[weighting]
+        self.weighting, self.objective = WEIGHTINGS[weighting], objective
+        self.stops = early_stopping and objective == "ce"
 
     def perturb(
         self, model: Model, x: Tensor, y: Tensor, goal: Tensor | None, budget: Budget, ctx: Context
     ) -> Tensor:
         region, problem = ball(budget, x), Problem(model, y, goal)
-        best, best_loss = x.clone(), torch.full((len(x),), -torch.inf, device=x.device)
+        if self.objective == "kl":
+            problem = replace(problem, loss_fn=divergence_from(model.predict(x)))
+        none = x.new_zeros(len(x), dtype=torch.bool)
+        best = End(x.clone(), torch.full((len(x),), -torch.inf, device=x.device), none)
         rows = torch.arange(len(x), device=x.device)
         for restart in range(self.restarts):
             start = x
@@ -63,12 +82,15 @@ class PGD:
                 source = ctx.generator("start", restart)
                 start = random_start(x, *region, source, ctx.draw)
             end = self.search(problem.rows(rows), start[rows], x[rows], region)
-            better = end.done | (end.loss > best_loss[rows])
-            best[rows[better]], best_loss[rows[better]] = end.x_adv[better], end.loss[better]
-            rows = rows[~end.done]
+            done = best.done[rows]
+            better = (end.done & ~done) | ((end.done == done) & (end.loss > best.loss[rows]))
+            for kept, found in zip(best, end, strict=True):
+                kept[rows[better]] = found[better]
+            if self.stops:
+                rows = rows[~end.done]
             if len(rows) == 0:
                 break
-        return best
+        return best.x_adv
 
     def search(self, problem: Problem, x_adv: Tensor, x: Tensor, region: Ball) -> End:
         """Run one restart from ``x_adv``.
@@ -82,11 +104,11 @@ class PGD:
         for step in range(self.steps + (self.restarts > 1)):
             now = self.weighted(problem, step / self.steps).evaluate(x_adv)
             done = problem.done(now.logits)
-            drops = bool(done.any())
+            drops = self.stops and bool(done.any())
             if drops or step == self.steps:
                 end.x_adv[active], end.loss[active] = x_adv, now.loss.detach()
                 end.done[active] = done
-            if step == self.steps or bool(done.all()):
+            if step == self.steps or (drops and bool(done.all())):
                 return end
             x_adv = x_adv + self.rel_stepsize * eps * steepest(now.gradient(), norm)
             if drops:
@@ -101,25 +123,18 @@ class PGD:
         weighting = self.weighting
         if weighting is None:
             return problem
+        values = problem.loss_fn or dense.cross_entropy
 
         def loss_fn(logits: Tensor, labels: Tensor) -> Tensor:
             weights = weighting(logits.detach(), labels, progress, problem.targeted)
-            return weights * dense.cross_entropy(logits, labels)
+            return weights * values(logits, labels)
 
         return replace(problem, loss_fn=loss_fn)
 
 
-def segpgd(logits: Tensor, labels: Tensor, progress: float, targeted: bool) -> Tensor:
-    """Weight pixels that are as wanted by λ = t/2T, others by 1 − λ (SegPGD; Gu et al. 2022)."""
-    wanted = (logits.argmax(dim=1) == labels) == targeted
-    return torch.where(wanted, progress / 2, 1 - progress / 2)
+def divergence_from(clean: Tensor) -> dense.PixelLoss:
+    """Return the loss KL(p ‖ p_adv) that TRADES raises, from the logits of the clean inputs.
 
-
-def cospgd(logits: Tensor, labels: Tensor, progress: float, targeted: bool) -> Tensor:
-    """Weight by cos(softmax, one-hot), or 1 − cos if targeted (CosPGD; Agnihotri et al. 2024)."""
-    cosine = dense.cosine(logits, labels)
-    return 1 - cosine if targeted else cosine
-
-
-WEIGHTINGS: dict[str, Weighting | None] = {"none": None, "segpgd": segpgd, "cospgd": cospgd}
-"""THE table of weightings, by the values of the parameter ``weighting``."""
+    Equation 5 and algorithm 1 of Zhang et al. (ICML 2019).
+    """
+    return lambda logits, labels: dense.divergence(clean, logits)

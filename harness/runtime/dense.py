@@ -126,6 +126,23 @@ def _fit_float32(gradient: Tensor) -> Tensor:
     return gradient * like_rows(factor, gradient)
 
 
+def divergence(reference: Tensor, logits: Tensor) -> Tensor:
+    """Return KL(p ‖ q) of the softmax p of ``reference`` and q of ``logits``, ``[B, …]``.
+
+    Differentiable in both, also where probabilities are zero in float32.
+
+    Args:
+        reference: logits ``[B, C, …]``.
+        logits: of the same shape.
+
+    >>> p = torch.tensor([[0.0, math.log(3)]])  # ¼ and ¾
+    >>> divergence(p, torch.zeros(1, 2))  # ¼ log ½ + ¾ log 1½
+    tensor([0.1308])
+    """
+    log_p, log_q = reference.log_softmax(dim=1), logits.log_softmax(dim=1)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=1)
+
+
 LOSSES: dict[str, PixelLoss] = {
     "ce": cross_entropy,
     "masked-ce": masked_cross_entropy,
