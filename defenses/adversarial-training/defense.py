@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from harness.runtime.contracts import Adversary, Context, Data, Victim
 from harness.runtime.training import loss_of
+from harness.runtime.weight_perturbation import perturbed_loss
 
 
 class AdversarialTraining:
@@ -13,10 +14,12 @@ class AdversarialTraining:
 
     Args:
         clean: weight of the loss on clean inputs; the paper's is 0.
+        gamma: adversarial weight perturbation γ (Wu et al., NeurIPS 2020), as a share of the
+            weights' length in each layer; 0 is none.
     """
 
-    def __init__(self, *, clean: float) -> None:
-        self.clean = clean
+    def __init__(self, *, clean: float, gamma: float) -> None:
+        self.clean, self.gamma = clean, gamma
 
     def fit(
         self,
@@ -31,9 +34,14 @@ class AdversarialTraining:
         own = loss_of(victim, train.spec)
 
         def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-            attacked = own(net, adversary(net, x, y), y)
-            if self.clean == 0:
-                return attacked
-            return (1 - self.clean) * attacked + self.clean * own(net, x, y)
+            x_adv = adversary(net, x, y)
+
+            def mixed(net: nn.Module) -> Tensor:
+                attacked = own(net, x_adv, y)
+                if self.clean == 0:
+                    return attacked
+                return (1 - self.clean) * attacked + self.clean * own(net, x, y)
+
+            return perturbed_loss(net, mixed, self.gamma)
 
         victim.fit(network, train, val, loss, ctx)
