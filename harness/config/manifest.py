@@ -29,6 +29,7 @@ from harness.config.hook_names import HOOK_NAMES, REQUIRED_HOOKS, Kind
 from harness.config.manifest_folder import folder_problems, own_file_problems
 from harness.config.manifest_parts import (
     KINDS_OF_REQUIREMENT,
+    LIMITED,
     Choices,
     EntryPoint,
     Param,
@@ -36,6 +37,7 @@ from harness.config.manifest_parts import (
     Remark,
     Requirement,
     Smoke,
+    limited_problem,
     matches,
     rule_problems,
     value_problems,
@@ -59,7 +61,6 @@ KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "scale_invariant_when": ("attack",),
     "weights": ("victim",),
 }
-LIMITED = ("eps", "epsilon", "poison_fraction", "queries", "target", "seed")
 
 
 class Manifest(Strict):
@@ -252,7 +253,7 @@ class Manifest(Strict):
             if name in self.params:
                 yield from value_problems(self.params[name], value, loc)
             elif self.kind == "attack" and name in LIMITED:
-                yield _limited(loc)
+                yield limited_problem(loc)
             else:
                 what = f"{self.ref} has no parameter {quote(name)}"
                 yield Problem(loc, what, nearest(name, self.params))
@@ -287,7 +288,7 @@ class Manifest(Strict):
         yield from self._weights_problems()
         for name in self.params:
             if self.kind == "attack" and name in LIMITED:
-                yield _limited(("params", name))
+                yield limited_problem(("params", name))
             elif not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
                 what = f"{quote(name)} cannot be a keyword argument"
                 yield Problem(("params", name), what, "use a Python name")
@@ -364,11 +365,6 @@ class Manifest(Strict):
         if smoke.threat_model is not None and smoke.threat_model not in threats:
             what = f"{smoke.threat_model} is not among the module's threat models"
             yield Problem(("smoke", "threat_model"), what, f"choose of {', '.join(threats)}")
-
-
-def _limited(loc: Loc) -> Problem:
-    what = f"{loc[-1]} is limited by the threat model, so it belongs to the benchmark"
-    return Problem(loc, what, "remove it and read budget, goal or ctx.seed() in the hook")
 
 
 def load_manifest(path: Path) -> Manifest:

@@ -35,6 +35,8 @@ TYPES: dict[str, tuple[type, str]] = {
     "str": (str, "text"),
     "file": (str, "the path of a file or a folder"),
 }
+LIMITED = ("eps", "epsilon", "poison_fraction", "queries", "target", "seed")
+"""Names that no parameter of an attack has: the threat model limits what they stand for."""
 NO_FILE = ""
 """Value of a parameter of the type ``file`` where there is none."""
 
@@ -193,6 +195,12 @@ class Param(Strict):
     def _range(self) -> str:
         low = "" if self.min is None else f" from {self.min:g}"
         return low + ("" if self.max is None else f" up to {self.max:g}")
+
+
+def limited_problem(loc: Loc) -> Problem:
+    """Return what is wrong with a parameter that has a name of ``LIMITED``."""
+    what = f"{loc[-1]} is limited by the threat model, so it belongs to the benchmark"
+    return Problem(loc, what, "remove it and read budget, goal or ctx.seed() in the hook")
 
 
 def value_problems(param: Param, value: object, loc: Loc) -> Iterator[Problem]:

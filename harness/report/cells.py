@@ -48,8 +48,8 @@ STATUSES: dict[str, Status] = {
     "budget_violation": Status("over budget", "the attack changed more than the budget allows"),
     "contradicts_proof": Status(
         "contradicts a proof",
-        "left fewer examples right than are proven to stay right: one of both sides is wrong, so "
-        "that the figure is no result",
+        "left fewer examples right than are proven to stay right, or changed examples within their "
+        "certified radius: one of both sides is wrong, so that the figure is no result",
     ),
     "timeout": Status("timeout", "stopped at its time limit"),
     "out_of_memory": Status("no memory", "stopped at its memory limit"),

@@ -5,6 +5,10 @@ import pytest
 from scipy.stats import norm
 
 from harness.common.files import load_array
+from harness.report.cells import cell_rows
+from harness.report.frame import load
+from harness.report.leaderboard import tables
+from harness.report.site.distances import distances
 from harness.results.codec import unpack_outcomes, unpack_radii
 from tests.support.module_sources import PERTURB
 from tests.support.workspaces import Checkout, matrix
@@ -70,6 +74,7 @@ STEP = PERTURB.format(
         length = g.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
         return (x + budget.eps * g / length).clamp(0, 1).detach()"""
 )
+NEAR = STEP.replace("budget.eps", "1.0")
 VOTES = {"draws": 200, "selection": 20, "alpha": 0.001}
 SIGMA = 0.3
 
@@ -85,16 +90,28 @@ def done(tmp_path_factory):
         )  # fmt: skip
     fields = {"needs": ["loss"], "requires": [{"limits": ["l2"]}]}
     checkout.module("attack", "step", STEP, **fields)
+    near = {"needs": ["loss"], "requires": [{"limits": ["minimal_l2"]}]}
+    checkout.module("attack", "near", NEAR, **near)
     budgets = [{"norm": "l2", "eps": eps} for eps in (0.1, 1.5)]
     checkout.benchmark(
         matrix(
             defenses=["none", *GUARDS], attacks=["noop", "step"], budgets=budgets, smoothing=VOTES
+        ),
+        matrix(
+            "nearest",
+            defenses=["none", "honest"],
+            attacks=["near"],
+            budgets=[{"norm": "l2", "minimal": True}],
+            smoothing=VOTES,
         ),
     )
     checkout.run()
     found = {}
     for record in checkout.records().values():
         cell = record.cell
+        if cell.matrix == "nearest":
+            found[cell.defense, cell.attack] = record
+            continue
         found[cell.defense, cell.attack, cell.budget["eps"]] = record
     return checkout, found
 
@@ -174,10 +191,31 @@ def test_answers_that_are_no_numbers_are_abstentions(done):
 
 def test_the_votes_are_made_anew_under_attack(done):
     checkout, found = done
-    record, store = found["honest", "noop", 0.1], done[0].workspace().store()
+    record, store = found["honest", "noop", 0.1], checkout.workspace().store()
     counts = [
         load_array(store.part(record.stages[f"votes_{role}"], "votes") / "counts.npy")
         for role in ("before", "after")
     ]
     assert all(one.sum(axis=1).tolist() == [VOTES["draws"]] * 40 for one in counts)
     assert not np.array_equal(*counts)
+
+
+def test_tables_and_curves_have_the_certified_share(done):
+    checkout, found = done
+    frame = load(checkout.root)
+    for table in tables(frame):
+        rows = {row.defense: row for row in (*table.rows, *table.unranked)}
+        assert rows["none"].certified is None
+        if table.budget == "L2 0.1":
+            share = found["honest", "step", 0.1].metric("certified_accuracy")
+            assert rows["honest"].certified == share
+            said = {one.name: one.text for one in rows["honest"].caveats}
+            assert said["certified"] == f"{share:.1%} certified at this radius"
+
+
+def test_the_curve_of_distances_has_the_certified_one_beside_it(done):
+    checkout, _ = done
+    planned = [row for row in cell_rows(load(checkout.root)) if row.matrix == "nearest"]
+    (chart,) = distances(planned)
+    lines = {one.name: [curve.name for curve in one.curves] for one in chart.panels}
+    assert lines == {"none": ["near"], "honest": ["near", "certified"]}

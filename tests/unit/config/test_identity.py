@@ -34,6 +34,7 @@ DEFENSE = {
     key: ATTACK[key] for key in ("schema", "name", "summary", "license", "tasks", "threat_models")
 } | {"kind": "defense", "entry": "defense.py:D", "hooks": ["guard"]}
 LEARNER = ATTACK | {"hooks": ["learn", "perturb"]}
+SMOOTHED = DEFENSE | {"params": {"sigma": {"type": "float", "default": 1, "min": 0.1}}}
 DELIVERER = ATTACK | {"hooks": ["deliver"], "threat_models": ["supply-chain"]}
 VICTIM = {
     "schema": "manifest/1",
@@ -105,6 +106,7 @@ CHANGES = {
     "batch_dependent": (ATTACK, True),
     "no_model_access": (ATTACK, True),
     "gradients": (DEFENSE, "approximate"),
+    "smoothing": (SMOOTHED, "sigma"),
     "against": (ATTACK, ["none"]),
     "requires": (ATTACK, [{"limits": ["linf", "l2"]}]),
     "learn_when": (LEARNER, {"steps": [5, 6]}),

@@ -54,7 +54,9 @@ def test_an_answer_that_was_no_number_is_no_vote_for_a_class():
     assert found.radii[0] == pytest.approx(norm.ppf(bound))
 
 
-@pytest.mark.parametrize("votes", [(60, 40), (70, 30), (55, 40), (0, 0), (1, 0), (11, 0), (500, 430)])
+@pytest.mark.parametrize(
+    "votes", [(60, 40), (70, 30), (55, 40), (0, 0), (1, 0), (11, 0), (500, 430)]
+)
 def test_a_prediction_abstains_where_the_exact_test_does_not_decide(votes):
     counts = np.array([[*votes, 5]]) if sum(votes) > 20 else np.array([[*votes, 0]])
     first, second = np.sort(counts[0])[::-1][:2]
