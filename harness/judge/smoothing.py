@@ -36,7 +36,9 @@ class Certificates(NamedTuple):
 
 
 def predict(counts: Counts, alpha: float) -> Floats:
-    """Return the share of votes of each class; NaN in the rows of inputs without a prediction.
+    """Return the logarithm of each class's share; NaN in the rows of inputs without a prediction.
+
+    So they are logits whose softmax is the share of the votes. No vote counts as half a vote.
 
     A prediction abstains where two classes could have got as many votes: where an exact two-sided
     binomial test of the two with most votes does not reject one half at the level α (``Predict`` of
@@ -46,14 +48,14 @@ def predict(counts: Counts, alpha: float) -> Floats:
         counts: votes of each class ``[N, K]``.
         alpha: level of the test, in (0, 1).
 
-    >>> predict(np.array([[60, 40], [90, 10]]), 0.001).tolist()
+    >>> np.exp(predict(np.array([[60, 40], [90, 10]]), 0.001)).round(6).tolist()
     [[nan, nan], [0.9, 0.1]]
     """
     top = np.sort(counts, axis=1)[:, ::-1]
     first, two = top[:, 0], top[:, :2].sum(axis=1)
     p = np.minimum(1.0, 2 * at_least(first, two))
     total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    found: Floats = counts / total
+    found: Floats = np.log(np.maximum(counts, 0.5) / total)
     found[p > alpha] = np.nan
     return found
 

@@ -13,7 +13,7 @@ from harness.planning.recipe import DecideRecipe
 
 
 def decide(recipe: DecideRecipe, inputs: Mapping[str, Path], out: Path, data_root: Path) -> None:
-    """Store shares of votes in the place of outputs, and certified classes and radii.
+    """Store logarithms of shares of votes as outputs, and certified classes and radii.
 
     Outputs for the first copies, and for a sample that was asked again, are stored as they are.
     """
@@ -21,8 +21,8 @@ def decide(recipe: DecideRecipe, inputs: Mapping[str, Path], out: Path, data_roo
     counts, selection = (
         np.array(load_array(folder / "votes" / f"{name}.npy")) for name in ("counts", "selection")
     )
-    shares = predict(counts, recipe.alpha)
-    save_array(out / "outputs" / "outputs.npy", shares.astype(np.float32))
+    logits = predict(counts, recipe.alpha)
+    save_array(out / "outputs" / "outputs.npy", logits.astype(np.float32))
     found = certify(selection, counts, recipe.votes, noise=recipe.noise, alpha=recipe.alpha)
     save_array(out / "certificates" / "classes.npy", found.classes)
     save_array(out / "certificates" / "radii.npy", found.radii)
