@@ -316,11 +316,11 @@ class Broker:
         """
         found: list[list[Tensor]] = [[] for _ in wanted]
         # no more rows at once than a batch has: their graph costs memory
-        pieces = (torch.split(one, self.access.batch) for one in trial.tensors)
-        for part in zip(*pieces, strict=True):
+        pieces = (torch.split(one, self.access.batch) for one in (trial.rows, *trial.tensors))
+        for rows, *part in zip(*pieces, strict=True):
             number = self._count = self._count + 1
             placed = self.link.place(part)
-            outputs = self._network.forward(trial.kind, placed, graph=number, again=True)
+            outputs = self._network.forward(trial.kind, placed, graph=number, again=rows)
             for kept, n in zip(found, wanted, strict=True):
                 kept.append(outputs[n].clone())
             self._network.free(number)

@@ -31,7 +31,7 @@ class NetworkDraws:
         self._link, self.samples = link, samples
 
     def forward(
-        self, kind: str, tensors: Sequence[Tensor], *, graph: int = 0, again: bool = False
+        self, kind: str, tensors: Sequence[Tensor], *, graph: int = 0, again: Tensor | None = None
     ) -> list[Tensor]:
         """Return the mean answer; of one pass, where the network's process may change it.
 
@@ -39,7 +39,7 @@ class NetworkDraws:
             kind: request.
             tensors: what it brings, which was placed.
             graph: number of the pass whose graphs are kept, or 0.
-            again: whether noise of the harness's own is that of the last backward pass.
+            again: rows of the last backward pass whose noise, if there is some, the inputs get.
 
         Raises:
             NetworkFailed: the network failed, or an answer has another form.

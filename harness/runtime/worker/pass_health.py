@@ -52,6 +52,7 @@ class Trial:
         given: gradients of the outputs, row by row.
         gradient: gradient in the inputs, as the network claims it.
         moves: from the second half of the inputs to the first, ``[1 + DIRECTIONS, R, …]``.
+        rows: number of each input's row in the pass that the gradient is of.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class Trial:
     given: Sequence[Tensor]
     gradient: Tensor
     moves: Tensor
+    rows: Tensor
 
 
 @dataclass
@@ -167,6 +169,7 @@ class PassHealth:
             given=[one[some].clone() for one in given if one is not None],
             gradient=part,
             moves=after - before,
+            rows=some.repeat(count),
         )
 
     def tried(self, trial: Trial, outputs: Sequence[Tensor]) -> None:

@@ -8,7 +8,7 @@ gradient, over several copies (Salman et al. 2019, equation 6).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,8 +24,8 @@ from harness.runtime.worker.network_protocol import Message
 class SmoothedNetwork(NetworkDraws):
     """Network that is asked on several noisy copies of its inputs for each answer.
 
-    All rows of a request get the same noise, and each request other noise: rounding apart, a row's
-    answer does not depend on the others, and a comparison of two requests may use the same noise.
+    Each row of each request gets noise of its own, as in votes: a network could tell an attack from
+    the judge otherwise.
 
     Args:
         link: connection to the network.
@@ -41,22 +41,28 @@ class SmoothedNetwork(NetworkDraws):
         super().__init__(link, samples)
         self._noise, self._seed, self._fixed = noise, seed, fixed
         self._requests = 0
-        self._again = 0
+        self._last = _Pass(0, torch.Size(), [])
         self._kept: dict[int, _Pass] = {}
 
     def forward(
-        self, kind: str, tensors: Sequence[Tensor], *, graph: int = 0, again: bool = False
+        self,
+        kind: str,
+        tensors: Sequence[Tensor],
+        *,
+        graph: int = 0,
+        again: Tensor | None = None,
     ) -> list[Tensor]:
         """Return the mean answer over noisy copies; of logits, the log of the mean softmax."""
         if kind == "training_loss_of":  # has logits in the place of inputs
             return super().forward(kind, tensors, graph=graph)
-        self._requests += not self._fixed
-        request = self._again if again else self._requests
         x, rest = tensors[0].clone(), [one.clone() for one in tensors[1:]]
+        self._requests += not self._fixed
+        if again is None:
+            request, copies = self._requests, self._copies(x, self._requests)
+        else:
+            request, copies = self._last.request, self._copies(x, self._last.request, again)
         found: list[list[Tensor]] = []
-        source = torch.Generator().manual_seed((self._seed + request) % 2**63)
-        for number in self._numbers(graph):
-            noisy = x + self._noise * torch.randn(x.shape[1:], generator=source)
+        for number, noisy in zip(self._numbers(graph), copies, strict=True):
             placed = self._link.place([noisy, *rest])
             found.append([one.clone() for one in self._link.forward(kind, placed, graph=number)])
         if kind not in ANSWERS:
@@ -66,24 +72,38 @@ class SmoothedNetwork(NetworkDraws):
             logs = [torch.log_softmax(one, dim=1) for (one,) in found]
             outputs = [torch.logsumexp(torch.stack(logs), dim=0) - math.log(self.samples)]
         if graph:
-            self._kept[graph] = _Pass(request, logs)
+            self._kept[graph] = _Pass(request, x.shape, logs)
         return outputs
 
+    def _copies(self, x: Tensor, request: int, rows: Tensor | None = None) -> Iterator[Tensor]:
+        """Yield the noisy copies of a request; with ``rows``, under these rows' noise of the last.
+
+        Args:
+            x: inputs.
+            request: number of the request, which decides the noise.
+            rows: number of each input's row in the last backward pass.
+        """
+        source = torch.Generator().manual_seed((self._seed + request) % 2**63)
+        for _ in range(self.samples):
+            if rows is None:
+                yield x + self._noise * torch.randn(x.shape, generator=source)
+            else:
+                yield x + self._noise * torch.randn(self._last.shape, generator=source)[rows]
+
     def answers(self, kind: str, x: Tensor, *, graph: int = 0) -> list[Tensor]:
-        """Return copies of the logits of single noisy copies, with other noise for each row."""
+        """Return copies of the logits of single noisy copies."""
         self._requests += 1
-        source = torch.Generator().manual_seed((self._seed + self._requests) % 2**63)
         return [
-            self._link.answer(
-                kind, x + self._noise * torch.randn(x.shape, generator=source), graph=number
+            self._link.answer(kind, noisy, graph=number)
+            for number, noisy in zip(
+                self._numbers(graph), self._copies(x, self._requests), strict=True
             )
-            for number in self._numbers(graph)
         ]
 
     def backward(self, request: Message, given: Sequence[Tensor], shape: Shape) -> Tensor:
         """Return the gradient of the mean answer in the inputs; see ``forward``."""
         kept = self._kept.get(request.graph)
-        self._again = kept.request if kept else 0
+        self._last = kept or self._last
         if not request.keep:
             self._kept.pop(request.graph, None)
         if kept is None or not kept.logs:
@@ -116,8 +136,10 @@ class _Pass(NamedTuple):
 
     Attributes:
         request: number of the request, which decides its noise.
+        shape: shape of its inputs.
         logs: logarithm of each copy's softmax ``[B, K]``; empty where the answer is no logits.
     """
 
     request: int
+    shape: torch.Size
     logs: list[Tensor]

@@ -69,7 +69,7 @@ def test_the_network_votes_before_and_under_attack(own):
         assert (stage.kind, stage.inputs["votes"].key) == ("decide", found.stages[f"votes_{role}"])
     votes = plan.graph.stages[found.stages["votes_before"]]
     assert votes.recipe.options.to_json() == {
-        "batch": 20, "noise": 0.25, "votes": 1000, "selection": 100, "draws": 5, "rebatch": True,
+        "batch": 20, "noise": 0.25, "votes": 1000, "selection": 100, "draws": 20, "rebatch": True,
     }  # fmt: skip
     assert not plan.graph.stages[found.stages["votes_after"]].recipe.options.rebatch
     assert found.stages["votes_after"] in found.own

@@ -49,9 +49,7 @@ def expected(x, request):
     """The logarithm of the mean softmax over the noise of a request."""
     source = torch.Generator().manual_seed(SEED + request)
     network = freeze(Curved())
-    copies = [
-        network(x + SIGMA * torch.randn(x.shape[1:], generator=source)) for _ in range(SAMPLES)
-    ]
+    copies = [network(x + SIGMA * torch.randn(x.shape, generator=source)) for _ in range(SAMPLES)]
     logs = torch.stack([torch.log_softmax(one, dim=1) for one in copies])
     return torch.logsumexp(logs, dim=0) - math.log(SAMPLES)
 
@@ -82,11 +80,17 @@ def test_a_gradient_may_be_asked_for_twice():
     assert not torch.allclose(first, second)
 
 
-def test_a_row_does_not_depend_on_the_others_of_its_batch():
+def test_a_comparison_gets_the_noise_of_the_rows_that_a_gradient_was_of():
+    x, rows = X.clone().requires_grad_(), torch.tensor([3, 1, 3])
     with service() as one:
-        whole = one.model.predict(X)
-    with service() as one:
-        assert torch.allclose(one.model.predict(X[2:3]), whole[2:3], atol=1e-6)
+        out = one.model.module(x)
+        torch.autograd.grad(out.sum(), x)
+        network = one.broker._network
+        placed = network._link.place([X[rows]])
+        (again,) = network.forward("forward", placed, again=rows)
+        assert torch.allclose(again, out.detach()[rows], atol=1e-6)
+        (other,) = network.forward("forward", network._link.place([X[rows]]))
+        assert not torch.allclose(other, out.detach()[rows], atol=1e-3)
 
 
 def test_requests_get_other_noise_unless_it_is_fixed():
@@ -96,15 +100,21 @@ def test_requests_get_other_noise_unless_it_is_fixed():
         assert torch.allclose(one.model.predict(X), one.model.predict(X))
 
 
-def test_what_is_shown_to_the_attack_is_kept_copy_by_copy_with_noise_for_each_row():
-    same = X[:1].expand(5, -1, -1, -1).contiguous()
+def test_what_is_shown_to_the_attack_is_kept_copy_by_copy():
     with service() as one:
         one.model.begin(torch.arange(5))
-        one.model.show(same)
+        one.model.show(X)
         (shown,) = one.broker.shown
     assert shown.shape == (SAMPLES, 5, 4)
-    flat = shown.reshape(-1, 4)
-    assert len(torch.unique(flat, dim=0)) == len(flat)
+
+
+def test_each_row_gets_noise_of_its_own():
+    same = X[:1].expand(5, -1, -1, -1).contiguous()
+    with service() as one:
+        assert len(torch.unique(one.model.predict(same), dim=0)) == 5
+        one.model.begin(torch.arange(5))
+        one.model.show(same)
+        assert len(torch.unique(one.broker.shown[0].reshape(-1, 4), dim=0)) == 5 * SAMPLES
 
 
 @pytest.mark.parametrize("ask", ["features", "training_loss"])
@@ -112,7 +122,7 @@ def test_other_answers_are_means_over_noise(ask):
     with service(fixed=True) as one:
         found = one.model.features(X) if ask == "features" else one.model.training_loss(X, Y)
     source, network = torch.Generator().manual_seed(SEED), freeze(Curved())
-    copies = [X + SIGMA * torch.randn(X.shape[1:], generator=source) for _ in range(SAMPLES)]
+    copies = [X + SIGMA * torch.randn(X.shape, generator=source) for _ in range(SAMPLES)]
     if ask == "features":
         wanted = torch.stack([network.body(one) for one in copies]).mean(dim=0)
     else:
