@@ -15,10 +15,14 @@ SPEC = Spec("classification", 5, (3, 10, 10))
 EPS = 0.03
 
 
-def smooth_network():
-    """A small smooth network, inputs so far from 0 and 1 that no copy is cut off, its answers."""
+def smooth_network(gain=1.0):
+    """A small smooth network, inputs so far from 0 and 1 that no copy is cut off, its answers.
+
+    The larger ``gain``, the more the gradient turns within a ball.
+    """
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(8 * 64, 5))
+    network[0].weight.data *= gain
     x = 0.4 + 0.2 * torch.rand(20, 3, 10, 10)
     return freeze(network), x, network(x).argmax(1)
 
