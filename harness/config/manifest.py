@@ -161,9 +161,9 @@ class Manifest(Strict):
     )
     smoothing: Name | None = Field(
         default=None,
-        description="Parameter that holds the standard deviation, in pixels of [0, 1], of the "
-        "Gaussian noise under which the network votes. The harness draws the noise, counts the "
-        "votes and certifies radii; the module trains for it. For defences. Default: no noise.",
+        description="Parameter with the standard deviation, in pixels of [0, 1], of the noise "
+        "under which the harness lets the network vote and certifies radii (`docs/certificates.md`)"
+        ". For defences. Default: no noise.",
     )
     requires: List[Requirement] = Field(
         default=(),
@@ -284,7 +284,9 @@ class Manifest(Strict):
             fix = f"add threat_models: [{', '.join(THREAT_MODELS)}] or some of them"
             yield Problem(("threat_models",), "missing", fix)
         yield from self._hook_problems()
-        yield from smoothing_problems(self.smoothing, self.params, self.tasks, self.threat_models)
+        yield from smoothing_problems(
+            self.smoothing, self.params, self.tasks, self.threat_models, random=self.random
+        )
         yield from self._weights_problems()
         for name in self.params:
             if self.kind == "attack" and name in LIMITED:

@@ -18,6 +18,8 @@ def smoothing_problems(
     params: Mapping[str, Param],
     tasks: Collection[str],
     threat_models: Collection[str],
+    *,
+    random: bool,
 ) -> Iterator[Problem]:
     """Check that the parameter is a positive number, and that votes are counted where it plays.
 
@@ -26,6 +28,7 @@ def smoothing_problems(
         params: its parameters.
         tasks: tasks of the module.
         threat_models: its threat models.
+        random: whether it says that it draws.
     """
     if name is None:
         return
@@ -35,10 +38,13 @@ def smoothing_problems(
     elif params[name].type != "float" or not (params[name].min or 0) > 0:
         what = f"{quote(name)} is no standard deviation"
         yield Problem(("smoothing",), what, f"give params.{name} type: float and a min above 0")
+    if random:
+        what = "the harness draws the noise; a network that draws, too, could not be checked"
+        yield Problem(("random",), what, "remove it")
     for key, found, known in (
         ("tasks", tasks, TASKS),
         ("threat_models", threat_models, THREAT_MODELS),
     ):
         if other := [one for one in found if one not in known]:
-            what = f"votes under noise are not counted in {other[0]}"
+            what = f"smoothing is not supported in {other[0]}"
             yield Problem((key,), what, f"choose of {', '.join(known)}")

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from harness.common.files import read_json
 from harness.common.text import one_line
-from harness.conformance.runner import KINDS, CheckResult, SmokeRunner
+from harness.conformance.runner import KINDS, CheckResult, SmokeRunner, answers
 from harness.planning.graph import Input
 from harness.planning.recipe import AttackOptions, NoOptions, StageRecipe
 from harness.results.records import Record
@@ -106,7 +106,7 @@ def _named(runner: SmokeRunner, text: str) -> str:
 
 
 def _ask_network(runner: SmokeRunner, record: Record) -> tuple[dict[str, str], str]:
-    after = runner.plan.graph.stages[record.stages["after"]]
+    after = runner.plan.graph.stages[answers(record)]
     assert isinstance(after.recipe, StageRecipe)
     inputs = {
         "spec": after.inputs["spec"],

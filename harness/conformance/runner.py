@@ -155,3 +155,8 @@ class SmokeRunner:
         manifest = self.module.manifest
         label = f"{manifest.name}/{variant}" if variant else manifest.name
         return bool(getattr(record.cell, manifest.kind) == label)
+
+
+def answers(record: Record) -> str:
+    """Return the stage in which a network answers under attack: its votes, or its predictions."""
+    return record.stages.get("votes_after", record.stages["after"])

@@ -22,6 +22,11 @@ Floats = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 
+AVERAGE = "average_certified_radius"
+CERTIFIED = "certified_accuracy"
+CHANCE = 1e-3
+"""Largest probability with which honest certificates are said to be contradicted."""
+
 
 class Certificates(NamedTuple):
     """Certified classes and radii of examples.
@@ -35,28 +40,29 @@ class Certificates(NamedTuple):
     radii: Floats
 
 
-def predict(counts: Counts, alpha: float) -> Floats:
+def predict(counts: Counts, draws: int, alpha: float) -> Floats:
     """Return the logarithm of each class's share; NaN in the rows of inputs without a prediction.
 
     So they are logits whose softmax is the share of the votes. No vote counts as half a vote.
 
     A prediction abstains where two classes could have got as many votes: where an exact two-sided
     binomial test of the two with most votes does not reject one half at the level α (``Predict`` of
-    the paper).
+    the paper). Answers that were not finite count as votes for a class that is always wrong.
 
     Args:
         counts: votes of each class ``[N, K]``.
+        draws: number of copies; those without a finite answer are in no count.
         alpha: level of the test, in (0, 1).
 
-    >>> np.exp(predict(np.array([[60, 40], [90, 10]]), 0.001)).round(6).tolist()
+    >>> np.exp(predict(np.array([[60, 40], [90, 10]]), 100, 0.001)).round(6).tolist()
     [[nan, nan], [0.9, 0.1]]
     """
-    top = np.sort(counts, axis=1)[:, ::-1]
+    lost = draws - counts.sum(axis=1)
+    top = np.sort(np.column_stack((counts, lost)), axis=1)[:, ::-1]
     first, two = top[:, 0], top[:, :2].sum(axis=1)
     p = np.minimum(1.0, 2 * at_least(first, two))
-    total = np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    found: Floats = np.log(np.maximum(counts, 0.5) / total)
-    found[p > alpha] = np.nan
+    found: Floats = np.log(np.maximum(counts, 0.5) / draws)
+    found[(p > alpha) | (lost == first)] = np.nan
     return found
 
 
@@ -100,12 +106,6 @@ def certify(
     return Certificates(np.where(held, chosen, -1).astype(np.int64), radii)
 
 
-AVERAGE = "average_certified_radius"
-CERTIFIED = "certified_accuracy"
-CHANCE = 1e-3
-"""Largest probability with which honest certificates are said to be contradicted."""
-
-
 def certified_radii(found: Certificates, y: Integers) -> Floats:
     """Return the radius within which each example is certified to be right, 0 without one.
 
@@ -127,7 +127,7 @@ def certified_figures(radii: Floats, eps: float | None) -> Metrics:
     if not len(radii):
         return {AVERAGE: Absent("the slice is empty")}
     figures: Metrics = {AVERAGE: with_interval(float(radii.mean()), None, "bootstrap")}
-    return figures if eps is None else figures | {CERTIFIED: share(radii >= eps)}
+    return figures if eps is None else figures | {CERTIFIED: share(radii > eps)}
 
 
 def broken(radii: Floats, lengths: Floats, after: Integers, y: Integers) -> Bits:
@@ -156,5 +156,5 @@ def contradiction(count: int, certified: int, alpha: float) -> str:
         return ""
     return (
         f"{count} of {certified} examples got another class within their certified radius: the "
-        "network is no function of one noisy input"
+        "network's votes depend on more than the single noisy copy"
     )

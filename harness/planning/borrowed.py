@@ -125,7 +125,9 @@ def _chosen(
         inputs["goal"] = Input(first["goal"], "goal")
     for number, (_, stages) in enumerate(made):
         inputs[f"attacked_{number}"] = Input(stages["attack"], "attacked")
-        inputs[f"outputs_{number}"] = Input(stages["after"], "outputs")
+        # of votes the single copies: an abstention would count for more than a wrong class
+        part = "draws" if "votes_after" in stages else "outputs"
+        inputs[f"outputs_{number}"] = Input(stages["after"], part)
     key = graph.add(STRONGEST, inputs, StrongestRecipe(len(made), shrunk=label == SHRUNK))
     measured = {"clean": Input(first["slice"], "x"), "attacked": Input(key, "attacked")}
     measure = graph.add("measure", measured, MeasureRecipe(donor.matrix.keep.examples))

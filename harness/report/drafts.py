@@ -299,7 +299,12 @@ def _loss_cosine(group: Sequence[CellRow]) -> float | None:
 
 
 def _certified(group: Sequence[CellRow]) -> float | None:
-    """Return the mean certified accuracy over seeds; ``None`` where nothing is certified."""
+    """Return the mean certified accuracy over seeds; ``None`` where nothing is certified.
+
+    What an attack contradicts certifies nothing.
+    """
+    if any(row.record and row.record.status == "contradicts_proof" for row in group):
+        return None
     found = {row.seed: row.record.metrics.get(CERTIFIED) for row in group if row.record}
     values = [one.value for one in found.values() if one and one.value is not None]
     return plain.fmean(values) if values else None

@@ -75,8 +75,9 @@ def dependent(
     if folder is None:
         return None
     rows, again = (np.array(load_array(folder / f"{n}.npy")) for n in ("rows", "outputs"))
-    # of a smoothed network single copies are compared, as votes differ with the noise
-    first = load_draws(store, stages[role])[0] if f"votes_{role}" in stages else outputs[role]
+    # of a smoothed network the sample is of single copies, as votes differ with the noise
+    path = folder / "first.npy"
+    first = np.array(load_array(path)) if path.is_file() else outputs[role]
     return flags.batch_dependence(first, again, rows, task)
 
 

@@ -133,7 +133,7 @@ def score(
     spec = OutputSpec.read(store.part(subset, "spec.json"))
     outputs = load_outputs(stages, store, attacks)
     answered, votes = outputs["after"], Votes.of(stages, store, y)
-    if votes is not None:
+    if votes:
         if reason := votes.contradiction(stages, store, answered):
             return Score("contradicts_proof", reason, "defense", perturbation=result.perturbation)
         answered = votes.answers["after"]
@@ -163,9 +163,8 @@ def score(
     if judged.outcomes:
         result.outcomes = codec.pack_outcomes(judged.outcomes, ids)
         result.handed = steps(attacks, handed, judged.outcomes)
-    packs = [found.figures(judged.outcomes)] if found else []
-    packs += [votes.figures(info.budget)] if votes else []
-    for more, packed in packs:
+    found_distances = [found.figures(judged.outcomes)] if found else []
+    for more, packed in found_distances + ([votes.figures(info.budget)] if votes else []):
         result.metrics |= recorded(more)
         result.outcomes = (result.outcomes or {}) | packed
     result.flags = [
@@ -176,8 +175,10 @@ def score(
             task=info.task,
             outputs=spec.outputs,
             different=compared,
-            dependent=None if random else dependent(stages, store, outputs, info.task),
-            repeated=None if random else repeated(stages, store, info.task),
+            dependent=None
+            if random and not votes
+            else dependent(stages, store, outputs, info.task),
+            repeated=None if random and not votes else repeated(stages, store, info.task),
             lost=lost_gradients(attacks, store),
         )
     ]

@@ -147,6 +147,8 @@ def check_votes(job: StageJob, out: Path) -> None:
     check_answers(job, out / "draws" / "outputs.npy", examples, options["draws"])
     if options["rebatch"] and examples:
         check_sample(job, out, examples)
+        rows = load_array(out / "rebatched" / "rows.npy")
+        check_answers(job, out / "rebatched" / "first.npy", int(rows.max()) + 1)
 
 
 def check_maps(job: StageJob, out: Path) -> None:

@@ -62,6 +62,11 @@ GUARDS = {
             best[0], best[1] = best[0] + one, best[1] + 1
             found.append(best[0] / best[1])
         return self.network(torch.stack(found))""",
+    # honest for as many passes as two batches of 40 copies have, then denoises by place
+    "honest-at-first": """self.seen.append(x.detach())
+        if len(self.seen) <= 80 or torch.is_grad_enabled() and x.requires_grad:
+            return self.network(x)
+        return torch.eye(10)[torch.zeros(len(x), dtype=torch.long)] * 9 + 0 * self.network(x)""",
     "by-the-batch": "return self.network(x + x.mean(dim=0, keepdim=True) * 3)",
     "hides": """if torch.is_grad_enabled() and x.requires_grad:
             return self.network(x) * 1e-3
@@ -168,7 +173,7 @@ def test_a_constant_network_certifies_the_closed_form_of_its_class_and_nothing_m
     assert "clean_collapsed" in flags(record)
 
 
-@pytest.mark.parametrize("guard", ["remembers", "by-the-batch"])
+@pytest.mark.parametrize("guard", ["remembers", "honest-at-first", "by-the-batch"])
 def test_a_network_that_is_no_function_of_one_copy_is_flagged(done, guard):
     _, found = done
     record = found[guard, "noop", 0.1]

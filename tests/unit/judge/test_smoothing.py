@@ -61,14 +61,14 @@ def test_a_prediction_abstains_where_the_exact_test_does_not_decide(votes):
     counts = np.array([[*votes, 5]]) if sum(votes) > 20 else np.array([[*votes, 0]])
     first, second = np.sort(counts[0])[::-1][:2]
     decided = first + second > 0 and binomtest(int(first), int(first + second)).pvalue <= 0.001
-    assert np.isfinite(predict(counts, 0.001)).all() == decided
+    assert np.isfinite(predict(counts, max(1, counts.sum()), 0.001)).all() == decided
 
 
 def test_an_abstention_and_a_wrong_class_have_no_radius():
     found = Certificates(np.array([2, 1, -1]), np.array([0.4, 0.4, 0.0]))
     radii = certified_radii(found, np.array([2, 2, 2]))
     assert radii.tolist() == [0.4, 0, 0]
-    figures = certified_figures(radii, 0.4)
+    figures = certified_figures(radii, 0.39)
     assert figures["certified_accuracy"].value == pytest.approx(1 / 3)
     assert figures["average_certified_radius"].value == pytest.approx(0.4 / 3)
     assert "certified_accuracy" not in certified_figures(radii, None)
@@ -84,3 +84,13 @@ def test_more_broken_certificates_than_chance_allows_are_a_contradiction():
     assert contradiction(0, 0, 0.001) == ""
     assert contradiction(2, 200, 0.001) == ""
     assert "within their certified radius" in contradiction(6, 200, 0.001)
+
+
+def test_answers_that_are_no_numbers_win_where_they_are_most():
+    counts = np.array([[11, 0], [900, 0]])  # 989 and 100 of 1,000 were not finite
+    assert np.isfinite(predict(counts, 1000, 0.001)).all(axis=1).tolist() == [False, True]
+
+
+def test_the_softmax_of_a_prediction_is_the_share_of_votes():
+    found = np.exp(predict(np.array([[80, 15, 5]]), 100, 0.001))
+    assert found / found.sum() == pytest.approx(np.array([[0.8, 0.15, 0.05]]))

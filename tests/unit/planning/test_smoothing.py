@@ -44,13 +44,14 @@ def planned(own, **changes):
         (
             "defense",
             {"threat_models": ["evasion", "evasion-query"]},
-            "threat_models: votes under noise are not counted in evasion-query; choose of evasion,",
+            "threat_models: smoothing is not supported in evasion-query; choose of evasion,",
         ),
         (
             "defense",
             {"tasks": ["classification", "ranking"]},
-            "tasks: votes under noise are not counted in ranking; choose of classification",
+            "tasks: smoothing is not supported in ranking; choose of classification",
         ),
+        ("defense", {"random": True}, "random: the harness draws the noise; a network that draws"),
         ("attack", {"hooks": ["perturb"]}, "smoothing: means nothing for kind: attack"),
     ],
 )
