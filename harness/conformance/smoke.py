@@ -169,6 +169,7 @@ def make_matrix(
         "budgets": [budget],
         "eval_subset": {"examples": min(examples, test), "batch": batch},
         "clean": min(20 if task == "segmentation" else 100, val),
+        "smoothing": {"draws": 100, "selection": 10},
     }
 
 
