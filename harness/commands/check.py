@@ -19,7 +19,7 @@ from harness.config.benchmark import check_benchmarks
 from harness.config.catalog import FOLDERS, Catalog, Module
 from harness.config.dataset import check_datasets
 from harness.config.environments import environment_of, problems
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.planning.attack_floor import KINDS
 from harness.planning.budget_rules import budget_errors
 from harness.planning.plan import Plan

@@ -9,7 +9,8 @@ from pathlib import Path
 from harness.common.errors import UserError, UserErrors
 from harness.common.text import suggest
 from harness.config.identity import module_digest
-from harness.config.manifest import Manifest, check_manifests
+from harness.config.manifest import Manifest
+from harness.config.manifest_file import check_manifests
 
 FOLDERS = {"attack": "attacks", "defense": "defenses", "victim": "victims"}
 """Kind → top-level folder."""

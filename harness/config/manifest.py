@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.common.errors import UserError, UserErrors, split
+from harness.common.errors import UserError, UserErrors
 from harness.config.budget import limits_inputs
 from harness.config.field_types import (
     THREAT_MODELS,
@@ -26,7 +25,6 @@ from harness.config.field_types import (
 )
 from harness.config.file_model import Problem, Strict
 from harness.config.hook_names import HOOK_NAMES, REQUIRED_HOOKS, Kind
-from harness.config.manifest_folder import folder_problems, own_file_problems
 from harness.config.manifest_parts import (
     KINDS_OF_REQUIREMENT,
     LIMITED,
@@ -44,9 +42,7 @@ from harness.config.manifest_parts import (
 )
 from harness.config.manifest_smoothing import smoothing_problems
 from harness.config.manifest_weights import Weights
-from harness.config.module_files import MANIFEST, irregular_files
 from harness.config.strict_yaml import Loc, key, nearest, quote
-from harness.config.validation import read_all, read_model
 
 KINDS_OF_FIELD: dict[str, tuple[Kind, ...]] = {
     "needs": ("attack", "defense"),
@@ -367,33 +363,6 @@ class Manifest(Strict):
         if smoke.threat_model is not None and smoke.threat_model not in threats:
             what = f"{smoke.threat_model} is not among the module's threat models"
             yield Problem(("smoke", "threat_model"), what, f"choose of {', '.join(threats)}")
-
-
-def load_manifest(path: Path) -> Manifest:
-    """Read a ``manifest.yaml``, named by its path or by its folder's.
-
-    Raises:
-        UserErrors: everything wrong with it, and other things that its folder must not hold.
-    """
-    file = path / MANIFEST if path.is_dir() else path
-    errors = irregular_files(file.parent) if file.parent.is_dir() else []
-    found = None
-    if not file.is_symlink():  # what a link leads to is not to be quoted in errors
-        try:
-            found = read_model(Manifest, file, "manifest", folder_problems)
-            if not errors:
-                problems = own_file_problems(file.parent, found.params, found.presets)
-                errors = [UserError(found.where(one.loc), one.what, one.fix) for one in problems]
-        except UserError as wrong:
-            errors += split(wrong)
-    if found is None or errors:
-        raise UserErrors(errors)
-    return found
-
-
-def check_manifests(paths: Iterable[Path]) -> tuple[list[Manifest], list[UserError]]:
-    """Read many; return the good manifests, and every error of the others."""
-    return read_all(load_manifest, paths)
 
 
 def manifest_schema() -> dict[str, Any]:

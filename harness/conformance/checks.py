@@ -30,7 +30,8 @@ from harness.conformance.smoke import (
 )
 from harness.executors.base import Executor
 from harness.planning.graph import Input
-from harness.planning.recipe import THREADS, ModuleRef, NoOptions, StageRecipe
+from harness.planning.options import NoOptions
+from harness.planning.recipe import THREADS, ModuleRef, StageRecipe
 from harness.results.records import Record
 from harness.runtime.worker import probe_names
 from harness.storage.store import Store

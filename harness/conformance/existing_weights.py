@@ -8,7 +8,8 @@ from harness.common.errors import UserError
 from harness.conformance.runner import CheckResult, SmokeRunner
 from harness.conformance.smoke import choose_budget, list_settings, make_matrix, smoke_form
 from harness.planning.graph import Input
-from harness.planning.recipe import THREADS, ImportOptions, ModuleRef, StageRecipe
+from harness.planning.options import ImportOptions
+from harness.planning.recipe import THREADS, ModuleRef, StageRecipe
 from harness.planning.weights import find, weights_recipe
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from harness.common.files import load_array
 from harness.conformance.runner import CheckResult, SmokeRunner, answers
 from harness.planning.graph import Input
-from harness.planning.recipe import PredictOptions, StageRecipe
+from harness.planning.options import PredictOptions
+from harness.planning.recipe import StageRecipe
 from harness.results.records import Record
 from harness.running.recorder import Recorder
 from harness.storage.store import Store

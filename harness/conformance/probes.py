@@ -13,7 +13,8 @@ from harness.common.files import read_json
 from harness.common.text import one_line
 from harness.conformance.runner import KINDS, CheckResult, SmokeRunner, answers
 from harness.planning.graph import Input
-from harness.planning.recipe import AttackOptions, NoOptions, StageRecipe
+from harness.planning.options import AttackOptions, NoOptions
+from harness.planning.recipe import StageRecipe
 from harness.results.records import Record
 from harness.runtime.worker import probe_names
 

@@ -10,14 +10,8 @@ from typing import NamedTuple
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Input
 from harness.planning.networks import NetworkStages
-from harness.planning.recipe import (
-    AccessOptions,
-    AttackOptions,
-    DecideRecipe,
-    MeasureRecipe,
-    PredictOptions,
-    VotesOptions,
-)
+from harness.planning.options import AccessOptions, AttackOptions, PredictOptions, VotesOptions
+from harness.planning.recipe import DecideRecipe, MeasureRecipe
 from harness.planning.resolved_entry import ResolvedEntry
 from harness.planning.shared_stages import SharedStages, spec, start
 

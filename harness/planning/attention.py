@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.planning.attacks import answering_defense
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Input
-from harness.planning.recipe import MapsOptions
+from harness.planning.options import MapsOptions
 from harness.planning.shared_stages import SharedStages, spec
 
 

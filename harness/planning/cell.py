@@ -11,7 +11,7 @@ from harness.config.data_entry import family_of
 from harness.config.field_types import Limit, Value
 from harness.config.strict_yaml import Json
 from harness.config.threat import CONTROLS
-from harness.planning.recipe import Fields
+from harness.planning.options import Fields
 
 OPTIONAL = ("made_against", "weights")
 """Fields of a cell's description that most cells lack: their keys are older than the fields."""

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from harness.config.field_types import Limit
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Input
-from harness.planning.recipe import ApplyRecipe, ImportOptions, SubsetRecipe
+from harness.planning.options import ImportOptions
+from harness.planning.recipe import ApplyRecipe, SubsetRecipe
 from harness.planning.resolved_entry import ResolvedEntry
 from harness.planning.shared_stages import SharedStages, spec, start
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.planning.attacks import answering_defense
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Input
-from harness.planning.recipe import ProbeOptions
+from harness.planning.options import ProbeOptions
 from harness.planning.shared_stages import SharedStages, spec
 
 PROBED = {"classification": 64, "segmentation": 4}

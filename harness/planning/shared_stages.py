@@ -13,6 +13,7 @@ from harness.config.strict_yaml import quote
 from harness.datasets import DataMissing, Datasets
 from harness.planning.cell_setting import CellSetting
 from harness.planning.graph import Graph, Input
+from harness.planning.options import NoOptions, Options
 from harness.planning.own_files import find_own_file
 from harness.planning.places import PLACES, read_places
 from harness.planning.recipe import (
@@ -20,8 +21,6 @@ from harness.planning.recipe import (
     DataRecipe,
     FileRecipe,
     GoalRecipe,
-    NoOptions,
-    Options,
     StageRecipe,
     SubsetRecipe,
 )

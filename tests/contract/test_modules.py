@@ -9,7 +9,7 @@ from rich.console import Console
 from harness.commands.new import new
 from harness.common.keys import ROOT
 from harness.config.catalog import FOLDERS, Catalog, Module
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.conformance.checks import run_checks
 from harness.executors.local import LocalExecutor
 from harness.storage.store import Store

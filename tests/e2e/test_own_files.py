@@ -8,7 +8,7 @@ import pytest
 from harness.common.files import load_array
 from harness.common.keys import ROOT
 from harness.config.catalog import Module
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.conformance.checks import run_checks
 from harness.executors.local import LocalExecutor
 from harness.planning import own_files

@@ -13,7 +13,7 @@ from safetensors.torch import save, save_file
 from sklearn.datasets import load_digits
 from torch import nn
 
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.report.frame import load
 from harness.report.leaderboard import tables
 from tests.support.errors import raises_error

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from harness.common.errors import UserError
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from tests.support.errors import raises_error
 from tests.support.module_sources import GUARD, VICTIM
 from tests.support.sources import copy_description

@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import torch
 
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.runtime.contracts import Spec
 from harness.runtime.model import freeze
 from harness.runtime.weight_files import read_tensors

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.common.errors import UserError
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 
 PGD = """\
 schema: manifest/1

@@ -10,7 +10,7 @@ from torch import nn
 
 from harness.common.keys import ROOT
 from harness.config.catalog import FOLDERS
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.runtime.contracts import Spec
 from harness.runtime.model import LiveModel
 from harness.runtime.tasks import loss_for

@@ -14,7 +14,7 @@ from harness.commands.new import new
 from harness.common.errors import UserError
 from harness.common.keys import ROOT
 from harness.config.catalog import FOLDERS, Module
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.conformance.runner import CheckResult
 from harness.workspace import Workspace
 

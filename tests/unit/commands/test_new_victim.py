@@ -15,7 +15,7 @@ from harness.commands.new import new
 from harness.commands.placeholders import unwritten
 from harness.common.errors import UserError
 from harness.config.catalog import Module
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.conformance.runner import CheckResult
 from harness.planning.weights import find, weights_recipe
 from harness.runtime.weight_files import read_tensors

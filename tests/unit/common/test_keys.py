@@ -9,13 +9,12 @@ import pytest
 from harness.common import keys
 from harness.planning import stage_keys
 from harness.planning.graph import Graph, Input
+from harness.planning.options import NoOptions, PredictOptions
 from harness.planning.recipe import (
     DataRecipe,
     GoalRecipe,
     MeasureRecipe,
     ModuleRef,
-    NoOptions,
-    PredictOptions,
     StageRecipe,
     SubsetRecipe,
 )

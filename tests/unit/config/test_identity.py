@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from harness.config.identity import IN_KEY, declarations, module_digest
-from harness.config.manifest import Manifest, load_manifest
+from harness.config.manifest import Manifest
+from harness.config.manifest_file import load_manifest
 from tests.support.module_sources import PERTURB
 from tests.support.workspaces import Checkout, cell, matrix
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config.manifest import check_manifests
+from harness.config.manifest_file import check_manifests
 from tests.support.manifest_files import PGD, VICTIM, lines_of, write
 
 pytestmark = pytest.mark.usefixtures("root")

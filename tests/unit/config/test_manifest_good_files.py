@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from harness.common.errors import UserErrors
-from harness.config.manifest import HOOK_NAMES, Manifest, load_manifest
+from harness.config.manifest import HOOK_NAMES, Manifest
+from harness.config.manifest_file import load_manifest
 from harness.runtime.hooks import HOOKS
 from tests.support.manifest_files import PGD, VICTIM, write
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness.config.catalog import Catalog
 from harness.config.identity import module_digest
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.config.module_files import irregular_files, module_files
 from tests.support.errors import raises_error
 from tests.support.folders import deep_folder

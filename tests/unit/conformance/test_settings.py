@@ -7,7 +7,7 @@ import yaml
 
 from harness.common.keys import ROOT
 from harness.config.catalog import Catalog, Module
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.conformance import checks
 from harness.conformance.checks import SettingChecks
 from harness.conformance.smoke import SHORT, reference_victim

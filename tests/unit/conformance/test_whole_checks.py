@@ -11,7 +11,7 @@ import pytest
 
 from harness.common.keys import ROOT
 from harness.config.catalog import FOLDERS, Catalog, Module
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.conformance.checks import run_checks
 from harness.conformance.runner import CheckResult
 from harness.executors.local import LocalExecutor

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from harness.common.keys import ROOT
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.judge.budget import check_perturbation, measure
 from harness.runtime.contracts import Budget, NotApplicable, Spec
 from tests.support.modules import context, live, module

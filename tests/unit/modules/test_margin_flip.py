@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from harness.common.keys import ROOT
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.judge.edits import check_edits
 from harness.runtime import ranking
 from harness.runtime.contracts import NotApplicable

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.judge.attack_flags import another_loss_does_better
 from harness.runtime.contracts import Budget, Spec
 from harness.runtime.model import freeze

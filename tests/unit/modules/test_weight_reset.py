@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from harness.common.keys import ROOT
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.runtime import checkpoint
 from harness.runtime.contracts import NotApplicable
 from tests.support.modules import module

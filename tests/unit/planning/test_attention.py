@@ -2,7 +2,8 @@
 
 import pytest
 
-from harness.planning.recipe import MapsOptions, MeasureRecipe
+from harness.planning.options import MapsOptions
+from harness.planning.recipe import MeasureRecipe
 from tests.support.errors import raises_error
 from tests.support.workspaces import BACKDOOR, POISONING, Checkout, cell, matrix
 

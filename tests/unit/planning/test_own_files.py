@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from harness.common.errors import UserError, split
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.planning import own_files
 from tests.support.errors import raises_error
 from tests.support.own_files import folder, named, reader, write_book

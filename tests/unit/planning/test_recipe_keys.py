@@ -8,17 +8,15 @@ from harness.datasets import Datasets
 from harness.planning import plan as planning
 from harness.planning import stage_keys
 from harness.planning.cell import CellInfo
-from harness.planning.recipe import (
+from harness.planning.options import (
     AccessOptions,
     AttackOptions,
-    DataRecipe,
     ImportOptions,
-    ModuleRef,
     NoOptions,
     PredictOptions,
     ProbeOptions,
-    StageRecipe,
 )
+from harness.planning.recipe import DataRecipe, ModuleRef, StageRecipe
 from harness.workspace import Workspace
 
 QUICK = "10ebd7b3e5a251833a644f54e745814d7fc1c100224c2a088436360a98839432"

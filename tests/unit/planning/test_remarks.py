@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from harness.common.errors import UserError
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from tests.support.module_sources import SIGN
 from tests.support.workspaces import Checkout, cell, matrix
 

@@ -8,7 +8,7 @@ import pytest
 from harness import datasets
 from harness.common.errors import UserError
 from harness.config.catalog import Catalog
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.datasets.described import input_kind
 from harness.planning.requirements import CellFacts, check_requirements
 from harness.planning.resolved_entry import ResolvedEntry

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.common.errors import UserError
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from tests.support.module_sources import TRAINER
 from tests.support.workspaces import TRANSFER, Checkout, cell, matrix
 
