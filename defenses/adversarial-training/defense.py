@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from harness.runtime.contracts import Adversary, Context, Data, Victim
 from harness.runtime.training import loss_of
-from harness.runtime.weight_perturbation import perturbed_loss
+from harness.runtime.weight_perturbation import attacked_loss
 
 
 class AdversarialTraining:
@@ -33,15 +33,10 @@ class AdversarialTraining:
         assert adversary is not None, "the manifest requires an adversary"
         own = loss_of(victim, train.spec)
 
-        def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-            x_adv = adversary(net, x, y)
+        def loss(net: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+            attacked = own(net, x_adv, y)
+            if self.clean == 0:
+                return attacked
+            return (1 - self.clean) * attacked + self.clean * own(net, x, y)
 
-            def mixed(net: nn.Module) -> Tensor:
-                attacked = own(net, x_adv, y)
-                if self.clean == 0:
-                    return attacked
-                return (1 - self.clean) * attacked + self.clean * own(net, x, y)
-
-            return perturbed_loss(net, mixed, self.gamma)
-
-        victim.fit(network, train, val, loss, ctx)
+        victim.fit(network, train, val, attacked_loss(adversary, loss, self.gamma), ctx)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from harness.runtime import dense
 from harness.runtime.contracts import Adversary, Context, Data, Victim
-from harness.runtime.weight_perturbation import perturbed_loss
+from harness.runtime.weight_perturbation import attacked_loss
 
 
 class Mart:
@@ -34,15 +34,10 @@ class Mart:
     ) -> None:
         assert adversary is not None, "the manifest requires an adversary"
 
-        def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-            x_adv = adversary(net, x, y)
+        def loss(net: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+            return mart_loss(net(x), net(x_adv), y, self.weight)
 
-            def at(net: nn.Module) -> Tensor:
-                return mart_loss(net(x), net(x_adv), y, self.weight)
-
-            return perturbed_loss(net, at, self.gamma)
-
-        victim.fit(network, train, val, loss, ctx)
+        victim.fit(network, train, val, attacked_loss(adversary, loss, self.gamma), ctx)
 
 
 def mart_loss(clean: Tensor, attacked: Tensor, y: Tensor, weight: float) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from harness.runtime import dense
 from harness.runtime.contracts import Adversary, Context, Data, Victim
-from harness.runtime.weight_perturbation import perturbed_loss
+from harness.runtime.weight_perturbation import attacked_loss
 
 
 class Trades:
@@ -33,15 +33,10 @@ class Trades:
     ) -> None:
         assert adversary is not None, "the manifest requires an adversary"
 
-        def loss(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-            x_adv = adversary(net, x, y)
+        def loss(net: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+            return trades_loss(net(x), net(x_adv), y, self.beta)
 
-            def at(net: nn.Module) -> Tensor:
-                return trades_loss(net(x), net(x_adv), y, self.beta)
-
-            return perturbed_loss(net, at, self.gamma)
-
-        victim.fit(network, train, val, loss, ctx)
+        victim.fit(network, train, val, attacked_loss(adversary, loss, self.gamma), ctx)
 
 
 def trades_loss(clean: Tensor, attacked: Tensor, y: Tensor, beta: float) -> Tensor:

@@ -230,11 +230,7 @@ def make_grid(table: Table) -> Grid:
     proven = [
         f"{row.defense}: {row.proven.text}" for row in rows if row.proven and row.proven.bound
     ]
-    certified = [
-        f"{row.defense}: {row.certified:.1%} certified at this radius"
-        for row in rows
-        if row.certified is not None
-    ]
+    certified = [f"{row.defense}: {row.certified_text}" for row in rows if row.certified_text]
     notes = [format_caveats(table), *proven, *certified]
     if len(rows) > FIRST_ROWS:
         notes.append(f"and {len(rows) - FIRST_ROWS} more on the page")

@@ -126,7 +126,7 @@ class VotesOptions(Fields):
         noise: standard deviation of the noise on each copy of an input.
         votes: copies of each input whose classes are counted.
         selection: further copies, counted apart.
-        draws: the first copies, whose outputs are kept.
+        draws: copies whose outputs are kept.
         rebatch: whether a sample of the copies is asked again, in other batches, of a new process.
     """
 

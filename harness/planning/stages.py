@@ -114,7 +114,8 @@ class StageBuilder:
             roles["eight_bit"] = self.attacks.predict(s, net.key, attacked, eight_bit=True)
         teacher = self.teachers.judge(s)
         roles |= teacher.roles
-        return CellStages(roles, own | teacher.own | self._answers(roles), teacher.absent)
+        roles |= self._votes(roles)
+        return CellStages(roles, own | teacher.own | answers(roles), teacher.absent)
 
     def borrow(self, s: CellSetting, batch: Batch) -> CellStages:
         """Add the stages of a cell that is judged on inputs made against another defence.
@@ -130,15 +131,14 @@ class StageBuilder:
         roles |= {"goal": goal} if goal else {}
         roles |= {"batch": batch.attacked.key, "measure": batch.measure}
         roles |= self.compare_inputs(s, net, CellInputs(Input(subset, "x"), batch.attacked))
-        return CellStages(roles, net.own | self._answers(roles))
+        roles |= self._votes(roles)
+        return CellStages(roles, net.own | answers(roles))
 
-    def _answers(self, roles: dict[str, str]) -> frozenset[str]:
-        """Return the stages of the network's answers under attack; note those with votes."""
-        for name in ("before", "after"):
-            stage = self.shared.graph.stages[roles[name]]
-            if "votes" in stage.inputs:
-                roles[f"votes_{name}"] = stage.inputs["votes"].key
-        return frozenset({roles["after"], roles.get("votes_after", roles["after"])})
+    def _votes(self, roles: Mapping[str, str]) -> dict[str, str]:
+        """Return the stages behind predictions that are decided by votes."""
+        stages = self.shared.graph.stages
+        inputs = {name: stages[roles[name]].inputs for name in ("before", "after")}
+        return {f"votes_{name}": of["votes"].key for name, of in inputs.items() if "votes" in of}
 
     # -- predictions that a cell is judged by -------------------------------------------------
 
@@ -182,6 +182,11 @@ class StageBuilder:
 
         margins = self.shared.once(("margins", s.matrix.name, s.victim.label, s.seed), undefended)
         return {"rows": rows, "fit": self.attacks.predict(s, net, items), "margins": margins}
+
+
+def answers(roles: Mapping[str, str]) -> frozenset[str]:
+    """Return the stages in which the network answers under attack."""
+    return frozenset(roles[name] for name in ("after", "votes_after") if name in roles)
 
 
 Comparison = Callable[[StageBuilder, CellSetting, Network, CellInputs], dict[str, str]]

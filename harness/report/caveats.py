@@ -81,7 +81,7 @@ def _proven(row: Row, table: Table) -> str:
 
 
 def _certified(row: Row, table: Table) -> str:
-    return "" if row.certified is None else f"{row.certified:.1%} certified at this radius"
+    return row.certified_text
 
 
 @dataclass(frozen=True)

@@ -236,6 +236,11 @@ class Row:
     cells: tuple[TableCell, ...]
 
     @property
+    def certified_text(self) -> str:
+        """The certified share in words; empty where nothing is certified."""
+        return "" if self.certified is None else f"{self.certified:.1%} certified at this radius"
+
+    @property
     def mark(self) -> str:
         """What stands before a score that is a bound: ``≤`` or ``≥`` and a space, else nothing."""
         return {"": "", "upper": "≤ ", "lower": "≥ "}[self.bound]

@@ -84,10 +84,7 @@ def pack_distances(distances: Floats) -> str:
 
     They are rounded up, so that no radius gains an example by the rounding.
     """
-    rounded = distances.astype(np.float32)
-    below = rounded < distances
-    rounded[below] = np.nextafter(rounded[below], np.float32(np.inf))
-    return _deflated(rounded, "<f4")
+    return _deflated(-_rounded_down(-distances), "<f4")
 
 
 def unpack_distances(part: Part) -> Floats | None:
@@ -106,10 +103,7 @@ def unpack_distances(part: Part) -> Floats | None:
 
 def pack_radii(radii: Floats) -> str:
     """Return the certified radius of each example as text: float32, deflated, rounded down."""
-    rounded = radii.astype(np.float32)
-    above = rounded > radii
-    rounded[above] = np.nextafter(rounded[above], np.float32(0))
-    return _deflated(rounded, "<f4")
+    return _deflated(_rounded_down(radii), "<f4")
 
 
 def unpack_radii(part: Part) -> Floats | None:
@@ -124,6 +118,14 @@ def unpack_radii(part: Part) -> Floats | None:
     if not (np.isfinite(found) & (found >= 0)).all():
         raise ValueError("a certified radius is below 0, or not finite")
     return found
+
+
+def _rounded_down(values: Floats) -> NDArray[np.float32]:
+    """Return the largest float32 numbers that are not above the values."""
+    rounded = values.astype(np.float32)
+    above = rounded > values
+    rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+    return rounded
 
 
 def pack_outcomes(outcomes: Mapping[str, Array], ids: Array) -> dict[str, str | int]:

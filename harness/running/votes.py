@@ -18,7 +18,7 @@ COPIED = {"draws": ("outputs",), "rebatched": ("rows", "first", "outputs", "repe
 def decide(recipe: DecideRecipe, inputs: Mapping[str, Path], out: Path, data_root: Path) -> None:
     """Store logarithms of shares of votes as outputs, and certified classes and radii.
 
-    Outputs for the first copies, and for a sample that was asked again, are stored as they are.
+    Outputs for some copies, and for a sample that was asked again, are stored as they are.
     """
     folder = inputs["votes"]
     counts, selection = (

@@ -12,6 +12,11 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from harness.runtime.contracts import Adversary, Loss
+
+AttackedLoss = Callable[[nn.Module, Tensor, Tensor, Tensor], Tensor]
+"""``loss(network, x, x_adv, y) -> [B]``: a loss of clean inputs and of the same under attack."""
+
 LossAt = Callable[[nn.Module], Tensor]
 """``loss(network) -> [B]``: a loss of inputs that are fixed, as a function of the network."""
 
@@ -26,6 +31,24 @@ class _LossOf(nn.Module):
 
     def forward(self) -> Tensor:
         return self._loss(self.network)
+
+
+def attacked_loss(adversary: Adversary, loss: AttackedLoss, gamma: float) -> Loss:
+    """Return the training loss of a defence that attacks each batch first, for ``victim.fit``.
+
+    The adversary sees the weights as they are; the loss is taken at the worst weights nearby.
+
+    Args:
+        adversary: the attack that the benchmark's entry names.
+        loss: the loss of a batch and of its attacked inputs.
+        gamma: as in ``perturbed_loss``; 0 is the plain loss.
+    """
+
+    def found(network: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        x_adv = adversary(network, x, y)
+        return perturbed_loss(network, lambda net: loss(net, x, x_adv, y), gamma)
+
+    return found
 
 
 def perturbed_loss(network: nn.Module, loss: LossAt, gamma: float) -> Tensor:

@@ -81,3 +81,14 @@ def perturbed(net, value, gamma):
 
 def same(one, other):
     return all(torch.equal(one[key], other[key]) for key in one)
+
+
+def equal(net, found, other, wanted):
+    """Whether losses ``[B]`` of two networks are equal, and so are their gradients, to 1e-6."""
+    pairs = ((found, wanted), (gradients(net, found), gradients(other, wanted)))
+    return all(torch.allclose(one, two, atol=1e-6, rtol=0) for one, two in pairs)
+
+
+def gradients(net, values):
+    """The gradient of a mean loss in all parameters, as one vector."""
+    return torch.cat([g.flatten() for g in torch.autograd.grad(values.mean(), net.parameters())])

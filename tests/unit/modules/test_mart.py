@@ -6,6 +6,7 @@ import torch
 from tests.support.modules import part
 from tests.support.robust_training import (
     batch,
+    equal,
     loss_of,
     network,
     perturbed,
@@ -31,17 +32,12 @@ def formula(net, x, y, weight):
     return torch.stack(found)
 
 
-def gradients(net, values):
-    return torch.cat([g.flatten() for g in torch.autograd.grad(values.mean(), net.parameters())])
-
-
 @pytest.mark.parametrize("weight", [0.0, 5.0])
 def test_the_loss_is_the_formula(tmp_path, weight):
     (x, y), net = batch(), network()
     found = loss_of("mart", tmp_path, weight=weight)(net, x, y)
     wanted = formula(net, x, y, weight)
-    assert torch.allclose(found, wanted, atol=1e-6, rtol=0)
-    assert torch.allclose(gradients(net, found), gradients(net, wanted), atol=1e-6, rtol=0)
+    assert equal(net, found, net, wanted)
     right = net(push(net, x, y)).argmax(1) == y
     assert right.any()
     assert not right.all()
@@ -52,8 +48,7 @@ def test_weights_are_perturbed_along_the_whole_loss(tmp_path):
     moved = perturbed(net, lambda proxy: formula(proxy, x, y, 5.0), 0.01)
     found = loss_of("mart", tmp_path, gamma=0.01)(net, x, y)
     wanted = formula(moved, x, y, 5.0)
-    assert torch.allclose(found, wanted, atol=1e-6, rtol=0)
-    assert torch.allclose(gradients(net, found), gradients(moved, wanted), atol=1e-6, rtol=0)
+    assert equal(net, found, moved, wanted)
 
 
 def test_a_confident_error_has_a_finite_loss_and_gradient():

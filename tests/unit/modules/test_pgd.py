@@ -3,28 +3,19 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from harness.runtime.contracts import Budget, Spec
+from harness.runtime.contracts import Budget
 from harness.runtime.gradients import random_start
+from tests.support.bent_network import SPEC, bent
 from tests.support.modules import context, live, module
 
-SPEC = Spec("classification", 5, (1, 6, 6))
 EPS, STEPS, SHARE = 0.05, 6, 0.25
 
 
 @pytest.fixture
 def network():
     """Return a network that bends, with margins that a search crosses on some of the inputs."""
-    torch.manual_seed(0)
-    made = nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 20), nn.Tanh(), nn.Linear(20, 5)
-    )
-    with torch.no_grad():
-        made[0].weight.mul_(4)
-        made[3].weight.mul_(4)
-        made[5].bias.zero_()
-    return made.eval()
+    return bent()
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
-from torch import nn
 
-from harness.runtime.contracts import Budget, Spec
+from harness.runtime.contracts import Budget
+from tests.support.bent_network import SPEC, bent
 from tests.support.modules import context, live, module
 
-SPEC = Spec("classification", 5, (1, 6, 6))
 SEARCHES = {
     "pgd": {"steps": 3, "rel_stepsize": 0.5},
     "apgd": {"steps": 4},
@@ -22,15 +21,7 @@ SEARCHES = {
 @pytest.fixture
 def network():
     """Return a network that bends often, so that a search depends on where it starts."""
-    torch.manual_seed(0)
-    made = nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 20), nn.Tanh(), nn.Linear(20, 5)
-    )
-    with torch.no_grad():
-        made[0].weight.mul_(4)
-        made[3].weight.mul_(4)
-        made[5].bias.zero_()
-    return made.eval()
+    return bent()
 
 
 def left(network, x, y, name, folder, restarts):

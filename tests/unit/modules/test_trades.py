@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from tests.support.modules import part
 from tests.support.robust_training import (
     batch,
+    equal,
     loss_of,
     network,
     perturbed,
@@ -24,17 +25,12 @@ def formula(net, x, y, beta):
     return -own.log() + beta * sum(p[:, k] * (p[:, k] / q[:, k]).log() for k in range(p.shape[1]))
 
 
-def gradients(net, values):
-    return torch.cat([g.flatten() for g in torch.autograd.grad(values.mean(), net.parameters())])
-
-
 @pytest.mark.parametrize("beta", [0.0, 1.0, 6.0])
 def test_the_loss_is_the_formula(tmp_path, beta):
     (x, y), net = batch(), network()
     found = loss_of("trades", tmp_path, beta=beta)(net, x, y)
     wanted = formula(net, x, y, beta)
-    assert torch.allclose(found, wanted, atol=1e-6, rtol=0)
-    assert torch.allclose(gradients(net, found), gradients(net, wanted), atol=1e-6, rtol=0)
+    assert equal(net, found, net, wanted)
     pieces = F.kl_div(net(push(net, x, y)).log_softmax(1), net(x).softmax(1), reduction="none")
     program = F.cross_entropy(net(x), y) + beta * pieces.sum() / len(x)
     assert found.mean().item() == pytest.approx(program.item(), abs=1e-6)
@@ -45,8 +41,7 @@ def test_weights_are_perturbed_along_the_whole_loss(tmp_path):
     moved = perturbed(net, lambda proxy: formula(proxy, x, y, 6.0), 0.01)
     found = loss_of("trades", tmp_path, gamma=0.01)(net, x, y)
     wanted = formula(moved, x, y, 6.0)
-    assert torch.allclose(found, wanted, atol=1e-6, rtol=0)
-    assert torch.allclose(gradients(net, found), gradients(moved, wanted), atol=1e-6, rtol=0)
+    assert equal(net, found, moved, wanted)
     assert found.mean().item() > formula(net, x, y, 6.0).mean().item() + 1e-3
 
 

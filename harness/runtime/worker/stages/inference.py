@@ -59,6 +59,11 @@ def predict(job: Job) -> None:
             arrays.save_parts(job.out / "rebatched" / f"{name}.npy", outputs(parts), count)
 
 
+def sample_size(examples: int, values: int) -> int:
+    """Return how many inputs are predicted again; see ``other_batches``."""
+    return min(examples, SAMPLED, max(2, SAMPLED_VALUES // max(1, values)))
+
+
 def other_batches(examples: int, values: int) -> list[Tensor]:
     """Return row numbers of a sample in another order and other batches, some of one row.
 
@@ -69,7 +74,7 @@ def other_batches(examples: int, values: int) -> list[Tensor]:
     >>> [rows.tolist() for rows in other_batches(10, 1)]
     [[9, 8, 7, 6, 5, 4, 3], [2, 1, 0], [0], [1], [2]]
     """
-    sampled = min(examples, SAMPLED, max(2, SAMPLED_VALUES // values))
+    sampled = sample_size(examples, values)
     backwards = torch.arange(sampled).flip(0)
     alone = torch.arange(min(sampled, ALONE))
     return [*torch.split(backwards, SAMPLE_BATCH), *torch.split(alone, 1)]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from harness.runtime.worker import arrays
 from harness.runtime.worker.batches import batches
 from harness.runtime.worker.job import Job
 from harness.runtime.worker.network_link import NetworkLink
-from harness.runtime.worker.stages.inference import other_batches
+from harness.runtime.worker.stages.inference import other_batches, sample_size
 from harness.runtime.worker.stages.network import empty_output, kill_children, start
 
 CPU = torch.device("cpu")
@@ -51,8 +50,7 @@ class Voting:
         chosen = torch.randperm(votes, generator=self._source)[:kept].tolist()
         self._kept = {number: place for place, number in enumerate(chosen)}
         self.draws = torch.zeros((kept, *self._shape))
-        rows = other_batches(len(self._raw), self._raw[:1].numel()) if len(self._raw) else []
-        sampled = int(max((part.max() for part in rows), default=-1)) + 1
+        sampled = sample_size(len(self._raw), self._raw[:1].numel())
         self._asked_again = torch.full((len(self._raw),), -1)
         self._asked_again[:sampled] = torch.randint(votes, (sampled,), generator=self._source)
         self.sample = torch.zeros((sampled, *self._raw.shape[1:]))
@@ -131,13 +129,7 @@ def ask_again(job: Job, sample: Tensor) -> tuple[Tensor | None, list[Tensor]]:
     parts = other_batches(len(sample), sample[:1].numel())
     try:
         link = start(job)
-        again = [torch.cat(list(answers(link, sample, parts))) for _ in range(2)]
+        again = [torch.cat([link.answer("predict", sample[p]) for p in parts]) for _ in range(2)]
     finally:
         kill_children()
     return torch.cat(parts), again
-
-
-def answers(link: NetworkLink, sample: Tensor, parts: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield the network's outputs batch by batch."""
-    for rows in parts:
-        yield link.answer("predict", sample[rows])
