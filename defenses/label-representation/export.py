@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from harness.config.manifest import load_manifest
+from harness.config.manifest_file import load_manifest
 from harness.runtime.contracts import Spec
 
 HERE = Path(__file__).parent
