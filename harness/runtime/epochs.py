@@ -24,9 +24,10 @@ def recipe_in_epochs(
     epochs: int,
     schedule: str,
     select: bool,
+    measure_every: int = 0,
     **fields: Any,  # noqa: ANN401 - those of a recipe
 ) -> Recipe:
-    """Return the recipe of a classifier's training, with a point of its curves at each epoch.
+    """Return the recipe of a classifier's training, which is measured at the end of epochs.
 
     Args:
         count: number of training examples.
@@ -34,20 +35,23 @@ def recipe_in_epochs(
         steps: gradient steps of the training; 0 is as many as ``epochs`` need.
         epochs: epochs of the training, where ``steps`` is 0.
         schedule: a row of ``recipe.SCHEDULES``, or ``DROPS``.
-        select: whether the state with the best validation accuracy at the end of an epoch is kept,
-            in place of the last.
+        select: whether the measured state with the best validation accuracy is kept, in place of
+            the last.
+        measure_every: steps between two measurements on validation data; 0 is an epoch. With few
+            training examples an epoch costs less than to measure after it.
         fields: further fields of the recipe.
     """
     epoch = steps_per_epoch(count, batch)
     steps = steps or epochs * epoch
+    every = measure_every or epoch
     drops = schedule == DROPS
     return Recipe(
         steps=steps,
         batch=batch,
         schedule="constant" if drops else schedule,
         milestones=(steps // 2, steps * 3 // 4) if drops else (),
-        selection=Selection("val_accuracy", epoch, accuracy) if select else None,
-        log_every=epoch,
+        selection=Selection("val_accuracy", every, accuracy) if select else None,
+        log_every=every,
         **fields,
     )
 

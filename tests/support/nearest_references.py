@@ -1,18 +1,23 @@
 """What attacks that look for the nearest wrong input are compared on, and with."""
 
 import importlib
+import os
 import sys
 import warnings
 from functools import cache
 from types import ModuleType
 
-import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import nn
 
 from harness.runtime.model import freeze
+
+os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # foolbox's zoo, unused, would want a git
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of scipy.ndimage.filters
+    import foolbox as foolbox
 
 
 @cache
@@ -31,8 +36,7 @@ def digits():
 
 
 def adv_lib(file):
-    """A file of the library's attacks, where it is installed; it draws no curves here."""
-    pytest.importorskip("adv_lib")
+    """A file of the library's attacks; it draws no curves here, so that visdom is not installed."""
     if "visdom" not in sys.modules:
         sys.modules["visdom"] = ModuleType("visdom")
         sys.modules["visdom"].Visdom = object

@@ -16,6 +16,7 @@ from tests.support.nearest_inputs import (
     trained,
     wrong_by_a_hair,
 )
+from tests.support.nearest_references import foolbox
 
 
 def carlini_wagner(network, x, y, goal=None, **params):
@@ -139,7 +140,6 @@ def test_a_row_does_not_depend_on_the_others():
 
 
 def test_carlini_wagner_finds_what_foolbox_finds():
-    foolbox = pytest.importorskip("foolbox")
     network, x, y = trained()
     params = {"binary_search_steps": 9, "steps": 100, "initial_const": 0.001}
     model = foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu")

@@ -111,6 +111,12 @@ def test_the_trainings_of_label_studies(variant, epochs, rates):
     assert (recipe.batch, recipe.selection.every, recipe.label_smoothing) == (128, 8, 0.1)
 
 
+def test_a_recipe_measures_every_epoch_or_as_seldom_as_asked():
+    seldom = {"select": True, "batch": 100, "measure_every": 50}
+    recipe = module("victim", "cifar-resnet", **seldom).recipe(train_set(250))
+    assert (recipe.selection.every, recipe.log_every) == (50, 50)
+
+
 def test_a_recipe_of_steps_that_selects():
     victim = module("victim", "cifar-resnet", steps=30, schedule="cosine", select=True, batch=100)
     recipe = victim.recipe(train_set(250))

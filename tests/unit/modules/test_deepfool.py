@@ -18,6 +18,7 @@ from tests.support.nearest_inputs import (
     trained,
     wrong_by_a_hair,
 )
+from tests.support.nearest_references import foolbox
 from tests.support.sources import shared
 from tests.unit.commands.test_new_victim import mnist
 from tests.unit.modules.test_relu_net import released
@@ -123,7 +124,6 @@ def test_a_row_does_not_depend_on_the_others(norm):
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_deepfool_finds_what_foolbox_finds(norm):
-    foolbox = pytest.importorskip("foolbox")
     network, x, y = trained()
     attack = {"l2": foolbox.attacks.L2DeepFoolAttack, "linf": foolbox.attacks.LinfDeepFoolAttack}
     model = foolbox.PyTorchModel(network, bounds=(0, 1), device="cpu")

@@ -15,6 +15,7 @@ from harness.runtime.worker.batches import Batch
 from tests.support.kw_mnist import SPEC as MNIST
 from tests.support.kw_mnist import kw_mnist
 from tests.support.modules import context, live, module, part
+from tests.support.nearest_references import foolbox
 from tests.support.oracle import Oracle
 
 attack_file, geometry, probing = (
@@ -317,7 +318,6 @@ def test_foolbox_finds_inputs_as_near(tmp_path, norm):
     With its probes and steps so much too short its medians are up to twice ours. As it should be,
     medians of three seeds each differ by 2 % at most.
     """
-    foolbox = pytest.importorskip("foolbox")
 
     class Reference(foolbox.attacks.HopSkipJumpAttack):
         def select_delta(self, originals, *args):
