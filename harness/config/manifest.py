@@ -323,6 +323,10 @@ class Manifest(Strict):
             if not one.model_fields_set - {"when"}:
                 yield Problem(("requires", i), "requires nothing", f"add {' or '.join(known)}")
             yield from self._choice_problems(one.when, ("requires", i, "when"))
+            if isinstance(one.classes_max, str) and one.classes_max not in self._numbers:
+                what = f"{self.ref} has no parameter {quote(one.classes_max)} of the type int"
+                fix = nearest(one.classes_max, self._numbers)
+                yield Problem(("requires", i, "classes_max"), what, fix)
         for i, remark in enumerate(self.remarks):
             yield from self._choice_problems(remark.when, ("remarks", i, "when"))
         yield from self._limits_problems()
@@ -333,6 +337,10 @@ class Manifest(Strict):
                 yield Problem((name,), f"there is no hook {hook}", "remove it")
         for loc, what, fix in self.param_problems(None, self.clean_form):
             yield Problem(("clean_form", *loc[1:]), what, fix)
+
+    @property
+    def _numbers(self) -> list[str]:
+        return [name for name, param in self.params.items() if param.type == "int"]
 
     def _limits_problems(self) -> Iterator[Problem]:
         """Check that an attack names the limits that it keeps, where every budget sets some."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
 from harness.config.budget import BudgetEntry
 from harness.config.field_types import (
@@ -253,6 +253,20 @@ InputLimit: TypeAlias = Literal[
 """Limit on inputs that an attack keeps."""
 
 
+def _most_classes(found: object) -> object:
+    if isinstance(found, str) or (type(found) is int and found >= 1):
+        return found
+    what = f"expected a number of classes or the name of a parameter, found {quote(found)}"
+    raise field_error(what, "write for example 100")
+
+
+MostClasses: TypeAlias = Annotated[
+    int | str,
+    PlainValidator(_most_classes),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string"}]}),
+]
+
+
 class Requirement(Strict):
     """Condition that a cell must meet; `plan` says of the others that they are `not_applicable`.
 
@@ -325,10 +339,20 @@ class Requirement(Strict):
         "network whose last layer is fixed. For victims.",
     )
 
-    classes_max: Annotated[int, Field(ge=1)] | None = Field(
+    classes_max: MostClasses | None = Field(
         default=None,
-        description="The data have at most this many classes (in ranking, outputs). For defences.",
+        description="The data have at most this many classes (in ranking, outputs), or at most as "
+        "many as the parameter of this name says, for example `dim`. For defences.",
     )
+
+    def most_classes(self, params: Mapping[str, Value]) -> int | None:
+        """Return the largest number of classes with a module's parameters, or ``None``.
+
+        >>> Requirement(classes_max="dim").most_classes({"dim": 5})
+        5
+        """
+        most = self.classes_max
+        return int(params[most]) if isinstance(most, str) else most
 
     @property
     def takes_pictures(self) -> bool:

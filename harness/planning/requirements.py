@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.config.budget import NORMS, BudgetEntry
+from harness.config.field_types import Value
 from harness.config.manifest_parts import Requirement, matches
 from harness.datasets import Dataset
 from harness.planning.cell_setting import CellSetting
@@ -90,7 +91,8 @@ def check_requirements(entry: ResolvedEntry, facts: CellFacts) -> str | None:
     needed = [one for one in manifest.requires if matches(one.when, entry.params)]
     if kind == "attack" and facts.limits and not entry.limits:
         return f"the budget has {_fields(facts.limits)}, and {name} names no limit that it keeps"
-    return next((reason for one in needed for reason in _unmet(one, facts, name)), None)
+    reasons = (reason for one in needed for reason in _unmet(one, facts, name, entry.params))
+    return next(reasons, None)
 
 
 def find_unmet(s: CellSetting) -> str | None:
@@ -147,7 +149,9 @@ def _fields(limits: Collection[str]) -> str:
     )
 
 
-def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
+def _unmet(
+    needed: Requirement, facts: CellFacts, name: str, params: Mapping[str, Value]
+) -> Iterator[str]:
     """Yield a reason for each part of a requirement that the facts do not meet."""
     for key, beginning in ONE_OF.items():
         allowed, found = getattr(needed, key), getattr(facts, key)
@@ -161,6 +165,9 @@ def _unmet(needed: Requirement, facts: CellFacts, name: str) -> Iterator[str]:
         if kind not in facts.edits:
             yield f"the budget allows no edits of {kind}, which {name} needs"
     yield from _unmet_shape(needed, facts, name)
+    most = needed.most_classes(params)
+    if most is not None and facts.classes is not None and facts.classes > most:
+        yield f"the number of classes is {facts.classes}, and {name} has at most {most}"
     if needed.knowledge and not facts.knowledge:
         yield (
             f"the matrix grants no network, and {name} needs one: add knowledge: clean-victim or a "
@@ -192,9 +199,6 @@ def _unmet_shape(needed: Requirement, facts: CellFacts, name: str) -> Iterator[s
     if needed.classes and facts.classes not in (None, *needed.classes):
         allowed = _one_of(needed.classes)
         yield f"the number of classes is {facts.classes}, and {name} needs {allowed}"
-    if needed.classes_max and facts.classes is not None and facts.classes > needed.classes_max:
-        most = needed.classes_max
-        yield f"the number of classes is {facts.classes}, and {name} has at most {most}"
 
 
 def find_remarks(s: CellSetting) -> list[str]:

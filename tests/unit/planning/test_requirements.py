@@ -119,6 +119,21 @@ def test_a_variant_counts_by_its_parameters(own):
     }
 
 
+def test_the_most_classes_of_a_defence_are_a_number_or_a_parameter(own):
+    needed = [{"when": {"form": ["s"]}, "classes_max": "dim"}, {"classes_max": 10}]
+    params = FORM | {"dim": {"type": "int", "default": 50}}
+    own.module("defense", "it", "class Defense: pass", hooks=["fit"], params=params,
+               requires=needed)  # fmt: skip
+    few = {"name": "it", "params": {"dim": 9}, "as": "few"}
+    free = {"name": "it", "params": {"dim": 9, "form": "m"}, "as": "free"}
+    plan = own.plan(matrix(defenses=["it", few, free]))
+    assert {c.info.defense: c.reason for c in plan.cells.values()} == {
+        "it": None,
+        "few": "the number of classes is 10, and defence few has at most 9",
+        "free": None,
+    }
+
+
 def test_a_defence_that_needs_an_adversary_gets_none_and_its_adversary_is_asked_too(own):
     own.module("attack", "it", PERTURB.format("return x"), requires=[{"limits": ["linf"]}])
     own.module("defense", "hard", "class Defense: pass", hooks=["fit"],
@@ -220,6 +235,16 @@ def test_learn_is_planned_where_it_does_something(own):
             "attack",
             {"params": FORM, "clean_form": {"fom": "s"}},
             "clean_form.fom: attacks/it has no",
+        ),
+        (
+            "defense",
+            {"requires": [{"classes_max": "form"}], "params": FORM},
+            'requires[0].classes_max: defenses/it has no parameter "form" of the type int',
+        ),
+        (
+            "defense",
+            {"requires": [{"classes_max": 0}]},
+            "requires[0].classes_max: expected a number of classes or the name of a parameter",
         ),
         ("defense", {"learn_when": {}}, "learn_when: means nothing for kind: defense"),
     ],
