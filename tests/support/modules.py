@@ -11,7 +11,7 @@ from torch import nn
 from harness.common.keys import ROOT
 from harness.config.catalog import FOLDERS
 from harness.config.manifest_file import load_manifest
-from harness.runtime.contracts import Spec
+from harness.runtime.contracts import Loss, Spec
 from harness.runtime.model import LiveModel
 from harness.runtime.tasks import loss_for
 from harness.runtime.worker import loader
@@ -40,7 +40,7 @@ def context(folder: Path, spec: Spec, seed: int = 0) -> StageContext:
     )  # fmt: skip
 
 
-def live(network: nn.Module, spec: Spec) -> LiveModel:
-    """A network as an attack holds it, with all that it may need."""
-    needs = ["loss", "gradients"]
-    return LiveModel(network, network, None, spec, lambda: network, loss_for(spec), needs)
+def live(network: nn.Module, spec: Spec, loss: Loss | None = None) -> LiveModel:
+    """A network as an attack holds it, with all that it may need, and its training loss."""
+    needs, loss = ["loss", "gradients"], loss or loss_for(spec)
+    return LiveModel(network, network, None, spec, lambda: network, loss, needs)
