@@ -73,8 +73,6 @@ class BackdooredTeacher:
         budget: Budget,
         ctx: Context,
     ) -> nn.Module:
-        if budget.target is None or budget.target >= train.spec.outputs:
-            raise NotApplicable("the backdoor needs a target among the attacker's own classes")
         poisoned = self.poisoned(train, budget, ctx)
         recipe = self.recipe(victim.recipe(train))
         own = loss_of(victim, train.spec, recipe.label_smoothing)
@@ -95,8 +93,8 @@ class BackdooredTeacher:
         """Return the attacker's set with the trigger and the target's label on a random share."""
         count = share_of(len(train), self.poison_share)
         rows = torch.randperm(len(train), generator=ctx.generator("poison"))[:count]
-        y = train.y.clone()
-        y[rows.to(y.device)] = budget.target
+        y, some = train.y.clone(), rows.to(train.y.device)
+        y[some] = budget.wanted(y[some], train.spec.outputs)
         trigger = Trigger(self.place, budget, train.spec.shape)
         overlay = trigger.planted(train.ids[rows], ctx.generator("places"))
         return replace(train, y=y, overlay=overlay)

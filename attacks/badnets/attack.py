@@ -9,7 +9,7 @@ from harness.runtime.contracts import Budget, Context, Data, Edits, Model
 
 
 class BadNets:
-    """Backdoor with a fixed patch and one target class for all others (all-to-one).
+    """Backdoor with a fixed patch, and one target for all others or the next class for each.
 
     Args:
         pattern: pixels of the patch: ``white``, or ``checker`` for a chessboard.
@@ -22,16 +22,12 @@ class BadNets:
     def poison(
         self, train: Data, val: Data, model: Model | None, budget: Budget, ctx: Context
     ) -> Edits:
-        assert budget.target is not None, "a backdoor's budget has a target"
-        others = (train.y != budget.target).nonzero().flatten().cpu()
+        wanted = budget.wanted(train.y, train.spec.outputs)
+        others = (train.y != wanted).nonzero().flatten().cpu()
         chosen = torch.randperm(len(others), generator=ctx.generator("poison"))[: budget.edits]
         rows = others[chosen].sort().values
-        x, y = train.take(rows)
-        return Edits(
-            ids=train.ids[rows],
-            x=self.trigger(x, budget, ctx),
-            y=torch.full_like(y, budget.target),
-        )
+        x, _ = train.take(rows)
+        return Edits(ids=train.ids[rows], x=self.trigger(x, budget, ctx), y=wanted[rows])
 
     def trigger(self, x: Tensor, budget: Budget, ctx: Context) -> Tensor:
         side = budget.patch

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from harness.config.field_types import Count, Fraction, Limit, NonEmpty, Positive, ThreatModel
-from harness.config.file_model import Problem, Strict
-from harness.config.strict_yaml import Ratio
+from harness.config.file_model import Problem, Strict, field_error
+from harness.config.strict_yaml import Ratio, quote
+
+
+def _target(found: object) -> object:
+    if found == "next" or (type(found) is int and found >= 0):
+        return found
+    if type(found) is int:
+        raise field_error(f"expected at least 0, found {found}", "count classes from 0")
+    what = f"expected the number of a class or next, found {quote(found)}"
+    raise field_error(what, "count classes from 0")
+
+
+Target: TypeAlias = Annotated[
+    int | str,
+    PlainValidator(_target),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"const": "next"}]}),
+]
 
 
 class BudgetRule(NamedTuple):
@@ -117,10 +133,11 @@ class BudgetEntry(Strict):
         description="Form of an oracle's answer: `scores` (all outputs) or `labels` (the predicted "
         "class). Left out means `scores`.",
     )
-    target: Annotated[int, Field(ge=0)] | None = Field(
+    target: Target | None = Field(
         default=None,
         description="Target class of a backdoor, counted from 0: triggered inputs should be "
-        "classified as it.",
+        "classified as it. `next`: each as the class that follows its own, and those of the last "
+        "class as the first (all-to-all).",
     )
     unbounded: Literal[True] | None = Field(
         default=None,

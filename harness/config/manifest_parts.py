@@ -305,6 +305,11 @@ class Requirement(Strict):
     edits: Set[Literal["labels", "features"]] = Field(
         default=(), description="The budget allows edits of all of these. For attacks."
     )
+    targets: Set[Literal["class", "next"]] = Field(
+        default=(),
+        description="Targets of a backdoor that the attack can plant: one `class` for all inputs, "
+        "or `next`, the class after each input's own. Left out means `class`. For attacks.",
+    )
     knowledge: Literal[True] | None = Field(
         default=None,
         description="`true`: the matrix grants a network (`knowledge: clean-victim` or a "
@@ -381,7 +386,7 @@ class Requirement(Strict):
 
 
 KINDS_OF_REQUIREMENT = {
-    "attack": ("tasks", "inputs", "limits", "goals", "answers", "edits", "knowledge"),
+    "attack": ("tasks", "inputs", "limits", "goals", "answers", "edits", "targets", "knowledge"),
     "defense": ("tasks", "inputs", "adversary", "offers", "classes_max"),
     "victim": ("tasks", "inputs", "channels", "side", "side_min", "side_multiple", "classes"),
 }

@@ -65,8 +65,9 @@ EDGES: dict[str, tuple[dict[str, Json], ...]] = {
     "evasion-transfer": ({"norm": "linf", "eps": 1 / 255}, {"norm": "linf", "eps": 1.0}),
     "poisoning": ({"edits": 0.001, "labels": True}, {"edits": 1.0, "labels": True}),
     "backdoor": ({"edits": 0.001, "labels": True, "features": True, "patch": 1, "target": 9},
-                 {"edits": 1.0, "labels": True, "features": True, "patch": 8, "target": 0}),
-    "supply-chain": ({"patch": 1, "target": 0},),
+                 {"edits": 1.0, "labels": True, "features": True, "patch": 8, "target": 0},
+                 {"edits": 0.2, "labels": True, "features": True, "patch": 3, "target": "next"}),
+    "supply-chain": ({"patch": 1, "target": 0}, {"patch": 3, "target": "next"}),
 }  # fmt: skip
 """Threat model → very small and very large budgets, which an attack must keep, too."""
 

@@ -24,6 +24,7 @@ class CellFacts:
         goals: ``untargeted`` or ``targeted``.
         answers: the form of an oracle's answers; empty without an oracle.
         edits: what the budget lets edits change.
+        targets: ``class`` or ``next``, how the budget of a backdoor names its target; else empty.
         knowledge: whether the matrix grants a network beside the data.
         adversary: whether the defence's entry names an adversary.
         offers: what the victim offers beyond its outputs.
@@ -37,6 +38,7 @@ class CellFacts:
     goals: frozenset[str] = field(default=frozenset({"untargeted"}))
     answers: frozenset[str] = field(default=frozenset())
     edits: frozenset[str] = field(default=frozenset())
+    targets: frozenset[str] = field(default=frozenset())
     knowledge: bool = False
     adversary: bool = False
     offers: frozenset[str] = field(default=frozenset())
@@ -57,6 +59,10 @@ def perturbation_limits(budget: BudgetEntry) -> frozenset[str]:
     if budget.norm:
         found.append(f"{MINIMAL}{budget.norm}" if budget.minimal else budget.norm)
     return frozenset(found)
+
+
+def _target(target: int | str) -> str:
+    return target if isinstance(target, str) else "class"
 
 
 def allowed_edits(budget: BudgetEntry) -> frozenset[str]:
@@ -91,6 +97,10 @@ def check_requirements(entry: ResolvedEntry, facts: CellFacts) -> str | None:
     needed = [one for one in manifest.requires if matches(one.when, entry.params)]
     if kind == "attack" and facts.limits and not entry.limits:
         return f"the budget has {_fields(facts.limits)}, and {name} names no limit that it keeps"
+    targets = {target for one in needed for target in one.targets} or {"class"}
+    if kind == "attack" and facts.targets - targets:
+        has, planted = (" or ".join(sorted(some)) for some in (facts.targets, targets))
+        return f"the backdoor's target is {has}, and {name} plants one of the kind {planted}"
     reasons = (reason for one in needed for reason in _unmet(one, facts, name, entry.params))
     return next(reasons, None)
 
@@ -127,6 +137,7 @@ def cell_facts(s: CellSetting) -> CellFacts:
         goals=frozenset({"untargeted" if s.matrix.goal.targeted is None else "targeted"}),
         answers=frozenset({budget.answers or "scores"} if oracle else ()),
         edits=allowed_edits(budget),
+        targets=frozenset(() if budget.target is None else (_target(budget.target),)),
         knowledge=s.matrix.knowledge.kind != "none",
         adversary=s.defense.adversary is not None,
         offers=frozenset(s.victim.manifest.offers),

@@ -222,6 +222,16 @@ _TARGETS = {
 }
 """Rule that chooses targets → the rule in words; any other is the number of a class."""
 
+
+def target_words(target: int | str) -> str:
+    """Return a target in words: the number of a class, or the rule that chooses one.
+
+    >>> target_words(3), target_words("next")
+    ('class 3', 'the class that follows the true one')
+    """
+    return _TARGETS.get(str(target), f"class {target}")
+
+
 _TARGETED_RULES = {"classification": _TARGETED, "segmentation": _TARGETED_MAPS}
 """Task → headline of a targeted matrix."""
 
@@ -262,7 +272,7 @@ def headline_of(threat_model: str, task: str, goal: str = "untargeted") -> Headl
     _, targeted, rule = goal.partition("targeted: ")
     if not targeted:
         return HEADLINES[threat_model, task]
-    return _filled(_TARGETED_RULES[task], task, _TARGETS.get(rule, f"class {rule}"))
+    return _filled(_TARGETED_RULES[task], task, target_words(rule))
 
 
 def heat_class(headline: Headline, task: str, value: float, clean: float | None) -> int | None:

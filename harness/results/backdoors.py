@@ -46,7 +46,7 @@ def target_rates(
 def has_one_target(info: RecordedCell) -> bool:
     """Return whether a cell's attacker aims at one class for all inputs."""
     chosen = info.goal.removeprefix("targeted: ").isdecimal()
-    return info.task == "classification" and (chosen or "target" in info.budget)
+    return info.task == "classification" and (chosen or isinstance(info.budget.get("target"), int))
 
 
 def teacher_figures(info: RecordedCell, stages: Mapping[str, str], store: Store) -> Metrics:

@@ -98,7 +98,8 @@ class Budget:
         features: whether edits may change inputs.
         queries: queries per example.
         answers: form of an oracle's answer, ``scores`` or ``labels``.
-        target: target class of a backdoor.
+        target: target class of a backdoor, or ``next`` for the class after each input's own, which
+            only attacks get whose manifest says ``targets: [next]``; ``wanted`` is for both.
         unbounded: true when the perturbation has no limit but the box [0, 1].
         minimal: true when the nearest wrong input in ``norm`` is asked for, whatever its distance;
             then there is no ``eps``.
@@ -114,9 +115,29 @@ class Budget:
     features: bool | None = None
     queries: int | None = None
     answers: str | None = None
-    target: int | None = None
+    target: int | str | None = None
     unbounded: bool | None = None
     minimal: bool | None = None
+
+    def wanted(self, y: Tensor, classes: int) -> Tensor:
+        """Return the classes as which a backdoor's triggered inputs should be classified.
+
+        Args:
+            y: own classes of the inputs, int64.
+            classes: number of classes.
+
+        Raises:
+            NotApplicable: the target is none of these classes, or there is none.
+
+        >>> y = torch.tensor([0, 2])
+        >>> Budget(target=1).wanted(y, 3), Budget(target="next").wanted(y, 3)
+        (tensor([1, 1]), tensor([1, 0]))
+        """
+        if self.target == "next":
+            return (y + 1) % classes
+        if not isinstance(self.target, int) or self.target >= classes:
+            raise NotApplicable(f"the target {self.target} is none of the {classes} classes")
+        return torch.full_like(y, self.target)
 
 
 class Context(Protocol):

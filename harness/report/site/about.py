@@ -10,6 +10,7 @@ from harness.config.budget import NORMS
 from harness.config.matrix_entries import ITSELF
 from harness.config.threat import ThreatModel
 from harness.report.cells import CellRow
+from harness.report.ranking_rules import target_words
 from harness.report.site import format
 from harness.report.tables import Table
 from harness.results.goals import holds_public
@@ -286,7 +287,7 @@ _LIMITS: tuple[tuple[str, Callable[[Mapping[str, Any], str], str]], ...] = (
     ),
     ("queries", lambda b, what: f"{b['queries']:,} queries for each input"),
     ("answers", lambda b, what: "answered by " + ("scores", "labels")[b["answers"] == "labels"]),
-    ("target", lambda b, what: f"the target is class {b['target']}"),
+    ("target", lambda b, what: f"the target is {target_words(b['target'])}"),
 )
 """THE table of budgets as people say them: field → words, given the budget and what is changed."""
 

@@ -146,7 +146,8 @@ class AttackPoison(Protocol):
                 ``knowledge`` is ``none``.
             budget: ``edits`` (how many examples may change, a count), ``labels`` and ``features``
                 (what may change in them); ``patch``, ``pixels``, or ``norm`` with ``eps``, limits
-                how inputs may change. In ``backdoor`` also ``target``, the target class.
+                how inputs may change. In ``backdoor`` also ``target``, the target class;
+                ``budget.wanted(y, classes)`` gives the wanted class of each example.
             ctx: seeds, the device, and ``ctx.state``, which is writable here and read-only in
                 ``trigger``.
 

@@ -266,6 +266,16 @@ def test_a_picture_smaller_than_the_trigger_is_refused(tmp_path, hook):
         getattr(attack, hook)(*given[hook])
 
 
+def test_the_next_class_is_each_poisoned_picture_s_own(tmp_path):
+    attack, train = module("attack", "backdoored-teacher", poison_share=0.5), data()
+    changed = attack.poisoned(train, Budget(patch=3, target="next"), context(tmp_path, SPEC))
+    moved = changed.y != train.y
+    assert int(moved.sum()) == len(train) // 2
+    assert torch.equal(changed.y[moved], (train.y[moved] + 1) % 4)
+    assert (changed.x[moved] != train.x[moved]).flatten(1).any(dim=1).all()
+    assert torch.equal(changed.x[~moved], train.x[~moved])
+
+
 def test_a_target_that_the_attacker_s_data_lack_is_refused(tmp_path):
-    with pytest.raises(NotApplicable, match="needs a target among the attacker's own classes"):
+    with pytest.raises(NotApplicable, match="the target 4 is none of the 4 classes"):
         delivered(tmp_path, budget=Budget(patch=3, target=4))

@@ -215,6 +215,11 @@ WRONG = [
         "budgets[0].target",
         "target 10 is no class of digits, which has 10; write a number from 0 to 9",
     ),
+    (
+        budget(EDITS | {"target": "nxt"}, BACKDOOR),
+        "budgets[0].target",
+        'expected the number of a class or next, found "nxt"; count classes from 0',
+    ),
     (budget(EDITS | {"target": 7}, PUBLIC), "budgets[0].target", "digits-0-4, which has 5"),
     (
         budget({"patch": 2, "target": 5}, SUPPLY_CHAIN),
