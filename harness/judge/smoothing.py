@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrc, betaincinv, ndtri
+from scipy.special import bdtr, bdtrc, betaincinv, ndtr, ndtri
 
 from harness.judge.outcomes import share
 from harness.judge.values import Absent, Metrics, with_interval
@@ -38,6 +38,20 @@ class Certificates(NamedTuple):
 
     classes: Integers
     radii: Floats
+
+
+class Setting(NamedTuple):
+    """Setting of votes.
+
+    Attributes:
+        noise: standard deviation σ of the noise, in units of [0, 1] inputs.
+        draws: copies that are counted.
+        alpha: probability with which a certificate may be wrong.
+    """
+
+    noise: float
+    draws: int
+    alpha: float
 
 
 def predict(counts: Counts, draws: int, alpha: float) -> Floats:
@@ -130,31 +144,42 @@ def certified_figures(radii: Floats, eps: float | None) -> Metrics:
     return figures if eps is None else figures | {CERTIFIED: share(radii > eps)}
 
 
-def broken(radii: Floats, lengths: Floats, after: Integers, y: Integers) -> Bits:
-    """Return which examples got another class although they are certified beyond their change.
+def too_few(certified: Floats, lengths: Floats, own: Counts, setting: Setting) -> tuple[Bits, Bits]:
+    """Return which certificates an attack contradicts, and which it could.
 
-    An abstention is no other class.
+    Where a class has at least the share p of the votes, it keeps at least Φ(Φ⁻¹(p) − δ/σ) of them
+    after a change of length δ (the theorem's bound, within and beyond its radius). A certificate is
+    contradicted by a count that such a share gives with a probability of at most α.
 
     Args:
-        radii: certified radii, ``[N]``.
+        certified: certified radii σ Φ⁻¹(p), ``[N]``; 0 without one.
         lengths: L2 norm of each change, ``[N]``.
-        after: predicted classes under attack, −1 where the prediction abstains.
-        y: right classes.
+        own: votes of the certified class on the changed input, ``[N]``.
+        setting: the votes' setting.
+
+    >>> few = too_few(np.full(4, 0.5), np.array([0, 0.4, 0.4, 9]), np.array([977, 640, 400, 0]),
+    ...               Setting(0.25, 1000, 0.001))
+    >>> few[0].tolist(), few[1].tolist()
+    ([False, False, True, False], [True, True, True, False])
     """
-    return np.asarray((radii > lengths) & (after >= 0) & (after != y))
+    least = ndtr((certified - lengths) / setting.noise)
+    could = (certified > 0) & (bdtr(0, setting.draws, least) <= setting.alpha)
+    return could & (bdtr(own, setting.draws, least) <= setting.alpha), could
 
 
-def contradiction(count: int, certified: int, alpha: float) -> str:
-    """Return a sentence where more certificates were broken than chance allows; else ``""``.
+def contradiction(few: Bits, could: Bits, alpha: float) -> str:
+    """Return a sentence where more certificates are contradicted than chance allows; else ``""``.
 
-    Each certificate may be wrong with the probability α, and so may each prediction.
+    Each certificate may be wrong with the probability α, and so may each count.
 
-    >>> contradiction(1, 500, 0.001), contradiction(9, 500, 0.001)[:28]
-    ('', '9 of 500 examples got anothe')
+    >>> some = np.arange(500) < 9
+    >>> contradiction(some, some | True, 0.001)[:33]
+    '9 of 500 examples keep fewer vote'
     """
-    if not count or bdtrc(count - 1, certified, min(1.0, 2 * alpha)) > CHANCE:
+    count, tested = int(few.sum()), int(could.sum())
+    if not count or bdtrc(count - 1, tested, min(1.0, 2 * alpha)) > CHANCE:
         return ""
     return (
-        f"{count} of {certified} examples got another class within their certified radius: the "
-        "network's votes depend on more than the single noisy copy"
+        f"{count} of {tested} examples keep fewer votes under attack than their certificates "
+        "promise at that distance: the votes depend on more than the single noisy copy"
     )

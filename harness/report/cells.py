@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -121,6 +121,8 @@ class CellRow:
         record: the record that counts, if any.
         replications: the other records of the same question, if any.
         weights: the released network that the row is, if it is one.
+        refuted: whether a cell of the same defence, in its matrix and under any budget, contradicts
+            a proof, so that its certificates count for nothing.
     """
 
     key: str
@@ -155,6 +157,7 @@ class CellRow:
     record: Record | None
     replications: Replications | None = None
     weights: ReleasedWeights | None = None
+    refuted: bool = False
 
     @property
     def word(self) -> str:
@@ -188,9 +191,15 @@ def cell_rows(frame: pd.DataFrame) -> list[CellRow]:
     """Return the rows of the frame, in its order."""
     read = {*CellRow.__slots__, "budget_label", "ensemble"}
     columns = {name: frame[name].tolist() for name in map(str, frame.columns) if name in read}
-    return [
+    found = [
         _cell_row({name: values[i] for name, values in columns.items()}) for i in range(len(frame))
     ]
+    refuted = {_defended(row) for row in found if row.status == "contradicts_proof"}
+    return [replace(row, refuted=True) if _defended(row) in refuted else row for row in found]
+
+
+def _defended(row: CellRow) -> tuple[str, ...]:
+    return row.benchmark, row.matrix, row.victim, row.defense
 
 
 def _cell_row(row: Mapping[str, Any]) -> CellRow:

@@ -303,7 +303,7 @@ def _certified(group: Sequence[CellRow]) -> float | None:
 
     What an attack contradicts certifies nothing.
     """
-    if any(row.record and row.record.status == "contradicts_proof" for row in group):
+    if any(row.refuted for row in group):
         return None
     found = {row.seed: row.record.metrics.get(CERTIFIED) for row in group if row.record}
     values = [one.value for one in found.values() if one and one.value is not None]

@@ -134,7 +134,7 @@ def score(
     outputs = load_outputs(stages, store, attacks)
     answered, votes = outputs["after"], Votes.of(stages, store, y)
     if votes:
-        if reason := votes.contradiction(stages, store, answered):
+        if reason := votes.contradiction(stages, store):
             return Score("contradicts_proof", reason, "defense", perturbation=result.perturbation)
         answered = votes.answers["after"]
     if found is not None:

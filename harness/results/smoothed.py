@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from harness.common.files import load_array
 from harness.judge import draws, smoothing
 from harness.judge.budget import BudgetFields
-from harness.judge.classification import predicted_classes
 from harness.judge.outcomes import mean_share
 from harness.judge.values import Judged, Metrics
 from harness.results import backdoors, codec
@@ -28,13 +27,13 @@ class Votes:
     Attributes:
         answers: ``before`` and ``after`` → outputs ``[D, N, K]`` for single noisy copies.
         radii: certified radius of each example in L2, 0 without one, ``[N]``.
-        alpha: probability with which a certificate may be wrong.
+        setting: noise, copies and level of the votes.
         y: right classes ``[N]``.
     """
 
     answers: Mapping[str, Array]
     radii: NDArray[np.float64]
-    alpha: float
+    setting: smoothing.Setting
     y: NDArray[np.int64]
 
     @classmethod
@@ -47,8 +46,9 @@ class Votes:
         found = smoothing.Certificates(
             *(np.array(load_array(folder / f"{name}.npy")) for name in ("classes", "radii"))
         )
-        alpha = float(load_array(folder / "alpha.npy")[0])
-        return cls(answers, smoothing.certified_radii(found, y), alpha, y)
+        noise, counted, alpha = load_array(folder / "setting.npy").tolist()
+        setting = smoothing.Setting(noise, int(counted), alpha)
+        return cls(answers, smoothing.certified_radii(found, y), setting, y)
 
     def judged(self, judged: Judged) -> Judged:
         """Return a judgement in which rows without an answer are abstentions, not faults."""
@@ -70,20 +70,20 @@ class Votes:
         figures = smoothing.certified_figures(self.radii, eps)
         return figures, {"radii": codec.pack_radii(self.radii)}
 
-    def contradiction(self, stages: Mapping[str, str], store: Store, after: Array) -> str:
-        """Return a sentence where attacked inputs break more certificates than chance allows.
+    def contradiction(self, stages: Mapping[str, str], store: Store) -> str:
+        """Return a sentence where attacked inputs contradict more certificates than chance allows.
 
         Args:
             stages: role → stage key.
             store: the artefacts.
-            after: the outputs under attack, ``[N, K]``.
         """
         if "measure" not in stages:
             return ""
         lengths = backdoors.load_distances(stages["measure"], store).l2
-        wrong = smoothing.broken(self.radii, lengths, predicted_classes(after), self.y)
-        certified = int(np.sum(self.radii > lengths))
-        return smoothing.contradiction(int(wrong.sum()), certified, self.alpha)
+        counts = np.array(load_array(store.part(stages["votes_after"], "votes") / "counts.npy"))
+        own = counts[np.arange(len(counts)), self.y]
+        few, could = smoothing.too_few(self.radii, lengths, own, self.setting)
+        return smoothing.contradiction(few, could, self.setting.alpha)
 
 
 def load_draws(store: Store, key: str) -> Array:

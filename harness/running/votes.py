@@ -29,7 +29,8 @@ def decide(recipe: DecideRecipe, inputs: Mapping[str, Path], out: Path, data_roo
     found = certify(selection, counts, recipe.votes, noise=recipe.noise, alpha=recipe.alpha)
     save_array(out / "certificates" / "classes.npy", found.classes)
     save_array(out / "certificates" / "radii.npy", found.radii)
-    save_array(out / "certificates" / "alpha.npy", np.array([recipe.alpha]))
+    setting = np.array([recipe.noise, recipe.votes, recipe.alpha])
+    save_array(out / "certificates" / "setting.npy", setting)
     for part, names in COPIED.items():
         for name in names:
             if (path := folder / part / f"{name}.npy").is_file():

@@ -1,5 +1,7 @@
 """Smoothed networks from plan to record: the harness draws the noise, counts and certifies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -10,6 +12,7 @@ from harness.report.frame import load
 from harness.report.leaderboard import tables
 from harness.report.site.distances import distances
 from harness.results.codec import unpack_outcomes, unpack_radii
+from harness.results.smoothed import Votes
 from tests.support.module_sources import PERTURB
 from tests.support.workspaces import Checkout, matrix
 
@@ -152,6 +155,19 @@ def test_a_large_change_breaks_what_is_not_certified(done):
     record = found["honest", "step", 1.5]
     assert record.metric("certified_accuracy") == 0
     assert record.metric("robust_accuracy") < 0.5
+
+
+def test_votes_under_attack_are_held_against_the_certificates(done):
+    checkout, found = done
+    store = checkout.workspace().store()
+    for eps in (0.1, 1.5):
+        stages = found["honest", "step", eps].stages
+        y = np.array(load_array(store.part(stages["slice"], "y") / "y.npy"))
+        votes = Votes.of(stages, store, y)
+        assert votes.contradiction(stages, store) == ""
+        assert votes.setting == (SIGMA, VOTES["draws"], VOTES["alpha"])
+    boasting = replace(votes, radii=np.full(len(y), 1.6))
+    assert "keep fewer votes under attack" in boasting.contradiction(stages, store)
 
 
 def test_every_pass_under_noise_is_counted(done):

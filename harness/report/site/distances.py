@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -64,11 +64,12 @@ def _curves(victim: str, budget: str, planned: Sequence[CellRow], decoder: Decod
         if row.key in decoded and not row.attack_control:
             attacks = runs.setdefault(row.defense, {})
             attacks.setdefault(row.attack, {})[row.seed] = decoded[row.key]
-    certifies = planned[0].limits["norm"] == "l2"
-    return Distances(victim, budget, axis, tuple(_panels(axis, runs, certifies=certifies)))
+    in_l2 = planned[0].limits["norm"] == "l2"
+    certifies = {row.defense for row in planned if in_l2 and not row.refuted}
+    return Distances(victim, budget, axis, tuple(_panels(axis, runs, certifies)))
 
 
-def _panels(axis: BudgetAxis, runs: Mapping[str, Runs], *, certifies: bool) -> list[Panel]:
+def _panels(axis: BudgetAxis, runs: Mapping[str, Runs], certifies: Collection[str]) -> list[Panel]:
     shortest = [one for attacks in runs.values() for one in nearest_distances(attacks)]
     finite = [one[np.isfinite(one)] for one in shortest]
     farthest = max((float(one.max()) for one in finite if len(one)), default=0.0)
@@ -86,7 +87,7 @@ def _panels(axis: BudgetAxis, runs: Mapping[str, Runs], *, certifies: bool) -> l
         ]
         if len(attacks) > 1:
             lines.insert(0, Series("all attacks", "all", _left(attacks, radii), []))
-        if certifies and (radii_of := _certified(attacks)):
+        if defense in certifies and (radii_of := _certified(attacks)):
             lines.append(Series("certified", "control", _share(radii_of, radii), []))
         if any(line.known for line in lines):
             made.append(panel(defense, axis, lines, values))

@@ -6,13 +6,14 @@ from scipy.stats import binomtest, norm
 
 from harness.judge.smoothing import (
     Certificates,
-    broken,
+    Setting,
     certified_figures,
     certified_radii,
     certify,
     contradiction,
     lower_bound,
     predict,
+    too_few,
 )
 
 
@@ -74,16 +75,46 @@ def test_an_abstention_and_a_wrong_class_have_no_radius():
     assert "certified_accuracy" not in certified_figures(radii, None)
 
 
-def test_only_another_class_within_the_radius_breaks_a_certificate():
-    radii, y = np.array([0.5, 0.5, 0.5, 0.0]), np.array([1, 1, 1, 1])
-    lengths, after = np.array([0.4, 0.4, 0.6, 0.1]), np.array([0, -1, 0, 0])
-    assert broken(radii, lengths, after, y).tolist() == [True, False, False, False]
+def test_votes_are_too_few_where_the_exact_test_says_so():
+    setting, radius = Setting(0.25, 200, 0.001), 0.3
+    for length in (0.0, 0.2, 0.3, 0.6):
+        share = norm.cdf((radius - length) / 0.25)
+        own = np.arange(201)
+        wanted = [binomtest(int(k), 200, share, "less").pvalue <= 0.001 for k in own]
+        certified, lengths = np.full(201, radius), np.full(201, length)
+        few, could = too_few(certified, lengths, own, setting)
+        assert few.tolist() == wanted
+        assert could.all() == any(wanted)
+        assert few.any()
 
 
-def test_more_broken_certificates_than_chance_allows_are_a_contradiction():
-    assert contradiction(0, 0, 0.001) == ""
-    assert contradiction(2, 200, 0.001) == ""
-    assert "within their certified radius" in contradiction(6, 200, 0.001)
+def test_without_a_certificate_nothing_is_contradicted():
+    few, could = too_few(np.zeros(3), np.zeros(3), np.zeros(3, int), Setting(0.25, 200, 0.001))
+    assert not few.any()
+    assert not could.any()
+
+
+def test_honest_votes_at_any_distance_are_hardly_ever_too_few():
+    """A linear network, for which the theorem's bound is the share itself."""
+    random, setting = np.random.default_rng(0), Setting(0.25, 1000, 0.001)
+    margin, length = random.uniform(0, 0.8, 20_000), random.uniform(0, 1.2, 20_000)
+    before = random.binomial(1000, norm.cdf(margin / 0.25))
+    found = certify(
+        np.column_stack((before, 1000 - before)),
+        np.column_stack((before, 1000 - before)), 1000, noise=0.25, alpha=0.001,
+    )  # fmt: skip
+    after = random.binomial(1000, norm.cdf((margin - length) / 0.25))
+    few, could = too_few(certified_radii(found, np.zeros(20_000)), length, after, setting)
+    assert could.sum() > 10_000
+    assert few.mean() < 0.002
+    assert contradiction(few, could, 0.001) == ""
+
+
+def test_more_contradicted_certificates_than_chance_allows_are_a_contradiction():
+    could = np.ones(200, bool)
+    assert contradiction(could & False, could & False, 0.001) == ""
+    assert contradiction(np.arange(200) < 2, could, 0.001) == ""
+    assert "than their certificates promise" in contradiction(np.arange(200) < 6, could, 0.001)
 
 
 def test_answers_that_are_no_numbers_win_where_they_are_most():
