@@ -84,6 +84,8 @@ def _teacher(prefix: str, title: str) -> tuple[Trait, ...]:
 # fmt: off
 _TABLE = (
     Trait("clean_accuracy", "Clean accuracy", _SLICE, "%", True, _RATES),
+    Trait("constant_accuracy", "Accuracy of one class for all inputs, the most frequent", _SLICE,
+          "%", True, _CLASS),
     Trait("accuracy", "Accuracy under attack", _SLICE, "%", True, _RATES, "lost"),
     Trait("robust_accuracy", "Right clean and attacked", _SLICE, "%", True, _RATES, "lost"),
     Trait("accuracy_mean", "Accuracy under attack, mean over draws", _SLICE, "%", True, _RATES,

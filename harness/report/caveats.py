@@ -13,7 +13,12 @@ from harness.report.tables import Caveat, Row, Table
 def _limit(row: Row, table: Table) -> str:
     if row.rank or not row.score or table.minimal:
         return ""
-    why = "a sign that attacks were blinded" if row.blinded and not row.gaps else "missing results"
+    if row.gaps or not (row.blinded or row.as_constant):
+        why = "missing results"
+    elif row.blinded:
+        why = "a sign that attacks were blinded"
+    else:
+        why = "a network that has learned next to nothing"
     return f"{'at most' if table.headline.higher_is_better else 'at least'}, because of {why}"
 
 
@@ -21,6 +26,13 @@ def _blinded(row: Row, table: Table) -> str:
     if not row.blinded:
         return ""
     return ", ".join(sorted({sign.name.replace("_", " ") for sign in row.signs}))
+
+
+def _as_constant(row: Row, table: Table) -> str:
+    if row.as_constant is None:
+        return ""
+    kept = f"the same answer to every input keeps {row.as_constant:.1%}"
+    return kept if table.headline.higher_is_better else f"without an attack, {kept}"
 
 
 def _flags(row: Row, table: Table) -> str:
@@ -106,6 +118,12 @@ CAVEATS: dict[str, Kind] = {
         _contradicted,
         True,
         "All attacks together leave fewer right than are proven to stay right: a side is wrong.",
+    ),
+    "no better than a constant": Kind(
+        _as_constant,
+        True,
+        "No more is right than of a network that answers the same class to every input: that needs "
+        "neither learning nor a defence.",
     ),
     "flagged": Kind(_flags, True, "A flag doubts the number: see the matrix and the flags."),
     "approximate gradient": Kind(

@@ -10,6 +10,7 @@ from harness.config.matrix_entries import ITSELF
 from harness.judge.flags import Flag
 from harness.judge.smoothing import CERTIFIED
 from harness.report.cells import CellRow
+from harness.report.constant_answer import constant_share, exceeds
 from harness.report.draft_cells import make_cell, unplanned_cell
 from harness.report.evidence import Decoder, Found
 from harness.report.gradient_signs import LOSS_COSINE
@@ -68,6 +69,8 @@ class Draft:
         gaps: cells of attacks that could have a result and have none.
         complete: whether the defence can be ranked, as far as results go.
         strongest: label of the strongest single attack, or ``None``.
+        as_constant: share that the same answer to every input keeps, where the defence does not
+            keep more (under attack, or clean where attacks are ranked by success); else ``None``.
         signs: signs that the defence blinds attacks.
         blinded: whether a sign keeps it from being ranked.
     """
@@ -119,6 +122,7 @@ class Draft:
         self.seconds, self.steps = _training_seconds(group), _training_steps(group)
         self.loss_cosine = _loss_cosine(group)
         self.proven = self._proven()
+        self.as_constant = self._as_constant()
         self.signs: tuple[TableFlag, ...] = ()
         self.blinded = False
 
@@ -136,7 +140,15 @@ class Draft:
     def rankable(self) -> bool:
         """Whether the defence takes part in the ranking."""
         held = self.proven is None or not self.proven.contradicted
-        return self.worst is not None and self.complete and not self.blinded and held
+        has_learned = self.headline.higher_is_better or self.as_constant is None
+        tried = self.worst is not None and self.complete
+        return tried and not self.blinded and held and has_learned
+
+    def _as_constant(self) -> float | None:
+        share = constant_share(self.group)
+        clean = next((cell.clean for cell in self.cells.values() if cell.clean), None)
+        kept = self.worst.score if self.worst and self.headline.higher_is_better else clean
+        return None if kept is None or share is None or exceeds(kept, share) else share
 
     def _proven(self) -> Proven | None:
         """Return the bounds of a released network, with the images that its worst case leaves."""
@@ -253,6 +265,7 @@ class Draft:
             loss_cosine=self.loss_cosine,
             certified=_certified(self.group),
             proven=self.proven,
+            as_constant=self.as_constant,
             beaten_by=standing.beaten_by if standing else (),
             approximate=self.group[0].approximate,
             weights=self._weights(sample, standing),

@@ -82,7 +82,8 @@ def _table(
     attacks = _attacks(planned, drafts, headline, broken)
     # a distance is an upper bound: whoever blinds attacks has the largest
     ranked = [] if minimal else [d for d in drafts if d.rankable]
-    places = standings({d.name: d.worst.evidence for d in ranked if d.worst})
+    able = {d.name for d in ranked if d.as_constant is None}
+    places = standings({d.name: d.worst.evidence for d in ranked if d.worst}, able)
     base = next((d.seconds for d in drafts if d.group[0].defense_control and d.seconds), None)
     rows = [draft.row(attacks, places.get(draft.name), base) for draft in drafts]
     rows.sort(key=lambda row: _by_distance(row) if minimal else _place(row, headline))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,12 +31,15 @@ class Standing:
     beaten_by: tuple[str, ...]
 
 
-def better(evidence: Mapping[str, Evidence]) -> dict[str, set[str]]:
+def better(
+    evidence: Mapping[str, Evidence], able: Container[str] | None = None
+) -> dict[str, set[str]]:
     """Return defence → the defences that are significantly better, Holm-corrected over all pairs.
 
     An example counts for the defence that is robust on it in more seeds; with one seed this is
     McNemar's exact test. (Pooled bits would count an example three times for three seeds of one
-    imported network.) Segmentation: a permutation test over images.
+    imported network.) Segmentation: a permutation test over images. Where ``able`` is given, only
+    these are better than any.
     """
     names = list(evidence)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
@@ -47,13 +50,16 @@ def better(evidence: Mapping[str, Evidence]) -> dict[str, set[str]]:
     for (a, b), (sign, _), p in zip(pairs, tested, adjusted, strict=True):
         if p < ALPHA and sign:
             winner, loser = (a, b) if sign > 0 else (b, a)
-            beaten[loser].add(winner)
+            if able is None or winner in able:
+                beaten[loser].add(winner)
     return beaten
 
 
-def standings(evidence: Mapping[str, Evidence]) -> dict[str, Standing]:
-    """Return defence → its standing."""
-    beaten = better(evidence)
+def standings(
+    evidence: Mapping[str, Evidence], able: Container[str] | None = None
+) -> dict[str, Standing]:
+    """Return defence → its standing; see ``better``."""
+    beaten = better(evidence, able)
     beats = Counter(winner for winners in beaten.values() for winner in winners)
     return {
         name: Standing(1 + len(winners), len(beaten) - beats[name], tuple(sorted(winners)))

@@ -186,11 +186,10 @@ class Row:
         seconds: training time, mean over records.
         steps: gradient steps of training, as stages counted them, mean over records.
         times: training time as a multiple of the undefended control's.
-        loss_cosine: cosine of the gradients of training loss and margin, median over probed inputs
-            and mean over seeds, from −1 to 1; ``None`` where it was not measured.
+        loss_cosine: median cosine of the gradients of training loss and margin, or ``None``.
         proven: the proven bound that holds for the row, if there is one.
-        certified: share of examples certified to stay right at the budget's radius, mean over
-            seeds; ``None`` where nothing certifies any.
+        as_constant: ``Draft.as_constant``.
+        certified: mean share of examples certified to stay right at the radius, or ``None``.
         beaten_by: defences that are significantly better.
         approximate: whether the defence's gradient is approximate, where the attacker uses it.
         weights: the released network that the row is, with its claims beside ours.
@@ -228,6 +227,7 @@ class Row:
     times: float | None
     loss_cosine: float | None
     proven: Proven | None
+    as_constant: float | None
     certified: float | None
     beaten_by: tuple[str, ...]
     approximate: bool

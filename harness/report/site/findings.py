@@ -46,33 +46,8 @@ def ranking(table: Table) -> list[TextPart]:
     """Return which defences lead, and whether the lead is significant."""
     if table.minimal:
         return distances(table)
-    if not table.rows:
-        return [
-            TextPart(
-                "No defence is ranked yet: each lacks the result of an applicable attack, or shows "
-                "a sign of blinding."
-            )
-        ]
     leaders = first_places(table)
-    first = [in_prose(row.defense, is_control=row.is_control) for row in leaders]
-    others = [row for row in table.rows if row not in leaders]
-    if len(first) > 1:
-        share = f"{len(first)} of {len(table.rows)}" if len(first) > _FEW else ""
-        parts = [
-            *([TextPart(share)] if share else names(first)),
-            TextPart(" share first place: a paired test finds no significant difference."),
-        ]
-        if any(row.is_control for row in leaders):
-            parts.append(TextPart(f" So {_NO_BETTER}."))
-    elif others and all(leaders[0].defense in row.beaten_by for row in others):
-        parts = [
-            *names(first),
-            TextPart(" leads: it is significantly better than every other defence."),
-        ]
-    elif others:
-        parts = [*names(first), TextPart(" leads.")]
-    else:
-        parts = [TextPart("Only "), *names(first), TextPart(" is ranked.")]
+    parts = _leading(table, leaders)
     for why, left_out in Counter(map(_why_unranked, table.unranked)).items():
         many = "defence is" if left_out == 1 else "defences are"
         parts.append(TextPart(f" {left_out} {many} not ranked: {why}."))
@@ -82,6 +57,32 @@ def ranking(table: Table) -> list[TextPart]:
     if texts:
         parts.append(TextPart(f" Read first place with these caveats: {'; '.join(texts)}."))
     return parts
+
+
+def _leading(table: Table, leaders: Sequence[Row]) -> list[TextPart]:
+    first = [in_prose(row.defense, is_control=row.is_control) for row in leaders]
+    others = [row for row in table.rows if row not in leaders]
+    kept = [row.as_constant for row in table.rows]
+    if not kept:
+        return [TextPart("No defence is ranked yet.")]
+    if None not in kept:
+        text = (
+            "No row keeps significantly more than a network that gives the same answer to every "
+            f"input, which keeps {kept[0]:.1%}: their order says nothing."
+        )
+        return [TextPart(text)]
+    if len(first) > 1:
+        share = f"{len(first)} of {len(table.rows)}" if len(first) > _FEW else ""
+        text = " share first place: a paired test finds no significant difference."
+        if any(row.is_control for row in leaders):
+            text += f" So {_NO_BETTER}."
+        return [*([TextPart(share)] if share else names(first)), TextPart(text)]
+    if others and all(leaders[0].defense in row.beaten_by for row in others):
+        text = " leads: it is significantly better than every other defence."
+        return [*names(first), TextPart(text)]
+    if others:
+        return [*names(first), TextPart(" leads.")]
+    return [TextPart("Only "), *names(first), TextPart(" is ranked.")]
 
 
 def distances(table: Table) -> list[TextPart]:
@@ -114,6 +115,8 @@ def _why_unranked(row: Row) -> str:
         return "a sign says that attacks were blinded"
     if row.gaps:
         return "an applicable attack has no result"
+    if row.as_constant:
+        return "without an attack, it is no better than one class for all inputs"
     return "no attack gives a figure" if row.applicable else "no attack applies"
 
 
@@ -135,6 +138,8 @@ def first_place(table: Table) -> str:
         tried = any(not row.is_control for row in table.unranked)
         return "no defence is ranked" if tried else "no defence was tried"
     first = first_places(table)
+    if all(row.as_constant for row in table.rows):
+        return "none keeps more than a constant answer"
     if any(row.is_control for row in first):
         return _NO_BETTER
     if len(first) > 1:

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score
 
 from harness.judge.metrics import (
@@ -44,6 +45,7 @@ def test_accuracies_equal_scikit_learns() -> None:
             "robust_accuracy": accuracy_score(np.ones(n), (first == y) & (last == y)),
             "accuracy_drop": accuracy_score(y, first) - accuracy_score(y, last),
             "flip_rate": 1 - accuracy_score(first, last),
+            "constant_accuracy": DummyClassifier().fit(before, y).score(before, y),
         }
         for name, value in expected.items():
             figure = judged.metrics[name]

@@ -1,0 +1,66 @@
+"""A network that always answers the same is no defence: who keeps no more is better than none."""
+
+from dataclasses import replace
+
+import pytest
+
+from harness.report.site import findings
+from tests.support import synthetic
+from tests.support.leaderboards import BACKDOOR, POISON, SMALL, rows_of
+
+WEAK = replace(SMALL, defenses={"lazy": 0.09, "none": 0.0}, attacks={"pgd": 1.0}, examples=500)
+
+
+def board(suite, share, clean=None):
+    """Return rows and table, where the most frequent class has this share of the examples."""
+    frame = synthetic.frame(suite)
+    rate = {"level": 0.95, "method": "wilson"}
+    more = {"constant_accuracy": {"value": share} | rate}
+    if clean is not None:
+        more["clean_accuracy"] = {"value": clean, "k": round(clean * 500), "n": 500} | rate
+    synthetic.alter(frame, lambda record: {"metrics": record.to_json()["metrics"] | more})
+    return rows_of(frame)
+
+
+def sentence(table) -> str:
+    return "".join(part.text for part in findings.ranking(table))
+
+
+def test_less_than_a_constant_answer_is_better_than_nothing():
+    alone, _ = rows_of(WEAK)
+    assert (alone["lazy"].place, alone["none"].beaten_by) == ("1", ("lazy",))
+    rows, table = board(WEAK, 0.11)
+    assert [(row.place, row.beaten_by) for row in rows.values()] == [("1–2", ())] * 2
+    assert {row.as_constant for row in rows.values()} == {0.11}
+    assert sentence(table).startswith("No row keeps significantly more than a network that gives")
+    assert findings.first_place(table) == "none keeps more than a constant answer"
+
+
+def test_more_than_a_constant_answer_leads():
+    rows, table = board(replace(WEAK, defenses={"good": 0.5, "none": 0.0}), 0.11)
+    assert (rows["good"].place, rows["good"].as_constant) == ("1", None)
+    assert rows["none"].as_constant == 0.11
+    assert "no better than a constant" not in {one.name for one in rows["good"].caveats}
+    assert sentence(table).startswith("good leads")
+
+
+def test_two_kinds_of_rows_keep_their_order():
+    rows, _ = board(replace(WEAK, defenses={"good": 0.5, "lazy": 0.09, "none": 0.0}), 0.11)
+    assert [row.place for row in rows.values()] == ["1", "2–3", "2–3"]
+
+
+def test_a_network_without_accuracy_has_no_rank_where_success_ranks():
+    rows, table = board(replace(BACKDOOR, examples=500), 0.11, clean=0.12)
+    assert not table.rows
+    texts = {one.name: one.text for one in rows["strong"].caveats}
+    assert texts["limit"] == "at least, because of a network that has learned next to nothing"
+    assert texts["no better than a constant"] == (
+        "without an attack, the same answer to every input keeps 11.0%"
+    )
+    assert "it is no better than one class for all inputs" in sentence(table)
+
+
+@pytest.mark.parametrize("suite", [SMALL, BACKDOOR, POISON], ids=lambda s: s.threat_model)
+def test_without_the_figure_nothing_changes(suite):
+    rows, _ = rows_of(suite)
+    assert {row.as_constant for row in rows.values()} == {None}
