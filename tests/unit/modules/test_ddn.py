@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from tests.support.kw_mnist import kw_mnist
 from tests.support.modules import part
 from tests.support.nearest_references import adv_lib, digits
 from tests.support.nearest_searches import (
@@ -18,6 +17,7 @@ from tests.support.nearest_searches import (
     never_wrong,
     teacher,
 )
+from tests.support.relu_nets import kw_mnist
 
 ADV_LIB = 0.4449
 """Median distance of adv_lib 0.2.8 on ``digits`` in 200 steps."""

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from harness.runtime.problem import Evaluation
-from tests.support.kw_mnist import kw_mnist
 from tests.support.modules import part
 from tests.support.nearest_references import adv_lib, digits
 from tests.support.nearest_searches import (
@@ -22,6 +21,7 @@ from tests.support.nearest_searches import (
     never_wrong,
     teacher,
 )
+from tests.support.relu_nets import kw_mnist
 
 ADV_LIB = {"l2": (171, 0.13823), "linf": (198, 0.045951)}
 """How many inputs of ``teacher`` adv_lib 0.2.8 makes wrong in 100 steps, their median distance."""

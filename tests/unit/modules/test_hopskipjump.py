@@ -12,11 +12,10 @@ from harness.runtime.label_queries import LabelQueries
 from harness.runtime.model import freeze
 from harness.runtime.problem import Problem
 from harness.runtime.worker.batches import Batch
-from tests.support.kw_mnist import SPEC as MNIST
-from tests.support.kw_mnist import kw_mnist
 from tests.support.modules import context, live, module, part
 from tests.support.nearest_references import foolbox
 from tests.support.oracle import Oracle
+from tests.support.relu_nets import MNIST, kw_mnist
 
 attack_file, geometry, probing = (
     part("attack", "hopskipjump", one) for one in ("attack", "geometry", "probing")

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from tests.support.kw_mnist import kw_mnist
 from tests.support.nearest_references import adv_lib, digits
 from tests.support.nearest_searches import (
     ORDERS,
@@ -15,6 +14,7 @@ from tests.support.nearest_searches import (
     linear,
     median,
 )
+from tests.support.relu_nets import kw_mnist
 
 ADV_LIB = {"l2": 0.4851, "linf": 0.0868}
 """Median distance of adv_lib 0.2.8 on ``digits`` in 200 steps."""

@@ -7,10 +7,9 @@ from torch import nn
 from harness.runtime.contracts import Budget, NotApplicable, Spec
 from harness.runtime.model import freeze
 from harness.runtime.worker.batches import Batch
-from tests.support.kw_mnist import SPEC as MNIST
-from tests.support.kw_mnist import kw_mnist
 from tests.support.modules import context, live, module, part
 from tests.support.oracle import Oracle
+from tests.support.relu_nets import MNIST, kw_mnist
 from tests.support.sources import shared
 
 SPEC = Spec("classification", 4, (1, 8, 8))
