@@ -9,6 +9,7 @@ import torchattacks
 from torch import nn
 
 from harness.runtime.contracts import Budget, Spec
+from harness.runtime.model import Passes, count_passes
 from tests.support.modules import context, live, module
 from tests.support.small_segmenter import EIGHT, SEGMENTATION, right
 
@@ -133,6 +134,19 @@ def test_targets_are_tried_nearest_first_and_only_on_rows_that_are_left(classifi
     assert robust(network, most, y) <= robust(network, two, y) <= robust(network, one, y)
     wrong = network(x).argmax(1) != y
     assert torch.equal(most[wrong], x[wrong])  # nothing to do
+
+
+@pytest.mark.parametrize("targets", [1, 2, 4])
+def test_a_step_to_a_target_costs_one_pass_each_way(classifier, tmp_path, targets):
+    """Beside the start of each search, and one pass that finds the nearest classes."""
+    network, x, y = classifier
+    counted, passes = copy.deepcopy(network), Passes()
+    count_passes(counted, passes)
+    nothing = Budget(norm="linf", eps=1e-6)  # in which no row is broken, and so none left out
+    given = (live(counted, IMAGES), x, y, None, nothing, context(tmp_path, IMAGES))
+    module("attack", "apgd", "dlr-t", steps=20, targets=targets).perturb(*given)
+    searches = len(y) * targets * (20 + 1)
+    assert (passes.forward, passes.backward) == (searches + len(y), searches)
 
 
 @pytest.mark.parametrize(("variant", "behind"), [("dlr", 0.08), ("dlr-t", 0.01)])
