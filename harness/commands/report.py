@@ -220,11 +220,11 @@ def make_grid(table: Table) -> Grid:
     """Make a terminal table of the first rows of a leaderboard table."""
     rows = [*table.rows, *table.unranked]
     made = Grid(title=title_of(table), title_justify="left", caption_justify="left")
-    for name in ("place", "defence"):
-        made.add_column(name)
+    made.add_column("place")
+    made.add_column("defence", overflow="fold")
     beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
     for name in (figure_title(table), "95 %", *beside, "clean", "strongest attack", "attacks"):
-        made.add_column(name, justify="right")
+        made.add_column(name, justify="right", overflow="fold")
     for row in rows[:FIRST_ROWS]:
         made.add_row(*format_row(row, table))
     proven = [
@@ -286,7 +286,7 @@ def format_figure(
         mark: what stands before a score that is a bound.
     """
     if not table.minimal:
-        return mark + format_percent(score), format_interval(score)
+        return (mark if score else "") + format_percent(score), format_interval(score)
     if distance is None:
         return "–", ""
     norm = table.limits["norm"]

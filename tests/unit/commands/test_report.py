@@ -29,10 +29,10 @@ def found():
     return tables(synthetic.frame(SUITE))
 
 
-def text_of(grids) -> str:
+def text_of(grids, width=200) -> str:
     out = io.StringIO()
     for grid in grids:
-        Console(file=out, width=200).print(grid)
+        Console(file=out, width=width).print(grid)
     return out.getvalue()
 
 
@@ -59,6 +59,20 @@ def test_a_cell_without_a_figure_says_why(found):
     gap = ("timeout", "stopped at its limit of 60 s")
     frame = synthetic.frame(replace(SUITE, gaps={("weak", "mine"): gap}))
     assert gap[1] in text_of(make_attack_grids(tables(frame), "mine"))
+
+
+def test_names_stay_whole_in_a_narrow_terminal():
+    names = {"label-representation/uniform": 0.6, "label-representation/random": 0.1, "none": 0.0}
+    text = text_of(make_grids(tables(synthetic.frame(replace(SUITE, defenses=names)))), width=80)
+    assert "…" not in text
+    joined = "".join(line.split("│")[2].strip() for line in text.splitlines() if "│" in line)
+    assert all(name in joined for name in names)
+
+
+def test_without_a_figure_there_is_no_bound():
+    attacks = {"random_noise": 0.5, "noop": 0.0}
+    text = text_of(make_grids(tables(synthetic.frame(replace(SUITE, attacks=attacks)))))
+    assert "≤" not in text
 
 
 def test_an_attack_of_no_benchmark_is_refused(found):
