@@ -129,8 +129,7 @@ def _write(
         shutil.copyfile(_HERE / "static" / name, out / name)
     write = partial(_render, environment, out)
     benchmarks: dict[str, list[MatrixPage]] = {}
-    measured = {page.benchmark for page in pages if page.measured}
-    for page in sorted(pages, key=lambda page: page.benchmark not in measured):
+    for page in pages:
         benchmarks.setdefault(page.benchmark, []).append(page)
     threats = [t for t in THREATS.values() if any(page.threat is t for page in pages)]
     write("index.html", "overview", benchmarks=benchmarks, threats=threats)
@@ -148,7 +147,7 @@ def _write(
             page.samples.save(out)
         _save_data(out / page.path, page, load_curves)
         drawn: dict[trainings.Keys, tuple[Chart, ...]] = {}
-        for cell in views.cell_pages(page):
+        for cell in [] if page.empty else views.cell_pages(page):
             budgets = {section.table.budget: section.lines for section in cell.sections}
             cell_lines = [line for lines in budgets.values() for line in lines]
             write(

@@ -14,7 +14,7 @@ from harness.report.site import SiteMeta, build
 from harness.report.site.about import DataCard, Heading
 from tests.support import synthetic
 from tests.support.errors import raises_error
-from tests.support.site_pages import Page, html_of
+from tests.support.site_pages import Page, html_of, text_of
 from tests.support.synthetic import Suite
 
 GAPS = {
@@ -88,7 +88,8 @@ def test_pages_exist(site):
     assert (site / "index.html").is_file()
     assert (site / "invented/linf/index.html").is_file()
     assert (site / "invented/linf/small-cnn/jpeg.q75/pgd-40.html").is_file()
-    assert len(html_of(site)) == 1 + 5 + 10 * 6 * (2 + 1 + 1 + 1 + 1)
+    # the fifth matrix has no record, and so no pages of cells
+    assert len(html_of(site)) == 1 + 5 + 10 * 6 * (2 + 1 + 1 + 1)
 
 
 @pytest.mark.slow
@@ -245,6 +246,19 @@ def test_a_benchmark_without_records_says_what_was_planned(site):
     assert "360 cells" in page
     assert "not run yet" in page
     assert "gauntlet run ranks" in page
+
+
+def test_what_was_never_run_is_folded_on_the_overview(site, tmp_path):
+    page = (site / "index.html").read_text()
+    tables, _, folded = page.partition("<details>")
+    assert "ranks/not-run/index.html" not in tables
+    assert "ranks/not-run/index.html" in folded
+    assert "1 matrix more, not run yet" in text_of(folded)
+    empty = synthetic.without_records(Suite(benchmark="idle", matrix="a", seeds=(0,)))
+    alone = build(pd.concat([synthetic.frame(SUITES[0]), empty]), tmp_path / "site")
+    found = text_of(alone.read_text().partition('id="not-run"')[2])
+    assert "120 cells, not run yet" in found
+    assert "gauntlet run idle" in found
 
 
 def test_attacks_that_lack_every_number_for_one_reason_share_a_note(tmp_path):
