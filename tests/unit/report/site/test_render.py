@@ -253,7 +253,7 @@ def test_what_was_never_run_is_folded_on_the_overview(site, tmp_path):
     tables, _, folded = page.partition("<details>")
     assert "ranks/not-run/index.html" not in tables
     assert "ranks/not-run/index.html" in folded
-    assert "1 matrix more, not run yet" in text_of(folded)
+    assert "1 more matrix, not run yet" in text_of(folded)
     empty = synthetic.without_records(Suite(benchmark="idle", matrix="a", seeds=(0,)))
     alone = build(pd.concat([synthetic.frame(SUITES[0]), empty]), tmp_path / "site")
     found = text_of(alone.read_text().partition('id="not-run"')[2])
