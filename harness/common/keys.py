@@ -18,6 +18,9 @@ IGNORED_NAMES = {"__pycache__", ".DS_Store", ".ipynb_checkpoints"}
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout."""
 
+RUNTIME_PINS = ROOT / "requirements" / "runtime.txt"
+"""Exact versions of what runs beside a module, in images and outside."""
+
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -86,16 +89,17 @@ def conformance_digest() -> str:
 
 @functools.cache
 def environment_digest() -> str:
-    """Return the digest of the local environment: lock file, Python's and torch's versions.
+    """Return the digest of the local environment: pins, Python's and torch's versions.
 
-    torch's version is read from its metadata: importing torch takes a second and a half.
+    The pins are those of what runs beside a module, as in the images: another library to compare
+    with in tests, or another linter, changes no result. torch's version is read from its metadata:
+    importing torch takes a second and a half.
     """
     from importlib.metadata import version
 
-    lock = ROOT / "requirements" / "lock.txt"
     return digest(
         {
-            "lock": file_digest(lock) if lock.is_file() else None,
+            "lock": file_digest(RUNTIME_PINS) if RUNTIME_PINS.is_file() else None,
             "python": ".".join(platform.python_version_tuple()[:2]),
             "torch": version("torch"),
         }

@@ -15,13 +15,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from harness.common.errors import UserError, UserErrors
-from harness.common.keys import ROOT, digest, environment_digest, file_digest
+from harness.common.keys import ROOT, RUNTIME_PINS, digest, environment_digest, file_digest
 from harness.config.catalog import Catalog, Module
 from harness.config.dockerfile import MAX_BYTES, Instruction, parse
 from harness.config.module_files import module_files, open_plain
 
 DOCKERFILE = ROOT / "docker" / "base" / "Dockerfile"
-RUNTIME = ROOT / "requirements" / "runtime.txt"
 LAYOUT = "/opt"
 """Part of the key of each image but the base's: raise it when layers are made in another way."""
 
@@ -47,7 +46,7 @@ class Environment:
         Builds of equal files share results, so that results can be reproduced anywhere.
         """
         own = None if self.module is None else self.module.digest
-        files = [file_digest(DOCKERFILE), file_digest(RUNTIME)]
+        files = [file_digest(DOCKERFILE), file_digest(RUNTIME_PINS)]
         layout = (LAYOUT,) if self.pins or self.module else ()
         return digest([*files, self.device, self.pins, own, *layout])
 
@@ -67,7 +66,7 @@ class Environments:
 
     Args:
         catalog: the modules.
-        executor: ``local`` has one environment for all, that of the lock file.
+        executor: ``local`` has one environment for all, that of ``requirements/runtime.txt``.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -139,7 +138,7 @@ def base_pins() -> dict[str, str]:
     """Return the packages of the base image: name → ``name==version``."""
     python = {"python_full_version": f"{python_version()}.0", "python_version": python_version()}
     pins: dict[str, str] = {}
-    for _, requirement in read_pins(RUNTIME):
+    for _, requirement in read_pins(RUNTIME_PINS):
         if requirement.marker is None or requirement.marker.evaluate(python):
             name = canonicalize_name(requirement.name)
             pins[name] = f"{name}{requirement.specifier}"

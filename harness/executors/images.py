@@ -19,10 +19,11 @@ from docker.utils import parse_host
 
 import docker
 from harness.common.errors import UserError
+from harness.common.keys import RUNTIME_PINS
 from harness.common.text import one_line
 from harness.config.catalog import Module
 from harness.config.dockerfile import Instruction, parse
-from harness.config.environments import DOCKERFILE, RUNTIME, Environment
+from harness.config.environments import DOCKERFILE, Environment
 from harness.config.identity import joined_digest
 from harness.config.module_files import module_files, open_plain
 from harness.executors.image_archives import Context
@@ -158,7 +159,7 @@ class Images:
             build = Build(self.client, who, network, tell)
             if not layers:
                 with closing(Context()) as context:
-                    context.add(RUNTIME.name, RUNTIME.read_bytes())
+                    context.add(RUNTIME_PINS.name, RUNTIME_PINS.read_bytes())
                     text = label_base(DOCKERFILE.read_text("utf-8"))
                     build.run(text, context, name, environment.device, labels)
             for number, (add, pinned) in enumerate(layers, 1):

@@ -148,7 +148,9 @@ class Draft:
         share = constant_share(self.group)
         clean = next((cell.clean for cell in self.cells.values() if cell.clean), None)
         kept = self.worst.score if self.worst and self.headline.higher_is_better else clean
-        return None if kept is None or share is None or exceeds(kept, share) else share
+        if kept is None or share is None or self.minimal:
+            return None
+        return None if exceeds(kept, share) else share
 
     def _proven(self) -> Proven | None:
         """Return the bounds of a released network, with the images that its worst case leaves."""

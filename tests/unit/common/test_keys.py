@@ -91,6 +91,16 @@ def test_a_file_digest_is_the_sha256_that_everyone_knows(tmp_path):
     assert keys.file_digest(tmp_path / "abc") == known
 
 
+def test_the_environment_is_what_runs_beside_a_module(monkeypatch, tmp_path):
+    before = keys.environment_digest.__wrapped__()
+    pins = tmp_path / "runtime.txt"
+    pins.write_bytes(keys.RUNTIME_PINS.read_bytes())
+    monkeypatch.setattr(keys, "RUNTIME_PINS", pins)
+    assert keys.environment_digest.__wrapped__() == before
+    pins.write_text("torch==2.99")
+    assert keys.environment_digest.__wrapped__() != before
+
+
 @pytest.fixture
 def fixed(monkeypatch):
     """A graph whose base is literal, so that its keys depend on nothing of today."""

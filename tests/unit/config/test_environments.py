@@ -4,11 +4,10 @@ import re
 
 import pytest
 
-from harness.common.keys import ROOT
+from harness.common.keys import ROOT, RUNTIME_PINS
 from harness.config.dockerfile import Instruction
 from harness.config.environments import (
     DOCKERFILE,
-    RUNTIME,
     Environment,
     base_pins,
     dockerfile,
@@ -44,10 +43,10 @@ def module(checkout):
 
 def test_images_hold_the_pins_of_the_lock():
     lock = {str(one) for _, one in read_pins(ROOT / "requirements" / "lock.txt")}
-    ours = {str(one).split(";")[0] for _, one in read_pins(RUNTIME)}
+    ours = {str(one).split(";")[0] for _, one in read_pins(RUNTIME_PINS)}
     assert len(ours) > 20
     assert ours <= {one.split(";")[0] for one in lock}
-    assert all(hashes for (_, hashes), _ in read_pins(RUNTIME))
+    assert all(hashes for (_, hashes), _ in read_pins(RUNTIME_PINS))
 
 
 def test_versions_are_those_of_the_recipe():

@@ -60,6 +60,16 @@ def test_a_network_without_accuracy_has_no_rank_where_success_ranks():
     assert "it is no better than one class for all inputs" in sentence(table)
 
 
+def test_distances_are_not_held_against_it():
+    frame = synthetic.frame(WEAK)
+    frame["budget"] = [{"norm": "linf", "minimal": True}] * len(frame)
+    rate = {"value": 0.11, "level": 0.95, "method": "wilson"}
+    synthetic.alter(
+        frame, lambda one: {"metrics": one.to_json()["metrics"] | {"constant_accuracy": rate}}
+    )
+    assert {row.as_constant for row in rows_of(frame)[0].values()} == {None}
+
+
 @pytest.mark.parametrize("suite", [SMALL, BACKDOOR, POISON], ids=lambda s: s.threat_model)
 def test_without_the_figure_nothing_changes(suite):
     rows, _ = rows_of(suite)
