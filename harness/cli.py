@@ -37,6 +37,14 @@ Only = Annotated[
         metavar="COLUMN=LABEL",
     ),
 ]
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        help="add a module to matrices that fit; may be repeated",
+        metavar="KIND=NAME",
+    ),
+]
 
 
 def parse_only(only: list[str] | None) -> dict[str, set[str]]:
@@ -74,6 +82,7 @@ def run(
         str, typer.Option(help="with --device cuda: numbers of GPUs, such as 0,1")
     ] = "0",
     only: Only = None,
+    with_: With = None,
     retry_failed: Annotated[bool, typer.Option(help="run failed stages again")] = False,
     keep_all: Annotated[
         bool, typer.Option(help="keep attacked inputs and edited training sets")
@@ -94,6 +103,7 @@ def run(
         device=device,
         gpus=gpus,
         only=parse_only(only),
+        added=with_ or (),
         retry_failed=retry_failed,
         keep_all=keep_all,
         mirror=mirror,
@@ -108,6 +118,7 @@ def plan(
         str | None, typer.Option(help="explain why one cell's stages would run", metavar="CELL")
     ] = None,
     only: Only = None,
+    with_: With = None,
     executor: Place = "auto",
     device: Device = "cpu",
 ) -> None:
@@ -119,6 +130,7 @@ def plan(
         bench,
         why=why,
         only=parse_only(only),
+        added=with_ or (),
         device=device,
         executor=executor,
         console=console,
@@ -178,11 +190,12 @@ def report(
     attack: Annotated[
         str | None, typer.Option(help="print this attack against every defence", metavar="NAME")
     ] = None,
+    with_: With = None,
 ) -> None:
     """Build the leaderboard and print the first rows."""
     from harness.commands import report as command
 
-    command.report(Workspace.here(), open_=open_, console=console, attack=attack)
+    command.report(Workspace.here(), open_=open_, console=console, attack=attack, added=with_ or ())
 
 
 @app.command()
@@ -225,6 +238,19 @@ def new(
         new_dataset(Workspace.here(), name, from_, out, console)
         return
     command.new(Workspace.here(), kind, name, console, weights or ())
+
+
+@app.command()
+def enter(
+    module: Annotated[
+        str, typer.Argument(help="KIND/NAME or KIND/NAME/VARIANT", metavar="KIND/NAME")
+    ],
+    benches: Annotated[list[str], typer.Argument(help="benchmarks", metavar="BENCH...")],
+) -> None:
+    """Write a module into the matrices of benchmarks that fit."""
+    from harness.commands import enter as command
+
+    command.enter(Workspace.here(), module, benches, console)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from harness.config.catalog import Catalog
 from harness.config.dataset import FOLDER, check_datasets
 from harness.datasets import Datasets
 from harness.datasets.digests import FOLDER as DIGESTS
+from harness.planning.added_entries import Added, add_entries, fitting, not_taken
 from harness.planning.plan import Only, Plan, make_plan
 from harness.storage.store import Store, default_root
 
@@ -103,12 +104,28 @@ class Workspace:
         """Return the artefact store; create it where it is missing."""
         return Store(self.home / "store")
 
-    def benchmark(self, name: str) -> Benchmark:
-        """Read a benchmark by name or path."""
-        return load_benchmark(name, self.root)
+    def benchmark(self, name: str, added: Iterable[Added] = ()) -> Benchmark:
+        """Read a benchmark by name or path.
 
-    def benchmarks(self) -> list[Benchmark]:
+        Args:
+            name: its name or path.
+            added: modules that are put into its matrices.
+
+        Raises:
+            UserErrors: everything wrong with it.
+            UserError: there is none, or no matrix takes a module.
+        """
+        found, added = load_benchmark(name, self.root), tuple(added)
+        for one in added:
+            if not fitting(found, one, self.catalog, self.datasets):
+                raise not_taken(name, one, self.catalog)
+        return add_entries(found, added, self.catalog, self.datasets) if added else found
+
+    def benchmarks(self, added: Iterable[Added] = ()) -> list[Benchmark]:
         """Read every benchmark of the checkout.
+
+        Args:
+            added: modules that are put into the matrices that take them.
 
         Raises:
             UserErrors: all mistakes of all files.
@@ -118,7 +135,9 @@ class Workspace:
         )
         if errors:
             raise UserErrors(errors)
-        return found
+        if not (added := tuple(added)):
+            return found
+        return [add_entries(one, added, self.catalog, self.datasets) for one in found]
 
     def plan(
         self,

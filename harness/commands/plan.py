@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.table import Table
 from harness.commands.run import choose_executor, count_cores, find_pending
 from harness.common.errors import UserError
 from harness.common.text import suggest
+from harness.planning.added_entries import Added
 from harness.planning.forecast import Forecast
 from harness.planning.plan import Cell, Only, Plan
 from harness.planning.timings import Timings
@@ -29,13 +30,16 @@ def plan(
     *,
     why: str | None,
     only: Only | None,
+    added: Sequence[str] = (),
     device: str,
     executor: str,
     console: Console,
 ) -> None:
     """Print what a run would do, without running it."""
     executor = choose_executor(executor, console)
-    planned = workspace.plan(workspace.benchmark(name), only, device, executor)
+    planned = workspace.plan(
+        workspace.benchmark(name, map(Added.parse, added)), only, device, executor
+    )
     found, _ = record_tree.load_all(workspace.local_records)
     cells = find_pending(planned, found, retry_failed=False)
     store = workspace.store()

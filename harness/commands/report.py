@@ -22,6 +22,7 @@ from harness.common.text import suggest
 from harness.config.attack_family import attack_family
 from harness.config.benchmark import Benchmark, Matrix
 from harness.config.data_entry import family_of
+from harness.planning.added_entries import Added
 from harness.report import frame, leaderboard
 from harness.report.selection import plans
 from harness.report.site import format, render
@@ -39,7 +40,12 @@ HINT = "One attack against every defence: gauntlet report --attack NAME"
 
 
 def report(
-    workspace: Workspace, *, open_: bool, console: Console, attack: str | None = None
+    workspace: Workspace,
+    *,
+    open_: bool,
+    console: Console,
+    attack: str | None = None,
+    added: Sequence[str] = (),
 ) -> Path:
     """Build ``reports/site`` from all plans and records and this machine's store.
 
@@ -51,11 +57,12 @@ def report(
         console: shows the tables.
         attack: name of the one attack whose figures are printed, of every defence, in place of the
             first rows.
+        added: modules that are put into the matrices that fit, each as ``KIND=NAME``.
 
     Raises:
         UserError: no table has this attack.
     """
-    benchmarks = workspace.benchmarks()
+    benchmarks = workspace.benchmarks(map(Added.parse, added))
     roots = (workspace.local_records, workspace.published_records)
     found, broken = record_tree.load_all(*roots)
     print_ignored(broken, console)

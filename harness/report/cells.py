@@ -109,6 +109,7 @@ class CellRow:
         reason: one sentence, unless the status is ``ok``.
         by: role that caused the status, or ``None`` where it is ok or nothing was recorded.
         stale: whether the record's key differs from today's.
+        withdrawn: whether a record of the cell was withdrawn.
         contained: whether the record was made in containers.
         defense_control: whether the defence is a control.
         attack_control: whether the attack is a control.
@@ -145,6 +146,7 @@ class CellRow:
     reason: str | None
     by: str | None
     stale: bool
+    withdrawn: bool
     contained: bool
     defense_control: bool
     attack_control: bool
@@ -217,6 +219,7 @@ def _cell_row(row: Mapping[str, Any]) -> CellRow:
         attack=str(row["attack"]),
         goal=str(row["goal"]),
         stale=bool(row["stale"]),
+        withdrawn=bool(row.get("withdrawn", False)),
         contained=bool(row["contained"]),
         defense_control=bool(row["defense_control"]),
         attack_control=bool(row["attack_control"]),

@@ -56,7 +56,7 @@ def build(
             one.record,
             one.plan,
             stale=one.stale,
-            missing=reasons.get(name, "not run yet"),
+            withdrawn=reasons.get(name, ""),
             checks=checks,
             replicated=replications(one.record, by_id.get(name, ()), today),
         )
@@ -71,7 +71,7 @@ def row(
     plan: Plan | None = None,
     *,
     stale: bool,
-    missing: str = "",
+    withdrawn: str = "",
     checks: Checks | None = None,
     replicated: Replications | None = None,
 ) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def row(
         record: the record that counts for it, if any.
         plan: its plan, if any.
         stale: whether the record is stale.
-        missing: the reason where there is no record.
+        withdrawn: why its record is not among those found, if it was withdrawn.
         checks: results of ``gauntlet check`` on this machine.
         replicated: the record's replications, if any.
     """
@@ -90,7 +90,7 @@ def row(
     status: str = "missing"
     by: str | None = "harness"
     stage: str | None = None
-    reason: str | None = missing
+    reason: str | None = withdrawn or "not run yet"
     if record is not None:
         status, stage, reason = record.status, record.stage, record.reason
         by = record.by
@@ -116,6 +116,7 @@ def row(
         "reason": reason,
         "by": by,
         "stale": stale,
+        "withdrawn": bool(withdrawn),
         "contained": record is not None and record.environment.executor == "docker",
         "ensemble": bool(cell.members),
         "attack_control": info.attack_module in CONTROLS["attack"],

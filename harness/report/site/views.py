@@ -90,7 +90,7 @@ class MatrixPage:
         contained: whether every cell ran in containers.
         mixed: whether only some cells ran in containers, so that each cell must say so.
         self_reported: number of cells that ran without isolation.
-        empty: whether no cell has a record.
+        empty: whether no cell has a record, nor had one that was withdrawn.
         reasons: the most frequent reasons why cells have no result.
         flags: flags of the boards that doubt a number, one of each name.
         caveats: names of the caveats of its rows.
@@ -302,7 +302,7 @@ def _page(
         contained=not own,
         mixed=0 < own < sum(line.contained or line.self_reported for line in ran),
         self_reported=own,
-        empty=not ran,
+        empty=not ran and not any(line.withdrawn for line in planned),
         reasons=_reasons(planned),
         flags=tuple({flag.name: flag for *_, flag in flagged}.values()),
         caveats=frozenset(
