@@ -30,9 +30,13 @@ def constant_share(cells: Iterable[CellRow]) -> float | None:
 def exceeds(accuracy: Estimate, share: float) -> bool:
     """Return whether an accuracy is significantly above a constant answer's (exact, one-sided).
 
+    One that counts no examples cannot be tested, and passes.
+
     >>> exceeds(Estimate(0.10, examples=500), 0.1), exceeds(Estimate(0.15, examples=500), 0.1)
     (False, True)
     """
-    n = accuracy.examples or 0
+    n = accuracy.examples
+    if n is None:
+        return True
     right = round(accuracy.value * n)
-    return bool(right) and float(bdtrc(right - 1, n, share)) < ALPHA
+    return right > 0 and float(bdtrc(right - 1, n, share)) < ALPHA

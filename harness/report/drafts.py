@@ -10,7 +10,7 @@ from harness.config.matrix_entries import ITSELF
 from harness.judge.flags import Flag
 from harness.judge.smoothing import CERTIFIED
 from harness.report.cells import CellRow
-from harness.report.constant_answer import constant_share, exceeds
+from harness.report.constant_answer import exceeds
 from harness.report.draft_cells import make_cell, unplanned_cell
 from harness.report.evidence import Decoder, Found
 from harness.report.gradient_signs import LOSS_COSINE
@@ -56,6 +56,7 @@ class Draft:
         broken: attacks that fail against the undefended network too, which count for no defence.
         elsewhere: label → seed → outcomes of other budgets and matrices that count as well.
         sources: label → seed → the cells that these are of.
+        constant: share that the same answer to every input keeps, where it is known.
 
     Attributes:
         sources: label of a result from elsewhere → one of its cells.
@@ -85,6 +86,7 @@ class Draft:
         broken: Collection[str],
         elsewhere: Runs,
         sources: Found,
+        constant: float | None,
     ) -> None:
         self.name, self.group, self.headline = name, group, headline
         by_attack = grouped(group, "attack")
@@ -122,7 +124,7 @@ class Draft:
         self.seconds, self.steps = _training_seconds(group), _training_steps(group)
         self.loss_cosine = _loss_cosine(group)
         self.proven = self._proven()
-        self.as_constant = self._as_constant()
+        self.as_constant = self._as_constant(constant)
         self.signs: tuple[TableFlag, ...] = ()
         self.blinded = False
 
@@ -144,8 +146,7 @@ class Draft:
         tried = self.worst is not None and self.complete
         return tried and not self.blinded and held and has_learned
 
-    def _as_constant(self) -> float | None:
-        share = constant_share(self.group)
+    def _as_constant(self, share: float | None) -> float | None:
         clean = next((cell.clean for cell in self.cells.values() if cell.clean), None)
         kept = self.worst.score if self.worst and self.headline.higher_is_better else clean
         if kept is None or share is None or self.minimal:

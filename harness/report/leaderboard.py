@@ -19,6 +19,7 @@ from harness.report.attack_ranking import rank_attacks
 from harness.report.blinding import Case, judge_signs
 from harness.report.caveats import with_caveats
 from harness.report.cells import CellRow, cell_rows
+from harness.report.constant_answer import constant_share
 from harness.report.cross_flags import cross_flags
 from harness.report.drafts import Draft, elsewhere_runs, grouped
 from harness.report.evidence import Decoder, Elsewhere
@@ -68,12 +69,12 @@ def _table(
     first = planned[0]
     headline = headline_of(first.threat_model, first.task, first.goal)
     decoded = decoder.comparable(planned)
-    broken = _broken(planned)
+    broken, constant = _broken(planned), constant_share(planned)
     drafts = []
     for name, group in grouped(planned, "defense").items():
         sources = elsewhere.of(group)
         runs = elsewhere_runs(sources, decoder, decoded)
-        drafts.append(Draft(name, group, headline, decoded, more, broken, runs, sources))
+        drafts.append(Draft(name, group, headline, decoded, more, broken, runs, sources, constant))
     minimal = bool(first.limits.get("minimal"))
     if not minimal:  # signs are those of radii
         cases = [Case(draft) for draft in drafts]

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from harness.report.constant_answer import exceeds
 from harness.report.site import findings
+from harness.report.worst_case import Estimate
 from tests.support import synthetic
 from tests.support.leaderboards import BACKDOOR, POISON, SMALL, rows_of
 
@@ -42,6 +44,23 @@ def test_more_than_a_constant_answer_leads():
     assert rows["none"].as_constant == 0.11
     assert "no better than a constant" not in {one.name for one in rows["good"].caveats}
     assert sentence(table).startswith("good leads")
+
+
+def test_a_record_without_the_figure_is_held_against_that_of_the_others():
+    frame = synthetic.frame(WEAK)
+    rate = {"constant_accuracy": {"value": 0.11, "level": 0.95, "method": "wilson"}}
+    synthetic.alter(
+        frame,
+        lambda one: {
+            "metrics": one.to_json()["metrics"] | (rate if one.cell.defense == "none" else {})
+        },
+    )
+    assert [row.place for row in rows_of(frame)[0].values()] == ["1–2", "1–2"]
+
+
+def test_what_counts_no_examples_is_not_tested():
+    assert exceeds(Estimate(0.05), 0.1)
+    assert not exceeds(Estimate(0.0, examples=10), 0.1)
 
 
 def test_two_kinds_of_rows_keep_their_order():
