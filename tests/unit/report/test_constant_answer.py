@@ -1,11 +1,14 @@
 """A network that always answers the same is no defence: who keeps no more is better than none."""
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
+from harness.commands.report import make_grid
 from harness.report.constant_answer import exceeds
-from harness.report.site import findings
+from harness.report.site import exports, findings
 from harness.report.worst_case import Estimate
 from tests.support import synthetic
 from tests.support.leaderboards import BACKDOOR, POISON, SMALL, rows_of
@@ -36,6 +39,10 @@ def test_less_than_a_constant_answer_is_better_than_nothing():
     assert {row.as_constant for row in rows.values()} == {0.11}
     assert sentence(table).startswith("No row keeps significantly more than a network that gives")
     assert findings.first_place(table) == "none keeps more than a constant answer"
+    out = io.StringIO()
+    Console(file=out, width=200).print(make_grid(table))
+    for text in (out.getvalue(), exports.ranking_csv([table]), exports.results_json([table])):
+        assert "no better than a constant" in text
 
 
 def test_more_than_a_constant_answer_leads():
