@@ -227,11 +227,14 @@ def make_grid(table: Table) -> Grid:
     """Make a terminal table of the first rows of a leaderboard table."""
     rows = [*table.rows, *table.unranked]
     made = Grid(title=title_of(table), title_justify="left", caption_justify="left")
-    made.add_column("place")
-    made.add_column("defence", overflow="fold")
     beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
-    for name in (figure_title(table), "95 %", *beside, "clean", "strongest attack", "attacks"):
-        made.add_column(name, justify="right", overflow="fold")
+    # in a narrow terminal names are broken, figures never
+    made.add_column("place", no_wrap=True)
+    made.add_column("defence", overflow="fold")
+    for title in (figure_title(table), "95\u00a0%", *beside, "clean"):
+        made.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
+    made.add_column("strongest attack", justify="right", overflow="fold")
+    made.add_column("attacks", justify="right", no_wrap=True)
     for row in rows[:FIRST_ROWS]:
         made.add_row(*format_row(row, table))
     proven = [

@@ -67,6 +67,8 @@ def test_names_stay_whole_in_a_narrow_terminal():
     assert "…" not in text
     joined = "".join(line.split("│")[2].strip() for line in text.splitlines() if "│" in line)
     assert all(name in joined for name in names)
+    for row in tables(synthetic.frame(replace(SUITE, defenses=names)))[0].rows:
+        assert f" {100 * row.score.lo:.1f}–{100 * row.score.hi:.1f} " in text  # never broken
 
 
 def test_without_a_figure_there_is_no_bound():
