@@ -13,11 +13,10 @@ from harness.report.tables import Caveat, Row, Table
 def _limit(row: Row, table: Table) -> str:
     if row.rank or not row.score or table.minimal:
         return ""
-    if row.gaps or not (row.blinded or row.as_constant):
-        why = "missing results"
-    elif row.blinded:
+    why = "missing results"
+    if row.blinded and not row.gaps:
         why = "a sign that attacks were blinded"
-    else:
+    elif row.as_constant and not (row.gaps or table.headline.higher_is_better):
         why = "a network that has learned next to nothing"
     return f"{'at most' if table.headline.higher_is_better else 'at least'}, because of {why}"
 

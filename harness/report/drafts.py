@@ -147,8 +147,10 @@ class Draft:
         return tried and not self.blinded and held and has_learned
 
     def _as_constant(self, share: float | None) -> float | None:
-        clean = next((cell.clean for cell in self.cells.values() if cell.clean), None)
-        kept = self.worst.score if self.worst and self.headline.higher_is_better else clean
+        if self.headline.higher_is_better:
+            kept = self.worst.score if self.worst else None
+        else:
+            kept = next((cell.clean for cell in self.cells.values() if cell.clean), None)
         if kept is None or share is None or self.minimal:
             return None
         return None if exceeds(kept, share) else share

@@ -48,7 +48,7 @@ def ranking(table: Table) -> list[TextPart]:
         return distances(table)
     leaders = first_places(table)
     parts = _leading(table, leaders)
-    for why, left_out in Counter(map(_why_unranked, table.unranked)).items():
+    for why, left_out in Counter(_why_unranked(row, table) for row in table.unranked).items():
         many = "defence is" if left_out == 1 else "defences are"
         parts.append(TextPart(f" {left_out} {many} not ranked: {why}."))
     texts = dict.fromkeys(
@@ -110,12 +110,12 @@ def distances(table: Table) -> list[TextPart]:
     return [*parts, TextPart(".")]
 
 
-def _why_unranked(row: Row) -> str:
+def _why_unranked(row: Row, table: Table) -> str:
     if row.blinded:
         return "a sign says that attacks were blinded"
     if row.gaps:
         return "an applicable attack has no result"
-    if row.as_constant:
+    if row.as_constant and not table.headline.higher_is_better:
         return "without an attack, it is no better than one class for all inputs"
     return "no attack gives a figure" if row.applicable else "no attack applies"
 

@@ -16,15 +16,24 @@ from tests.support.leaderboards import BACKDOOR, POISON, SMALL, rows_of
 WEAK = replace(SMALL, defenses={"lazy": 0.09, "none": 0.0}, attacks={"pgd": 1.0}, examples=500)
 
 
-def board(suite, share, clean=None):
-    """Return rows and table, where the most frequent class has this share of the examples."""
+def board(suite, share, clean=None, of=None, budget=None):
+    """Return rows and table, where the most frequent class has this share of the examples.
+
+    Only records of the defence ``of`` say so, where one is given.
+    """
     frame = synthetic.frame(suite)
+    if budget is not None:
+        frame["budget"] = [budget] * len(frame)
     rate = {"level": 0.95, "method": "wilson"}
     more = {"constant_accuracy": {"value": share} | rate}
     if clean is not None:
         more["clean_accuracy"] = {"value": clean, "k": round(clean * 500), "n": 500} | rate
-    synthetic.alter(frame, lambda record: {"metrics": record.to_json()["metrics"] | more})
-    return rows_of(frame)
+
+    def change(record):
+        said = of in (None, record.cell.defense)
+        return {"metrics": record.to_json()["metrics"] | (more if said else {})}
+
+    return rows_of(synthetic.alter(frame, change))
 
 
 def sentence(table) -> str:
@@ -54,15 +63,8 @@ def test_more_than_a_constant_answer_leads():
 
 
 def test_a_record_without_the_figure_is_held_against_that_of_the_others():
-    frame = synthetic.frame(WEAK)
-    rate = {"constant_accuracy": {"value": 0.11, "level": 0.95, "method": "wilson"}}
-    synthetic.alter(
-        frame,
-        lambda one: {
-            "metrics": one.to_json()["metrics"] | (rate if one.cell.defense == "none" else {})
-        },
-    )
-    assert [row.place for row in rows_of(frame)[0].values()] == ["1–2", "1–2"]
+    rows, _ = board(WEAK, 0.11, of="none")
+    assert [row.place for row in rows.values()] == ["1–2", "1–2"]
 
 
 def test_what_counts_no_examples_is_not_tested():
@@ -87,13 +89,14 @@ def test_a_network_without_accuracy_has_no_rank_where_success_ranks():
 
 
 def test_distances_are_not_held_against_it():
-    frame = synthetic.frame(WEAK)
-    frame["budget"] = [{"norm": "linf", "minimal": True}] * len(frame)
-    rate = {"value": 0.11, "level": 0.95, "method": "wilson"}
-    synthetic.alter(
-        frame, lambda one: {"metrics": one.to_json()["metrics"] | {"constant_accuracy": rate}}
-    )
-    assert {row.as_constant for row in rows_of(frame)[0].values()} == {None}
+    rows, _ = board(WEAK, 0.11, budget={"norm": "linf", "minimal": True})
+    assert {row.as_constant for row in rows.values()} == {None}
+
+
+def test_where_accuracy_ranks_it_is_no_reason_to_have_no_rank():
+    rows, table = board(replace(WEAK, attacks={"noop": 0.0}), 0.11, clean=0.11)
+    assert {row.as_constant for row in rows.values()} == {None}
+    assert "no attack applies" in sentence(table)
 
 
 @pytest.mark.parametrize("suite", [SMALL, BACKDOOR, POISON], ids=lambda s: s.threat_model)
