@@ -14,7 +14,7 @@ from harness.config.catalog import Catalog
 from harness.config.dataset import FOLDER, check_datasets
 from harness.datasets import Datasets
 from harness.datasets.digests import FOLDER as DIGESTS
-from harness.planning.added_entries import Added, add_entries, fitting, not_taken
+from harness.planning.added_entries import Added, add_entry, not_taken
 from harness.planning.plan import Only, Plan, make_plan
 from harness.storage.store import Store, default_root
 
@@ -104,28 +104,30 @@ class Workspace:
         """Return the artefact store; create it where it is missing."""
         return Store(self.home / "store")
 
-    def benchmark(self, name: str, added: Iterable[Added] = ()) -> Benchmark:
+    def benchmark(self, name: str, added: Iterable[str] = ()) -> Benchmark:
         """Read a benchmark by name or path.
 
         Args:
             name: its name or path.
-            added: modules that are put into its matrices.
+            added: modules that are put into its matrices, each as ``KIND=NAME``.
 
         Raises:
             UserErrors: everything wrong with it.
             UserError: there is none, or no matrix takes a module.
         """
-        found, added = load_benchmark(name, self.root), tuple(added)
-        for one in added:
-            if not fitting(found, one, self.catalog, self.datasets):
+        found = load_benchmark(name, self.root)
+        for one in map(Added.parse, added):
+            more = add_entry(found, one, self.catalog, self.datasets)
+            if more is None:
                 raise not_taken(name, one, self.catalog)
-        return add_entries(found, added, self.catalog, self.datasets) if added else found
+            found = more
+        return found
 
-    def benchmarks(self, added: Iterable[Added] = ()) -> list[Benchmark]:
+    def benchmarks(self, added: Iterable[str] = ()) -> list[Benchmark]:
         """Read every benchmark of the checkout.
 
         Args:
-            added: modules that are put into the matrices that take them.
+            added: modules that are put into the matrices that fit, each as ``KIND=NAME``.
 
         Raises:
             UserErrors: all mistakes of all files.
@@ -135,9 +137,9 @@ class Workspace:
         )
         if errors:
             raise UserErrors(errors)
-        if not (added := tuple(added)):
-            return found
-        return [add_entries(one, added, self.catalog, self.datasets) for one in found]
+        for one in map(Added.parse, added):
+            found = [add_entry(b, one, self.catalog, self.datasets) or b for b in found]
+        return found
 
     def plan(
         self,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from rich.console import Console
 
 from harness.common.errors import UserError
+from harness.common.files import write_text
 from harness.config.benchmark import Benchmark, find_benchmark
 from harness.config.catalog import FOLDERS
 from harness.config.strict_yaml import Document, parse
@@ -38,9 +38,8 @@ def enter(workspace: Workspace, text: str, benches: list[str], console: Console)
             console.print(f"{name}: {label} is in {', '.join(written)} now", highlight=False)
         else:
             console.print(f"{name}: {label} was there already", highlight=False)
-    runs = " ".join(f"gauntlet run {name}" for name in benches[:1])
-    only = f"--only {added.kind}={added.entry.label}"
-    console.print(f"Next: {runs} {only}", highlight=False, soft_wrap=True)
+    command = f"gauntlet run {benches[0]} --only {added.kind}={added.entry.label}"
+    console.print(f"Next: {command}", highlight=False, soft_wrap=True)
 
 
 def _read(text: str) -> Added:
@@ -86,12 +85,10 @@ def _insert(lines: list[str], document: Document, loc: tuple[str | int, ...], wo
 
 def _write(path: Path, text: str, workspace: Workspace, name: str) -> None:
     """Replace a benchmark's file; the old one stays if the new one cannot be read."""
-    old = path.read_bytes()
-    aside = path.with_name(f".{path.name}.new")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)
+    old = path.read_text(encoding="utf-8")
+    write_text(path, text)
     try:
         workspace.benchmark(name)
     except UserError:
-        path.write_bytes(old)
+        write_text(path, old)
         raise

@@ -11,7 +11,6 @@ from rich.table import Table
 from harness.commands.run import choose_executor, count_cores, find_pending
 from harness.common.errors import UserError
 from harness.common.text import suggest
-from harness.planning.added_entries import Added
 from harness.planning.forecast import Forecast
 from harness.planning.plan import Cell, Only, Plan
 from harness.planning.timings import Timings
@@ -37,9 +36,7 @@ def plan(
 ) -> None:
     """Print what a run would do, without running it."""
     executor = choose_executor(executor, console)
-    planned = workspace.plan(
-        workspace.benchmark(name, map(Added.parse, added)), only, device, executor
-    )
+    planned = workspace.plan(workspace.benchmark(name, added), only, device, executor)
     found, _ = record_tree.load_all(workspace.local_records)
     cells = find_pending(planned, found, retry_failed=False)
     store = workspace.store()

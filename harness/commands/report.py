@@ -22,7 +22,6 @@ from harness.common.text import suggest
 from harness.config.attack_family import attack_family
 from harness.config.benchmark import Benchmark, Matrix
 from harness.config.data_entry import family_of
-from harness.planning.added_entries import Added
 from harness.report import frame, leaderboard
 from harness.report.selection import plans
 from harness.report.site import format, render
@@ -62,7 +61,7 @@ def report(
     Raises:
         UserError: no table has this attack.
     """
-    benchmarks = workspace.benchmarks(map(Added.parse, added))
+    benchmarks = workspace.benchmarks(added)
     roots = (workspace.local_records, workspace.published_records)
     found, broken = record_tree.load_all(*roots)
     print_ignored(broken, console)
@@ -177,8 +176,7 @@ def make_attack_grids(tables: Sequence[Table], attack: str) -> Iterator[Grid]:
         made = Grid(title=title_of(table), title_justify="left")
         for name in ("attack", "defence"):
             made.add_column(name, overflow="fold")
-        for name in (figure_title(table), "95 %", "worst case", "clean"):
-            made.add_column(name, justify="right")
+        add_figures(made, figure_title(table), "95\u00a0%", "worst case", "clean")
         made.add_column("says")
         for row, cell in cells:
             made.add_row(*format_cell(row, cell, table))
@@ -223,18 +221,22 @@ def title_of(table: Table) -> str:
     return title + (f" · {table.goal}" if table.headline.targeted else "")
 
 
+def add_figures(grid: Grid, *titles: str) -> None:
+    """Add columns of figures: in a narrow terminal names are broken, figures never."""
+    for title in titles:
+        grid.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
+
+
 def make_grid(table: Table) -> Grid:
     """Make a terminal table of the first rows of a leaderboard table."""
     rows = [*table.rows, *table.unranked]
     made = Grid(title=title_of(table), title_justify="left", caption_justify="left")
     beside = (table.headline.untargeted_title,) if table.headline.targeted else ()
-    # in a narrow terminal names are broken, figures never
     made.add_column("place", no_wrap=True)
     made.add_column("defence", overflow="fold")
-    for title in (figure_title(table), "95\u00a0%", *beside, "clean"):
-        made.add_column(title.replace(" ", "\n"), justify="right", no_wrap=True)
+    add_figures(made, figure_title(table), "95\u00a0%", *beside, "clean")
     made.add_column("strongest attack", justify="right", overflow="fold")
-    made.add_column("attacks", justify="right", no_wrap=True)
+    add_figures(made, "attacks")
     for row in rows[:FIRST_ROWS]:
         made.add_row(*format_row(row, table))
     proven = [

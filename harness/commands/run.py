@@ -15,7 +15,6 @@ from harness.common.progress import Meter
 from harness.config.catalog import Module
 from harness.config.environments import Environment, ignored_locally
 from harness.executors.base import Executor
-from harness.planning.added_entries import Added
 from harness.planning.plan import Cell, Only, Plan
 from harness.planning.stage_keys import HOST
 from harness.planning.timings import Timings
@@ -157,9 +156,7 @@ def run(
     """Run a benchmark's missing cells and print a summary."""
     numbers = parse_gpus(gpus) if device == "cuda" else []
     executor = choose_executor(executor, console)
-    plan = workspace.plan(
-        workspace.benchmark(name, map(Added.parse, added)), only, device, executor
-    )
+    plan = workspace.plan(workspace.benchmark(name, added), only, device, executor)
     found, broken = record_tree.load_all(workspace.local_records)
     print_ignored(broken, console)
     cells = find_pending(plan, found, retry_failed=retry_failed)

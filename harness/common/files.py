@@ -117,9 +117,14 @@ def link_array(path: Path, array: Array, root: Path) -> bool:
 
 def write_json(path: Path, value: object) -> None:
     """Write readable JSON with sorted keys, whole or not at all; refuse NaN and infinities."""
+    write_text(path, json.dumps(value, allow_nan=False, sort_keys=True, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
-    aside.write_text(json.dumps(value, allow_nan=False, sort_keys=True, indent=1), encoding="utf-8")
+    aside.write_text(text, encoding="utf-8")
     os.replace(aside, path)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.judge.outcomes import (
-    EMPTY,
     NONE_RIGHT,
     Bits,
     accuracy_figures,
@@ -89,7 +88,7 @@ def classification(
     last = None if after is None else predicted_classes(after)
     right = first == y
     metrics, outcomes = accuracy_figures(right, None if last is None else last == y)
-    metrics["constant_accuracy"] = share(y == np.bincount(y).argmax()) if len(y) else Absent(EMPTY)
+    metrics["constant_accuracy"] = share(y == np.bincount(y, minlength=1).argmax())
     if last is not None:
         metrics["flip_rate"] = share(first != last)
         success, eligible = _success(right, last, y, goal)

@@ -11,7 +11,7 @@ from harness.judge.values import NO_AFTER, Absent, Metrics, Rate, proportion, wi
 Bits = NDArray[np.bool_]
 
 NONE_RIGHT = "no input was right before the attack"
-EMPTY = "the slice is empty"
+_EMPTY = "the slice is empty"
 
 
 def accuracy_figures(right: Bits, right_after: Bits | None) -> tuple[Metrics, dict[str, Bits]]:
@@ -33,7 +33,7 @@ def accuracy_figures(right: Bits, right_after: Bits | None) -> tuple[Metrics, di
 
 def share(bits: Bits) -> Rate | Absent:
     """Return the share of the eval subset where ``bits`` is true."""
-    return proportion(int(bits.sum()), len(bits), EMPTY)
+    return proportion(int(bits.sum()), len(bits), _EMPTY)
 
 
 def mean_share(draws: Bits) -> Rate | Absent:
@@ -43,7 +43,7 @@ def mean_share(draws: Bits) -> Rate | Absent:
     """
     n = draws.shape[1]
     if not n:
-        return Absent(EMPTY)
+        return Absent(_EMPTY)
     k = int(draws.sum()) / len(draws)
     return with_interval(k / n, wilson(k, n), "wilson")
 
@@ -63,7 +63,7 @@ def _accuracy_drop(right: Bits, right_after: Bits) -> Rate | Absent:
     """Return the difference of the accuracies before and after, as a paired difference."""
     n = len(right)
     if not n:
-        return Absent(EMPTY)
+        return Absent(_EMPTY)
     both, lost, won = (
         int(np.sum(b)) for b in (right & right_after, right & ~right_after, right_after & ~right)
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.common.errors import UserError
-from harness.common.text import suggest
 from harness.config.benchmark import Benchmark, Matrix
 from harness.config.catalog import FOLDERS, Catalog
 from harness.config.manifest import Manifest
@@ -45,26 +43,26 @@ class Added:
         return cls(kind, Entry.model_validate(name), where)
 
 
-def add_entries(
-    benchmark: Benchmark, added: Iterable[Added], catalog: Catalog, sets: Datasets
-) -> Benchmark:
-    """Return a benchmark with modules in every matrix that is ``fitting``.
+def add_entry(
+    benchmark: Benchmark, one: Added, catalog: Catalog, sets: Datasets
+) -> Benchmark | None:
+    """Return a benchmark with a module in every matrix that is ``fitting``; ``None`` if none is.
 
     A matrix stays as it is where an entry has the label already. Cells follow the rules of all
     cells: which of them cannot be played is seen when they are planned.
 
     Raises:
-        UserError: there is no such module.
+        UserError: there is no such module, or no such variant of it.
     """
-    for one in added:
-        matrices = list(benchmark.matrices)
-        for i in fitting(benchmark, one, catalog, sets):
-            if not has_entry(matrices[i], one):
-                name = FOLDERS[one.kind]
-                entries = (*getattr(matrices[i], name), one.entry)
-                matrices[i] = matrices[i].model_copy(update={name: entries})
-        benchmark = benchmark.model_copy(update={"matrices": tuple(matrices)})
-    return benchmark
+    places, key = fitting(benchmark, one, catalog, sets), FOLDERS[one.kind]
+    if not places:
+        return None
+    matrices = list(benchmark.matrices)
+    for i in places:
+        if not has_entry(matrices[i], one):
+            entries = (*getattr(matrices[i], key), one.entry)
+            matrices[i] = matrices[i].model_copy(update={key: entries})
+    return benchmark.model_copy(update={"matrices": tuple(matrices)})
 
 
 def fitting(benchmark: Benchmark, one: Added, catalog: Catalog, sets: Datasets) -> list[int]:
@@ -104,8 +102,6 @@ def not_taken(where: str, one: Added, catalog: Catalog) -> UserError:
 
 def _manifest(one: Added, catalog: Catalog) -> Manifest:
     manifest = catalog.get(one.kind, one.entry.name, one.where).manifest
-    variant = one.entry.variant
-    if variant is not None and variant not in manifest.variants:
-        what = f"{one.kind} {manifest.name} has no variant {variant!r}"
-        raise UserError(one.where, what, suggest(variant, manifest.variants))
+    for problem in manifest.param_problems(one.entry.variant, {}):
+        raise UserError(one.where, problem.what, problem.fix)
     return manifest

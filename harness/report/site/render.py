@@ -132,7 +132,9 @@ def _write(
     for page in pages:
         benchmarks.setdefault(page.benchmark, []).append(page)
     threats = [t for t in THREATS.values() if any(page.threat is t for page in pages)]
-    write("index.html", "overview", benchmarks=benchmarks, threats=threats)
+    idle = {name: found for name, found in benchmarks.items() if all(p.empty for p in found)}
+    begun = {name: found for name, found in benchmarks.items() if name not in idle}
+    write("index.html", "overview", benchmarks=begun, idle=idle, threats=threats)
     for page in pages:
         siblings = benchmarks[page.benchmark]
         write(
@@ -147,7 +149,7 @@ def _write(
             page.samples.save(out)
         _save_data(out / page.path, page, load_curves)
         drawn: dict[trainings.Keys, tuple[Chart, ...]] = {}
-        for cell in [] if page.empty else views.cell_pages(page):
+        for cell in views.cell_pages(page):
             budgets = {section.table.budget: section.lines for section in cell.sections}
             cell_lines = [line for lines in budgets.values() for line in lines]
             write(

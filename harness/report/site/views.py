@@ -333,7 +333,12 @@ def _reasons(planned: Iterable[CellRow]) -> tuple[str, ...]:
 
 
 def cell_pages(page: MatrixPage) -> list[CellPage]:
-    """Return the pages of a matrix's cells, one for each defence × attack × victim."""
+    """Return the pages of a matrix's cells, one for each defence × attack × victim.
+
+    A matrix that was never run has none.
+    """
+    if page.empty:
+        return []
     found: dict[tuple[str, str, str], dict[str, list[CellRow]]] = {}
     for line in page.planned:
         budgets = found.setdefault((line.victim, line.defense, line.attack), {})

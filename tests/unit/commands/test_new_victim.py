@@ -21,6 +21,7 @@ from harness.planning.weights import find, weights_recipe
 from harness.runtime.weight_files import read_tensors
 from harness.workspace import Workspace
 from tests.support.onnx_files import input_of, model, node, tensor
+from tests.support.relu_nets import idx_images
 from tests.support.sources import shared
 
 
@@ -215,20 +216,8 @@ def test_released_networks_are_right_as_often_as_published(tmp_path, files, name
     """Clean errors of 180, 367 and 418 of 10,000 MNIST digits, from their publications."""
     folder = shared("verified")
     module, _ = make(tmp_path, *(folder / file for file in files))
-    x, y = mnist(shared("mnist"))
+    x, y = idx_images("mnist")
     network = loaded(module, tmp_path, name)
     with torch.no_grad():
-        found = torch.cat([network(part.float() / 255).argmax(1) for part in x.split(1000)])
+        found = torch.cat([network(part).argmax(1) for part in x.split(1000)])
     assert int((found == y).sum()) == right
-
-
-def mnist(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """The test set of MNIST."""
-    import gzip
-
-    parts = {"images-idx3": 16, "labels-idx1": 8}
-    x, y = (
-        np.frombuffer(gzip.decompress((folder / f"t10k-{name}-ubyte.gz").read_bytes())[skip:], "u1")
-        for name, skip in parts.items()
-    )
-    return torch.from_numpy(x.reshape(-1, 1, 28, 28).copy()), torch.from_numpy(y.copy())

@@ -63,11 +63,12 @@ def test_a_cell_without_a_figure_says_why(found):
 
 def test_names_stay_whole_in_a_narrow_terminal():
     names = {"label-representation/uniform": 0.6, "label-representation/random": 0.1, "none": 0.0}
-    text = text_of(make_grids(tables(synthetic.frame(replace(SUITE, defenses=names)))), width=80)
+    found = tables(synthetic.frame(replace(SUITE, defenses=names)))
+    text = text_of(make_grids(found), width=80)
     assert "…" not in text
     joined = "".join(line.split("│")[2].strip() for line in text.splitlines() if "│" in line)
     assert all(name in joined for name in names)
-    for row in tables(synthetic.frame(replace(SUITE, defenses=names)))[0].rows:
+    for row in found[0].rows:
         assert f" {100 * row.score.lo:.1f}–{100 * row.score.hi:.1f} " in text  # never broken
 
 

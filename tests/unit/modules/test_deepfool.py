@@ -19,9 +19,7 @@ from tests.support.nearest_inputs import (
     wrong_by_a_hair,
 )
 from tests.support.nearest_references import foolbox
-from tests.support.sources import shared
-from tests.unit.commands.test_new_victim import mnist
-from tests.unit.modules.test_relu_net import released
+from tests.support.relu_nets import kw_mnist
 
 NORMS = ("l2", "linf")
 
@@ -152,9 +150,7 @@ def test_deepfool_finds_what_torchattacks_finds():
 @pytest.mark.slow
 def test_the_median_distance_on_a_robust_network_is_the_known_one():
     """Foolbox 3.3.4: 4.229 in L2 and 0.5121 in L∞, found for 191 and 200 of 200 digits."""
-    network = released("kw-mnist")[0]
-    x, y = (one[:200] for one in mnist(shared("mnist")))
-    x, y = x / 255, y.long()
+    network, x, y = kw_mnist(200)
     known = {"l2": (4.229, 0.04, 191), "linf": (0.5121, 0.005, 200)}
     for norm, (median, tolerance, wrong) in known.items():
         found = distances(network, deepfool(norm, network, x, y), x, y, norm)

@@ -18,8 +18,7 @@ def checkout(tmp_path):
 
 
 def attacks(checkout, *texts):
-    added = [Added.parse(text) for text in texts]
-    found = checkout.workspace().benchmark("b", added)
+    found = checkout.workspace().benchmark("b", texts)
     return {one.name: [entry.label for entry in one.attacks] for one in found.matrices}
 
 
@@ -32,7 +31,7 @@ def test_a_module_is_put_into_each_matrix_that_it_is_meant_for(checkout):
 
 
 def test_its_cells_have_the_keys_of_a_written_entry(checkout):
-    added = checkout.workspace().benchmark("b", [Added.parse("attack=sign")])
+    added = checkout.workspace().benchmark("b", ["attack=sign"])
     planned = checkout.workspace().plan(added)
     checkout.benchmark(matrix("one", attacks=["noop", "sign"]), *MATRICES[1:])
     assert planned.cells == checkout.plan().cells
@@ -41,7 +40,7 @@ def test_its_cells_have_the_keys_of_a_written_entry(checkout):
 def test_defences_and_several_modules_are_added(checkout):
     code = "class Defense:\n    pass\n"
     checkout.module("defense", "more", code, threat_models=ALL_THREATS, hooks=[])
-    added = [Added.parse("attack=sign"), Added.parse("defense=more")]
+    added = ["attack=sign", "defense=more"]
     found = checkout.workspace().benchmark("b", added).matrices
     assert [one.label for one in found[0].attacks] == ["noop", "sign"]
     assert [[one.label for one in m.defenses] for m in found] == [["none", "more"]] * 3
@@ -49,7 +48,7 @@ def test_defences_and_several_modules_are_added(checkout):
 
 def test_nothing_is_added_to_other_benchmarks_of_a_report(checkout):
     checkout.benchmark(matrix("p", **POISONING), name="c")
-    found = checkout.workspace().benchmarks([Added.parse("attack=sign")])
+    found = checkout.workspace().benchmarks(["attack=sign"])
     labels = {one.name: [e.label for m in one.matrices for e in m.attacks] for one in found}
     assert labels == {"b": ["noop", "sign", "noop", "sign", "flip"], "c": ["flip"]}
 
@@ -65,4 +64,4 @@ def test_a_module_that_is_not_there_or_fits_nowhere_is_refused(checkout):
         attacks(checkout, "attack=sgin")
     checkout.benchmark(matrix("p", **POISONING), name="c")
     with raises_error("with-that-fits-nowhere", where="c"):
-        checkout.workspace().benchmark("c", [Added.parse("attack=sign")])
+        checkout.workspace().benchmark("c", ["attack=sign"])
